@@ -1,0 +1,109 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// The layers, bottom first. A target may import what its row names and nothing else:
+// `make lint` compares every import with this table (tools/check-imports.py).
+let layers: [(name: String, dependencies: [String])] = [
+    ("Telemetry", []),
+    ("Serialization", ["CYAML"]),
+    ("IO", ["CLinux", "Telemetry"]),
+    ("TLS", ["COpenSSL", "IO", "Serialization"]),
+    ("HTTP", ["CNGHTTP2", "IO", "TLS", "Telemetry"]),
+    ("DNS", ["IO", "Telemetry"]),
+    ("EnvoyAPI", ["Serialization"]),
+    ("KubernetesAPI", ["Serialization"]),
+    ("XDS", ["EnvoyAPI", "Serialization"]),
+    ("Upstream", ["CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
+    ("Proxy", ["Upstream", "XDS", "EnvoyAPI", "HTTP", "DNS", "IO", "Serialization", "Telemetry"]),
+    ("Store", ["CSQLite", "Serialization"]),
+    ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
+    ("ControlPlane", [
+        "Mesh", "APIServer", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
+        "Telemetry",
+    ]),
+    ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
+    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "IO", "Serialization", "Telemetry"]),
+]
+
+let programs: [(name: String, dependencies: [String])] = [
+    ("skein", [
+        "ControlPlane", "APIServer", "Store", "Workloads", "Network", "KubernetesAPI", "DNS", "HTTP", "TLS", "IO",
+        "Serialization", "Telemetry",
+    ]),
+    ("skein-proxy", ["Proxy", "IO", "Serialization", "Telemetry"]),
+]
+
+let doors: [(name: String, libraries: [String], packages: [String])] = [
+    ("CYAML", ["yaml"], ["libyaml-dev"]),
+    ("COpenSSL", ["ssl", "crypto"], ["libssl-dev"]),
+    ("CNGHTTP2", ["nghttp2"], ["libnghttp2-dev"]),
+    ("CSQLite", ["sqlite3"], ["libsqlite3-dev"]),
+    ("CNetlink", ["nl-route-3", "nl-3"], ["libnl-route-3-dev"]),
+    ("CNFTables", ["nftables"], ["libnftables-dev"]),
+    ("CZlib", ["z"], ["zlib1g-dev"]),
+]
+
+let isStatic = Context.environment["SKEIN_STATIC"] == "1"
+
+let swiftSettings: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+
+func exists(_ folder: String) -> Bool { FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder) }
+func present(_ names: [String]) -> [String] { names.filter { exists("Sources/\($0)") } }
+func depend(_ names: [String]) -> [Target.Dependency] { present(names).map { .byName(name: $0) } }
+
+/// The C libraries that a target's doors stand for; archives when the product is linked statically.
+func links(_ dependencies: [String]) -> [LinkerSetting] {
+    doors.filter { dependencies.contains($0.name) }.flatMap(\.libraries).map {
+        .linkedLibrary(isStatic && $0 != "nftables" ? ":lib\($0).a" : $0)
+    }
+}
+
+var targets: [Target] = []
+for door in doors where exists("Sources/\(door.name)") {
+    targets.append(.systemLibrary(
+        name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil, providers: [.apt(door.packages)]))
+}
+if exists("Sources/CLinux") {
+    targets.append(.target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]))
+}
+if exists("Sources/CRE2") {
+    targets.append(.target(
+        name: "CRE2",
+        linkerSettings: isStatic
+            ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]))
+}
+for layer in layers where exists("Sources/\(layer.name)") {
+    targets.append(.target(
+        name: layer.name, dependencies: depend(layer.dependencies), swiftSettings: swiftSettings,
+        linkerSettings: links(layer.dependencies)))
+}
+for program in programs where exists("Sources/\(program.name)") {
+    targets.append(.executableTarget(
+        name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
+        linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
+}
+let libraryNames = layers.map(\.name)
+for layer in layers where exists("Tests/\(layer.name)Tests") {
+    targets.append(.testTarget(
+        name: "\(layer.name)Tests", dependencies: depend([layer.name] + layer.dependencies.filter(libraryNames.contains)),
+        exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(layer.name)Tests/\($0)") },
+        swiftSettings: swiftSettings))
+}
+for suite in ["Integration", "Namespace", "Tidy"] where exists("Tests/\(suite)Tests") {
+    targets.append(.testTarget(
+        name: "\(suite)Tests", dependencies: depend(libraryNames),
+        exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(suite)Tests/\($0)") },
+        swiftSettings: swiftSettings))
+}
+
+let package = Package(name: "skein", targets: targets, cxxLanguageStandard: .cxx17)

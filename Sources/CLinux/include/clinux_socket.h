@@ -1,0 +1,20 @@
+#pragma once
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+int clinux_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
+/// Pending socket error (SO_ERROR), or -errno.
+int clinux_socket_error(int fd);
+/// SO_ORIGINAL_DST of an IPv4 or IPv6 socket into `address`; 0 or -errno.
+int clinux_original_destination(int fd, int family, struct sockaddr_storage *address);
+/// Sends `fd` with `bytes` over a unix socket; bytes sent or -errno.
+ssize_t clinux_send_fd(int socket, const void *bytes, size_t count, int fd);
+/// Receives up to `count` bytes and at most one descriptor (close-on-exec), -1 in `*fd` when none came; bytes or -errno.
+ssize_t clinux_receive_fd(int socket, void *bytes, size_t count, int *fd);
+/// Credentials of the peer of a unix socket; 0 or -errno.
+int clinux_peer_credentials(int fd, int32_t *pid, uint32_t *uid, uint32_t *gid);

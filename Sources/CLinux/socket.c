@@ -1,0 +1,64 @@
+#include "clinux_socket.h"
+#include <errno.h>
+#include <linux/netfilter_ipv4.h>
+#include <string.h>
+#include <unistd.h>
+
+// linux/netfilter_ipv6/ip6_tables.h collides with netinet/in.h; the number is the kernel's ABI.
+#define CLINUX_IP6T_SO_ORIGINAL_DST 80
+
+int clinux_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
+    int result = accept4(fd, address, length, flags);
+    return result < 0 ? -errno : result;
+}
+
+int clinux_socket_error(int fd) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? -errno : error;
+}
+
+int clinux_original_destination(int fd, int family, struct sockaddr_storage *address) {
+    socklen_t length = sizeof *address;
+    int level = family == AF_INET6 ? SOL_IPV6 : SOL_IP;
+    int option = family == AF_INET6 ? CLINUX_IP6T_SO_ORIGINAL_DST : SO_ORIGINAL_DST;
+    return getsockopt(fd, level, option, address, &length) < 0 ? -errno : 0;
+}
+
+ssize_t clinux_send_fd(int socket, const void *bytes, size_t count, int fd) {
+    char control[CMSG_SPACE(sizeof(int))];
+    memset(control, 0, sizeof control);
+    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}
+
+ssize_t clinux_receive_fd(int socket, void *bytes, size_t count, int *fd) {
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec vector = {.iov_base = bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    *fd = -1;
+    ssize_t received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (received < 0) return -errno;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
+            memcpy(fd, CMSG_DATA(header), sizeof(int));
+    }
+    return received;
+}
+
+int clinux_peer_credentials(int fd, int32_t *pid, uint32_t *uid, uint32_t *gid) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return -errno;
+    *pid = credentials.pid;
+    *uid = credentials.uid;
+    *gid = credentials.gid;
+    return 0;
+}
