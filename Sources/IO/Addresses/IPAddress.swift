@@ -162,14 +162,18 @@ extension IPAddress: CustomStringConvertible {
     }
 }
 
-/// An address range in CIDR form. Bits beyond the length are zero.
+/// An address range in CIDR form.
+///
+/// Bits beyond the length are zero.
 public struct Prefix: Hashable, Sendable, CustomStringConvertible {
     /// The first address.
     public let address: IPAddress
     /// Significant bits: 0...32 or 0...128.
     public let length: Int
 
-    /// The range of `address` with that many significant bits; `nil` when there are not so many. Further bits are cleared.
+    /// The range of `address` with that many significant bits; `nil` when there are not so many.
+    ///
+    /// Further bits are cleared.
     public init?(_ address: IPAddress, length: Int) {
         guard (0...address.bitCount).contains(length) else { return nil }
         self.length = length

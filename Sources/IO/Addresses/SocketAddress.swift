@@ -52,7 +52,9 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Calls `body` with the kernel's form of the address. A unix path that is too long is ENAMETOOLONG.
+    /// Calls `body` with the kernel's form of the address.
+    ///
+    /// A unix path that is too long is ENAMETOOLONG.
     func withSockaddr<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) throws(SystemError) -> Result {

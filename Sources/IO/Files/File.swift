@@ -1,8 +1,12 @@
 internal import Glibc
 
-/// Files and directories. Blocking; for start-up and control-path code.
+/// Files and directories.
+///
+/// Blocking; for start-up and control-path code.
 public enum File {
-    /// The whole content. Fails with EFBIG beyond `limit` bytes.
+    /// The whole content.
+    ///
+    /// Fails with EFBIG beyond `limit` bytes.
     public static func read(_ path: String, limit: Int = 1 << 30) throws(SystemError) -> [UInt8] {
         let fd = try checkErrno(open(path, O_RDONLY | O_CLOEXEC), "open \(path)")
         defer { close(fd) }
@@ -127,14 +131,18 @@ public enum File {
         return names.sorted()
     }
 
-    /// Removes a file, link, socket or empty directory. What is not there is removed already.
+    /// Removes a file, link, socket or empty directory.
+    ///
+    /// What is not there is removed already.
     public static func remove(_ path: String) throws(SystemError) {
         if unlink(path) == 0 || errno == ENOENT { return }
         if errno == EISDIR || errno == EPERM, rmdir(path) == 0 || errno == ENOENT { return }
         throw SystemError.last("remove \(path)")
     }
 
-    /// Removes a directory with everything in it. Does not follow links and does not cross into other file systems.
+    /// Removes a directory with everything in it.
+    ///
+    /// Does not follow links and does not cross into other file systems.
     public static func removeTree(_ path: String) throws(SystemError) {
         var status = stat()
         guard lstat(path, &status) == 0 else {

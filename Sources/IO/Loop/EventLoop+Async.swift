@@ -16,7 +16,9 @@ extension EventLoop {
     }
 }
 
-/// One sleeping task. Touched on the loop only, hence unchecked.
+/// One sleeping task.
+///
+/// Touched on the loop only, hence unchecked.
 private final class SleepWait: @unchecked Sendable {
     private var continuation: CheckedContinuation<Void, Never>?
     private var timer: LoopTimer?

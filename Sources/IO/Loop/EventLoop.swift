@@ -17,14 +17,19 @@ public struct Readiness: OptionSet, Sendable {
     public static let hangup = Readiness(rawValue: 4)
 }
 
-/// Somebody who waits for a file descriptor. Called on the loop's thread.
+/// Somebody who waits for a file descriptor.
+///
+/// Called on the loop's thread.
 public protocol ReadinessHandler: AnyObject {
-    /// The descriptor has become ready. Edge-triggered: the next call comes only after the descriptor was found empty
-    /// (EAGAIN) and got ready again.
+    /// The descriptor has become ready.
+    ///
+    /// Edge-triggered: the next call comes only after the descriptor was found empty (EAGAIN) and got ready again.
     func ready(_ readiness: Readiness)
 }
 
-/// A registration of a descriptor at a loop. Dropping it does not cancel it.
+/// A registration of a descriptor at a loop.
+///
+/// Dropping it does not cancel it.
 public final class Registration {
     private let loop: EventLoop
     private let fd: Int32
@@ -40,6 +45,7 @@ public final class Registration {
     }
 
     /// Ends the registration: the handler is released and not called again, also not for events of this very pass.
+    ///
     /// Must come before the descriptor is closed. Harmless when done twice.
     public func cancel() {
         guard !isCancelled else { return }
@@ -75,7 +81,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let epoll: Int32
     private let wakeup: Int32
     private let mailbox = Mutex(Mailbox())
-    /// `pthread_self` of the running thread, 0 before `run`. (`gettid` would be a system call for every hop.)
+    /// `pthread_self` of the running thread, 0 before `run`.
+    ///
+    /// (`gettid` would be a system call for every hop.)
     private let owner = Atomic<UInt>(0)
 
     private var slots: [Slot] = []
@@ -84,7 +92,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var endOfPass: [() -> Void] = []
     private var isStopping = false
 
-    /// The time of this pass. Read once per wake-up.
+    /// The time of this pass.
+    ///
+    /// Read once per wake-up.
     public private(set) var now: MonotonicTime
 
     /// A loop that does not run yet.
@@ -121,7 +131,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Whether the caller is on the loop's thread.
     public var isOnLoop: Bool { owner.load(ordering: .relaxed) == UInt(pthread_self()) }
 
-    /// Runs `body` on the loop, after what it is doing now. Any thread.
+    /// Runs `body` on the loop, after what it is doing now.
+    ///
+    /// Any thread.
     public func execute(_ body: @escaping @Sendable () -> Void) {
         let mustWake = mailbox.withLock { box in
             box.messages.append(body)
@@ -131,7 +143,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         if mustWake, !isOnLoop { wake() }
     }
 
-    /// Makes `run` return after the pass that is under way. Any thread.
+    /// Makes `run` return after the pass that is under way.
+    ///
+    /// Any thread.
     public func stop() {
         execute { [self] in isStopping = true }
     }
@@ -168,7 +182,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     // MARK: The loop
 
-    /// Serves events until `stop`. The calling thread becomes the loop's thread.
+    /// Serves events until `stop`.
+    ///
+    /// The calling thread becomes the loop's thread.
     public func run() {
         owner.store(UInt(pthread_self()), ordering: .relaxed)
         defer { owner.store(0, ordering: .relaxed) }
@@ -242,7 +258,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     // MARK: On the loop
 
-    /// Registers a descriptor, edge-triggered, for both directions. On the loop, or before it runs.
+    /// Registers a descriptor, edge-triggered, for both directions.
+    ///
+    /// On the loop, or before it runs.
     public func register(_ fd: Int32, _ handler: any ReadinessHandler) throws(SystemError) -> Registration {
         assert(isOnLoop || owner.load(ordering: .relaxed) == 0)
         let index: Int

@@ -8,7 +8,9 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
     /// The point that many nanoseconds after boot.
     public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
-    /// Reads the clock (23 ns). Code on a loop takes `EventLoop.now` instead: one reading per pass.
+    /// Reads the clock (23 ns).
+    ///
+    /// Code on a loop takes `EventLoop.now` instead: one reading per pass.
     public static var now: MonotonicTime {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)

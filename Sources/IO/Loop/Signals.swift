@@ -6,8 +6,9 @@ public enum Signals {
     /// Makes writing to a closed socket an error instead of the end of the process.
     public static func ignorePipe() { signal(SIGPIPE, SIG_IGN) }
 
-    /// Blocks the signals in this thread and those it starts, so that only `SignalSource` sees them. Call in `main`,
-    /// before the first thread.
+    /// Blocks the signals in this thread and those it starts, so that only `SignalSource` sees them.
+    ///
+    /// Call in `main`, before the first thread.
     public static func block(_ signals: [Int32]) {
         var set = Signals.set(signals)
         pthread_sigmask(SIG_BLOCK, &set, nil)

@@ -12,7 +12,9 @@ public enum Thread {
         }
     }
 
-    /// Runs `body` on a new detached thread. The name (15 bytes are kept) shows in `ps -L` and `gdb`.
+    /// Runs `body` on a new detached thread.
+    ///
+    /// The name (15 bytes are kept) shows in `ps -L` and `gdb`.
     public static func start(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
         let start = Unmanaged.passRetained(Start(name: String(name.prefix(15)), body: body))
         var thread = pthread_t()

@@ -1,4 +1,6 @@
-/// A timer of a loop. Lives in the wheel until it fires or is cancelled.
+/// A timer of a loop.
+///
+/// Lives in the wheel until it fires or is cancelled.
 public final class LoopTimer {
     fileprivate var body: (() -> Void)?
     fileprivate let expiry: UInt64
@@ -12,7 +14,9 @@ public final class LoopTimer {
         self.body = body
     }
 
-    /// Takes the timer back. Harmless when it has fired or was cancelled. On the loop.
+    /// Takes the timer back.
+    ///
+    /// Harmless when it has fired or was cancelled. On the loop.
     public func cancel() {
         body = nil
         wheel?.remove(self)
@@ -100,7 +104,9 @@ struct TimerWheel {
         slots.insert(timer, slot: level * TimerWheel.slotsPerLevel + position)
     }
 
-    /// Fires everything that is due. A timer that is added meanwhile fires in a later call.
+    /// Fires everything that is due.
+    ///
+    /// A timer that is added meanwhile fires in a later call.
     mutating func expire(now: MonotonicTime) {
         let target = now.nanoseconds / 1_000_000
         while current < target {

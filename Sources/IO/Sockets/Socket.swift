@@ -13,7 +13,9 @@ public enum IOResult: Sendable, Hashable {
     case failed(SystemError)
 }
 
-/// A non-blocking, close-on-exec socket. Owned by one loop; closes itself when nobody holds it any more.
+/// A non-blocking, close-on-exec socket.
+///
+/// Owned by one loop; closes itself when nobody holds it any more.
 public final class Socket {
     /// The descriptor; -1 after `close`.
     public private(set) var fd: Int32
@@ -30,7 +32,9 @@ public final class Socket {
 
     deinit { close() }
 
-    /// Closes the descriptor. Cancel its registration first. Harmless when done twice.
+    /// Closes the descriptor.
+    ///
+    /// Cancel its registration first. Harmless when done twice.
     public func close() {
         guard fd >= 0 else { return }
         _ = Glibc.close(fd)
@@ -52,7 +56,9 @@ public final class Socket {
         return Socket(prepared: fd)
     }
 
-    /// Makes a listening stream socket. A unix socket's path is removed first when a dead socket lies there.
+    /// Makes a listening stream socket.
+    ///
+    /// A unix socket's path is removed first when a dead socket lies there.
     ///
     /// - Parameters:
     ///   - reusePort: several loops listen on the same address and the kernel spreads connections (SO_REUSEPORT).
@@ -85,7 +91,9 @@ public final class Socket {
         return socket
     }
 
-    /// Begins a connection. It is established, or has failed (`pendingError`), when the socket becomes writable.
+    /// Begins a connection.
+    ///
+    /// It is established, or has failed (`pendingError`), when the socket becomes writable.
     ///
     /// - Parameter source: local address to connect from (port 0: any).
     public static func connect(to address: SocketAddress, from source: SocketAddress? = nil) throws(SystemError)
@@ -158,8 +166,10 @@ public final class Socket {
 
     // MARK: Accepting
 
-    /// The next waiting connection, or `nil` when there is none. Errors of a connection that died in the queue are
-    /// skipped; EMFILE and the like are thrown (wait before trying again: the connection stays in the queue).
+    /// The next waiting connection, or `nil` when there is none.
+    ///
+    /// Errors of a connection that died in the queue are skipped; EMFILE and the like are thrown (wait before trying
+    /// again: the connection stays in the queue).
     public func accept() throws(SystemError) -> Socket? {
         while true {
             let result = clinux_accept4(fd, nil, nil, Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
@@ -266,7 +276,9 @@ public final class Socket {
 
     // MARK: Facts
 
-    /// The error of a connect that has ended, or `nil` when it succeeded. Clears it.
+    /// The error of a connect that has ended, or `nil` when it succeeded.
+    ///
+    /// Clears it.
     public func pendingError(_ operation: String = "connect") -> SystemError? {
         let result = clinux_socket_error(fd)
         return result == 0 ? nil : SystemError(abs(result), operation)
@@ -309,7 +321,9 @@ public final class Socket {
         try check(bytes.withUnsafeBytes { clinux_send_fd(fd, $0.baseAddress, $0.count, descriptor) }, "send descriptor")
     }
 
-    /// Receives bytes and perhaps a descriptor, which the caller owns. `nil` when nothing waits; no bytes at the end.
+    /// Receives bytes and perhaps a descriptor, which the caller owns.
+    ///
+    /// `nil` when nothing waits; no bytes at the end.
     public func receiveDescriptor(upTo count: Int) throws(SystemError) -> (bytes: [UInt8], descriptor: Int32?)? {
         var descriptor: Int32 = -1
         var bytes = [UInt8](repeating: 0, count: count)

@@ -7,6 +7,8 @@ public protocol ByteStream: AnyObject, Sendable {
     func read(upTo count: Int) async throws(SystemError) -> [UInt8]
     /// Writes all bytes; returns when the kernel has taken them.
     func write(_ bytes: [UInt8]) async throws(SystemError)
-    /// Ends both directions. Waiting calls fail with ECANCELED.
+    /// Ends both directions.
+    ///
+    /// Waiting calls fail with ECANCELED.
     func close()
 }

@@ -15,7 +15,9 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
     private var pending: Readiness = []
     private var isClosed = false
 
-    /// Takes over a connected (or connecting) socket. On the loop.
+    /// Takes over a connected (or connecting) socket.
+    ///
+    /// On the loop.
     public init(_ socket: Socket, on loop: EventLoop) throws(SystemError) {
         self.socket = socket
         self.loop = loop
@@ -137,7 +139,9 @@ public final class SocketListener: ReadinessHandler, @unchecked Sendable {
     private var isPending = false
     private var isClosed = false
 
-    /// Takes over a listening socket. On the loop.
+    /// Takes over a listening socket.
+    ///
+    /// On the loop.
     public init(_ socket: Socket, on loop: EventLoop) throws(SystemError) {
         self.socket = socket
         self.loop = loop
@@ -151,7 +155,9 @@ public final class SocketListener: ReadinessHandler, @unchecked Sendable {
         waiter = nil
     }
 
-    /// Waits for the next connection. ECANCELED after `close`. With no descriptor left it waits until there is one.
+    /// Waits for the next connection.
+    ///
+    /// ECANCELED after `close`. With no descriptor left it waits until there is one.
     public func accept() async throws(SystemError) -> Socket {
         while !isClosed {
             isPending = false
