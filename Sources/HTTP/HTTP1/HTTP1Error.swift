@@ -1,4 +1,6 @@
-/// Bytes from a peer that are no HTTP/1 message we accept. The connection cannot go on.
+/// Bytes from a peer that are no HTTP/1 message we accept.
+///
+/// The connection cannot go on.
 public enum HTTP1Error: Error, Sendable, Hashable, CustomStringConvertible {
     /// The request or status line is malformed.
     case startLine
@@ -81,9 +83,13 @@ public enum HTTP1Error: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// Bounds on what one message may make us hold.
 public struct HTTP1Limits: Sendable, Hashable {
-    /// Bytes of a head or of trailers: start line, names, values and separators. Envoy's `max_request_headers_kb`.
+    /// Bytes of a head or of trailers: start line, names, values and separators.
+    ///
+    /// Envoy's `max_request_headers_kb`.
     public static let headBytesDefault = 60 * 1024
-    /// Fields in a head or in trailers. Envoy's `max_headers_count`.
+    /// Fields in a head or in trailers.
+    ///
+    /// Envoy's `max_headers_count`.
     public static let fieldsDefault = 100
     /// Bytes of chunk extensions in one body; nobody legitimate sends any.
     public static let chunkOverheadBytes = 16 * 1024

@@ -1,6 +1,8 @@
 /// What a head's fields say about body and connection (RFC 9112 §6 and §9).
 enum HTTP1Framing {
-    /// The length that `Content-Length` gives; nil without the field. Repeats of the same number are dropped from the table.
+    /// The length that `Content-Length` gives; nil without the field.
+    ///
+    /// Repeats of the same number are dropped from the table.
     static func contentLength(_ headers: inout HeaderTable) throws(HTTP1Error) -> Int? {
         guard let index = headers.index(of: .contentLength) else { return nil }
         guard let length = ASCII.number(headers.value(at: index)) else { throw .contentLength }

@@ -12,7 +12,9 @@ public enum HTTP1Serializer {
         case upgrade
     }
 
-    /// Appends a request head. The framing comes from `head.body`.
+    /// Appends a request head.
+    ///
+    /// The framing comes from `head.body`.
     public static func append(
         _ head: borrowing RequestHead, connection: Connection = .keepAlive, to buffer: inout [UInt8]
     ) {
@@ -35,9 +37,9 @@ public enum HTTP1Serializer {
         buffer.append("\r\n")
     }
 
-    /// Appends a response head. The framing comes from `head.body`.
+    /// Appends a response head.
     ///
-    /// In an answer to HEAD, or a 304, the table's own `Content-Length` is kept: it describes the body that GET would have.
+    /// The framing comes from `head.body`. In an answer to HEAD, or a 304, the table's own `Content-Length` is kept: it describes the body that GET would have.
     public static func append(
         _ head: borrowing ResponseHead, to method: HTTPMethod = .get, connection: Connection = .keepAlive,
         to buffer: inout [UInt8]
@@ -65,7 +67,9 @@ public enum HTTP1Serializer {
         buffer.append("\r\n")
     }
 
-    /// Appends the line before a chunk's bytes; `appendChunkEnd` follows them. The size must not be zero.
+    /// Appends the line before a chunk's bytes; `appendChunkEnd` follows them.
+    ///
+    /// The size must not be zero.
     public static func appendChunkStart(size: Int, to buffer: inout [UInt8]) {
         precondition(size > 0, "a chunk of no bytes would end the body")
         buffer.append(hexadecimal: size)

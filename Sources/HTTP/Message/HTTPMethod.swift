@@ -37,7 +37,9 @@ public enum HTTPMethod: UInt8, Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// The method that a token names. Methods are case-sensitive (RFC 9110 §9.1).
+    /// The method that a token names.
+    ///
+    /// Methods are case-sensitive (RFC 9110 §9.1).
     public static func of(_ token: RawSpan) -> HTTPMethod {
         let candidates: (HTTPMethod, HTTPMethod) =
             switch token.byteCount {

@@ -143,7 +143,7 @@ extension HeaderTable {
     }
 
     /// Adds a field whose value is written in the program.
-    public mutating func append(_ id: HeaderID, _ value: StaticString) {
+    public mutating func append(_ id: HeaderID, constant value: StaticString) {
         let known = UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).bytes
         precondition(HeaderTable.isValue(known), "header value with a control character in the program")
         add(id, value: store(known))
