@@ -91,7 +91,9 @@ public struct SchemaTable: Sendable {
         meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
     ])
 
-    /// Reads tables. A line that cannot be read is a mistake of ours and stops the program.
+    /// Reads tables.
+    ///
+    /// A line that cannot be read is a mistake of ours and stops the program.
     init(tables: [String]) {
         var prefix = ""
         var current: SchemaType?
