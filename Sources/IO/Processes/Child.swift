@@ -89,8 +89,8 @@ public struct Child: ~Copyable, Sendable {
                 func start(_ directory: UnsafePointer<CChar>?) -> Int32 {
                     var c = clinux_command()
                     c.path = path
-                    c.arguments = arguments.pointer
-                    c.environment = environment.pointer
+                    c.arguments = UnsafePointer(arguments.pointer)
+                    c.environment = UnsafePointer(environment.pointer)
                     c.directory = directory
                     c.descriptors = moves.baseAddress
                     c.descriptor_count = moves.count

@@ -5,7 +5,7 @@ internal import Glibc
 public enum Mount {
     /// A temporary file system with that mode and a bound on its size.
     public static func temporary(at path: String, mode: String, sizeBytes: Int) throws(SystemError) {
-        let flags = UInt(MS_NOSUID.rawValue | MS_NODEV.rawValue | MS_NOEXEC.rawValue)
+        let flags = UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC)
         try check(
             clinux_mount("tmpfs", path, "tmpfs", flags, "mode=\(mode),size=\(sizeBytes)"), "mount tmpfs at \(path)")
     }

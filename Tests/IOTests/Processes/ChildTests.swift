@@ -43,7 +43,7 @@ struct ChildTests {
             close(first)
             close(second)
         }
-        var command = Child.Command(["/bin/sh", "-c", "cat <&\(second); cat <&\(first)"])
+        var command = Child.Command(["/bin/bash", "-c", "cat <&\(second); cat <&\(first)"])
         command.descriptors = [first: second, second: first]
         let (_, output) = try Child.run(command)
         #expect(String(decoding: output, as: UTF8.self) == "firstsecond")
