@@ -42,9 +42,13 @@ public struct Child: ~Copyable, Sendable {
         public var environment: [String]
         /// Where it starts; `nil` = where we are.
         public var workingDirectory: String?
-        /// Descriptors of ours by the number they get there. 0, 1 and 2 are /dev/null unless they stand here.
+        /// Descriptors of ours by the number they get there.
+        ///
+        /// 0, 1 and 2 are /dev/null unless they stand here.
         public var descriptors: [Int32: Int32] = [:]
-        /// User and group; supplementary groups are dropped. `nil` = ours.
+        /// User and group; supplementary groups are dropped.
+        ///
+        /// `nil` = ours.
         public var user: (uid: UInt32, gid: UInt32)?
         /// A network namespace to enter.
         public var networkNamespace: Int32?
@@ -67,10 +71,14 @@ public struct Child: ~Copyable, Sendable {
 
     /// Number of the process.
     public let pid: Int32
-    /// Becomes readable when the process has ended. Closed with this value.
+    /// Becomes readable when the process has ended.
+    ///
+    /// Closed with this value.
     public let pidfd: Int32
 
-    /// Starts the program. Whatever keeps it from running (no such file, no such user …) is thrown here.
+    /// Starts the program.
+    ///
+    /// Whatever keeps it from running (no such file, no such user …) is thrown here.
     public init(_ command: Command) throws(SystemError) {
         guard let first = command.arguments.first else { throw SystemError(EINVAL, "start a program without a name") }
         let path = command.program ?? first
@@ -125,7 +133,9 @@ public struct Child: ~Copyable, Sendable {
         return status
     }
 
-    /// How the process ended; `nil` while it runs. Reaps it: asked again, it fails.
+    /// How the process ended; `nil` while it runs.
+    ///
+    /// Reaps it: asked again, it fails.
     public borrowing func poll() throws(SystemError) -> ExitStatus? { try Child.reap(pidfd, block: false) }
 
     /// Gives the pidfd away; the caller closes it.
@@ -149,7 +159,9 @@ public struct Child: ~Copyable, Sendable {
 
 extension Child {
     /// Runs a program to its end and returns how it ended and what it wrote to standard output and error together, at
-    /// most `limit` bytes of it. Blocks the thread.
+    /// most `limit` bytes of it.
+    ///
+    /// Blocks the thread.
     public static func run(_ command: Command, limit: Int = 1 << 20) throws(SystemError) -> (ExitStatus, [UInt8]) {
         var ends: [Int32] = [-1, -1]
         try check(clinux_pipe(&ends), "make a pipe")

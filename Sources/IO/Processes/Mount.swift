@@ -19,7 +19,9 @@ public enum Mount {
         try check(clinux_mount("overlay", path, "overlay", 0, options), "mount overlay at \(path)")
     }
 
-    /// Takes away the topmost mount at that path. Nothing mounted there is no failure.
+    /// Takes away the topmost mount at that path.
+    ///
+    /// Nothing mounted there is no failure.
     public static func remove(_ path: String) throws(SystemError) {
         let result = clinux_unmount(path)
         if result == -EINVAL || result == -ENOENT { return }

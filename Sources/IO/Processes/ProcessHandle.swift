@@ -5,7 +5,9 @@ internal import Glibc
 public final class ProcessHandle: Sendable {
     /// Number of the process.
     public let pid: Int32
-    /// Becomes readable when the process has ended. Closed with this object.
+    /// Becomes readable when the process has ended.
+    ///
+    /// Closed with this object.
     public let pidfd: Int32
 
     /// Takes hold of the process with that number; fails with ESRCH when there is none.
