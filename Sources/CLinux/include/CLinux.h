@@ -3,3 +3,4 @@
 #pragma once
 #include "clinux_socket.h"
 #include "clinux_system.h"
+#include "clinux_netns.h"
