@@ -134,7 +134,7 @@ def processes():
 
 def ours():
     """Processes that `skein up` brought to life: its own, monitors, containers."""
-    marks = ("/skein up", "skein control-plane", "skein-proxy", "conmon", "/app/")
+    marks = ("/skein up", "/skein control-plane", "skein-proxy", "conmon", "/app/")
     return {pid: line for pid, line in processes().items() if any(m in line for m in marks) and pid != os.getpid()}
 
 
@@ -163,7 +163,7 @@ def up(*more):
 
 
 def pid_of(role):
-    pattern = {"supervisor": r"skein up .*", "control plane": r"skein control-plane.*"}[role]
+    pattern = {"supervisor": r"/skein up ", "control plane": r"/skein control-plane "}[role]
     return [pid for pid, line in ours().items() if re.search(pattern, line)]
 
 
