@@ -1,4 +1,4 @@
-public import Serialization
+internal import Serialization
 
 /// One container of a pod, read and checked.
 public struct ContainerManifest: Sendable, Hashable {

@@ -1,4 +1,4 @@
-public import Serialization
+internal import Serialization
 
 /// One entry of `env`.
 public struct EnvironmentEntry: Sendable, Hashable {

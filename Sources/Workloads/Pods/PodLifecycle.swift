@@ -121,7 +121,7 @@ public struct PodLifecycle: Sendable {
 
     private mutating func completeCapture(_ name: String) {
         update(name) {
-            $0.state = .terminated(
+            $1.state = .terminated(
                 .init(
                     id: "", exitCode: 0, reason: "Completed",
                     message: "not run: Skein captures the pod's traffic itself, with the arguments given here",
@@ -139,16 +139,16 @@ public struct PodLifecycle: Sendable {
         case .networkReady: hasNetwork = true
         case .tick: break
         case .started(let name, let id):
-            update(name) { begin(&$0, id: id, startedAt: wallSeconds, now: now) }
+            update(name) { $0.begin(&$1, id: id, startedAt: wallSeconds, now: now) }
         case .startFailed(let name, let error):
-            update(name) { record in
+            update(name) { _, record in
                 record.state = .waiting(reason: error.reason, message: error.message)
                 record.quickEnds += 1
                 record.restartAt = now + Self.startRetry(error.reason, failures: record.quickEnds)
             }
             actions.append(.record(reason: "Failed", message: "\(name): \(error.message)", isWarning: true))
         case .exited(let name, let code, let reason, let message):
-            update(name) { end(&$0, code: code, reason: reason, message: message, now: now) }
+            update(name) { $0.end(&$1, code: code, reason: reason, message: message, now: now) }
         case .answered(let name, let kind, let isGood, let message):
             actions += answer(name, kind, isGood: isGood, message: message, now: now)
         case .deletionRequested(let seconds):
@@ -160,9 +160,17 @@ public struct PodLifecycle: Sendable {
         return actions
     }
 
-    private mutating func update(_ name: String, _ change: (inout ContainerRecord) -> Void) {
+    /// Changes one container; `body` sees the rest of the pod as it was before.
+    private mutating func change<Result>(_ index: Int, _ body: (Self, inout ContainerRecord) -> Result) -> Result {
+        var record = containers[index]
+        let result = body(self, &record)
+        containers[index] = record
+        return result
+    }
+
+    private mutating func update(_ name: String, _ body: (Self, inout ContainerRecord) -> Void) {
         guard let index = containers.firstIndex(where: { $0.name == name }) else { return }
-        change(&containers[index])
+        change(index, body)
     }
 
     private func begin(_ record: inout ContainerRecord, id: String, startedAt: Int64, now: MonotonicTime) {
@@ -240,8 +248,7 @@ public struct PodLifecycle: Sendable {
         _ name: String, _ kind: Probe.Kind, isGood: Bool, message: String, now: MonotonicTime
     ) -> [Action] {
         var actions: [Action] = []
-        let isDeleting = isDeleting
-        update(name) { record in
+        update(name) { pod, record in
             guard record.isRunning, record.trackers[kind] != nil else { return }  // An answer from a run that is over.
             guard let verdict = record.trackers[kind]?.answer(isGood: isGood, at: now) else { return }
             switch (kind, verdict) {
@@ -249,20 +256,20 @@ public struct PodLifecycle: Sendable {
                 record.isStarted = true
                 record.isReady = record.probes[.readiness] == nil
                 record.trackers = [:]
-                arm(&record, now: now)
+                pod.arm(&record, now: now)
             case (.readiness, .good): record.isReady = true
             case (.readiness, .bad):
                 record.isReady = false
                 actions.append(
                     .record(reason: "Unhealthy", message: "Readiness probe failed: \(message)", isWarning: true))
             case (.liveness, .bad), (.startup, .bad):
-                guard !record.isStopping, !isDeleting else { return }
+                guard !record.isStopping, !pod.isDeleting else { return }
                 let word = kind == .liveness ? "Liveness" : "Startup"
                 actions.append(
                     .record(reason: "Unhealthy", message: "\(word) probe failed: \(message)", isWarning: true))
                 actions.append(
                     .record(reason: "Killing", message: "Container \(name) will be restarted", isWarning: false))
-                actions += stop(&record, now: now)
+                actions += pod.stop(&record, now: now)
             case (.liveness, .good): break
             }
         }
@@ -324,11 +331,13 @@ public struct PodLifecycle: Sendable {
                 containers[index].state = old.state
                 if restarts(containers[index], after: end.exitCode) { containers[index].restartAt = now }
             case .running(let running):
-                begin(&containers[index], id: running.id, startedAt: running.startedAt, now: now)
-                containers[index].isStarted = old.isStarted
-                containers[index].isReady = old.isReady
-                containers[index].trackers = [:]
-                arm(&containers[index], now: now)
+                change(index) { pod, record in
+                    pod.begin(&record, id: running.id, startedAt: running.startedAt, now: now)
+                    record.isStarted = old.isStarted
+                    record.isReady = old.isReady
+                    record.trackers = [:]
+                    pod.arm(&record, now: now)
+                }
             }
         }
     }
@@ -437,7 +446,7 @@ public struct PodLifecycle: Sendable {
             actions.append(.drainProxy)
         }
         for index in containers.indices where [.main, .initial].contains(containers[index].role) {
-            actions += stop(&containers[index], now: now)
+            actions += change(index) { $0.stop(&$1, now: now) }
         }
         guard !containers.contains(where: { [.main, .initial].contains($0.role) && $0.isActive }) else { return actions }
         actions += stopRest(now)
@@ -453,7 +462,7 @@ public struct PodLifecycle: Sendable {
         guard let index = containers.lastIndex(where: { [.proxy, .sidecar].contains($0.role) && $0.isActive }) else {
             return []
         }
-        return stop(&containers[index], now: now)
+        return change(index) { $0.stop(&$1, now: now) }
     }
 
     // MARK: Questions

@@ -1,5 +1,5 @@
 public import KubernetesAPI
-public import Serialization
+internal import Serialization
 
 /// A pod as the node understands it: read and checked once, so that nothing after it looks at JSON.
 public struct PodManifest: Sendable, Hashable {

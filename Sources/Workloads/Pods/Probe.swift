@@ -1,4 +1,4 @@
-public import Serialization
+internal import Serialization
 
 /// A probe of a container: what is asked, how often, and how many answers decide.
 public struct Probe: Sendable, Hashable {

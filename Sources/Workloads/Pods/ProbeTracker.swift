@@ -1,4 +1,4 @@
-public import IO
+internal import IO
 
 /// When a probe is due and what its answers mean.
 ///

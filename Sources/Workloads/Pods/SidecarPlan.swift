@@ -1,4 +1,4 @@
-public import KubernetesAPI
+internal import KubernetesAPI
 public import Serialization
 
 /// Which pods get a proxy, and how it is told who it is.

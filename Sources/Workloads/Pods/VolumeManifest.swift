@@ -1,4 +1,4 @@
-public import Serialization
+internal import Serialization
 
 /// One volume of a pod, read and checked.
 public struct VolumeManifest: Sendable, Hashable {

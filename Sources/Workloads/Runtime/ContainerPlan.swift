@@ -31,7 +31,7 @@ struct ContainerPlan: Sendable {
 extension ContainerPlan {
     /// Writes the bundle; the log's path and the limits that this machine cannot keep come back. Blocking.
     func writeBundle(run: Int) throws(WorkloadError) -> (bundle: String, log: String, notApplied: [String]) {
-        do throws(SystemError) {
+        do {
             let bundle = layout.bundle(pod.uid, id)
             let rootfs = bundle + "/rootfs"
             try File.makeDirectory(rootfs, mode: 0o755)

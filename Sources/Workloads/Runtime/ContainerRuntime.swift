@@ -1,5 +1,5 @@
 internal import Glibc
-public import IO
+internal import IO
 internal import Serialization
 internal import Telemetry
 

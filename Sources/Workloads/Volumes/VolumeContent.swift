@@ -1,4 +1,4 @@
-public import KubernetesAPI
+internal import KubernetesAPI
 
 /// The files of a configMap, secret, downwardAPI or projected volume.
 ///
