@@ -30,6 +30,7 @@ struct HashTable {
     }
 
     /// A Maglev table (Eisenbud et al. 2016, section 3.4), with weights.
+    ///
     init(maglev hosts: [Host], size: Int) {
         self.hosts = hosts
         guard !hosts.isEmpty, size > 1 else { return }
