@@ -241,6 +241,27 @@ import Testing
         #expect(moved < 600)
     }
 
+    @Test("B-2 under locality weights a key stays with its host, and localities get their shares, seed 17")
+    func hashAndLocality() {
+        var near = endpoints(3, base: 0)
+        near.weight = 3
+        near.locality.zone = "near"
+        var far = endpoints(3, base: 1)
+        far.weight = 1
+        far.locality.zone = "far"
+        let balancer = balancer(.maglev(tableSize: 251), table(near, far), localityWeighted: true)
+        var generator = SplitMix64(seed: 17)
+        var nearCount = 0
+        for _ in 0..<4000 {
+            var request = LoadBalancer.Request()
+            request.hash = generator.next()
+            let host = balancer.choose(request, random: generator.next())
+            #expect(balancer.choose(request, random: generator.next()) === host)
+            if host?.locality.zone == "near" { nearCount += 1 }
+        }
+        #expect(isNear(nearCount, share: 0.75, of: 4000))
+    }
+
     @Test("B-3 without a hash, ring hash is a choice by chance, seed 16")
     func noHash() {
         let balancer = balancer(.ringHash(minimumSize: 64, maximumSize: 128), table(endpoints(4)))

@@ -29,7 +29,7 @@ struct HashTable {
         ring.sort { ($0.hash, $0.host) < ($1.hash, $1.host) }
     }
 
-    /// A Maglev table (Eisenbud et al. 2016, section 3.4), with weights.
+    /// A Maglev table with weights (section 3.4 of the paper by Eisenbud and others, 2016).
     init(maglev hosts: [Host], size: Int, hashesHostnames: Bool) {
         self.hosts = hosts
         guard !hosts.isEmpty, size > 1 else { return }

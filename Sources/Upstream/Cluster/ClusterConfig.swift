@@ -106,7 +106,9 @@ public struct ClusterConfig: Sendable {
     public var balancing = Balancing.roundRobin
     /// Limit for a connection to come about.
     public var connectTimeout: Duration = .seconds(5)
-    /// Connections without streams close after this; nil is never. 1 h by default (T-13).
+    /// Connections without streams close after this; nil is never.
+    ///
+    /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
     /// Connections close after this, however busy; nil is never.
     public var maxConnectionDuration: Duration?
@@ -137,6 +139,8 @@ public struct ClusterConfig: Sendable {
     /// Active health checks.
     public var healthChecks: [HealthCheckConfig] = []
     /// A host that leaves its endpoints goes at once, whatever active checks say.
+    ///
+    /// It does so in any case: Envoy's default, to keep such a host while its checks pass, is not built.
     public var ignoresHealthOnHostRemoval = false
     /// Connections to hosts that leave or fail are closed.
     public var closesConnectionsOnHostHealthFailure = false
