@@ -88,7 +88,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     private var slots: [Slot] = []
     private var freeSlots: [Int] = []
-    private var timers: TimerWheel
+    private let timers: TimerWheel
     private var endOfPass: [() -> Void] = []
     private var isStopping = false
 
