@@ -47,7 +47,7 @@ public struct KubernetesObject: JSONView {
         guard let slash = apiVersion.firstIndex(of: "/") else { return "" }
         return String(apiVersion[..<slash])
     }
-    /// `Pod`, `Service`, …
+    /// `Pod`, `Service` and so on.
     public var kind: String { string("kind") }
     /// Name, namespace, labels and the rest.
     public var metadata: ObjectMeta {
