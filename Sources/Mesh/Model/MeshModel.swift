@@ -1,4 +1,4 @@
-public import KubernetesAPI
+import KubernetesAPI
 import Serialization
 
 /// The mesh at one moment, read once from its objects and ready to be asked.

@@ -1,5 +1,4 @@
 public import KubernetesAPI
-public import Serialization
 
 /// Namespace and name of an object; ordered by namespace, then name.
 public struct NamespacedName: Hashable, Comparable, Sendable, CustomStringConvertible {

@@ -69,7 +69,9 @@ struct Outbound {
             for pattern in rule.hosts where HostName.covers(pattern, host) {
                 if pattern == host && best?.pattern != host {
                     best = (rule, pattern)
-                } else if HostName.isWildcard(pattern), best.map({ HostName.isWildcard($0.pattern) && $0.pattern.count < pattern.count }) ?? true {
+                } else if HostName.isWildcard(pattern),
+                    best.map({ HostName.isWildcard($0.pattern) && $0.pattern.count < pattern.count }) ?? true
+                {
                     best = (rule, pattern)
                 }
             }
@@ -89,7 +91,8 @@ struct Outbound {
         let own = Destinations.clusterName(host: member.service.host, port: member.port.number)
         var proxy = FilterChains.tcpProxy(own, config: model.config)
         guard let rule = rule(for: member.service.host, where: { !$0.tcp.isEmpty }) else { return proxy }
-        for route in rule.tcp where route.match.isEmpty || route.match.contains(where: { applies($0, member.port.number, rule) }) {
+        for route in rule.tcp
+        where route.match.isEmpty || route.match.contains(where: { applies($0, member.port.number, rule) }) {
             TCPRoutes.apply(
                 route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: member.port.number)
             break

@@ -1,4 +1,5 @@
 import EnvoyAPI
+import KubernetesAPI
 
 /// The clusters of services and subsets that a proxy may route to, with their endpoints.
 struct OutboundClusters {

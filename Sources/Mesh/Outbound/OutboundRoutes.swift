@@ -52,7 +52,9 @@ struct OutboundRoutes {
             for endpoint in outbound.model.endpoints[service.key] ?? [] {
                 names.append(endpoint.address)
                 guard let hostname = endpoint.hostname else { continue }
-                names += HostName.forms(of: service.key, callerNamespace: outbound.namespace).map { "\(hostname).\($0)" }
+                names += HostName.forms(of: service.key, callerNamespace: outbound.namespace).map {
+                    "\(hostname).\($0)"
+                }
             }
         }
         var host = VirtualHost()

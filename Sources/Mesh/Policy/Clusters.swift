@@ -1,5 +1,6 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
 /// Makes Envoy clusters.
 enum Clusters {

@@ -1,5 +1,6 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
 /// Which retry policies the routes for one destination carry.
 enum RetryChoice {
@@ -78,7 +79,8 @@ enum RetryPolicies {
         policy.retriableStatusCodes = statuses
         var previous = RetryPolicy.RetryHostPredicate()
         previous.name = "envoy.retry_host_predicates.previous_hosts"
-        previous.configType = .typedConfig(AnyMessage(
+        previous.configType = .typedConfig(
+            AnyMessage(
                 typeURL: "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
                 value: []))
         policy.retryHostPredicate = [previous]

@@ -1,5 +1,6 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
 /// For whom routes are made: the caller and the port they listen on. Source filters are decided here.
 struct RouteScope {
