@@ -20,8 +20,9 @@ public enum JSON: Sendable, Hashable {
 }
 
 extension JSON {
-    /// The member of that name; `nil` when this is no object or has no such member. Assigning `nil` removes it,
-    /// assigning a value to a member of something that is no object makes it one.
+    /// The member of that name; `nil` when this is no object or has no such member.
+    ///
+    /// Assigning `nil` removes it, assigning a value to a member of something that is no object makes it one.
     public subscript(_ name: String) -> JSON? {
         get {
             guard case .object(let members) = self else { return nil }
