@@ -15,7 +15,9 @@ public enum JSON: Sendable, Hashable {
     case string(String)
     /// An array.
     case array([JSON])
-    /// An object. A member name appears once (the parser refuses duplicates).
+    /// An object.
+    ///
+    /// A member name appears once (the parser refuses duplicates).
     case object([String: JSON])
 }
 
