@@ -1,7 +1,9 @@
 import KubernetesAPI
 
-/// Makes snapshots from one model. Proxies that see the same world share the work: what goes out of a pod depends on its
-/// namespace and on those of its labels that some rule asks for, nothing else.
+/// Makes snapshots from one model.
+///
+/// Proxies that see the same world share the work: what goes out of a pod depends on its namespace and on those of its
+/// labels that some rule asks for, nothing else.
 public struct MeshTranslator: Sendable {
     /// The model that is translated.
     public let model: MeshModel

@@ -1,8 +1,9 @@
 public import EnvoyAPI
 import Serialization
 
-/// Where a piece of configuration came from: an object and the field in it (decision 4). Never a revision, so that
-/// a change elsewhere in the object does not change the output.
+/// Where a piece of configuration came from: an object and the field in it (decision 4).
+///
+/// Never a revision, so that a change elsewhere in the object does not change the output.
 public struct Provenance: Sendable, Hashable {
     /// The key in `filter_metadata`.
     public static let metadataKey = "skein.provenance"

@@ -25,7 +25,7 @@ public struct IstioGateway: JSONView {
         public init(json: JSON) { self.json = json }
         /// The port to listen on.
         public var port: Int? { json["port"]?["number"]?.int }
-        /// The port's protocol as written: `HTTP`, `HTTPS`, `TCP`, …
+        /// The protocol of the port as written.
         public var portProtocol: String { json["port"]?["protocol"]?.string ?? "" }
         /// The hosts, each optionally with a namespace in front (`ns/host`, `./host`).
         public var hosts: [String] { strings("hosts") }

@@ -70,8 +70,9 @@ struct GatewayRoutes {
         return configuration
     }
 
-    /// H-6: rules of one host are merged in their order, catch-all routes go to the end. The two routes that one
-    /// catch-all makes for its methods stay together.
+    /// H-6: rules of one host are merged in their order, catch-all routes go to the end.
+    ///
+    /// The two routes that one catch-all makes for its methods stay together.
     static func catchAllsLast(_ routes: [Route]) -> [Route] {
         func isCatchAll(_ route: Route) -> Bool {
             guard var match = route.match else { return false }
@@ -109,8 +110,10 @@ struct GatewayRoutes {
         return HostName.expanded(host, ruleNamespace: opening.entrance.key.namespace)
     }
 
-    /// The domains of a host. A rule for a short name answers to the short name as well: somebody who writes
-    /// `hosts: [my-service]` asks for it with `Host: my-service`.
+    /// The domains of a host.
+    ///
+    /// A rule for a short name answers to the short name as well: somebody who writes `hosts: [my-service]` asks for it
+    /// with `Host: my-service`.
     private func domains(_ host: String, _ rule: MeshModel.Rule) -> [String] {
         guard let namespace = HostName.namespace(ofService: host), namespace == rule.key.namespace,
             let name = host.split(separator: ".").first, rule.rule.hosts.contains(String(name))

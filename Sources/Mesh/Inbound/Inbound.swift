@@ -17,8 +17,9 @@ struct Inbound {
         var port: MeshService.Port
     }
 
-    /// The target ports of the services that select the pod, sorted by number. When services disagree about what is
-    /// spoken on a port, it is sniffed.
+    /// The target ports of the services that select the pod, sorted by number.
+    ///
+    /// When services disagree about what is spoken on a port, it is sniffed.
     private func targets() -> [Target] {
         guard let workload = model.workloads[pod] else { return [] }
         var found: [Int: Target] = [:]

@@ -60,9 +60,10 @@ struct Outbound {
         service.isHeadless ? (model.endpoints[service.key] ?? []).map(\.address) : service.addresses
     }
 
-    /// The rule for a host: an exact one, else the most specific wildcard; among equals the oldest (H-6). A rule
-    /// of another namespace than the host's counts for callers in its own namespace only, unless it is in the root
-    /// namespace.
+    /// The rule for a host: an exact one, else the most specific wildcard; among equals the oldest (H-6).
+    ///
+    /// A rule of another namespace than the host's counts for callers in its own namespace only, unless it is in the
+    /// root namespace.
     func rule(for host: String, where condition: (MeshModel.Rule) -> Bool) -> MeshModel.Rule? {
         var best: (rule: MeshModel.Rule, pattern: String)?
         for rule in rules where condition(rule) && mayClaim(rule, host) {

@@ -6,7 +6,9 @@ struct OutboundRoutes {
     let port: Int
 
     /// The virtual hosts: one per service on the port, one per host of a rule that is no service, then the one for
-    /// everything else. A domain belongs to the first that claims it.
+    /// everything else.
+    ///
+    /// A domain belongs to the first that claims it.
     func configuration() -> RouteConfiguration {
         var claimed: Set<String> = []
         var hosts: [VirtualHost] = []

@@ -84,7 +84,8 @@ struct ClusterSettings {
         if !own.tlsMode.isEmpty { tlsMode = own.tlsMode }
     }
 
-    /// Whether the upstream connection would have to be TLS, which the proxy does not do yet. Such a cluster is not
-    /// made: traffic fails instead of going out in the clear.
+    /// Whether the upstream connection would have to be TLS, which the proxy does not do yet.
+    ///
+    /// Such a cluster is not made: traffic fails instead of going out in the clear.
     var needsTLS: Bool { !["", "DISABLE"].contains(tlsMode) }
 }

@@ -2,7 +2,9 @@ import EnvoyAPI
 import KubernetesAPI
 import Serialization
 
-/// For whom routes are made: the caller and the port they listen on. Source filters are decided here.
+/// For whom routes are made: the caller and the port they listen on.
+///
+/// Source filters are decided here.
 struct RouteScope {
     var model: MeshModel
     /// Namespace of the proxy.
