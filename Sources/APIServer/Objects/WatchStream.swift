@@ -1,4 +1,4 @@
-public import KubernetesAPI
+import KubernetesAPI
 import Serialization
 import Store
 

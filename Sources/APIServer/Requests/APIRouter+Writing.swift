@@ -1,5 +1,6 @@
 import KubernetesAPI
 import Serialization
+import Store
 
 extension APIRouter {
     private func options(_ request: APIRequest, _ target: Target) throws(StatusError) -> ObjectRegistry.WriteOptions {
@@ -124,7 +125,8 @@ extension APIRouter {
     private func deleteOptions(_ request: APIRequest) throws(StatusError) -> DeleteOptions {
         var options = DeleteOptions()
         let body = request.body.isEmpty ? JSON.object([:]) : try RequestBody.json(request)
-        options.gracePeriodSeconds = try body["gracePeriodSeconds"]?.int ?? request.number("gracePeriodSeconds")
+        options.gracePeriodSeconds = body["gracePeriodSeconds"]?.int
+        if options.gracePeriodSeconds == nil { options.gracePeriodSeconds = try request.number("gracePeriodSeconds") }
         if let grace = options.gracePeriodSeconds, grace < 0 {
             throw .badRequest("gracePeriodSeconds: Invalid value: \(grace): must be greater than or equal to 0")
         }

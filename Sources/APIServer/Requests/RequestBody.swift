@@ -75,11 +75,16 @@ enum RequestBody {
     }
 
     private static func yaml(_ bytes: [UInt8]) throws(StatusError) -> JSON {
-        // JSON is YAML; kubectl sends JSON even under this type.
         do {
-            return try JSON.parse(bytes)
+            let documents = try YAML.parse(String(decoding: bytes, as: UTF8.self))
+            guard let first = documents.first, documents.count == 1 else {
+                throw StatusError.badRequest("the body must be one YAML document")
+            }
+            return first.json
+        } catch let error as StatusError {
+            throw error
         } catch {
-            throw .unsupportedMediaType("YAML bodies are not supported yet: send JSON")
+            throw .badRequest("error decoding the body: \(error)")
         }
     }
 }

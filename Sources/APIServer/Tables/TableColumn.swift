@@ -2,18 +2,18 @@ import KubernetesAPI
 import Serialization
 
 /// One column of a kind's table.
-struct TableColumn {
+struct TableColumn: Sendable {
     var name: String
     var type: String
     var format: String
     var description: String
     /// 0 is always shown, 1 with `-o wide`.
     var priority: Int
-    var cell: (KubernetesObject, Timestamp) -> JSON
+    var cell: @Sendable (KubernetesObject, Timestamp) -> JSON
 
     init(
         _ name: String, type: String = "string", format: String = "", wide: Bool = false, _ description: String = "",
-        _ cell: @escaping (KubernetesObject, Timestamp) -> JSON
+        _ cell: @escaping @Sendable (KubernetesObject, Timestamp) -> JSON
     ) {
         self.name = name
         self.type = type
@@ -25,13 +25,13 @@ struct TableColumn {
 
     /// A column of text.
     static func text(
-        _ name: String, wide: Bool = false, _ cell: @escaping (KubernetesObject) -> String
+        _ name: String, wide: Bool = false, _ cell: @escaping @Sendable (KubernetesObject) -> String
     ) -> TableColumn {
         TableColumn(name, wide: wide) { object, _ in .string(cell(object)) }
     }
 
     /// A column of whole numbers.
-    static func number(_ name: String, _ cell: @escaping (KubernetesObject) -> Int) -> TableColumn {
+    static func number(_ name: String, _ cell: @escaping @Sendable (KubernetesObject) -> Int) -> TableColumn {
         TableColumn(name, type: "integer") { object, _ in .integer(Int64(cell(object))) }
     }
 
