@@ -1,6 +1,6 @@
 public import APIServer
-public import KubernetesAPI
-public import Mesh
+import KubernetesAPI
+import Mesh
 public import Serialization
 import Telemetry
 
