@@ -2,7 +2,9 @@ public import KubernetesAPI
 import Mesh
 import Serialization
 
-/// Keeps the EndpointSlices and the Endpoints of a Service in step with its pods. Never debounced.
+/// Keeps the EndpointSlices and the Endpoints of a Service in step with its pods.
+///
+/// Never debounced.
 public enum EndpointSliceController {
     static let serviceLabel = "kubernetes.io/service-name"
     static let managedBy = "endpointslice-controller.skein.dev"
