@@ -30,9 +30,11 @@ struct AddressPool {
     mutating func next() -> String? {
         guard free > 0 else { return nil }
         while taken[cursor] { cursor = (cursor + 1) % taken.count }
-        taken[cursor] = true
+        let index = cursor
+        taken[index] = true
         free -= 1
-        return text(cursor)
+        cursor = (index + 1) % taken.count
+        return text(index)
     }
 
     /// Gives an address back.

@@ -87,7 +87,7 @@ public final class APIRouter {
         let path = request.path
         if path == ["openapi", "v2"] {
             return APIResponse(
-                contentType: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                contentType: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                 body: .bytes(OpenAPI.version2))
         }
         guard path.count >= 2, path[1] == "v3" else { throw .noSuchPath }
