@@ -27,6 +27,15 @@ public struct Provenance: Sendable, Hashable {
         Provenance(kind: "Service", object: key, field: field)
     }
 
+    /// The place that metadata tells; `nil` when it tells none.
+    public init?(metadata: Metadata) {
+        guard let json = metadata.filterMetadata[Self.metadataKey], let kind = json["kind"]?.string else { return nil }
+        self.kind = kind
+        object = NamespacedName(
+            namespace: json["namespace"]?.string ?? "", name: json["name"]?.string ?? "")
+        field = json["field"]?.string ?? ""
+    }
+
     /// The place as Envoy metadata.
     public var metadata: Metadata {
         var metadata = Metadata()

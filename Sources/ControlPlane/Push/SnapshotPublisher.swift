@@ -32,7 +32,7 @@ public struct SnapshotPublisher {
     public struct Rejection: Sendable, Hashable {
         /// The pod of the proxy.
         public var pod: NamespacedName
-        /// What was refused: clusters, listeners, …
+        /// The type of the resources that were refused.
         public var typeURL: String
         /// What the proxy said.
         public var message: String
@@ -46,7 +46,10 @@ public struct SnapshotPublisher {
     private var drains = DrainTracker()
     /// The hosts of the services that a draining pod was an endpoint of.
     private var drainNames: [NamespacedName: Set<String>] = [:]
-    private var generation = 0
+    /// How often the mesh was translated.
+    public private(set) var generation = 0
+    /// How many proxies held up a stopping pod until the time was up.
+    public private(set) var laggardCount = 0
     private let log = Logger("xds")
 
     /// What came up and has not been fetched.
@@ -96,6 +99,16 @@ public struct SnapshotPublisher {
     /// The annotation by which the node agent learns that a pod may stop.
     public static let drainedAnnotation = "skein.dev/drained"
 
+    /// What the mesh has to say about an object that is about to be written, for the `Warning` headers of its author.
+    public func warnings(for object: KubernetesObject) -> [String] {
+        guard let kind = MeshObjects.kind(of: object), ![.pod, .endpointSlice, .namespace].contains(kind) else {
+            return []
+        }
+        var objects = objects
+        objects.set(object.meshProjection)
+        return MeshModel(objects).analyze(object).map(\.description)
+    }
+
     // MARK: Streams
 
     /// A proxy has opened a stream; the number stands for it from now on.
@@ -138,6 +151,40 @@ public struct SnapshotPublisher {
     public mutating func takeRejections() -> [Rejection] {
         defer { rejections = [] }
         return rejections
+    }
+
+    /// Where the resources that a rejection names came from.
+    public func sources(of rejection: Rejection) -> [Provenance] {
+        guard let stream = streams.values.first(where: { $0.proxy.pod == rejection.pod }) else { return [] }
+        var translator = translator
+        let made = translator.snapshot(for: stream.proxy)
+        var found: [Provenance] = []
+        func note(_ name: String, _ metadata: Metadata?) {
+            guard rejection.message.contains(name), let place = metadata.flatMap(Provenance.init(metadata:)),
+                !found.contains(place)
+            else { return }
+            found.append(place)
+        }
+        switch rejection.typeURL {
+        case Cluster.typeURL:
+            for resource in made.clusters.values where rejection.message.contains(resource.name) {
+                note(resource.name, (try? resource.message.unpack(as: Cluster.self))?.metadata)
+            }
+        case RouteConfiguration.typeURL:
+            for resource in made.routes.values {
+                for host in (try? resource.message.unpack(as: RouteConfiguration.self))?.virtualHosts ?? [] {
+                    note(host.name, host.metadata)
+                }
+            }
+        case Listener.typeURL:
+            for resource in made.listeners.values {
+                for chain in (try? resource.message.unpack(as: Listener.self))?.filterChains ?? [] {
+                    note(chain.name, chain.metadata)
+                }
+            }
+        default: break
+        }
+        return found
     }
 
     // MARK: Publishing
@@ -203,6 +250,7 @@ public struct SnapshotPublisher {
         for outcome in outcomes {
             drainNames[outcome.pod] = nil
             guard !outcome.laggards.isEmpty else { continue }
+            laggardCount += outcome.laggards.count
             let names = outcome.laggards.compactMap { streams[$0].map { "\($0.proxy.pod)" } }
             log.warning(
                 "proxies did not acknowledge in time that a pod stops",
