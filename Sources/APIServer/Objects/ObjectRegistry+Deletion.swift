@@ -60,6 +60,7 @@ extension ObjectRegistry {
         if options.propagation == .orphan { orphan(meta.uid) }
         if options.propagation == .foreground {
             deleteDependents(of: meta.uid, .foreground)
+            releaseOwner(meta.uid)
             // They may all have gone at once, and have taken it with them.
             guard let again = store.get(marked.key) else { return (KubernetesObject(json: shown(marked, kind)), true) }
             return try finish(again, kind)
@@ -179,7 +180,7 @@ extension ObjectRegistry {
         var object = dependent.object
         var metadata = object["metadata"] ?? .object([:])
         let kept = (metadata["ownerReferences"]?.array ?? []).filter { $0["uid"]?.string != uid }
-        metadata["ownerReferences"] = kept.isEmpty ? nil : .array(kept)
+        metadata["ownerReferences"] = kept.isEmpty ? JSON?.none : .array(kept)
         object["metadata"] = metadata
         _ = try? replace(dependent, with: object, kind, "")
     }
@@ -194,7 +195,7 @@ extension ObjectRegistry {
         let finalizers = ObjectMeta(json: metadata).finalizers
         guard metadata["deletionTimestamp"] != nil, finalizers.contains(Self.foreground) else { return }
         let kept = finalizers.filter { $0 != Self.foreground }
-        metadata["finalizers"] = kept.isEmpty ? nil : .array(kept.map { .string($0) })
+        metadata["finalizers"] = kept.isEmpty ? JSON?.none : .array(kept.map { .string($0) })
         object["metadata"] = metadata
         guard let stored = try? replace(owner, with: object, kind, ""), isFree(object, kind) else { return }
         _ = try? remove(stored, kind)

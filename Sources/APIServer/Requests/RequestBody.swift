@@ -70,6 +70,13 @@ enum RequestBody {
         do {
             return try JSON.parse(bytes)
         } catch {
+            // Kubernetes' words for it; we refuse duplicates whatever the field validation, as every reader would take
+            // another one of the two.
+            if error.problem.hasSuffix("is there twice"),
+                let name = error.problem.split(separator: "\"").dropFirst().first
+            {
+                throw .badRequest("strict decoding error: duplicate field \"\(name)\" (\(error))")
+            }
             throw .badRequest("error decoding the body: \(error)")
         }
     }

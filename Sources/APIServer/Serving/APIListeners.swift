@@ -21,6 +21,7 @@ public final class APIListeners: @unchecked Sendable {
     ]
     let loop: EventLoop
     let log = Logger("api")
+    var openConnections = 0
 
     /// The API of `router` for the connections of `loop`.
     public init(_ router: APIRouter, on loop: EventLoop) {
