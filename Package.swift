@@ -22,7 +22,7 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "ControlPlane",
         [
-            "Mesh", "APIServer", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
+            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
             "Telemetry",
         ]
     ),
