@@ -19,19 +19,25 @@ let layers: [(name: String, dependencies: [String])] = [
     ("Store", ["CSQLite", "Serialization"]),
     ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
     ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
-    ("ControlPlane", [
-        "Mesh", "APIServer", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
-        "Telemetry",
-    ]),
+    (
+        "ControlPlane",
+        [
+            "Mesh", "APIServer", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
+            "Telemetry",
+        ]
+    ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
     ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "IO", "Serialization", "Telemetry"]),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [
-    ("skein", [
-        "ControlPlane", "APIServer", "Store", "Workloads", "Network", "KubernetesAPI", "DNS", "HTTP", "TLS", "IO",
-        "Serialization", "Telemetry",
-    ]),
+    (
+        "skein",
+        [
+            "ControlPlane", "APIServer", "Store", "Workloads", "Network", "KubernetesAPI", "DNS", "HTTP", "TLS", "IO",
+            "Serialization", "Telemetry",
+        ]
+    ),
     ("skein-proxy", ["Proxy", "IO", "Serialization", "Telemetry"]),
 ]
 
@@ -57,7 +63,9 @@ let swiftSettings: [SwiftSetting] = [
     .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
-func exists(_ folder: String) -> Bool { FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder) }
+func exists(_ folder: String) -> Bool {
+    FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder)
+}
 func present(_ names: [String]) -> [String] { names.filter { exists("Sources/\($0)") } }
 func depend(_ names: [String]) -> [Target.Dependency] { present(names).map { .byName(name: $0) } }
 
@@ -70,40 +78,48 @@ func links(_ dependencies: [String]) -> [LinkerSetting] {
 
 var targets: [Target] = []
 for door in doors where exists("Sources/\(door.name)") {
-    targets.append(.systemLibrary(
-        name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil, providers: [.apt(door.packages)]))
+    targets.append(
+        .systemLibrary(
+            name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil,
+            providers: [.apt(door.packages)]))
 }
 if exists("Sources/CLinux") {
     targets.append(.target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]))
 }
 if exists("Sources/CRE2") {
-    targets.append(.target(
-        name: "CRE2",
-        linkerSettings: isStatic
-            ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]))
+    targets.append(
+        .target(
+            name: "CRE2",
+            linkerSettings: isStatic
+                ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]))
 }
 for layer in layers where exists("Sources/\(layer.name)") {
-    targets.append(.target(
-        name: layer.name, dependencies: depend(layer.dependencies), swiftSettings: swiftSettings,
-        linkerSettings: links(layer.dependencies)))
+    targets.append(
+        .target(
+            name: layer.name, dependencies: depend(layer.dependencies), swiftSettings: swiftSettings,
+            linkerSettings: links(layer.dependencies)))
 }
 for program in programs where exists("Sources/\(program.name)") {
-    targets.append(.executableTarget(
-        name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
-        linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
+    targets.append(
+        .executableTarget(
+            name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
+            linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
 }
 let libraryNames = layers.map(\.name)
 for layer in layers where exists("Tests/\(layer.name)Tests") {
-    targets.append(.testTarget(
-        name: "\(layer.name)Tests", dependencies: depend([layer.name] + layer.dependencies.filter(libraryNames.contains)),
-        exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(layer.name)Tests/\($0)") },
-        swiftSettings: swiftSettings))
+    targets.append(
+        .testTarget(
+            name: "\(layer.name)Tests",
+            dependencies: depend([layer.name] + layer.dependencies.filter(libraryNames.contains)),
+            exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(layer.name)Tests/\($0)") },
+            swiftSettings: swiftSettings))
 }
 for suite in ["Integration", "Namespace", "Tidy"] where exists("Tests/\(suite)Tests") {
-    targets.append(.testTarget(
-        name: "\(suite)Tests", dependencies: depend(libraryNames),
-        exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(suite)Tests/\($0)") },
-        swiftSettings: swiftSettings))
+    targets.append(
+        .testTarget(
+            name: "\(suite)Tests", dependencies: depend(libraryNames),
+            exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(suite)Tests/\($0)") },
+            swiftSettings: swiftSettings))
 }
 
 let package = Package(name: "skein", targets: targets, cxxLanguageStandard: .cxx17)

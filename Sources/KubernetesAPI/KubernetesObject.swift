@@ -47,7 +47,7 @@ public struct KubernetesObject: JSONView {
         guard let slash = apiVersion.firstIndex(of: "/") else { return "" }
         return String(apiVersion[..<slash])
     }
-    /// `Pod`, `Service`, …
+    /// The kind, for example `Pod`.
     public var kind: String { string("kind") }
     /// Name, namespace, labels and the rest.
     public var metadata: ObjectMeta {

@@ -15,13 +15,16 @@ public enum JSON: Sendable, Hashable {
     case string(String)
     /// An array.
     case array([JSON])
-    /// An object. A member name appears once (the parser refuses duplicates).
+    /// An object.
+    ///
+    /// A member name appears once (the parser refuses duplicates).
     case object([String: JSON])
 }
 
 extension JSON {
-    /// The member of that name; `nil` when this is no object or has no such member. Assigning `nil` removes it,
-    /// assigning a value to a member of something that is no object makes it one.
+    /// The member of that name; `nil` when this is no object or has no such member.
+    ///
+    /// Assigning `nil` removes it, assigning a value to a member of something that is no object makes it one.
     public subscript(_ name: String) -> JSON? {
         get {
             guard case .object(let members) = self else { return nil }
