@@ -1,0 +1,353 @@
+/// The header (or trailer) fields of one message: offsets into bytes the table owns.
+///
+/// Names are stored in lower case. Nothing is allocated per field: both arrays keep their capacity when the table is cleared, so a
+/// connection that reuses its table allocates for its largest message only. Every field in a table is well formed (a token as name, no control
+/// byte but tab in the value), whoever put it there, so writing a table cannot split a message.
+public struct HeaderTable: Sendable {
+    /// A run of bytes in the table's storage.
+    struct Run: Sendable {
+        var start: UInt32
+        var count: UInt32
+        static let empty = Run(start: 0, count: 0)
+        var range: Range<Int> { Int(start)..<(Int(start) &+ Int(count)) }
+    }
+
+    struct Field: Sendable {
+        var name: Run
+        var value: Run
+        var id: HeaderID
+    }
+
+    var bytes: [UInt8] = []
+    var fields: [Field] = []
+
+    /// An empty table.
+    public init() {}
+
+    /// How many fields there are.
+    public var count: Int { fields.count }
+
+    /// Whether there is no field.
+    public var isEmpty: Bool { fields.isEmpty }
+
+    /// The known id of the field at a position.
+    public func id(at index: Int) -> HeaderID { fields[index].id }
+
+    /// The lower-case name of the field at a position.
+    @_lifetime(borrow self)
+    public func name(at index: Int) -> RawSpan { span(fields[index].name) }
+
+    /// The value of the field at a position, without surrounding blanks.
+    @_lifetime(borrow self)
+    public func value(at index: Int) -> RawSpan { span(fields[index].value) }
+
+    /// The value of the first field with an id.
+    @_lifetime(borrow self)
+    public func value(_ id: HeaderID) -> RawSpan? {
+        guard let index = index(of: id) else { return nil }
+        return span(fields[index].value)
+    }
+
+    /// The position of the first field with an id, at or after a position.
+    public func index(of id: HeaderID, from start: Int = 0) -> Int? {
+        var index = start
+        while index < fields.count {
+            if fields[index].id == id { return index }
+            index &+= 1
+        }
+        return nil
+    }
+
+    /// The position of the first field with a name, in whatever case, at or after a position.
+    public func index(named name: RawSpan, from start: Int = 0) -> Int? {
+        var index = start
+        while index < fields.count {
+            if ByteScan.equalIgnoringCase(name, span(fields[index].name)) { return index }
+            index &+= 1
+        }
+        return nil
+    }
+
+    /// The position of the first field with a name, in whatever case, at or after a position.
+    public func index(named name: String, from start: Int = 0) -> Int? {
+        index(named: Array(name.utf8).span.bytes, from: start)
+    }
+
+    /// Whether there is a field with an id.
+    public func contains(_ id: HeaderID) -> Bool { index(of: id) != nil }
+
+    /// Whether the value at a position is a word given in lower case, in either case.
+    public func value(at index: Int, is word: StaticString) -> Bool {
+        ByteScan.equalIgnoringCase(span(fields[index].value), word)
+    }
+
+    /// Whether a comma-separated list field has a member, over all fields with that id.
+    public func list(_ id: HeaderID, contains word: StaticString) -> Bool {
+        var start = 0
+        while let index = index(of: id, from: start) {
+            let value = span(fields[index].value)
+            var low = 0
+            while let member = HeaderTable.nextMember(of: value, from: &low) {
+                if ByteScan.equalIgnoringCase(value.extracting(member), word) { return true }
+            }
+            start = index &+ 1
+        }
+        return false
+    }
+
+    /// The next member of a comma-separated list, empty members skipped.
+    static func nextMember(of value: RawSpan, from low: inout Int) -> Range<Int>? {
+        while low < value.byteCount {
+            var high = low
+            while high < value.byteCount, ByteScan.byte(value, high) != ASCII.comma { high &+= 1 }
+            let member = ByteScan.trimmed(value, low..<high)
+            low = high &+ 1
+            if !member.isEmpty { return member }
+        }
+        return nil
+    }
+
+    @_lifetime(borrow self)
+    func span(_ run: Run) -> RawSpan { bytes.span.bytes.extracting(run.range) }
+}
+
+// MARK: Text, for code that is not on the request path
+
+extension HeaderTable {
+    /// The first value of a name (any case), as text.
+    public subscript(_ name: String) -> String? {
+        index(named: name).map { text(span(fields[$0].value)) }
+    }
+
+    /// The first value of an id, as text.
+    public subscript(_ id: HeaderID) -> String? {
+        index(of: id).map { text(span(fields[$0].value)) }
+    }
+
+    /// The name at a position, as text.
+    public func nameText(at index: Int) -> String { text(name(at: index)) }
+
+    /// The value at a position, as text; bytes that are no UTF-8 are replaced, so decide nothing about safety by it.
+    public func valueText(at index: Int) -> String { text(value(at: index)) }
+
+    func text(_ span: RawSpan) -> String { span.withUnsafeBytes { String(decoding: $0, as: UTF8.self) } }
+}
+
+// MARK: Changing
+
+extension HeaderTable {
+    /// Forgets all fields and keeps the memory.
+    public mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+    }
+
+    /// Adds a field whose value is written in the program.
+    public mutating func append(_ id: HeaderID, constant value: StaticString) {
+        let known = UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).bytes
+        precondition(HeaderTable.isValue(known), "header value with a control character in the program")
+        add(id, value: store(known))
+    }
+
+    /// Adds a number.
+    public mutating func append(_ id: HeaderID, number: Int) {
+        let start = bytes.count
+        bytes.append(decimal: number)
+        add(id, value: Run(start: UInt32(start), count: UInt32(bytes.count - start)))
+    }
+
+    /// Adds a field; refuses a value that would not survive being written.
+    public mutating func append(_ id: HeaderID, _ value: RawSpan) throws(HTTPFieldError) {
+        let kept = ByteScan.trimmed(value, 0..<value.byteCount)
+        guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
+        add(id, value: store(value.extracting(kept)))
+    }
+
+    /// Adds a field; refuses a name or value that would not survive being written.
+    public mutating func append(_ name: RawSpan, _ value: RawSpan) throws(HTTPFieldError) {
+        guard HeaderTable.isName(name) else { throw HTTPFieldError(.name) }
+        let kept = ByteScan.trimmed(value, 0..<value.byteCount)
+        guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
+        let start = bytes.count
+        for position in 0..<name.byteCount { bytes.append(ASCII.lowercase(ByteScan.byte(name, position))) }
+        let run = Run(start: UInt32(start), count: UInt32(name.byteCount))
+        let id = HeaderID.of(lowercased: span(run))
+        fields.append(Field(name: run, value: store(value.extracting(kept)), id: id))
+    }
+
+    /// Adds a field given as text.
+    public mutating func append(_ name: String, _ value: String) throws(HTTPFieldError) {
+        try append(Array(name.utf8).span.bytes, Array(value.utf8).span.bytes)
+    }
+
+    /// Adds a field given as text.
+    public mutating func append(_ id: HeaderID, _ value: String) throws(HTTPFieldError) {
+        try append(id, Array(value.utf8).span.bytes)
+    }
+
+    /// Adds a copy of another table's field.
+    public mutating func append(fieldAt index: Int, of other: borrowing HeaderTable) {
+        let field = other.fields[index]
+        let name = store(other.span(field.name))
+        fields.append(Field(name: name, value: store(other.span(field.value)), id: field.id))
+    }
+
+    /// Replaces all fields of an id by one.
+    public mutating func set(_ id: HeaderID, _ value: RawSpan) throws(HTTPFieldError) {
+        let kept = ByteScan.trimmed(value, 0..<value.byteCount)
+        guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
+        remove(id)
+        add(id, value: store(value.extracting(kept)))
+    }
+
+    /// Replaces all fields of an id by one given as text.
+    public mutating func set(_ id: HeaderID, _ value: String) throws(HTTPFieldError) {
+        try set(id, Array(value.utf8).span.bytes)
+    }
+
+    /// Replaces all fields of a name by one given as text.
+    public mutating func set(_ name: String, _ value: String) throws(HTTPFieldError) {
+        remove(named: name)
+        try append(name, value)
+    }
+
+    /// Removes all fields of an id.
+    public mutating func remove(_ id: HeaderID) {
+        if contains(id) { fields.removeAll { $0.id == id } }
+    }
+
+    /// Removes all fields of a name, in whatever case.
+    public mutating func remove(named name: RawSpan) {
+        var index = 0
+        while let found = self.index(named: name, from: index) {
+            fields.remove(at: found)
+            index = found
+        }
+    }
+
+    /// Removes all fields of a name, in whatever case.
+    public mutating func remove(named name: String) { remove(named: Array(name.utf8).span.bytes) }
+
+    /// Removes the field at a position.
+    public mutating func remove(at index: Int) { fields.remove(at: index) }
+
+    /// Removes what belongs to one connection and must not be forwarded (RFC 9110 §7.6.1): `Connection` and the fields it
+    /// names, `Keep-Alive`, `Proxy-Connection`, `Transfer-Encoding`, `Upgrade`, and `TE` unless it says `trailers`.
+    public mutating func removeHopByHopFields() {
+        // Names listed in Connection first, while the list is still there.
+        var start = 0
+        while let index = index(of: .connection, from: start) {
+            let value = fields[index].value
+            start = index &+ 1
+            var low = 0
+            while let member = HeaderTable.nextMember(of: span(value), from: &low) {
+                let name = Run(start: value.start &+ UInt32(member.lowerBound), count: UInt32(member.count))
+                markRemoved(named: name)
+            }
+        }
+        let keepsTE = index(of: .te).map { value(at: $0, is: "trailers") } ?? false
+        fields.removeAll { field in
+            switch field.id {
+            case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
+            case .te: !keepsTE
+            default: field.name.count == 0
+            }
+        }
+    }
+
+    /// Empties the names of the fields that a member of `Connection` lists, for `removeHopByHopFields` to drop.
+    private mutating func markRemoved(named name: Run) {
+        for index in fields.indices {
+            switch fields[index].id {
+            case .connection, .te: continue  // Handled by their own rules.
+            case .contentLength, .host: continue  // Naming these would let a peer change framing or authority.
+            default: break
+            }
+            if ByteScan.equalIgnoringCase(span(name), span(fields[index].name)) { fields[index].name = .empty }
+        }
+    }
+
+    private mutating func add(_ id: HeaderID, value: Run) {
+        precondition(id != .other, "HeaderID.other has no name")
+        let name = id.name
+        let run = store(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes)
+        fields.append(Field(name: run, value: value, id: id))
+    }
+
+    /// Copies bytes into the storage.
+    mutating func store(_ value: RawSpan) -> Run {
+        let start = bytes.count
+        bytes.append(span: value)
+        return Run(start: UInt32(start), count: UInt32(value.byteCount))
+    }
+
+    static func isValue(_ value: RawSpan) -> Bool {
+        ByteScan.firstControl(in: value, from: 0, to: value.byteCount) == value.byteCount
+    }
+
+    static func isName(_ name: RawSpan) -> Bool {
+        guard name.byteCount > 0 else { return false }
+        for position in 0..<name.byteCount where !ASCII.isToken(ByteScan.byte(name, position)) { return false }
+        return true
+    }
+}
+
+/// A field that cannot be put into a message.
+public struct HTTPFieldError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Which part is malformed.
+    public enum Part: String, Sendable {
+        /// The name is no token.
+        case name
+        /// The value has a control character.
+        case value
+    }
+    /// Which part is malformed.
+    public var part: Part
+
+    init(_ part: Part) { self.part = part }
+
+    /// What is wrong and what to do.
+    public var description: String {
+        switch part {
+        case .name: "header field name is not a token (letters, digits and !#$%&'*+-.^_`|~); rename it"
+        case .value: "header field value has a control character (CR, LF, NUL…); remove it"
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends the bytes of a span.
+    mutating func append(span: RawSpan) {
+        span.withUnsafeBytes { append(contentsOf: $0) }
+    }
+
+    mutating func append(_ text: StaticString) {
+        append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// Appends a number that is not negative, in decimal.
+    mutating func append(decimal number: Int) {
+        var rest = UInt64(clamping: number)
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var used = 0
+        repeat {
+            digits[used] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+            used &+= 1
+        } while rest > 0
+        while used > 0 {
+            used &-= 1
+            append(digits[used])
+        }
+    }
+
+    mutating func append(hexadecimal number: Int) {
+        let value = UInt64(clamping: number)
+        var shift = Swift.max(0, (63 - value.leadingZeroBitCount) / 4 * 4)
+        while shift >= 0 {
+            let digit = UInt8(truncatingIfNeeded: value >> UInt64(shift)) & 15
+            append(digit < 10 ? 0x30 &+ digit : 0x57 &+ digit)
+            shift -= 4
+        }
+    }
+}

@@ -1,0 +1,127 @@
+/// What a request says before its body: method, target and header fields, in bytes it owns.
+///
+/// The target is split: `scheme` (empty unless the client sent one), `authority` (from an absolute target, or else the `Host` field, which is
+/// therefore **not** among `headers`: there is one authority, used by routing, policy and the next hop alike) and `path` with its query.
+public struct RequestHead: Sendable {
+    /// The header fields, without `Host`.
+    public var headers = HeaderTable()
+    /// The method.
+    public private(set) var method = HTTPMethod.get
+    /// The minor version of HTTP/1 (0 or 1).
+    public internal(set) var minorVersion: UInt8 = 1
+    /// How the body ends.
+    public var body = BodyFraming.none
+    /// Whether the client wants to send another request on the connection.
+    public internal(set) var isKeepAlive = true
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    public internal(set) var expectsContinue = false
+    /// Whether the client asks to switch protocols: `Connection: upgrade` with an `Upgrade` field.
+    public internal(set) var isUpgrade = false
+
+    var methodRun = HeaderTable.Run.empty
+    var schemeRun = HeaderTable.Run.empty
+    var authorityRun = HeaderTable.Run.empty
+    var pathRun = HeaderTable.Run.empty
+
+    /// An empty GET request, to be filled.
+    public init() {}
+
+    /// The method token.
+    public var methodName: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            if method == .other { return headers.span(methodRun) }
+            let name = method.name
+            let bytes = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes
+            return _overrideLifetime(bytes, borrowing: self)
+        }
+    }
+
+    /// The scheme of an absolute target, in lower case; empty when the client sent none.
+    public var scheme: RawSpan {
+        @_lifetime(borrow self)
+        get { headers.span(schemeRun) }
+    }
+
+    /// Host and optional port, as the client spelled them.
+    public var authority: RawSpan {
+        @_lifetime(borrow self)
+        get { headers.span(authorityRun) }
+    }
+
+    /// Path and query; `*` for OPTIONS about the server; empty for CONNECT.
+    public var path: RawSpan {
+        @_lifetime(borrow self)
+        get { headers.span(pathRun) }
+    }
+
+    /// The authority as text.
+    public var authorityText: String { headers.text(authority) }
+
+    /// Path and query as text.
+    public var pathText: String { headers.text(path) }
+
+    /// Sets a method that has a number.
+    public mutating func setMethod(_ method: HTTPMethod) {
+        precondition(method != .other, "set other methods by their token")
+        self.method = method
+    }
+
+    /// Sets the method by its token.
+    public mutating func setMethod(token: RawSpan) throws(HTTPFieldError) {
+        guard HeaderTable.isName(token) else { throw HTTPFieldError(.name) }
+        adoptMethod(headers.store(token))
+    }
+
+    /// Sets host and port, for instance when a route rewrites them.
+    public mutating func setAuthority(_ authority: RawSpan) throws(HTTPFieldError) {
+        guard RequestHead.isTargetText(authority) else { throw HTTPFieldError(.value) }
+        authorityRun = headers.store(authority)
+    }
+
+    /// Sets path and query, for instance when a route rewrites them.
+    public mutating func setPath(_ path: RawSpan) throws(HTTPFieldError) {
+        guard RequestHead.isTargetText(path) else { throw HTTPFieldError(.value) }
+        pathRun = headers.store(path)
+    }
+
+    /// Sets the scheme.
+    public mutating func setScheme(_ scheme: StaticString) {
+        schemeRun = headers.store(
+            UnsafeRawBufferPointer(start: scheme.utf8Start, count: scheme.utf8CodeUnitCount).bytes)
+    }
+
+    mutating func setRootPath() {
+        let slash: StaticString = "/"
+        pathRun = headers.store(UnsafeRawBufferPointer(start: slash.utf8Start, count: 1).bytes)
+    }
+
+    /// Forgets everything and keeps the memory.
+    public mutating func removeAll() {
+        headers.removeAll()
+        method = .get
+        minorVersion = 1
+        body = .none
+        isKeepAlive = true
+        expectsContinue = false
+        isUpgrade = false
+        methodRun = .empty
+        schemeRun = .empty
+        authorityRun = .empty
+        pathRun = .empty
+    }
+
+    mutating func adoptMethod(_ run: HeaderTable.Run) {
+        methodRun = run
+        method = HTTPMethod.of(headers.span(run))
+    }
+
+    /// No space, control or non-ASCII byte: what may stand in a request line.
+    static func isTargetText(_ bytes: RawSpan) -> Bool {
+        for position in 0..<bytes.byteCount {
+            let byte = ByteScan.byte(bytes, position)
+            if byte <= 0x20 || byte >= 0x7F { return false }
+        }
+        return true
+    }
+}
