@@ -1,0 +1,142 @@
+public import Serialization
+
+/// A compiled `Cluster`: how its hosts are found, chosen, connected to and judged.
+public struct ClusterConfig: Sendable {
+    /// How its hosts are found.
+    public enum Discovery: Sendable, Hashable {
+        /// From `load_assignment`.
+        case staticEndpoints
+        /// From EDS, under this name.
+        case eds(serviceName: String)
+        /// All addresses of each name.
+        case strictDNS
+        /// One current address of the name.
+        case logicalDNS
+        /// Where the connection wanted to go (or a header says, when `useHTTPHeader`).
+        case originalDestination(OriginalDestination)
+    }
+
+    /// Settings of ORIGINAL_DST clusters.
+    public struct OriginalDestination: Sendable, Hashable {
+        /// Takes the address from a request header.
+        public var header: HeaderName?
+        /// Another port than the original one.
+        public var portOverride: UInt16?
+    }
+
+    /// Which DNS families are asked.
+    public enum DNSFamily: Sendable, Hashable {
+        /// IPv6 and, only without an answer, IPv4.
+        case auto
+        /// IPv4 alone.
+        case v4Only
+        /// IPv6 alone.
+        case v6Only
+        /// IPv4 and, only without an answer, IPv6.
+        case v4Preferred
+        /// Both.
+        case all
+    }
+
+    /// How a host is chosen.
+    public enum Balancing: Sendable, Hashable {
+        /// In turn, by weight.
+        case roundRobin
+        /// The least busy of some drawn by chance (B-1).
+        case leastRequest(choiceCount: Int)
+        /// By chance.
+        case random
+        /// By hash, on a ring.
+        case ringHash(minimumSize: Int, maximumSize: Int)
+        /// By hash, in a Maglev table.
+        case maglev(tableSize: Int)
+        /// The original destination: the proxy makes the host.
+        case clusterProvided
+    }
+
+    /// HTTP version spoken upstream.
+    public enum Codec: Sendable, Hashable {
+        /// HTTP/1.1.
+        case http1
+        /// HTTP/2.
+        case http2
+        /// What the downstream connection speaks.
+        case downstream
+    }
+
+    /// TCP keep-alive probes.
+    public struct KeepAlive: Sendable, Hashable {
+        /// Probes before the connection is dead; nil is the system's.
+        public var probes: UInt32?
+        /// Seconds of silence before the first; nil is the system's.
+        public var timeSeconds: UInt32?
+        /// Seconds between probes; nil is the system's.
+        public var intervalSeconds: UInt32?
+
+        /// The system's settings.
+        public init() {}
+    }
+
+    /// The cluster's name.
+    public var name: String
+    /// Name in metrics; empty is `name`.
+    public var statName = ""
+    /// How its hosts are found.
+    public var discovery: Discovery
+    /// Endpoints that stand in the configuration itself (also the names that DNS clusters resolve).
+    public var endpoints: EndpointTable?
+    /// How a host is chosen.
+    public var balancing = Balancing.roundRobin
+    /// Limit for a connection to come about.
+    public var connectTimeout: Duration = .seconds(5)
+    /// Connections without streams close after this; nil is never. 1 h by default (T-13).
+    public var idleTimeout: Duration? = .seconds(3600)
+    /// Connections close after this, however busy; nil is never.
+    public var maxConnectionDuration: Duration?
+    /// Requests on one connection before it closes; nil is unlimited.
+    public var maxRequestsPerConnection: UInt32?
+    /// HTTP version spoken upstream.
+    public var codec = Codec.http1
+    /// Read and write buffer of one connection in bytes.
+    public var bufferBytes: UInt32 = 1 << 20
+    /// Circuit breakers.
+    public var limits = ResourceLimits()
+    /// Balancing goes by locality weights (`locality_weighted_lb_config`).
+    public var isLocalityWeighted = false
+    /// Below this share of available hosts, in percent, all get traffic (O-7).
+    public var panicThresholdPercent: Double = 50
+    /// In panic, requests fail instead.
+    public var failsInPanic = false
+    /// Passive health checks; nil is off (O-1).
+    public var outlierDetection: OutlierDetection?
+    /// Active health checks.
+    public var healthChecks: [HealthCheckConfig] = []
+    /// A host that leaves its endpoints goes at once, whatever active checks say.
+    public var ignoresHealthOnHostRemoval = false
+    /// Connections to hosts that leave or fail are closed.
+    public var closesConnectionsOnHostHealthFailure = false
+    /// Source address of connections (`upstream_bind_config`), in text.
+    public var bindAddress: String?
+    /// Further source addresses, for the other family (`additional`/`extra_source_addresses`).
+    public var extraBindAddresses: [String] = []
+    /// IP_FREEBIND on the source address.
+    public var bindsFreely = false
+    /// TCP keep-alive; nil leaves the sockets alone.
+    public var keepAlive: KeepAlive?
+    /// DNS families.
+    public var dnsFamily = DNSFamily.auto
+    /// Time between look-ups.
+    public var dnsRefreshRate: Duration = .seconds(5)
+    /// Look-ups follow the answer's time to live.
+    public var respectsDNSTTL = false
+    /// How long an unused ORIGINAL_DST host is kept.
+    public var cleanupInterval: Duration = .seconds(5)
+    /// `metadata.filter_metadata`: provenance.
+    public var metadata: JSON?
+
+    /// A cluster with Envoy's defaults.
+    public init(name: String, discovery: Discovery) {
+        self.name = name
+        self.discovery = discovery
+    }
+}

@@ -1,0 +1,100 @@
+/// When, how often and how fast a request is tried again.
+public struct RetryPolicy: Sendable {
+    /// Envoy's `retry_on` words.
+    public struct Conditions: OptionSet, Sendable, Hashable {
+        /// One bit per word.
+        public let rawValue: UInt32
+
+        /// Conditions from bits.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        /// `5xx`: any 5xx, or no response at all.
+        public static let serverError = Conditions(rawValue: 1 << 0)
+        /// `gateway-error`: 502, 503, 504.
+        public static let gatewayError = Conditions(rawValue: 1 << 1)
+        /// `connect-failure`: no connection came about.
+        public static let connectFailure = Conditions(rawValue: 1 << 2)
+        /// `reset`: no response, whatever the reason.
+        public static let reset = Conditions(rawValue: 1 << 3)
+        /// `reset-before-request`: as reset, and nothing of the request was sent.
+        public static let resetBeforeRequest = Conditions(rawValue: 1 << 4)
+        /// `refused-stream`: HTTP/2 REFUSED_STREAM.
+        public static let refusedStream = Conditions(rawValue: 1 << 5)
+        /// `retriable-4xx`: 409.
+        public static let retriable4xx = Conditions(rawValue: 1 << 6)
+        /// `retriable-status-codes`: those listed.
+        public static let retriableStatusCodes = Conditions(rawValue: 1 << 7)
+        /// `retriable-headers`: a response with one of the listed headers.
+        public static let retriableHeaders = Conditions(rawValue: 1 << 8)
+        /// `envoy-ratelimited`: a response with `x-envoy-ratelimited`.
+        public static let envoyRateLimited = Conditions(rawValue: 1 << 9)
+        /// `http3-post-connect-failure`: taken and never true, Skein has no HTTP/3.
+        public static let http3PostConnectFailure = Conditions(rawValue: 1 << 10)
+        /// gRPC `cancelled` (1).
+        public static let grpcCancelled = Conditions(rawValue: 1 << 16)
+        /// gRPC `deadline-exceeded` (4).
+        public static let grpcDeadlineExceeded = Conditions(rawValue: 1 << 17)
+        /// gRPC `resource-exhausted` (8).
+        public static let grpcResourceExhausted = Conditions(rawValue: 1 << 18)
+        /// gRPC `internal` (13).
+        public static let grpcInternal = Conditions(rawValue: 1 << 19)
+        /// gRPC `unavailable` (14).
+        public static let grpcUnavailable = Conditions(rawValue: 1 << 20)
+    }
+
+    /// When.
+    public var conditions: Conditions
+    /// How often after the first try.
+    public var retriesMax: UInt32
+    /// For one try; nil is the route's timeout (T-3).
+    public var perTryTimeout: Duration?
+    /// Without bytes in one try; nil is none.
+    public var perTryIdleTimeout: Duration?
+    /// How long between tries.
+    public var backOff: BackOff
+    /// Statuses for `retriable-status-codes`, sorted.
+    public var retriableStatusCodes: [UInt16]
+    /// Response headers for `retriable-headers`.
+    public var retriableHeaders: [HeaderMatcher]
+    /// Only requests with one of these headers are tried again; empty is any.
+    public var retriableRequestHeaders: [HeaderMatcher]
+    /// Whether a host that failed is avoided.
+    public var avoidsPreviousHosts: Bool
+    /// How often a host is chosen again when it was tried already.
+    public var hostSelectionAttemptsMax: Int
+
+    /// A policy.
+    public init(conditions: Conditions, retriesMax: UInt32 = 1, backOff: BackOff = BackOff()) {
+        self.conditions = conditions
+        self.retriesMax = retriesMax
+        self.backOff = backOff
+        retriableStatusCodes = []
+        retriableHeaders = []
+        retriableRequestHeaders = []
+        avoidsPreviousHosts = false
+        hostSelectionAttemptsMax = 1
+    }
+}
+
+/// Exponential back-off with full jitter (T-8).
+public struct BackOff: Sendable, Hashable {
+    /// The first range is 0 ..< base.
+    public var base: Duration
+    /// No range is longer.
+    public var limit: Duration
+
+    /// A back-off; the limit is ten times the base when it is not given.
+    public init(base: Duration = .milliseconds(25), limit: Duration? = nil) {
+        self.base = base
+        self.limit = limit ?? base * 10
+    }
+
+    /// The wait before retry number `attempt` (1 is the first).
+    public func wait(beforeRetry attempt: UInt32, random: UInt64) -> Duration {
+        // 2^40 bases exceed every limit a configuration can hold in nanoseconds; beyond, the shift alone would overflow.
+        let factor = Int64(1) << Int64(min(max(attempt, 1) - 1, 40))
+        let range = min(base * factor, limit)
+        let nanoseconds = max(range / .nanoseconds(1), 0)
+        return .nanoseconds(Int64(nanoseconds * (Double(random >> 11) * 0x1p-53)))
+    }
+}

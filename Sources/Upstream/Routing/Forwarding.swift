@@ -1,0 +1,191 @@
+/// Where a forwarded request goes and how long, how often and with which changes.
+public struct Forwarding: Sendable {
+    /// How the cluster is named.
+    public enum Destination: Sendable {
+        /// Always this one.
+        case cluster(ClusterTarget)
+        /// The value of a request header names it.
+        case header(HeaderName)
+        /// One of several, drawn by weight (B-13: before any balancing).
+        case weighted(WeightedClusters)
+    }
+
+    /// What the upstream sees as authority.
+    public enum HostRewrite: Sendable, Hashable {
+        /// What the client sent.
+        case none
+        /// These bytes.
+        case literal([UInt8])
+        /// The chosen host's own name (STRICT_DNS and LOGICAL_DNS clusters, or an endpoint with a hostname).
+        case auto
+        /// The value of a request header, when it is there.
+        case header(HeaderName)
+    }
+
+    /// A protocol that may be switched to.
+    public struct Upgrade: Sendable, Hashable {
+        /// `websocket`, `CONNECT`, … in lower case.
+        public var type: [UInt8]
+        /// Whether it is allowed here.
+        public var isEnabled: Bool
+    }
+
+    /// How the cluster is named.
+    public var destination: Destination
+    /// Status when the named cluster is unknown: 503 (flag NC) unless configured (H-10).
+    public var clusterNotFoundStatus: UInt16 = 503
+    /// For the whole request with its retries, from its last byte on (T-2); nil is none. 15 s when the field is absent (T-1).
+    public var timeout: Duration? = .seconds(15)
+    /// Without bytes in either direction; nil leaves the connection manager's, zero switches it off.
+    public var idleTimeout: Duration?
+    /// Limit for the client's `grpc-timeout`: nil ignores that header; zero takes it without limit.
+    public var maxGRPCTimeout: Duration?
+    /// Retries; nil is none.
+    public var retryPolicy: RetryPolicy?
+    /// Change of the path; nil is none. Apply it with `Route.rewrittenPath`.
+    public var pathRewrite: PathRewrite?
+    /// Change of the authority.
+    public var hostRewrite: HostRewrite = .none
+    /// Whether the authority the client sent is appended to `x-forwarded-host`.
+    public var appendsForwardedHost = false
+    /// Upgrades allowed or refused here; a type that is not listed is for the connection manager to decide.
+    public var upgrades: [Upgrade] = []
+    /// Which circuit-breaker thresholds count.
+    public var priority: ResourcePriority = .normal
+    /// What ring hash and Maglev hash (B-3).
+    public var hashPolicies: [HashPolicy] = []
+
+    init(destination: Destination) { self.destination = destination }
+
+    /// The cluster for one request; nil when it is named by a header that is missing.
+    public func target(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64
+    ) -> ClusterTarget? {
+        switch destination {
+        case .cluster(let target): return target
+        case .weighted(let clusters): return clusters.pick(random: random)
+        case .header(let name):
+            guard let index = request.nextField(named: name, from: 0) else { return nil }
+            let value = request.fieldValue(at: index)
+            guard !value.isEmpty else { return nil }
+            return ClusterTarget(cluster: String(decoding: Bytes.copy(value), as: UTF8.self), index: nil)
+        }
+    }
+}
+
+/// A cluster as a route names it.
+public final class ClusterTarget: Sendable {
+    /// The cluster's name.
+    public let cluster: String
+    /// Its place in `RouteTable.clusterNames`, so that the proxy resolves names once per table; nil when a header named it.
+    public let index: Int?
+    /// Changes to the request in their order: the weighted cluster's, the route's, the virtual host's, the table's.
+    /// Nil when a header named the cluster: then the route's own count.
+    public let requestMutations: [HeaderMutation]?
+    /// Changes to the response (see `requestMutations`).
+    public let responseMutations: [HeaderMutation]?
+    /// Authority for this weighted cluster; it gives way to the route's (H-14).
+    public let hostRewrite: [UInt8]?
+    /// The fault of this weighted cluster; it beats the route's.
+    public let fault: FaultPolicy?
+
+    init(
+        cluster: String, index: Int?, requestMutations: [HeaderMutation]? = nil,
+        responseMutations: [HeaderMutation]? = nil, hostRewrite: [UInt8]? = nil, fault: FaultPolicy? = nil
+    ) {
+        self.cluster = cluster
+        self.index = index
+        self.requestMutations = requestMutations
+        self.responseMutations = responseMutations
+        self.hostRewrite = hostRewrite
+        self.fault = fault
+    }
+}
+
+/// Clusters with shares: share = weight / sum of weights (H-7).
+public struct WeightedClusters: Sendable {
+    /// The clusters; those of weight 0 are there but never drawn.
+    public let targets: [ClusterTarget]
+    /// Sum of the weights up to and including each target.
+    let cumulativeWeights: [UInt64]
+
+    init(targets: [ClusterTarget], weights: [UInt32]) {
+        self.targets = targets
+        var sum: UInt64 = 0
+        cumulativeWeights = weights.map { weight in
+            sum += UInt64(weight)
+            return sum
+        }
+    }
+
+    /// The target for a draw; nil only when all weights are 0, which the compiler refuses (H-8).
+    public func pick(random: UInt64) -> ClusterTarget? {
+        guard let total = cumulativeWeights.last, total > 0 else { return nil }
+        let point = total.multipliedFullWidth(by: random).high
+        var index = 0
+        while index < cumulativeWeights.count {
+            if point < cumulativeWeights[index] { return targets[index] }
+            index += 1
+        }
+        return targets.last
+    }
+}
+
+/// A change of the path before it goes upstream or into a redirect.
+public enum PathRewrite: Sendable {
+    /// In place of the matched prefix or path (H-13).
+    case prefix([UInt8])
+    /// In place of the whole path; the query stays.
+    case path([UInt8])
+    /// Every match of an expression in the path proper is replaced; the query stays.
+    case regex(RegularExpression, substitution: [UInt8])
+
+    func apply(to path: borrowing Span<UInt8>, matchedBy matcher: PathMatcher) -> [UInt8] {
+        let end = PathMatcher.pathEnd(path)
+        let rest = path.extracting(end..<path.count)
+        switch self {
+        case .prefix(let replacement):
+            let count = min(matcher.replacedCount(of: path) ?? 0, end)
+            var result = replacement
+            result.reserveCapacity(replacement.count + path.count - count)
+            Bytes.append(path.extracting(count..<path.count), to: &result)
+            return result
+        case .path(let replacement):
+            var result = replacement
+            Bytes.append(rest, to: &result)
+            return result
+        case .regex(let expression, let substitution):
+            var result = expression.replacingAll(in: path.extracting(0..<end), with: substitution)
+            Bytes.append(rest, to: &result)
+            return result
+        }
+    }
+}
+
+/// Which set of circuit-breaker thresholds a request counts against.
+public enum ResourcePriority: Sendable, Hashable, CaseIterable {
+    /// The usual one.
+    case normal
+    /// For requests that must pass when the usual ones are full.
+    case high
+}
+
+/// What of a request is hashed for ring hash and Maglev.
+public struct HashPolicy: Sendable {
+    /// A source of the hash.
+    public enum Source: Sendable {
+        /// The values of a header.
+        case header(HeaderName)
+        /// A cookie; one that is absent is made when there is a lifetime (zero: a session cookie).
+        case cookie(name: [UInt8], lifetime: Duration?, path: [UInt8])
+        /// The client's address.
+        case sourceAddress
+        /// A query parameter.
+        case queryParameter([UInt8])
+    }
+
+    /// What is hashed.
+    public let source: Source
+    /// Whether a hash made so far ends the list here.
+    public let isTerminal: Bool
+}
