@@ -14,6 +14,22 @@ public struct OutlierDetection: Sendable, Hashable {
     public var consecutiveLocalOriginFailure: UInt32 = 5
     /// Percent of detections that eject.
     public var enforcingConsecutiveLocalOriginFailure: UInt32 = 100
+    /// Percent of success-rate detections that eject: 100 by default; Istio sets 0 (O-6).
+    public var enforcingSuccessRate: UInt32 = 100
+    /// Fewer measured hosts than this, and success rates are not compared.
+    public var successRateMinimumHosts: UInt32 = 5
+    /// Fewer requests than this in an interval, and a host is not measured.
+    public var successRateRequestVolume: UInt32 = 100
+    /// Allowed distance below the mean, in thousandths of the standard deviation.
+    public var successRateStdevFactor: UInt32 = 1900
+    /// Percent of failure-percentage detections that eject: 0 by default.
+    public var enforcingFailurePercentage: UInt32 = 0
+    /// Share of failures from which on a host is ejected, in percent.
+    public var failurePercentageThreshold: UInt32 = 85
+    /// Fewer measured hosts than this, and failure shares are not looked at.
+    public var failurePercentageMinimumHosts: UInt32 = 5
+    /// Fewer requests than this in an interval, and a host is not measured.
+    public var failurePercentageRequestVolume: UInt32 = 50
     /// Time between sweeps, in which hosts come back.
     public var interval: Duration = .seconds(10)
     /// Length of the first ejection.
@@ -44,5 +60,7 @@ struct OutlierRecord: Sendable {
     var unejectAt: UInt64 = 0
     /// Times the base time is multiplied; grows with each ejection, shrinks with each quiet sweep (O-4).
     var multiplier: UInt64 = 0
-    var lastUnejectedAt: UInt64 = 0
+    /// Requests since the last sweep, and those among them that were no error.
+    var requests: UInt32 = 0
+    var successes: UInt32 = 0
 }

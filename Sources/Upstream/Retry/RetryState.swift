@@ -1,14 +1,14 @@
 /// How one try of a request ended.
 public enum TryOutcome: Sendable, Hashable {
     /// Response headers came, with this status and, in a trailers-only gRPC response, this gRPC status.
-    case response(status: UInt16, grpcStatus: UInt32? = nil, isRateLimited: Bool = false)
+    case response(status: UInt16, grpcStatus: UInt32? = nil)
     /// No connection came about: refused, timed out, TLS failed.
     case connectFailure
     /// The connection or stream ended before response headers.
     case reset(requestBytesSent: Bool)
     /// The stream was refused before the application saw it (HTTP/2 REFUSED_STREAM, GOAWAY above the last id).
     case refusedStream
-    /// The per-try timeout passed; it counts as a 504 (Envoy).
+    /// The per-try timeout passed.
     case perTryTimeout
     /// A circuit breaker refused the try: never tried again.
     case overflow
@@ -17,6 +17,9 @@ public enum TryOutcome: Sendable, Hashable {
 }
 
 /// The retries of one request: a value in the stream that the proxy asks after each try.
+///
+/// It knows nothing of the retry budget: after `.retry`, the proxy acquires `ResourceUse.Resource.retry` and delivers the
+/// outcome when that fails.
 public struct RetryState: Sendable {
     /// What to do after a try.
     public enum Decision: Sendable, Hashable {
@@ -28,23 +31,22 @@ public struct RetryState: Sendable {
 
     /// Why there is no retry.
     public enum Reason: Sendable, Hashable {
+        /// There is no policy, or the request does not qualify.
+        case noPolicy
         /// The outcome is none of the conditions.
         case notRetriable
         /// All retries are used (flag URX).
         case limitExceeded
-        /// There is no policy, or the request does not qualify.
-        case noPolicy
     }
 
     /// Tries begun after the first.
     public private(set) var retries: UInt32 = 0
-    /// Retries allowed in all, header included.
+    /// Retries allowed in all, request headers included.
     public let retriesMax: UInt32
-    /// Conditions in force, header included.
+    /// Conditions in force, request headers included.
     public let conditions: RetryPolicy.Conditions
     private let policy: RetryPolicy?
     private let statusCodes: [UInt16]
-    private let isEnabled: Bool
 
     /// A request without retries.
     public init() {
@@ -52,6 +54,147 @@ public struct RetryState: Sendable {
         retriesMax = 0
         conditions = []
         statusCodes = []
-        isEnabled = false
     }
+
+    /// The retries of a request.
+    ///
+    /// - Parameters:
+    ///   - policy: The route's.
+    ///   - request: Its `x-envoy-retry-on`, `x-envoy-retry-grpc-on`, `x-envoy-max-retries` and
+    ///     `x-envoy-retriable-status-codes` add to the policy.
+    ///   - honorsHeaders: False where the peer is not trusted: the headers count for nothing (P-5, ATK-17).
+    public init(
+        policy: RetryPolicy?, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
+    ) {
+        var conditions = policy?.conditions ?? []
+        var retriesMax = policy?.retriesMax ?? 1
+        var statusCodes = policy?.retriableStatusCodes ?? []
+        if let policy, !policy.retriableRequestHeaders.isEmpty {
+            var qualifies = false
+            for header in policy.retriableRequestHeaders where header.matches(request) { qualifies = true }
+            if !qualifies { conditions = [] }
+        }
+        if honorsHeaders {
+            if let index = request.nextField(named: Self.retryOn, from: 0) {
+                Self.words(request.fieldValue(at: index)) { word in
+                    if let condition = RetryPolicy.Conditions.named[word] { conditions.insert(condition) }
+                }
+            }
+            if let index = request.nextField(named: Self.retryGRPCOn, from: 0) {
+                Self.words(request.fieldValue(at: index)) { word in
+                    if let condition = RetryPolicy.Conditions.named[word] { conditions.insert(condition) }
+                }
+            }
+            if !conditions.isEmpty, let index = request.nextField(named: Self.statusCodesHeader, from: 0) {
+                Self.words(request.fieldValue(at: index)) { word in
+                    if let code = UInt16(word) { statusCodes.append(code) }
+                }
+            }
+            if !conditions.isEmpty, let index = request.nextField(named: Self.maxRetries, from: 0),
+                let number = Bytes.integer(request.fieldValue(at: index))
+            {
+                retriesMax = UInt32(clamping: number)
+            }
+        }
+        self.policy = policy
+        self.conditions = conditions
+        self.retriesMax = conditions.isEmpty ? 0 : retriesMax
+        self.statusCodes = statusCodes
+    }
+
+    /// Whether a request has any use for being kept for another try.
+    public var mayRetry: Bool { !conditions.isEmpty && retries < retriesMax }
+
+    /// Limit for one try of the policy; nil is none.
+    public var perTryTimeout: Duration? { policy?.perTryTimeout }
+
+    /// What to do after a try without response headers to look at.
+    public mutating func decide(after outcome: TryOutcome, random: UInt64) -> Decision {
+        decide(after: outcome, response: NoFields(), random: random)
+    }
+
+    /// What to do after a try; counts the retry when there is one.
+    public mutating func decide(
+        after outcome: TryOutcome, response: borrowing some ResponseView & ~Copyable & ~Escapable, random: UInt64
+    ) -> Decision {
+        guard !conditions.isEmpty else { return .deliver(.noPolicy) }
+        guard isRetriable(outcome, response) else { return .deliver(.notRetriable) }
+        guard retries < retriesMax else { return .deliver(.limitExceeded) }
+        retries += 1
+        return .retry(after: (policy?.backOff ?? BackOff()).wait(beforeRetry: retries, random: random))
+    }
+
+    private func isRetriable(
+        _ outcome: TryOutcome, _ response: borrowing some ResponseView & ~Copyable & ~Escapable
+    ) -> Bool {
+        switch outcome {
+        case .overflow, .noHealthyHost: return false
+        case .connectFailure:
+            return !conditions.isDisjoint(
+                with: [.connectFailure, .reset, .resetBeforeRequest, .serverError, .gatewayError])
+        case .reset(let requestBytesSent):
+            return !conditions.isDisjoint(with: [.reset, .serverError, .gatewayError])
+                || (!requestBytesSent && conditions.contains(.resetBeforeRequest))
+        case .refusedStream:
+            return !conditions.isDisjoint(with: [.refusedStream, .reset, .serverError, .gatewayError])
+        case .perTryTimeout: return !conditions.isDisjoint(with: [.reset, .serverError, .gatewayError])
+        case .response(let status, let grpcStatus):
+            if response.nextField(named: Self.rateLimited, from: 0) != nil {
+                return conditions.contains(.envoyRateLimited)
+            }
+            if conditions.contains(.serverError), (500...599).contains(status) { return true }
+            if conditions.contains(.gatewayError), (502...504).contains(status) { return true }
+            if conditions.contains(.retriable4xx), status == 409 { return true }
+            if conditions.contains(.retriableStatusCodes), statusCodes.contains(status) { return true }
+            if conditions.contains(.retriableHeaders), let policy {
+                for header in policy.retriableHeaders where header.matches(response: response) { return true }
+            }
+            if let grpcStatus, let condition = RetryPolicy.Conditions.grpc[grpcStatus] {
+                return conditions.contains(condition)
+            }
+            return false
+        }
+    }
+
+    /// Calls the body with each word of a comma-separated list. This allocates, on requests that carry such a header only.
+    private static func words(_ value: borrowing Span<UInt8>, _ body: (String) -> Void) {
+        for part in Bytes.copy(value).split(separator: 0x2C) {
+            let word = part.drop { $0 == 0x20 || $0 == 0x09 }
+            body(String(decoding: word.prefix { $0 != 0x20 && $0 != 0x09 }, as: UTF8.self))
+        }
+    }
+
+    private static let retryOn = HeaderName("x-envoy-retry-on")
+    private static let retryGRPCOn = HeaderName("x-envoy-retry-grpc-on")
+    private static let maxRetries = HeaderName("x-envoy-max-retries")
+    private static let statusCodesHeader = HeaderName("x-envoy-retriable-status-codes")
+    private static let rateLimited = HeaderName("x-envoy-ratelimited")
+}
+
+/// A response without fields.
+private struct NoFields: ResponseView {
+    private let bytes: [UInt8] = []
+
+    func nextField(named name: borrowing HeaderName, from start: Int) -> Int? { nil }
+
+    @_lifetime(borrow self)
+    func fieldValue(at index: Int) -> Span<UInt8> { bytes.span }
+}
+
+extension RetryPolicy.Conditions {
+    /// The words of `retry_on` and `x-envoy-retry-on`.
+    static let named: [String: RetryPolicy.Conditions] = [
+        "5xx": .serverError, "gateway-error": .gatewayError, "connect-failure": .connectFailure, "reset": .reset,
+        "reset-before-request": .resetBeforeRequest, "refused-stream": .refusedStream, "retriable-4xx": .retriable4xx,
+        "retriable-status-codes": .retriableStatusCodes, "retriable-headers": .retriableHeaders,
+        "envoy-ratelimited": .envoyRateLimited, "http3-post-connect-failure": .http3PostConnectFailure,
+        "cancelled": .grpcCancelled, "deadline-exceeded": .grpcDeadlineExceeded,
+        "resource-exhausted": .grpcResourceExhausted, "internal": .grpcInternal, "unavailable": .grpcUnavailable,
+    ]
+
+    /// The condition for a gRPC status.
+    static let grpc: [UInt32: RetryPolicy.Conditions] = [
+        1: .grpcCancelled, 4: .grpcDeadlineExceeded, 8: .grpcResourceExhausted, 13: .grpcInternal,
+        14: .grpcUnavailable,
+    ]
 }

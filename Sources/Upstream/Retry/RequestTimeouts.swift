@@ -1,0 +1,59 @@
+/// The limits of one request: what the route says, and what trusted request headers change of it.
+public struct RequestTimeouts: Sendable, Hashable {
+    /// For the whole request with its retries (T-2); nil is none.
+    public var total: Duration?
+    /// For one try; nil is none.
+    public var perTry: Duration?
+
+    /// The limits of a request on a route.
+    ///
+    /// `x-envoy-upstream-rq-timeout-ms` and `x-envoy-upstream-rq-per-try-timeout-ms` win over the route, a `grpc-timeout`
+    /// counts where the route takes it. A per-try limit that is not below the total one means nothing (Envoy).
+    ///
+    /// - Parameter honorsHeaders: False where the peer is not trusted (P-5); `grpc-timeout` is not concerned.
+    public init(
+        _ forwarding: Forwarding, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
+    ) {
+        total = forwarding.timeout
+        perTry = forwarding.retryPolicy?.perTryTimeout
+        if let limit = forwarding.maxGRPCTimeout, RouteMatcher.isGRPC(request),
+            let index = request.nextField(named: Self.grpcHeader, from: 0),
+            let wanted = Self.grpcTimeout(request.fieldValue(at: index))
+        {
+            total = limit > .zero ? min(wanted, limit) : wanted
+        }
+        if honorsHeaders {
+            if let index = request.nextField(named: Self.totalHeader, from: 0),
+                let value = Bytes.integer(request.fieldValue(at: index)), value >= 0
+            {
+                total = value == 0 ? nil : .milliseconds(value)
+            }
+            if let index = request.nextField(named: Self.perTryHeader, from: 0),
+                let value = Bytes.integer(request.fieldValue(at: index)), value >= 0
+            {
+                perTry = value == 0 ? nil : .milliseconds(value)
+            }
+        }
+        if let total, let perTry, perTry >= total { self.perTry = nil }
+    }
+
+    /// `8S`, `100m`: at most eight digits and a unit (the gRPC specification).
+    static func grpcTimeout(_ value: borrowing Span<UInt8>) -> Duration? {
+        guard value.count >= 2, value.count <= 9, value[0] &- 0x30 < 10,
+            let number = Bytes.integer(value.extracting(0..<(value.count - 1)))
+        else { return nil }
+        switch value[value.count - 1] {
+        case UInt8(ascii: "H"): return .seconds(number * 3600)
+        case UInt8(ascii: "M"): return .seconds(number * 60)
+        case UInt8(ascii: "S"): return .seconds(number)
+        case UInt8(ascii: "m"): return .milliseconds(number)
+        case UInt8(ascii: "u"): return .microseconds(number)
+        case UInt8(ascii: "n"): return .nanoseconds(number)
+        default: return nil
+        }
+    }
+
+    private static let totalHeader = HeaderName("x-envoy-upstream-rq-timeout-ms")
+    private static let perTryHeader = HeaderName("x-envoy-upstream-rq-per-try-timeout-ms")
+    private static let grpcHeader = HeaderName("grpc-timeout")
+}
