@@ -38,7 +38,6 @@ class SocketConnection: ReadinessHandler {
         registration = try worker.loop.register(socket.fd, self)
     }
 
-    /// Treats bytes that another reader (a listener filter) left in `input` as just read.
     func ready(_ readiness: Readiness) {
         guard !isClosed else { return }
         if readiness.contains(.readable) { mayRead = true }
@@ -129,6 +128,15 @@ class SocketConnection: ReadinessHandler {
     }
 
     final func setDirty() { isDirty = true }
+
+    /// Gives socket and bytes read so far to another owner.
+    final func surrender() -> (Socket, ByteBuffer)? {
+        guard let socket else { return nil }
+        registration?.cancel()
+        registration = nil
+        self.socket = nil
+        return (socket, input)
+    }
 
     /// Closes at once, also with bytes unsent.
     func close() {

@@ -36,6 +36,7 @@ final class Router: PoolClient {
     private var requestIsComplete = false
     private var isUpgrade = false
 
+    private var timeouts: RequestTimeouts?
     private var routeDeadline = MonotonicTime.never
     private var tryDeadline = MonotonicTime.never
     private var tryStarted: MonotonicTime
@@ -57,7 +58,7 @@ final class Router: PoolClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.redirect, worker)
-            let location = redirect.location(for: RequestHeadView(stream.request), route: route)
+            let location = route.location(redirect, for: RequestHeadView(stream.request))
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -91,17 +92,15 @@ final class Router: PoolClient {
             }
             isUpgrade = true
         }
-        if let policy = forwarding.retryPolicy, !isUpgrade {
-            retry = RetryState(policy, for: RequestHeadView(stream.request))
-            keepsBody = retry.retriesMax > 0
+        let honorsHeaders = !stream.manager.config.usesRemoteAddress
+        timeouts = RequestTimeouts(
+            forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+        if !isUpgrade {
+            retry = RetryState(
+                policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+            keepsBody = retry.mayRetry
         }
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
-        if !forwarding.hashPolicies.isEmpty {
-            hash = HashPolicy.hash(
-                forwarding.hashPolicies, for: RequestHeadView(stream.request),
-                sourceAddress: stream.connectionInfo.remoteAddress.address?.description ?? "",
-                random: worker.random.next()).value
-        }
         rewriteRequest(forwarding)
         beginTry()
     }
@@ -138,7 +137,7 @@ final class Router: PoolClient {
             }
         case .auto: break  // Known when the host is chosen.
         }
-        if forwarding.timeout.map({ $0 > .zero }) == true, let timeout = forwarding.timeout {
+        if let timeout = timeouts?.total, timeout > .zero {
             stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
             if !stream.manager.config.suppressesEnvoyHeaders {
                 stream.request.headers.append(
@@ -274,7 +273,7 @@ final class Router: PoolClient {
     func requestEnd() {
         guard !requestIsComplete else { return }
         requestIsComplete = true
-        if let timeout = forwarding?.timeout, timeout > .zero, !isUpgrade {
+        if let timeout = timeouts?.total, timeout > .zero, !isUpgrade {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
@@ -282,7 +281,7 @@ final class Router: PoolClient {
     }
 
     private func setTryDeadline() {
-        guard let timeout = forwarding?.retryPolicy?.perTryTimeout, timeout > .zero, !isUpgrade else { return }
+        guard let timeout = timeouts?.perTry, timeout > .zero, !isUpgrade else { return }
         tryDeadline = worker.loop.now + timeout
         stream.deadlinesChanged()
     }
@@ -319,7 +318,7 @@ final class Router: PoolClient {
         }
         if retry.retriesMax > 0 && canRepeat {
             let decision = retry.decide(
-                TryOutcome.of(stream.response), response: ResponseHeadView(head: stream.response),
+                after: TryOutcome.of(stream.response), response: ResponseHeadView(head: stream.response),
                 random: worker.random.next())
             switch decision {
             case .retry(let wait):
@@ -444,7 +443,7 @@ final class Router: PoolClient {
     private func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
         guard let cluster else { return }
         if retry.retriesMax > 0 && canRepeat {
-            switch retry.decide(outcome, response: ResponseHeadView(head: stream.response), random: worker.random.next()) {
+            switch retry.decide(after: outcome, random: worker.random.next()) {
             case .retry(let wait):
                 if acquireRetry() { return retryAfter(wait) }
                 stream.info.flags.insert(.upstreamOverflow)
@@ -539,7 +538,7 @@ final class Router: PoolClient {
             letGo()
             if retry.retriesMax > 0 && canRepeat,
                 case .retry(let wait) = retry.decide(
-                    .perTryTimeout, response: ResponseHeadView(head: stream.response), random: worker.random.next()),
+                    after: .perTryTimeout, random: worker.random.next()),
                 acquireRetry()
             {
                 return retryAfter(wait)
@@ -610,8 +609,7 @@ extension TryOutcome {
     /// The outcome that a response head is.
     static func of(_ head: borrowing ResponseHead) -> TryOutcome {
         let status = head.headers[.grpcStatus].flatMap { UInt32($0) }
-        return .response(
-            status: head.status, grpcStatus: status, isRateLimited: head.headers.contains(.xEnvoyRatelimited))
+        return .response(status: head.status, grpcStatus: status)
     }
 }
 
