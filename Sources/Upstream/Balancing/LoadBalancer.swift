@@ -20,6 +20,7 @@ public final class LoadBalancer {
     private let balancing: ClusterConfig.Balancing
     private let isLocalityWeighted: Bool
     private let failsInPanic: Bool
+    private let hashesHostnames: Bool
     private var version: UInt64?
     private var pickers: [PickerKey: Picker] = [:]
 
@@ -37,6 +38,7 @@ public final class LoadBalancer {
         balancing = config.balancing
         isLocalityWeighted = config.isLocalityWeighted
         failsInPanic = config.failsInPanic
+        hashesHostnames = config.hashesHostnames
     }
 
     /// The host for a request; nil is 503, flag UH.
@@ -72,7 +74,10 @@ public final class LoadBalancer {
         var locality = -1
         if isLocalityWeighted, kind != .all { locality = chooseLocality(priority, kind, &draws) }
         let key = PickerKey(priority: priority, locality: locality, kind: kind)
-        if pickers[key] == nil { pickers[key] = Picker(balancing, hosts(key), random: draws.next()) }
+        if pickers[key] == nil {
+            pickers[key] = Picker(
+                balancing, hosts(key), hashesHostnames: hashesHostnames, random: draws.next())
+        }
         return pickers[key]?.pick(request.hash, &draws)
     }
 
@@ -137,15 +142,18 @@ enum Picker {
     case byChance(WeightedDraw)
     case byHash(HashTable, orElse: WeightedDraw)
 
-    init(_ balancing: ClusterConfig.Balancing, _ hosts: [Host], random: UInt64) {
+    init(_ balancing: ClusterConfig.Balancing, _ hosts: [Host], hashesHostnames: Bool, random: UInt64) {
         switch balancing {
         case .roundRobin, .clusterProvided: self = .inTurn(Schedule(hosts, random: random))
         case .leastRequest(let choiceCount): self = .leastRequest(WeightedDraw(hosts), choiceCount: choiceCount)
         case .random: self = .byChance(WeightedDraw(hosts))
         case .ringHash(let minimum, let maximum):
             self = .byHash(
-                HashTable(ring: hosts, minimumSize: minimum, maximumSize: maximum), orElse: WeightedDraw(hosts))
-        case .maglev(let size): self = .byHash(HashTable(maglev: hosts, size: size), orElse: WeightedDraw(hosts))
+                HashTable(ring: hosts, minimumSize: minimum, maximumSize: maximum, hashesHostnames: hashesHostnames),
+                orElse: WeightedDraw(hosts))
+        case .maglev(let size):
+            self = .byHash(
+                HashTable(maglev: hosts, size: size, hashesHostnames: hashesHostnames), orElse: WeightedDraw(hosts))
         }
     }
 

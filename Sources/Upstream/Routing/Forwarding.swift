@@ -40,6 +40,8 @@ public struct Forwarding: Sendable {
     public var idleTimeout: Duration?
     /// Limit for the client's `grpc-timeout`: nil ignores that header; zero takes it without limit.
     public var maxGRPCTimeout: Duration?
+    /// Limit for the whole stream, however long it lives; nil leaves the connection manager's, zero switches it off.
+    public var maxStreamDuration: Duration?
     /// Retries; nil is none.
     public var retryPolicy: RetryPolicy?
     /// Change of the path; nil is none. Apply it with `Route.rewrittenPath`.
