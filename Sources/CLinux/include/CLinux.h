@@ -2,4 +2,5 @@
 // failure. One header per topic, so that a reader finds the words of one man page in one place.
 #pragma once
 #include "clinux_socket.h"
+#include "clinux_spawn.h"
 #include "clinux_system.h"

@@ -55,7 +55,7 @@ extension Message {
         try MessageDecoder(bytes: bytes, registry: Self.registry).root(&self)
     }
 
-    /// The message that this JSON stands for (proto3 JSON). Unknown fields are refused.
+    /// The message that this proto3 JSON stands for; unknown fields are refused.
     public init(json: JSON) throws(MessageError) {
         try self.init(json: json, registry: Self.registry)
     }

@@ -1,0 +1,134 @@
+public import Serialization
+
+extension SchemaTable {
+    /// Fills in what an object of `kind` leaves out, as Kubernetes does.
+    public func applyDefaults(to object: JSON, of kind: ResourceKind) -> JSON {
+        guard let type = types[kind.schema], case .object(var members) = object else { return object }
+        for field in type.fields {
+            guard let value = members[field.name] else { continue }
+            members[field.name] = filled(value, field.type)
+        }
+        if kind == .secret { Defaults.secret(&members) }
+        return .object(members)
+    }
+
+    private func filled(_ value: JSON, _ type: FieldType) -> JSON {
+        switch (type, value) {
+        case (.reference(let name), .object(var members)):
+            guard let known = types[name] else { return value }
+            for field in known.fields {
+                if members[field.name] == nil, let constant = field.defaultValue { members[field.name] = constant }
+                if let inner = members[field.name] { members[field.name] = filled(inner, field.type) }
+            }
+            Defaults.computed(name, &members)
+            return .object(members)
+        case (.array(let element), .array(let elements)): return .array(elements.map { filled($0, element) })
+        case (.map(let element), .object(let members)): return .object(members.mapValues { filled($0, element) })
+        default: return value
+        }
+    }
+}
+
+/// The defaults that depend on other fields.
+enum Defaults {
+    static func computed(_ type: String, _ members: inout [String: JSON]) {
+        switch type {
+        case "Container": container(&members)
+        case "PodSpec": podSpec(&members)
+        case "Volume": if members.count == 1 { members["emptyDir"] = .object([:]) }
+        case "ServicePort": if members["targetPort"] == nil { members["targetPort"] = members["port"] }
+        case "ServiceSpec": serviceSpec(&members)
+        case "DeploymentStrategy":
+            if members["type"] == "RollingUpdate", members["rollingUpdate"] == nil {
+                members["rollingUpdate"] = ["maxUnavailable": "25%", "maxSurge": "25%"]
+            }
+        default: break
+        }
+    }
+
+    private static func container(_ members: inout [String: JSON]) {
+        if members["imagePullPolicy"] == nil {
+            let image = members["image"]?.string ?? ""
+            let last = image.split(separator: "/").last.map(String.init) ?? image
+            let isLatest = !image.contains("@") && (last.hasSuffix(":latest") || !last.contains(":"))
+            members["imagePullPolicy"] = isLatest ? "Always" : "IfNotPresent"
+        }
+        if case .object(var resources) = members["resources"], let limits = resources["limits"]?.object {
+            var requests = resources["requests"]?.object ?? [:]
+            requests.merge(limits) { own, _ in own }
+            resources["requests"] = .object(requests)
+            members["resources"] = .object(resources)
+        }
+    }
+
+    private static func podSpec(_ members: inout [String: JSON]) {
+        if let account = members["serviceAccountName"] ?? members["serviceAccount"] {
+            members["serviceAccountName"] = account
+            members["serviceAccount"] = account
+        }
+        guard members["hostNetwork"]?.bool == true else { return }
+        for list in ["containers", "initContainers"] {
+            guard let containers = members[list]?.array else { continue }
+            members[list] = .array(
+                containers.map { container in
+                    guard let ports = container["ports"]?.array else { return container }
+                    var changed = container
+                    changed["ports"] = .array(
+                        ports.map { port in
+                            var changed = port
+                            if port["hostPort"] == nil { changed["hostPort"] = port["containerPort"] }
+                            return changed
+                        })
+                    return changed
+                })
+        }
+    }
+
+    private static func serviceSpec(_ members: inout [String: JSON]) {
+        let type = members["type"]?.string ?? "ClusterIP"
+        if type == "ExternalName" { members["internalTrafficPolicy"] = nil }
+        if type == "LoadBalancer" || type == "NodePort", members["externalTrafficPolicy"] == nil {
+            members["externalTrafficPolicy"] = "Cluster"
+        }
+        if members["sessionAffinity"] == "ClientIP", members["sessionAffinityConfig"] == nil {
+            members["sessionAffinityConfig"] = ["clientIP": ["timeoutSeconds": 10800]]
+        }
+    }
+
+    /// `stringData` is written, never read: it becomes part of `data`.
+    static func secret(_ members: inout [String: JSON]) {
+        if members["type"] == nil { members["type"] = "Opaque" }
+        guard let texts = members["stringData"]?.object else { return }
+        var data = members["data"]?.object ?? [:]
+        for (key, text) in texts { data[key] = .string(Base64Text.encode(Array((text.string ?? "").utf8))) }
+        members["data"] = .object(data)
+        members["stringData"] = nil
+    }
+}
+
+/// Base64 with padding (RFC 4648 section 4), for Secrets.
+enum Base64Text {
+    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+    static func encode(_ bytes: [UInt8]) -> String {
+        var out: [UInt8] = []
+        var index = 0
+        while index < bytes.count {
+            let group = bytes[index..<min(index + 3, bytes.count)]
+            var word: UInt32 = 0
+            for (position, byte) in group.enumerated() { word |= UInt32(byte) << (16 - 8 * UInt32(position)) }
+            for position in 0..<4 {
+                out.append(position <= group.count ? alphabet[Int(word >> (18 - 6 * UInt32(position))) & 63] : 0x3d)
+            }
+            index += 3
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+
+    static func isValid(_ text: String) -> Bool {
+        let bytes = text.utf8.filter { $0 != 0x0a && $0 != 0x0d }
+        guard bytes.count % 4 == 0 else { return false }
+        let padding = bytes.reversed().prefix { $0 == 0x3d }.count
+        return padding <= 2 && bytes.dropLast(padding).allSatisfy(alphabet.contains)
+    }
+}

@@ -1,0 +1,303 @@
+import Serialization
+
+extension Validator {
+    /// The rules of single kinds.
+    mutating func kind(_ object: KubernetesObject, _ kind: ResourceKind) {
+        switch kind {
+        case .pod: podSpec(PodSpec(json: object.spec), "spec")
+        case .deployment, .replicaSet: workload(object)
+        case .service: service(ServiceSpec(json: object.spec))
+        case .ingress: ingress(IngressSpec(json: object.spec))
+        case .configMap, .secret:
+            for key in (object.json["data"]?.object ?? [:]).keys.sorted() {
+                check("data[\(key)]", key, Names.configKeyProblem)
+            }
+        case .virtualService: virtualService(object.spec)
+        default: break
+        }
+    }
+
+    private mutating func workload(_ object: KubernetesObject) {
+        let spec = DeploymentSpec(json: object.spec)
+        if spec.replicas < 0 {
+            add(.invalid("spec.replicas", String(spec.replicas), "must be greater than or equal to 0"))
+        }
+        let selector = spec.selector
+        if selector.matcher.requirements.isEmpty {
+            if object.spec["selector"] != nil {
+                add(.invalid("spec.selector", "{}", "empty selector is invalid for deployment"))
+            }
+        } else if !selector.matcher.matches(spec.template.metadata.labels) {
+            add(
+                .invalid(
+                    "spec.template.metadata.labels", labelText(spec.template.metadata.labels),
+                    "`selector` does not match template `labels`"))
+        }
+        labels("spec.template.metadata.labels", spec.template.metadata.labels)
+        guard object.spec["template"] != nil else { return }
+        if spec.template.json["spec"]?["containers"] == nil && object.spec["template"]?["spec"] == nil {
+            add(.required("spec.template.spec.containers"))
+        }
+        podSpec(spec.template.spec, "spec.template.spec")
+        if spec.template.spec.restartPolicy != "Always" {
+            add(.notSupported("spec.template.spec.restartPolicy", spec.template.spec.restartPolicy, ["Always"]))
+        }
+        if object.kind == "Deployment", spec.strategy.type == "Recreate", spec.strategy.json["rollingUpdate"] != nil {
+            add(.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"))
+        }
+    }
+
+    private func labelText(_ labels: [String: String]) -> String {
+        "{" + labels.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
+    }
+
+    private mutating func podSpec(_ spec: PodSpec, _ path: String) {
+        var names: Set<String> = []
+        var volumes: Set<String> = []
+        for (index, volume) in spec.volumes.enumerated() {
+            check("\(path).volumes[\(index)].name", volume.name, Names.dns1123LabelProblem)
+            if !volumes.insert(volume.name).inserted {
+                add(.duplicate("\(path).volumes[\(index)].name", "\"\(volume.name)\""))
+            }
+        }
+        for (list, containers) in [("containers", spec.containers), ("initContainers", spec.initContainers)] {
+            for (index, container) in containers.enumerated() {
+                let here = "\(path).\(list)[\(index)]"
+                if !container.name.isEmpty {
+                    check(here + ".name", container.name, Names.dns1123LabelProblem)
+                    if !names.insert(container.name).inserted {
+                        add(.duplicate(here + ".name", "\"\(container.name)\""))
+                    }
+                }
+                if container.image.isEmpty { add(.required(here + ".image")) }
+                self.container(container, here, volumes)
+            }
+        }
+        if spec.terminationGracePeriodSeconds < 0 {
+            add(
+                .invalid(
+                    "\(path).terminationGracePeriodSeconds", String(spec.terminationGracePeriodSeconds),
+                    "must be greater than or equal to 0"))
+        }
+    }
+
+    private mutating func container(_ container: Container, _ path: String, _ volumes: Set<String>) {
+        var ports: Set<String> = []
+        for (index, port) in container.ports.enumerated() {
+            let here = "\(path).ports[\(index)]"
+            if let problem = Names.portProblem(port.containerPort) {
+                add(.invalid(here + ".containerPort", String(port.containerPort), problem))
+            }
+            guard !port.name.isEmpty else { continue }
+            check(here + ".name", port.name, Names.portNameProblem)
+            if !ports.insert(port.name).inserted { add(.duplicate(here + ".name", "\"\(port.name)\"")) }
+        }
+        for (index, mount) in container.volumeMounts.enumerated() where !volumes.contains(mount.name) {
+            add(.notFound("\(path).volumeMounts[\(index)].name", mount.name))
+        }
+        for (index, variable) in container.env.enumerated() {
+            check("\(path).env[\(index)].name", variable.name, Names.environmentNameProblem)
+            if !variable.value.isEmpty, variable.valueFrom != nil {
+                add(
+                    .invalid(
+                        "\(path).env[\(index)].valueFrom", text: "", "may not be specified when `value` is not empty"))
+            }
+        }
+        for (name, probe) in [
+            ("livenessProbe", container.livenessProbe), ("readinessProbe", container.readinessProbe),
+            ("startupProbe", container.startupProbe),
+        ] {
+            guard let probe else { continue }
+            self.probe(probe, "\(path).\(name)")
+            if name != "readinessProbe", probe.successThreshold != 1 {
+                add(.invalid("\(path).\(name).successThreshold", String(probe.successThreshold), "must be 1"))
+            }
+        }
+    }
+
+    private mutating func probe(_ probe: Probe, _ path: String) {
+        let handlers = ["exec", "httpGet", "tcpSocket", "grpc"].filter { probe.json[$0] != nil }
+        if handlers.isEmpty { add(.required(path, "must specify a handler type")) }
+        for extra in handlers.dropFirst() {
+            add(.forbidden("\(path).\(extra)", "may not specify more than 1 handler type"))
+        }
+        for (name, port) in [("httpGet", probe.httpGet?.port), ("tcpSocket", probe.tcpSocket?.port)] {
+            switch port {
+            case .int(let number):
+                if let problem = Names.portProblem(number) {
+                    add(.invalid("\(path).\(name).port", String(number), problem))
+                }
+            case .string(let text): check("\(path).\(name).port", text, Names.portNameProblem)
+            case nil: break
+            }
+        }
+    }
+
+    private mutating func service(_ spec: ServiceSpec) {
+        if spec.type == "ExternalName" {
+            if spec.externalName.isEmpty { add(.required("spec.externalName")) }
+        } else if spec.ports.isEmpty, spec.clusterIP != "None" {
+            add(.required("spec.ports"))
+        }
+        labels("spec.selector", spec.selector)
+        var names: Set<String> = []
+        var numbers: Set<String> = []
+        for (index, port) in spec.ports.enumerated() {
+            let here = "spec.ports[\(index)]"
+            if port.name.isEmpty {
+                if spec.ports.count > 1 { add(.required(here + ".name")) }
+            } else {
+                check(here + ".name", port.name, Names.dns1123LabelProblem)
+                if !names.insert(port.name).inserted { add(.duplicate(here + ".name", "\"\(port.name)\"")) }
+            }
+            if port.json["port"] != nil, let problem = Names.portProblem(port.port) {
+                add(.invalid(here + ".port", String(port.port), problem))
+            }
+            if !numbers.insert("\(port.protocol)/\(port.port)").inserted {
+                add(.duplicate(here, "{\"port\":\(port.port),\"protocol\":\"\(port.protocol)\"}"))
+            }
+            switch port.targetPort {
+            case .int(let number):
+                if let problem = Names.portProblem(number) {
+                    add(.invalid(here + ".targetPort", String(number), problem))
+                }
+            case .string(let text): check(here + ".targetPort", text, Names.portNameProblem)
+            case nil: break
+            }
+        }
+    }
+
+    private mutating func ingress(_ spec: IngressSpec) {
+        if spec.rules.isEmpty, spec.defaultBackend == nil {
+            add(.invalid("spec", "{}", "either `defaultBackend` or `rules` must be specified"))
+        }
+        for (index, rule) in spec.rules.enumerated() {
+            if !rule.host.isEmpty {
+                let host = rule.host.hasPrefix("*.") ? String(rule.host.dropFirst(2)) : rule.host
+                check("spec.rules[\(index)].host", host, Names.dns1123SubdomainProblem)
+            }
+            for (number, path) in rule.http.paths.enumerated() {
+                let here = "spec.rules[\(index)].http.paths[\(number)]"
+                if path.pathType != "ImplementationSpecific" || !path.path.isEmpty, !path.path.hasPrefix("/") {
+                    add(.invalid(here + ".path", text: path.path, "must be an absolute path"))
+                }
+                if let service = path.backend.service { backend(service, here + ".backend.service") }
+            }
+        }
+        if let service = spec.defaultBackend?.service { backend(service, "spec.defaultBackend.service") }
+    }
+
+    private mutating func backend(_ service: IngressServiceBackend, _ path: String) {
+        if !service.name.isEmpty { check(path + ".name", service.name, Names.dns1035LabelProblem) }
+        switch (service.port.number, service.port.name.isEmpty) {
+        case (nil, true): add(.required(path, "port name or number is required"))
+        case (.some, false): add(.invalid(path, text: "", "cannot set both port name & port number"))
+        case (.some(let number), true):
+            if let problem = Names.portProblem(number) { add(.invalid(path + ".port.number", String(number), problem)) }
+        case (nil, false): check(path + ".port.name", service.port.name, Names.portNameProblem)
+        }
+    }
+
+    /// H-7, H-8: weights are relative and none is negative; several destinations that are all 0 route to nobody.
+    private mutating func virtualService(_ spec: JSON) {
+        for list in ["http", "tls", "tcp"] {
+            for (index, route) in (spec[list]?.array ?? []).enumerated() {
+                let destinations = route["route"]?.array ?? []
+                let weights = destinations.map { $0["weight"]?.int ?? 0 }
+                for (number, weight) in weights.enumerated() where weight < 0 {
+                    add(
+                        .invalid(
+                            "spec.\(list)[\(index)].route[\(number)].weight", String(weight), "must not be negative"))
+                }
+                if destinations.count > 1, weights.allSatisfy({ $0 == 0 }) {
+                    add(
+                        .invalid(
+                            "spec.\(list)[\(index)].route", "0",
+                            "the weights of all \(destinations.count) destinations are 0: no destination would receive traffic"
+                        ))
+                }
+            }
+        }
+    }
+
+    /// What may not change in the life of an object.
+    mutating func immutable(_ old: KubernetesObject, _ new: KubernetesObject, _ kind: ResourceKind) {
+        func keep(_ path: [String], _ shown: String) -> FieldProblem? {
+            let before = path.reduce(old.json as JSON?) { $0?[$1] }
+            let after = path.reduce(new.json as JSON?) { $0?[$1] }
+            return before == after
+                ? nil
+                : .invalid(
+                    shown, after?.string.map { "\"\($0)\"" } ?? after.map(Validator.short) ?? "null",
+                    "field is immutable")
+        }
+        switch kind {
+        case .deployment, .replicaSet:
+            if let problem = keep(["spec", "selector"], "spec.selector") { add(problem) }
+        case .service:
+            let wasExternal = ServiceSpec(json: old.spec).type == "ExternalName"
+            if !wasExternal, ServiceSpec(json: new.spec).type != "ExternalName",
+                !ServiceSpec(json: old.spec).clusterIP.isEmpty,
+                let problem = keep(["spec", "clusterIP"], "spec.clusterIP")
+            {
+                add(problem)
+            }
+        case .secret, .configMap:
+            if kind == .secret, let problem = keep(["type"], "type") { add(problem) }
+            if old.json["immutable"]?.bool == true, old.json["data"] != new.json["data"] {
+                add(.forbidden("data", "field is immutable when `immutable` is set"))
+            }
+        case .pod: podUpdate(old, new)
+        default: break
+        }
+    }
+
+    /// Of a pod's spec only the images, the deadline, tolerations and a once-set node may change.
+    private mutating func podUpdate(_ old: KubernetesObject, _ new: KubernetesObject) {
+        func fixed(_ spec: JSON) -> JSON {
+            var spec = spec
+            for list in ["containers", "initContainers"] {
+                guard let containers = spec[list]?.array else { continue }
+                spec[list] = .array(
+                    containers.map { container in
+                        var container = container
+                        container["image"] = nil
+                        return container
+                    })
+            }
+            for name in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] { spec[name] = nil }
+            if PodSpec(json: old.spec).nodeName.isEmpty { spec["nodeName"] = nil }
+            return spec
+        }
+        if fixed(old.spec) != fixed(new.spec) {
+            add(
+                .forbidden(
+                    "spec",
+                    "pod updates may not change fields other than `spec.containers[*].image`,"
+                        + "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+                        + "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+                ))
+        }
+    }
+
+    /// A value in a message: Kubernetes prints Go structs here; compact text is clearer.
+    static func short(_ value: JSON) -> String {
+        switch value {
+        case .object(let members):
+            "{" + members.keys.sorted().map { "\($0): \(members[$0].map(short) ?? "")" }.joined(separator: ", ") + "}"
+        case .array(let elements): "[" + elements.map(short).joined(separator: ", ") + "]"
+        case .string(let text): "\"\(text)\""
+        case .integer(let number): String(number)
+        case .number(let number): "\(number)"
+        case .bool(let flag): "\(flag)"
+        case .null: "null"
+        }
+    }
+}
+
+extension FieldProblem {
+    /// The name refers to something that the object does not have.
+    static func notFound(_ path: String, _ name: String) -> FieldProblem {
+        FieldProblem.make(path, .notFound, "Not found: \"\(name)\"")
+    }
+}

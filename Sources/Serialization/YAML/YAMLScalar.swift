@@ -1,0 +1,60 @@
+/// What a plain (unquoted) scalar stands for.
+enum YAMLScalar {
+    /// The value; nil for a number that JSON has no way to write.
+    static func resolve(_ text: String) -> JSON? {
+        switch text {
+        case "", "~", "null", "Null", "NULL": return .null
+        case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON": return .bool(true)
+        case "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF": return .bool(false)
+        case ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", ".nan", ".NaN", ".NAN":
+            return nil
+        default: break
+        }
+        guard let first = text.utf8.first, isDigit(first) || first == 0x2B || first == 0x2D || first == 0x2E else {
+            return .string(text)
+        }
+        return number(text) ?? .string(text)
+    }
+
+    private static func number(_ text: String) -> JSON? {
+        var body = text[...]
+        let isNegative = body.hasPrefix("-")
+        if isNegative || body.hasPrefix("+") { body = body.dropFirst() }
+        for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where body.hasPrefix(prefix) {
+            return whole(body.dropFirst(2), radix, isNegative)
+        }
+        if body.utf8.allSatisfy(isDigit) {
+            // 0644 is octal for Kubernetes; 0688 is no number in any base, but not octal either.
+            if body.count > 1, body.hasPrefix("0"), let octal = whole(body.dropFirst(), 8, isNegative) { return octal }
+            if let value = whole(body, 10, isNegative) { return value }
+        }
+        guard isFloat(body), let value = Double(text), value.isFinite else { return nil }
+        return .number(value)
+    }
+
+    private static func whole(_ digits: Substring, _ radix: Int, _ isNegative: Bool) -> JSON? {
+        guard let first = digits.first, first != "-", first != "+" else { return nil }
+        return Int64((isNegative ? "-" : "") + digits, radix: radix).map(JSON.integer)
+    }
+
+    /// Whether it is `[0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?` with a digit before the exponent.
+    private static func isFloat(_ body: Substring) -> Bool {
+        var rest = body.utf8[...]
+        let whole = rest.prefix(while: isDigit).count
+        rest = rest.dropFirst(whole)
+        var fraction = 0
+        if rest.first == 0x2E {
+            rest = rest.dropFirst()
+            fraction = rest.prefix(while: isDigit).count
+            rest = rest.dropFirst(fraction)
+        }
+        guard whole + fraction > 0 else { return false }
+        guard let exponent = rest.first else { return true }
+        guard exponent == 0x65 || exponent == 0x45 else { return false }
+        rest = rest.dropFirst()
+        if rest.first == 0x2B || rest.first == 0x2D { rest = rest.dropFirst() }
+        return !rest.isEmpty && rest.allSatisfy(isDigit)
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { byte >= 0x30 && byte <= 0x39 }
+}

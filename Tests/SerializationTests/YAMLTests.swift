@@ -1,0 +1,201 @@
+import Serialization
+import Testing
+
+@Suite("YAML")
+struct YAMLTests {
+    private func one(_ text: String) throws -> JSON {
+        let documents = try YAML.parse(text, file: "f.yaml")
+        return try #require(documents.first).json
+    }
+
+    @Test("scalars are read as Kubernetes reads them")
+    func scalars() throws {
+        let text = """
+            integer: 10
+            octal: 0644
+            octal12: 0o17
+            hexadecimal: 0x1F
+            float: 1.5
+            exponent: 1e3
+            yes: yes
+            quoted: "yes"
+            truth: True
+            nothing: ~
+            empty:
+            version: 1.2.3
+            time: 12:30:45
+            date: 2001-01-01
+            quantity: 500m
+            minus: -3
+            text: hello world
+            big: 18446744073709551615
+            tagged: !!str 5
+            not-octal: 089
+            """
+        let json = try one(text)
+        #expect(json["integer"] == 10)
+        #expect(json["octal"] == 420)
+        #expect(json["octal12"] == 15)
+        #expect(json["hexadecimal"] == 31)
+        #expect(json["float"] == 1.5)
+        #expect(json["exponent"] == .number(1000))
+        #expect(json["true"] == true)
+        #expect(json["quoted"] == "yes")
+        #expect(json["truth"] == true)
+        #expect(json["nothing"] == .some(.null))
+        #expect(json["empty"] == .some(.null))
+        #expect(json["version"] == "1.2.3")
+        #expect(json["time"] == "12:30:45")
+        #expect(json["date"] == "2001-01-01")
+        #expect(json["quantity"] == "500m")
+        #expect(json["minus"] == -3)
+        #expect(json["text"] == "hello world")
+        #expect(json["big"] == .number(18_446_744_073_709_551_616))
+        #expect(json["tagged"] == "5")
+        #expect(json["not-octal"] == 89)
+    }
+
+    @Test("blocks, anchors, aliases and merge keys are read")
+    func structure() throws {
+        let text = """
+            base: &base {a: 1, b: 2}
+            derived:
+              <<: *base
+              b: 3
+            again: *base
+            script: |
+              one
+              two
+            folded: >-
+              one
+              two
+            """
+        let json = try one(text)
+        #expect(json["derived"] == ["a": 1, "b": 3])
+        #expect(json["again"] == ["a": 1, "b": 2])
+        #expect(json["script"] == "one\ntwo\n")
+        #expect(json["folded"] == "one two")
+    }
+
+    @Test("each document knows the lines of its paths")
+    func lines() throws {
+        let text =
+            "# head\na: 1\n---\n---\nmetadata:\n  labels:\n    app.kubernetes.io/name: x\nspec:\n- name: b\n  image: c\n"
+        let documents = try YAML.parse(text, file: "f.yaml")
+        #expect(documents.count == 2)
+        #expect(documents[0].line(of: "a") == 2)
+        #expect(documents[1].line(of: "metadata.labels.app.kubernetes.io/name") == 7)
+        #expect(documents[1].line(of: "spec[0].image") == 10)
+        #expect(documents[1].line(of: "spec[0].missing.deeper") == 9)
+        #expect(documents[1].line(of: "nowhere") == 5)
+    }
+
+    @Test(
+        "an error names file and line",
+        arguments: [
+            ("a: 1\nb: [1\n", "f.yaml:3: did not find expected ',' or ']' while parsing a flow sequence"),
+            ("a: 1\na: 2\n", "f.yaml:2: the key \"a\" is there twice (a)"),
+            ("a:\n  b: *x\n", "f.yaml:2: there is no anchor x before this alias"),
+            ("a: .inf\n", "f.yaml:1: .inf has no place in JSON"),
+            ("? [1]\n: 2\n", "f.yaml:1: a key must be a scalar"),
+            ("a: !thing x\n", "f.yaml:1: unknown tag !thing"),
+            (
+                "a: b\n\tc: d\n",
+                "f.yaml:2: found character that cannot start any token while scanning for the next token"
+            ),
+        ])
+    func errors(text: String, message: String) throws {
+        let error = try #require(throws: YAMLError.self) { try YAML.parse(text, file: "f.yaml") }
+        #expect(error.description == message)
+    }
+
+    @Test("a document that doubles itself with every line is refused")
+    func bomb() {
+        var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+        for level in 1..<30 {
+            text += "a\(level): &a\(level) [*a\(level - 1), *a\(level - 1), *a\(level - 1)]\n"
+        }
+        #expect(throws: YAMLError.self) { try YAML.parse(text) }
+    }
+
+    @Test("100 levels are read, 101 are refused, also through aliases")
+    func depth() throws {
+        func nested(_ levels: Int) -> String {
+            String(repeating: "[", count: levels) + String(repeating: "]", count: levels)
+        }
+        _ = try YAML.parse(nested(100))
+        #expect(throws: YAMLError.self) { try YAML.parse(nested(101)) }
+        #expect(throws: YAMLError.self) { try YAML.parse(String(repeating: "[", count: 100_000)) }
+        #expect(throws: YAMLError.self) {
+            try YAML.parse("- &a \(nested(60))\n- \(String(repeating: "[", count: 50))*a")
+        }
+    }
+
+    @Test("values are written as kubectl prints them")
+    func writing() {
+        let json: JSON = [
+            "apiVersion": "v1",
+            "spec": ["ports": [["name": "http", "port": 80], ["port": 81]], "selector": [:], "args": []],
+            "status": nil,
+            "string": ["true", "1", "", "a: b", "- x", "#x", "it's", "*", "1.10", "x\ny\n", "x\ny", " x"],
+        ]
+        let text = """
+            apiVersion: v1
+            spec:
+              args: []
+              ports:
+              - name: http
+                port: 80
+              - port: 81
+              selector: {}
+            status: null
+            string:
+            - "true"
+            - "1"
+            - ""
+            - 'a: b'
+            - '- x'
+            - '#x'
+            - it's
+            - '*'
+            - "1.10"
+            - |
+              x
+              y
+            - |-
+              x
+              y
+            - ' x'
+
+            """
+        #expect(YAML.write(json) == text)
+    }
+
+    @Test("what is written is read again")
+    func roundTrip() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("seed \(seed)")
+        var random = Seeded(seed)
+        for _ in 0..<1000 {
+            let value = JSON.random(using: &random, depth: 4)
+            let text = YAML.write(.object(["value": value]))
+            let read = try YAML.parse(text).first?.json
+            #expect(read == .object(["value": value]), "seed \(seed): \(text)")
+        }
+    }
+
+    @Test("no bytes make the reader trap")
+    func noise() {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("seed \(seed)")
+        var random = Seeded(seed)
+        let pieces = [
+            "a", ":", " ", "\n", "-", "[", "]", "{", "}", "&a", "*a", "|", ">", "'", "\"", "#", "!", "<<", "\t", "%",
+            "é",
+        ]
+        for _ in 0..<2000 {
+            let count = Int.random(in: 0..<30, using: &random)
+            _ = try? YAML.parse((0..<count).map { _ in pieces.randomElement(using: &random) ?? "" }.joined())
+        }
+    }
+}
