@@ -1,0 +1,26 @@
+public import IO
+
+/// Why an HTTP exchange on the control path failed.
+public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The peer sent something that is no HTTP/1 we accept.
+    case malformed(HTTP1Error)
+    /// The connection broke, or could not be made.
+    case connection(SystemError)
+    /// The peer went away, or we closed the connection.
+    case closed
+    /// A body exceeds what we take, in bytes.
+    case bodyTooLarge(limit: Int)
+    /// A field to send has a forbidden character.
+    case field(HTTPFieldError)
+
+    /// What went wrong.
+    public var description: String {
+        switch self {
+        case .malformed(let error): error.description
+        case .connection(let error): error.description
+        case .closed: "HTTP: the connection was closed"
+        case .bodyTooLarge(let limit): "HTTP: body exceeds \(limit) bytes"
+        case .field(let error): error.description
+        }
+    }
+}
