@@ -49,14 +49,22 @@ struct AccessLogConfig: Sendable {
             }
         case StdoutAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StdoutAccessLog.self, at: path)
-            return AccessLogConfig(sink: .stdout, format: try compileStream(message.logFormat, at: here))
+            return AccessLogConfig(sink: .stdout, format: try compileStream(Self.format(message.accessLogFormat), at: here))
         case StderrAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StderrAccessLog.self, at: path)
-            return AccessLogConfig(sink: .stderr, format: try compileStream(message.logFormat, at: here))
+            return AccessLogConfig(sink: .stderr, format: try compileStream(Self.format(message.accessLogFormat), at: here))
         default:
             throw ConfigurationError(
                 at: path, "unknown access logger \(any.typeURL); supported: file, stdout and stderr")
         }
+    }
+
+    private static func format(_ choice: StdoutAccessLog.AccessLogFormat?) -> SubstitutionFormatString? {
+        if case .logFormat(let format) = choice { format } else { nil }
+    }
+
+    private static func format(_ choice: StderrAccessLog.AccessLogFormat?) -> SubstitutionFormatString? {
+        if case .logFormat(let format) = choice { format } else { nil }
     }
 
     private static func compileStream(

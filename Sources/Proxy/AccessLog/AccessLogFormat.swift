@@ -120,7 +120,7 @@ struct AccessLogFormat: Sendable {
             // One operator alone keeps its kind: numbers stay numbers, what is absent is null (Envoy).
             if pieces.count == 1, case .command(let name, let argument, let lengthMax) = pieces[0] {
                 guard let text = value(name, argument) else { return .null }
-                if Self.numeric.contains(name), let number = Int64(text) { return .int(number) }
+                if Self.numeric.contains(name), let number = Int64(text) { return .integer(number) }
                 return .string(lengthMax.map { String(text.prefix($0)) } ?? text)
             }
             return .string(text(pieces, escaped: false, value))

@@ -71,7 +71,7 @@ enum FormatOperator {
     private static func requestHeader(_ argument: String, _ stream: HTTPStream) -> String? {
         for name in argument.split(separator: "?", maxSplits: 1) {
             switch name.lowercased() {
-            case ":method": return String(decoding: [UInt8](copying: stream.request.methodName), as: UTF8.self)
+            case ":method": return String(decoding: stream.request.methodBytes, as: UTF8.self)
             case ":path": return stream.request.pathText
             case ":authority", "host": return stream.request.authorityText
             case ":scheme": return "http"

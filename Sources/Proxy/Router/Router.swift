@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Telemetry
 internal import Upstream
 
 /// The last step of a request: an answer of the route's own, or tries at the hosts of a cluster.
@@ -58,7 +59,7 @@ final class Router: PoolClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.redirect, worker)
-            let location = route.location(redirect, for: RequestHeadView(stream.request))
+            let location = redirect.location(for: stream, route: route)
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -120,8 +121,8 @@ final class Router: PoolClient {
             HeaderRewriter(stream: stream).apply(mutations, to: &stream.request.headers)
         }
         if forwarding.pathRewrite != nil {
-            let old = [UInt8](copying: stream.request.path)
-            if let path = route.rewrittenPath(stream.request.path.octets) {
+            let old = stream.request.pathBytes
+            if let path = route.rewrittenPath(old.span) {
                 stream.originalPath = old
                 try? stream.request.setPath(path.span.bytes)
                 try? stream.request.headers.set(.xEnvoyOriginalPath, old.span.bytes)
@@ -148,7 +149,7 @@ final class Router: PoolClient {
 
     private func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding) {
         if forwarding.appendsForwardedHost {
-            try? stream.request.headers.append(.xForwardedHost, stream.request.authority)
+            try? stream.request.headers.append(.xForwardedHost, stream.request.authorityBytes.span.bytes)
         }
         try? stream.request.setAuthority(authority.span.bytes)
     }

@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Telemetry
 internal import Upstream
 
 /// Why an exchange with an upstream ended without a whole response.

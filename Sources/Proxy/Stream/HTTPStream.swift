@@ -220,11 +220,11 @@ final class HTTPStream {
         for (name, value) in headers { try? response.headers.append(name, value) }
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
-            response.headers.append(.contentType, "application/grpc")
+            response.headers.append(.contentType, constant: "application/grpc")
             response.headers.append(.grpcStatus, number: GRPCStatus.of(httpStatus: status))
             if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCStatus.escape(bytes)) }
         } else if !bytes.isEmpty {
-            if !response.headers.contains(.contentType) { response.headers.append(.contentType, "text/plain") }
+            if !response.headers.contains(.contentType) { response.headers.append(.contentType, constant: "text/plain") }
             response.body = .length(bytes.count)
         }
         applyResponseMutations()

@@ -45,3 +45,10 @@ extension RawSpan {
         @_lifetime(copy self) get { unsafe _unsafeView(as: UInt8.self) }
     }
 }
+
+/// Copies, for code that runs on few requests.
+extension RequestHead {
+    var methodBytes: [UInt8] { [UInt8](copying: methodName) }
+    var pathBytes: [UInt8] { [UInt8](copying: path) }
+    var authorityBytes: [UInt8] { [UInt8](copying: authority) }
+}

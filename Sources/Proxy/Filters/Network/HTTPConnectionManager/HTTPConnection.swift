@@ -185,7 +185,7 @@ final class HTTPConnection: SocketConnection {
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
         if response.status == 101 {
-            HTTP1Serializer.append(response, to: request.method, connection: .upgrade, to: &worker.scratch)
+            HTTP1Serializer.append(response, answering: request.method, connection: .upgrade, to: &worker.scratch)
             sendScratch()
             responseFraming = .tunnel
             isTunnel = true
@@ -205,7 +205,7 @@ final class HTTPConnection: SocketConnection {
         if isDraining || manager.isDraining || !requestIsComplete { isClosing = isClosing || isDraining || manager.isDraining }
         responseFraming = response.body
         HTTP1Serializer.append(
-            response, to: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)
+            response, answering: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)
         sendScratch()
     }
 

@@ -118,7 +118,7 @@ final class HTTPConnectionManager {
             if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
         }
         if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, "http")
+            stream.request.headers.append(.xForwardedProto, constant: "http")
         }
         if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
             let port = stream.connectionInfo.localAddress.port
@@ -171,7 +171,7 @@ final class HTTPConnectionManager {
 
     private func appendServer(_ headers: inout HeaderTable) {
         if config.serverName == "skein" {
-            headers.append(.server, "skein")
+            headers.append(.server, constant: "skein")
         } else {
             try? headers.append(.server, config.serverName)
         }
