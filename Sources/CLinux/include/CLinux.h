@@ -4,3 +4,4 @@
 #include "clinux_socket.h"
 #include "clinux_spawn.h"
 #include "clinux_system.h"
+#include "clinux_netns.h"

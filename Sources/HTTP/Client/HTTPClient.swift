@@ -1,4 +1,5 @@
 public import IO
+public import TLS
 
 /// A request to send.
 public struct HTTPClientRequest: Sendable {
@@ -57,6 +58,27 @@ public final class HTTPClient: @unchecked Sendable {
                 return try await SocketStream.connect(to: address, on: loop)
             } catch {
                 throw HTTPError.connection(error)
+            }
+        }
+    }
+
+    /// A client over TLS.
+    ///
+    /// - Parameter serverName: what the server's certificate must be good for.
+    public convenience init(
+        to address: SocketAddress, serverName: String, tls: TLSContext, on loop: EventLoop
+    ) {
+        self.init(authority: serverName, on: loop) { () throws(HTTPError) in
+            let stream: SocketStream
+            do throws(SystemError) {
+                stream = try await SocketStream.connect(to: address, on: loop)
+            } catch {
+                throw HTTPError.connection(error)
+            }
+            do throws(TLSError) {
+                return try await TLSStream.connect(stream, tls, serverName: serverName)
+            } catch {
+                throw HTTPError.tls(error)
             }
         }
     }

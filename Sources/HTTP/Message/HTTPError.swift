@@ -1,4 +1,5 @@
 public import IO
+public import TLS
 
 /// Why an HTTP exchange on the control path failed.
 public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
@@ -6,6 +7,8 @@ public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
     case malformed(HTTP1Error)
     /// The connection broke, or could not be made.
     case connection(SystemError)
+    /// The TLS handshake failed.
+    case tls(TLSError)
     /// The peer went away, or we closed the connection.
     case closed
     /// A body exceeds what we take, in bytes.
@@ -18,6 +21,7 @@ public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .malformed(let error): error.description
         case .connection(let error): error.description
+        case .tls(let error): error.description
         case .closed: "HTTP: the connection was closed"
         case .bodyTooLarge(let limit): "HTTP: body exceeds \(limit) bytes"
         case .field(let error): error.description

@@ -1,4 +1,5 @@
 public import IO
+public import TLS
 
 /// Who sent a request, as far as the connection tells.
 public struct HTTPPeer: Sendable {
@@ -6,6 +7,9 @@ public struct HTTPPeer: Sendable {
     public var address: SocketAddress?
     /// Process, user and group of a peer on a unix socket, as the kernel knows them.
     public var credentials: Credentials?
+
+    /// The verified certificate of a TLS client.
+    public var certificate: Certificate?
 
     /// Process, user and group of a peer on a unix socket.
     public struct Credentials: Sendable, Hashable {

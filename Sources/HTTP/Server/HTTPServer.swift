@@ -1,4 +1,5 @@
 public import IO
+public import TLS
 internal import Telemetry
 
 /// An HTTP/1.1 server for the control path: a task for each connection, requests answered one after the other.
@@ -59,19 +60,45 @@ public final class HTTPServer: @unchecked Sendable {
     }
 
     /// Accepts and serves connections until the listener is closed or the server shuts down.
-    public func run(_ listener: SocketListener) async {
+    ///
+    /// - Parameter tls: asked for the context of each connection, so that certificates can be replaced; nil for plain HTTP.
+    public func run(
+        _ listener: SocketListener, tls: (@Sendable () -> TLSContext)? = nil
+    ) async {
         await withDiscardingTaskGroup { group in
             while !isShuttingDown {
                 do throws(SystemError) {
                     let socket = try await listener.accept()
                     let peer = HTTPPeer(of: socket)
                     let stream = try SocketStream(socket, on: loop)
-                    group.addTask { await self.serve(stream, peer: peer) }
+                    group.addTask {
+                        if let tls {
+                            await self.secure(stream, peer, tls())
+                        } else {
+                            await self.serve(stream, peer: peer)
+                        }
+                    }
                 } catch {
                     if error.errno == HTTPServer.cancelled { return }
                     log.warning("accepting a connection failed", ["error": error.description])
                 }
             }
+        }
+    }
+
+    private func secure(_ stream: SocketStream, _ peer: HTTPPeer, _ context: TLSContext) async {
+        let timer = loop.schedule(after: limits.headTimeout) { stream.close() }
+        var peer = peer
+        do throws(TLSError) {
+            let secured = try await TLSStream.accept(stream, context)
+            timer.cancel()
+            peer.certificate = try secured.peerCertificate
+            await serve(secured, peer: peer)
+        } catch {
+            timer.cancel()
+            stream.close()
+            log.debug(
+                "a TLS client was refused", ["peer": "\(peer.address, default: "-")", "error": error.description])
         }
     }
 

@@ -2,7 +2,7 @@
 // swift-format-ignore-file
 public import Serialization
 
-/// The message `envoy.config.listener.v3.SocketCmsgHeaders`.
+/// The message `envoy.config.core.v3.SocketCmsgHeaders`.
 public struct SocketCmsgHeaders: EnvoyMessage {
     /// `level`, field 1.
     public var level: UInt32?
@@ -14,7 +14,7 @@ public struct SocketCmsgHeaders: EnvoyMessage {
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.listener.v3.SocketCmsgHeaders", "level 1 type 2 expected_size 3")
+    public static let schema = MessageSchema("envoy.config.core.v3.SocketCmsgHeaders", "level 1 type 2 expected_size 3")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {

@@ -2,7 +2,7 @@
 // swift-format-ignore-file
 public import Serialization
 
-/// The message `envoy.config.core.v3.CollectionEntry`.
+/// The message `xds.core.v3.CollectionEntry`.
 public struct CollectionEntry: EnvoyMessage {
     /// At most one of the fields of `resource_specifier`.
     public var resourceSpecifier: ResourceSpecifier?
@@ -11,11 +11,13 @@ public struct CollectionEntry: EnvoyMessage {
 
     /// The fields of which `resource_specifier` holds at most one.
     public indirect enum ResourceSpecifier: Hashable, Sendable {
+        /// `locator`, field 1.
+        case locator(ResourceLocator)
         /// `inline_entry`, field 2.
         case inlineEntry(CollectionEntry.InlineEntry)
     }
 
-    /// The message `envoy.config.core.v3.CollectionEntry.InlineEntry`.
+    /// The message `xds.core.v3.CollectionEntry.InlineEntry`.
     public struct InlineEntry: EnvoyMessage {
         /// `name`, field 1.
         public var name: String = ""
@@ -27,7 +29,7 @@ public struct CollectionEntry: EnvoyMessage {
         public init() {}
 
         /// The names of the fields.
-        public static let schema = MessageSchema("envoy.config.core.v3.CollectionEntry.InlineEntry", "name 1 version 2 resource 3")
+        public static let schema = MessageSchema("xds.core.v3.CollectionEntry.InlineEntry", "name 1 version 2 resource 3")
         /// Reads one field.
         public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
             switch number {
@@ -46,10 +48,13 @@ public struct CollectionEntry: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.core.v3.CollectionEntry", "inline_entry 2")
+    public static let schema = MessageSchema("xds.core.v3.CollectionEntry", "locator 1 inline_entry 2")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
+        case 1:
+            try decoder.exclusive(self.resourceSpecifier == nil)
+            self.resourceSpecifier = .locator(try decoder.value())
         case 2:
             try decoder.exclusive(self.resourceSpecifier == nil)
             self.resourceSpecifier = .inlineEntry(try decoder.value())
@@ -60,6 +65,7 @@ public struct CollectionEntry: EnvoyMessage {
     public func encodeFields(_ encoder: MessageEncoder) {
         switch resourceSpecifier {
         case nil: break
+        case .locator(let value): encoder.field(1, value)
         case .inlineEntry(let value): encoder.field(2, value)
         }
     }
