@@ -61,7 +61,9 @@ public final class Certificate: @unchecked Sendable, Hashable {
         try self.init(adopting: made(PEM_read_bio_X509(bio.pointer, nil, nil, nil), "certificate PEM"))
     }
 
-    /// Reads all certificates of a PEM text: a chain or a bundle. At least one.
+    /// Reads all certificates of a PEM text: a chain or a bundle.
+    ///
+    /// At least one.
     public static func all(pem: [UInt8]) throws(TLSError) -> [Certificate] {
         ERR_clear_error()
         let bio = try MemoryBIO(pem)
