@@ -65,6 +65,7 @@ public final class ProxyServer: @unchecked Sendable {
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
                 let config = try ClusterConfig(compiling: cluster, path: path)
+                try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
                 }
@@ -98,8 +99,13 @@ public final class ProxyServer: @unchecked Sendable {
                 }
             }
             if let source = bootstrap.ads {
-                ads = try ADSClient(self, source)
-                ads?.start()
+                let session = ADSSession(
+                    node: bootstrap.node, store: store, wantsClusters: bootstrap.wantsClusters,
+                    wantsListeners: bootstrap.wantsListeners)
+                session.onChange = { [weak self] in self?.changed() }
+                let client = try ADSClient(loop: loop, store: store, source: source, session: session)
+                ads = client
+                client.start()
             }
         } catch {
             throw ProxyError(options.configPath, error)
@@ -131,7 +137,8 @@ public final class ProxyServer: @unchecked Sendable {
 
     /// Whatever changed may have been the last thing that was missing.
     func changed() {
-        guard state == .initializing, store.isWarm, ads?.isInitialised ?? true else { return }
+        ads?.session.subscribe()
+        guard state == .initializing, store.isWarm, ads?.session.isInitialised ?? true else { return }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive
@@ -193,6 +200,7 @@ public final class ProxyServer: @unchecked Sendable {
     }
 
     private func finish() async {
+        ads?.stop()
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
         for worker in workers { worker.loop.stop() }
         admin?.close()

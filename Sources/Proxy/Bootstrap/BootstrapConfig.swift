@@ -20,7 +20,7 @@ final class BootstrapConfig: Sendable {
         var initialMetadata: [(name: String, value: String)]
     }
 
-    var context: CompileContext { CompileContext(hasADS: ads != nil) }
+    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName) }
 
     /// Reads the file and the text of the command line.
     convenience init(_ options: Options) throws(ConfigurationError) {
@@ -110,7 +110,7 @@ final class BootstrapConfig: Sendable {
                 dynamic,
                 reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
                 at: "dynamic_resources")
-            let context = CompileContext(hasADS: ads != nil)
+            let context = CompileContext(adsCluster: ads?.clusterName)
             if dynamic.ldsConfig != nil { try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config") }
             if dynamic.cdsConfig != nil { try context.checkSource(dynamic.cdsConfig, at: "dynamic_resources.cds_config") }
         }

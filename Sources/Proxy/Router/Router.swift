@@ -23,6 +23,7 @@ final class Router: PoolClient {
     private var isRetrying = false
     private var hasFreshTry = false
     private var hash: UInt64?
+    private var newCookie: [UInt8]?
     private var triedHosts: [Host] = []
     private var pool: HostPool?
     private var connection: UpstreamConnection?
@@ -59,7 +60,7 @@ final class Router: PoolClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.redirect, worker)
-            let location = redirect.location(for: stream, route: route)
+            let location = route.location(for: RequestHeadView(stream.request)) ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -102,8 +103,19 @@ final class Router: PoolClient {
             keepsBody = retry.mayRetry
         }
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
+        if !forwarding.hashPolicies.isEmpty { makeHash(forwarding) }
         rewriteRequest(forwarding)
         beginTry()
+    }
+
+    /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
+    private func makeHash(_ forwarding: Forwarding) {
+        let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
+        let made = RequestHash(
+            forwarding.hashPolicies, request: RequestHeadView(stream.request), sourceAddress: source.span,
+            random: worker.random.next())
+        hash = made.value
+        newCookie = made.newCookie?.field
     }
 
     private func allowsUpgrade(_ forwarding: Forwarding) -> Bool {
@@ -369,6 +381,7 @@ final class Router: PoolClient {
         if route.includesAttemptCountInResponse {
             stream.response.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
+        if let newCookie { try? stream.response.headers.append(.setCookie, newCookie.span.bytes) }
         stream.applyResponseMutations()
         stream.respondHead()
     }

@@ -221,8 +221,8 @@ final class HTTPStream {
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
-            response.headers.append(.grpcStatus, number: GRPCStatus.of(httpStatus: status))
-            if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCStatus.escape(bytes)) }
+            response.headers.append(.grpcStatus, number: GRPCFailure.of(httpStatus: status))
+            if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCFailure.escape(bytes)) }
         } else if !bytes.isEmpty {
             if !response.headers.contains(.contentType) { response.headers.append(.contentType, constant: "text/plain") }
             response.body = .length(bytes.count)

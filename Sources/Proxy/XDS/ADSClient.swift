@@ -1,20 +1,18 @@
-internal import EnvoyAPI
 internal import IO
-internal import Telemetry
 internal import Upstream
 
-/// The ADS stream to the management server.
+/// The ADS stream: connects, carries messages, and connects again when it breaks.
 final class ADSClient {
-    private unowned let proxy: ProxyServer
-    private let source: BootstrapConfig.ADSSource
+    let session: ADSSession
 
-    init(_ proxy: ProxyServer, _ source: BootstrapConfig.ADSSource) throws(ConfigurationError) {
-        self.proxy = proxy
-        self.source = source
+    init(
+        loop: EventLoop, store: ConfigurationStore, source: BootstrapConfig.ADSSource, session: ADSSession
+    ) throws(ConfigurationError) {
+        self.session = session
         throw ConfigurationError(at: "dynamic_resources.ads_config", "not supported yet")
     }
 
-    var isInitialised: Bool { false }
-
     func start() {}
+
+    func stop() {}
 }

@@ -158,8 +158,18 @@ final class CompiledRoutes: Sendable {
 
 /// What the compiler of one resource may refer to.
 struct CompileContext: Sendable {
-    /// Whether there is an ADS stream.
-    var hasADS: Bool
+    /// The cluster of the ADS stream; nil without one.
+    var adsCluster: String?
+
+    var hasADS: Bool { adsCluster != nil }
+
+    /// HTTP/2 is spoken to the management server only, so far.
+    func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
+        guard config.codec == .http2, config.name != adsCluster else { return }
+        throw ConfigurationError(
+            at: path + ".typed_extension_protocol_options",
+            "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
+    }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
         switch source?.configSourceSpecifier {

@@ -1,7 +1,7 @@
 internal import HTTP
 
 /// gRPC's view of a failure (P-3).
-enum GRPCStatus {
+enum GRPCFailure {
     static func of(httpStatus: UInt16) -> Int {
         switch httpStatus {
         case 400: 13
