@@ -215,6 +215,9 @@ public final class ProxyServer: @unchecked Sendable {
 
     // MARK: For tests and tools
 
+    /// Calls the closure on the control loop when everything that is configured is complete.
+    public func notifyWhenLive(_ body: @escaping @Sendable () -> Void) { whenLive(body) }
+
     /// The addresses that listeners are bound to, by name. On the control loop, or before `run`.
     public var listenerAddresses: [String: IO.SocketAddress] { store.boundAddresses }
 
