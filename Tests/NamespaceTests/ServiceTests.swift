@@ -102,7 +102,9 @@ struct ServiceTests {
             try requireEqual(try ask("192.0.2.2:8080", from: host.outside), "refused", "loopback port from outside")
             try requireEqual(
                 try ask("127.0.0.1:8080", from: pod), "refused", "a pod's own loopback is not the host's")
-            try network.apply(hostPorts: [])
+            let next = try host.setUp()
+            try requireEqual(try ask("127.0.0.1:8080", from: host.namespace), "gateway - 10.244.0.1", "after a restart")
+            try next.apply(hostPorts: [])
             try requireEqual(try ask("127.0.0.1:8080", from: host.namespace), "refused", "taken away")
         }
     }
@@ -121,6 +123,34 @@ struct ServiceTests {
                 seen.insert(String(try ask("10.96.0.10:80", from: pod, user: 1337).split(separator: " ")[0]))
             }
             try requireEqual(seen, ["inbound", "pod6"], "who answered")
+        }
+    }
+
+    @Test("N-15 a UDP client goes to a living endpoint once its own has gone")
+    func datagrams() throws {
+        try nsTest { host in
+            let network = try host.setUp()
+            let pods = try (5...7).map { try attach(network, $0) }
+            for (number, pod) in zip(5..., pods.prefix(2)) {
+                try host.serveDatagrams("pod\(number)", in: pod, on: "10.244.0.\(number):8080")
+            }
+            func dns(_ numbers: [Int]) throws -> ServicePort {
+                ServicePort(
+                    service: "shop/dns", name: "dns", addresses: [try ip("10.96.0.53")], port: 53, transport: .udp,
+                    endpoints: try numbers.map { try ServiceTests.endpoint($0) })
+            }
+            try network.apply(services: [try dns([5])])
+            // One socket, so that the kernel has one connection for all its packets.
+            let client = try pods[2].run { () throws(SystemError) in
+                try Socket.datagram(on: .ip(.v4(0x0af4_0007), port: 4000)).release()
+            }
+            let socket = Socket(adopting: client)
+            try requireEqual(try host.askDatagram(socket, "10.96.0.53:53"), "pod5", "first endpoint")
+            try network.apply(services: [try dns([6])])
+            try requireEqual(try host.askDatagram(socket, "10.96.0.53:53"), "pod6", "after it went")
+            try network.apply(services: [try dns([])])
+            try network.apply(services: [try dns([5])])
+            try requireEqual(try host.askDatagram(socket, "10.96.0.53:53"), "pod5", "after it came back")
         }
     }
 }

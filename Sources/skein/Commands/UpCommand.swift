@@ -57,11 +57,11 @@ enum Detached {
             try File.makeDirectory(options.dataDirectory + "/log", mode: 0o700)
             let log = try Descriptor.append(options.dataDirectory + "/log/skein.log", mode: 0o600)
             let (input, output) = try Descriptor.pipe()
+            let program = try File.readLink("/proc/self/exe")
             var command = Child.Command(
-                ["skein"] + arguments.dropFirst() + ["--report-fd", "3"],
+                [program] + arguments.dropFirst() + ["--report-fd", "3"],
                 environment: [Child.Command.standardPath]
                     + (Environment.variable("SKEIN_PATH").map { ["SKEIN_PATH=\($0)"] } ?? []))
-            command.program = try File.readLink("/proc/self/exe")
             command.descriptors = [1: log.number, 2: log.number, 3: output.number]
             command.isSessionLeader = true
             let child = try Child(command).release()

@@ -46,12 +46,11 @@ final class ControlPlaneProcess: @unchecked Sendable {
         do throws(SystemError) {
             let program = try File.readLink("/proc/self/exe")
             var command = Child.Command([
-                "skein control-plane", "control-plane", "--data-dir", options.dataDirectory, "--run-dir",
+                program, "control-plane", "--data-dir", options.dataDirectory, "--run-dir",
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
                 "--service-pool", options.servicePool.description, "--log-level", "\(Logger.level)",
             ])
-            command.program = program
             command.user = (Self.userID, Self.userID)
             command.workingDirectory = "/"
             command.isSessionLeader = true
