@@ -27,7 +27,7 @@ let layers: [(name: String, dependencies: [String])] = [
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
-    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "IO", "Serialization", "Telemetry"]),
+    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [

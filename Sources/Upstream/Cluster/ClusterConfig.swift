@@ -106,7 +106,9 @@ public struct ClusterConfig: Sendable {
     public var balancing = Balancing.roundRobin
     /// Limit for a connection to come about.
     public var connectTimeout: Duration = .seconds(5)
-    /// Connections without streams close after this; nil is never. 1 h by default (T-13).
+    /// Connections without streams close after this; nil is never.
+    ///
+    /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
     /// Connections close after this, however busy; nil is never.
     public var maxConnectionDuration: Duration?

@@ -1,4 +1,6 @@
-/// What one active health check knows of one host. Pure: the proxy makes the checks and waits as told.
+/// What one active health check knows of one host.
+///
+/// Pure: the proxy makes the checks and waits as told.
 public struct HealthCheckState: Sendable {
     /// How a check ended.
     public enum Result: Sendable, Hashable {
