@@ -145,18 +145,19 @@ final class ADSClient: @unchecked Sendable {
     private func flush() {
         guard !isFlushing, call?.hasOutput == true else { return }
         isFlushing = true
-        Task(executorPreference: loop) {
-            defer { isFlushing = false }
-            while let call, let stream, call.hasOutput {
-                var output: [UInt8] = []
-                call.takeOutput(into: &output)
-                if output.isEmpty { return }
-                do throws(SystemError) {
-                    try await stream.write(output)
-                } catch {
-                    stream.close()
-                    return
-                }
+        Task(executorPreference: loop) { await self.sendOutput() }
+    }
+
+    private func sendOutput() async {
+        defer { isFlushing = false }
+        while let call, let stream, call.hasOutput {
+            var output: [UInt8] = []
+            call.takeOutput(into: &output)
+            if output.isEmpty { return }
+            do throws(SystemError) {
+                try await stream.write(output)
+            } catch {
+                return stream.close()
             }
         }
     }

@@ -23,6 +23,8 @@ public final class LoadBalancer {
     private let hashesHostnames: Bool
     private var version: UInt64?
     private var pickers: [PickerKey: Picker] = [:]
+    /// The picker of the usual case, without a look-up: healthy hosts of the first priority.
+    private var usual: Picker?
 
     /// Which list of hosts a picker works on.
     private struct PickerKey: Hashable {
@@ -47,6 +49,7 @@ public final class LoadBalancer {
     public func choose(_ request: Request = Request(), random: UInt64) -> Host? {
         if version != hostSet.version {
             pickers.removeAll(keepingCapacity: true)
+            usual = nil
             version = hostSet.version
         }
         var draws = SplitMix64(seed: random)
@@ -72,7 +75,15 @@ public final class LoadBalancer {
             kind = isDegraded ? .degraded : .healthy
         }
         var locality = -1
-        if isLocalityWeighted, kind != .all { locality = chooseLocality(priority, kind, &draws) }
+        if isLocalityWeighted, kind != .all { locality = chooseLocality(priority, kind, request.hash, &draws) }
+        if priority == 0, locality < 0, kind == .healthy {
+            let picker =
+                usual
+                ?? Picker(
+                    balancing, hostSet.priorities[0].healthy, hashesHostnames: hashesHostnames, random: draws.next())
+            usual = picker
+            return picker.pick(request.hash, &draws)
+        }
         let key = PickerKey(priority: priority, locality: locality, kind: kind)
         if pickers[key] == nil {
             pickers[key] = Picker(
@@ -97,7 +108,9 @@ public final class LoadBalancer {
     }
 
     /// The index of a locality, drawn by its weight times its availability (B-9); -1 when none has any.
-    private func chooseLocality(_ priority: Int, _ kind: PickerKey.Kind, _ draws: inout SplitMix64) -> Int {
+    private func chooseLocality(
+        _ priority: Int, _ kind: PickerKey.Kind, _ hash: UInt64?, _ draws: inout SplitMix64
+    ) -> Int {
         let places = hostSet.priorities[priority].localities
         func effectiveWeight(_ place: HostSet.LocalityHosts) -> UInt64 {
             let available = kind == .degraded ? place.degraded.count : place.healthy.count
@@ -108,7 +121,14 @@ public final class LoadBalancer {
         }
         let total = places.reduce(0) { $0 + effectiveWeight($1) }
         guard total > 0 else { return -1 }
-        var point = draws.next(below: total)
+        var point: UInt64
+        if let hash {
+            // A key stays in its locality. Mixed first, so that the place on the ring inside it says nothing about it.
+            var mixed = SplitMix64(seed: hash)
+            point = mixed.next(below: total)
+        } else {
+            point = draws.next(below: total)
+        }
         for (index, place) in places.enumerated() {
             let weight = effectiveWeight(place)
             if point < weight { return index }
@@ -157,14 +177,9 @@ enum Picker {
         }
     }
 
-    mutating func pick(_ hash: UInt64?, _ draws: inout SplitMix64) -> Host? {
+    func pick(_ hash: UInt64?, _ draws: inout SplitMix64) -> Host? {
         switch self {
-        case .inTurn(var schedule):
-            // The payload leaves the enum while it changes, so that its buffers stay uniquely referenced.
-            self = .inTurn(Schedule([], random: 0))
-            let host = schedule.next()
-            self = .inTurn(schedule)
-            return host
+        case .inTurn(let schedule): return schedule.next()
         case .leastRequest(let draw, let choiceCount):
             guard var best = draw.draw(&draws) else { return nil }
             for _ in 1..<max(choiceCount, 1) {

@@ -139,6 +139,8 @@ public struct ClusterConfig: Sendable {
     /// Active health checks.
     public var healthChecks: [HealthCheckConfig] = []
     /// A host that leaves its endpoints goes at once, whatever active checks say.
+    ///
+    /// It does so in any case: Envoy's default, to keep such a host while its checks pass, is not built.
     public var ignoresHealthOnHostRemoval = false
     /// Connections to hosts that leave or fail are closed.
     public var closesConnectionsOnHostHealthFailure = false

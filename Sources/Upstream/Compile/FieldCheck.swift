@@ -9,7 +9,10 @@ enum FieldCheck {
         _ message: M, _ path: FieldPath, handles handled: String
     ) throws(ConfigurationError) {
         let known = handled.split(separator: " ")
+        assert(
+            known.allSatisfy { M.schema.number(of: String($0)) != nil }, "\(M.schema.name) has no field in \(handled)")
         let ignored = IgnoredFields.reasons[M.schema.name] ?? [:]
+        assert(ignored.keys.allSatisfy { M.schema.number(of: $0) != nil }, "\(M.schema.name): wrong ignored field")
         for number in setFields(message.serialized()) {
             let name = M.schema.name(of: number, .proto)
             if known.contains(where: { $0 == name }) || ignored[name] != nil { continue }

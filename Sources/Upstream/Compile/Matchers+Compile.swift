@@ -43,7 +43,7 @@ struct Substitution {
     init(compiling message: RegexMatchAndSubstitute, _ path: FieldPath) throws(ConfigurationError) {
         guard let pattern = message.pattern else { throw (path / "pattern").error("is missing") }
         expression = try RegularExpression(compiling: pattern, path / "pattern")
-        substitution = Array(message.substitution.utf8)
+        substitution = try Forwarding.checkedTarget(message.substitution, path / "substitution")
         if let refusal = expression.refusal(ofRewrite: substitution) {
             throw (path / "substitution").error(refusal)
         }
