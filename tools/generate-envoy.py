@@ -340,7 +340,11 @@ class Generator:
         cases = []
         for name, number in made.values:
             short = name[len(prefix):] if name.startswith(prefix) else name
-            case = lower(short.lower())
+            if "_" in short or not re.search("[a-z]", short):
+                case = lower(short.lower())
+            else:  # Already CamelCase: only the capitals at the begin become small.
+                head = re.match("[A-Z]*?(?=[A-Z][a-z]|[^A-Z])|[A-Z]*", short[1:]).group()
+                case = (short[0] + head).lower() + short[1 + len(head):]
             cases.append((quoted(case if not case[0].isdigit() else "_" + case), number))
         put(f"/// The enumeration `{made.proto}`.")
         put(f"public enum {made.leaf}: EnumValue {{")

@@ -48,8 +48,8 @@ public struct CommandLineOptions: EnvoyMessage {
     public var serviceZone: String = ""
     /// `file_flush_interval`, field 16.
     public var fileFlushInterval: Swift.Duration?
-    /// `file_flush_min_size_kb`, field 42.
-    public var fileFlushMinSizeKb: UInt32 = 0
+    /// `file_flush_min_size`, field 42.
+    public var fileFlushMinSize: UInt32 = 0
     /// `drain_time`, field 17.
     public var drainTime: Swift.Duration?
     /// `drain_strategy`, field 33.
@@ -118,7 +118,7 @@ public struct CommandLineOptions: EnvoyMessage {
         /// `Validate`, 1.
         case validate
         /// `InitOnly`, 2.
-        case initonly
+        case initOnly
         /// A number that the description does not name.
         case unrecognized(Int32)
         /// The names of the values.
@@ -128,7 +128,7 @@ public struct CommandLineOptions: EnvoyMessage {
             switch rawValue {
             case 0: self = .serve
             case 1: self = .validate
-            case 2: self = .initonly
+            case 2: self = .initOnly
             default: self = .unrecognized(rawValue)
             }
         }
@@ -137,7 +137,7 @@ public struct CommandLineOptions: EnvoyMessage {
             switch self {
             case .serve: 0
             case .validate: 1
-            case .initonly: 2
+            case .initOnly: 2
             case .unrecognized(let number): number
             }
         }
@@ -172,7 +172,7 @@ public struct CommandLineOptions: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.admin.v3.CommandLineOptions", "base_id 1 use_dynamic_base_id 31 skip_hot_restart_on_no_parent 39 skip_hot_restart_parent_stats 40 base_id_path 32 concurrency 2 config_path 3 config_yaml 4 allow_unknown_static_fields 5 reject_unknown_dynamic_fields 26 ignore_unknown_dynamic_fields 30 admin_address_path 6 local_address_ip_version 7 log_level 8 component_log_level 9 log_format 10 log_format_escaped 27 log_path 11 service_cluster 13 service_node 14 service_zone 15 file_flush_interval 16 file_flush_min_size_kb 42 drain_time 17 drain_strategy 33 parent_shutdown_time 18 mode 19 disable_hot_restart 22 enable_mutex_tracing 23 restart_epoch 24 cpuset_threads 25 disabled_extensions 28 enable_fine_grain_logging 34 socket_path 35 socket_mode 36 enable_core_dump 37 stats_tag 38 skip_deprecated_logs 41")
+    public static let schema = MessageSchema("envoy.admin.v3.CommandLineOptions", "base_id 1 use_dynamic_base_id 31 skip_hot_restart_on_no_parent 39 skip_hot_restart_parent_stats 40 base_id_path 32 concurrency 2 config_path 3 config_yaml 4 allow_unknown_static_fields 5 reject_unknown_dynamic_fields 26 ignore_unknown_dynamic_fields 30 admin_address_path 6 local_address_ip_version 7 log_level 8 component_log_level 9 log_format 10 log_format_escaped 27 log_path 11 service_cluster 13 service_node 14 service_zone 15 file_flush_interval 16 file_flush_min_size 42 drain_time 17 drain_strategy 33 parent_shutdown_time 18 mode 19 disable_hot_restart 22 enable_mutex_tracing 23 restart_epoch 24 cpuset_threads 25 disabled_extensions 28 enable_fine_grain_logging 34 socket_path 35 socket_mode 36 enable_core_dump 37 stats_tag 38 skip_deprecated_logs 41")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -198,7 +198,7 @@ public struct CommandLineOptions: EnvoyMessage {
         case 14: try decoder.singular(&self.serviceNode)
         case 15: try decoder.singular(&self.serviceZone)
         case 16: try decoder.optional(&self.fileFlushInterval)
-        case 42: try decoder.singular(&self.fileFlushMinSizeKb)
+        case 42: try decoder.singular(&self.fileFlushMinSize)
         case 17: try decoder.optional(&self.drainTime)
         case 33: try decoder.singular(&self.drainStrategy)
         case 18: try decoder.optional(&self.parentShutdownTime)
@@ -241,7 +241,7 @@ public struct CommandLineOptions: EnvoyMessage {
         encoder.singular(14, self.serviceNode)
         encoder.singular(15, self.serviceZone)
         encoder.optional(16, self.fileFlushInterval)
-        encoder.singular(42, self.fileFlushMinSizeKb)
+        encoder.singular(42, self.fileFlushMinSize)
         encoder.optional(17, self.drainTime)
         encoder.singular(33, self.drainStrategy)
         encoder.optional(18, self.parentShutdownTime)

@@ -5,7 +5,7 @@ public import Serialization
 /// The message `envoy.type.v3.HttpStatus`.
 public struct HttpStatus: EnvoyMessage {
     /// `code`, field 1.
-    public var code: UInt32 = 0
+    public var code = StatusCode()
     /// The message with every field at its default.
     public init() {}
 

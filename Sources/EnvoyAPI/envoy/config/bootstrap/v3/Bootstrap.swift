@@ -26,8 +26,6 @@ public struct Bootstrap: EnvoyMessage {
     public var statsConfig: StatsConfig?
     /// `stats_flush_interval`, field 7.
     public var statsFlushInterval: Swift.Duration?
-    /// `stats_eviction_interval`, field 42.
-    public var statsEvictionInterval: Swift.Duration?
     /// `watchdog`, field 8.
     @Indirect public var watchdog: Watchdog?
     /// `watchdogs`, field 27.
@@ -84,6 +82,8 @@ public struct Bootstrap: EnvoyMessage {
     public var memoryAllocatorManager: MemoryAllocatorManager?
     /// At most one of the fields of `stats_flush`.
     public var statsFlush: StatsFlush?
+    /// At most one of the fields of `stats_eviction`.
+    public var statsEviction: StatsEviction?
     /// The message with every field at its default.
     public init() {}
 
@@ -91,6 +91,12 @@ public struct Bootstrap: EnvoyMessage {
     public indirect enum StatsFlush: Hashable, Sendable {
         /// `stats_flush_on_admin`, field 29.
         case statsFlushOnAdmin(Bool)
+    }
+
+    /// The fields of which `stats_eviction` holds at most one.
+    public indirect enum StatsEviction: Hashable, Sendable {
+        /// `stats_eviction_interval`, field 42.
+        case statsEvictionInterval(Swift.Duration)
     }
 
     /// The message `envoy.config.bootstrap.v3.Bootstrap.StaticResources`.
@@ -285,7 +291,9 @@ public struct Bootstrap: EnvoyMessage {
         case 29:
             try decoder.exclusive(self.statsFlush == nil)
             self.statsFlush = .statsFlushOnAdmin(try decoder.value())
-        case 42: try decoder.optional(&self.statsEvictionInterval)
+        case 42:
+            try decoder.exclusive(self.statsEviction == nil)
+            self.statsEviction = .statsEvictionInterval(try decoder.value())
         case 8: try decoder.message(&self.watchdog)
         case 27: try decoder.message(&self.watchdogs)
         case 9: try decoder.message(&self.tracing)
@@ -333,7 +341,10 @@ public struct Bootstrap: EnvoyMessage {
         case nil: break
         case .statsFlushOnAdmin(let value): encoder.field(29, value)
         }
-        encoder.optional(42, self.statsEvictionInterval)
+        switch statsEviction {
+        case nil: break
+        case .statsEvictionInterval(let value): encoder.field(42, value)
+        }
         encoder.optional(8, self.watchdog)
         encoder.optional(27, self.watchdogs)
         encoder.optional(9, self.tracing)

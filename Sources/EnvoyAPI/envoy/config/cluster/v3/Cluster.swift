@@ -6,6 +6,8 @@ public import Serialization
 public struct Cluster: EnvoyMessage {
     /// `transport_socket_matches`, field 43.
     public var transportSocketMatches: [Cluster.TransportSocketMatch] = []
+    /// `transport_socket_matcher`, field 59.
+    public var transportSocketMatcher: Matcher?
     /// `name`, field 1.
     public var name: String = ""
     /// `alt_stat_name`, field 28.
@@ -778,36 +780,17 @@ public struct Cluster: EnvoyMessage {
             public var minClusterSize: UInt64?
             /// `fail_traffic_on_panic`, field 3.
             public var failTrafficOnPanic: Bool = false
-            /// `force_locality_direct_routing`, field 4.
-            public var forceLocalityDirectRouting: Cluster.CommonLbConfig.ZoneAwareLbConfig.ForceLocalityDirectRouting?
             /// The message with every field at its default.
             public init() {}
 
-            /// The message `envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig.ForceLocalityDirectRouting`.
-            public struct ForceLocalityDirectRouting: EnvoyMessage {
-                /// The message with every field at its default.
-                public init() {}
-
-                /// The names of the fields.
-                public static let schema = MessageSchema("envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig.ForceLocalityDirectRouting", "")
-                /// Reads one field.
-                public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
-                    try decoder.unknown()
-                }
-                /// Writes the fields.
-                public func encodeFields(_ encoder: MessageEncoder) {
-                }
-            }
-
             /// The names of the fields.
-            public static let schema = MessageSchema("envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig", "routing_enabled 1 min_cluster_size 2 fail_traffic_on_panic 3 force_locality_direct_routing 4")
+            public static let schema = MessageSchema("envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig", "routing_enabled 1 min_cluster_size 2 fail_traffic_on_panic 3")
             /// Reads one field.
             public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
                 switch number {
                 case 1: try decoder.message(&self.routingEnabled)
                 case 2: try decoder.wrapped(&self.minClusterSize)
                 case 3: try decoder.singular(&self.failTrafficOnPanic)
-                case 4: try decoder.message(&self.forceLocalityDirectRouting)
                 default: try decoder.unknown()
                 }
             }
@@ -816,7 +799,6 @@ public struct Cluster: EnvoyMessage {
                 encoder.optional(1, self.routingEnabled)
                 encoder.wrapped(2, self.minClusterSize)
                 encoder.singular(3, self.failTrafficOnPanic)
-                encoder.optional(4, self.forceLocalityDirectRouting)
             }
         }
 
@@ -951,11 +933,12 @@ public struct Cluster: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.cluster.v3.Cluster", "transport_socket_matches 43 name 1 alt_stat_name 28 type 2 cluster_type 38 eds_cluster_config 3 connect_timeout 4 per_connection_buffer_limit_bytes 5 lb_policy 6 load_assignment 33 health_checks 8 max_requests_per_connection 9 circuit_breakers 10 upstream_http_protocol_options 46 common_http_protocol_options 29 http_protocol_options 13 http2_protocol_options 14 typed_extension_protocol_options 36 dns_refresh_rate 16 dns_jitter 58 dns_failure_refresh_rate 44 respect_dns_ttl 39 dns_lookup_family 17 dns_resolvers 18 use_tcp_for_dns_lookups 45 dns_resolution_config 53 typed_dns_resolver_config 55 wait_for_warm_on_init 54 outlier_detection 19 cleanup_interval 20 upstream_bind_config 21 lb_subset_config 22 ring_hash_lb_config 23 maglev_lb_config 52 original_dst_lb_config 34 least_request_lb_config 37 round_robin_lb_config 56 common_lb_config 27 transport_socket 24 metadata 25 protocol_selection 26 upstream_connection_options 30 close_connections_on_host_health_failure 31 ignore_health_on_host_removal 32 filters 40 load_balancing_policy 41 lrs_server 42 lrs_report_endpoint_metrics 57 track_timeout_budgets 47 upstream_config 48 track_cluster_stats 49 preconnect_policy 50 connection_pool_per_downstream_connection 51")
+    public static let schema = MessageSchema("envoy.config.cluster.v3.Cluster", "transport_socket_matches 43 transport_socket_matcher 59 name 1 alt_stat_name 28 type 2 cluster_type 38 eds_cluster_config 3 connect_timeout 4 per_connection_buffer_limit_bytes 5 lb_policy 6 load_assignment 33 health_checks 8 max_requests_per_connection 9 circuit_breakers 10 upstream_http_protocol_options 46 common_http_protocol_options 29 http_protocol_options 13 http2_protocol_options 14 typed_extension_protocol_options 36 dns_refresh_rate 16 dns_jitter 58 dns_failure_refresh_rate 44 respect_dns_ttl 39 dns_lookup_family 17 dns_resolvers 18 use_tcp_for_dns_lookups 45 dns_resolution_config 53 typed_dns_resolver_config 55 wait_for_warm_on_init 54 outlier_detection 19 cleanup_interval 20 upstream_bind_config 21 lb_subset_config 22 ring_hash_lb_config 23 maglev_lb_config 52 original_dst_lb_config 34 least_request_lb_config 37 round_robin_lb_config 56 common_lb_config 27 transport_socket 24 metadata 25 protocol_selection 26 upstream_connection_options 30 close_connections_on_host_health_failure 31 ignore_health_on_host_removal 32 filters 40 load_balancing_policy 41 lrs_server 42 lrs_report_endpoint_metrics 57 track_timeout_budgets 47 upstream_config 48 track_cluster_stats 49 preconnect_policy 50 connection_pool_per_downstream_connection 51")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 43: try decoder.repeated(&self.transportSocketMatches)
+        case 59: try decoder.message(&self.transportSocketMatcher)
         case 1: try decoder.singular(&self.name)
         case 28: try decoder.singular(&self.altStatName)
         case 2:
@@ -1028,6 +1011,7 @@ public struct Cluster: EnvoyMessage {
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.repeated(43, self.transportSocketMatches)
+        encoder.optional(59, self.transportSocketMatcher)
         encoder.singular(1, self.name)
         encoder.singular(28, self.altStatName)
         switch clusterDiscoveryType {

@@ -38,6 +38,8 @@ public struct Http2ProtocolOptions: EnvoyMessage {
     public var useOghttp2Codec: Bool?
     /// `max_metadata_size`, field 17.
     public var maxMetadataSize: UInt64?
+    /// `enable_huffman_encoding`, field 18.
+    public var enableHuffmanEncoding: Bool?
     /// The message with every field at its default.
     public init() {}
 
@@ -68,7 +70,7 @@ public struct Http2ProtocolOptions: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.core.v3.Http2ProtocolOptions", "hpack_table_size 1 max_concurrent_streams 2 initial_stream_window_size 3 initial_connection_window_size 4 allow_connect 5 allow_metadata 6 max_outbound_frames 7 max_outbound_control_frames 8 max_consecutive_inbound_frames_with_empty_payload 9 max_inbound_priority_frames_per_stream 10 max_inbound_window_update_frames_per_data_frame_sent 11 stream_error_on_invalid_http_messaging 12 override_stream_error_on_invalid_http_message 14 custom_settings_parameters 13 connection_keepalive 15 use_oghttp2_codec 16 max_metadata_size 17")
+    public static let schema = MessageSchema("envoy.config.core.v3.Http2ProtocolOptions", "hpack_table_size 1 max_concurrent_streams 2 initial_stream_window_size 3 initial_connection_window_size 4 allow_connect 5 allow_metadata 6 max_outbound_frames 7 max_outbound_control_frames 8 max_consecutive_inbound_frames_with_empty_payload 9 max_inbound_priority_frames_per_stream 10 max_inbound_window_update_frames_per_data_frame_sent 11 stream_error_on_invalid_http_messaging 12 override_stream_error_on_invalid_http_message 14 custom_settings_parameters 13 connection_keepalive 15 use_oghttp2_codec 16 max_metadata_size 17 enable_huffman_encoding 18")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -89,6 +91,7 @@ public struct Http2ProtocolOptions: EnvoyMessage {
         case 15: try decoder.message(&self.connectionKeepalive)
         case 16: try decoder.wrapped(&self.useOghttp2Codec)
         case 17: try decoder.wrapped(&self.maxMetadataSize)
+        case 18: try decoder.wrapped(&self.enableHuffmanEncoding)
         default: try decoder.unknown()
         }
     }
@@ -111,5 +114,6 @@ public struct Http2ProtocolOptions: EnvoyMessage {
         encoder.optional(15, self.connectionKeepalive)
         encoder.wrapped(16, self.useOghttp2Codec)
         encoder.wrapped(17, self.maxMetadataSize)
+        encoder.wrapped(18, self.enableHuffmanEncoding)
     }
 }

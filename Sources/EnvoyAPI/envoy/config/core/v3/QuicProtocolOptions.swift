@@ -22,11 +22,63 @@ public struct QuicProtocolOptions: EnvoyMessage {
     public var idleNetworkTimeout: Swift.Duration?
     /// `max_packet_length`, field 9.
     public var maxPacketLength: UInt64?
+    /// `client_packet_writer`, field 10.
+    public var clientPacketWriter: TypedExtensionConfig?
+    /// `connection_migration`, field 11.
+    public var connectionMigration: QuicProtocolOptions.ConnectionMigrationSettings?
     /// The message with every field at its default.
     public init() {}
 
+    /// The message `envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings`.
+    public struct ConnectionMigrationSettings: EnvoyMessage {
+        /// `migrate_idle_connections`, field 1.
+        public var migrateIdleConnections: QuicProtocolOptions.ConnectionMigrationSettings.MigrateIdleConnectionSettings?
+        /// `max_time_on_non_default_network`, field 2.
+        public var maxTimeOnNonDefaultNetwork: Swift.Duration?
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The message `envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings.MigrateIdleConnectionSettings`.
+        public struct MigrateIdleConnectionSettings: EnvoyMessage {
+            /// `max_idle_time_before_migration`, field 1.
+            public var maxIdleTimeBeforeMigration: Swift.Duration?
+            /// The message with every field at its default.
+            public init() {}
+
+            /// The names of the fields.
+            public static let schema = MessageSchema("envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings.MigrateIdleConnectionSettings", "max_idle_time_before_migration 1")
+            /// Reads one field.
+            public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+                switch number {
+                case 1: try decoder.optional(&self.maxIdleTimeBeforeMigration)
+                default: try decoder.unknown()
+                }
+            }
+            /// Writes the fields.
+            public func encodeFields(_ encoder: MessageEncoder) {
+                encoder.optional(1, self.maxIdleTimeBeforeMigration)
+            }
+        }
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings", "migrate_idle_connections 1 max_time_on_non_default_network 2")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.message(&self.migrateIdleConnections)
+            case 2: try decoder.optional(&self.maxTimeOnNonDefaultNetwork)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.optional(1, self.migrateIdleConnections)
+            encoder.optional(2, self.maxTimeOnNonDefaultNetwork)
+        }
+    }
+
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.core.v3.QuicProtocolOptions", "max_concurrent_streams 1 initial_stream_window_size 2 initial_connection_window_size 3 num_timeouts_to_trigger_port_migration 4 connection_keepalive 5 connection_options 6 client_connection_options 7 idle_network_timeout 8 max_packet_length 9")
+    public static let schema = MessageSchema("envoy.config.core.v3.QuicProtocolOptions", "max_concurrent_streams 1 initial_stream_window_size 2 initial_connection_window_size 3 num_timeouts_to_trigger_port_migration 4 connection_keepalive 5 connection_options 6 client_connection_options 7 idle_network_timeout 8 max_packet_length 9 client_packet_writer 10 connection_migration 11")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -39,6 +91,8 @@ public struct QuicProtocolOptions: EnvoyMessage {
         case 7: try decoder.singular(&self.clientConnectionOptions)
         case 8: try decoder.optional(&self.idleNetworkTimeout)
         case 9: try decoder.wrapped(&self.maxPacketLength)
+        case 10: try decoder.message(&self.clientPacketWriter)
+        case 11: try decoder.message(&self.connectionMigration)
         default: try decoder.unknown()
         }
     }
@@ -53,5 +107,7 @@ public struct QuicProtocolOptions: EnvoyMessage {
         encoder.singular(7, self.clientConnectionOptions)
         encoder.optional(8, self.idleNetworkTimeout)
         encoder.wrapped(9, self.maxPacketLength)
+        encoder.optional(10, self.clientPacketWriter)
+        encoder.optional(11, self.connectionMigration)
     }
 }

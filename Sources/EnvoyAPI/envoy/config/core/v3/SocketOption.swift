@@ -14,6 +14,8 @@ public struct SocketOption: EnvoyMessage {
     public var state = SocketOption.SocketState()
     /// `type`, field 7.
     public var type: SocketOption.SocketType?
+    /// `ip_version`, field 8.
+    public var ipVersion = SocketOption.SocketIpVersion()
     /// At most one of the fields of `value`.
     public var value: Value?
     /// The message with every field at its default.
@@ -25,6 +27,38 @@ public struct SocketOption: EnvoyMessage {
         case intValue(Int64)
         /// `buf_value`, field 5.
         case bufValue([UInt8])
+    }
+
+    /// The enumeration `envoy.config.core.v3.SocketOption.SocketIpVersion`.
+    public enum SocketIpVersion: EnumValue {
+        /// `SOCKET_IP_VERSION_UNSPECIFIED`, 0.
+        case unspecified
+        /// `SOCKET_IP_VERSION_IPV4`, 1.
+        case ipv4
+        /// `SOCKET_IP_VERSION_IPV6`, 2.
+        case ipv6
+        /// A number that the description does not name.
+        case unrecognized(Int32)
+        /// The names of the values.
+        public static let schema = EnumSchema("SOCKET_IP_VERSION_UNSPECIFIED 0 SOCKET_IP_VERSION_IPV4 1 SOCKET_IP_VERSION_IPV6 2")
+        /// The value of that number.
+        public init(rawValue: Int32) {
+            switch rawValue {
+            case 0: self = .unspecified
+            case 1: self = .ipv4
+            case 2: self = .ipv6
+            default: self = .unrecognized(rawValue)
+            }
+        }
+        /// The number.
+        public var rawValue: Int32 {
+            switch self {
+            case .unspecified: 0
+            case .ipv4: 1
+            case .ipv6: 2
+            case .unrecognized(let number): number
+            }
+        }
     }
 
     /// The enumeration `envoy.config.core.v3.SocketOption.SocketState`.
@@ -118,7 +152,7 @@ public struct SocketOption: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.core.v3.SocketOption", "description 1 level 2 name 3 int_value 4 buf_value 5 state 6 type 7")
+    public static let schema = MessageSchema("envoy.config.core.v3.SocketOption", "description 1 level 2 name 3 int_value 4 buf_value 5 state 6 type 7 ip_version 8")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -133,6 +167,7 @@ public struct SocketOption: EnvoyMessage {
             self.value = .bufValue(try decoder.value())
         case 6: try decoder.singular(&self.state)
         case 7: try decoder.message(&self.type)
+        case 8: try decoder.singular(&self.ipVersion)
         default: try decoder.unknown()
         }
     }
@@ -148,5 +183,6 @@ public struct SocketOption: EnvoyMessage {
         }
         encoder.singular(6, self.state)
         encoder.optional(7, self.type)
+        encoder.singular(8, self.ipVersion)
     }
 }

@@ -68,8 +68,10 @@ public struct Listener: EnvoyMessage {
     public var ignoreGlobalConnLimit: Bool = false
     /// `bypass_overload_manager`, field 35.
     public var bypassOverloadManager: Bool = false
-    /// `tcp_keepalive`, field 36.
+    /// `tcp_keepalive`, field 37.
     public var tcpKeepalive: TcpKeepalive?
+    /// `fcds_config`, field 36.
+    @Indirect public var fcdsConfig: Listener.FcdsConfig?
     /// At most one of the fields of `listener_specifier`.
     public var listenerSpecifier: ListenerSpecifier?
     /// The message with every field at its default.
@@ -79,6 +81,32 @@ public struct Listener: EnvoyMessage {
     public indirect enum ListenerSpecifier: Hashable, Sendable {
         /// `internal_listener`, field 27.
         case internalListener(Listener.InternalListenerConfig)
+    }
+
+    /// The message `envoy.config.listener.v3.Listener.FcdsConfig`.
+    public struct FcdsConfig: EnvoyMessage {
+        /// `name`, field 1.
+        public var name: String = ""
+        /// `config_source`, field 2.
+        public var configSource: ConfigSource?
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("envoy.config.listener.v3.Listener.FcdsConfig", "name 1 config_source 2")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.singular(&self.name)
+            case 2: try decoder.message(&self.configSource)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.singular(1, self.name)
+            encoder.optional(2, self.configSource)
+        }
     }
 
     /// The enumeration `envoy.config.listener.v3.Listener.DrainType`.
@@ -203,7 +231,7 @@ public struct Listener: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.listener.v3.Listener", "name 1 address 2 additional_addresses 33 stat_prefix 28 filter_chains 3 filter_chain_matcher 32 use_original_dst 4 default_filter_chain 25 per_connection_buffer_limit_bytes 5 metadata 6 deprecated_v1 7 drain_type 8 listener_filters 9 listener_filters_timeout 15 continue_on_listener_filters_timeout 17 transparent 10 freebind 11 socket_options 13 tcp_fast_open_queue_length 12 traffic_direction 16 udp_listener_config 18 api_listener 19 connection_balance_config 20 reuse_port 21 enable_reuse_port 29 access_log 22 tcp_backlog_size 24 max_connections_to_accept_per_socket_event 34 bind_to_port 26 internal_listener 27 enable_mptcp 30 ignore_global_conn_limit 31 bypass_overload_manager 35 tcp_keepalive 36")
+    public static let schema = MessageSchema("envoy.config.listener.v3.Listener", "name 1 address 2 additional_addresses 33 stat_prefix 28 filter_chains 3 filter_chain_matcher 32 use_original_dst 4 default_filter_chain 25 per_connection_buffer_limit_bytes 5 metadata 6 deprecated_v1 7 drain_type 8 listener_filters 9 listener_filters_timeout 15 continue_on_listener_filters_timeout 17 transparent 10 freebind 11 socket_options 13 tcp_fast_open_queue_length 12 traffic_direction 16 udp_listener_config 18 api_listener 19 connection_balance_config 20 reuse_port 21 enable_reuse_port 29 access_log 22 tcp_backlog_size 24 max_connections_to_accept_per_socket_event 34 bind_to_port 26 internal_listener 27 enable_mptcp 30 ignore_global_conn_limit 31 bypass_overload_manager 35 tcp_keepalive 37 fcds_config 36")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -242,7 +270,8 @@ public struct Listener: EnvoyMessage {
         case 30: try decoder.singular(&self.enableMptcp)
         case 31: try decoder.singular(&self.ignoreGlobalConnLimit)
         case 35: try decoder.singular(&self.bypassOverloadManager)
-        case 36: try decoder.message(&self.tcpKeepalive)
+        case 37: try decoder.message(&self.tcpKeepalive)
+        case 36: try decoder.message(&self.fcdsConfig)
         default: try decoder.unknown()
         }
     }
@@ -284,6 +313,7 @@ public struct Listener: EnvoyMessage {
         encoder.singular(30, self.enableMptcp)
         encoder.singular(31, self.ignoreGlobalConnLimit)
         encoder.singular(35, self.bypassOverloadManager)
-        encoder.optional(36, self.tcpKeepalive)
+        encoder.optional(37, self.tcpKeepalive)
+        encoder.optional(36, self.fcdsConfig)
     }
 }

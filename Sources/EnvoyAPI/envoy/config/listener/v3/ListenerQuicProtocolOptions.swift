@@ -30,11 +30,13 @@ public struct ListenerQuicProtocolOptions: EnvoyMessage {
     public var saveCmsgConfig: [SocketCmsgHeaders] = []
     /// `reject_new_connections`, field 13.
     public var rejectNewConnections: Bool = false
+    /// `max_sessions_per_event_loop`, field 14.
+    public var maxSessionsPerEventLoop: UInt32?
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.listener.v3.QuicProtocolOptions", "quic_protocol_options 1 idle_timeout 2 crypto_handshake_timeout 3 enabled 4 packets_to_read_to_connection_count_ratio 5 crypto_stream_config 6 proof_source_config 7 connection_id_generator_config 8 server_preferred_address_config 9 send_disable_active_migration 10 connection_debug_visitor_config 11 save_cmsg_config 12 reject_new_connections 13")
+    public static let schema = MessageSchema("envoy.config.listener.v3.QuicProtocolOptions", "quic_protocol_options 1 idle_timeout 2 crypto_handshake_timeout 3 enabled 4 packets_to_read_to_connection_count_ratio 5 crypto_stream_config 6 proof_source_config 7 connection_id_generator_config 8 server_preferred_address_config 9 send_disable_active_migration 10 connection_debug_visitor_config 11 save_cmsg_config 12 reject_new_connections 13 max_sessions_per_event_loop 14")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -51,6 +53,7 @@ public struct ListenerQuicProtocolOptions: EnvoyMessage {
         case 11: try decoder.message(&self.connectionDebugVisitorConfig)
         case 12: try decoder.repeated(&self.saveCmsgConfig)
         case 13: try decoder.singular(&self.rejectNewConnections)
+        case 14: try decoder.wrapped(&self.maxSessionsPerEventLoop)
         default: try decoder.unknown()
         }
     }
@@ -69,5 +72,6 @@ public struct ListenerQuicProtocolOptions: EnvoyMessage {
         encoder.optional(11, self.connectionDebugVisitorConfig)
         encoder.repeated(12, self.saveCmsgConfig)
         encoder.singular(13, self.rejectNewConnections)
+        encoder.wrapped(14, self.maxSessionsPerEventLoop)
     }
 }

@@ -16,8 +16,42 @@ public struct RateLimit: EnvoyMessage {
     public var hitsAddend: RateLimit.HitsAddend?
     /// `apply_on_stream_done`, field 6.
     public var applyOnStreamDone: Bool = false
+    /// `x_ratelimit_option`, field 7.
+    public var xRatelimitOption = RateLimit.XRateLimitOption()
     /// The message with every field at its default.
     public init() {}
+
+    /// The enumeration `envoy.config.route.v3.RateLimit.XRateLimitOption`.
+    public enum XRateLimitOption: EnumValue {
+        /// `UNSPECIFIED`, 0.
+        case unspecified
+        /// `OFF`, 1.
+        case off
+        /// `DRAFT_VERSION_03`, 2.
+        case draftVersion03
+        /// A number that the description does not name.
+        case unrecognized(Int32)
+        /// The names of the values.
+        public static let schema = EnumSchema("UNSPECIFIED 0 OFF 1 DRAFT_VERSION_03 2")
+        /// The value of that number.
+        public init(rawValue: Int32) {
+            switch rawValue {
+            case 0: self = .unspecified
+            case 1: self = .off
+            case 2: self = .draftVersion03
+            default: self = .unrecognized(rawValue)
+            }
+        }
+        /// The number.
+        public var rawValue: Int32 {
+            switch self {
+            case .unspecified: 0
+            case .off: 1
+            case .draftVersion03: 2
+            case .unrecognized(let number): number
+            }
+        }
+    }
 
     /// The message `envoy.config.route.v3.RateLimit.Action`.
     public struct Action: EnvoyMessage {
@@ -536,7 +570,7 @@ public struct RateLimit: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.route.v3.RateLimit", "stage 1 disable_key 2 actions 3 limit 4 hits_addend 5 apply_on_stream_done 6")
+    public static let schema = MessageSchema("envoy.config.route.v3.RateLimit", "stage 1 disable_key 2 actions 3 limit 4 hits_addend 5 apply_on_stream_done 6 x_ratelimit_option 7")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -546,6 +580,7 @@ public struct RateLimit: EnvoyMessage {
         case 4: try decoder.message(&self.limit)
         case 5: try decoder.message(&self.hitsAddend)
         case 6: try decoder.singular(&self.applyOnStreamDone)
+        case 7: try decoder.singular(&self.xRatelimitOption)
         default: try decoder.unknown()
         }
     }
@@ -557,5 +592,6 @@ public struct RateLimit: EnvoyMessage {
         encoder.optional(4, self.limit)
         encoder.optional(5, self.hitsAddend)
         encoder.singular(6, self.applyOnStreamDone)
+        encoder.singular(7, self.xRatelimitOption)
     }
 }

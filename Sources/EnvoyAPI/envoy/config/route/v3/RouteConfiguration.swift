@@ -38,11 +38,13 @@ public struct RouteConfiguration: EnvoyMessage {
     public var typedPerFilterConfig: [String: AnyMessage] = [:]
     /// `metadata`, field 17.
     public var metadata: Metadata?
+    /// `vhost_header`, field 18.
+    public var vhostHeader: String = ""
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.config.route.v3.RouteConfiguration", "name 1 virtual_hosts 2 vhds 9 internal_only_headers 3 response_headers_to_add 4 response_headers_to_remove 5 request_headers_to_add 6 request_headers_to_remove 8 most_specific_header_mutations_wins 10 validate_clusters 7 max_direct_response_body_size_bytes 11 cluster_specifier_plugins 12 request_mirror_policies 13 ignore_port_in_host_matching 14 ignore_path_parameters_in_path_matching 15 typed_per_filter_config 16 metadata 17")
+    public static let schema = MessageSchema("envoy.config.route.v3.RouteConfiguration", "name 1 virtual_hosts 2 vhds 9 internal_only_headers 3 response_headers_to_add 4 response_headers_to_remove 5 request_headers_to_add 6 request_headers_to_remove 8 most_specific_header_mutations_wins 10 validate_clusters 7 max_direct_response_body_size_bytes 11 cluster_specifier_plugins 12 request_mirror_policies 13 ignore_port_in_host_matching 14 ignore_path_parameters_in_path_matching 15 typed_per_filter_config 16 metadata 17 vhost_header 18")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -63,6 +65,7 @@ public struct RouteConfiguration: EnvoyMessage {
         case 15: try decoder.singular(&self.ignorePathParametersInPathMatching)
         case 16: try decoder.map(&self.typedPerFilterConfig)
         case 17: try decoder.message(&self.metadata)
+        case 18: try decoder.singular(&self.vhostHeader)
         default: try decoder.unknown()
         }
     }
@@ -85,5 +88,6 @@ public struct RouteConfiguration: EnvoyMessage {
         encoder.singular(15, self.ignorePathParametersInPathMatching)
         encoder.map(16, self.typedPerFilterConfig)
         encoder.optional(17, self.metadata)
+        encoder.singular(18, self.vhostHeader)
     }
 }

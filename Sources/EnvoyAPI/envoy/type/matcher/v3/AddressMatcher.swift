@@ -5,25 +5,21 @@ public import Serialization
 /// The message `envoy.type.matcher.v3.AddressMatcher`.
 public struct AddressMatcher: EnvoyMessage {
     /// `ranges`, field 1.
-    public var ranges: [CidrRange] = []
-    /// `invert_match`, field 2.
-    public var invertMatch: Bool = false
+    public var ranges: [XdsCidrRange] = []
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.type.matcher.v3.AddressMatcher", "ranges 1 invert_match 2")
+    public static let schema = MessageSchema("envoy.type.matcher.v3.AddressMatcher", "ranges 1")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1: try decoder.repeated(&self.ranges)
-        case 2: try decoder.singular(&self.invertMatch)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.repeated(1, self.ranges)
-        encoder.singular(2, self.invertMatch)
     }
 }

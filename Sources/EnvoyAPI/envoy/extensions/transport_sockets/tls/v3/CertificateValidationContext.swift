@@ -34,8 +34,6 @@ public struct CertificateValidationContext: EnvoyMessage {
     public var onlyVerifyLeafCertCrl: Bool = false
     /// `max_verify_depth`, field 16.
     public var maxVerifyDepth: UInt32?
-    /// `auto_sni_san_match`, field 18.
-    public var autoSniSanMatch: Bool = false
     /// The message with every field at its default.
     public init() {}
 
@@ -84,7 +82,7 @@ public struct CertificateValidationContext: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", "trusted_ca 1 ca_certificate_provider_instance 13 system_root_certs 17 watched_directory 11 verify_certificate_spki 3 verify_certificate_hash 2 match_typed_subject_alt_names 15 match_subject_alt_names 9 require_signed_certificate_timestamp 6 crl 7 allow_expired_certificate 8 trust_chain_verification 10 custom_validator_config 12 only_verify_leaf_cert_crl 14 max_verify_depth 16 auto_sni_san_match 18")
+    public static let schema = MessageSchema("envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", "trusted_ca 1 ca_certificate_provider_instance 13 system_root_certs 17 watched_directory 11 verify_certificate_spki 3 verify_certificate_hash 2 match_typed_subject_alt_names 15 match_subject_alt_names 9 require_signed_certificate_timestamp 6 crl 7 allow_expired_certificate 8 trust_chain_verification 10 custom_validator_config 12 only_verify_leaf_cert_crl 14 max_verify_depth 16")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -103,7 +101,6 @@ public struct CertificateValidationContext: EnvoyMessage {
         case 12: try decoder.message(&self.customValidatorConfig)
         case 14: try decoder.singular(&self.onlyVerifyLeafCertCrl)
         case 16: try decoder.wrapped(&self.maxVerifyDepth)
-        case 18: try decoder.singular(&self.autoSniSanMatch)
         default: try decoder.unknown()
         }
     }
@@ -124,6 +121,5 @@ public struct CertificateValidationContext: EnvoyMessage {
         encoder.optional(12, self.customValidatorConfig)
         encoder.singular(14, self.onlyVerifyLeafCertCrl)
         encoder.wrapped(16, self.maxVerifyDepth)
-        encoder.singular(18, self.autoSniSanMatch)
     }
 }

@@ -14,11 +14,11 @@ public struct UpstreamHttpProtocolOptions: EnvoyMessage {
     public var headerValidationConfig: TypedExtensionConfig?
     /// `outlier_detection`, field 8.
     public var outlierDetection: UpstreamHttpProtocolOptions.OutlierDetection?
-    /// `retry_policy`, field 9.
+    /// `retry_policy`, field 11.
     @Indirect public var retryPolicy: RetryPolicy?
     /// `hash_policy`, field 10.
     public var hashPolicy: [RouteAction.HashPolicy] = []
-    /// `request_mirror_policies`, field 11.
+    /// `request_mirror_policies`, field 9.
     public var requestMirrorPolicies: [RouteAction.RequestMirrorPolicy] = []
     /// At most one of the fields of `upstream_protocol_options`.
     public var upstreamProtocolOptions: UpstreamProtocolOptions?
@@ -167,7 +167,7 @@ public struct UpstreamHttpProtocolOptions: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options 1 upstream_http_protocol_options 2 explicit_http_config 3 use_downstream_protocol_config 4 auto_config 5 http_filters 6 header_validation_config 7 outlier_detection 8 retry_policy 9 hash_policy 10 request_mirror_policies 11")
+    public static let schema = MessageSchema("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "common_http_protocol_options 1 upstream_http_protocol_options 2 explicit_http_config 3 use_downstream_protocol_config 4 auto_config 5 http_filters 6 header_validation_config 7 outlier_detection 8 retry_policy 11 hash_policy 10 request_mirror_policies 9")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -185,9 +185,9 @@ public struct UpstreamHttpProtocolOptions: EnvoyMessage {
         case 6: try decoder.repeated(&self.httpFilters)
         case 7: try decoder.message(&self.headerValidationConfig)
         case 8: try decoder.message(&self.outlierDetection)
-        case 9: try decoder.message(&self.retryPolicy)
+        case 11: try decoder.message(&self.retryPolicy)
         case 10: try decoder.repeated(&self.hashPolicy)
-        case 11: try decoder.repeated(&self.requestMirrorPolicies)
+        case 9: try decoder.repeated(&self.requestMirrorPolicies)
         default: try decoder.unknown()
         }
     }
@@ -204,8 +204,8 @@ public struct UpstreamHttpProtocolOptions: EnvoyMessage {
         encoder.repeated(6, self.httpFilters)
         encoder.optional(7, self.headerValidationConfig)
         encoder.optional(8, self.outlierDetection)
-        encoder.optional(9, self.retryPolicy)
+        encoder.optional(11, self.retryPolicy)
         encoder.repeated(10, self.hashPolicy)
-        encoder.repeated(11, self.requestMirrorPolicies)
+        encoder.repeated(9, self.requestMirrorPolicies)
     }
 }

@@ -23,7 +23,7 @@ public struct Router: EnvoyMessage {
     /// `upstream_http_filters`, field 8.
     public var upstreamHttpFilters: [HttpFilter] = []
     /// `reject_connect_request_early_data`, field 10.
-    public var rejectConnectRequestEarlyData: Bool = false
+    public var rejectConnectRequestEarlyData: Bool?
     /// The message with every field at its default.
     public init() {}
 
@@ -67,7 +67,7 @@ public struct Router: EnvoyMessage {
         case 6: try decoder.singular(&self.respectExpectedRqTimeout)
         case 7: try decoder.singular(&self.suppressGrpcRequestFailureCodeStats)
         case 8: try decoder.repeated(&self.upstreamHttpFilters)
-        case 10: try decoder.singular(&self.rejectConnectRequestEarlyData)
+        case 10: try decoder.wrapped(&self.rejectConnectRequestEarlyData)
         default: try decoder.unknown()
         }
     }
@@ -82,6 +82,6 @@ public struct Router: EnvoyMessage {
         encoder.singular(6, self.respectExpectedRqTimeout)
         encoder.singular(7, self.suppressGrpcRequestFailureCodeStats)
         encoder.repeated(8, self.upstreamHttpFilters)
-        encoder.singular(10, self.rejectConnectRequestEarlyData)
+        encoder.wrapped(10, self.rejectConnectRequestEarlyData)
     }
 }

@@ -6,11 +6,11 @@ public import Serialization
 public struct TlsInspector: EnvoyMessage {
     /// `enable_ja3_fingerprinting`, field 1.
     public var enableJa3Fingerprinting: Bool?
-    /// `enable_ja4_fingerprinting`, field 4.
+    /// `enable_ja4_fingerprinting`, field 3.
     public var enableJa4Fingerprinting: Bool?
     /// `initial_read_buffer_size`, field 2.
     public var initialReadBufferSize: UInt32?
-    /// `close_connection_on_client_hello_parsing_errors`, field 3.
+    /// `close_connection_on_client_hello_parsing_errors`, field 4.
     public var closeConnectionOnClientHelloParsingErrors: Bool = false
     /// `max_client_hello_size`, field 5.
     public var maxClientHelloSize: UInt32?
@@ -18,14 +18,14 @@ public struct TlsInspector: EnvoyMessage {
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", "enable_ja3_fingerprinting 1 enable_ja4_fingerprinting 4 initial_read_buffer_size 2 close_connection_on_client_hello_parsing_errors 3 max_client_hello_size 5")
+    public static let schema = MessageSchema("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", "enable_ja3_fingerprinting 1 enable_ja4_fingerprinting 3 initial_read_buffer_size 2 close_connection_on_client_hello_parsing_errors 4 max_client_hello_size 5")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1: try decoder.wrapped(&self.enableJa3Fingerprinting)
-        case 4: try decoder.wrapped(&self.enableJa4Fingerprinting)
+        case 3: try decoder.wrapped(&self.enableJa4Fingerprinting)
         case 2: try decoder.wrapped(&self.initialReadBufferSize)
-        case 3: try decoder.singular(&self.closeConnectionOnClientHelloParsingErrors)
+        case 4: try decoder.singular(&self.closeConnectionOnClientHelloParsingErrors)
         case 5: try decoder.wrapped(&self.maxClientHelloSize)
         default: try decoder.unknown()
         }
@@ -33,9 +33,9 @@ public struct TlsInspector: EnvoyMessage {
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.wrapped(1, self.enableJa3Fingerprinting)
-        encoder.wrapped(4, self.enableJa4Fingerprinting)
+        encoder.wrapped(3, self.enableJa4Fingerprinting)
         encoder.wrapped(2, self.initialReadBufferSize)
-        encoder.singular(3, self.closeConnectionOnClientHelloParsingErrors)
+        encoder.singular(4, self.closeConnectionOnClientHelloParsingErrors)
         encoder.wrapped(5, self.maxClientHelloSize)
     }
 }

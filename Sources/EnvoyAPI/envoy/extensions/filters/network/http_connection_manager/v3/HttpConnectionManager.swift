@@ -112,6 +112,8 @@ public struct HttpConnectionManager: EnvoyMessage {
     public var addProxyProtocolConnectionState: Bool?
     /// `forward_client_cert_matcher`, field 60.
     public var forwardClientCertMatcher: Matcher?
+    /// `forward_proto_config`, field 61.
+    public var forwardProtoConfig: ForwardProtoConfig?
     /// At most one of the fields of `route_specifier`.
     public var routeSpecifier: RouteSpecifier?
     /// At most one of the fields of `strip_port_mode`.
@@ -547,7 +549,7 @@ public struct HttpConnectionManager: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "codec_type 1 stat_prefix 2 rds 3 route_config 4 scoped_routes 31 http_filters 5 add_user_agent 6 tracing 7 common_http_protocol_options 35 http1_safe_max_connection_duration 58 http_protocol_options 8 http2_protocol_options 9 http3_protocol_options 44 server_name 10 server_header_transformation 34 scheme_header_transformation 48 max_request_headers_kb 29 stream_idle_timeout 24 stream_flush_timeout 59 request_timeout 28 request_headers_timeout 41 drain_timeout 12 delayed_close_timeout 26 access_log 13 access_log_flush_interval 54 flush_access_log_on_new_request 55 access_log_options 56 use_remote_address 14 xff_num_trusted_hops 19 original_ip_detection_extensions 46 early_header_mutation_extensions 52 internal_address_config 25 skip_xff_append 21 via 22 generate_request_id 15 preserve_external_request_id 32 always_set_request_id_in_response 37 forward_client_cert_details 16 set_current_client_cert_details 17 proxy_100_continue 18 represent_ipv4_remote_address_as_ipv4_mapped_ipv6 20 upgrade_configs 23 normalize_path 30 merge_slashes 33 path_with_escaped_slashes_action 45 request_id_extension 36 local_reply_config 38 strip_matching_host_port 39 strip_any_host_port 42 stream_error_on_invalid_http_message 40 path_normalization_options 43 strip_trailing_host_dot 47 proxy_status_config 49 typed_header_validation_config 50 append_x_forwarded_port 51 append_local_overload 57 add_proxy_protocol_connection_state 53 forward_client_cert_matcher 60")
+    public static let schema = MessageSchema("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "codec_type 1 stat_prefix 2 rds 3 route_config 4 scoped_routes 31 http_filters 5 add_user_agent 6 tracing 7 common_http_protocol_options 35 http1_safe_max_connection_duration 58 http_protocol_options 8 http2_protocol_options 9 http3_protocol_options 44 server_name 10 server_header_transformation 34 scheme_header_transformation 48 max_request_headers_kb 29 stream_idle_timeout 24 stream_flush_timeout 59 request_timeout 28 request_headers_timeout 41 drain_timeout 12 delayed_close_timeout 26 access_log 13 access_log_flush_interval 54 flush_access_log_on_new_request 55 access_log_options 56 use_remote_address 14 xff_num_trusted_hops 19 original_ip_detection_extensions 46 early_header_mutation_extensions 52 internal_address_config 25 skip_xff_append 21 via 22 generate_request_id 15 preserve_external_request_id 32 always_set_request_id_in_response 37 forward_client_cert_details 16 set_current_client_cert_details 17 proxy_100_continue 18 represent_ipv4_remote_address_as_ipv4_mapped_ipv6 20 upgrade_configs 23 normalize_path 30 merge_slashes 33 path_with_escaped_slashes_action 45 request_id_extension 36 local_reply_config 38 strip_matching_host_port 39 strip_any_host_port 42 stream_error_on_invalid_http_message 40 path_normalization_options 43 strip_trailing_host_dot 47 proxy_status_config 49 typed_header_validation_config 50 append_x_forwarded_port 51 append_local_overload 57 add_proxy_protocol_connection_state 53 forward_client_cert_matcher 60 forward_proto_config 61")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -617,6 +619,7 @@ public struct HttpConnectionManager: EnvoyMessage {
         case 57: try decoder.singular(&self.appendLocalOverload)
         case 53: try decoder.wrapped(&self.addProxyProtocolConnectionState)
         case 60: try decoder.message(&self.forwardClientCertMatcher)
+        case 61: try decoder.message(&self.forwardProtoConfig)
         default: try decoder.unknown()
         }
     }
@@ -686,5 +689,6 @@ public struct HttpConnectionManager: EnvoyMessage {
         encoder.singular(57, self.appendLocalOverload)
         encoder.wrapped(53, self.addProxyProtocolConnectionState)
         encoder.optional(60, self.forwardClientCertMatcher)
+        encoder.optional(61, self.forwardProtoConfig)
     }
 }

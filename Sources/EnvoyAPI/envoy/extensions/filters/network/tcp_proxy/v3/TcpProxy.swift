@@ -38,6 +38,10 @@ public struct TcpProxy: EnvoyMessage {
     public var accessLogOptions: TcpProxy.TcpAccessLogOptions?
     /// `proxy_protocol_tlvs`, field 19.
     public var proxyProtocolTlvs: [TlvEntry] = []
+    /// `upstream_connect_mode`, field 21.
+    public var upstreamConnectMode = UpstreamConnectMode()
+    /// `max_early_data_bytes`, field 22.
+    public var maxEarlyDataBytes: UInt32?
     /// At most one of the fields of `cluster_specifier`.
     public var clusterSpecifier: ClusterSpecifier?
     /// The message with every field at its default.
@@ -193,16 +197,19 @@ public struct TcpProxy: EnvoyMessage {
         public var accessLogFlushInterval: Swift.Duration?
         /// `flush_access_log_on_connected`, field 2.
         public var flushAccessLogOnConnected: Bool = false
+        /// `flush_access_log_on_start`, field 3.
+        public var flushAccessLogOnStart: Bool = false
         /// The message with every field at its default.
         public init() {}
 
         /// The names of the fields.
-        public static let schema = MessageSchema("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions", "access_log_flush_interval 1 flush_access_log_on_connected 2")
+        public static let schema = MessageSchema("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions", "access_log_flush_interval 1 flush_access_log_on_connected 2 flush_access_log_on_start 3")
         /// Reads one field.
         public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
             switch number {
             case 1: try decoder.optional(&self.accessLogFlushInterval)
             case 2: try decoder.singular(&self.flushAccessLogOnConnected)
+            case 3: try decoder.singular(&self.flushAccessLogOnStart)
             default: try decoder.unknown()
             }
         }
@@ -210,11 +217,12 @@ public struct TcpProxy: EnvoyMessage {
         public func encodeFields(_ encoder: MessageEncoder) {
             encoder.optional(1, self.accessLogFlushInterval)
             encoder.singular(2, self.flushAccessLogOnConnected)
+            encoder.singular(3, self.flushAccessLogOnStart)
         }
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix 1 cluster 2 weighted_clusters 10 on_demand 14 metadata_match 9 idle_timeout 8 downstream_idle_timeout 3 upstream_idle_timeout 4 access_log 5 max_connect_attempts 7 backoff_options 18 hash_policy 11 tunneling_config 12 max_downstream_connection_duration 13 max_downstream_connection_duration_jitter_percentage 20 access_log_flush_interval 15 flush_access_log_on_connected 16 access_log_options 17 proxy_protocol_tlvs 19")
+    public static let schema = MessageSchema("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix 1 cluster 2 weighted_clusters 10 on_demand 14 metadata_match 9 idle_timeout 8 downstream_idle_timeout 3 upstream_idle_timeout 4 access_log 5 max_connect_attempts 7 backoff_options 18 hash_policy 11 tunneling_config 12 max_downstream_connection_duration 13 max_downstream_connection_duration_jitter_percentage 20 access_log_flush_interval 15 flush_access_log_on_connected 16 access_log_options 17 proxy_protocol_tlvs 19 upstream_connect_mode 21 max_early_data_bytes 22")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -241,6 +249,8 @@ public struct TcpProxy: EnvoyMessage {
         case 16: try decoder.singular(&self.flushAccessLogOnConnected)
         case 17: try decoder.message(&self.accessLogOptions)
         case 19: try decoder.repeated(&self.proxyProtocolTlvs)
+        case 21: try decoder.singular(&self.upstreamConnectMode)
+        case 22: try decoder.wrapped(&self.maxEarlyDataBytes)
         default: try decoder.unknown()
         }
     }
@@ -268,5 +278,7 @@ public struct TcpProxy: EnvoyMessage {
         encoder.singular(16, self.flushAccessLogOnConnected)
         encoder.optional(17, self.accessLogOptions)
         encoder.repeated(19, self.proxyProtocolTlvs)
+        encoder.singular(21, self.upstreamConnectMode)
+        encoder.wrapped(22, self.maxEarlyDataBytes)
     }
 }
