@@ -15,6 +15,5 @@ int nft_ctx_buffer_error(struct nft_ctx *context);
 const char *nft_ctx_get_error_buffer(struct nft_ctx *context);
 int nft_run_cmd_from_buffer(struct nft_ctx *context, const char *text);
 
-/// NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_TERSE.
-static const unsigned int cnftables_output_json = 1u << 4;
+/// NFT_CTX_OUTPUT_TERSE.
 static const unsigned int cnftables_output_terse = 1u << 11;

@@ -41,6 +41,10 @@ struct PodNetworkTests {
             try requireEqual(
                 try ask("10.244.0.6:80", from: a, source: "10.244.0.9:0", timeoutMilliseconds: 300), "timeout",
                 "forged source")
+            // No answer would come back anyway; the counter says that it never arrived.
+            let counters = try NFTables.output(of: "list chain inet skein_filter source").split(separator: "\n")
+            try require(
+                counters.contains { $0.contains("forged source") && !$0.contains("packets 0 ") }, "\(counters)")
             try host.outside.run(catching: { () throws(NetworkError) in
                 let routes = try RouteSocket()
                 guard let device = try routes.link("eth0")?.index, let pool = Prefix("10.244.0.0/16") else { return }
@@ -75,7 +79,7 @@ struct PodNetworkTests {
     @Test("another process takes over what was left, and tear-down leaves nothing and puts settings back")
     func tearDown() throws {
         try nsTest { host in
-            let before = try Snapshot()
+            let before = try Snapshot(host)
             let first = try host.setUp()
             let a = try attach(first, 5)
             let b = try attach(first, 6)
@@ -85,12 +89,12 @@ struct PodNetworkTests {
             try requireEqual(try second.attachedPods().count, 2, "pods that are there")
             let found = try NetworkInventory.find(runDirectory: host.runDirectory)
             try require(found.links.count == 3 && found.tables.count == 3, "found \(found)")
-            try require(try Snapshot() != before, "nothing changed")
+            try require(try Snapshot(host) != before, "nothing changed")
             try NFTables.run("add table inet others; add table ip skein_not_ours")
             try NetworkInventory.tearDown(runDirectory: host.runDirectory)
             try NetworkInventory.tearDown(runDirectory: host.runDirectory)
             try require(try NetworkInventory.find(runDirectory: host.runDirectory).isEmpty, "something is left")
-            var after = try Snapshot()
+            var after = try Snapshot(host)
             try require(after.tables.contains("others"), "a foreign table is gone")
             after.tables.removeAll { ["others", "skein_not_ours"].contains($0) }
             try requireEqual(after, before, "after tear-down")
@@ -109,14 +113,82 @@ struct PodNetworkTests {
             configuration.v4.pool = try range(pool)
             configuration.v4.nodeBlock = try range(pool)
             configuration.v4.gateway = configuration.v4.nodeBlock.address
-            let before = try Snapshot()
+            let before = try Snapshot(host)
             do throws(NetworkError) {
                 _ = try HostNetwork.setUp(configuration)
                 throw NetworkError.invalid("accepted")
             } catch {
                 try require(error.description.contains(words), "\(error)")
             }
-            try requireEqual(try Snapshot(), before, "after the refusal")
+            try requireEqual(try Snapshot(host), before, "after the refusal")
+        }
+    }
+
+    @Test("a pod half made by a process that was killed is found, detached and removed")
+    func halfMade() throws {
+        try nsTest { host in
+            let before = try Snapshot(host)
+            let network = try host.setUp()
+            // Killed before the mount, and killed before the addresses.
+            let (early, late) = (try attachment(5), try attachment(6))
+            let namespace = try NetworkNamespace.create(
+                named: late.uid, in: network.configuration.namespaceDirectory)
+            try File.write("\(host.runDirectory)/netns/\(early.uid)", [])
+            try network.routes.addVirtualPair(
+                Ownership.linkName(uid: late.uid), hardware: Ownership.hostHardware, group: Ownership.podGroup,
+                mtu: 1400, peer: "eth0", peerHardware: Ownership.hardware(of: late.address),
+                peerNamespace: namespace.fd)
+            try requireEqual(try network.attachedPods().count, 2, "found")
+            try require(!(try network.check(attached: late).isEmpty), "half a pod is whole")
+            try network.detach(uid: early.uid)
+            _ = try network.attach(early)
+            try NetworkInventory.tearDown(runDirectory: host.runDirectory)
+            try requireEqual(try Snapshot(host), before, "after tear-down")
+        }
+    }
+
+    @Test("N-14 the pod's MTU is the uplink's; a foreign chain that drops what is forwarded is reported")
+    func surroundings() throws {
+        try nsTest { host in
+            try NFTables.run(
+                "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
+            )
+            let network = try host.setUp()
+            try requireEqual(network.mtu, 1400, "MTU")
+            let pod = try attach(network, 5)
+            let mtu = try pod.run { () throws(SystemError) in try File.text("/proc/self/net/dev") }
+            try require(mtu.contains("eth0"), "no eth0 in \(mtu)")
+            let link = try pod.run(catching: { () throws(NetworkError) in try RouteSocket().link("eth0")?.mtu }).get()
+            try requireEqual(link, 1400, "MTU in the pod")
+            try requireEqual(network.warnings.count, 1, "warnings")
+            try require(network.warnings[0].contains("FORWARD"), network.warnings[0])
+        }
+    }
+
+    @Test("IPv4 alone works, with capture, and pods attach from several threads at once")
+    func parallel() throws {
+        try nsTest { host in
+            var configuration = try host.configuration()
+            configuration.v6 = nil
+            let network = try HostNetwork.setUp(configuration)
+            let finished = Semaphore()
+            for thread in 0..<4 {
+                try Thread.start(name: "attach") {
+                    for number in 0..<5 {
+                        var pod = try? attachment(10 + thread * 5 + number, capture: CaptureOptions())
+                        pod?.address6 = nil
+                        _ = try? pod.map { pod throws(NetworkError) in try network.attach(pod) }
+                    }
+                    finished.signal()
+                }
+            }
+            for _ in 0..<4 { finished.wait() }
+            try requireEqual(try network.attachedPods().count, 20, "pods")
+            for number in 10..<30 {
+                var pod = try attachment(number, capture: CaptureOptions())
+                pod.address6 = nil
+                try requireEqual(try network.check(attached: pod), [], "pod \(number)")
+            }
         }
     }
 
@@ -139,21 +211,20 @@ struct PodNetworkTests {
 struct Snapshot: Equatable {
     var links: [String]
     var tables: [String]
-    var routes: Int
+    var routes: [String]
     var mounts: [String]
     var settings: [String]
 
-    init() throws {
+    init(_ host: TestHost) throws {
         let socket = try RouteSocket()
         links = try socket.links().map(\.name)
         tables = try NFTables.tables().map(\.name)
-        routes = try socket.routes().count
+        // The kernel adds its own (protocol 2) when it pleases.
+        routes = try socket.routes().filter { $0.origin != 2 }.map { "\($0)" }
         mounts = try File.text("/proc/self/mountinfo").split(separator: "\n").map(String.init)
-            .filter { $0.contains("/tmp/skein-test-") }
+            .filter { $0.contains(host.runDirectory) }
         let paths = ["ipv4/ip_forward", "ipv4/conf/eth0/forwarding", "ipv6/conf/eth0/force_forwarding"]
         settings = try paths.map { try KernelSettings.read($0) }
-        // Other tests of this process have mounts as well.
-        mounts = []
     }
 }
 

@@ -4,7 +4,9 @@ import Synchronization
 
 @testable import Network
 
-/// A failed requirement. Bodies of namespace tests run on threads of their own, where `#expect` knows no test.
+/// A failed requirement.
+///
+/// Bodies of namespace tests run on threads of their own, where `#expect` knows no test.
 struct Failed: Error, CustomStringConvertible {
     var description: String
 }
@@ -37,6 +39,7 @@ final class TestHost: Sendable {
     /// The other end of its uplink, 192.0.2.1 and 2001:db8::1.
     let outside: NetworkNamespace
     let runDirectory: String
+    private let holds = Mutex<[Int32]>([])
     private let servers = Mutex<[TestServer]>([])
 
     init() throws {
@@ -92,7 +95,9 @@ final class TestHost: Sendable {
             runDirectory: runDirectory)
     }
 
-    /// Starts a server in the namespace. It answers each connection with one line: label, original destination, peer.
+    /// Starts a server in the namespace.
+    ///
+    /// It answers each connection with one line: label, original destination, peer.
     @discardableResult
     func serve(_ label: String, in namespace: NetworkNamespace, on address: String) throws -> TestServer {
         guard let address = SocketAddress(address) else { throw Failed(description: "address \(address)") }
@@ -101,7 +106,46 @@ final class TestHost: Sendable {
         return server
     }
 
+    /// Starts a UDP server, which answers every packet with its label, until the test ends.
+    func serveDatagrams(_ label: String, in namespace: NetworkNamespace, on address: String) throws {
+        guard let address = SocketAddress(address) else { throw Failed(description: "address \(address)") }
+        let fd = try namespace.run { () throws(SystemError) in try Socket.datagram(on: address).release() }
+        // A datagram socket has no hang-up to wait for: a pipe ends the thread.
+        var ends: [Int32] = [-1, -1]
+        try require(pipe(&ends) == 0, "pipe")
+        let (stop, hold) = (ends[0], ends[1])
+        holds.withLock { $0.append(hold) }
+        try Thread.start(name: "udp server") {
+            let socket = Socket(adopting: fd)
+            defer { close(stop) }
+            while true {
+                var entries = [
+                    pollfd(fd: fd, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: 0, revents: 0),
+                ]
+                poll(&entries, 2, -1)
+                guard entries[1].revents == 0 else { return }
+                var buffer = [UInt8](repeating: 0, count: 64)
+                let received = try? buffer.withUnsafeMutableBytes { try socket.receive(into: $0) }
+                guard let peer = received?.from else { continue }
+                let answer = Array(label.utf8)
+                try? answer.withUnsafeBytes { try socket.send($0, to: peer) }
+            }
+        }
+    }
+
+    /// Sends a packet and returns the answer.
+    func askDatagram(_ socket: Socket, _ address: String) throws -> String {
+        guard let target = SocketAddress(address) else { throw Failed(description: "address \(address)") }
+        try Array("?".utf8).withUnsafeBytes { try socket.send($0, to: target) }
+        var entry = pollfd(fd: socket.fd, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, 2000) > 0 else { return "timeout" }
+        var buffer = [UInt8](repeating: 0, count: 64)
+        guard let (count, _) = try buffer.withUnsafeMutableBytes({ try socket.receive(into: $0) }) else { return "" }
+        return String(decoding: buffer.prefix(count), as: UTF8.self)
+    }
+
     func end() {
+        for hold in holds.withLock({ $0 }) { close(hold) }
         for server in servers.withLock({ $0 }) { server.stop() }
         let directory = runDirectory
         do {
@@ -184,4 +228,24 @@ func ask(
             }
         }
     }
+}
+
+/// Counts finished threads.
+final class Semaphore: @unchecked Sendable {
+    // sem_t is made for several threads; the pointer never changes.
+    private let semaphore: UnsafeMutablePointer<sem_t>
+
+    init() {
+        semaphore = .allocate(capacity: 1)
+        sem_init(semaphore, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+
+    func signal() { sem_post(semaphore) }
+
+    func wait() { while sem_wait(semaphore) != 0 {} }
 }

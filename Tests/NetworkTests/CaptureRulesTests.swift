@@ -17,16 +17,16 @@ struct CaptureRulesTests {
                 add chain inet skein_capture outbound { type nat hook output priority -100; }
                 add chain inet skein_capture guard { type filter hook input priority 0; }
                 add rule inet skein_capture inbound meta l4proto != tcp return
-                add rule inet skein_capture inbound iif lo return
+                add rule inet skein_capture inbound iifname lo return
                 add rule inet skein_capture inbound tcp dport { 15020, 15021, 15090 } return
                 add rule inet skein_capture inbound meta l4proto tcp redirect to :15006
                 add rule inet skein_capture outbound meta l4proto != tcp return
-                add rule inet skein_capture outbound oif lo ip saddr 127.0.0.6 return
-                add rule inet skein_capture outbound oif lo ip6 saddr ::6 return
-                add rule inet skein_capture outbound oif lo meta skuid 1337 ip daddr != 127.0.0.0/8 meta l4proto tcp redirect to :15006
-                add rule inet skein_capture outbound oif lo meta skuid 1337 ip6 daddr != ::1 meta l4proto tcp redirect to :15006
+                add rule inet skein_capture outbound oifname lo ip saddr 127.0.0.6 return
+                add rule inet skein_capture outbound oifname lo ip6 saddr ::6 return
+                add rule inet skein_capture outbound oifname lo meta skuid 1337 ip daddr != 127.0.0.0/8 meta l4proto tcp redirect to :15006
+                add rule inet skein_capture outbound oifname lo meta skuid 1337 ip6 daddr != ::1 meta l4proto tcp redirect to :15006
                 add rule inet skein_capture outbound meta skuid 1337 return
-                add rule inet skein_capture outbound oif lo return
+                add rule inet skein_capture outbound oifname lo return
                 add rule inet skein_capture outbound meta l4proto tcp redirect to :15001
                 add rule inet skein_capture guard tcp dport { 15001, 15006 } ct original proto-dst { 15001, 15006 } reject with tcp reset
 

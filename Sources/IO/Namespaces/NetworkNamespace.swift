@@ -7,7 +7,9 @@ internal import Glibc
 /// process that made it is gone. Code runs inside by `run`, on a thread of its own: the namespace of a pool's or a
 /// loop's thread never changes. A socket that is opened inside stays inside, whichever thread uses it later.
 public final class NetworkNamespace: Sendable {
-    /// The descriptor of the namespace, for `setns` in a child or IFLA_NET_NS_FD. Closed with this object.
+    /// The descriptor of the namespace, for `setns` in a child or IFLA_NET_NS_FD.
+    ///
+    /// Closed with this object.
     public let fd: Int32
     /// The file that names it, if it has a name.
     public let path: String?
@@ -33,7 +35,9 @@ public final class NetworkNamespace: Sendable {
         }
     }
 
-    /// Makes a new one under the name `directory/name`. Fails with EEXIST when the name is taken.
+    /// Makes a new one under the name `directory/name`.
+    ///
+    /// Fails with EEXIST when the name is taken.
     public static func create(
         named name: String, in directory: String
     ) throws(SystemError) -> NetworkNamespace {
@@ -72,12 +76,14 @@ public final class NetworkNamespace: Sendable {
         return NetworkNamespace(fd: fd, path: path)
     }
 
-    /// Removes the name; the namespace itself goes with its last process and descriptor. Harmless when it is gone.
+    /// Removes the name; the namespace itself goes with its last process and descriptor.
+    ///
+    /// Harmless when it is gone.
     public static func remove(named name: String, in directory: String) throws(SystemError) {
         let path = try file(name, in: directory)
         // A name may be mounted on twice when a crash came between; each unmount takes one off.
         while true {
-            let result = clinux_unmount(path)
+            let result = clinux_netns_unmount(path)
             if result == 0 { continue }
             guard [-EINVAL, -ENOENT].contains(result) else { throw SystemError(-result, "unmount \(path)") }
             break
@@ -85,7 +91,9 @@ public final class NetworkNamespace: Sendable {
         if unlink(path) != 0, errno != ENOENT { throw SystemError.last("remove \(path)") }
     }
 
-    /// The names in a directory of namespaces, also those whose mount is gone. Empty when there is no such directory.
+    /// The names in a directory of namespaces, also those whose mount is gone.
+    ///
+    /// Empty when there is no such directory.
     public static func list(in directory: String) throws(SystemError) -> [String] {
         guard File.isDirectory(directory) else { return [] }
         return try File.list(directory)
@@ -94,7 +102,7 @@ public final class NetworkNamespace: Sendable {
     /// Removes the directory of namespaces, which must have no names any more, and its mount.
     public static func removeDirectory(_ directory: String) throws(SystemError) {
         guard File.exists(directory) else { return }
-        while clinux_unmount(directory) == 0 {}
+        while clinux_netns_unmount(directory) == 0 {}
         try File.remove(directory)
     }
 

@@ -16,9 +16,6 @@ enum ConnectionTracking {
         }
     }
 
-    /// Forgets everything that goes to an address, before somebody else gets it.
-    static func forget(address: IPAddress) throws(NetworkError) { try forget { $0.source == address } }
-
     /// What an entry's replies come from: after address translation that is who really answers.
     private struct Answerer {
         var source: IPAddress

@@ -15,23 +15,21 @@ public final class HostNetwork: Sendable {
     public let warnings: [String]
 
     let routes: RouteSocket
-    let guardedUplink: String?
     let state: Mutex<State>
 
     /// What the kernel was last told.
     struct State {
-        var ports: [HostPort] = []
+        var ports: [HostPort]?
         var services: CompiledServices?
     }
 
     private init(
         _ configuration: HostNetworkConfiguration, _ routes: RouteSocket, _ uplink: RouteSocket.Link?,
-        guardedUplink: String?, warnings: [String]
+        warnings: [String]
     ) {
         self.configuration = configuration
         self.routes = routes
         self.uplink = uplink?.name
-        self.guardedUplink = guardedUplink
         self.warnings = warnings
         mtu = uplink?.mtu ?? 1500
         state = Mutex(State())
@@ -51,7 +49,7 @@ public final class HostNetwork: Sendable {
         let settings = KernelSettings(file: configuration.settingsFile)
         let guarded = try turnForwardingOn(configuration, uplink?.name, settings)
         let network = HostNetwork(
-            configuration, routes, uplink, guardedUplink: guarded, warnings: foreignForwardChains())
+            configuration, routes, uplink, warnings: foreignForwardChains())
         try NFTables.run(HostRules.compile(configuration, guardedUplink: guarded))
         try NFTables.run(CompiledServices.base(configuration))
         return network
@@ -95,7 +93,9 @@ public final class HostNetwork: Sendable {
         }
     }
 
-    /// Turns forwarding on for the uplink alone (pods' links get it as they come). Returns the uplink when it was off.
+    /// Turns forwarding on for the uplink alone (pods' links get it as they come).
+    ///
+    /// Returns the uplink when it was off.
     private static func turnForwardingOn(
         _ configuration: HostNetworkConfiguration, _ uplink: String?, _ settings: KernelSettings
     ) throws(NetworkError) -> String? {

@@ -41,6 +41,8 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
 
     /// Where the pods' namespaces are.
     public var namespaceDirectory: String { "\(runDirectory)/netns" }
+    /// Which pod has which address.
+    public var addressFile: String { "\(runDirectory)/network/addresses" }
     /// What was changed in the kernel's settings, for tear-down.
     var settingsFile: String { "\(runDirectory)/network/settings" }
 

@@ -12,7 +12,9 @@ struct KernelSettings {
         var new: String
     }
 
-    /// Sets `/proc/sys/net/PATH`, remembering what it was. Returns the value from before our first change.
+    /// Sets `/proc/sys/net/PATH`, remembering what it was.
+    ///
+    /// Returns the value from before our first change.
     @discardableResult
     func set(_ path: String, _ value: String) throws(NetworkError) -> String {
         let current = try KernelSettings.read(path)

@@ -44,7 +44,9 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
         return found
     }
 
-    /// Removes all of it and nothing else. Goes on when something fails, and reports that at the end; may be repeated.
+    /// Removes all of it and nothing else.
+    ///
+    /// Goes on when something fails, and reports that at the end; may be repeated.
     ///
     /// Whatever still runs in the namespaces is cut off; end it before.
     public static func tearDown(runDirectory: String) throws(NetworkError) {
@@ -73,7 +75,7 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
         }
         attempt { () throws(NetworkError) in
             try KernelSettings(file: "\(runDirectory)/network/settings").restore()
-            try system { () throws(SystemError) in try File.remove("\(runDirectory)/network") }
+            try system { () throws(SystemError) in try File.removeTree("\(runDirectory)/network") }
         }
         if let first = failures.first { throw first }
     }

@@ -1,6 +1,8 @@
 internal import IO
 
-/// Whether address ranges are free on a host. Pure: routes, addresses and links are given.
+/// Whether address ranges are free on a host.
+///
+/// Pure: routes, addresses and links are given.
 struct OverlapCheck {
     let routes: [RouteSocket.Route]
     let addresses: [RouteSocket.Address]

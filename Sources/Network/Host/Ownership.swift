@@ -6,7 +6,9 @@ enum Ownership {
     static let podGroup = 7533
     /// The link group of the gateway bridge.
     static let gatewayGroup = 7534
-    /// The bridge that holds the gateway address. No port is ever put into it: pods are routed, not switched.
+    /// The bridge that holds the gateway address.
+    ///
+    /// No port is ever put into it: pods are routed, not switched.
     static let gatewayLink = "skein0"
     /// The pod's own end.
     static let podLink = "eth0"

@@ -187,7 +187,9 @@ final class RouteSocket: Sendable {
 
     // MARK: Routes
 
-    /// Adds or replaces a route that is ours. `destination` nil is the default route of the gateway's family.
+    /// Adds or replaces a route that is ours.
+    ///
+    /// `destination` nil is the default route of the gateway's family.
     ///
     /// - Parameters:
     ///   - gateway: reached directly over the device, although no prefix says so.

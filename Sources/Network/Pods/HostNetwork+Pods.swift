@@ -1,7 +1,9 @@
 public import IO
 
 extension HostNetwork {
-    /// Makes a pod's network: namespace, link, addresses, routes, capture. Fails with EEXIST when it is there already.
+    /// Makes a pod's network: namespace, link, addresses, routes, capture.
+    ///
+    /// Fails with EEXIST when it is there already.
     ///
     /// Capture is in place before the link is, so that it holds from the first packet. When something fails, nothing
     /// of it stays.
@@ -21,7 +23,9 @@ extension HostNetwork {
         }
     }
 
-    /// Removes a pod's network. What is not there is removed already.
+    /// Removes a pod's network.
+    ///
+    /// What is not there is removed already.
     public func detach(uid: String) throws(NetworkError) {
         // Deleting the host's end deletes the pod's, the routes and the neighbour entries.
         try routes.deleteLink(Ownership.linkName(uid: uid))

@@ -37,7 +37,9 @@ public struct CaptureOptions: Sendable, Hashable {
 
     private static let prefix = "traffic.sidecar.istio.io/"
 
-    /// Reads a pod's annotations. Those that we do not know under `traffic.sidecar.istio.io/` are refused.
+    /// Reads a pod's annotations.
+    ///
+    /// Those that we do not know under `traffic.sidecar.istio.io/` are refused.
     public init(annotations: [String: String]) throws(NetworkError) {
         for (name, value) in annotations.sorted(by: { $0.key < $1.key }) {
             if name == "sidecar.istio.io/interceptionMode", value != "REDIRECT" {

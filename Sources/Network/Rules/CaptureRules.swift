@@ -8,7 +8,9 @@ internal import IO
 enum CaptureRules {
     static let table = "skein_capture"
 
-    /// One transaction that puts the rules in place of older ones. `owner` says whose they are, in comments.
+    /// One transaction that puts the rules in place of older ones.
+    ///
+    /// `owner` says whose they are, in comments.
     static func compile(_ options: CaptureOptions, owner: String) -> String {
         var lines = [
             "add table inet \(table)",
@@ -28,7 +30,7 @@ enum CaptureRules {
     }
 
     private static func inbound(_ options: CaptureOptions) -> [String] {
-        var rules = ["meta l4proto != tcp return", "iif lo return"]
+        var rules = ["meta l4proto != tcp return", "iifname lo return"]
         let excluded = (CaptureOptions.sidecarPorts + options.excludeInboundPorts).unique
         rules.append("tcp dport \(NFTables.set(excluded)) return")
         switch options.includeInboundPorts {
@@ -47,19 +49,19 @@ enum CaptureRules {
         var rules = [
             "meta l4proto != tcp return",
             // The sidecar talking to its own application.
-            "oif lo ip saddr 127.0.0.6 return",
-            "oif lo ip6 saddr ::6 return",
+            "oifname lo ip saddr 127.0.0.6 return",
+            "oifname lo ip6 saddr ::6 return",
         ]
         if !options.excludeOutboundPorts.isEmpty {
             rules.append("tcp dport \(NFTables.set(options.excludeOutboundPorts.unique)) return")
         }
         rules += [
             // The sidecar calling a service that turned out to be its own pod: in by the front door.
-            "oif lo \(user) ip daddr != 127.0.0.0/8 \(toInbound)",
-            "oif lo \(user) ip6 daddr != ::1 \(toInbound)",
+            "oifname lo \(user) ip daddr != 127.0.0.0/8 \(toInbound)",
+            "oifname lo \(user) ip6 daddr != ::1 \(toInbound)",
             "\(user) return",
             // The application with itself, and the agent's probes.
-            "oif lo return",
+            "oifname lo return",
         ]
         rules += matches("daddr", options.excludeOutboundIPRanges).map { "\($0) return" }
         if !options.includeOutboundPorts.isEmpty {

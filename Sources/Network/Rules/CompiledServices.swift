@@ -20,7 +20,8 @@ struct CompiledServices: Equatable {
     /// Sets that remember clients: name → seconds.
     private(set) var memories: [String: Int] = [:]
     private(set) var elements: Set<Element> = []
-    /// Addresses that two services claim; the first (by name) has them.
+    /// What cannot be served as asked: addresses that two services claim (the first by name has them), and endpoints
+    /// on loopback, which is another one in each namespace.
     private(set) var conflicts: [String] = []
 
     /// UDP endpoints, to find those that went (N-15).
@@ -29,6 +30,9 @@ struct CompiledServices: Equatable {
     init(_ ports: [ServicePort]) {
         var owners: [String: String] = [:]
         for port in ports.sorted(by: { ($0.service, $0.name, $0.port) < ($1.service, $1.name, $1.port) }) {
+            for endpoint in port.endpoints where endpoint.address.isLoopback {
+                conflicts.append("\(port.provenance): endpoint \(endpoint.address) is on loopback and left out")
+            }
             for isV6 in [false, true] {
                 let addresses = port.addresses.filter { $0.isV6 == isV6 && !$0.isUnspecified }.unique
                 guard !addresses.isEmpty else { continue }
@@ -48,7 +52,9 @@ struct CompiledServices: Equatable {
     private mutating func add(_ port: ServicePort, _ isV6: Bool, _ keys: [String]) {
         guard !keys.isEmpty else { return }
         let suffix = isV6 ? "6" : "4"
-        let endpoints = port.endpoints.filter { $0.address.isV6 == isV6 && !$0.address.isUnspecified }.unique.sorted()
+        let endpoints = port.endpoints.filter {
+            $0.address.isV6 == isV6 && !$0.address.isUnspecified && !$0.address.isLoopback
+        }.unique.sorted()
         guard !endpoints.isEmpty else {
             // Refused at once: a client that waits for a time-out learns nothing.
             for key in keys {
@@ -155,8 +161,9 @@ struct CompiledServices: Equatable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// One transaction that leads from `old` to this; empty when nothing changes. Without `old`, everything that is
-    /// in the table is thrown out.
+    /// One transaction that leads from `old` to this; empty when nothing changes.
+    ///
+    /// Without `old`, everything that is in the table is thrown out.
     func transaction(from old: CompiledServices?, existingChains: [String] = [], existingSets: [String] = []) -> String
     {
         var lines: [String] = []

@@ -4,14 +4,41 @@ internal import IO
 enum HostRules {
     static let filterTable = "skein_filter"
     static let natTable = "skein_nat"
+    static let portTable = "skein_ports"
 
     /// One transaction that puts both tables in place of older ones.
     ///
     /// - Parameter guardedUplink: a device on which only we turned forwarding on; nothing else shall be forwarded from it.
     static func compile(
-        _ configuration: HostNetworkConfiguration, guardedUplink: String?, ports: [HostPort] = []
+        _ configuration: HostNetworkConfiguration, guardedUplink: String?
     ) -> String {
-        (filter(configuration, guardedUplink) + nat(configuration, ports)).joined(separator: "\n") + "\n"
+        (filter(configuration, guardedUplink) + nat(configuration)).joined(separator: "\n") + "\n"
+    }
+
+    /// One transaction that makes exactly these ports of the host lead to pods.
+    ///
+    /// They have a table of their own, which a restart leaves alone: the ports work on meanwhile.
+    static func compile(ports: [HostPort], _ configuration: HostNetworkConfiguration) -> String {
+        let table = "inet \(portTable)"
+        var lines = replace(portTable, "ports of the host")
+        lines += [
+            "add chain \(table) prerouting { type nat hook prerouting priority -101; }",
+            "add chain \(table) output { type nat hook output priority -101; }",
+            "add chain \(table) postrouting { type nat hook postrouting priority 98; }",
+        ]
+        for family in configuration.families {
+            let isV6 = family.gateway.isV6
+            let targets = ports.map(\.target).filter { $0.isV6 == isV6 }.unique
+            guard !targets.isEmpty else { continue }
+            // A pod that comes back to itself by a port of the host (N-13).
+            let word = isV6 ? "ip6" : "ip"
+            let pairs = NFTables.set(targets.map { "\($0) . \($0)" })
+            lines.append(
+                "add rule \(table) postrouting \(word) saddr . \(word) daddr \(pairs) ct status dnat "
+                    + "snat \(word) to \(family.gateway)")
+        }
+        lines += HostPort.rules(ports, table: table)
+        return lines.joined(separator: "\n") + "\n"
     }
 
     private static func replace(_ table: String, _ purpose: String) -> [String] {
@@ -55,13 +82,11 @@ enum HostRules {
         return lines
     }
 
-    private static func nat(_ configuration: HostNetworkConfiguration, _ ports: [HostPort]) -> [String] {
+    private static func nat(_ configuration: HostNetworkConfiguration) -> [String] {
         let table = "inet \(natTable)"
         let pods = Ownership.podGroup
-        var lines = replace(natTable, "the way out, host ports")
+        var lines = replace(natTable, "the way out")
         lines += [
-            "add chain \(table) prerouting { type nat hook prerouting priority -101; }",
-            "add chain \(table) output { type nat hook output priority -101; }",
             "add chain \(table) postrouting { type nat hook postrouting priority 100; }",
             // A host port on 127.0.0.1: the pod cannot answer to a loopback address.
             "add rule \(table) postrouting oifgroup \(pods) ip saddr 127.0.0.0/8 snat ip to \(configuration.v4.gateway)",
@@ -70,9 +95,8 @@ enum HostRules {
             let word = family.gateway.isV6 ? "ip6" : "ip"
             lines.append(
                 "add rule \(table) postrouting \(word) saddr \(family.pool) \(word) daddr != \(family.pool)"
-                    + " oifgroup != \(pods) oif != lo oifname != \"\(Ownership.gatewayLink)\" masquerade")
+                    + " oifgroup != \(pods) oifname != lo oifname != \"\(Ownership.gatewayLink)\" masquerade")
         }
-        lines += HostPort.rules(ports, table: table)
         return lines
     }
 }

@@ -1,21 +1,33 @@
 internal import CNFTables
 internal import Glibc
+internal import Synchronization
 
 /// Sends rules to the kernel as text, one transaction per call: all of it or nothing.
 enum NFTables {
+    /// libnftables keeps a list of devices for the whole process, unlocked: one call at a time.
+    private static let turn = Mutex(())
+
     /// Runs a transaction in the namespace of the calling thread.
-    static func run(_ text: String) throws(NetworkError) {
-        let context = try open()
-        defer { nft_ctx_free(context) }
-        guard nft_run_cmd_from_buffer(context, text) == 0 else { throw .rules(message(context)) }
+    static func run(_ text: String) throws(NetworkError) { _ = try output(of: text) }
+
+    /// Runs commands in the namespace of the calling thread and returns what they print.
+    static func output(of text: String, flags: UInt32 = 0) throws(NetworkError) -> String {
+        let outcome = turn.withLock { _ -> Result<String, NetworkError> in
+            guard let context = nft_ctx_new(0) else { return .failure(.rules("no context")) }
+            defer { nft_ctx_free(context) }
+            guard nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 else {
+                return .failure(.rules("no buffer"))
+            }
+            nft_ctx_output_set_flags(context, nft_ctx_output_get_flags(context) | flags)
+            guard nft_run_cmd_from_buffer(context, text) == 0 else { return .failure(.rules(message(context))) }
+            return .success(nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? "")
+        }
+        return try outcome.get()
     }
 
     /// The tables of the namespace of the calling thread, as (family, name).
     static func tables() throws(NetworkError) -> [(family: String, name: String)] {
-        let context = try open()
-        defer { nft_ctx_free(context) }
-        guard nft_run_cmd_from_buffer(context, "list tables") == 0 else { throw .rules(message(context)) }
-        let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+        let output = try output(of: "list tables")
         return output.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ")
             guard words.count == 3, words.first == "table" else { return nil }
@@ -33,10 +45,7 @@ enum NFTables {
 
     /// The base chains of the namespace of the calling thread.
     static func chains() throws(NetworkError) -> [Chain] {
-        let context = try open()
-        defer { nft_ctx_free(context) }
-        guard nft_run_cmd_from_buffer(context, "list chains") == 0 else { throw .rules(message(context)) }
-        let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+        let output = try output(of: "list chains")
         var (table, name) = ("", "")
         var result: [Chain] = []
         for line in output.split(separator: "\n") {
@@ -57,25 +66,12 @@ enum NFTables {
 
     /// The names of the chains, sets and maps in a table of family inet.
     static func contents(of table: String) throws(NetworkError) -> [String] {
-        let context = try open()
-        defer { nft_ctx_free(context) }
-        nft_ctx_output_set_flags(context, nft_ctx_output_get_flags(context) | cnftables_output_terse)
-        guard nft_run_cmd_from_buffer(context, "list table inet \(table)") == 0 else { throw .rules(message(context)) }
-        let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+        let output = try output(of: "list table inet \(table)", flags: cnftables_output_terse)
         return output.split(separator: "\n").compactMap { line in
             let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
             guard words.count == 3, words[2] == "{", ["chain", "set", "map"].contains(words[0]) else { return nil }
             return words[1]
         }
-    }
-
-    private static func open() throws(NetworkError) -> OpaquePointer {
-        guard let context = nft_ctx_new(0) else { throw .rules("no context") }
-        guard nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 else {
-            nft_ctx_free(context)
-            throw .rules("no buffer")
-        }
-        return context
     }
 
     /// The first complaint on one line; the lines after it point into the text.

@@ -34,7 +34,9 @@ public final class HostSet {
         var degraded: [Host] = []
     }
 
-    /// The priorities, first choice first. There is always one.
+    /// The priorities, first choice first.
+    ///
+    /// There is always one.
     public private(set) var priorities: [Priority] = [Priority()]
     /// Share of the load by priority in percent; healthy and degraded together make 100.
     public private(set) var healthyLoad: [UInt32] = [100]
@@ -63,7 +65,9 @@ public final class HostSet {
     /// Every host, priority by priority.
     public var hosts: [Host] { priorities.flatMap(\.hosts) }
 
-    /// Takes over endpoints. Hosts whose address stays keep their identity, counters, health and pool.
+    /// Takes over endpoints.
+    ///
+    /// Hosts whose address stays keep their identity, counters, health and pool.
     ///
     /// Endpoints with names must be resolved before (`EndpointTable.resolved`); those left unresolved are passed over. An
     /// address that stands twice counts once, where it stands first.

@@ -1,3 +1,5 @@
+public import Serialization
+
 /// A compiled `RouteConfiguration`: which route a request takes.
 ///
 /// Immutable; replaced whole. A look-up with prefix, exact and header conditions allocates nothing.
@@ -49,11 +51,14 @@ public final class VirtualHost: Sendable {
     public let name: String
     /// Its routes in order.
     public let routes: [Route]
+    /// Where it comes from: `metadata.filter_metadata["skein.provenance"]`.
+    public let provenance: JSON?
     /// The answer to plain-text requests when the virtual host wants TLS for all.
     let tlsRedirect: Route?
 
-    init(name: String, routes: [Route], tlsRedirect: Route? = nil) {
+    init(name: String, routes: [Route], tlsRedirect: Route? = nil, provenance: JSON? = nil) {
         self.name = name
+        self.provenance = provenance
         self.routes = routes
         self.tlsRedirect = tlsRedirect
     }
