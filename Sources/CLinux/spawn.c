@@ -153,8 +153,8 @@ int clinux_pidfd_wait(int pidfd, int block, int *code, int *status) {
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
 
-int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
+int clinux_mount_filesystem(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
     return mount(source, target, type, flags, options) < 0 ? -errno : 0;
 }
 
-int clinux_unmount(const char *target) { return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0; }
+int clinux_detach_filesystem(const char *target) { return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0; }

@@ -29,7 +29,7 @@
 //     // Responses: announce the request first, its method decides about the body.
 //     responses.expectResponse(to: parser.head.method)
 //     … try responses.next(…) …                                   // .head with head.isInterim: 1xx, the real one follows
-//     HTTP1Serializer.append(responses.head, to: method, connection: .close, to: &output)
+//     HTTP1Serializer.append(responses.head, answering: method, connection: .close, to: &output)
 //
 // Errors are HTTP1Error: answer error.status to a client, treat as connection failure from a server; the parser stays failed.
 // Upgrade and CONNECT: when 101 / 2xx went out, requests.switchToTunnel(); the response side switches itself (head.body == .tunnel).

@@ -9,6 +9,13 @@ public enum Environment {
         return String(cString: value)
     }
 
+    /// The current directory; nil when it is gone.
+    public static var workingDirectory: String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        guard let path = getcwd(&buffer, buffer.count) else { return nil }
+        return String(cString: path)
+    }
+
     /// This process' number.
     public static var processID: Int32 { getpid() }
 
@@ -56,7 +63,8 @@ public enum Console {
     /// Writes text to standard error.
     public static func error(_ text: String) { write(STDERR_FILENO, text) }
 
-    private static func write(_ fd: Int32, _ text: String) {
+    /// Writes text to any descriptor; what cannot be written is dropped.
+    public static func write(_ fd: Int32, _ text: String) {
         let bytes = Array(text.utf8)
         var sent = 0
         while sent < bytes.count {

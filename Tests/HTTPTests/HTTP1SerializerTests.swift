@@ -47,7 +47,7 @@ struct HTTP1SerializerTests {
         head.headers.append(.contentLength, number: 42)
         func text(_ method: HTTPMethod) -> String {
             var output: [UInt8] = []
-            HTTP1Serializer.append(head, to: method, to: &output)
+            HTTP1Serializer.append(head, answering: method, to: &output)
             return String(decoding: output, as: UTF8.self)
         }
         #expect(text(.head) == "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n")

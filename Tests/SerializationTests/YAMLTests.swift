@@ -101,7 +101,7 @@ struct YAMLTests {
             ("a: !thing x\n", "f.yaml:1: unknown tag !thing"),
             (
                 "a: b\n\tc: d\n",
-                "f.yaml:2: found character that cannot start any token while scanning for the next token"
+                "f.yaml:2: found a tab character that violates indentation while scanning a plain scalar"
             ),
         ])
     func errors(text: String, message: String) throws {

@@ -38,6 +38,6 @@ int clinux_pidfd_wait(int pidfd, int block, int *code, int *status);
 /// A close-on-exec pipe into `ends`; 0 or -errno.
 int clinux_pipe(int ends[2]);
 /// `mount(2)`; 0 or -errno.
-int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
+int clinux_mount_filesystem(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
 /// `umount2(2)` with MNT_DETACH and UMOUNT_NOFOLLOW; 0 or -errno.
-int clinux_unmount(const char *target);
+int clinux_detach_filesystem(const char *target);

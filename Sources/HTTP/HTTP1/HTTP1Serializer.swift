@@ -6,6 +6,8 @@ public enum HTTP1Serializer {
     public enum Connection: Sendable, Hashable {
         /// Nothing: HTTP/1.1 keeps it open.
         case keepAlive
+        /// `Connection: keep-alive`, for an HTTP/1.0 client that asked for it.
+        case announcedKeepAlive
         /// `Connection: close`.
         case close
         /// `Connection: upgrade` with the table's `Upgrade` field.
@@ -41,7 +43,7 @@ public enum HTTP1Serializer {
     ///
     /// The framing comes from `head.body`. In an answer to HEAD, or a 304, the table's own `Content-Length` is kept: it describes the body that GET would have.
     public static func append(
-        _ head: borrowing ResponseHead, to method: HTTPMethod = .get, connection: Connection = .keepAlive,
+        _ head: borrowing ResponseHead, answering method: HTTPMethod = .get, connection: Connection = .keepAlive,
         to buffer: inout [UInt8]
     ) {
         reserve(head.headers, &buffer)
@@ -130,6 +132,7 @@ public enum HTTP1Serializer {
         }
         switch connection {
         case .keepAlive: break
+        case .announcedKeepAlive: buffer.append("connection: keep-alive\r\n")
         case .close: buffer.append("connection: close\r\n")
         case .upgrade: buffer.append("connection: upgrade\r\n")
         }

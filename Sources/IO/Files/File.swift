@@ -207,7 +207,7 @@ public enum File {
 }
 
 /// An advisory lock on a file, held until this value goes (or the process ends, however it ends).
-public final class FileLock {
+public final class FileLock: Sendable {
     private let fd: Int32
 
     /// Takes the lock, or fails with EWOULDBLOCK when another process has it.

@@ -25,6 +25,8 @@ public enum Signals {
     public static let interrupt = SIGINT
     /// `SIGTERM`.
     public static let terminate = SIGTERM
+    /// `SIGKILL`.
+    public static let kill = SIGKILL
     /// `SIGHUP`.
     public static let hangup = SIGHUP
     /// `SIGCHLD`.

@@ -158,14 +158,19 @@ public struct Child: ~Copyable, Sendable {
 }
 
 extension Child {
+    /// A close-on-exec pipe; the caller closes both ends.
+    public static func pipe() throws(SystemError) -> (reader: Int32, writer: Int32) {
+        var ends: [Int32] = [-1, -1]
+        try check(clinux_pipe(&ends), "make a pipe")
+        return (ends[0], ends[1])
+    }
+
     /// Runs a program to its end and returns how it ended and what it wrote to standard output and error together, at
     /// most `limit` bytes of it.
     ///
     /// Blocks the thread.
     public static func run(_ command: Command, limit: Int = 1 << 20) throws(SystemError) -> (ExitStatus, [UInt8]) {
-        var ends: [Int32] = [-1, -1]
-        try check(clinux_pipe(&ends), "make a pipe")
-        let (readEnd, writeEnd) = (ends[0], ends[1])
+        let (readEnd, writeEnd) = try pipe()
         defer { close(readEnd) }
         var command = command
         command.descriptors[1] = command.descriptors[1] ?? writeEnd

@@ -7,7 +7,8 @@ public enum Mount {
     public static func temporary(at path: String, mode: String, sizeBytes: Int) throws(SystemError) {
         let flags = UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC)
         try check(
-            clinux_mount("tmpfs", path, "tmpfs", flags, "mode=\(mode),size=\(sizeBytes)"), "mount tmpfs at \(path)")
+            clinux_mount_filesystem("tmpfs", path, "tmpfs", flags, "mode=\(mode),size=\(sizeBytes)"),
+            "mount tmpfs at \(path)")
     }
 
     /// An overlay of read-only `lower` directories (topmost first), writable in `upper` when it is given.
@@ -16,14 +17,14 @@ public enum Mount {
     ) throws(SystemError) {
         var options = "lowerdir=" + lower.joined(separator: ":")
         if let upper { options += ",upperdir=\(upper.directory),workdir=\(upper.work)" }
-        try check(clinux_mount("overlay", path, "overlay", 0, options), "mount overlay at \(path)")
+        try check(clinux_mount_filesystem("overlay", path, "overlay", 0, options), "mount overlay at \(path)")
     }
 
     /// Takes away the topmost mount at that path.
     ///
     /// Nothing mounted there is no failure.
     public static func remove(_ path: String) throws(SystemError) {
-        let result = clinux_unmount(path)
+        let result = clinux_detach_filesystem(path)
         if result == -EINVAL || result == -ENOENT { return }
         try check(result, "unmount \(path)")
     }

@@ -76,12 +76,11 @@ struct YAMLReader: ~Copyable {
 
     /// The value whose first event is the present one.
     private mutating func value(path: String, depth: Int) throws(YAMLError) -> Node {
-        guard depth <= YAML.depthMax else { throw error("nested deeper than \(YAML.depthMax) levels") }
         if !path.isEmpty && lines[path] == nil { lines[path] = line }
         let anchor = anchorName
         var node: Node
         switch event.type {
-        case YAML_SCALAR_EVENT: node = Node(json: try scalar(), nodes: 1, depth: 1)
+        case YAML_SCALAR_EVENT: node = Node(json: try scalar(), nodes: 1, depth: 0)
         case YAML_SEQUENCE_START_EVENT: node = try sequence(path: path, depth: depth + 1)
         case YAML_MAPPING_START_EVENT: node = try mapping(path: path, depth: depth + 1)
         case YAML_ALIAS_EVENT: return try alias(depth: depth)
@@ -114,6 +113,7 @@ struct YAMLReader: ~Copyable {
     }
 
     private mutating func sequence(path: String, depth: Int) throws(YAMLError) -> Node {
+        guard depth <= YAML.depthMax else { throw error("nested deeper than \(YAML.depthMax) levels") }
         var elements: [JSON] = []
         var result = Node(json: .null, nodes: 1, depth: 1)
         while true {
@@ -129,6 +129,7 @@ struct YAMLReader: ~Copyable {
     }
 
     private mutating func mapping(path: String, depth: Int) throws(YAMLError) -> Node {
+        guard depth <= YAML.depthMax else { throw error("nested deeper than \(YAML.depthMax) levels") }
         var members: [String: JSON] = [:]
         var merged: [String: JSON] = [:]
         var result = Node(json: .null, nodes: 1, depth: 1)
@@ -169,7 +170,7 @@ struct YAMLReader: ~Copyable {
         switch event.type {
         case YAML_SCALAR_EVENT:
             json = try scalar()
-            if let anchor = anchorName { anchors[anchor] = Node(json: json, nodes: 1, depth: 1) }
+            if let anchor = anchorName { anchors[anchor] = Node(json: json, nodes: 1, depth: 0) }
             let isPlain = event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE
             if isPlain && json == .string("<<") { return ("<<", true) }
         case YAML_ALIAS_EVENT: json = try alias(depth: 0).json

@@ -1,0 +1,17 @@
+#pragma once
+#include <stdint.h>
+
+/// The calling thread's network namespace as a close-on-exec descriptor, or -errno.
+int clinux_netns_current(void);
+/// Moves the calling thread into the network namespace; 0 or -errno.
+int clinux_netns_enter(int fd);
+/// Moves the calling thread into a new, empty network namespace; 0 or -errno.
+int clinux_netns_unshare(void);
+/// Whether the descriptor is a network namespace: 1, 0 or -errno.
+int clinux_is_netns(int fd);
+/// Bind-mounts `source` on `target`; 0 or -errno.
+int clinux_bind_mount(const char *source, const char *target);
+/// Makes the mount at `path` shared, so that unmounting reaches copies in other mount namespaces; 0 or -errno.
+int clinux_mount_make_shared(const char *path);
+/// Unmounts lazily (MNT_DETACH, links not followed); 0 or -errno.
+int clinux_netns_unmount(const char *path);

@@ -1,0 +1,102 @@
+internal import IO
+
+/// What holds for all pods of the node, compiled to nftables text: no forged sources, what is forwarded, and the way out.
+enum HostRules {
+    static let filterTable = "skein_filter"
+    static let natTable = "skein_nat"
+    static let portTable = "skein_ports"
+
+    /// One transaction that puts both tables in place of older ones.
+    ///
+    /// - Parameter guardedUplink: a device on which only we turned forwarding on; nothing else shall be forwarded from it.
+    static func compile(
+        _ configuration: HostNetworkConfiguration, guardedUplink: String?
+    ) -> String {
+        (filter(configuration, guardedUplink) + nat(configuration)).joined(separator: "\n") + "\n"
+    }
+
+    /// One transaction that makes exactly these ports of the host lead to pods.
+    ///
+    /// They have a table of their own, which a restart leaves alone: the ports work on meanwhile.
+    static func compile(ports: [HostPort], _ configuration: HostNetworkConfiguration) -> String {
+        let table = "inet \(portTable)"
+        var lines = replace(portTable, "ports of the host")
+        lines += [
+            "add chain \(table) prerouting { type nat hook prerouting priority -101; }",
+            "add chain \(table) output { type nat hook output priority -101; }",
+            "add chain \(table) postrouting { type nat hook postrouting priority 98; }",
+        ]
+        for family in configuration.families {
+            let isV6 = family.gateway.isV6
+            let targets = ports.map(\.target).filter { $0.isV6 == isV6 }.unique
+            guard !targets.isEmpty else { continue }
+            // A pod that comes back to itself by a port of the host (N-13).
+            let word = isV6 ? "ip6" : "ip"
+            let pairs = NFTables.set(targets.map { "\($0) . \($0)" })
+            lines.append(
+                "add rule \(table) postrouting \(word) saddr . \(word) daddr \(pairs) ct status dnat "
+                    + "snat \(word) to \(family.gateway)")
+        }
+        lines += HostPort.rules(ports, table: table)
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func replace(_ table: String, _ purpose: String) -> [String] {
+        [
+            "add table inet \(table)",
+            "delete table inet \(table)",
+            "add table inet \(table) { comment \(NFTables.comment("skein: \(purpose)")); }",
+        ]
+    }
+
+    private static func filter(_ configuration: HostNetworkConfiguration, _ guardedUplink: String?) -> [String] {
+        let pods = Ownership.podGroup
+        let table = "inet \(filterTable)"
+        var lines = replace(filterTable, "pod isolation")
+        lines += [
+            "add chain \(table) source { type filter hook prerouting priority -300; }",
+            "add chain \(table) forward { type filter hook forward priority 0; }",
+            "add chain \(table) output { type filter hook output priority 0; }",
+            // A pod speaks from its own address: the way back to the source must be the link it came from.
+            "add rule \(table) source iifgroup \(pods) fib saddr . iif oif missing counter drop"
+                + " comment \"forged source\"",
+            // route_localnet (for host ports) must not open the host's loopback services to pods (CVE-2020-8558).
+            "add rule \(table) source iifgroup \(pods) ip daddr 127.0.0.0/8 counter drop comment \"host loopback\"",
+            "add rule \(table) forward oifgroup \(pods) ct state invalid counter drop comment \"no such connection\"",
+            "add rule \(table) forward ct state established,related accept",
+            "add rule \(table) forward iifgroup \(pods) accept",
+            "add rule \(table) forward oifgroup \(pods) ct status dnat accept",
+            "add rule \(table) forward oifgroup \(pods) counter drop comment \"from outside, to no service\"",
+        ]
+        if let guardedUplink {
+            lines.append(
+                "add rule \(table) forward iifname \"\(guardedUplink)\" counter drop comment \"host is no router\"")
+        }
+        for family in configuration.families where !family.servicePools.isEmpty {
+            // From the host itself; the service table has had its turn, and its way leads to no device.
+            let word = family.gateway.isV6 ? "ip6" : "ip"
+            let pools = "\(word) daddr \(NFTables.set(family.servicePools.disjoint))"
+            lines.append("add rule \(table) output \(pools) meta l4proto tcp reject with tcp reset")
+            lines.append("add rule \(table) output \(pools) reject")
+        }
+        return lines
+    }
+
+    private static func nat(_ configuration: HostNetworkConfiguration) -> [String] {
+        let table = "inet \(natTable)"
+        let pods = Ownership.podGroup
+        var lines = replace(natTable, "the way out")
+        lines += [
+            "add chain \(table) postrouting { type nat hook postrouting priority 100; }",
+            // A host port on 127.0.0.1: the pod cannot answer to a loopback address.
+            "add rule \(table) postrouting oifgroup \(pods) ip saddr 127.0.0.0/8 snat ip to \(configuration.v4.gateway)",
+        ]
+        for family in configuration.families {
+            let word = family.gateway.isV6 ? "ip6" : "ip"
+            lines.append(
+                "add rule \(table) postrouting \(word) saddr \(family.pool) \(word) daddr != \(family.pool)"
+                    + " oifgroup != \(pods) oifname != lo oifname != \"\(Ownership.gatewayLink)\" masquerade")
+        }
+        return lines
+    }
+}

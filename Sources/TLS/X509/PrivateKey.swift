@@ -1,0 +1,88 @@
+internal import COpenSSL
+
+/// A private key with its public half.
+///
+/// `@unchecked Sendable`: OpenSSL's key objects are immutable once made and counted atomically (docs/threads.md).
+public final class PrivateKey: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    private init(_ pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { EVP_PKEY_free(pointer) }
+
+    /// Makes an EC key on P-256.
+    public static func makeP256() throws(TLSError) -> PrivateKey {
+        ERR_clear_error()
+        return PrivateKey(try made(copenssl_make_p256(), "making a P-256 key"))
+    }
+
+    /// Reads an unencrypted key from PEM (PKCS#8, SEC 1 or PKCS#1).
+    public convenience init(pem: [UInt8]) throws(TLSError) {
+        ERR_clear_error()
+        let bio = try MemoryBIO(pem)
+        // An encrypted key would make OpenSSL ask on the terminal: refuse the passphrase instead.
+        let key = PEM_read_bio_PrivateKey(bio.pointer, nil, { _, _, _, _ in -1 }, nil)
+        self.init(try made(key, "private key PEM"))
+    }
+
+    /// The key as PKCS#8 PEM.
+    public var pem: [UInt8] {
+        guard let bio = try? MemoryBIO() else { return [] }
+        guard PEM_write_bio_PrivateKey(bio.pointer, pointer, nil, nil, 0, nil, nil) == 1 else { return [] }
+        return bio.contents
+    }
+
+    /// The public half.
+    public var publicKey: PublicKey {
+        EVP_PKEY_up_ref(pointer)
+        return PublicKey(pointer)
+    }
+
+    /// Signs a message with SHA-256; for EC keys the result is a DER sequence of two integers.
+    public func sign(_ message: [UInt8]) throws(TLSError) -> [UInt8] {
+        ERR_clear_error()
+        let context = try made(EVP_MD_CTX_new(), "signing")
+        defer { EVP_MD_CTX_free(context) }
+        try checked(EVP_DigestSignInit(context, nil, EVP_sha256(), nil, pointer), "signing")
+        var count = 0
+        try checked(EVP_DigestSign(context, nil, &count, message, message.count), "signing")
+        var signature = [UInt8](repeating: 0, count: count)
+        try checked(EVP_DigestSign(context, &signature, &count, message, message.count), "signing")
+        return Array(signature.prefix(count))
+    }
+}
+
+/// A public key.
+///
+/// `@unchecked Sendable`: see `PrivateKey`.
+public final class PublicKey: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    /// Takes over a reference.
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { EVP_PKEY_free(pointer) }
+
+    /// Reads a key from DER (SubjectPublicKeyInfo).
+    public convenience init(der: [UInt8]) throws(TLSError) {
+        ERR_clear_error()
+        let key = der.withUnsafeBufferPointer { buffer in
+            var position = buffer.baseAddress
+            return d2i_PUBKEY(nil, &position, buffer.count)
+        }
+        self.init(try made(key, "public key"))
+    }
+
+    /// The key as DER (SubjectPublicKeyInfo).
+    public var der: [UInt8] { encoded { i2d_PUBKEY(pointer, $0) } }
+
+    /// Whether a signature that `PrivateKey.sign` made fits a message.
+    public func isValid(_ signature: [UInt8], for message: [UInt8]) -> Bool {
+        ERR_clear_error()
+        defer { ERR_clear_error() }
+        guard let context = EVP_MD_CTX_new() else { return false }
+        defer { EVP_MD_CTX_free(context) }
+        guard EVP_DigestVerifyInit(context, nil, EVP_sha256(), nil, pointer) == 1 else { return false }
+        return EVP_DigestVerify(context, signature, signature.count, message, message.count) == 1
+    }
+}

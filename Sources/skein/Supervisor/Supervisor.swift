@@ -1,0 +1,154 @@
+internal import HTTP
+internal import IO
+internal import KubernetesAPI
+internal import Serialization
+internal import Telemetry
+
+/// `skein up`: starts the control plane and the node agent, applies files, waits until everything is ready, and stays
+/// until it is told to end.
+final class Supervisor: Sendable {
+    private let options: UpOptions
+    private let reporter: Reporter
+    private let loop: EventLoop
+    private let client: KubernetesClient
+    private let log = Logger("supervisor")
+
+    /// How long `skein up` waits for everything to be ready before it says what is missing.
+    private static let readyTimeout = Duration.seconds(120)
+
+    init(_ options: UpOptions, reporter: Reporter, on loop: EventLoop) {
+        self.options = options
+        self.reporter = reporter
+        self.loop = loop
+        client = KubernetesClient(runDirectory: options.runDirectory, on: loop)
+    }
+
+    /// Runs from start to end; the exit status.
+    func run(_ manifests: [Manifest], stop: StopRequest) async throws(CommandError) -> Int32 {
+        try Preflight.makeDirectories(options)
+        let lock = try RunLock(options)
+        let isAdopting = ControlPlaneProcess.running(runDirectory: options.runDirectory) != nil
+        try Preflight.checkPorts(options, isAdopting: isAdopting)
+
+        reporter.progress("starting the control plane")
+        let controlPlane = ControlPlaneProcess(options, on: loop)
+        let node = try Node(options, on: loop)
+        do throws(CommandError) {
+            try controlPlane.start()
+            try await waitForAPI(controlPlane)
+            reporter.progress("preparing the network")
+            try await node.start()
+            try await applyAll(manifests)
+            if try await waitUntilReady(manifests, stop) { try await showResult() }
+        } catch {
+            log.error("\(error.message)")
+            reporter.progress("stopping after an error")
+            await node.stop(leavesPods: false)
+            await controlPlane.stop()
+            node.tearDown()
+            throw error
+        }
+        reporter.done(0)
+        if options.reportDescriptor == nil, !stop.isRequested { reporter.out("\nCtrl-C stops it.") }
+        await stop.wait()
+
+        reporter.progress("stopping pods")
+        await node.stop(leavesPods: false)
+        reporter.progress("stopping the control plane")
+        await controlPlane.stop()
+        node.tearDown()
+        reporter.out("stopped")
+        lock.end()
+        return 0
+    }
+
+    private func waitForAPI(_ controlPlane: ControlPlaneProcess) async throws(CommandError) {
+        let deadline = MonotonicTime.now + .seconds(20)
+        while true {
+            if let answer = try? await client.call(.get, "/readyz"), answer.isSuccess { return }
+            let logFile = options.dataDirectory + "/log/control-plane.log"
+            if !controlPlane.isRunning, let reason = Self.lastError(logFile) {
+                throw CommandError("skein up: the control plane does not start: \(reason)")
+            }
+            guard MonotonicTime.now < deadline else {
+                throw CommandError(
+                    "skein up: the API does not answer: \(Self.lastError(logFile) ?? "see \(logFile)")")
+            }
+            await loop.sleep(for: .milliseconds(10))
+        }
+    }
+
+    /// What the control plane said last.
+    private static func lastError(_ file: String) -> String? {
+        guard let text = try? File.text(file), let line = text.split(separator: "\n").last else { return nil }
+        return String(line)
+    }
+
+    private func applyAll(_ manifests: [Manifest]) async throws(CommandError) {
+        let (reporter, log) = (reporter, log)
+        let quiet = Applier(client: client, report: { log.debug("\($0)") }, warn: { log.warning("\($0)") })
+        try await quiet.apply(try BuiltIn.manifests())
+        guard !manifests.isEmpty else { return }
+        reporter.progress("applying \(manifests.count) objects")
+        let applier = Applier(client: client, report: { log.info("\($0)") }, warn: { reporter.error("Warning: \($0)") })
+        try await applier.apply(manifests)
+    }
+
+    // MARK: Ready
+
+    /// Waits until every Deployment has its replicas ready; false when a stop was requested first.
+    private func waitUntilReady(_ manifests: [Manifest], _ stop: StopRequest) async throws(CommandError) -> Bool {
+        let deadline = MonotonicTime.now + Self.readyTimeout
+        while !stop.isRequested {
+            let progress = try await Readiness(client)
+            reporter.progress(progress.line)
+            if progress.isReady { return true }
+            guard MonotonicTime.now < deadline else {
+                reporter.error("not ready after \(Self.readyTimeout.components.seconds) s:")
+                for problem in progress.problems { reporter.error("  \(problem)") }
+                reporter.error("it goes on in the background; skein status and skein describe pods tell more")
+                return true
+            }
+            await loop.sleep(for: .milliseconds(25))
+        }
+        return false
+    }
+
+    private func showResult() async throws(CommandError) {
+        let overview = try await Overview(client, gateway: options.gatewayHTTP)
+        reporter.out(overview.services.text.trimmingSuffix(while: \.isNewline) + "\n")
+        for line in overview.addresses { reporter.out(line) }
+    }
+}
+
+/// Whether somebody wants the supervisor to end.
+///
+/// `@unchecked Sendable`: used on the supervisor's loop only.
+final class StopRequest: @unchecked Sendable {
+    private(set) var isRequested = false
+    private var waiter: CheckedContinuation<Void, Never>?
+
+    /// Asks for the end.
+    func request() {
+        isRequested = true
+        waiter?.resume()
+        waiter = nil
+    }
+
+    /// Waits until the end is asked for.
+    func wait() async {
+        await withCheckedContinuation { continuation in
+            guard !isRequested else { return continuation.resume() }
+            waiter = continuation
+        }
+    }
+}
+
+extension String {
+    /// The text without what stands at its end and fits.
+    func trimmingSuffix(while isUnwanted: (Character) -> Bool) -> String {
+        var text = self[...]
+        while let last = text.last, isUnwanted(last) { text = text.dropLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,79 @@
+internal import IO
+
+/// What `skein up` was told.
+struct UpOptions: Sendable {
+    var files: [String]
+    var namespace: String?
+    var dataDirectory: String
+    var runDirectory: String
+    var isDetached: Bool
+    /// Whether containers use the machine's own file system when their image is not in the store.
+    var usesHostImages: Bool
+    var apiAddress: SocketAddress
+    var metricsAddress: SocketAddress
+    var gatewayHTTP: SocketAddress
+    var gatewayHTTPS: SocketAddress
+    var podPool: Prefix
+    var servicePool: Prefix
+    /// Set for the process that `--detach` leaves behind: where it reports its progress.
+    var reportDescriptor: Int32?
+
+    static let detach = Flag("detach", short: "d", "return when everything is ready; skein down stops it")
+    static let images = Flag(
+        "images", value: "host|store",
+        "store: only imported images (default); host: the machine's own file system, read-only")
+    static let gatewayHTTP = Flag(
+        "gateway-http", value: "ADDR:PORT", "where the gateway's port 80 is reached (default 127.0.0.1:8080)")
+    static let gatewayHTTPS = Flag(
+        "gateway-https", value: "ADDR:PORT", "where the gateway's port 443 is reached (default 127.0.0.1:8443)")
+    static let api = Flag("api", value: "ADDR:PORT", "where kubectl finds the API (default 127.0.0.1:6443)")
+    static let metrics = Flag("metrics", value: "ADDR:PORT", "metrics and overview (default 127.0.0.1:9400)")
+    static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
+    static let services = Flag("service-pool", value: "CIDR", "addresses of services (default 10.96.0.0/16)")
+    static let report = Flag("report-fd", value: "N", "used by --detach itself")
+    static let logLevel = Flag("log-level", value: "LEVEL", "debug, info, warning or error (default info)")
+
+    static let flags: [Flag] = [
+        .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
+        pool,
+        services, logLevel,
+    ]
+
+    init(_ invocation: Invocation) throws(CommandError) {
+        func address(_ flag: Flag, _ standard: String) throws(CommandError) -> SocketAddress {
+            let text = invocation.value(flag) ?? standard
+            guard let address = SocketAddress(text), address.port != nil else {
+                throw CommandError.usage("up", "--\(flag.name) \(text): not an address and port, like 127.0.0.1:8080")
+            }
+            return address
+        }
+        func prefix(_ flag: Flag, _ standard: String) throws(CommandError) -> Prefix {
+            let text = invocation.value(flag) ?? standard
+            guard let prefix = Prefix(text), !prefix.address.isV6, (8...24).contains(prefix.length) else {
+                throw CommandError.usage(
+                    "up", "--\(flag.name) \(text): not an IPv4 range between /8 and /24, like 10.244.0.0/16")
+            }
+            return prefix
+        }
+        guard invocation.operands.isEmpty else {
+            throw CommandError.usage("up", "unexpected \"\(invocation.operands[0])\"; files are given with -f")
+        }
+        files = invocation.all(.files)
+        namespace = invocation.value(.namespace)
+        dataDirectory = invocation.dataDirectory
+        runDirectory = invocation.runDirectory
+        isDetached = invocation.has(Self.detach)
+        switch invocation.value(Self.images) ?? "store" {
+        case "host": usesHostImages = true
+        case "store": usesHostImages = false
+        case let other: throw CommandError.usage("up", "--images \(other): host or store")
+        }
+        apiAddress = try address(Self.api, "127.0.0.1:6443")
+        metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
+        gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
+        gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
+        podPool = try prefix(Self.pool, "10.244.0.0/16")
+        servicePool = try prefix(Self.services, "10.96.0.0/16")
+        reportDescriptor = invocation.value(Self.report).flatMap { Int32($0) }
+    }
+}

@@ -1,0 +1,166 @@
+"""The bookstore: start, split, names, footprint, failures, fault, kill -9, down."""
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import threading
+import time
+
+from check.lib import (
+    BOOKSTORE, Load, check, enter, get, good, host_state, kubectl, many, ours, pid_of, pods, processes, ready, same_as, skein,
+    up, wait, write_kubeconfig)
+
+FIRST_ANSWER_SECONDS_MAX = 5.0
+SIDECAR_RSS_MIB_MAX = 10.0
+
+
+def start():
+    begin = time.time()
+    answer = {}
+
+    def first():
+        while "at" not in answer and time.time() < begin + 60:
+            if good(*get(timeout=2)):
+                answer["at"] = time.time() - begin
+            time.sleep(0.05)
+    watcher = threading.Thread(target=first)
+    watcher.start()
+    output = up("-f", BOOKSTORE)
+    watcher.join()
+    check("skein up prints a table with the services and the address to try",
+          re.search(r"web\s+2/2", output) and "http://127.0.0.1:8080" in output, output if "web" not in output else "")
+    check(f"first good answer within {FIRST_ANSWER_SECONDS_MAX:.0f} s",
+          answer.get("at", 99) <= FIRST_ANSWER_SECONDS_MAX, f"{answer.get('at', 99):.2f} s")
+    write_kubeconfig()
+    check("all replicas get ready", wait(lambda: len([p for p in pods() if p]) == 9 and ready(None, 9), 30))
+
+
+def routing():
+    answers = many(1000)
+    failures = [(s, b[:200]) for s, b in answers if not good(s, b)]
+    check("1,000 requests through the gateway, none fails", not failures, failures[:2])
+    versions = collections.Counter(json.loads(b)["reviews"]["version"] for s, b in answers if good(s, b))
+    # Binomial: sigma = sqrt(1000 * 0.1 * 0.9) = 9.5.
+    check("reviews are divided 90/10 within 3 sigma", abs(versions["v2"] - 100) <= 28.5, dict(versions))
+    jason = collections.Counter(json.loads(b)["reviews"]["version"] for s, b in many(100, {"end-user": "jason"}) if good(s, b))
+    check("end-user: jason always gets v2", jason == {"v2": 100}, dict(jason))
+    status, page = get("/")
+    check("the page is HTML", status == 200 and b"<h1>The Comedy of Errors</h1>" in page, status)
+    web = collections.Counter(json.loads(b)["pod"] for s, b in answers if good(s, b))
+    check("both replicas of web answer", len(web) == 2, dict(web))
+
+
+def names():
+    pod = pods("app=web")[0]["metadata"]["name"]
+    script = "import http.client,sys\nfor h in sys.argv[1:]:\n c=http.client.HTTPConnection(h,80,timeout=5);c.request('GET','/books/1');print(h,c.getresponse().status);c.close()"
+    hosts = ["catalog", "catalog.default", "catalog.default.svc", "catalog.default.svc.cluster.local", "catalog.default.svc.cluster.local."]
+    output = enter(pod, "web", "python3", "-c", script, *hosts)
+    check("a pod reaches a service by every form of its name", all(f"{h} 200" in output for h in hosts), output.strip())
+    script = ("import http.client,collections\nn=collections.Counter()\nfor i in range(300):\n"
+              " c=http.client.HTTPConnection('web',80,timeout=5);c.request('GET','/healthz');a=c.getresponse();a.read();"
+              "n[a.getheader('x-pod') if a.status==200 else a.status]+=1;c.close()\nprint(len(n),sum(n.values()),dict(n))")
+    output = enter(pod, "web", "python3", "-c", script)
+    check("a pod reaches its own service 300 times, on all replicas", output.startswith("2 300"), output.strip())
+
+
+def failures():
+    victim = next(pid for pid, line in processes().items() if "/app/catalog.py" in line and "conmon" not in line)
+    with Load() as load:
+        time.sleep(1)
+        os.kill(victim, signal.SIGKILL)
+        time.sleep(4)
+    check("killing the process of a replica under load loses no request", not load.failures and load.count > 20, load.detail())
+    check("the killed container is started again", wait(lambda: ready("app=catalog", 2), 30))
+
+    with Load() as load:
+        time.sleep(0.5)
+        kubectl("scale", "deployment", "web", "--replicas=3")
+        grown = wait(lambda: ready("app=web", 3), 30)
+        kubectl("scale", "deployment", "web", "--replicas=2")
+        shrunk = wait(lambda: ready("app=web", 2), 40)
+        time.sleep(0.5)
+    check("kubectl scale up and down under load loses nothing", grown and shrunk and not load.failures, load.detail())
+
+    with Load() as load:
+        time.sleep(0.5)
+        kubectl("patch", "deployment", "catalog", "-p", '{"spec":{"template":{"metadata":{"annotations":{"round":"2"}}}}}')
+        kubectl("rollout", "status", "deployment/catalog", "--timeout=60s")
+        wait(lambda: ready("app=catalog", 2), 30)
+        time.sleep(0.5)
+    check("a rolling update under load loses nothing", not load.failures, load.detail())
+
+
+def fault():
+    skein("apply", "-f", f"{BOOKSTORE}/fault")
+
+    def seconds():
+        begin = time.time()
+        get()
+        return time.time() - begin
+    slow = wait(lambda: seconds() >= 2.0, 10)
+    skein("delete", "-f", f"{BOOKSTORE}/fault")
+    fast = wait(lambda: seconds() < 1.5, 10)
+    check("the delay fault delays, and ends with its object", slow and fast)
+
+
+def container_pids():
+    return sorted(pid for pid, line in processes().items() if ("/app/" in line or "skein-proxy" in line) and "conmon" not in line and "/skein up" not in line)
+
+
+def kill_agent():
+    before = container_pids()
+    with Load() as load:
+        time.sleep(0.5)
+        for pid in pid_of("supervisor"):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+        up()
+        time.sleep(1)
+    check("kill -9 of the agent and a new start: same containers, no failed request",
+          container_pids() == before and not load.failures, f"{load.detail()} pids same: {container_pids() == before}")
+    with Load() as load:
+        time.sleep(0.5)
+        for pid in pid_of("control plane"):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(3)
+    check("kill -9 of the control plane under load loses nothing", not load.failures, load.detail())
+    check("the control plane is back", wait(lambda: kubectl("get", "pods", status=None) != "", 15))
+
+
+def footprint():
+    sizes = []
+    for pid, line in processes().items():
+        if "skein-proxy" in line and "conmon" not in line and "/skein up" not in line:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024)
+    check(f"each of {len(sizes)} proxies has at most {SIDECAR_RSS_MIB_MAX:.0f} MiB RSS",
+          sizes and max(sizes) <= SIDECAR_RSS_MIB_MAX, f"{min(sizes):.1f} to {max(sizes):.1f} MiB" if sizes else "")
+
+
+def down(before, name):
+    skein("down", timeout=90)
+    difference = []
+    wait(lambda: not difference.clear() and not difference.extend(same_as(before)) and not difference, 5, 0.5)
+    check(f"skein down leaves nothing behind ({name})", not difference, "; ".join(difference))
+
+
+def kill_each(before):
+    """Kills the processes of one role after the other and takes everything down."""
+    for role, more in (("supervisor", ()), ("control plane", ()), ("conmon", ()), ("skein-proxy", ()), ("/app/", ())):
+        up(*more)
+        victims = pid_of(role) if role in ("supervisor", "control plane") else [
+            pid for pid, line in ours().items()
+            if role in line and "/skein up" not in line and (role == "conmon" or "conmon" not in line)]
+        for pid in victims:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        down(before, f"after kill -9 of {role}, {len(victims)} processes")
+
+
+def phases(before):
+    return (start, routing, names, footprint, failures, fault, kill_agent, lambda: down(before, "after use"),
+            lambda: kill_each(before))
