@@ -53,6 +53,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
 
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
 
+let optimization = SwiftSetting.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
 let swiftSettings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
@@ -60,8 +61,11 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
-    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+    optimization,
 ]
+
+/// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
+let messageSettings = swiftSettings.filter { $0 != optimization } + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 func exists(_ folder: String) -> Bool {
     FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder)
