@@ -53,19 +53,19 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
 
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
 
-let optimization = SwiftSetting.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
-let swiftSettings: [SwiftSetting] = [
+let languageSettings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
-    optimization,
 ]
+let swiftSettings =
+    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 
 /// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
-let messageSettings = swiftSettings.filter { $0 != optimization } + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 func exists(_ folder: String) -> Bool {
     FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder)
