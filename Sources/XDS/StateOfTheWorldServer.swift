@@ -96,6 +96,7 @@ extension StateOfTheWorldServer {
         type.names = names
         type.isWildcard = isWildcard
         if !isWildcard && names.isEmpty { type.needsResponse = false }
+        type.sent = type.wanted(type.sent)  // What is no longer wanted needs no response that leaves it out.
     }
 
     private mutating func pump() -> [DiscoveryResponse] {
