@@ -157,4 +157,4 @@ int clinux_mount_filesystem(const char *source, const char *target, const char *
     return mount(source, target, type, flags, options) < 0 ? -errno : 0;
 }
 
-int clinux_detach_filesystem(const char *target) { return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0; }
+int clinux_unmount(const char *target) { return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0; }

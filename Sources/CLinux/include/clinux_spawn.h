@@ -40,4 +40,4 @@ int clinux_pipe(int ends[2]);
 /// `mount(2)`; 0 or -errno.
 int clinux_mount_filesystem(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
 /// `umount2(2)` with MNT_DETACH and UMOUNT_NOFOLLOW; 0 or -errno.
-int clinux_detach_filesystem(const char *target);
+int clinux_unmount(const char *target);

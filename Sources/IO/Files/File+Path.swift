@@ -8,6 +8,29 @@ extension File {
         return String(cString: resolved)
     }
 
+    /// Removes an empty directory.
+    public static func removeDirectory(_ path: String) throws(SystemError) {
+        try checkErrno(rmdir(path), "remove \(path)")
+    }
+
+    /// The first bytes of a file, at most `count` of them.
+    public static func readPrefix(_ path: String, _ count: Int) throws(SystemError) -> [UInt8] {
+        try read(path, from: 0, count: count)
+    }
+
+    /// A part of a file; shorter at its end.
+    public static func read(_ path: String, from offset: Int, count: Int) throws(SystemError) -> [UInt8] {
+        let fd = try checkErrno(open(path, O_RDONLY | O_CLOEXEC), "open \(path)")
+        defer { close(fd) }
+        var failure: SystemError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: max(0, count)) { buffer, initialized in
+            let length = pread(fd, buffer.baseAddress, max(0, count), off_t(offset))
+            if length < 0 { failure = .last("read \(path)") } else { initialized = length }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
     /// Size of a file in bytes; nil when it does not exist.
     public static func size(_ path: String) -> Int? {
         var status = stat()

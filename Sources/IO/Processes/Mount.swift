@@ -24,7 +24,7 @@ public enum Mount {
     ///
     /// Nothing mounted there is no failure.
     public static func remove(_ path: String) throws(SystemError) {
-        let result = clinux_detach_filesystem(path)
+        let result = clinux_unmount(path)
         if result == -EINVAL || result == -ENOENT { return }
         try check(result, "unmount \(path)")
     }

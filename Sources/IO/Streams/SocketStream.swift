@@ -41,6 +41,13 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
         return stream
     }
 
+    /// Waits until a connect that is under way has ended; what went wrong, or nil.
+    public func connected() async -> SystemError? {
+        await waitWritable()
+        guard !isClosed else { return SystemError(ECANCELED, "connect") }
+        return socket.pendingError("connect")
+    }
+
     /// Wakes whoever waits for that readiness.
     public func ready(_ readiness: Readiness) {
         pending.formUnion(readiness)

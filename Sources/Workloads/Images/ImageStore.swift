@@ -27,10 +27,17 @@ public struct ImageStore: Sendable {
     /// The store in that directory, which is made when the first image comes.
     public init(directory: String) { self.directory = directory }
 
-    /// `nginx` → `nginx:latest`; a name with tag or digest stays.
+    /// The one spelling of an image's name.
+    ///
+    /// `nginx`, `docker.io/library/nginx` → `nginx:latest`; a tag or digest stays.
     public static func canonicalName(_ name: String) -> String {
-        let last = name.split(separator: "/").last ?? ""
-        return last.contains(":") || last.contains("@") ? name : name + ":latest"
+        var base = name
+        for prefix in ["docker.io/library/", "docker.io/", "library/"] where base.hasPrefix(prefix) {
+            base = String(base.dropFirst(prefix.count))
+            break
+        }
+        let last = base.split(separator: "/").last ?? ""
+        return last.contains(":") || last.contains("@") ? base : base + ":latest"
     }
 
     private func recordPath(_ name: String) -> String {
@@ -121,10 +128,18 @@ public struct ImageStore: Sendable {
             imported: record["imported"]?.string ?? "")
     }
 
-    /// The image of that name; nil when none was imported.
-    public func image(named name: String) -> StoredImage? {
-        guard let bytes = try? File.read(recordPath(name)), let record = try? JSON.parse(bytes) else { return nil }
-        return stored(record)
+    /// What containers of that image are started from; nil when none of that name was imported.
+    public func image(named name: String) throws(WorkloadError) -> ContainerImage? {
+        let path = recordPath(name)
+        guard File.exists(path) else { return nil }
+        guard let bytes = try? File.read(path), let record = try? JSON.parse(bytes) else {
+            throw WorkloadError("ErrImageNeverPull", "image \(name): its record \(path) is damaged; import it again")
+        }
+        let image = stored(record)
+        guard !image.layers.isEmpty, image.layers.allSatisfy({ File.isDirectory($0) }) else {
+            throw WorkloadError("ErrImageNeverPull", "image \(name) has lost a layer in the store; import it again")
+        }
+        return image.image
     }
 
     /// All images by name.

@@ -60,6 +60,8 @@ public struct PodLifecycle: Sendable {
     static let backoffFirst = Duration.seconds(10)
     /// The longest pause.
     static let backoffMax = Duration.seconds(300)
+    /// Failed starts in a row before an event tells of them.
+    private static let failuresUntold = 3
     /// A container that ran this long begins again with the first pause.
     static let backoffReset = Duration.seconds(600)
 
@@ -145,8 +147,10 @@ public struct PodLifecycle: Sendable {
                 record.state = .waiting(reason: error.reason, message: error.message)
                 record.quickEnds += 1
                 record.restartAt = now + Self.startRetry(error.reason, failures: record.quickEnds)
+                // What is missing at first often comes a moment later; what stays missing is told once.
+                guard record.quickEnds == Self.failuresUntold else { return }
+                actions.append(.record(reason: "Failed", message: "\(name): \(error.message)", isWarning: true))
             }
-            actions.append(.record(reason: "Failed", message: "\(name): \(error.message)", isWarning: true))
         case .exited(let name, let code, let reason, let message):
             update(name) { $0.end(&$1, code: code, reason: reason, message: message, now: now) }
         case .answered(let name, let kind, let isGood, let message):
@@ -224,7 +228,7 @@ public struct PodLifecycle: Sendable {
     /// A start that failed for something which may come (a ConfigMap, an image) is tried again soon.
     private static func startRetry(_ reason: String, failures: Int) -> Duration {
         switch reason {
-        case "CreateContainerConfigError": .seconds(1)
+        case "CreateContainerConfigError": failures < 20 ? .milliseconds(200) : .seconds(2)
         case "ErrImageNeverPull": .seconds(2)
         default: min(backoffMax, max(.seconds(1), backoff(ends: failures)))
         }

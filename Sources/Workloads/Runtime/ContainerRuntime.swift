@@ -115,6 +115,11 @@ public struct ContainerRuntime: Sendable {
         try? handle.signal(number)
     }
 
+    /// Sends a signal by the runtime's own books, to a container of which nothing else is known.
+    func signal(id: String, _ number: Int32) {
+        _ = try? Child.run(.init([runc, "--root", layout.runtimeRoot, "kill", id, String(number)]))
+    }
+
     /// How the container ended, once its monitor is gone.
     func exitStatus(id: String, bundle: String) -> (code: Int, reason: String?, message: String) {
         guard let text = try? File.text("\(layout.exits)/\(id)"), let code = Int(text.prefix { $0.isNumber }) else {

@@ -26,6 +26,17 @@ struct MachineCgroups: Sendable, Hashable {
             processes: File.isDirectory(root + "/pids"))
     }
 
+    /// Removes our parent group from every hierarchy, where nobody uses it any more.
+    static func removeEmpty(_ group: String) {
+        let root = "/sys/fs/cgroup"
+        for path in [root] + ((try? File.list(root)) ?? []).map({ "\(root)/\($0)" }) where File.isDirectory(path + group) {
+            for name in (try? File.list(path + group)) ?? [] where File.isDirectory("\(path)\(group)/\(name)") {
+                try? File.removeDirectory("\(path)\(group)/\(name)")
+            }
+            try? File.removeDirectory(path + group)
+        }
+    }
+
     /// What of `wanted` can be kept, and the names of what cannot.
     func applicable(_ wanted: ContainerSpec.Resources) -> (ContainerSpec.Resources, missing: [String]) {
         var resources = wanted

@@ -1,0 +1,203 @@
+public import IO
+internal import KubernetesAPI
+internal import Serialization
+internal import Telemetry
+
+/// Runs the pods of one node: watches the API, makes networks, volumes and containers, asks probes, writes statuses.
+///
+/// An actor on one event loop. It decides nothing about a pod's life itself: `PodLifecycle` does, and the agent performs
+/// what that says. What blocks (file systems, runc, netlink) runs on a small pool of threads.
+public actor NodeAgent {
+    let configuration: NodeConfiguration
+    let loop: EventLoop
+    let api: any APIClient
+    let network: any PodNetworking
+    nonisolated let runtime: ContainerRuntime
+    let pool = BlockingPool(name: "skein-node", width: 4)
+    let images: ImageStore
+    let log = Logger("node")
+    let host = HostImage.inspect()
+    let cgroups = MachineCgroups.inspect()
+    let proxyIsStatic: Bool
+
+    /// The agent's executor is its loop.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    var records: [String: PodRecord] = [:]
+    /// What was wrong with pods that cannot be run at all, so that it is told once.
+    var refused: Set<String> = []
+    var mirror = ObjectMirror()
+    var tasks: [Task<Void, Never>] = []
+    var isStopping = false
+    var isServing = false
+    var mustServeAgain = false
+    var gatewayTarget: String?
+    var channel: Socket?
+    var dnsSockets: [DNSSocket] = []
+    var kubelet: SocketListener?
+
+    /// An agent that does nothing yet.
+    ///
+    /// - Parameter api: the API; over `api.sock` in the run directory when nil.
+    public init(
+        _ configuration: NodeConfiguration, network: any PodNetworking, api: (any APIClient)? = nil, on loop: EventLoop
+    ) throws(WorkloadError) {
+        self.configuration = configuration
+        self.loop = loop
+        self.network = network
+        self.api = api ?? APIConnection(socket: configuration.apiSocket, on: loop)
+        runtime = try ContainerRuntime(layout: configuration.layout)
+        images = ImageStore(directory: configuration.layout.images)
+        proxyIsStatic = configuration.proxyProgram.map(ProgramFile.isStatic) ?? true
+        if let program = configuration.proxyProgram, !File.isExecutable(program) {
+            throw WorkloadError("ProxyMissing", "\(program) is not an executable file; build skein-proxy first")
+        }
+    }
+
+    /// Takes over what a former life left, then serves in the background until `stop`.
+    public func start() async throws(WorkloadError) {
+        let runtime = runtime
+        let layout = configuration.layout
+        do throws(SystemError) {
+            try await pool.run { () throws(SystemError) in
+                try runtime.prepare()
+                try File.makeDirectory(layout.runDirectory + "/pods", mode: 0o711)
+                try File.makeDirectory(layout.secrets, mode: 0o700)
+                if try Mount.points(below: layout.secrets).isEmpty {
+                    try Mount.temporary(at: layout.secrets, mode: "0700", sizeBytes: 64 << 20)
+                }
+            }
+        } catch { throw WorkloadError("NodeNotReady", "cannot prepare the node's directories", error) }
+        await adopt()
+        do throws(SystemError) { try serveKubelet() } catch {
+            throw WorkloadError("NodeNotReady", "cannot listen on \(configuration.kubeletSocket)", error)
+        }
+        begin(isLasting: true) { await $0.keepChannel() }
+        begin(isLasting: true) { await $0.rotateLogs() }
+        begin(isLasting: true) { await $0.watchEverything() }
+    }
+
+    /// Ends the agent's own work. Pods go on running, for a later agent to take over.
+    public func stop() {
+        isStopping = true
+        for task in tasks { task.cancel() }
+        tasks = []
+        kubelet?.close()
+        channel?.close()
+        channel = nil
+        for record in records.values {
+            record.timer?.cancel()
+            for watch in record.watches.values { watch.cancel() }
+            record.watches = [:]
+        }
+    }
+
+    /// Runs `body` beside everything else. A lasting one is cancelled by `stop`; the others end by themselves.
+    func begin(isLasting: Bool = false, _ body: @escaping @Sendable (isolated NodeAgent) async -> Void) {
+        let task = Task(executorPreference: loop) { await body(self) }
+        if isLasting { tasks.append(task) }
+    }
+
+    // MARK: A pod's life
+
+    /// Lets the pod's life take an event, and does what it says.
+    func apply(_ event: PodLifecycle.Event, to record: PodRecord) {
+        guard !isStopping, !record.isRemoved else { return }
+        let actions = record.life.on(event, at: .now, wallSeconds: WallClock.now.seconds)
+        for action in actions { perform(action, record) }
+        schedule(record)
+        writeStatus(record)
+    }
+
+    private func schedule(_ record: PodRecord) {
+        record.timer?.cancel()
+        record.timer = nil
+        guard !record.isRemoved else { return }
+        let deadlines = [record.life.nextDeadline, record.drainDeadline].compactMap(\.self)
+        guard let next = deadlines.min() else { return }
+        record.timer = loop.schedule(after: next - .now) { self.tick(record) }
+    }
+
+    private func tick(_ record: PodRecord) {
+        if let deadline = record.drainDeadline, deadline <= .now {
+            record.drainDeadline = nil
+            log.warning("endpoints not confirmed as drained in time", ["pod": record.pod.fullName])
+            apply(.drained, to: record)
+        } else {
+            apply(.tick, to: record)
+        }
+    }
+
+    private func perform(_ action: PodLifecycle.Action, _ record: PodRecord) {
+        switch action {
+        case .start(let name, _): begin { await $0.startContainer(name, record) }
+        case .terminate(let name): begin { await $0.terminate(name, record) }
+        case .kill(let name):
+            if let instance = record.instances[name] { runtime.signal(instance, 9) }
+        case .probe(let name, let kind): begin { await $0.ask(kind, of: name, record) }
+        case .drainProxy: begin { await $0.drainProxy(record) }
+        case .remove: begin { await $0.remove(record) }
+        case .record(let reason, let message, let isWarning):
+            note(record, reason: reason, message: message, isWarning: isWarning)
+        }
+    }
+
+    /// Gives a new pod its network and begins its life.
+    func prepare(_ record: PodRecord) async {
+        guard !record.isPreparing else { return }
+        record.isPreparing = true
+        defer { record.isPreparing = false }
+        var pause = Duration.milliseconds(200)
+        while !record.isRemoved, !isStopping, !record.life.isDeleting {
+            do throws(WorkloadError) {
+                try await connect(record)
+                apply(.networkReady, to: record)
+                return
+            } catch {
+                note(record, reason: "FailedCreatePodSandBox", message: error.message, isWarning: true)
+                log.error("pod has no network", ["pod": record.pod.fullName, "error": error.message])
+                await loop.sleep(for: pause)
+                pause = min(pause * 2, .seconds(10))
+            }
+        }
+    }
+
+    private func connect(_ record: PodRecord) async throws(WorkloadError) {
+        let pod = record.pod
+        if pod.usesHostNetwork {
+            record.facts.podIP = configuration.hostAddress
+            record.facts.podIPs = [configuration.hostAddress]
+        } else {
+            let network = network
+            let captures = record.role == .sidecar
+            let place = try await pool.run { () throws(WorkloadError) in
+                try network.attach(pod, captures: captures)
+            }
+            record.place = place
+            record.facts.podIP = place.addresses.first ?? ""
+            record.facts.podIPs = place.addresses
+        }
+        if record.role != .none { try openSocket(record) }
+        writeJournal(record)
+        updateGateway()
+    }
+
+    /// Removes everything of a pod whose containers have ended, at last the object itself.
+    private func remove(_ record: PodRecord) async {
+        guard !record.isRemoved else { return }
+        record.isRemoved = true
+        record.timer?.cancel()
+        closeSocket(record)
+        let (runtime, network, layout, uid) = (runtime, network, configuration.layout, record.pod.uid)
+        let ids = record.instances.values.map(\.id)
+        let logs = "\(layout.logs)/\(record.pod.namespace)_\(record.pod.name)_\(uid)"
+        let failure = await pool.run { () -> String? in
+            for id in ids { runtime.remove(id: id) }
+            return PodRemoval.run(uid: uid, logs: logs, layout: layout, network: network)
+        }
+        if let failure { log.error("pod not wholly removed", ["pod": record.pod.fullName, "error": failure]) }
+        records[uid] = nil
+        updateGateway()
+        await deleteObject(record)
+    }
+}

@@ -1,0 +1,51 @@
+public import IO
+
+/// How a node agent is set up.
+public struct NodeConfiguration: Sendable {
+    /// Where containers whose image is not in the store get their programs from.
+    public enum ImageMode: String, Sendable {
+        /// The host's own file system, read-only.
+        case host
+        /// Nowhere: they wait until the image is imported.
+        case store
+    }
+
+    /// Directories.
+    public var layout: NodeLayout
+    /// Name of this node; pods with another `spec.nodeName` are not ours.
+    public var nodeName: String
+    /// Address that is shown as `status.hostIP`.
+    public var hostAddress: String
+    /// Where containers get their programs from.
+    public var imageMode: ImageMode
+    /// The proxy's program; nil when pods get no sidecar at all (tests).
+    public var proxyProgram: String?
+    /// Further arguments of a sidecar.
+    public var proxyArguments: [String] = []
+    /// What pods ask for names: the gateway address.
+    public var nameserver: String
+    /// Addresses on which DNS sockets are bound and handed to the control plane.
+    public var dnsAddresses: [SocketAddress] = []
+    /// User and group of the control plane, which may ask for logs.
+    public var controlPlaneUser: UInt32 = 7533
+
+    /// The agent of that node.
+    public init(
+        layout: NodeLayout, nodeName: String, hostAddress: String, imageMode: ImageMode, proxyProgram: String?,
+        nameserver: String
+    ) {
+        self.layout = layout
+        self.nodeName = nodeName
+        self.hostAddress = hostAddress
+        self.imageMode = imageMode
+        self.proxyProgram = proxyProgram
+        self.nameserver = nameserver
+    }
+
+    /// The API as root sees it.
+    public var apiSocket: String { layout.runDirectory + "/api.sock" }
+    /// Where descriptors are handed to the control plane.
+    public var agentSocket: String { layout.runDirectory + "/agent.sock" }
+    /// Where the control plane asks for logs.
+    public var kubeletSocket: String { layout.runDirectory + "/kubelet.sock" }
+}

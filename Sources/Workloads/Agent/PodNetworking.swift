@@ -1,0 +1,29 @@
+public import KubernetesAPI
+
+/// A pod's place in the network.
+public struct PodPlace: Sendable, Hashable {
+    /// Addresses, IPv4 first.
+    public var addresses: [String]
+    /// Path of the network namespace.
+    public var namespacePath: String
+
+    /// A place in the network.
+    public init(addresses: [String], namespacePath: String) {
+        self.addresses = addresses
+        self.namespacePath = namespacePath
+    }
+}
+
+/// The network as the node agent needs it. Calls block.
+public protocol PodNetworking: Sendable {
+    /// Gives the pod addresses and a namespace; the same again for a pod that has them.
+    func attach(_ pod: PodManifest, captures: Bool) throws(WorkloadError) -> PodPlace
+    /// Takes them away. Harmless when they are gone.
+    func detach(uid: String) throws(WorkloadError)
+    /// Takes away what pods have that are not among these.
+    func keep(only uids: Set<String>) throws(WorkloadError)
+    /// Serves these services; what could not be served as asked comes back.
+    func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String]
+    /// Makes the host's gateway ports lead to this pod; nil when there is no gateway pod.
+    func lead(gatewayTo address: String?) throws(WorkloadError)
+}

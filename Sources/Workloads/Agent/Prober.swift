@@ -1,0 +1,89 @@
+internal import Glibc
+internal import IO
+
+/// Asks containers, from sockets inside their pod's network namespace, so that neither capture nor mTLS stands between.
+enum Prober {
+    struct Request: Sendable {
+        var method: String
+        var address: String
+        var port: Int
+        var path: String
+        var headers: [Probe.Header] = []
+
+        init(method: String, address: String, port: Int, path: String) {
+            self.method = method
+            self.address = address
+            self.port = port
+            self.path = path
+        }
+    }
+
+    /// Longest status line that is looked for.
+    private static let lineBytesMax = 4096
+
+    /// What is wrong, or nil when the status is 200...399.
+    static func http(_ request: Request, namespace: String?, timeout: Duration, on loop: EventLoop) async -> String? {
+        await withStream(request.address, request.port, namespace, timeout, loop) { stream throws(SystemError) in
+            let authority = request.address.contains(":") ? "[\(request.address)]" : request.address
+            var text = "\(request.method) \(request.path) HTTP/1.1\r\n"
+            if !request.headers.contains(where: { $0.name.lowercased() == "host" }) {
+                text += "Host: \(authority):\(request.port)\r\n"
+            }
+            for header in request.headers { text += "\(header.name): \(header.value)\r\n" }
+            text += "User-Agent: kube-probe/skein\r\nAccept: */*\r\nConnection: close\r\n"
+            if request.method == "POST" { text += "Content-Length: 0\r\n" }
+            try await stream.write(Array((text + "\r\n").utf8))
+            var line: [UInt8] = []
+            while !line.contains(0x0A), line.count < lineBytesMax {
+                let piece = try await stream.read(upTo: 1024)
+                guard !piece.isEmpty else { return "connection closed before an answer" }
+                line += piece
+            }
+            // `HTTP/1.1 200 OK`
+            let words = String(decoding: line.prefix { $0 != 0x0D && $0 != 0x0A }, as: UTF8.self).split(separator: " ")
+            guard words.first?.hasPrefix("HTTP/1.") == true, words.count >= 2, let status = Int(words[1]) else {
+                return "the answer is not HTTP"
+            }
+            return (200..<400).contains(status) ? nil : "HTTP probe failed with statuscode: \(status)"
+        }
+    }
+
+    /// What is wrong, or nil when a connection comes about.
+    static func tcp(
+        _ address: String, _ port: Int, namespace: String?, timeout: Duration, on loop: EventLoop
+    ) async -> String? {
+        await withStream(address, port, namespace, timeout, loop) { _ throws(SystemError) in nil }
+    }
+
+    private static func withStream(
+        _ address: String, _ port: Int, _ namespace: String?, _ timeout: Duration, _ loop: EventLoop,
+        _ body: (SocketStream) async throws(SystemError) -> String?
+    ) async -> String? {
+        guard let ip = IPAddress(address), let number = UInt16(exactly: port) else {
+            return "\(address):\(port) is not an address"
+        }
+        let target = SocketAddress.ip(ip, port: number)
+        do throws(SystemError) {
+            let socket = try connect(to: target, namespace)
+            let stream = try SocketStream(socket, on: loop)
+            let timer = loop.schedule(after: timeout) { stream.close() }
+            defer {
+                timer.cancel()
+                stream.close()
+            }
+            do throws(SystemError) {
+                if let error = await stream.connected() { return "\(error)" }
+                return try await body(stream)
+            } catch {
+                return error.errno == ECANCELED ? "no answer within \(timeout.components.seconds) s" : "\(error)"
+            }
+        } catch { return "\(error)" }
+    }
+
+    private static func connect(to target: SocketAddress, _ namespace: String?) throws(SystemError) -> Socket {
+        guard let namespace else { return try Socket.connect(to: target) }
+        let inside = try NetworkNamespace.open(path: namespace)
+        let descriptor = try inside.run { () throws(SystemError) in try Socket.connect(to: target).release() }
+        return Socket(adopting: descriptor)
+    }
+}
