@@ -136,6 +136,8 @@ public protocol ObjectStore: AnyObject {
     /// Removes an object, if it has the expected revision. The deletion has a revision of its own.
     func delete(_ key: StoreKey, expected: Revision, _ durability: Durability) throws(StoreError) -> StoredObject
     /// Every change of a resource after `revision`; `wake` is called when there is something to take.
+    ///
+    /// It is called in the midst of a write: it only schedules, and neither takes nor writes itself.
     func watch(
         _ resource: String, from revision: Revision, wake: @escaping () -> Void
     ) throws(StoreError) -> StoreWatch

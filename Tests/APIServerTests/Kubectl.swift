@@ -1,5 +1,6 @@
 import APIServer
 import Glibc
+import HTTP
 import IO
 import KubernetesAPI
 import Serialization
@@ -39,6 +40,7 @@ final class KubectlFixture: Sendable {
         guard case .ip(_, let port)? = socket.localAddress else { throw Missing(what: "a port") }
         self.port = port
         let path = directory + "/store.db"
+        let agentPath = directory + "/kubelet.sock"
         let parcel = Parcel(socket)
         let loop = loop
         let started = Mailbox()
@@ -54,6 +56,19 @@ final class KubectlFixture: Sendable {
                 try registry.bootstrap()
                 let listeners = APIListeners(APIRouter(registry), on: loop)
                 let listener = try SocketListener(parcel.socket, on: loop)
+                let agent = try SocketListener(try Socket.listen(on: .unix(agentPath)), on: loop)
+                let logs = NodeLogs(socket: agentPath, on: loop)
+                listeners.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
+                let fake = HTTPServer(on: loop) { request in
+                    guard request.path == "/containerLogs/default/p/c" else {
+                        return HTTPResponse(status: 404, text: "no such container")
+                    }
+                    return .stream(contentType: "text/plain") { writer throws(HTTPError) in
+                        try await writer.write("one \(request.query ?? "-")\n")
+                        try await writer.write("two\n")
+                    }
+                }
+                Task(executorPreference: loop) { await fake.run(agent) }
                 Task(executorPreference: loop) { await listeners.serve(tls: listener) { context } }
                 started.put(nil)
             } catch {

@@ -185,6 +185,22 @@ struct KubectlTests {
         #expect(try fixture.run(kubectl, ["get", "--raw", "/readyz"], user: "jane").out == "ok")
     }
 
+    @Test("logs come from the node agent as they are", arguments: kubectls)
+    func logs(kubectl: String) throws {
+        let fixture = try KubectlFixture()
+        let pod = """
+            {"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x"}]}}
+            """
+        try fixture.run(kubectl, ["apply", "-f", "-"], input: pod)
+        let result = try fixture.run(kubectl, ["logs", "p", "--tail=5"])
+        #expect(result.out == "one tailLines=5\ntwo\n", "\(result)")
+        #expect(try fixture.run(kubectl, ["logs", "p", "-f"]).out == "one follow=true\ntwo\n")
+        let wrong = try fixture.run(kubectl, ["logs", "p", "-c", "other"])
+        #expect(wrong.status == 1 && wrong.error.contains("other"), "\(wrong)")
+        let exec = try fixture.run(kubectl, ["exec", "p", "--", "true"])
+        #expect(exec.status == 1 && !exec.error.isEmpty, "\(exec)")
+    }
+
     @Test("a rollout that is waited for ends when the status says so", arguments: kubectls)
     func rollout(kubectl: String) async throws {
         let fixture = try KubectlFixture()

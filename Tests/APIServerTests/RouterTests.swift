@@ -313,7 +313,8 @@ struct RouterTests {
         arguments: [
             ("GET", "/api/v1/pods/x/y/z"), ("POST", "/api/v1/pods"), ("GET", "/api/v1/nodes/a/b"),
             ("PUT", "/api/v1/namespaces"),
-            ("BREW", "/api/v1/namespaces"), ("GET", "/apis/a/b/c"), ("GET", "/api/v1/namespaces/default/pods/a/exec"),
+            ("BREW", "/api/v1/namespaces"), ("GET", "/apis/a/b/c"),
+            ("GET", "/api/v1/namespaces/default/pods/a/nonsense"),
             ("GET", "/openapi/v3/apis/x/y"), ("GET", "/api/v1/namespaces//pods"),
             ("PATCH", "/api/v1/namespaces/default"),
             ("GET", "/api/v1/pods?limit=x"), ("GET", "/api/v1/pods?watch=1&resourceVersion=x"),
@@ -323,6 +324,15 @@ struct RouterTests {
         let answer = try Fixture().ask(method, path)
         #expect((400..<500).contains(answer.status))
         #expect(answer.json["kind"] == "Status")
+    }
+
+    @Test("what we do not have yet is said plainly", arguments: ["exec", "attach", "portforward", "eviction"])
+    func notYet(subresource: String) throws {
+        let answer = try Fixture().ask("POST", pods + "/a/" + subresource)
+        #expect(answer.status == 501)
+        #expect(answer.message == "pods/\(subresource) is not supported by this server yet")
+        let apply = try Fixture().ask("PATCH", services + "/a", [:], type: "application/apply-patch+yaml")
+        #expect(apply.status == 415)
     }
 
     @Test("bad percent encoding is refused")

@@ -159,6 +159,14 @@ struct PatchTests {
         #expect(throws: PatchError.self) { try JSONPatch.apply(patch, to: ["a": 1, "l": []]) }
     }
 
+    @Test("a pointer of very many parts is refused, not followed")
+    func deepPointer() {
+        let path = String(repeating: "/a", count: 100_000)
+        #expect(throws: PatchError.self) {
+            try JSONPatch.apply([["op": "add", "path": .string(path), "value": 1]], to: [:])
+        }
+    }
+
     @Test("copies of copies are stopped")
     func explosion() {
         let patch = JSON.array(Array(repeating: ["op": "copy", "from": "", "path": "/a/-"], count: 60))

@@ -133,6 +133,11 @@ public final class APIRouter {
         }
     }
 
+    /// Sub-resources of pods that clients know and we do not have yet: said plainly instead of "not found".
+    private static let missing: Set<String> = [
+        "attach", "binding", "ephemeralcontainers", "eviction", "exec", "portforward", "proxy", "resize",
+    ]
+
     /// The place that a path below a group version names.
     struct Target {
         var kind: ResourceKind
@@ -157,6 +162,10 @@ public final class APIRouter {
         else { throw .noSuchPath }
         let name = rest.popFirst()
         let subresource = rest.popFirst() ?? ""
+        if kind == .pod, Self.missing.contains(subresource) {
+            throw StatusError(
+                code: 501, reason: "NotImplemented", message: "pods/\(subresource) is not supported by this server yet")
+        }
         guard rest.isEmpty, subresource.isEmpty || kind.subresources.contains(subresource),
             kind.isNamespaced || namespace == nil, name == nil || !kind.isNamespaced || namespace != nil
         else { throw .noSuchPath }

@@ -1,7 +1,7 @@
 public import HTTP
 public import IO
 import Serialization
-internal import Telemetry
+public import TLS
 
 /// The API on sockets: a thin shell around `APIRouter`.
 ///
@@ -20,8 +20,6 @@ public final class APIListeners: @unchecked Sendable {
         ServiceAddresses.kubernetes,
     ]
     let loop: EventLoop
-    let log = Logger("api")
-    var openConnections = 0
 
     /// The API of `router` for the connections of `loop`.
     public init(_ router: APIRouter, on loop: EventLoop) {
@@ -35,6 +33,20 @@ public final class APIListeners: @unchecked Sendable {
             await self.handle(request, user: request.peer.credentials?.uid == 0 ? .root : nil)
         }
         await server.run(listener)
+    }
+
+    /// Serves TLS: the user is who the client certificate says, nobody without one.
+    ///
+    /// `context` is asked for each connection, so that new certificates serve new connections. It should ask for client
+    /// certificates without requiring them: health checks come without.
+    public func serve(tls listener: SocketListener, context: @escaping @Sendable () -> TLSContext) async {
+        let server = HTTPServer(on: loop) { request in
+            let user = request.peer.certificate.map {
+                APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
+            }
+            return await self.handle(request, user: user, checksHost: true)
+        }
+        await server.run(listener, tls: context)
     }
 
     /// Serves without any authentication, as `user`: for tests behind a socket that only they know.

@@ -72,9 +72,11 @@ public enum JSONPatch {
         guard let text else { throw PatchError("'path' or 'from' is missing") }
         if text.isEmpty { return [] }
         guard text.hasPrefix("/") else { throw PatchError("\(text) is no JSON pointer") }
-        return text.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map {
-            String($0).replacing("~1", with: "/").replacing("~0", with: "~")
-        }
+        let parts = text.dropFirst().split(
+            separator: "/", maxSplits: JSON.depthMax, omittingEmptySubsequences: false)
+        // Edits go down recursively, and each may hang a value of full depth below its place.
+        guard parts.count < JSON.depthMax else { throw PatchError("the JSON pointer has too many parts") }
+        return parts.map { String($0).replacing("~1", with: "/").replacing("~0", with: "~") }
     }
 
     private static func get(_ document: JSON, _ path: [String]) throws(PatchError) -> JSON {
