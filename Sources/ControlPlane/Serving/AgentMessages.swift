@@ -44,7 +44,7 @@ struct AgentMessageReader {
     private var descriptors: [Int32] = []
 
     /// A complete message with its descriptor, which the taker owns from now on.
-    struct Received {
+    struct Received: Equatable {
         var message: AgentMessage
         var descriptor: Int32?
     }

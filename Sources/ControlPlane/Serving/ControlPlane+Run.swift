@@ -39,9 +39,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
     /// Why it could not start; set before the loop stops.
     public private(set) var failure: ControlPlaneError?
 
-    private var registry: ObjectRegistry?
+    var registry: ObjectRegistry?
     private var controllers: Controllers?
-    private var streams: ProxyStreams?
+    var streams: ProxyStreams?
     private var dns: DNSServer?
     private var agent: AgentListener?
     private var signals: SignalSource?

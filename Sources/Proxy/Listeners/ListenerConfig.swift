@@ -12,6 +12,8 @@ final class ListenerConfig: Sendable {
     /// Connections whose original destination is another listener's address go there (`use_original_dst`).
     let handsOff: Bool
     let inspectsHTTP: Bool
+    /// Destinations whose connections are not sniffed: nobody may have to wait for bytes of their clients.
+    let inspectsNot: PortPredicate?
     let listenerFiltersTimeout: Duration?
     let continuesOnTimeout: Bool
     let isTransparent: Bool
@@ -43,7 +45,7 @@ final class ListenerConfig: Sendable {
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
-        (restoresOriginalDestination, inspectsHTTP) = try Self.compile(
+        (restoresOriginalDestination, inspectsHTTP, inspectsNot) = try Self.compile(
             message.listenerFilters, at: path + ".listener_filters", usesOriginalDst: message.useOriginalDst ?? false)
         handsOff = message.useOriginalDst ?? false
         let timeout = message.listenerFiltersTimeout ?? .seconds(15)
@@ -81,28 +83,34 @@ final class ListenerConfig: Sendable {
 
     private static func compile(
         _ filters: [ListenerFilter], at path: String, usesOriginalDst: Bool
-    ) throws(ConfigurationError) -> (restores: Bool, inspects: Bool) {
+    ) throws(ConfigurationError) -> (restores: Bool, inspects: Bool, inspectsNot: PortPredicate?) {
         var restores = usesOriginalDst
         var inspects = false
+        var inspectsNot: PortPredicate?
         for (index, filter) in filters.enumerated() {
             let here = "\(path)[\(index)]"
-            if let predicate = filter.filterDisabled {
-                _ = predicate
-                throw ConfigurationError(at: here + ".filter_disabled", "not supported yet")
+            let disabled = try filter.filterDisabled.map { predicate throws(ConfigurationError) in
+                try PortPredicate(compiling: predicate, at: here + ".filter_disabled")
             }
             guard case .typedConfig(let any) = filter.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
             switch any.name {
-            case OriginalDst.schema.name: restores = true
-            case HttpInspector.schema.name: inspects = true
+            case OriginalDst.schema.name:
+                guard disabled == nil else {
+                    throw ConfigurationError(at: here + ".filter_disabled", "not supported yet for original_dst")
+                }
+                restores = true
+            case HttpInspector.schema.name:
+                inspects = true
+                inspectsNot = disabled
             default:
                 throw ConfigurationError(
                     at: here,
                     "listener filter \(any.typeURL) is not supported yet; supported: original_dst, http_inspector")
             }
         }
-        return (restores, inspects)
+        return (restores, inspects, inspectsNot)
     }
 
     /// Every chain, the default one included.
