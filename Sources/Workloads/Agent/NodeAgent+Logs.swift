@@ -93,16 +93,18 @@ extension NodeAgent {
         let path = "\(configuration.layout.logDirectory(record.pod, container))/\(run).log"
         let isLast = !options.isPrevious
         return .stream(contentType: "text/plain; charset=utf-8") { [self] writer throws(HTTPError) in
-            try await send(path, options, to: writer) { $0.isRunning(container, run: run, record) && isLast }
+            try await send(path, options, to: writer, of: isLast ? record : nil, container, run: run)
         }
     }
 
-    private func isRunning(_ container: String, run: Int, _ record: PodRecord) -> Bool {
-        !isStopping && !record.isRemoved && record.logs[container]?.last == run && record.instances[container] != nil
+    private func isRunning(_ container: String, run: Int, _ record: PodRecord?) -> Bool {
+        guard let record else { return false }
+        return !isStopping && !record.isRemoved && record.logs[container]?.last == run && record.instances[container] != nil
     }
 
     private func send(
-        _ path: String, _ options: LogOptions, to writer: HTTPBodyWriter, isGoing: (isolated NodeAgent) -> Bool
+        _ path: String, _ options: LogOptions, to writer: HTTPBodyWriter, of record: PodRecord?, _ container: String,
+        run: Int
     ) async throws(HTTPError) {
         let reader = LogReader(options: options)
         // What was rotated away belongs to the log too, the oldest first.
@@ -117,7 +119,7 @@ extension NodeAgent {
         try await writer.write(reader.render((old + current[..<end])[...], tail: options.tailLines))
         guard options.isFollowing, options.limitBytes == nil else { return }
         while !writer.isClientGone {
-            let wasGoing = isGoing(self)
+            let wasGoing = isRunning(container, run: run, record)
             if let size = File.size(path), size < position { position = 0 }  // Rotated.
             current = (try? File.read(path, from: position, count: Self.pieceBytes)) ?? []
             end = current.lastIndex(of: 0x0A).map { $0 + 1 } ?? 0

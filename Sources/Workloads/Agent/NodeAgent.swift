@@ -12,7 +12,7 @@ public actor NodeAgent {
     let loop: EventLoop
     let api: any APIClient
     let network: any PodNetworking
-    let runtime: ContainerRuntime
+    nonisolated let runtime: ContainerRuntime
     let pool = BlockingPool(name: "skein-node", width: 4)
     let images: ImageStore
     let log = Logger("node")

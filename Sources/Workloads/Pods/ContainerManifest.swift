@@ -82,7 +82,10 @@ extension ContainerManifest {
         environmentSources = (json["envFrom"]?.array ?? []).map { EnvironmentSource($0) }
         mounts = try Self.mounts(json, path: path)
         var ports: [String: Int] = [:]
-        for port in json["ports"]?.array ?? [] {
+        for (index, port) in (json["ports"]?.array ?? []).enumerated() {
+            guard port["hostPort"]?.int ?? 0 == 0 else {
+                throw .field("\(path).ports[\(index)].hostPort", "is not supported; use a Service or a Gateway")
+            }
             if let name = port["name"]?.string, let number = port["containerPort"]?.int { ports[name] = number }
         }
         self.ports = ports
