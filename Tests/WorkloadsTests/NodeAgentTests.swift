@@ -183,7 +183,7 @@ private let server: JSON = [
     "volumes": [["name": "shared", "emptyDir": [:]], ["name": "conf", "secret": ["secretName": "token"]]],
 ]
 
-@Suite("The node agent", .enabled(if: geteuid() == 0), .timeLimit(.minutes(2)))
+@Suite("The node agent", .enabled(if: geteuid() == 0), .timeLimit(.minutes(1)))
 struct NodeAgentTests {
     private func node() async throws -> TestNode {
         let node = try TestNode()

@@ -129,7 +129,7 @@ struct PodLifecycleTests {
         #expect(life.on(.deletionRequested(graceSeconds: 30)) == [])
         #expect(!life.life.isReady)
         #expect(life.on(.drained) == [.drainProxy, .terminate(container: "app")])
-        #expect(life.after(.seconds(29)) == [])
+        #expect(life.after(.seconds(29)) == [.probe(container: "skein-proxy", .readiness)])
         #expect(life.after(.seconds(1)) == [.kill(container: "app")])
         #expect(life.exit("app", 137) == [.terminate(container: "skein-proxy")])
         #expect(life.exit("skein-proxy", 0) == [.remove])

@@ -27,11 +27,13 @@ extension NodeAgent {
     }
 
     private func newStatus(_ record: PodRecord) -> JSON? {
-        guard !record.isRemoved else { return nil }
+        guard !record.isRemoved else { return .none }
         let status = PodStatus.render(
             record.pod, record.life, facts: record.facts, startedAt: record.startedAt, now: WallClock.now.seconds,
             previous: record.writtenStatus)
-        return status == record.writtenStatus ? nil : status
+        // Not `? nil :`, which would be a JSON null.
+        guard status != record.writtenStatus else { return .none }
+        return status
     }
 
     /// Whether the status is written, or need not be any more.
