@@ -22,12 +22,12 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "ControlPlane",
         [
-            "Mesh", "APIServer", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
+            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
             "Telemetry",
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
-    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "IO", "Serialization", "Telemetry"]),
+    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [

@@ -29,3 +29,5 @@ int clinux_mount_make_shared(const char *path) {
     return mount(NULL, path, NULL, MS_SHARED, NULL) < 0 ? -errno : 0;
 }
 
+
+int clinux_netns_unmount(const char *path) { return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0; }

@@ -13,7 +13,7 @@ import Testing
             return state
         }
         var now = MonotonicTime(nanoseconds: next() >> 20)
-        var wheel = TimerWheel(now: now)
+        let wheel = TimerWheel(now: now)
         final class Pending { var due: [Int: MonotonicTime] = [:] }
         let pending = Pending()
         var handles: [Int: LoopTimer] = [:]
@@ -39,5 +39,21 @@ import Testing
                 #expect(wait >= 0 && (first - now) + .milliseconds(2) >= .milliseconds(wait))
             }
         }
+    }
+
+    @Test("a timer that fires may add others, and cancel them")
+    func reentrant() {
+        let start = MonotonicTime(nanoseconds: 5_000_000_000)
+        let wheel = TimerWheel(now: start)
+        final class Fired { var names: [String] = [] }
+        let fired = Fired()
+        _ = wheel.add(at: start + .milliseconds(1)) {
+            fired.names.append("first")
+            _ = wheel.add(at: start + .milliseconds(2)) { fired.names.append("second") }
+            wheel.add(at: start + .milliseconds(2)) { fired.names.append("cancelled") }.cancel()
+        }
+        wheel.expire(now: start + .milliseconds(1))
+        wheel.expire(now: start + .milliseconds(3))
+        #expect(fired.names == ["first", "second"])
     }
 }

@@ -100,6 +100,31 @@ struct CaptureTests {
         }
     }
 
+    @Test("leaves UDP, and with it DNS, alone")
+    func datagrams() throws {
+        try withCapture { host, pod, peer in
+            try host.serveDatagrams("dns", in: peer, on: "10.244.0.6:53")
+            let fd = try pod.run { () throws(SystemError) in
+                try Socket.datagram(on: .ip(.v4(0x0af4_0005), port: 0)).release()
+            }
+            try requireEqual(try host.askDatagram(Socket(adopting: fd), "10.244.0.6:53"), "dns", "UDP")
+        }
+    }
+
+    @Test("other ports and another user, as istio-init's -p and -u say")
+    func istioInit() throws {
+        let options = try CaptureOptions(istioInitArguments: ["-p", "9001", "-z", "9006", "-u", "2000"])
+        try withCapture(options) { host, pod, peer in
+            try host.serve("out", in: pod, on: "0.0.0.0:9001")
+            try host.serve("in", in: pod, on: "0.0.0.0:9006")
+            try requireEqual(try ask("10.244.0.6:80", from: pod).prefix(4), "out ", "out")
+            try requireEqual(try ask("10.244.0.6:80", from: pod, user: 1337).prefix(4), "out ", "1337 is nobody here")
+            try requireEqual(try ask("10.244.0.6:80", from: pod, user: 2000).prefix(5), "peer ", "the sidecar")
+            try requireEqual(try ask("10.244.0.5:80", from: peer).prefix(3), "in ", "in")
+            try requireEqual(try ask("10.244.0.5:9001", from: peer), "refused", "the capture port itself")
+        }
+    }
+
     @Test("honours excluded ports and ranges")
     func excluded() throws {
         let options = try CaptureOptions(annotations: [

@@ -99,6 +99,7 @@ struct ServiceTests {
             try requireEqual(try ask("127.0.0.1:8080", from: host.namespace), "gateway - 10.244.0.1", "loopback")
             try requireEqual(try ask("127.0.0.1:8081", from: host.namespace), "gateway - 10.244.0.1", "any, loopback")
             try requireEqual(try ask("192.0.2.2:8081", from: host.outside), "gateway - 192.0.2.1", "from outside")
+            try requireEqual(try ask("192.0.2.2:8081", from: pod), "gateway - 10.244.0.1", "N-13 from the pod itself")
             try requireEqual(try ask("192.0.2.2:8080", from: host.outside), "refused", "loopback port from outside")
             try requireEqual(
                 try ask("127.0.0.1:8080", from: pod), "refused", "a pod's own loopback is not the host's")
@@ -151,6 +152,49 @@ struct ServiceTests {
             try network.apply(services: [try dns([])])
             try network.apply(services: [try dns([5])])
             try requireEqual(try host.askDatagram(socket, "10.96.0.53:53"), "pod5", "after it came back")
+        }
+    }
+
+    @Test("every kind of host port is text that the kernel takes")
+    func hostPortKinds() throws {
+        try nsTest { host in
+            let network = try host.setUp()
+            _ = try attach(network, 5)
+            var ports: [HostPort] = []
+            for transport in Transport.allCases {
+                for target in [try ip("10.244.0.5"), try ip("fd00:244::5")] {
+                    let address = try ip(target.isV6 ? "2001:db8::2" : "192.0.2.2")
+                    for (address, port) in [(address, 1), (address, 2), (nil, 3), (nil, 4)] as [(IPAddress?, UInt16)] {
+                        ports.append(
+                            HostPort(
+                                address: address, port: port, transport: transport, target: target, targetPort: 80,
+                                provenance: "Pod a/b"))
+                    }
+                }
+            }
+            try network.apply(hostPorts: ports)
+            let names = try NFTables.contents(of: HostRules.portTable)
+            try requireEqual(names.count, 15, "three chains and twelve maps, found \(names)")
+        }
+    }
+
+    @Test("a thousand services: one transaction to begin with, a small one for a change (printed, not judged)")
+    func many() throws {
+        try nsTest { host in
+            let network = try host.setUp()
+            var ports = try (0..<1000).map { number in
+                ServicePort(
+                    service: "shop/s\(number)", name: "http",
+                    addresses: [try ip("10.96.\(1 + number / 250).\(1 + number % 250)")], port: 80,
+                    endpoints: try (5...7).map { try ServiceTests.endpoint($0) })
+            }
+            let all = try ContinuousClock().measure { try network.apply(services: ports) }
+            ports[500].endpoints.removeLast()
+            let one = try ContinuousClock().measure { try network.apply(services: ports) }
+            let none = try ContinuousClock().measure { try network.apply(services: ports) }
+            print("services: all \(all), one changed \(one), none changed \(none)")
+            try requireEqual(
+                try NFTables.contents(of: CompiledServices.table).filter { $0.hasPrefix("svc") }.count, 1000, "chains")
         }
     }
 }

@@ -13,3 +13,5 @@ int clinux_is_netns(int fd);
 int clinux_bind_mount(const char *source, const char *target);
 /// Makes the mount at `path` shared, so that unmounting reaches copies in other mount namespaces; 0 or -errno.
 int clinux_mount_make_shared(const char *path);
+/// Unmounts lazily (MNT_DETACH, links not followed); 0 or -errno.
+int clinux_netns_unmount(const char *path);

@@ -13,6 +13,8 @@ public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
     case closed
     /// A body exceeds what we take, in bytes.
     case bodyTooLarge(limit: Int)
+    /// HTTP/2 failed.
+    case http2(HTTP2Error)
     /// A field to send has a forbidden character.
     case field(HTTPFieldError)
 
@@ -24,6 +26,7 @@ public enum HTTPError: Error, Sendable, Hashable, CustomStringConvertible {
         case .tls(let error): error.description
         case .closed: "HTTP: the connection was closed"
         case .bodyTooLarge(let limit): "HTTP: body exceeds \(limit) bytes"
+        case .http2(let error): error.description
         case .field(let error): error.description
         }
     }

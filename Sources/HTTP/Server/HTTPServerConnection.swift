@@ -230,7 +230,7 @@ final class HTTPServerConnection: @unchecked Sendable {
         switch error {
         case .malformed(let cause): response = HTTPResponse(status: cause.status, text: cause.description + "\n")
         case .bodyTooLarge(let limit): response = HTTPServerConnection.tooLarge(limit)
-        case .connection, .tls, .closed, .field: return
+        case .connection, .tls, .closed, .field, .http2: return
         }
         var head = response.head
         var output: [UInt8] = []

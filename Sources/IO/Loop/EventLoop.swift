@@ -15,6 +15,9 @@ public struct Readiness: OptionSet, Sendable {
     public static let writable = Readiness(rawValue: 2)
     /// The peer is gone in both directions, or the socket failed: reading and writing will tell.
     public static let hangup = Readiness(rawValue: 4)
+    /// The peer has ended its direction: an end (or an error) lies behind the bytes that can be read, so a short read does
+    /// not mean that nothing follows.
+    public static let ended = Readiness(rawValue: 8)
 }
 
 /// Somebody who waits for a file descriptor.
@@ -88,7 +91,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     private var slots: [Slot] = []
     private var freeSlots: [Int] = []
-    private var timers: TimerWheel
+    private let timers: TimerWheel
     private var endOfPass: [() -> Void] = []
     private var isStopping = false
 
@@ -226,8 +229,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         var readiness: Readiness = []
         if event.events & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue) != 0 { readiness.insert(.readable) }
         if event.events & EPOLLOUT.rawValue != 0 { readiness.insert(.writable) }
+        if event.events & EPOLLRDHUP.rawValue != 0 { readiness.insert(.ended) }
         if event.events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 {
-            readiness.insert([.readable, .writable, .hangup])
+            readiness.insert([.readable, .writable, .hangup, .ended])
         }
         handler.ready(readiness)
     }

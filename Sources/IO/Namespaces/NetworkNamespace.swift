@@ -83,7 +83,7 @@ public final class NetworkNamespace: Sendable {
         let path = try file(name, in: directory)
         // A name may be mounted on twice when a crash came between; each unmount takes one off.
         while true {
-            let result = clinux_unmount(path)
+            let result = clinux_netns_unmount(path)
             if result == 0 { continue }
             guard [-EINVAL, -ENOENT].contains(result) else { throw SystemError(-result, "unmount \(path)") }
             break
@@ -102,7 +102,7 @@ public final class NetworkNamespace: Sendable {
     /// Removes the directory of namespaces, which must have no names any more, and its mount.
     public static func removeDirectory(_ directory: String) throws(SystemError) {
         guard File.exists(directory) else { return }
-        while clinux_unmount(directory) == 0 {}
+        while clinux_netns_unmount(directory) == 0 {}
         try File.remove(directory)
     }
 

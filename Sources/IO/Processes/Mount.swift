@@ -7,7 +7,8 @@ public enum Mount {
     public static func temporary(at path: String, mode: String, sizeBytes: Int) throws(SystemError) {
         let flags = UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC)
         try check(
-            clinux_mount_filesystem("tmpfs", path, "tmpfs", flags, "mode=\(mode),size=\(sizeBytes)"), "mount tmpfs at \(path)")
+            clinux_mount_filesystem("tmpfs", path, "tmpfs", flags, "mode=\(mode),size=\(sizeBytes)"),
+            "mount tmpfs at \(path)")
     }
 
     /// An overlay of read-only `lower` directories (topmost first), writable in `upper` when it is given.

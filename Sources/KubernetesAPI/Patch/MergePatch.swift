@@ -7,7 +7,7 @@ public enum MergePatch {
         guard case .object(let changes) = patch else { return patch }
         var members = original.object ?? [:]
         for (name, value) in changes {
-            members[name] = value.isNull ? nil : apply(value, to: members[name] ?? .null)
+            members[name] = value.isNull ? JSON?.none : apply(value, to: members[name] ?? .null)
         }
         return .object(members)
     }

@@ -36,7 +36,7 @@ extension HostNetwork {
     /// Makes exactly these ports of the host lead to pods.
     public func apply(hostPorts ports: [HostPort]) throws(NetworkError) {
         for port in ports { try port.check() }
-        let text = HostRules.compile(ports: ports)
+        let text = HostRules.compile(ports: ports, configuration)
         let outcome = state.withLock { (state) -> Result<Void, NetworkError> in
             guard state.ports != ports else { return .success(()) }
             do throws(NetworkError) {

@@ -18,13 +18,26 @@ enum HostRules {
     /// One transaction that makes exactly these ports of the host lead to pods.
     ///
     /// They have a table of their own, which a restart leaves alone: the ports work on meanwhile.
-    static func compile(ports: [HostPort]) -> String {
+    static func compile(ports: [HostPort], _ configuration: HostNetworkConfiguration) -> String {
         let table = "inet \(portTable)"
-        let hooks = [
+        var lines = replace(portTable, "ports of the host")
+        lines += [
             "add chain \(table) prerouting { type nat hook prerouting priority -101; }",
             "add chain \(table) output { type nat hook output priority -101; }",
+            "add chain \(table) postrouting { type nat hook postrouting priority 98; }",
         ]
-        let lines = replace(portTable, "ports of the host") + hooks + HostPort.rules(ports, table: table)
+        for family in configuration.families {
+            let isV6 = family.gateway.isV6
+            let targets = ports.map(\.target).filter { $0.isV6 == isV6 }.unique
+            guard !targets.isEmpty else { continue }
+            // A pod that comes back to itself by a port of the host (N-13).
+            let word = isV6 ? "ip6" : "ip"
+            let pairs = NFTables.set(targets.map { "\($0) . \($0)" })
+            lines.append(
+                "add rule \(table) postrouting \(word) saddr . \(word) daddr \(pairs) ct status dnat "
+                    + "snat \(word) to \(family.gateway)")
+        }
+        lines += HostPort.rules(ports, table: table)
         return lines.joined(separator: "\n") + "\n"
     }
 

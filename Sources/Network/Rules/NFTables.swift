@@ -11,7 +11,7 @@ enum NFTables {
     static func run(_ text: String) throws(NetworkError) { _ = try output(of: text) }
 
     /// Runs commands in the namespace of the calling thread and returns what they print.
-    private static func output(of text: String, flags: UInt32 = 0) throws(NetworkError) -> String {
+    static func output(of text: String, flags: UInt32 = 0) throws(NetworkError) -> String {
         let outcome = turn.withLock { _ -> Result<String, NetworkError> in
             guard let context = nft_ctx_new(0) else { return .failure(.rules("no context")) }
             defer { nft_ctx_free(context) }

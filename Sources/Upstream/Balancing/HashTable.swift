@@ -8,7 +8,7 @@ struct HashTable {
 
     /// A ring in which each host has points in proportion to its weight, and the least of them at least
     /// `minimumSize` / number of hosts, within `maximumSize` in all.
-    init(ring hosts: [Host], minimumSize: Int, maximumSize: Int) {
+    init(ring hosts: [Host], minimumSize: Int, maximumSize: Int, hashesHostnames: Bool) {
         self.hosts = hosts
         let total = hosts.reduce(0.0) { $0 + Double($1.weight) }
         guard total > 0 else { return }
@@ -21,7 +21,7 @@ struct HashTable {
             target += scale * Double(host.weight) / total
             var point = 0
             while current < target {
-                ring.append((Hash.xxh64("\(host.address)_\(point)"), Int32(truncatingIfNeeded: index)))
+                ring.append((Hash.xxh64("\(host.hashKey(hashesHostnames))_\(point)"), Int32(truncatingIfNeeded: index)))
                 point += 1
                 current += 1
             }
@@ -29,8 +29,8 @@ struct HashTable {
         ring.sort { ($0.hash, $0.host) < ($1.hash, $1.host) }
     }
 
-    /// A Maglev table (Eisenbud et al. 2016, section 3.4), with weights.
-    init(maglev hosts: [Host], size: Int) {
+    /// A Maglev table with weights (section 3.4 of the paper by Eisenbud and others, 2016).
+    init(maglev hosts: [Host], size: Int, hashesHostnames: Bool) {
         self.hosts = hosts
         guard !hosts.isEmpty, size > 1 else { return }
         struct Walk {
@@ -42,8 +42,8 @@ struct HashTable {
         let heaviest = Double(hosts.map(\.weight).max() ?? 1)
         var walks = hosts.map { host in
             Walk(
-                position: Int(Hash.xxh64("\(host.address)") % UInt64(size)),
-                skip: Int(Hash.xxh64("\(host.address)", seed: 1) % UInt64(size - 1)) + 1,
+                position: Int(Hash.xxh64(host.hashKey(hashesHostnames)) % UInt64(size)),
+                skip: Int(Hash.xxh64(host.hashKey(hashesHostnames), seed: 1) % UInt64(size - 1)) + 1,
                 weight: Double(host.weight), target: 0)
         }
         slots = [Int32](repeating: -1, count: size)
@@ -74,5 +74,12 @@ struct HashTable {
             if ring[middle].hash < hash { low = middle + 1 } else { high = middle }
         }
         return hosts[Int(ring[low == ring.count ? 0 : low].host)]
+    }
+}
+
+extension Host {
+    /// What stands for the host in a ring or table; the address when it has no name.
+    fileprivate func hashKey(_ byHostname: Bool) -> String {
+        byHostname && !endpoint.hostname.isEmpty ? endpoint.hostname : "\(address)"
     }
 }

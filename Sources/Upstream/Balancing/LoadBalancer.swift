@@ -20,8 +20,11 @@ public final class LoadBalancer {
     private let balancing: ClusterConfig.Balancing
     private let isLocalityWeighted: Bool
     private let failsInPanic: Bool
+    private let hashesHostnames: Bool
     private var version: UInt64?
     private var pickers: [PickerKey: Picker] = [:]
+    /// The picker of the usual case, without a look-up: healthy hosts of the first priority.
+    private var usual: Picker?
 
     /// Which list of hosts a picker works on.
     private struct PickerKey: Hashable {
@@ -37,6 +40,7 @@ public final class LoadBalancer {
         balancing = config.balancing
         isLocalityWeighted = config.isLocalityWeighted
         failsInPanic = config.failsInPanic
+        hashesHostnames = config.hashesHostnames
     }
 
     /// The host for a request; nil is 503, flag UH.
@@ -45,6 +49,7 @@ public final class LoadBalancer {
     public func choose(_ request: Request = Request(), random: UInt64) -> Host? {
         if version != hostSet.version {
             pickers.removeAll(keepingCapacity: true)
+            usual = nil
             version = hostSet.version
         }
         var draws = SplitMix64(seed: random)
@@ -70,9 +75,20 @@ public final class LoadBalancer {
             kind = isDegraded ? .degraded : .healthy
         }
         var locality = -1
-        if isLocalityWeighted, kind != .all { locality = chooseLocality(priority, kind, &draws) }
+        if isLocalityWeighted, kind != .all { locality = chooseLocality(priority, kind, request.hash, &draws) }
+        if priority == 0, locality < 0, kind == .healthy {
+            let picker =
+                usual
+                ?? Picker(
+                    balancing, hostSet.priorities[0].healthy, hashesHostnames: hashesHostnames, random: draws.next())
+            usual = picker
+            return picker.pick(request.hash, &draws)
+        }
         let key = PickerKey(priority: priority, locality: locality, kind: kind)
-        if pickers[key] == nil { pickers[key] = Picker(balancing, hosts(key), random: draws.next()) }
+        if pickers[key] == nil {
+            pickers[key] = Picker(
+                balancing, hosts(key), hashesHostnames: hashesHostnames, random: draws.next())
+        }
         return pickers[key]?.pick(request.hash, &draws)
     }
 
@@ -92,7 +108,9 @@ public final class LoadBalancer {
     }
 
     /// The index of a locality, drawn by its weight times its availability (B-9); -1 when none has any.
-    private func chooseLocality(_ priority: Int, _ kind: PickerKey.Kind, _ draws: inout SplitMix64) -> Int {
+    private func chooseLocality(
+        _ priority: Int, _ kind: PickerKey.Kind, _ hash: UInt64?, _ draws: inout SplitMix64
+    ) -> Int {
         let places = hostSet.priorities[priority].localities
         func effectiveWeight(_ place: HostSet.LocalityHosts) -> UInt64 {
             let available = kind == .degraded ? place.degraded.count : place.healthy.count
@@ -103,7 +121,14 @@ public final class LoadBalancer {
         }
         let total = places.reduce(0) { $0 + effectiveWeight($1) }
         guard total > 0 else { return -1 }
-        var point = draws.next(below: total)
+        var point: UInt64
+        if let hash {
+            // A key stays in its locality. Mixed first, so that the place on the ring inside it says nothing about it.
+            var mixed = SplitMix64(seed: hash)
+            point = mixed.next(below: total)
+        } else {
+            point = draws.next(below: total)
+        }
         for (index, place) in places.enumerated() {
             let weight = effectiveWeight(place)
             if point < weight { return index }
@@ -137,26 +162,24 @@ enum Picker {
     case byChance(WeightedDraw)
     case byHash(HashTable, orElse: WeightedDraw)
 
-    init(_ balancing: ClusterConfig.Balancing, _ hosts: [Host], random: UInt64) {
+    init(_ balancing: ClusterConfig.Balancing, _ hosts: [Host], hashesHostnames: Bool, random: UInt64) {
         switch balancing {
         case .roundRobin, .clusterProvided: self = .inTurn(Schedule(hosts, random: random))
         case .leastRequest(let choiceCount): self = .leastRequest(WeightedDraw(hosts), choiceCount: choiceCount)
         case .random: self = .byChance(WeightedDraw(hosts))
         case .ringHash(let minimum, let maximum):
             self = .byHash(
-                HashTable(ring: hosts, minimumSize: minimum, maximumSize: maximum), orElse: WeightedDraw(hosts))
-        case .maglev(let size): self = .byHash(HashTable(maglev: hosts, size: size), orElse: WeightedDraw(hosts))
+                HashTable(ring: hosts, minimumSize: minimum, maximumSize: maximum, hashesHostnames: hashesHostnames),
+                orElse: WeightedDraw(hosts))
+        case .maglev(let size):
+            self = .byHash(
+                HashTable(maglev: hosts, size: size, hashesHostnames: hashesHostnames), orElse: WeightedDraw(hosts))
         }
     }
 
-    mutating func pick(_ hash: UInt64?, _ draws: inout SplitMix64) -> Host? {
+    func pick(_ hash: UInt64?, _ draws: inout SplitMix64) -> Host? {
         switch self {
-        case .inTurn(var schedule):
-            // The payload leaves the enum while it changes, so that its buffers stay uniquely referenced.
-            self = .inTurn(Schedule([], random: 0))
-            let host = schedule.next()
-            self = .inTurn(schedule)
-            return host
+        case .inTurn(let schedule): return schedule.next()
         case .leastRequest(let draw, let choiceCount):
             guard var best = draw.draw(&draws) else { return nil }
             for _ in 1..<max(choiceCount, 1) {

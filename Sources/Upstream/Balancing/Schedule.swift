@@ -1,7 +1,7 @@
 /// Hosts in turn, each as often as its weight says: earliest deadline first.
 ///
 /// Equal weights need no heap: then a cursor goes round.
-struct Schedule {
+final class Schedule {
     private struct Entry {
         var deadline: Double
         var order: UInt64
@@ -29,7 +29,7 @@ struct Schedule {
         }
     }
 
-    mutating func next() -> Host? {
+    func next() -> Host? {
         guard !hosts.isEmpty else { return nil }
         guard isWeighted else {
             let host = hosts[cursor]
@@ -50,7 +50,7 @@ struct Schedule {
         a.deadline < b.deadline || (a.deadline == b.deadline && a.order < b.order)
     }
 
-    private mutating func push(_ entry: Entry) {
+    private func push(_ entry: Entry) {
         heap.append(entry)
         var child = heap.count - 1
         while child > 0 {
@@ -61,7 +61,7 @@ struct Schedule {
         }
     }
 
-    private mutating func pop() -> Entry? {
+    private func pop() -> Entry? {
         guard let first = heap.first, let last = heap.popLast() else { return nil }
         guard !heap.isEmpty else { return first }
         heap[0] = last

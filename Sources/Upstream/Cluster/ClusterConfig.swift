@@ -77,6 +77,23 @@ public struct ClusterConfig: Sendable {
         public init() {}
     }
 
+    /// HTTP/2 settings.
+    public struct HTTP2Options: Sendable, Hashable {
+        /// Streams at once on one connection.
+        public var concurrentStreamsMax: UInt32 = 1024
+        /// Initial window of a stream.
+        public var streamWindowBytes: UInt32 = 256 << 10
+        /// Window of a connection.
+        public var connectionWindowBytes: UInt32 = 1 << 20
+        /// Time between PINGs; nil sends none.
+        public var pingInterval: Duration?
+        /// How long an answer to a PING may take.
+        public var pingTimeout: Duration?
+
+        /// The defaults.
+        public init() {}
+    }
+
     /// The cluster's name.
     public var name: String
     /// Name in metrics; empty is `name`.
@@ -89,7 +106,9 @@ public struct ClusterConfig: Sendable {
     public var balancing = Balancing.roundRobin
     /// Limit for a connection to come about.
     public var connectTimeout: Duration = .seconds(5)
-    /// Connections without streams close after this; nil is never. 1 h by default (T-13).
+    /// Connections without streams close after this; nil is never.
+    ///
+    /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
     /// Connections close after this, however busy; nil is never.
     public var maxConnectionDuration: Duration?
@@ -97,12 +116,20 @@ public struct ClusterConfig: Sendable {
     public var maxRequestsPerConnection: UInt32?
     /// HTTP version spoken upstream.
     public var codec = Codec.http1
+    /// HTTP/2 settings, where `codec` is not HTTP/1.1.
+    public var http2 = HTTP2Options()
+    /// Most fields of a response head.
+    public var responseHeadersMax: UInt32 = 100
+    /// Longest response head.
+    public var responseHeaderBytesMax: UInt32 = 60 * 1024
     /// Read and write buffer of one connection in bytes.
     public var bufferBytes: UInt32 = 1 << 20
     /// Circuit breakers.
     public var limits = ResourceLimits()
     /// Balancing goes by locality weights (`locality_weighted_lb_config`).
     public var isLocalityWeighted = false
+    /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
+    public var hashesHostnames = false
     /// Below this share of available hosts, in percent, all get traffic (O-7).
     public var panicThresholdPercent: Double = 50
     /// In panic, requests fail instead.
@@ -112,6 +139,8 @@ public struct ClusterConfig: Sendable {
     /// Active health checks.
     public var healthChecks: [HealthCheckConfig] = []
     /// A host that leaves its endpoints goes at once, whatever active checks say.
+    ///
+    /// It does so in any case: Envoy's default, to keep such a host while its checks pass, is not built.
     public var ignoresHealthOnHostRemoval = false
     /// Connections to hosts that leave or fail are closed.
     public var closesConnectionsOnHostHealthFailure = false
@@ -129,6 +158,10 @@ public struct ClusterConfig: Sendable {
     public var dnsRefreshRate: Duration = .seconds(5)
     /// Look-ups follow the answer's time to live.
     public var respectsDNSTTL = false
+    /// Up to this is added to the time between look-ups, by chance.
+    public var dnsJitter: Duration = .zero
+    /// Time until the next look-up after one that failed; nil is `dnsRefreshRate`.
+    public var dnsFailureBackOff: BackOff?
     /// How long an unused ORIGINAL_DST host is kept.
     public var cleanupInterval: Duration = .seconds(5)
     /// `metadata.filter_metadata`: provenance.

@@ -28,6 +28,8 @@ public struct EndpointTable: Sendable, Hashable {
         public var healthCheckPort: UInt16?
         /// Name for health checks; empty is `hostname`.
         public var healthCheckHostname = ""
+        /// Active health checks leave it alone.
+        public var skipsActiveChecks = false
         /// `metadata.filter_metadata`: provenance, workload labels.
         public var metadata: JSON?
 

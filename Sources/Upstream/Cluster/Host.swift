@@ -44,7 +44,9 @@ public final class Host {
     public internal(set) var locality: Locality
     /// Its priority.
     public internal(set) var priority: Int
-    /// Why it may not get requests. Change it through `HostSet.set`, which keeps the lists in step.
+    /// Why it may not get requests.
+    ///
+    /// Change it through `HostSet.set`, which keeps the lists in step.
     public internal(set) var conditions: Conditions = []
     /// Requests under way; the proxy counts, least-request balancing reads.
     public var activeRequests: UInt32 = 0

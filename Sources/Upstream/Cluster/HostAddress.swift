@@ -1,4 +1,6 @@
-/// Where a host listens, as configured. The proxy makes a socket address of it.
+/// Where a host listens, as configured.
+///
+/// The proxy makes a socket address of it.
 public enum HostAddress: Hashable, Sendable, CustomStringConvertible {
     /// An IP address in text, checked at compile time.
     case ip(String, port: UInt16)

@@ -34,7 +34,9 @@ public final class HostSet {
         var degraded: [Host] = []
     }
 
-    /// The priorities, first choice first. There is always one.
+    /// The priorities, first choice first.
+    ///
+    /// There is always one.
     public private(set) var priorities: [Priority] = [Priority()]
     /// Share of the load by priority in percent; healthy and degraded together make 100.
     public private(set) var healthyLoad: [UInt32] = [100]
@@ -53,7 +55,11 @@ public final class HostSet {
         didSet { refresh() }
     }
     /// New hosts wait for their first passed active check.
-    public var startsUnchecked = false
+    ///
+    /// Switched off, it forgets what checks said: nobody would ever take it back.
+    public var startsUnchecked = false {
+        didSet { if oldValue, !startsUnchecked { clear(.failedActiveCheck) } }
+    }
 
     private var table = EndpointTable()
 
@@ -63,7 +69,9 @@ public final class HostSet {
     /// Every host, priority by priority.
     public var hosts: [Host] { priorities.flatMap(\.hosts) }
 
-    /// Takes over endpoints. Hosts whose address stays keep their identity, counters, health and pool.
+    /// Takes over endpoints.
+    ///
+    /// Hosts whose address stays keep their identity, counters, health and pool.
     ///
     /// Endpoints with names must be resolved before (`EndpointTable.resolved`); those left unresolved are passed over. An
     /// address that stands twice counts once, where it stands first.
@@ -86,7 +94,7 @@ public final class HostSet {
                     host = old
                 } else {
                     host = Host(endpoint)
-                    if startsUnchecked { host.conditions.insert(.failedActiveCheck) }
+                    if startsUnchecked, !endpoint.skipsActiveChecks { host.conditions.insert(.failedActiveCheck) }
                     change.added.append(host)
                 }
                 host.take(endpoint, locality: group.locality, priority: priority)
@@ -112,6 +120,12 @@ public final class HostSet {
         let before = host.health
         if isOn { host.conditions.insert(condition) } else { host.conditions.remove(condition) }
         if host.health != before { refresh() }
+    }
+
+    /// Takes a condition from all hosts: its source is gone (`ejected` when outlier detection is switched off).
+    public func clear(_ condition: Host.Conditions) {
+        for host in hosts { host.conditions.remove(condition) }
+        refresh()
     }
 
     /// Whether a request is dropped before any balancing (`drop_overloads`); the answer is the category.

@@ -24,7 +24,9 @@ public struct FaultPolicy: Sendable {
     public var upstreamCluster = ""
     /// Only requests with these headers.
     public var headers: [HeaderMatcher] = []
-    /// Faults that may be active at once; nil is unlimited. The proxy counts.
+    /// Faults that may be active at once; nil is unlimited.
+    ///
+    /// The proxy counts.
     public var activeFaultsMax: UInt32?
     /// Only for requests from these nodes (`x-envoy-downstream-service-node`); empty is any.
     public var downstreamNodes: [[UInt8]] = []

@@ -1,4 +1,6 @@
-/// What one active health check knows of one host. Pure: the proxy makes the checks and waits as told.
+/// What one active health check knows of one host.
+///
+/// Pure: the proxy makes the checks and waits as told.
 public struct HealthCheckState: Sendable {
     /// How a check ended.
     public enum Result: Sendable, Hashable {
@@ -88,6 +90,6 @@ public struct HealthCheckState: Sendable {
 
     private static func jitter(upTo limit: Duration, _ random: UInt64) -> Duration {
         guard limit > .zero else { return .zero }
-        return .nanoseconds(Int64((limit / .nanoseconds(1)) * (Double(random >> 11) * 0x1p-53)))
+        return limit * (Double(random >> 11) * 0x1p-53)
     }
 }

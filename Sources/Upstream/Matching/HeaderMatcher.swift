@@ -14,7 +14,9 @@ public struct HeaderMatcher: Sendable {
     public let name: HeaderName
     /// The condition.
     public let condition: Condition
-    /// Turns the outcome round. A missing header stays no match for value conditions, unless it counts as empty (H-5).
+    /// Turns the outcome round.
+    ///
+    /// A missing header stays no match for value conditions, unless it counts as empty (H-5).
     public let isInverted: Bool
     /// A missing header counts as an empty value.
     public let treatsMissingAsEmpty: Bool
@@ -29,7 +31,9 @@ public struct HeaderMatcher: Sendable {
         self.treatsMissingAsEmpty = treatsMissingAsEmpty
     }
 
-    /// Whether the request passes. Allocates only when a header is repeated: then its values are joined by commas.
+    /// Whether the request passes.
+    ///
+    /// Allocates only when a header is repeated: then its values are joined by commas.
     public func matches(_ request: borrowing some RequestView & ~Copyable & ~Escapable) -> Bool {
         if name.isPseudo {
             guard let value = request.pseudoHeader(name), !value.isEmpty else { return missing }

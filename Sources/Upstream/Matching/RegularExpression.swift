@@ -38,6 +38,9 @@ public final class RegularExpression: @unchecked Sendable {
 
     deinit { cre2_free(handle) }
 
+    /// Instructions of the compiled program: what the pattern costs.
+    var programSize: Int { Int(cre2_program_size(handle)) }
+
     /// Whether the expression matches all of the bytes.
     public func matches(_ bytes: borrowing Span<UInt8>) -> Bool {
         bytes.withUnsafeBufferPointer { buffer in

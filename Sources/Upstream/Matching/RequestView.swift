@@ -40,7 +40,9 @@ public protocol RequestView: ~Copyable, ~Escapable {
     func fieldValue(at index: Int) -> Span<UInt8>
 }
 
-/// What retry decisions read of a response: its fields. The status comes as a number beside it.
+/// What retry decisions read of a response: its fields.
+///
+/// The status comes as a number beside it.
 public protocol ResponseView: ~Copyable, ~Escapable {
     /// As `RequestView.nextField`.
     func nextField(named name: borrowing HeaderName, from start: Int) -> Int?

@@ -91,10 +91,10 @@ public struct BackOff: Sendable, Hashable {
 
     /// The wait before retry number `attempt` (1 is the first).
     public func wait(beforeRetry attempt: UInt32, random: UInt64) -> Duration {
-        // 2^40 bases exceed every limit a configuration can hold in nanoseconds; beyond, the shift alone would overflow.
-        let factor = Int64(1) << Int64(min(max(attempt, 1) - 1, 40))
-        let range = min(base * factor, limit)
-        let nanoseconds = max(range / .nanoseconds(1), 0)
-        return .nanoseconds(Int64(nanoseconds * (Double(random >> 11) * 0x1p-53)))
+        // In seconds as Double: no product of configured values can overflow it.
+        let doublings = Int(min(max(attempt, 1) - 1, 1000))
+        let range = min(
+            base / .seconds(1) * Double(sign: .plus, exponent: doublings, significand: 1), limit / .seconds(1))
+        return .seconds(max(range, 0) * (Double(random >> 11) * 0x1p-53))
     }
 }

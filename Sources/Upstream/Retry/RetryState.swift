@@ -156,7 +156,9 @@ public struct RetryState: Sendable {
         }
     }
 
-    /// Calls the body with each word of a comma-separated list. This allocates, on requests that carry such a header only.
+    /// Calls the body with each word of a comma-separated list.
+    ///
+    /// This allocates, on requests that carry such a header only.
     private static func words(_ value: borrowing Span<UInt8>, _ body: (String) -> Void) {
         for part in Bytes.copy(value).split(separator: 0x2C) {
             let word = part.drop { $0 == 0x20 || $0 == 0x09 }

@@ -1,5 +1,7 @@
 /// Which virtual host answers for an authority: exact domain, then longest suffix wildcard, then longest
-/// prefix wildcard, then `*`. Built once, then immutable; a look-up compares bytes and allocates nothing.
+/// prefix wildcard, then `*`.
+///
+/// Built once, then immutable; a look-up compares bytes and allocates nothing.
 struct DomainTable: Sendable {
     /// Lower-case names of one length class in an open-addressing table.
     private struct Names: Sendable {
@@ -40,9 +42,13 @@ struct DomainTable: Sendable {
     }
 
     private var exact = Names()
-    /// Longest first. `*.foo.com` is kept as `.foo.com`.
+    /// Longest first.
+    ///
+    /// `*.foo.com` is kept as `.foo.com`.
     private var suffixes: [(count: Int, names: Names)] = []
-    /// Longest first. `foo.*` is kept as `foo.`.
+    /// Longest first.
+    ///
+    /// `foo.*` is kept as `foo.`.
     private var prefixes: [(count: Int, names: Names)] = []
     private var catchAll: Int?
 

@@ -34,15 +34,21 @@ public struct Forwarding: Sendable {
     public var destination: Destination
     /// Status when the named cluster is unknown: 503 (flag NC) unless configured (H-10).
     public var clusterNotFoundStatus: UInt16 = 503
-    /// For the whole request with its retries, from its last byte on (T-2); nil is none. 15 s when the field is absent (T-1).
+    /// For the whole request with its retries, from its last byte on (T-2); nil is none.
+    ///
+    /// 15 s when the field is absent (T-1).
     public var timeout: Duration? = .seconds(15)
     /// Without bytes in either direction; nil leaves the connection manager's, zero switches it off.
     public var idleTimeout: Duration?
     /// Limit for the client's `grpc-timeout`: nil ignores that header; zero takes it without limit.
     public var maxGRPCTimeout: Duration?
+    /// Limit for the whole stream, however long it lives; nil leaves the connection manager's, zero switches it off.
+    public var maxStreamDuration: Duration?
     /// Retries; nil is none.
     public var retryPolicy: RetryPolicy?
-    /// Change of the path; nil is none. Apply it with `Route.rewrittenPath`.
+    /// Change of the path; nil is none.
+    ///
+    /// Apply it with `Route.rewrittenPath`.
     public var pathRewrite: PathRewrite?
     /// Change of the authority.
     public var hostRewrite: HostRewrite = .none
@@ -80,6 +86,7 @@ public final class ClusterTarget: Sendable {
     /// Its place in `RouteTable.clusterNames`, so that the proxy resolves names once per table; nil when a header named it.
     public let index: Int?
     /// Changes to the request in their order: the weighted cluster's, the route's, the virtual host's, the table's.
+    ///
     /// Nil when a header named the cluster: then the route's own count.
     public let requestMutations: [HeaderMutation]?
     /// Changes to the response (see `requestMutations`).

@@ -14,7 +14,9 @@ public struct HeaderMutation: Sendable, Hashable {
         case overwriteIfPresent(HeaderTemplate)
     }
 
-    /// Which field. `:path`, `:authority` and other pseudo headers are refused at compile time, as in Envoy.
+    /// Which field.
+    ///
+    /// `:path`, `:authority` and other pseudo headers are refused at compile time, as in Envoy.
     public let name: HeaderName
     /// What happens to it.
     public let operation: Operation
@@ -61,7 +63,9 @@ public struct HeaderTemplate: Sendable, Hashable {
         return nil
     }
 
-    /// Splits a format; `%%` is a percent sign. The error says what is wrong, without a path.
+    /// Splits a format; `%%` is a percent sign.
+    ///
+    /// The error says what is wrong, without a path.
     public init(parsing format: String) throws(HeaderTemplateError) {
         var segments: [Segment] = []
         var literal: [UInt8] = []

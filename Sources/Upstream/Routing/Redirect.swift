@@ -23,3 +23,74 @@ public struct DirectResponse: Sendable {
     /// Its body.
     public var body: [UInt8]
 }
+
+extension Route {
+    /// The `Location` of a redirect; nil for other actions.
+    ///
+    /// A port that is the scheme's own is left out (H-15). Where only the scheme changes, the old scheme's own port goes too.
+    public func location(for request: borrowing some RequestView & ~Copyable & ~Escapable) -> [UInt8]? {
+        guard case .redirect(let redirect) = action else { return nil }
+        var result = redirect.scheme ?? Bytes.copy(request.scheme).map { Bytes.lowercased($0) }
+        if result.isEmpty { result = Array("http".utf8) }
+        let scheme = result
+        result.append(contentsOf: "://".utf8)
+        redirect.appendAuthority(request.authority, of: request.scheme, to: scheme, into: &result)
+        redirect.appendPath(request.path, matchedBy: match.path, into: &result)
+        return result
+    }
+}
+
+extension Redirect {
+    private static let http = Array("http".utf8)
+    private static let https = Array("https".utf8)
+
+    fileprivate func appendAuthority(
+        _ authority: borrowing Span<UInt8>, of oldScheme: borrowing Span<UInt8>, to newScheme: [UInt8],
+        into result: inout [UInt8]
+    ) {
+        let hostCount = DomainTable.countWithoutPort(authority)
+        if let host {
+            result.append(contentsOf: host)
+        } else {
+            Bytes.append(authority.extracting(0..<hostCount), to: &result)
+        }
+        if let port {
+            if !Self.isOwnPort(port, of: newScheme) { result.append(contentsOf: ":\(port)".utf8) }
+            return
+        }
+        guard host == nil, hostCount < authority.count else { return }
+        let digits = authority.extracting((hostCount + 1)..<authority.count)
+        let oldPort = Bytes.integer(digits).flatMap { UInt16(exactly: $0) }
+        if let oldPort {
+            let old = Bytes.copy(oldScheme).map { Bytes.lowercased($0) }
+            if Self.isOwnPort(oldPort, of: old), old != newScheme { return }
+        }
+        Bytes.append(authority.extracting(hostCount..<authority.count), to: &result)
+    }
+
+    private static func isOwnPort(_ port: UInt16, of scheme: [UInt8]) -> Bool {
+        (port == 80 && scheme == http) || (port == 443 && scheme == https)
+    }
+
+    fileprivate func appendPath(
+        _ path: borrowing Span<UInt8>, matchedBy matcher: PathMatcher, into result: inout [UInt8]
+    ) {
+        // A fragment never goes into a Location: the client keeps its own (RFC 9110 §10.2.2).
+        let end = Bytes.firstIndex(of: 0x23, in: path) ?? path.count
+        let whole = path.extracting(0..<end)
+        var rewritten: [UInt8]
+        if case .path(let target) = pathRewrite, target.contains(0x3F) {
+            // A query in the configuration is meant: it wins over the request's and is not stripped.
+            result.append(contentsOf: target)
+            return
+        }
+        if let pathRewrite {
+            rewritten = pathRewrite.apply(to: whole, matchedBy: matcher)
+        } else {
+            rewritten = Bytes.copy(whole)
+        }
+        if rewritten.first != 0x2F { rewritten.insert(0x2F, at: 0) }
+        if stripsQuery, let query = rewritten.firstIndex(of: 0x3F) { rewritten.removeSubrange(query...) }
+        result.append(contentsOf: rewritten)
+    }
+}

@@ -24,7 +24,9 @@ public final class Route: Sendable {
     public let fault: FaultPolicy?
     /// Filters switched off for this route, by name.
     public let disabledFilters: Set<String>
-    /// Changes to the request, in the order in which to apply them. A weighted cluster's own come before these:
+    /// Changes to the request, in the order in which to apply them.
+    ///
+    /// A weighted cluster's own come before these:
     /// `ClusterTarget.requestMutations` holds both, so a forwarded request needs only those.
     public let requestMutations: [HeaderMutation]
     /// Changes to the response, in the order in which to apply them (see `requestMutations`).

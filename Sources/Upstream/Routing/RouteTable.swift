@@ -1,3 +1,5 @@
+public import Serialization
+
 /// A compiled `RouteConfiguration`: which route a request takes.
 ///
 /// Immutable; replaced whole. A look-up with prefix, exact and header conditions allocates nothing.
@@ -34,7 +36,8 @@ public final class RouteTable: Sendable {
 
     /// The route for a request; nil is 404, flag NR.
     ///
-    /// - Parameter random: One draw; `runtime_fraction` conditions use it, each route its own part of it.
+    /// - Parameter random: One draw per request. As in Envoy all `runtime_fraction` conditions look at the same one: of two routes
+    ///   with 50 % each, the second gets nothing.
     public func route(
         for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64
     ) -> (route: Route, virtualHost: VirtualHost)? {
@@ -49,11 +52,14 @@ public final class VirtualHost: Sendable {
     public let name: String
     /// Its routes in order.
     public let routes: [Route]
+    /// Where it comes from: `metadata.filter_metadata["skein.provenance"]`.
+    public let provenance: JSON?
     /// The answer to plain-text requests when the virtual host wants TLS for all.
     let tlsRedirect: Route?
 
-    init(name: String, routes: [Route], tlsRedirect: Route? = nil) {
+    init(name: String, routes: [Route], tlsRedirect: Route? = nil, provenance: JSON? = nil) {
         self.name = name
+        self.provenance = provenance
         self.routes = routes
         self.tlsRedirect = tlsRedirect
     }

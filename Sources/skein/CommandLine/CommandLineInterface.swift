@@ -4,8 +4,8 @@ internal import IO
 enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
-        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .kubeconfig, .version,
-        .completion,
+        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .imageImport, .imageList, .kubeconfig, .version,
+        .completion, .controlPlane,
     ]
 
     /// Runs the command line; the exit status.

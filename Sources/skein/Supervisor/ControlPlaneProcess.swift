@@ -49,7 +49,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 program, "control-plane", "--data-dir", options.dataDirectory, "--run-dir",
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
-                "--service-pool", options.servicePool.description, "--log-level", "\(Logger.level)",
+                "--pool", options.podPool.description, "--log-level", "\(Logger.level)",
             ])
             command.user = (Self.userID, Self.userID)
             command.workingDirectory = "/"

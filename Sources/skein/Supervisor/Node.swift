@@ -1,10 +1,148 @@
 internal import IO
+internal import KubernetesAPI
+internal import Network
+internal import Telemetry
+internal import Workloads
 
-/// The node agent as the supervisor sees it.
+/// The node agent as the supervisor sees it: the host's network, the agent, and the end of both.
 final class Node: Sendable {
-    init(_ options: UpOptions, on loop: EventLoop) throws(CommandError) {}
-    func start() async throws(CommandError) {}
-    func stop(leavesPods: Bool) async {}
-    func tearDown() {}
-    static func tearDown(dataDirectory: String, runDirectory: String) throws(CommandError) {}
+    private let options: UpOptions
+    private let loop: EventLoop
+    private let agent: NodeAgent
+    private let network: HostPodNetwork
+    /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
+    private let reserved: ReservedPorts
+
+    /// Sets the host's network up, or takes it over; refuses a pool that overlaps what the host has.
+    init(_ options: UpOptions, on loop: EventLoop) throws(CommandError) {
+        self.options = options
+        self.loop = loop
+        let log = Logger("node")
+        let configuration = try Self.configuration(options)
+        let gateway = configuration.v4.gateway
+        let hostNetwork: HostNetwork
+        let addresses: IPAM
+        do throws(NetworkError) {
+            hostNetwork = try HostNetwork.setUp(configuration)
+            addresses = try IPAM(configuration)
+        } catch {
+            throw CommandError("skein up: \(error)")
+        }
+        for warning in hostNetwork.warnings { log.warning("\(warning)") }
+        reserved = try ReservedPorts([options.gatewayHTTP, options.gatewayHTTPS])
+        network = HostPodNetwork(
+            hostNetwork, addresses: addresses,
+            gatewayPorts: Self.gatewayPort(options.gatewayHTTP, 80) + Self.gatewayPort(options.gatewayHTTPS, 443))
+        var node = NodeConfiguration(
+            layout: Self.layout(options.dataDirectory, options.runDirectory), nodeName: Environment.hostName,
+            hostAddress: gateway.description, imageMode: options.usesHostImages ? .host : .store,
+            proxyProgram: Preflight.path(of: "skein-proxy"), nameserver: gateway.description)
+        node.dnsAddresses = [.ip(gateway, port: 53)]
+        node.controlPlaneUser = ControlPlaneProcess.userID
+        do throws(WorkloadError) {
+            agent = try NodeAgent(node, network: network, on: loop)
+        } catch {
+            throw CommandError("skein up: \(error.message)")
+        }
+    }
+
+    private static func layout(_ data: String, _ run: String) -> NodeLayout {
+        NodeLayout(dataDirectory: data, runDirectory: run)
+    }
+
+    private static func gatewayPort(_ address: SocketAddress, _ target: UInt16) -> [HostPodNetwork.GatewayPort] {
+        guard case .ip(let ip, let port) = address else { return [] }
+        return [HostPodNetwork.GatewayPort(address: ip.description, port: port, target: target)]
+    }
+
+    /// The node holds the first /24 of the pool; its first address is the gateway's.
+    private static func configuration(_ options: UpOptions) throws(CommandError) -> HostNetworkConfiguration {
+        guard case .v4(let first) = options.podPool.address, let block = Prefix(options.podPool.address, length: 24)
+        else {
+            throw CommandError("skein up: --pool \(options.podPool): not IPv4")
+        }
+        return HostNetworkConfiguration(
+            v4: .init(
+                pool: options.podPool, nodeBlock: block, gateway: .v4(first + 1), servicePools: UpOptions.servicePools),
+            runDirectory: options.runDirectory)
+    }
+
+    /// Takes over running pods and begins to serve.
+    func start() async throws(CommandError) {
+        do throws(WorkloadError) {
+            try await agent.start()
+        } catch {
+            throw CommandError("skein up: \(error.message)")
+        }
+    }
+
+    /// Ends the agent; pods go on running until `tearDown`.
+    func stop() async { await agent.stop() }
+
+    /// Stops pods and removes everything that was made.
+    func tearDown() throws(CommandError) {
+        try Self.report(
+            NodeAgent.tearDownAll(Self.layout(options.dataDirectory, options.runDirectory), network: network))
+        try Self.tearDownNetwork(options.runDirectory)
+        reserved.close()
+    }
+
+    /// Removes everything that any agent with these directories made, without one that runs.
+    static func tearDown(dataDirectory: String, runDirectory: String) throws(CommandError) {
+        let problems = NodeAgent.tearDownAll(layout(dataDirectory, runDirectory), network: AbsentNetwork(runDirectory))
+        try tearDownNetwork(runDirectory)
+        try report(problems)
+    }
+
+    private static func tearDownNetwork(_ runDirectory: String) throws(CommandError) {
+        do throws(NetworkError) {
+            try NetworkInventory.tearDown(runDirectory: runDirectory)
+        } catch {
+            throw CommandError("skein down: \(error)")
+        }
+        for socket in ["api.sock", "agent.sock", "kubelet.sock", "control-plane.pid"] {
+            try? File.remove("\(runDirectory)/\(socket)")
+        }
+    }
+
+    private static func report(_ problems: [String]) throws(CommandError) {
+        guard !problems.isEmpty else { return }
+        throw CommandError(
+            "skein down: not everything could be removed: \(problems.joined(separator: "; ")); try again")
+    }
+}
+
+/// Sockets that keep addresses for us.
+///
+/// `@unchecked Sendable`: made and closed on the supervisor's loop.
+final class ReservedPorts: @unchecked Sendable {
+    private var sockets: [Socket] = []
+
+    init(_ addresses: [SocketAddress]) throws(CommandError) {
+        do throws(SystemError) {
+            for address in addresses { sockets.append(try Socket.listen(on: address, backlog: 0)) }
+        } catch {
+            throw CommandError("skein up: \(error)")
+        }
+    }
+
+    func close() {
+        for socket in sockets { socket.close() }
+        sockets = []
+    }
+}
+
+/// The network when no agent runs: namespaces and links are found and removed by their marks, so there is nothing to ask.
+private struct AbsentNetwork: PodNetworking {
+    private let runDirectory: String
+
+    init(_ runDirectory: String) { self.runDirectory = runDirectory }
+
+    func attach(_ pod: PodManifest, captures: Bool) throws(WorkloadError) -> PodPlace {
+        throw WorkloadError("NetworkAbsent", "no pod can be started while everything is being removed")
+    }
+    func detach(uid: String) {}
+    func keep(only uids: Set<String>) {}
+    func serve(services: [KubernetesObject], slices: [KubernetesObject]) -> [String] { [] }
+    func lead(gatewayTo address: String?) {}
 }

@@ -43,9 +43,9 @@ final class Supervisor: Sendable {
         } catch {
             log.error("\(error.message)")
             reporter.progress("stopping after an error")
-            await node.stop(leavesPods: false)
+            await node.stop()
             await controlPlane.stop()
-            node.tearDown()
+            try node.tearDown()
             throw error
         }
         reporter.done(0)
@@ -53,10 +53,10 @@ final class Supervisor: Sendable {
         await stop.wait()
 
         reporter.progress("stopping pods")
-        await node.stop(leavesPods: false)
+        await node.stop()
         reporter.progress("stopping the control plane")
         await controlPlane.stop()
-        node.tearDown()
+        try node.tearDown()
         reporter.out("stopped")
         lock.end()
         return 0

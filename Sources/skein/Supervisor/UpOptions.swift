@@ -14,7 +14,6 @@ struct UpOptions: Sendable {
     var gatewayHTTP: SocketAddress
     var gatewayHTTPS: SocketAddress
     var podPool: Prefix
-    var servicePool: Prefix
     /// Set for the process that `--detach` leaves behind: where it reports its progress.
     var reportDescriptor: Int32?
 
@@ -29,15 +28,17 @@ struct UpOptions: Sendable {
     static let api = Flag("api", value: "ADDR:PORT", "where kubectl finds the API (default 127.0.0.1:6443)")
     static let metrics = Flag("metrics", value: "ADDR:PORT", "metrics and overview (default 127.0.0.1:9400)")
     static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
-    static let services = Flag("service-pool", value: "CIDR", "addresses of services (default 10.96.0.0/16)")
     static let report = Flag("report-fd", value: "N", "used by --detach itself")
     static let logLevel = Flag("log-level", value: "LEVEL", "debug, info, warning or error (default info)")
 
     static let flags: [Flag] = [
         .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
         pool,
-        services, logLevel,
+        logLevel,
     ]
+
+    /// Addresses of services, and of load balancers, which lie beside them.
+    static let servicePools = ["10.96.0.0/16", "10.97.0.0/24"].compactMap { Prefix($0) }
 
     init(_ invocation: Invocation) throws(CommandError) {
         func address(_ flag: Flag, _ standard: String) throws(CommandError) -> SocketAddress {
@@ -73,7 +74,6 @@ struct UpOptions: Sendable {
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
         podPool = try prefix(Self.pool, "10.244.0.0/16")
-        servicePool = try prefix(Self.services, "10.96.0.0/16")
         reportDescriptor = invocation.value(Self.report).flatMap { Int32($0) }
     }
 }

@@ -1,0 +1,113 @@
+import KubernetesAPI
+import Serialization
+import Store
+
+extension ObjectRegistry {
+    /// What the system adds to a new object of some kinds.
+    func prepareNew(_ object: inout JSON, _ kind: ResourceKind) {
+        switch kind {
+        case .namespace:
+            var metadata = object["metadata"] ?? .object([:])
+            var labels = metadata["labels"] ?? .object([:])
+            labels["kubernetes.io/metadata.name"] = metadata["name"]
+            metadata["labels"] = labels
+            object["metadata"] = metadata
+            object["spec"] = ["finalizers": ["kubernetes"]]
+            object["status"] = ["phase": "Active"]
+        case .pod: preparePod(&object)
+        case .ingress:
+            var spec = object["spec"] ?? .object([:])
+            if spec["ingressClassName"] == nil,
+                object["metadata"]?["annotations"]?["kubernetes.io/ingress.class"] == nil,
+                let name = defaultIngressClass
+            {
+                spec["ingressClassName"] = .string(name)
+            }
+            object["spec"] = spec
+            object["status"] = ["loadBalancer": [:]]
+        case .deployment, .replicaSet, .service:
+            object["status"] = object["status"] ?? .object(kind == .replicaSet ? ["replicas": 0] : [:])
+        default: break
+        }
+    }
+
+    private var defaultIngressClass: String? {
+        store.list(ResourceKind.ingressClass.storeResource, namespace: nil).first {
+            $0.object["metadata"]?["annotations"]?["ingressclass.kubernetes.io/is-default-class"] == "true"
+        }?.key.name
+    }
+
+    private func preparePod(_ object: inout JSON) {
+        var spec = object["spec"] ?? .object([:])
+        if spec["serviceAccountName"] == nil {
+            spec["serviceAccountName"] = "default"
+            spec["serviceAccount"] = "default"
+        }
+        var status: JSON = ["phase": "Pending", "qosClass": .string(qosClass(PodSpec(json: spec)))]
+        // There is one node beside this API server; who scheduled the pod elsewhere has said so in the spec.
+        if spec["nodeName"] == nil, let defaultNodeName {
+            spec["nodeName"] = .string(defaultNodeName)
+        }
+        if spec["nodeName"] != nil {
+            status["conditions"] = [
+                ["type": "PodScheduled", "status": "True", "lastTransitionTime": .string(now().secondsText)]
+            ]
+        }
+        object["spec"] = spec
+        object["status"] = status
+    }
+
+    private func qosClass(_ spec: PodSpec) -> String {
+        let resources = (spec.containers + spec.initContainers).map(\.resources)
+        if resources.allSatisfy({ $0.limits.isEmpty && $0.requests.isEmpty }) { return "BestEffort" }
+        let isGuaranteed = resources.allSatisfy { resource in
+            ["cpu", "memory"].allSatisfy { name in
+                resource.limits[name] != nil
+                    && resource.limits[name] == (resource.requests[name] ?? resource.limits[name])
+            }
+        }
+        return isGuaranteed ? "Guaranteed" : "Burstable"
+    }
+
+    /// What every namespace has.
+    func createDefaults(in namespace: String) throws(StatusError) {
+        _ = try create(
+            ["apiVersion": "v1", "kind": "ServiceAccount", "metadata": ["name": "default"]], .serviceAccount,
+            namespace: namespace)
+    }
+
+    /// Makes what is there from the start and missing: namespaces, the service `kubernetes`, ingress classes.
+    public func bootstrap() throws(StatusError) {
+        for name in ["default", "kube-system", "istio-system", "skein-system"]
+        where store.get(key(.namespace, "", name)) == nil {
+            _ = try create(["metadata": ["name": .string(name)]], .namespace)
+        }
+        if store.get(key(.service, "default", "kubernetes")) == nil {
+            try createKubernetesService()
+        }
+        for (name, isDefault) in [("skein", true), ("istio", false)]
+        where store.get(key(.ingressClass, "", name)) == nil {
+            let annotations: JSON = isDefault ? ["ingressclass.kubernetes.io/is-default-class": "true"] : [:]
+            _ = try create(
+                [
+                    "metadata": ["name": .string(name), "annotations": annotations],
+                    "spec": ["controller": "skein.dev/ingress-controller"],
+                ], .ingressClass)
+        }
+        collectGarbage()
+    }
+
+    private func createKubernetesService() throws(StatusError) {
+        addresses.openReserved()
+        _ = try create(
+            [
+                "metadata": [
+                    "name": "kubernetes", "labels": ["component": "apiserver", "provider": "kubernetes"],
+                ],
+                "spec": [
+                    "clusterIP": .string(ServiceAddresses.kubernetes),
+                    "ports": [["name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443]],
+                ],
+            ], .service, namespace: "default")
+    }
+}

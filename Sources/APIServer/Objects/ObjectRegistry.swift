@@ -1,0 +1,387 @@
+public import KubernetesAPI
+public import Serialization
+public import Store
+
+/// All objects of the API with the rules of their lives: admission, defaults, validation, addresses, deletion.
+///
+/// The REST router and the controllers of this process both act through it. Loop-owned and synchronous: what a call
+/// returns is stored. Clock and randomness come from outside.
+public final class ObjectRegistry {
+    /// How unknown and duplicate fields are treated.
+    public enum FieldValidation: String, Sendable {
+        /// They are an error.
+        case strict = "Strict"
+        /// They are dropped with a warning.
+        case warn = "Warn"
+        /// They are dropped.
+        case ignore = "Ignore"
+    }
+
+    /// How a write is done.
+    public struct WriteOptions: Sendable {
+        /// Whether everything happens but the storing.
+        public var isDryRun = false
+        /// How unknown fields are treated.
+        public var fieldValidation = FieldValidation.warn
+        /// The version of the kind that the caller speaks; empty means the preferred one.
+        public var version = ""
+        /// Stored, unknown fields dropped with a warning, preferred version.
+        public init() {}
+    }
+
+    /// What a write made.
+    public struct Written: Sendable {
+        /// The object as it is now, with its resource version.
+        public var object: KubernetesObject
+        /// What the caller should know.
+        public var warnings: [String]
+    }
+
+    /// The kinds that are served.
+    public let kinds: ResourceKinds
+    /// Where the objects are.
+    public let store: any ObjectStore
+    /// The node that new pods without `nodeName` are bound to; without it they stay unbound.
+    public var defaultNodeName: String?
+    /// What the mesh has to say about an object that is written, for `Warning` headers.
+    public var admissionWarnings: (KubernetesObject, ResourceKind) -> [String] = { _, _ in [] }
+    let now: () -> Timestamp
+    private var random: any RandomNumberGenerator
+    var addresses = ServiceAddresses()
+    var owners = OwnerIndex()
+
+    /// A registry over what `store` holds.
+    public init(
+        store: any ObjectStore, kinds: ResourceKinds = .standard,
+        random: any RandomNumberGenerator = SystemRandomNumberGenerator(),
+        now: @escaping () -> Timestamp
+    ) {
+        self.store = store
+        self.kinds = kinds
+        self.random = random
+        self.now = now
+        for kind in kinds.all {
+            for stored in store.list(kind.storeResource, namespace: nil) {
+                owners.insert(stored.key, stored.object)
+                if kind == .service { addresses.adopt(stored.object) }
+            }
+        }
+    }
+
+    // MARK: Reading
+
+    func key(_ kind: ResourceKind, _ namespace: String, _ name: String) -> StoreKey {
+        StoreKey(resource: kind.storeResource, namespace: kind.isNamespaced ? namespace : "", name: name)
+    }
+
+    func stored(_ kind: ResourceKind, _ namespace: String, _ name: String) throws(StatusError) -> StoredObject {
+        guard let stored = store.get(key(kind, namespace, name)) else { throw .notFound(kind, name) }
+        return stored
+    }
+
+    /// The object as clients of `version` see it.
+    func shown(_ stored: StoredObject, _ kind: ResourceKind, version: String = "") -> JSON {
+        var object = stored.object
+        if !version.isEmpty, version != kind.preferredVersion {
+            object["apiVersion"] = .string(kind.apiVersion(version))
+        }
+        var metadata = object["metadata"] ?? .object([:])
+        metadata["resourceVersion"] = .string(String(stored.revision))
+        object["metadata"] = metadata
+        return object
+    }
+
+    /// One object; cluster-scoped kinds ignore the namespace.
+    public func get(_ kind: ResourceKind, _ namespace: String = "", _ name: String) throws(StatusError)
+        -> KubernetesObject
+    {
+        KubernetesObject(json: shown(try stored(kind, namespace, name), kind))
+    }
+
+    /// All objects of a kind, in one namespace or in all, that a selection wants.
+    public func list(
+        _ kind: ResourceKind, namespace: String? = nil, selection: Selection = Selection()
+    ) -> [KubernetesObject] {
+        store.list(kind.storeResource, namespace: kind.isNamespaced ? namespace : nil)
+            .filter { selection.matches($0.object) }
+            .map { KubernetesObject(json: shown($0, kind)) }
+    }
+
+    /// Every change of a kind after `revision` (default: from now on); `wake` is called when there is something to take.
+    public func watch(
+        _ kind: ResourceKind, from revision: Revision? = nil, wake: @escaping () -> Void
+    ) throws(StatusError) -> StoreWatch {
+        do {
+            return try store.watch(kind.storeResource, from: revision ?? store.revision, wake: wake)
+        } catch {
+            throw status(error, kind, "")
+        }
+    }
+
+    /// The changed object of a watch event as clients see it.
+    public func object(of event: StoreEvent, _ kind: ResourceKind) -> KubernetesObject {
+        KubernetesObject(json: shown(event.object, kind))
+    }
+
+    // MARK: Writing
+
+    /// Creates an object.
+    public func create(
+        _ object: JSON, _ kind: ResourceKind, namespace: String = "", options: WriteOptions = WriteOptions()
+    ) throws(StatusError) -> Written {
+        var (object, warnings) = try decoded(object, kind, options)
+        var metadata = object["metadata"] ?? .object([:])
+        let meta = ObjectMeta(json: metadata)
+        guard meta.resourceVersion.isEmpty else {
+            throw .badRequest("resourceVersion should not be set on objects to be created")
+        }
+        try place(&metadata, kind, namespace)
+        if meta.name.isEmpty, let prefix = metadata["generateName"]?.string, !prefix.isEmpty {
+            metadata["name"] = .string(String(prefix.prefix(58)) + randomSuffix())
+        }
+        let name = metadata["name"]?.string ?? ""
+        if kind.isNamespaced { try openNamespace(namespace, kind, name) }
+        for field in ["managedFields", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+            metadata[field] = nil
+        }
+        metadata["uid"] = .string(uuid())
+        metadata["creationTimestamp"] = .string(now().secondsText)
+        if kind.hasGeneration { metadata["generation"] = 1 }
+        object["metadata"] = metadata
+        if !kind.subresources.isEmpty, kind != .node { object["status"] = nil }
+        object = SchemaTable.standard.applyDefaults(to: object, of: kind)
+        prepareNew(&object, kind)
+        try check(Validator.problems(of: KubernetesObject(json: object), kind: kind), kind, name)
+        let key = key(kind, namespace, name)
+        guard store.get(key) == nil else { throw .alreadyExists(kind, name) }
+        let before = addresses
+        do throws(StatusError) {
+            if kind == .service { try addresses.assign(&object, old: nil) }
+            warnings += admissionWarnings(KubernetesObject(json: object), kind)
+            if options.isDryRun {
+                addresses = before
+                return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)
+            }
+            let stored = try wrap(kind, name) { () throws(StoreError) in
+                try store.create(key, object, durability(kind, ""))
+            }
+            owners.insert(key, stored.object)
+            if kind == .namespace { try? createDefaults(in: name) }
+            return Written(
+                object: KubernetesObject(json: shown(stored, kind, version: options.version)), warnings: warnings)
+        } catch {
+            addresses = before
+            throw error
+        }
+    }
+
+    /// Changes an object: `change` gets it as it is and returns it as it should be.
+    ///
+    /// With `subresource` `status` only the status is taken, else everything but the status (where a kind has that
+    /// sub-resource). A resource version in the result must be the present one.
+    public func modify(
+        _ kind: ResourceKind, _ namespace: String = "", _ name: String, subresource: String = "",
+        options: WriteOptions = WriteOptions(), _ change: (JSON) throws(StatusError) -> JSON
+    ) throws(StatusError) -> Written {
+        let current = try stored(kind, namespace, name)
+        let proposal = try change(shown(current, kind, version: options.version))
+        var (object, warnings) = try decoded(proposal, kind, options)
+        try agree(&object, current, kind, namespace)
+        let old = current.object
+        if subresource == "status" {
+            var kept = old
+            kept["status"] = object["status"]
+            object = kept
+        } else if kind.subresources.contains("status") {
+            object["status"] = old["status"]
+        }
+        object = SchemaTable.standard.applyDefaults(to: object, of: kind)
+        let before = addresses
+        do throws(StatusError) {
+            if kind == .service, subresource.isEmpty { try addresses.assign(&object, old: old) }
+            let problems =
+                subresource == "status"
+                ? []
+                : Validator.problems(
+                    updating: KubernetesObject(json: old), to: KubernetesObject(json: object), kind: kind)
+            try check(problems, kind, name)
+            if kind.hasGeneration, subresource.isEmpty, old["spec"] != object["spec"] {
+                var metadata = object["metadata"] ?? .object([:])
+                metadata["generation"] = .integer(Int64((old["metadata"]?["generation"]?.int ?? 0) + 1))
+                object["metadata"] = metadata
+            }
+            if subresource.isEmpty { warnings += admissionWarnings(KubernetesObject(json: object), kind) }
+            if options.isDryRun {
+                addresses = before
+                return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)
+            }
+            if object == old {
+                addresses = before
+                return Written(
+                    object: KubernetesObject(json: shown(current, kind, version: options.version)), warnings: warnings)
+            }
+            let stored = try replace(current, with: object, kind, subresource)
+            if isFree(object, kind) {
+                let last = try remove(stored, kind)
+                return Written(
+                    object: KubernetesObject(json: shown(last, kind, version: options.version)), warnings: warnings)
+            }
+            return Written(
+                object: KubernetesObject(json: shown(stored, kind, version: options.version)), warnings: warnings)
+        } catch {
+            addresses = before
+            throw error
+        }
+    }
+
+    /// Replaces an object by another.
+    public func update(
+        _ object: JSON, _ kind: ResourceKind, _ namespace: String = "", subresource: String = "",
+        options: WriteOptions = WriteOptions()
+    ) throws(StatusError) -> Written {
+        let name = object["metadata"]?["name"]?.string ?? ""
+        return try modify(kind, namespace, name, subresource: subresource, options: options) { _ in object }
+    }
+
+    // MARK: What writes share
+
+    func replace(
+        _ current: StoredObject, with object: JSON, _ kind: ResourceKind, _ subresource: String
+    ) throws(StatusError) -> StoredObject {
+        let stored = try wrap(kind, current.key.name) { () throws(StoreError) in
+            try store.update(current.key, object, expected: current.revision, durability(kind, subresource))
+        }
+        owners.remove(current.key, current.object)
+        owners.insert(stored.key, stored.object)
+        return stored
+    }
+
+    private func versioned(_ object: JSON, _ kind: ResourceKind, _ options: WriteOptions) -> JSON {
+        var object = object
+        if !options.version.isEmpty { object["apiVersion"] = .string(kind.apiVersion(options.version)) }
+        return object
+    }
+
+    private func decoded(
+        _ json: JSON, _ kind: ResourceKind, _ options: WriteOptions
+    ) throws(StatusError) -> (JSON, [String]) {
+        let version = options.version.isEmpty ? kind.preferredVersion : options.version
+        let expected = kind.apiVersion(version)
+        if let stated = json["apiVersion"]?.string, !stated.isEmpty, stated != expected {
+            throw .badRequest(
+                "the API version in the data (\(stated)) does not match the expected API version (\(expected))")
+        }
+        if let stated = json["kind"]?.string, !stated.isEmpty, stated != kind.kind {
+            throw .badRequest("\(stated) in version \"\(version)\" cannot be handled as a \(kind.kind)")
+        }
+        var decoder = SchemaDecoder()
+        var object: JSON
+        do {
+            object = try decoder.decode(json, as: kind)
+        } catch {
+            throw .badRequest("\(kind.kind) in version \"\(version)\" cannot be handled as a \(kind.kind): \(error)")
+        }
+        let unknown = decoder.unknownFields.map { "unknown field \"\($0)\"" }
+        if options.fieldValidation == .strict, !unknown.isEmpty {
+            throw .badRequest(
+                "\(kind.kind) in version \"\(version)\" cannot be handled as a \(kind.kind): strict decoding error: "
+                    + unknown.joined(separator: ", "))
+        }
+        object["apiVersion"] = .string(kind.apiVersion)
+        object["kind"] = .string(kind.kind)
+        return (object, options.fieldValidation == .warn ? unknown : [])
+    }
+
+    private func place(_ metadata: inout JSON, _ kind: ResourceKind, _ namespace: String) throws(StatusError) {
+        guard kind.isNamespaced else {
+            metadata["namespace"] = nil
+            return
+        }
+        if let stated = metadata["namespace"]?.string, !stated.isEmpty, stated != namespace {
+            throw .badRequest("the namespace of the provided object does not match the namespace sent on the request")
+        }
+        metadata["namespace"] = .string(namespace)
+    }
+
+    private func openNamespace(_ namespace: String, _ kind: ResourceKind, _ name: String) throws(StatusError) {
+        let found = try stored(.namespace, "", namespace)
+        if found.object["metadata"]?["deletionTimestamp"] != nil {
+            throw .forbidden(
+                kind, name, "unable to create new content in namespace \(namespace) because it is being terminated")
+        }
+    }
+
+    /// An update keeps what the system owns, and must speak of the object as it is.
+    private func agree(
+        _ object: inout JSON, _ current: StoredObject, _ kind: ResourceKind, _ namespace: String
+    ) throws(StatusError) {
+        let name = current.key.name
+        var metadata = object["metadata"] ?? .object([:])
+        let meta = ObjectMeta(json: metadata)
+        let old = ObjectMeta(json: current.object["metadata"] ?? .null)
+        guard meta.name == name else {
+            throw .badRequest("the name of the object (\(meta.name)) does not match the name on the URL (\(name))")
+        }
+        try place(&metadata, kind, namespace)
+        if !meta.resourceVersion.isEmpty, meta.resourceVersion != String(current.revision) {
+            throw .conflict(kind, name)
+        }
+        if !meta.uid.isEmpty, meta.uid != old.uid {
+            throw .conflict(
+                kind, name, "Precondition failed: UID in precondition: \(meta.uid), UID in object meta: \(old.uid)")
+        }
+        for field in ["managedFields", "selfLink", "resourceVersion"] { metadata[field] = nil }
+        for field in [
+            "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName",
+        ] { metadata[field] = old.json[field] }
+        object["metadata"] = metadata
+    }
+
+    func check(_ problems: [FieldProblem], _ kind: ResourceKind, _ name: String) throws(StatusError) {
+        if !problems.isEmpty { throw .invalid(kind, name, problems) }
+    }
+
+    /// Status, events, leases and slices are found out anew after a power failure; they need not wait for the disk.
+    func durability(_ kind: ResourceKind, _ subresource: String) -> Durability {
+        subresource == "status" || kind == .event || kind == .lease || kind == .endpointSlice ? .relaxed : .synced
+    }
+
+    func wrap<T>(
+        _ kind: ResourceKind, _ name: String, _ body: () throws(StoreError) -> T
+    ) throws(StatusError) -> T {
+        do {
+            return try body()
+        } catch {
+            throw status(error, kind, name)
+        }
+    }
+
+    private func status(_ error: StoreError, _ kind: ResourceKind, _ name: String) -> StatusError {
+        switch error {
+        case .notFound: .notFound(kind, name)
+        case .alreadyExists: .alreadyExists(kind, name)
+        case .conflict: .conflict(kind, name)
+        case .expired: .expired(error.description)
+        case .diskFull, .corrupted, .inUse, .failed: .internalError(error.description)
+        }
+    }
+
+    func randomSuffix() -> String {
+        let letters = Array("bcdfghjklmnpqrstvwxz2456789")
+        return String((0..<5).map { _ in letters[Int(random.next(upperBound: UInt64(letters.count)))] })
+    }
+
+    private func uuid() -> String {
+        // RFC 9562 version 4.
+        let high = random.next() & ~0xf000 | 0x4000
+        let low = random.next() & ~(0b11 << 62) | 0b10 << 62
+        func hex(_ value: UInt64, _ digits: Int) -> String {
+            let text = String(value, radix: 16)
+            return String(repeating: "0", count: max(0, digits - text.count)) + text
+        }
+        return [
+            hex(high >> 32, 8), hex(high >> 16 & 0xffff, 4), hex(high & 0xffff, 4), hex(low >> 48, 4),
+            hex(low & 0xffff_ffff_ffff, 12),
+        ].joined(separator: "-")
+    }
+}

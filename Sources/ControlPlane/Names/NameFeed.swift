@@ -1,0 +1,48 @@
+public import DNS
+import IO
+public import KubernetesAPI
+import Mesh
+
+/// What DNS must know, from Services and EndpointSlices.
+public enum NameFeed {
+    /// The names of all services, sorted; equal objects give equal names.
+    public static func services(_ services: [KubernetesObject], slices: [KubernetesObject]) -> [ServiceNames] {
+        var slicesByService: [NamespacedName: [EndpointSlice]] = [:]
+        for object in slices.sorted(by: { $0.key < $1.key }) {
+            guard let service = object.metadata.labels[EndpointSliceController.serviceLabel] else { continue }
+            slicesByService[NamespacedName(namespace: object.namespace, name: service), default: []].append(
+                EndpointSlice(json: object.json))
+        }
+        return services.sorted { $0.key < $1.key }.map { names($0, slicesByService[$0.key] ?? []) }
+    }
+
+    private static func names(_ object: KubernetesObject, _ slices: [EndpointSlice]) -> ServiceNames {
+        let spec = Service(json: object.json).spec
+        var names = ServiceNames(name: object.name, namespace: object.namespace)
+        names.isHeadless = spec.clusterIP == "None"
+        if spec.type == "ExternalName" { names.externalName = spec.externalName }
+        names.clusterIPs = (spec.clusterIPs.isEmpty ? [spec.clusterIP] : spec.clusterIPs).compactMap { IPAddress($0) }
+        names.ports = spec.ports.compactMap { port in
+            UInt16(exactly: port.port).map {
+                ServiceNames.Port(name: port.name, transport: port.protocol.lowercased(), number: $0)
+            }
+        }
+        guard names.isHeadless else { return names }
+        var seen: Set<String> = []
+        for slice in slices {
+            let ports = Dictionary(
+                slice.ports.compactMap { port -> (String, UInt16)? in
+                    guard !port.name.isEmpty, let number = port.port.flatMap(UInt16.init(exactly:)) else { return nil }
+                    return (port.name, number)
+                }, uniquingKeysWith: { first, _ in first })
+            for endpoint in slice.endpoints {
+                guard endpoint.conditions.ready || spec.publishNotReadyAddresses,
+                    let text = endpoint.addresses.first, let address = IPAddress(text), seen.insert(text).inserted
+                else { continue }
+                names.endpoints.append(
+                    ServiceNames.Endpoint(address: address, hostname: endpoint.hostname, ports: ports))
+            }
+        }
+        return names
+    }
+}

@@ -1,0 +1,26 @@
+/// The mesh translation: Kubernetes and Istio objects in, one consistent Envoy configuration per proxy out.
+///
+/// Pure: no socket, clock, random source or lock. The way of a change through the folders:
+///
+/// 1. `MeshObjects` holds the objects as they came from the watch.
+/// 2. `Model/` reads them once into `MeshModel`: services with port protocols, endpoints, rules in their order.
+/// 3. `MeshTranslator` asks for one proxy at a time: `Outbound/` and `Inbound/` for sidecars, `Gateways/` for gateways,
+///    `Routing/` turns VirtualServices and Ingresses into routes, `Policy/` DestinationRules into clusters.
+/// 4. The result is a `ProxySnapshot`: named resources with a content hash as version, and provenance in each.
+/// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings at admission.
+public enum Mesh {
+    /// The domain of all cluster names.
+    public static let clusterDomain = "cluster.local"
+    /// The namespace whose configuration is valid for the whole mesh.
+    public static let rootNamespace = "istio-system"
+    /// The word for "all sidecars" in `gateways`.
+    static let meshGateway = "mesh"
+    /// The ingress and gateway classes that we answer to.
+    static let ingressClasses: Set<String> = ["skein", "istio"]
+    /// The labels of the gateway pod that serves Ingresses.
+    static let ingressGatewayLabels = ["istio": "ingressgateway"]
+    /// Where captured outbound connections arrive.
+    static let outboundPort: UInt32 = 15001
+    /// Where captured inbound connections arrive.
+    static let inboundPort: UInt32 = 15006
+}

@@ -1,0 +1,118 @@
+import EnvoyAPI
+
+/// The route configuration of a sidecar for one port.
+struct OutboundRoutes {
+    let outbound: Outbound
+    let port: Int
+
+    /// The virtual hosts: one per service on the port, one per host of a rule that is no service, then the one for
+    /// everything else.
+    ///
+    /// A domain belongs to the first that claims it.
+    func configuration() -> RouteConfiguration {
+        var claimed: Set<String> = []
+        var hosts: [VirtualHost] = []
+        func add(_ host: VirtualHost) {
+            var host = host
+            host.domains = host.domains.filter { claimed.insert($0).inserted }
+            if !host.domains.isEmpty { hosts.append(host) }
+        }
+        for member in outbound.ports[port] ?? [] where member.port.portProtocol.mayBeHTTP {
+            add(virtualHost(member))
+        }
+        if port == 80 {
+            for rule in outbound.rules where !rule.http.isEmpty {
+                for host in rule.hosts where host != "*" && outbound.model.servicesByHost[host] == nil {
+                    add(virtualHost(foreign: host, rule))
+                }
+            }
+        }
+        add(unmatched)
+        var configuration = RouteConfiguration()
+        configuration.name = String(port)
+        configuration.virtualHosts = hosts
+        configuration.validateClusters = false
+        return configuration
+    }
+
+    private var scope: RouteScope {
+        RouteScope(
+            model: outbound.model, namespace: outbound.namespace, labels: outbound.labels,
+            gateways: [Mesh.meshGateway], port: port)
+    }
+
+    private func virtualHost(_ member: Outbound.Member) -> VirtualHost {
+        let service = member.service
+        var names = HostName.forms(of: service.key, callerNamespace: outbound.namespace)
+        for alias in outbound.model.sortedServices
+        where alias.externalName != nil && outbound.model.service(host: alias.host)?.key == service.key {
+            names += HostName.forms(of: alias.key, callerNamespace: outbound.namespace)  // S-9
+        }
+        names += service.addresses
+        if service.isHeadless {
+            // S-8: by pod address and by the pod's own name.
+            for endpoint in outbound.model.endpoints[service.key] ?? [] {
+                names.append(endpoint.address)
+                guard let hostname = endpoint.hostname else { continue }
+                names += HostName.forms(of: service.key, callerNamespace: outbound.namespace).map {
+                    "\(hostname).\($0)"
+                }
+            }
+        }
+        var host = VirtualHost()
+        host.name = "\(service.host):\(port)"
+        host.domains = HostName.domains(names, port: port)
+        host.metadata = Provenance.service(service.key, "spec.ports").metadata
+        if let rule = outbound.rule(for: service.host, where: { !$0.http.isEmpty }) {
+            // A request that no route of the rule matches gets 404, as with Istio.
+            host.routes = RuleRoutes(scope: scope, rule: rule).routes()
+        } else {
+            host.routes = defaultRoutes(member)
+        }
+        return host
+    }
+
+    /// The routes of a service that no rule touches: everything to its own cluster.
+    private func defaultRoutes(_ member: Outbound.Member) -> [Route] {
+        var route = Route()
+        route.name = "default"
+        route.match = Matches.route(nil)
+        route.metadata = Provenance.service(member.service.key, "spec.ports").metadata
+        var action = RouteAction()
+        action.clusterSpecifier = .cluster(
+            Destinations.clusterName(host: member.service.host, port: member.port.number))
+        action.timeout = .zero  // T-1
+        return RuleRoutes.expand(route, action, RetryPolicies.outbound(nil, config: outbound.model.config))
+    }
+
+    private func virtualHost(foreign name: String, _ rule: MeshModel.Rule) -> VirtualHost {
+        var host = VirtualHost()
+        host.name = "\(name):\(port)"
+        host.domains = HostName.domains([name], port: port)
+        host.metadata = Provenance(kind: "VirtualService", object: rule.key, field: "spec.hosts").metadata
+        host.routes = RuleRoutes(scope: scope, rule: rule).routes()
+        return host
+    }
+
+    /// where it was going, or 502.
+    private var unmatched: VirtualHost {
+        var host = VirtualHost()
+        var route = Route()
+        route.match = Matches.route(nil)
+        if outbound.model.config.outboundPolicy == .allowAny {
+            host.name = "allow_any"
+            route.name = "allow_any"
+            var action = RouteAction()
+            action.clusterSpecifier = .cluster(ClusterNames.passthrough)
+            action.timeout = .zero
+            route.action = .route(action)
+        } else {
+            host.name = "block_all"
+            route.name = "block_all"
+            route.action = .directResponse(Actions.directResponse(status: 502))
+        }
+        host.domains = ["*"]
+        host.routes = [route]
+        return host
+    }
+}

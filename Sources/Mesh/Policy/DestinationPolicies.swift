@@ -1,0 +1,91 @@
+import KubernetesAPI
+
+/// The DestinationRules that count for one service and one caller, merged (section D).
+struct DestinationPolicy {
+    /// A subset and where it is written.
+    struct NamedSubset {
+        var subset: DestinationRule.Subset
+        var place: Provenance
+    }
+
+    /// The policy of the whole service, and where it is written.
+    var policy: DestinationRule.TrafficPolicy?
+    /// The subsets; the first definition of a name wins (D-2).
+    var subsets: [NamedSubset] = []
+
+    /// Looks up the rules for `host`: the caller's namespace, then the service's, then the root namespace (D-1).
+    static func find(
+        host: String, serviceNamespace: String, callerNamespace: String, callerLabels: [String: String],
+        model: MeshModel
+    ) -> DestinationPolicy {
+        for namespace in [callerNamespace, serviceNamespace, Mesh.rootNamespace] {
+            let visible = model.policies.filter { candidate in
+                candidate.key.namespace == namespace && HostName.covers(candidate.host, host)
+                    && HostName.isVisible(exportTo: candidate.rule.exportTo, owner: namespace, to: callerNamespace)
+                    && candidate.rule.workloadSelector.allSatisfy { callerLabels[$0.key] == $0.value }
+            }
+            // D-3: only the most specific host's rules; the longest wildcard is the most specific one.
+            guard
+                let best = visible.map(\.host).max(by: {
+                    (HostName.isWildcard($0) ? 0 : 1, $0.count) < (HostName.isWildcard($1) ? 0 : 1, $1.count)
+                })
+            else { continue }
+            let chosen = visible.filter { $0.host == best }
+            // D-7: rules with a selector and rules without are kept apart; those with one are meant for this caller.
+            let selected = chosen.filter { !$0.rule.workloadSelector.isEmpty }
+            return merged(selected.isEmpty ? chosen : selected)
+        }
+        return DestinationPolicy()
+    }
+
+    /// D-2: subsets are concatenated, the oldest policy wins whole.
+    private static func merged(_ rules: [MeshModel.Policy]) -> DestinationPolicy {
+        var result = DestinationPolicy()
+        var names: Set<String> = []
+        for rule in rules {
+            if result.policy == nil { result.policy = rule.rule.trafficPolicy }
+            for (index, subset) in rule.subsets.enumerated() where names.insert(subset.name).inserted {
+                let place = Provenance(kind: "DestinationRule", object: rule.key, field: "spec.subsets[\(index)]")
+                result.subsets.append(NamedSubset(subset: subset, place: place))
+            }
+        }
+        return result
+    }
+
+    /// The settings for a port, and for a subset if one is named (D-4).
+    func settings(port: Int, subset: DestinationRule.Subset? = nil) -> ClusterSettings {
+        var settings = ClusterSettings(policy, port: port)
+        if let own = subset?.trafficPolicy { settings.override(with: ClusterSettings(own, port: port)) }
+        return settings
+    }
+}
+
+/// The four blocks of a traffic policy that count for one cluster.
+struct ClusterSettings {
+    var loadBalancer: DestinationRule.LoadBalancer?
+    var connectionPool: DestinationRule.ConnectionPool?
+    var outlierDetection: DestinationRule.OutlierDetection?
+    var tlsMode = ""
+
+    /// D-4: settings of the port replace all four blocks; a block left out there is not inherited.
+    init(_ policy: DestinationRule.TrafficPolicy?, port: Int) {
+        let level = policy?.portLevelSettings.first { $0.port == port }?.policy ?? policy
+        loadBalancer = level?.loadBalancer
+        connectionPool = level?.connectionPool
+        outlierDetection = level?.outlierDetection
+        tlsMode = level?.tlsMode ?? ""
+    }
+
+    /// D-4: a subset's blocks override the service's, block by block.
+    mutating func override(with own: ClusterSettings) {
+        loadBalancer = own.loadBalancer ?? loadBalancer
+        connectionPool = own.connectionPool ?? connectionPool
+        outlierDetection = own.outlierDetection ?? outlierDetection
+        if !own.tlsMode.isEmpty { tlsMode = own.tlsMode }
+    }
+
+    /// Whether the upstream connection would have to be TLS, which the proxy does not do yet.
+    ///
+    /// Such a cluster is not made: traffic fails instead of going out in the clear.
+    var needsTLS: Bool { !["", "DISABLE"].contains(tlsMode) }
+}

@@ -1,0 +1,36 @@
+internal import HTTP
+internal import IO
+internal import Serialization
+internal import Telemetry
+internal import Upstream
+
+/// The admin server, on the control loop.
+///
+/// `@unchecked Sendable`: touched on the control loop alone.
+final class AdminServer: @unchecked Sendable {
+    private static let log = Logger("admin")
+
+    /// Weak: the process owns the admin server, not the reverse.
+    private weak var proxy: ProxyServer?
+    private let server: HTTPServer
+    private let listener: SocketListener
+    let address: SocketAddress
+
+    init(_ proxy: ProxyServer, address: SocketAddress) throws(ConfigurationError) {
+        self.proxy = proxy
+        do throws(SystemError) {
+            let socket = try Socket.listen(on: address)
+            self.address = socket.localAddress ?? address
+            listener = try SocketListener(socket, on: proxy.loop)
+        } catch {
+            throw ConfigurationError(at: "admin.address", "\(error)")
+        }
+        let routes = AdminRoutes(proxy)
+        server = HTTPServer(on: proxy.loop) { request in await routes.answer(request) }
+        let server = server
+        let listener = listener
+        Task(executorPreference: proxy.loop) { await server.run(listener) }
+    }
+
+    func close() { listener.close() }
+}

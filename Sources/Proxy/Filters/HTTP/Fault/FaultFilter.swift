@@ -1,0 +1,70 @@
+internal import IO
+internal import Synchronization
+internal import Upstream
+
+/// `envoy.filters.http.fault`: delays requests, and answers them with an error, by chance.
+struct FaultFilterConfig: HTTPFilterConfig {
+    let name: String
+    let policy: FaultPolicy
+
+    func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
+        // The most specific policy counts: weighted cluster, route (which holds virtual host and table), listener.
+        let policy = stream.target?.fault ?? stream.route?.fault ?? policy
+        guard policy.delay != nil || policy.abort != nil else { return nil }
+        let decision = policy.decide(
+            for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "",
+            random: stream.worker.random.next())
+        guard decision.delay != nil || decision.abort != nil else { return nil }
+        let manager = stream.manager
+        if let maximum = policy.activeFaultsMax, manager.activeFaults >= maximum {
+            manager.count(.faultsOverflow, stream.worker)
+            return nil
+        }
+        return FaultFilter(decision)
+    }
+}
+
+/// One injected fault. The delay and the answer do not count against the route's timeout (H-17): the router has not begun.
+final class FaultFilter: HTTPFilter {
+    private let decision: FaultPolicy.Decision
+    private var timer: LoopTimer?
+    private var isCounted = false
+
+    init(_ decision: FaultPolicy.Decision) { self.decision = decision }
+
+    func requestHead(_ stream: HTTPStream) -> FilterStep {
+        stream.manager.activeFaults += 1
+        isCounted = true
+        guard let delay = decision.delay, delay > .zero else { return abort(stream) }
+        stream.info.flags.insert(.delayInjected)
+        stream.manager.count(.delaysInjected, stream.worker)
+        timer = stream.worker.schedule(after: delay) { [weak self, weak stream] in
+            guard let self, let stream, !stream.isFinished else { return }
+            if self.abort(stream) == .next { stream.resume() }
+        }
+        return .stop
+    }
+
+    private func abort(_ stream: HTTPStream) -> FilterStep {
+        guard let abort = decision.abort else { return .next }
+        stream.info.flags.insert(.faultInjected)
+        stream.manager.count(.abortsInjected, stream.worker)
+        switch abort {
+        case .http(let status):
+            stream.localReply(status: status, body: "fault filter abort", details: "fault_filter_abort")
+        case .grpc(let status):
+            stream.localReply(
+                status: 200, details: "fault_filter_abort",
+                headers: [
+                    ("content-type", "application/grpc"), ("grpc-status", String(status)),
+                    ("grpc-message", "fault filter abort"),
+                ])
+        }
+        return .stop
+    }
+
+    func streamEnded(_ stream: HTTPStream) {
+        timer?.cancel()
+        if isCounted { stream.manager.activeFaults -= 1 }
+    }
+}

@@ -1,0 +1,298 @@
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// The TCP proxy of one filter chain on one loop.
+final class TCPProxy {
+    let config: TCPProxyConfig
+    let metrics: TCPMetrics
+    let worker: Worker
+    private(set) var sessions: [ObjectIdentifier: TCPSession] = [:]
+
+    init(_ config: TCPProxyConfig, metrics: TCPMetrics, worker: Worker) {
+        self.config = config
+        self.metrics = metrics
+        self.worker = worker
+    }
+
+    func accept(_ socket: Socket, info: ConnectionInfo, input: ByteBuffer?) {
+        let session = TCPSession(proxy: self, info: info)
+        sessions[ObjectIdentifier(session)] = session
+        metrics.block.add(TCPMetrics.Cell.downstream_cx_total.rawValue, row: worker.index)
+        metrics.block.add(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        session.begin(socket, input: input)
+    }
+
+    func ended(_ session: TCPSession) {
+        guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
+        metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        for log in config.accessLogs {
+            worker.accessLog.write(
+                log.format.line { FormatOperator.value($0, $1, session.info, session.connectionInfo) }, to: log.sink)
+        }
+    }
+}
+
+/// The counters of one TCP `stat_prefix`.
+final class TCPMetrics: Sendable {
+    /// The cells, by Envoy's names.
+    enum Cell: Int, CaseIterable {
+        case downstream_cx_total, downstream_cx_no_route, downstream_cx_rx_bytes_total, downstream_cx_tx_bytes_total,
+            idle_timeout
+        case downstream_cx_active
+    }
+
+    let prefix: String
+    let block: MetricBlock
+
+    init(prefix: String, rows: Int) {
+        self.prefix = prefix
+        block = MetricBlock(count: Cell.allCases.count, rows: rows)
+    }
+}
+
+/// One proxied TCP connection: two sockets and what is on its way between them.
+final class TCPSession {
+    private let proxy: TCPProxy
+    private let worker: Worker
+    let connectionInfo: ConnectionInfo
+    var info: StreamInfo
+
+    private var downstream: TCPSide?
+    private var upstream: TCPSide?
+    private var cluster: ClusterRuntime?
+    private var host: Host?
+    private var triedHosts: [Host] = []
+    private var attempts = 0
+    private var isOver = false
+    private var timer: LoopTimer?
+    private var connectTimer: LoopTimer?
+    private var durationTimer: LoopTimer?
+    private var lastActivity: MonotonicTime
+
+    init(proxy: TCPProxy, info connectionInfo: ConnectionInfo) {
+        self.proxy = proxy
+        self.connectionInfo = connectionInfo
+        worker = proxy.worker
+        lastActivity = worker.loop.now
+        info = StreamInfo(started: worker.loop.now)
+        if !proxy.config.accessLogs.isEmpty { info.startedWall = WallClock.now }
+    }
+
+    func begin(_ socket: Socket, input: ByteBuffer?) {
+        socket.setNoDelay()
+        let side = TCPSide(socket, worker: worker, input: input, session: self, isDownstream: true)
+        downstream = side
+        do throws(SystemError) {
+            try side.start()
+        } catch {
+            return end()
+        }
+        armIdleTimer()
+        if let duration = proxy.config.maxDuration, duration > .zero {
+            durationTimer = worker.schedule(after: duration) { [weak self] in self?.end() }
+        }
+        let name = proxy.config.cluster(random: worker.random.next())
+        guard let cluster = worker.cluster(named: name) else {
+            info.flags.insert(.noClusterFound)
+            proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
+            return end(reset: true)
+        }
+        info.upstreamCluster = cluster.name
+        self.cluster = cluster
+        connect()
+    }
+
+    private func connect() {
+        guard let cluster, !isOver else { return }
+        attempts += 1
+        info.attempts = attempts
+        var choice = LoadBalancer.Request()
+        choice.avoiding = triedHosts
+        choice.attemptsMax = triedHosts.isEmpty ? 0 : 5
+        guard let host = cluster.choose(choice, connection: connectionInfo),
+            let address = IO.SocketAddress(host.address)
+        else {
+            cluster.count(.upstream_cx_none_healthy)
+            info.flags.insert(.noHealthyUpstream)
+            return end(reset: true)
+        }
+        guard cluster.acquire(.connection, .normal) else {
+            cluster.count(.upstream_cx_overflow)
+            info.flags.insert(.upstreamOverflow)
+            return end(reset: true)
+        }
+        triedHosts.append(host)
+        self.host = host
+        host.activeConnections &+= 1
+        host.activeRequests &+= 1
+        cluster.count(.upstream_cx_total)
+        cluster.count(.upstream_cx_active)
+        info.upstreamHost = address
+        do throws(SystemError) {
+            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let side = TCPSide(socket, worker: worker, input: nil, session: self, isDownstream: false)
+            upstream = side
+            try side.start()
+            connectTimer = worker.schedule(after: cluster.config.connectTimeout) { [weak self] in
+                self?.cluster?.count(.upstream_cx_connect_timeout)
+                self?.connectFailed("connection timeout")
+            }
+        } catch {
+            connectFailed(error.reason)
+        }
+    }
+
+    func connected() {
+        connectTimer?.cancel()
+        connectTimer = nil
+        if let cluster, let host { cluster.outlier?.report(.response(200), host) }
+        if !proxy.config.accessLogs.isEmpty { info.upstreamLocalAddress = upstream?.socket?.localAddress }
+        relay()
+    }
+
+    func connectFailed(_ reason: String) {
+        connectTimer?.cancel()
+        connectTimer = nil
+        upstream?.close()
+        upstream = nil
+        cluster?.count(.upstream_cx_connect_fail)
+        if let host {
+            host.statistics.connectFailures &+= 1
+            cluster?.outlier?.report(.localFailure, host)
+        }
+        releaseHost()
+        if attempts < proxy.config.maxConnectAttempts { return connect() }
+        info.flags.insert(.upstreamConnectionFailure)
+        info.upstreamTransportFailure = reason
+        end(reset: true)
+    }
+
+    private func releaseHost() {
+        guard let host, let cluster else { return }
+        self.host = nil
+        host.activeConnections &-= 1
+        host.activeRequests &-= 1
+        cluster.release(.connection, .normal)
+        cluster.uncount(.upstream_cx_active)
+        cluster.count(.upstream_cx_destroy)
+    }
+
+    /// Moves bytes both ways as far as they go.
+    func relay() {
+        guard let downstream, let upstream, upstream.isConnected, !isOver else { return }
+        move(from: downstream, to: upstream, count: &info.bytesReceived)
+        guard !isOver else { return }
+        move(from: upstream, to: downstream, count: &info.bytesSent)
+        guard !isOver else { return }
+        if downstream.hasEnded && upstream.hasEnded && downstream.output.isEmpty && upstream.output.isEmpty { end() }
+    }
+
+    private func move(from source: TCPSide, to sink: TCPSide, count: inout UInt64) {
+        var reads = 0
+        while !isOver {
+            if !source.input.isEmpty {
+                count &+= UInt64(source.input.count)
+                sink.send(source.input.bytes)
+                guard !source.isClosed, !sink.isClosed else { return }
+                source.input.removeAll()
+                if !sink.output.isEmpty { sink.flush() }
+                if isOver { return }
+            }
+            if source.hasEnded || sink.output.count >= Limits.bufferBytes { return }
+            reads += 1
+            if reads > Limits.readsPerTurn {
+                worker.loop.atEndOfPass { [weak self] in
+                    self?.relay()
+                    self?.worker.endTurn()
+                }
+                return
+            }
+            switch source.fill() {
+            case .bytes: lastActivity = worker.loop.now
+            case .wouldBlock: return
+            case .end:
+                source.hasEnded = true
+                sink.finishWriting()
+                return
+            case .failed: return end(reset: true)
+            }
+        }
+    }
+
+    private func armIdleTimer() {
+        guard let timeout = proxy.config.idleTimeout else { return }
+        let wait = (lastActivity + timeout) - worker.loop.now
+        timer = worker.schedule(after: max(wait, .milliseconds(1))) { [weak self] in
+            guard let self, !self.isOver else { return }
+            if self.lastActivity + timeout <= self.worker.loop.now {
+                self.proxy.metrics.block.add(TCPMetrics.Cell.idle_timeout.rawValue, row: self.worker.index)
+                self.info.flags.insert(.streamIdleTimeout)
+                self.end()
+            } else {
+                self.armIdleTimer()
+            }
+        }
+    }
+
+    /// Ends the session; `reset` tells the client that it was no orderly end.
+    func end(reset: Bool = false) {
+        guard !isOver else { return }
+        isOver = true
+        timer?.cancel()
+        connectTimer?.cancel()
+        durationTimer?.cancel()
+        info.lastDownstreamByteSent = worker.loop.now
+        releaseHost()
+        if reset { downstream?.socket?.setResetOnClose() }
+        upstream?.close()
+        downstream?.close()
+        upstream = nil
+        downstream = nil
+        proxy.ended(self)
+    }
+}
+
+/// One of the two sockets of a session.
+final class TCPSide: SocketConnection {
+    private weak var session: TCPSession?
+    private let isDownstream: Bool
+    private(set) var isConnected: Bool
+    /// The peer sends no more.
+    var hasEnded = false
+    private var endsWhenFlushed = false
+
+    init(_ socket: Socket, worker: Worker, input: ByteBuffer?, session: TCPSession, isDownstream: Bool) {
+        self.session = session
+        self.isDownstream = isDownstream
+        isConnected = isDownstream
+        super.init(socket, worker: worker, input: input)
+    }
+
+    override func handleReady(_ readiness: Readiness) {
+        guard let session else { return close() }
+        if !isConnected {
+            guard readiness.contains(.writable) else { return }
+            if let error = socket?.pendingError() { return session.connectFailed(error.reason) }
+            isConnected = true
+            return session.connected()
+        }
+        if readiness.contains(.writable) && !output.isEmpty { flush() }
+        session.relay()
+    }
+
+    override func handleFlushed() {
+        if endsWhenFlushed {
+            endsWhenFlushed = false
+            socket?.shutdownWrite()
+        }
+        session?.relay()
+    }
+
+    override func handleWriteFailure(_ error: SystemError) { session?.end(reset: true) }
+
+    /// No more bytes follow in this direction.
+    func finishWriting() {
+        if output.isEmpty { socket?.shutdownWrite() } else { endsWhenFlushed = true }
+    }
+}

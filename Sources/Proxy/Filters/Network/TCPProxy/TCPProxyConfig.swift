@@ -1,0 +1,58 @@
+internal import EnvoyAPI
+internal import IO
+internal import Serialization
+internal import Upstream
+
+/// A compiled `TcpProxy`.
+final class TCPProxyConfig: Sendable {
+    let statPrefix: String
+    /// Clusters with the sum of the weights up to each.
+    let clusters: [(name: String, cumulativeWeight: UInt64)]
+    let idleTimeout: Duration?
+    let maxConnectAttempts: Int
+    let maxDuration: Duration?
+    let accessLogs: [AccessLogConfig]
+
+    init(compiling message: TcpProxy, at path: String) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message,
+            reads: [
+                "stat_prefix", "cluster", "weighted_clusters", "idle_timeout", "max_connect_attempts",
+                "max_downstream_connection_duration", "access_log",
+            ], at: path)
+        statPrefix = message.statPrefix
+        switch message.clusterSpecifier {
+        case .cluster(let name):
+            guard !name.isEmpty else { throw ConfigurationError(at: path + ".cluster", "a name is needed") }
+            clusters = [(name, 1)]
+        case .weightedClusters(let weighted):
+            var sum: UInt64 = 0
+            var clusters: [(name: String, cumulativeWeight: UInt64)] = []
+            for cluster in weighted.clusters {
+                sum += UInt64(cluster.weight)
+                clusters.append((cluster.name, sum))
+            }
+            guard sum > 0 else {
+                throw ConfigurationError(at: path + ".weighted_clusters", "at least one cluster needs a weight above 0")
+            }
+            self.clusters = clusters
+        case nil:
+            throw ConfigurationError(at: path, "a destination is needed: cluster or weighted_clusters")
+        }
+        if let timeout = message.idleTimeout {
+            idleTimeout = timeout > .zero ? timeout : nil
+        } else {
+            idleTimeout = .seconds(3600)
+        }
+        maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
+        maxDuration = message.maxDownstreamConnectionDuration
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+    }
+
+    /// The cluster for a draw.
+    func cluster(random: UInt64) -> String {
+        guard let total = clusters.last?.cumulativeWeight else { return "" }
+        let point = total.multipliedFullWidth(by: random).high
+        return clusters.first { point < $0.cumulativeWeight }?.name ?? ""
+    }
+}

@@ -1,0 +1,140 @@
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// One cluster on one loop: its hosts, their pools, what of its limits is in use.
+final class ClusterRuntime {
+    let worker: Worker
+    let name: String
+    private(set) var config: ClusterConfig
+    let metrics: ClusterMetrics
+    let hostSet: HostSet
+    private(set) var balancer: LoadBalancer
+    var normalUse: ResourceUse
+    var highUse: ResourceUse
+    private(set) var outlier: OutlierSweep?
+    /// Hosts that ORIGINAL_DST connections made, by address.
+    private var originalHosts: [SocketAddress: Host] = [:]
+    private(set) var isRemoved = false
+
+    init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
+        self.config = config
+        self.metrics = metrics
+        self.worker = worker
+        name = config.name
+        hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
+        hostSet.startsUnchecked = !config.healthChecks.isEmpty
+        balancer = LoadBalancer(config, hostSet: hostSet)
+        normalUse = ResourceUse(config.limits.normal)
+        highUse = ResourceUse(config.limits.high)
+        outlier = config.outlierDetection.map { OutlierSweep($0, cluster: self) }
+    }
+
+    /// Takes a changed configuration; hosts, counts and connections stay.
+    func update(_ newConfig: ClusterConfig) {
+        config = newConfig
+        hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
+        hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
+        balancer = LoadBalancer(newConfig, hostSet: hostSet)
+        normalUse.thresholds = newConfig.limits.normal
+        highUse.thresholds = newConfig.limits.high
+        outlier?.cancel()
+        outlier = newConfig.outlierDetection.map { OutlierSweep($0, cluster: self) }
+    }
+
+    /// Takes new endpoints; pools of hosts that left drain.
+    func apply(_ endpoints: EndpointTable) {
+        let change = hostSet.apply(endpoints)
+        for host in change.removed { (host.attachment as? HostPool)?.drain() }
+        if !change.added.isEmpty || !change.removed.isEmpty { metrics.add(.membership_change, row: worker.index) }
+    }
+
+    /// The cluster is no longer configured: what is under way finishes, nothing new begins.
+    func remove() {
+        isRemoved = true
+        outlier?.cancel()
+        outlier = nil
+        for host in hostSet.hosts { (host.attachment as? HostPool)?.drain() }
+        for host in originalHosts.values { (host.attachment as? HostPool)?.drain() }
+        originalHosts = [:]
+    }
+
+    // MARK: Choosing
+
+    /// The host for a request; nil is 503 UH.
+    func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?) -> Host? {
+        if case .originalDestination(let settings) = config.discovery {
+            return originalHost(settings, connection)
+        }
+        return balancer.choose(request, random: worker.random.next())
+    }
+
+    /// ORIGINAL_DST: the host is wherever the connection wanted to go.
+    private func originalHost(_ settings: ClusterConfig.OriginalDestination, _ connection: ConnectionInfo?) -> Host? {
+        guard let connection, connection.isRedirected, case .ip(let ip, let port) = connection.localAddress else {
+            return nil
+        }
+        let address = SocketAddress.ip(ip, port: settings.portOverride ?? port)
+        if let known = originalHosts[address] { return known }
+        let host = Host(EndpointTable.Endpoint(address: .ip("\(ip)", port: settings.portOverride ?? port)))
+        originalHosts[address] = host
+        metrics.add(.membership_change, row: worker.index)
+        return host
+    }
+
+    /// Forgets an ORIGINAL_DST host whose pool is empty: addresses come from the network, so they must not pile up.
+    func poolBecameEmpty(_ host: Host, _ address: SocketAddress) {
+        if case .originalDestination = config.discovery, host.activeRequests == 0 { originalHosts[address] = nil }
+    }
+
+    /// The pool of a host, made at first use.
+    func pool(of host: Host) -> HostPool? {
+        if let pool = host.attachment as? HostPool { return pool }
+        guard let address = SocketAddress(host.address) else { return nil }
+        let pool = HostPool(host: host, address: address, cluster: self)
+        host.attachment = pool
+        return pool
+    }
+
+    /// The local address for connections to a host; nil lets the kernel choose.
+    func source(for address: SocketAddress) -> SocketAddress? {
+        guard case .ip(let ip, _) = address else { return nil }
+        for text in [config.bindAddress].compactMap({ $0 }) + config.extraBindAddresses {
+            if let source = IPAddress(text), source.isV6 == ip.isV6 { return .ip(source, port: 0) }
+        }
+        return nil
+    }
+
+    // MARK: Limits
+
+    func acquire(_ resource: ResourceUse.Resource, _ priority: ResourcePriority) -> Bool {
+        switch priority {
+        case .normal: normalUse.acquire(resource)
+        case .high: highUse.acquire(resource)
+        }
+    }
+
+    func release(_ resource: ResourceUse.Resource, _ priority: ResourcePriority) {
+        switch priority {
+        case .normal: normalUse.release(resource)
+        case .high: highUse.release(resource)
+        }
+    }
+
+    func count(_ cell: ClusterMetrics.Cell, _ amount: UInt64 = 1) { metrics.add(cell, amount, row: worker.index) }
+
+    func uncount(_ cell: ClusterMetrics.Cell) { metrics.subtract(cell, row: worker.index) }
+}
+
+extension SocketAddress {
+    /// The socket address of a configured host; nil while a name is unresolved.
+    init?(_ address: HostAddress) {
+        switch address {
+        case .ip(let text, let port):
+            guard let ip = IPAddress(text) else { return nil }
+            self = .ip(ip, port: port)
+        case .pipe(let path): self = .unix(path)
+        case .name: return nil
+        }
+    }
+}

@@ -1,0 +1,171 @@
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// Who waits for a connection of a pool.
+protocol PoolClient: AnyObject {
+    /// The connection is the client's until it is released or closed.
+    func poolReady(_ connection: UpstreamConnection)
+    func poolFailed(_ failure: PoolFailure)
+}
+
+/// Why a pool gave no connection.
+enum PoolFailure {
+    case overflow
+    case connectFailed(SystemError)
+    case connectTimedOut
+}
+
+/// The HTTP/1.1 connections of one loop to one host.
+///
+/// Idle ones are used last in, first out: few stay warm and the others reach their idle timeout. Who finds none waits in
+/// line; whichever connection is free first serves the oldest.
+final class HostPool {
+    let host: Host
+    let address: SocketAddress
+    let cluster: ClusterRuntime
+    private var idle: [UpstreamConnection] = []
+    private var busy: [ObjectIdentifier: UpstreamConnection] = [:]
+    private var connecting = 0
+    private var waiting: [Waiter] = []
+    private var isDraining = false
+
+    private struct Waiter {
+        let client: any PoolClient
+        let priority: ResourcePriority
+    }
+
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime) {
+        self.host = host
+        self.address = address
+        self.cluster = cluster
+    }
+
+    /// Gives the client a connection, now or later; `fresh` refuses one that was used before.
+    func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false) {
+        while !fresh, let connection = idle.popLast() {
+            if connection.isClosed { continue }
+            busy[ObjectIdentifier(connection)] = connection
+            client.poolReady(connection)
+            return
+        }
+        cluster.count(.upstream_rq_pending_total)
+        guard cluster.acquire(.pendingRequest, priority) else {
+            cluster.count(.upstream_rq_pending_overflow)
+            return client.poolFailed(.overflow)
+        }
+        cluster.count(.upstream_rq_pending_active)
+        waiting.append(Waiter(client: client, priority: priority))
+        if connecting < waiting.count { connect(priority) }
+    }
+
+    /// Takes a client out of the line.
+    func cancel(_ client: any PoolClient) {
+        guard let index = waiting.firstIndex(where: { $0.client === client }) else { return }
+        leave(waiting.remove(at: index))
+    }
+
+    private func leave(_ waiter: Waiter) {
+        cluster.release(.pendingRequest, waiter.priority)
+        cluster.uncount(.upstream_rq_pending_active)
+    }
+
+    private func connect(_ priority: ResourcePriority) {
+        // At the limit the waiter stays in line if a connection exists that can come free; otherwise it would wait forever.
+        let isAllowed =
+            host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
+            && cluster.acquire(.connection, priority)
+        guard isAllowed else {
+            cluster.count(.upstream_cx_overflow)
+            if busy.isEmpty && connecting == 0, let last = waiting.popLast() {
+                leave(last)
+                last.client.poolFailed(.overflow)
+            }
+            return
+        }
+        do throws(SystemError) {
+            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let connection = UpstreamConnection(socket, pool: self, priority: priority)
+            connecting += 1
+            host.activeConnections &+= 1
+            host.statistics.connectionsTotal &+= 1
+            cluster.count(.upstream_cx_total)
+            cluster.count(.upstream_cx_http1_total)
+            cluster.count(.upstream_cx_active)
+            do throws(SystemError) {
+                try connection.start()
+            } catch {
+                connection.close()
+                connecting -= 1
+                host.activeConnections &-= 1
+                cluster.uncount(.upstream_cx_active)
+                throw error
+            }
+        } catch {
+            cluster.release(.connection, priority)
+            failFirst(.connectFailed(error))
+        }
+    }
+
+    /// One failed attempt answers one waiter: the others may still have luck with theirs.
+    private func failFirst(_ failure: PoolFailure) {
+        cluster.count(.upstream_cx_connect_fail)
+        host.statistics.connectFailures &+= 1
+        guard !waiting.isEmpty else { return }
+        let waiter = waiting.removeFirst()
+        leave(waiter)
+        waiter.client.poolFailed(failure)
+    }
+
+    func connected(_ connection: UpstreamConnection) {
+        connecting -= 1
+        give(connection)
+    }
+
+    func connectFailed(_ connection: UpstreamConnection, _ failure: PoolFailure) {
+        connecting -= 1
+        closed(connection)
+        failFirst(failure)
+    }
+
+    /// A connection whose response is complete comes back.
+    func release(_ connection: UpstreamConnection) {
+        busy[ObjectIdentifier(connection)] = nil
+        give(connection)
+    }
+
+    private func give(_ connection: UpstreamConnection) {
+        if !waiting.isEmpty {
+            let waiter = waiting.removeFirst()
+            leave(waiter)
+            busy[ObjectIdentifier(connection)] = connection
+            waiter.client.poolReady(connection)
+        } else if isDraining {
+            connection.close()
+        } else {
+            idle.append(connection)
+        }
+    }
+
+    /// A connection is gone, whatever it was doing.
+    func closed(_ connection: UpstreamConnection) {
+        busy[ObjectIdentifier(connection)] = nil
+        if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
+        host.activeConnections &-= 1
+        cluster.release(.connection, connection.priority)
+        cluster.uncount(.upstream_cx_active)
+        cluster.count(.upstream_cx_destroy)
+        if waiting.count > connecting, let first = waiting.first { connect(first.priority) }
+        if isEmpty { cluster.poolBecameEmpty(host, address) }
+    }
+
+    private var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
+
+    /// Idle connections close now, busy ones when they are done.
+    func drain() {
+        isDraining = true
+        let closing = idle
+        idle = []
+        for connection in closing { connection.close() }
+    }
+}

@@ -1,0 +1,56 @@
+internal import HTTP
+internal import IO
+internal import Upstream
+
+/// Applies configured header changes, rendering the command operators in their values.
+struct HeaderRewriter {
+    private let stream: HTTPStream
+
+    init(stream: HTTPStream) { self.stream = stream }
+
+    func apply(_ mutations: [HeaderMutation], to headers: inout HeaderTable) {
+        for mutation in mutations {
+            let name = mutation.name.bytes.span.bytes
+            switch mutation.operation {
+            case .remove: headers.remove(named: name)
+            case .append(let template):
+                append(mutation, template, &headers)
+            case .addIfAbsent(let template):
+                if headers.index(named: name) == nil { append(mutation, template, &headers) }
+            case .overwriteOrAdd(let template):
+                let value = render(template)
+                headers.remove(named: name)
+                append(mutation, value, &headers)
+            case .overwriteIfPresent(let template):
+                guard headers.index(named: name) != nil else { continue }
+                let value = render(template)
+                headers.remove(named: name)
+                append(mutation, value, &headers)
+            }
+        }
+    }
+
+    private func append(_ mutation: HeaderMutation, _ template: HeaderTemplate, _ headers: inout HeaderTable) {
+        append(mutation, render(template), &headers)
+    }
+
+    private func append(_ mutation: HeaderMutation, _ value: [UInt8], _ headers: inout HeaderTable) {
+        guard !value.isEmpty || mutation.keepsEmptyValue else { return }
+        // A rendered value with a control byte (from a peer's header it cannot come) is left out rather than sent.
+        try? headers.append(mutation.name.bytes.span.bytes, value.span.bytes)
+    }
+
+    private func render(_ template: HeaderTemplate) -> [UInt8] {
+        if let literal = template.literal { return literal }
+        var bytes: [UInt8] = []
+        for segment in template.segments {
+            switch segment {
+            case .literal(let literal): bytes += literal
+            case .command(let name, let argument, let lengthMax):
+                let text = FormatOperator.value(name, argument, stream) ?? ""
+                bytes += lengthMax.map { Array(text.utf8.prefix($0)) } ?? Array(text.utf8)
+            }
+        }
+        return bytes
+    }
+}

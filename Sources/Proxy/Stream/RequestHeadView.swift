@@ -1,0 +1,54 @@
+internal import HTTP
+internal import Upstream
+
+/// A request head as route matching reads it.
+struct RequestHeadView: RequestView, ~Copyable, ~Escapable {
+    private let head: RequestHead
+
+    @_lifetime(immortal)
+    init(_ head: RequestHead) { self.head = head }
+
+    var method: Span<UInt8> { @_lifetime(borrow self) get { head.methodName.octets } }
+    var path: Span<UInt8> { @_lifetime(borrow self) get { head.path.octets } }
+    var authority: Span<UInt8> { @_lifetime(borrow self) get { head.authority.octets } }
+    var scheme: Span<UInt8> { @_lifetime(borrow self) get { head.scheme.octets } }
+    var upgrade: Span<UInt8> {
+        @_lifetime(borrow self) get {
+            guard head.isUpgrade, let index = head.headers.index(of: .upgrade) else { return Span() }
+            return head.headers.value(at: index).octets
+        }
+    }
+
+    func nextField(named name: borrowing HeaderName, from start: Int) -> Int? {
+        head.headers.index(named: name.bytes.span.bytes, from: start)
+    }
+
+    @_lifetime(borrow self)
+    func fieldValue(at index: Int) -> Span<UInt8> { head.headers.value(at: index).octets }
+}
+
+/// A response head as retry decisions read it.
+struct ResponseHeadView: ResponseView {
+    let head: ResponseHead
+
+    func nextField(named name: borrowing HeaderName, from start: Int) -> Int? {
+        head.headers.index(named: name.bytes.span.bytes, from: start)
+    }
+
+    @_lifetime(borrow self)
+    func fieldValue(at index: Int) -> Span<UInt8> { head.headers.value(at: index).octets }
+}
+
+extension RawSpan {
+    /// The same bytes, typed.
+    var octets: Span<UInt8> {
+        @_lifetime(copy self) get { unsafe _unsafeView(as: UInt8.self) }
+    }
+}
+
+/// Copies, for code that runs on few requests.
+extension RequestHead {
+    var methodBytes: [UInt8] { [UInt8](copying: methodName) }
+    var pathBytes: [UInt8] { [UInt8](copying: path) }
+    var authorityBytes: [UInt8] { [UInt8](copying: authority) }
+}

@@ -1,0 +1,336 @@
+internal import EnvoyAPI
+internal import IO
+internal import Serialization
+internal import Telemetry
+internal import Upstream
+
+/// What is configured now: decoded, checked and compiled, and from where it came.
+///
+/// Lives on the control loop. Changes come from the bootstrap and from ADS; what is complete goes to the workers as one
+/// immutable `Tables`. A cluster is complete with its endpoints, a listener with its routes (P-7); what does not arrive
+/// within the initial fetch timeout is served without.
+final class ConfigurationStore {
+    /// One resource in force.
+    struct Entry<Config> {
+        var config: Config
+        var version: String
+        var isStatic: Bool
+        /// Complete: the workers have it.
+        var isWarm: Bool
+        var updated: (seconds: Int64, nanoseconds: Int32)
+    }
+
+    /// Envoy's `initial_fetch_timeout`.
+    static let initialFetchTimeout: Duration = .seconds(15)
+
+    private static let log = Logger("config")
+
+    let context: CompileContext
+    private let loop: EventLoop
+    private let workers: [WorkerHandle]
+    private let metrics: MetricSet
+    private(set) var clusters: [String: Entry<ClusterConfig>] = [:]
+    private(set) var listeners: [String: Entry<ListenerConfig>] = [:]
+    private(set) var routes: [String: Entry<CompiledRoutes>] = [:]
+    /// By EDS name (of EDS clusters), or by cluster name (of all others).
+    private(set) var endpoints: [String: EndpointTable] = [:]
+    private(set) var endpointVersions: [String: String] = [:]
+    private(set) var clusterMessages: [String: Cluster] = [:]
+    private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
+    private var discoveries: [String: NameDiscovery] = [:]
+    private var healthCheckers: [String: HealthChecker] = [:]
+    private var isPublishing = false
+    /// Asked after each change: subscriptions follow what is configured.
+    var onChange: () -> Void = {}
+
+    init(loop: EventLoop, workers: [WorkerHandle], metrics: MetricSet, context: CompileContext) {
+        self.loop = loop
+        self.workers = workers
+        self.metrics = metrics
+        self.context = context
+    }
+
+    // MARK: Clusters
+
+    /// Compiles all first, so that a refusal changes nothing.
+    func setStatic(clusters messages: [Cluster], at path: String) throws(ConfigurationError) {
+        var configs: [ClusterConfig] = []
+        for (index, message) in messages.enumerated() {
+            configs.append(try compile(message, at: "\(path)[\(index)]"))
+        }
+        for (index, config) in configs.enumerated() {
+            guard clusters[config.name] == nil else {
+                throw ConfigurationError(at: "\(path)[\(index)].name", "\"\(config.name)\" is there twice")
+            }
+            set(config, message: messages[index], version: "", isStatic: true)
+        }
+        publish()
+    }
+
+    /// Compiles a cluster without putting it in force.
+    func compile(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
+        let config = try ClusterConfig(compiling: message, path: path)
+        try context.checkCodec(config, at: path)
+        if case .eds = config.discovery {
+            let source = message.edsClusterConfig?.edsConfig
+            try context.checkSource(source, at: path + ".eds_cluster_config.eds_config")
+        }
+        return config
+    }
+
+    func set(_ config: ClusterConfig, message: Cluster, version: String, isStatic: Bool = false) {
+        let name = config.name
+        clusterMessages[name] = message
+        let wasWarm = clusters[name]?.isWarm ?? false
+        clusters[name] = Entry(
+            config: config, version: version, isStatic: isStatic, isWarm: wasWarm, updated: WallClock.now)
+        discoveries.removeValue(forKey: name)?.cancel()
+        switch config.discovery {
+        case .staticEndpoints:
+            endpoints[name] = config.endpoints ?? EndpointTable()
+            clusters[name]?.isWarm = true
+        case .originalDestination: clusters[name]?.isWarm = true
+        case .eds(let service):
+            let key = service.isEmpty ? name : service
+            if endpoints[key] != nil {
+                clusters[name]?.isWarm = true
+            } else if !wasWarm {
+                warmLater { store in
+                    guard store.clusters[name]?.isWarm == false else { return }
+                    Self.log.warning("no endpoints arrived in time", ["cluster": name])
+                    store.clusters[name]?.isWarm = true
+                }
+            }
+        case .strictDNS, .logicalDNS:
+            let discovery = NameDiscovery(config, loop: loop) { [weak self] table in
+                guard let self, self.clusters[name] != nil else { return }
+                self.endpoints[name] = table
+                let wasWarm = self.clusters[name]?.isWarm ?? false
+                self.clusters[name]?.isWarm = true
+                self.endpointsChanged(ofCluster: name, wasWarm: wasWarm)
+            }
+            discoveries[name] = discovery
+            discovery.start()
+        }
+        updateHealthChecks(name)
+    }
+
+    func removeCluster(_ name: String) {
+        guard clusters[name]?.isStatic == false else { return }
+        clusters[name] = nil
+        clusterMessages[name] = nil
+        discoveries.removeValue(forKey: name)?.cancel()
+        healthCheckers.removeValue(forKey: name)?.cancel()
+        if !edsNames.contains(name) { endpoints[name] = nil }
+    }
+
+    private func warmLater(_ body: @escaping (ConfigurationStore) -> Void) {
+        loop.schedule(after: Self.initialFetchTimeout) { [weak self] in
+            guard let self else { return }
+            body(self)
+            self.publish()
+        }
+    }
+
+    private func key(of config: ClusterConfig) -> String {
+        if case .eds(let service) = config.discovery, !service.isEmpty { return service }
+        return config.name
+    }
+
+    // MARK: Endpoints
+
+    /// The names that EDS is asked for.
+    var edsNames: Set<String> {
+        var names: Set<String> = []
+        for entry in clusters.values {
+            if case .eds = entry.config.discovery { names.insert(key(of: entry.config)) }
+        }
+        return names
+    }
+
+    func set(_ table: EndpointTable, message: ClusterLoadAssignment, name: String, version: String) {
+        endpoints[name] = table
+        endpointMessages[name] = message
+        endpointVersions[name] = version
+        for (cluster, entry) in clusters where key(of: entry.config) == name {
+            let wasWarm = entry.isWarm
+            clusters[cluster]?.isWarm = true
+            endpointsChanged(ofCluster: cluster, wasWarm: wasWarm)
+        }
+    }
+
+    func removeEndpoints(_ name: String) {
+        endpointMessages[name] = nil
+        endpointVersions[name] = nil
+        endpoints[name] = edsNames.contains(name) ? EndpointTable() : nil
+        publish()
+    }
+
+    /// The light path: one cluster's endpoints, everything else as it is (X-6: at once).
+    private func endpointsChanged(ofCluster name: String, wasWarm: Bool) {
+        updateHealthChecks(name)
+        guard wasWarm else { return publish() }
+        let tables = makeTables()
+        for worker in workers { worker.send { $0.publish(tables, endpointsOf: name) } }
+        onChange()
+    }
+
+    // MARK: Active health checks
+
+    private func updateHealthChecks(_ name: String) {
+        guard let entry = clusters[name], let check = entry.config.healthChecks.first else {
+            healthCheckers.removeValue(forKey: name)?.cancel()
+            return
+        }
+        let checker: HealthChecker
+        if let known = healthCheckers[name] {
+            checker = known
+        } else {
+            checker = HealthChecker(cluster: name, loop: loop) { [workers] address, isHealthy in
+                for worker in workers {
+                    worker.send { $0.setHealth(cluster: name, address: address, isHealthy: isHealthy) }
+                }
+            }
+            healthCheckers[name] = checker
+        }
+        checker.update(check, endpoints: endpoints[key(of: entry.config)] ?? EndpointTable())
+    }
+
+    // MARK: Routes
+
+    /// The names that RDS is asked for.
+    var rdsNames: Set<String> { Set(listeners.values.flatMap { $0.config.allChains.compactMap(\.rdsName) }) }
+
+    func set(_ compiled: CompiledRoutes, name: String, version: String) {
+        routes[name] = Entry(
+            config: compiled, version: version, isStatic: false, isWarm: true, updated: WallClock.now)
+        for (listener, entry) in listeners where !entry.isWarm && isComplete(entry.config) { warm(listener) }
+    }
+
+    func removeRoutes(_ name: String) { routes[name] = nil }
+
+    private func isComplete(_ config: ListenerConfig) -> Bool {
+        config.allChains.allSatisfy { $0.rdsName.map { routes[$0] != nil } ?? true }
+    }
+
+    // MARK: Listeners
+
+    func setStatic(listeners messages: [Listener], at path: String) throws(ConfigurationError) {
+        for (index, message) in messages.enumerated() {
+            let here = "\(path)[\(index)]"
+            let config = try ListenerConfig(compiling: message, at: here, context: context)
+            guard listeners[config.name] == nil else {
+                throw ConfigurationError(at: here + ".name", "\"\(config.name)\" is there twice")
+            }
+            try set(config, at: here, version: "", isStatic: true)
+        }
+    }
+
+    func compile(_ message: Listener, at path: String) throws(ConfigurationError) -> ListenerConfig {
+        try ListenerConfig(compiling: message, at: path, context: context, old: listeners[message.name]?.config)
+    }
+
+    /// Puts a listener in force: binds its address now, serves when its routes are there.
+    func set(
+        _ config: ListenerConfig, at path: String, version: String, isStatic: Bool = false
+    ) throws(ConfigurationError) {
+        let name = config.name
+        let old = listeners[name]
+        let keepsSocket =
+            old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
+        if !keepsSocket {
+            let sockets = try bind(config, at: path)
+            for fd in boundSockets[name] ?? [] where fd >= 0 { Socket(adopting: fd).close() }
+            boundSockets[name] = sockets
+        }
+        listeners[name] = Entry(
+            config: config, version: version, isStatic: isStatic, isWarm: keepsSocket && (old?.isWarm ?? false),
+            updated: WallClock.now)
+        if listeners[name]?.isWarm == true {
+            // In place. Chains whose routes are still on their way answer 404 until then only if they are new.
+            for worker in workers { worker.send { $0.publish(config, socket: nil) } }
+        } else if isComplete(config) {
+            warm(name)
+        } else {
+            warmLater { store in
+                guard store.listeners[name]?.isWarm == false else { return }
+                Self.log.warning("no routes arrived in time", ["listener": name])
+                store.warm(name)
+            }
+        }
+    }
+
+    /// Sockets bound and not given to a worker yet, by listener; -1 for listeners that do not bind.
+    private var boundSockets: [String: [Int32]] = [:]
+
+    private func bind(_ config: ListenerConfig, at path: String) throws(ConfigurationError) -> [Int32] {
+        guard config.bindsToPort else { return workers.map { _ in -1 } }
+        var fds: [Int32] = []
+        do throws(SystemError) {
+            var address = config.address
+            for worker in workers {
+                // A unix socket cannot be bound twice: the first loop takes them all.
+                if case .unix = address, worker.index > 0 {
+                    fds.append(-1)
+                    continue
+                }
+                let socket = try Socket.listen(
+                    on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                // Port 0: the kernel chooses for the first, the others follow.
+                if let chosen = socket.localAddress { address = chosen }
+                fds.append(socket.release())
+            }
+            boundAddresses[config.name] = address
+        } catch {
+            for fd in fds where fd >= 0 { Socket(adopting: fd).close() }
+            throw ConfigurationError(at: FieldCheck.join(path, "address"), "\(error)")
+        }
+        return fds
+    }
+
+    /// The addresses that listeners are really bound to.
+    private(set) var boundAddresses: [String: IO.SocketAddress] = [:]
+
+    private func warm(_ name: String) {
+        guard let config = listeners[name]?.config else { return }
+        listeners[name]?.isWarm = true
+        // Routes first: a listener that begins to serve finds its tables.
+        publish()
+        let fds = boundSockets.removeValue(forKey: name) ?? workers.map { _ in -1 }
+        for (worker, fd) in zip(workers, fds) {
+            worker.send { $0.publish(config, socket: fd >= 0 ? Socket(adopting: fd) : nil) }
+        }
+    }
+
+    func removeListener(_ name: String) {
+        guard listeners[name]?.isStatic == false else { return }
+        listeners[name] = nil
+        boundAddresses[name] = nil
+        for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
+        for worker in workers { worker.send { $0.removeListener(name) } }
+    }
+
+    // MARK: Publishing
+
+    private func makeTables() -> Tables {
+        var configs: [String: ClusterConfig] = [:]
+        var tables: [String: EndpointTable] = [:]
+        for (name, entry) in clusters where entry.isWarm {
+            configs[name] = entry.config
+            tables[name] = endpoints[key(of: entry.config)]
+        }
+        return Tables(clusters: configs, endpoints: tables, routes: routes.mapValues(\.config))
+    }
+
+    /// Sends everything that is complete to the workers.
+    func publish() {
+        let tables = makeTables()
+        for worker in workers { worker.send { $0.publish(tables) } }
+        onChange()
+    }
+
+    /// Whether everything that is configured is complete.
+    var isWarm: Bool { clustersAreWarm && listeners.values.allSatisfy(\.isWarm) }
+
+    var clustersAreWarm: Bool { clusters.values.allSatisfy(\.isWarm) }
+}

@@ -1,0 +1,173 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// Active health checks of one cluster, made on the control loop for all workers.
+///
+/// `@unchecked Sendable`: lives on the control loop alone. New hosts count as unhealthy until their first check (Envoy);
+/// what has changed is reported, never what stays.
+final class HealthChecker: @unchecked Sendable {
+    private static let log = Logger("health")
+
+    private let cluster: String
+    private let loop: EventLoop
+    private let report: (HostAddress, Bool) -> Void
+    private var random = SystemRandomNumberGenerator()
+    private var config: HealthCheckConfig?
+    private var hosts: [HostAddress: Target] = [:]
+
+    /// One host under examination.
+    private final class Target {
+        var endpoint: EndpointTable.Endpoint
+        var state = HealthCheckState()
+        var timer: LoopTimer?
+
+        init(_ endpoint: EndpointTable.Endpoint) { self.endpoint = endpoint }
+    }
+
+    init(cluster: String, loop: EventLoop, report: @escaping (HostAddress, Bool) -> Void) {
+        self.cluster = cluster
+        self.loop = loop
+        self.report = report
+    }
+
+    /// Examines these hosts from now on; known ones go on as they were.
+    func update(_ check: HealthCheckConfig, endpoints: EndpointTable) {
+        config = check
+        var present: Set<HostAddress> = []
+        for endpoint in endpoints.groups.flatMap(\.endpoints) {
+            present.insert(endpoint.address)
+            if let known = hosts[endpoint.address] {
+                known.endpoint = endpoint
+                continue
+            }
+            let target = Target(endpoint)
+            hosts[endpoint.address] = target
+            schedule(target, after: HealthCheckState.firstWait(check, random: random.next()))
+        }
+        for (address, target) in hosts where !present.contains(address) {
+            target.timer?.cancel()
+            hosts[address] = nil
+        }
+        // A worker that made a known host anew (its cluster had gone for a while) learns its state again.
+        for target in hosts.values where target.state.isHealthy { report(target.endpoint.address, true) }
+    }
+
+    func cancel() {
+        for target in hosts.values { target.timer?.cancel() }
+        hosts = [:]
+        config = nil
+    }
+
+    private func schedule(_ target: Target, after wait: Duration) {
+        let address = target.endpoint.address
+        target.timer = loop.schedule(after: wait) { [weak self] in self?.begin(address) }
+    }
+
+    private func begin(_ address: HostAddress) {
+        guard let config, let target = hosts[address] else { return }
+        let endpoint = target.endpoint
+        Task(executorPreference: loop) {
+            let result = await Self.withTimeout(config.timeout, on: self.loop) {
+                await self.check(endpoint, config)
+            }
+            self.ended(address, result)
+        }
+    }
+
+    private func ended(_ address: HostAddress, _ result: HealthCheckState.Result) {
+        guard let config, let target = hosts[address] else { return }
+        switch target.state.record(result, config) {
+        case .none: break
+        case .becameHealthy:
+            Self.log.info("host is healthy", ["cluster": cluster, "host": "\(address)"])
+            report(address, true)
+        case .becameUnhealthy:
+            Self.log.warning("host is unhealthy", ["cluster": cluster, "host": "\(address)"])
+            report(address, false)
+        }
+        // Without traffic Envoy checks once a minute; we cannot see it here, and checking more often harms nobody.
+        schedule(target, after: target.state.nextWait(config, hasTraffic: true, random: random.next()))
+    }
+
+    /// Fails when the check takes too long; the check's own task is cancelled then.
+    private static func withTimeout(
+        _ timeout: Duration, on loop: EventLoop, _ check: @escaping @Sendable () async -> HealthCheckState.Result
+    ) async -> HealthCheckState.Result {
+        await withTaskGroup(of: HealthCheckState.Result.self) { group in
+            group.addTask(executorPreference: loop) { await check() }
+            group.addTask(executorPreference: loop) {
+                await loop.sleep(for: timeout)
+                return .failed
+            }
+            let first = await group.next() ?? .failed
+            group.cancelAll()
+            return first
+        }
+    }
+
+    private func check(_ endpoint: EndpointTable.Endpoint, _ config: HealthCheckConfig) async -> HealthCheckState.Result {
+        guard var address = IO.SocketAddress(endpoint.address) else { return .failed }
+        if let port = endpoint.healthCheckPort ?? config.port, case .ip(let ip, _) = address {
+            address = .ip(ip, port: port)
+        }
+        switch config.kind {
+        case .http(let http): return await check(http, address, endpoint)
+        case .tcp(let send, let receive): return await check(send, receive, address, config.timeout)
+        }
+    }
+
+    private func check(
+        _ check: HealthCheckConfig.HTTPCheck, _ address: IO.SocketAddress, _ endpoint: EndpointTable.Endpoint
+    ) async -> HealthCheckState.Result {
+        var authority = check.host
+        if authority.isEmpty { authority = endpoint.healthCheckHostname }
+        if authority.isEmpty { authority = endpoint.hostname.isEmpty ? cluster : endpoint.hostname }
+        let client = HTTPClient(to: address, authority: authority, on: loop)
+        defer { client.close() }
+        let method = HTTPMethod.allCases.first { "\($0.name)" == check.method } ?? .get
+        do throws(HTTPError) {
+            var request = HTTPClientRequest(method, check.path)
+            try? request.headers.append(.userAgent, "skein-health-check")
+            let response = try await client.send(request)
+            let status = response.status
+            response.close()
+            let expected = check.expectedStatuses.isEmpty ? [200..<201] : check.expectedStatuses
+            if expected.contains(where: { $0.contains(status) }) { return .passed }
+            return check.retriableStatuses.contains { $0.contains(status) } ? .failed : .refused
+        } catch {
+            return .failed
+        }
+    }
+
+    private func check(
+        _ send: [UInt8], _ receive: [[UInt8]], _ address: IO.SocketAddress, _ timeout: Duration
+    ) async -> HealthCheckState.Result {
+        do throws(SystemError) {
+            let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
+            defer { stream.close() }
+            if !send.isEmpty { try await stream.write(send) }
+            var got: [UInt8] = []
+            for wanted in receive {
+                while !Self.contains(got, wanted) {
+                    let more = try await stream.read(upTo: Self.readBytes)
+                    guard !more.isEmpty, got.count < Self.answerBytesMax else { return .failed }
+                    got += more
+                }
+            }
+            return .passed
+        } catch {
+            return .failed
+        }
+    }
+
+    private static let readBytes = 4096
+    private static let answerBytesMax = 65_536
+
+    private static func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool {
+        guard !part.isEmpty else { return true }
+        guard bytes.count >= part.count else { return false }
+        return (0...(bytes.count - part.count)).contains { bytes[$0..<($0 + part.count)].elementsEqual(part) }
+    }
+}

@@ -1,0 +1,192 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// What one loop owns: listeners, connections, pools, timers, and the tables it serves from.
+///
+/// Everything here is touched on the loop's thread alone; `Proxy` sends it new tables by `loop.execute`.
+final class Worker {
+    private static let log = Logger("worker")
+
+    let index: Int
+    let loop: EventLoop
+    let metrics: MetricSet
+    let blocks = BlockPool()
+    let accessLog: AccessLogWriter
+    var random: SplitMix64
+    /// Reused by everyone who serialises a head, for the length of one call.
+    var scratch: [UInt8] = []
+    var bytesRead: UInt64 = 0
+
+    private(set) var tables = Tables()
+    private var clusters: [String: ClusterRuntime] = [:]
+    private var listeners: [String: ListenerRuntime] = [:]
+    private var draining: [FilterChainRuntime] = []
+    private var dirty: [SocketConnection] = []
+    private var isEndingTurn = false
+    private var clock = HTTPClock()
+    private var connections: UInt64 = 0
+
+    init(index: Int, loop: EventLoop, metrics: MetricSet, seed: UInt64) {
+        self.index = index
+        self.loop = loop
+        self.metrics = metrics
+        random = SplitMix64(seed: seed)
+        accessLog = AccessLogWriter(loop: loop)
+    }
+
+    // MARK: Turns
+
+    /// Asks for `flush` of a connection before control returns to the loop.
+    func markDirty(_ connection: SocketConnection) {
+        guard !connection.isDirty else { return }
+        connection.setDirty()
+        dirty.append(connection)
+    }
+
+    /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.
+    func endTurn() {
+        guard !isEndingTurn else { return }
+        isEndingTurn = true
+        while let connection = dirty.popLast() { connection.flush() }
+        isEndingTurn = false
+    }
+
+    /// A timer whose body is a turn of its own.
+    func schedule(after delay: Duration, _ body: @escaping () -> Void) -> LoopTimer {
+        loop.schedule(after: delay) { [unowned self] in
+            body()
+            endTurn()
+        }
+    }
+
+    /// The value of `date`.
+    func date() -> [UInt8] { clock.date() }
+
+    /// Connection numbers are unique in the process: the loop's number is in the low bits.
+    func nextConnectionID() -> UInt64 {
+        connections &+= 1
+        return connections &* UInt64(max(metrics.rows, 1)) &+ UInt64(index)
+    }
+
+    // MARK: Tables
+
+    func cluster(named name: String) -> ClusterRuntime? { clusters[name] }
+
+    var allClusters: [ClusterRuntime] { clusters.values.sorted { $0.name < $1.name } }
+
+    /// Takes new tables. Clusters change in place; those that left finish what they have.
+    func publish(_ new: Tables) {
+        let old = tables
+        tables = new
+        for (name, config) in new.clusters {
+            if let known = clusters[name] {
+                known.update(config)
+            } else {
+                clusters[name] = ClusterRuntime(config, metrics: metrics.cluster(name), worker: self)
+            }
+            if let endpoints = new.endpoints[name], endpoints != old.endpoints[name] || old.clusters[name] == nil {
+                clusters[name]?.apply(endpoints)
+            }
+        }
+        for name in Array(clusters.keys) where new.clusters[name] == nil {
+            clusters.removeValue(forKey: name)?.remove()
+        }
+        for listener in listeners.values { listener.resolve() }
+        endTurn()
+    }
+
+    /// Takes new endpoints of one cluster: the frequent update, which touches nothing else.
+    func publish(_ new: Tables, endpointsOf name: String) {
+        tables = new
+        if let endpoints = new.endpoints[name] { clusters[name]?.apply(endpoints) }
+        endTurn()
+    }
+
+    /// Health as the control loop's active checks see it.
+    func setHealth(cluster: String, address: HostAddress, isHealthy: Bool) {
+        guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })
+        else { return }
+        cluster.hostSet.set(.failedActiveCheck, of: host, to: !isHealthy)
+    }
+
+    // MARK: Listeners
+
+    /// Starts a listener, or changes it in place; `socket` is nil where it does not bind or goes on with what it has.
+    func publish(_ config: ListenerConfig, socket: Socket?) {
+        if let known = listeners[config.name], socket == nil {
+            known.update(config)
+            return
+        }
+        listeners.removeValue(forKey: config.name)?.drain()
+        let runtime = ListenerRuntime(
+            config, socket: socket, metrics: metrics.listener(config.address.description), worker: self)
+        listeners[config.name] = runtime
+        do throws(SystemError) {
+            try runtime.start()
+        } catch {
+            Self.log.error("\(config.name): \(error)")
+        }
+    }
+
+    func removeListener(_ name: String) {
+        listeners.removeValue(forKey: name)?.drain()
+        endTurn()
+    }
+
+    /// The listener that `use_original_dst` hands a connection to: exact address, or the port on any address.
+    func listener(for address: SocketAddress, besides one: ListenerRuntime) -> ListenerRuntime? {
+        var wildcard: ListenerRuntime?
+        for listener in listeners.values where listener !== one {
+            if listener.config.address == address { return listener }
+            if listener.config.address.port == address.port, listener.config.address.address?.isUnspecified == true,
+                listener.config.address.address?.isV6 == address.address?.isV6
+            {
+                wildcard = listener
+            }
+        }
+        return wildcard
+    }
+
+    // MARK: Draining
+
+    /// Lets a chain finish what it has.
+    func drain(_ chain: FilterChainRuntime) {
+        chain.drain()
+        guard !chain.isEmpty else { return }
+        draining.append(chain)
+        if draining.count == 1 { watchDraining() }
+    }
+
+    private func watchDraining() {
+        _ = schedule(after: Self.drainCheckInterval) { [weak self] in
+            guard let self else { return }
+            for chain in self.draining { chain.closeIdle(for: Self.idleBeforeClose) }
+            self.draining.removeAll { $0.isEmpty }
+            if !self.draining.isEmpty { self.watchDraining() }
+        }
+    }
+
+    private static let drainCheckInterval: Duration = .milliseconds(100)
+    /// A drained connection that was silent this long is closed; a client that is about to use it has done so by then.
+    private static let idleBeforeClose: Duration = .seconds(1)
+
+    /// Responses say `connection: close`; listeners go on accepting until `stopAccepting`.
+    func drainGracefully() {
+        for listener in listeners.values { listener.drainGracefully() }
+    }
+
+    /// No new connections; what is there drains.
+    func drainAll() {
+        for name in Array(listeners.keys) { listeners.removeValue(forKey: name)?.drain() }
+        endTurn()
+    }
+
+    /// Connections that are not finished.
+    var activeConnections: Int {
+        var count = draining.reduce(0) { $0 + $1.activeConnections }
+        for listener in listeners.values { listener.forEachChain { count += $0.activeConnections } }
+        return count
+    }
+}

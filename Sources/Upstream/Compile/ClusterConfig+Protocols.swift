@@ -1,0 +1,127 @@
+internal import EnvoyAPI
+internal import Serialization
+
+extension ClusterConfig {
+    /// The protocol options, in their new place (`typed_extension_protocol_options`) and in the old one.
+    mutating func takeProtocols(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
+        maxRequestsPerConnection = message.maxRequestsPerConnection
+        if let common = message.commonHttpProtocolOptions {
+            try takeCommonHTTP(common, path / "common_http_protocol_options")
+        }
+        if let http1 = message.httpProtocolOptions { try checkHTTP1(http1, path / "http_protocol_options") }
+        if let http2 = message.http2ProtocolOptions { try takeHTTP2(http2, path / "http2_protocol_options") }
+        switch message.protocolSelection {
+        case .useConfiguredProtocol: break
+        case .useDownstreamProtocol: codec = .downstream
+        case .unrecognized(let number): throw (path / "protocol_selection").error("\(number) is no selection")
+        }
+        for (name, any) in message.typedExtensionProtocolOptions.sorted(by: { $0.key < $1.key }) {
+            let place = (path / "typed_extension_protocol_options")[name]
+            guard any.holds(UpstreamHttpProtocolOptions.self) else { throw place.unsupported(any.typeURL) }
+            let options: UpstreamHttpProtocolOptions
+            do throws(MessageError) {
+                options = try any.unpack()
+            } catch {
+                throw ConfigurationError(
+                    at: error.path.isEmpty ? place.text : (place / error.path).text, error.problem)
+            }
+            try takeHTTP(options, place)
+        }
+    }
+
+    private mutating func takeHTTP(
+        _ message: UpstreamHttpProtocolOptions, _ path: FieldPath
+    ) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path,
+            handles: "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config")
+        if let common = message.commonHttpProtocolOptions {
+            try takeCommonHTTP(common, path / "common_http_protocol_options")
+        }
+        switch message.upstreamProtocolOptions {
+        case nil: throw path.error("names no protocol: set explicit_http_config or use_downstream_protocol_config")
+        case .explicitHttpConfig(let config):
+            let place = path / "explicit_http_config"
+            switch config.protocolConfig {
+            case nil: codec = .http1
+            case .httpProtocolOptions(let http1):
+                try checkHTTP1(http1, place / "http_protocol_options")
+                codec = .http1
+            case .http2ProtocolOptions(let http2): try takeHTTP2(http2, place / "http2_protocol_options")
+            case .http3ProtocolOptions: throw (place / "http3_protocol_options").unsupported()
+            }
+        case .useDownstreamProtocolConfig(let config):
+            let place = path / "use_downstream_protocol_config"
+            try FieldCheck.check(config, place, handles: "http_protocol_options http2_protocol_options")
+            if let http1 = config.httpProtocolOptions { try checkHTTP1(http1, place / "http_protocol_options") }
+            if let http2 = config.http2ProtocolOptions { try takeHTTP2(http2, place / "http2_protocol_options") }
+            codec = .downstream
+        case .autoConfig: throw (path / "auto_config").unsupported("the choice by ALPN needs TLS")
+        }
+    }
+
+    private mutating func takeCommonHTTP(
+        _ message: HttpProtocolOptions, _ path: FieldPath
+    ) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path,
+            handles:
+                "idle_timeout max_connection_duration max_headers_count max_response_headers_kb max_requests_per_connection"
+        )
+        idleTimeout = try .checkedLimit(message.idleTimeout, default: .seconds(3600), path / "idle_timeout")
+        maxConnectionDuration = try .checkedLimit(
+            message.maxConnectionDuration, default: nil, path / "max_connection_duration")
+        if let count = message.maxRequestsPerConnection { maxRequestsPerConnection = count == 0 ? nil : count }
+        if let count = message.maxHeadersCount {
+            guard count > 0 else { throw (path / "max_headers_count").error("must be above 0") }
+            responseHeadersMax = count
+        }
+        if let kilobytes = message.maxResponseHeadersKb {
+            guard (1...8192).contains(kilobytes) else {
+                throw (path / "max_response_headers_kb").error("\(kilobytes) is not in 1...8192")
+            }
+            responseHeaderBytesMax = kilobytes * 1024
+        }
+    }
+
+    private func checkHTTP1(_ message: Http1ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(message, path, handles: "")
+    }
+
+    private mutating func takeHTTP2(_ message: Http2ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path,
+            handles:
+                "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive")
+        codec = .http2
+        var options = HTTP2Options()
+        if let streams = message.maxConcurrentStreams {
+            guard streams > 0 else { throw (path / "max_concurrent_streams").error("must be above 0") }
+            options.concurrentStreamsMax = streams
+        }
+        func window(_ value: UInt32, _ field: String) throws(ConfigurationError) -> UInt32 {
+            guard (65_535...2_147_483_647).contains(value) else {
+                throw (path / field).error("\(value) is not in 65535...2147483647")
+            }
+            return value
+        }
+        if let bytes = message.initialStreamWindowSize {
+            options.streamWindowBytes = try window(bytes, "initial_stream_window_size")
+        }
+        if let bytes = message.initialConnectionWindowSize {
+            options.connectionWindowBytes = try window(bytes, "initial_connection_window_size")
+        }
+        if let settings = message.connectionKeepalive {
+            let place = path / "connection_keepalive"
+            try FieldCheck.check(settings, place, handles: "interval timeout")
+            if let interval = settings.interval {
+                options.pingInterval = try .checkedLimit(interval, default: nil, place / "interval")
+            }
+            guard let timeout = settings.timeout, timeout > .zero else {
+                throw (place / "timeout").error("must be there and above 0")
+            }
+            options.pingTimeout = timeout
+        }
+        http2 = options
+    }
+}

@@ -1,0 +1,171 @@
+internal import EnvoyAPI
+
+extension StringMatcher {
+    init(compiling message: EnvoyAPI.StringMatcher, _ path: FieldPath) throws(ConfigurationError) {
+        let ignoringCase = message.ignoreCase
+        func bytes(_ text: String, _ field: String) throws(ConfigurationError) -> [UInt8] {
+            guard !text.isEmpty else { throw (path / field).error("is empty: it would match everything") }
+            return Array(text.utf8)
+        }
+        switch message.matchPattern {
+        case .exact(let text): self = .exact(Array(text.utf8), ignoringCase: ignoringCase)
+        case .prefix(let text): self = .prefix(try bytes(text, "prefix"), ignoringCase: ignoringCase)
+        case .suffix(let text): self = .suffix(try bytes(text, "suffix"), ignoringCase: ignoringCase)
+        case .contains(let text): self = .contains(try bytes(text, "contains"), ignoringCase: ignoringCase)
+        case .safeRegex(let regex): self = .regex(try RegularExpression(compiling: regex, path / "safe_regex"))
+        case .custom: throw (path / "custom").unsupported()
+        case nil: throw path.error("has no pattern: set one of exact, prefix, suffix, contains, safe_regex")
+        }
+    }
+}
+
+extension RegularExpression {
+    convenience init(compiling message: RegexMatcher, _ path: FieldPath) throws(ConfigurationError) {
+        guard !message.regex.isEmpty else { throw (path / "regex").error("is empty") }
+        do throws(RegularExpressionError) {
+            try self.init(message.regex)
+        } catch {
+            throw (path / "regex").error(error.description)
+        }
+        if case .googleRe2(let limits) = message.engineType, let limit = limits.maxProgramSize,
+            programSize > Int(limit)
+        {
+            throw (path / "regex").error("compiles to \(programSize) instructions, max_program_size is \(limit)")
+        }
+    }
+}
+
+/// A compiled `RegexMatchAndSubstitute`.
+struct Substitution {
+    let expression: RegularExpression
+    let substitution: [UInt8]
+
+    init(compiling message: RegexMatchAndSubstitute, _ path: FieldPath) throws(ConfigurationError) {
+        guard let pattern = message.pattern else { throw (path / "pattern").error("is missing") }
+        expression = try RegularExpression(compiling: pattern, path / "pattern")
+        substitution = try Forwarding.checkedTarget(message.substitution, path / "substitution")
+        if let refusal = expression.refusal(ofRewrite: substitution) {
+            throw (path / "substitution").error(refusal)
+        }
+    }
+}
+
+extension HeaderMatcher {
+    init(compiling message: EnvoyAPI.HeaderMatcher, _ path: FieldPath) throws(ConfigurationError) {
+        guard !message.name.isEmpty else { throw (path / "name").error("is empty") }
+        func string(
+            _ text: String, _ field: String, _ make: ([UInt8], Bool) -> StringMatcher
+        ) throws(ConfigurationError) -> Condition {
+            guard !text.isEmpty else { throw (path / field).error("is empty: it would match everything") }
+            return .value(make(Array(text.utf8), false))
+        }
+        let condition: Condition
+        switch message.headerMatchSpecifier {
+        case nil: condition = .present(true)
+        case .presentMatch(let wanted): condition = .present(wanted)
+        case .exactMatch(let text): condition = .value(.exact(Array(text.utf8), ignoringCase: false))
+        case .prefixMatch(let text):
+            condition = try string(text, "prefix_match") { .prefix($0, ignoringCase: $1) }
+        case .suffixMatch(let text):
+            condition = try string(text, "suffix_match") { .suffix($0, ignoringCase: $1) }
+        case .containsMatch(let text):
+            condition = try string(text, "contains_match") { .contains($0, ignoringCase: $1) }
+        case .safeRegexMatch(let regex):
+            condition = .value(.regex(try RegularExpression(compiling: regex, path / "safe_regex_match")))
+        case .stringMatch(let matcher):
+            condition = .value(try StringMatcher(compiling: matcher, path / "string_match"))
+        case .rangeMatch(let range):
+            guard range.start < range.end else {
+                throw (path / "range_match").error("[\(range.start), \(range.end)) is empty")
+            }
+            condition = .range(start: range.start, end: range.end)
+        }
+        self.init(
+            name: HeaderName(message.name), condition: condition, isInverted: message.invertMatch,
+            treatsMissingAsEmpty: message.treatMissingHeaderAsEmpty)
+    }
+
+    static func list(
+        _ messages: [EnvoyAPI.HeaderMatcher], _ path: FieldPath
+    ) throws(ConfigurationError) -> [HeaderMatcher] {
+        var result: [HeaderMatcher] = []
+        for (index, message) in messages.enumerated() {
+            result.append(try HeaderMatcher(compiling: message, path[index]))
+        }
+        return result
+    }
+}
+
+extension QueryParameterMatcher {
+    init(compiling message: EnvoyAPI.QueryParameterMatcher, _ path: FieldPath) throws(ConfigurationError) {
+        guard !message.name.isEmpty else { throw (path / "name").error("is empty") }
+        let condition: Condition
+        switch message.queryParameterMatchSpecifier {
+        case nil: condition = .present(true)
+        case .presentMatch(let wanted): condition = .present(wanted)
+        case .stringMatch(let matcher):
+            condition = .value(try StringMatcher(compiling: matcher, path / "string_match"))
+        }
+        self.init(name: Array(message.name.utf8), condition: condition)
+    }
+}
+
+extension Fraction {
+    init(compiling message: FractionalPercent, _ path: FieldPath) throws(ConfigurationError) {
+        let denominator: UInt32
+        switch message.denominator {
+        case .hundred: denominator = 100
+        case .tenThousand: denominator = 10_000
+        case .million: denominator = 1_000_000
+        case .unrecognized(let number): throw (path / "denominator").error("\(number) is no denominator")
+        }
+        self.init(numerator: message.numerator, denominator: denominator)
+    }
+
+    init?(compiling message: RuntimeFractionalPercent?, _ path: FieldPath) throws(ConfigurationError) {
+        guard let message else { return nil }
+        guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
+        try self.init(compiling: value, path / "default_value")
+    }
+}
+
+extension RouteMatcher {
+    init(compiling message: RouteMatch, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path,
+            handles:
+                "prefix path safe_regex connect_matcher path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc"
+        )
+        self.path = try Self.pathMatcher(message, path)
+        headers = try HeaderMatcher.list(message.headers, path / "headers")
+        for (index, parameter) in message.queryParameters.enumerated() {
+            queryParameters.append(
+                try QueryParameterMatcher(compiling: parameter, (path / "query_parameters")[index]))
+        }
+        runtimeFraction = try Fraction(compiling: message.runtimeFraction, path / "runtime_fraction")
+        grpcOnly = message.grpc != nil
+    }
+
+    private static func pathMatcher(
+        _ message: RouteMatch, _ path: FieldPath
+    ) throws(ConfigurationError) -> PathMatcher {
+        let ignoringCase = message.caseSensitive == false
+        switch message.pathSpecifier {
+        case nil:
+            throw path.error("has no path condition: set one of prefix, path, safe_regex, path_separated_prefix")
+        case .prefix(let text): return .prefix(Array(text.utf8), ignoringCase: ignoringCase)
+        case .path(let text): return .path(Array(text.utf8), ignoringCase: ignoringCase)
+        case .safeRegex(let regex):
+            return .regex(try RegularExpression(compiling: regex, path / "safe_regex"))
+        case .pathSeparatedPrefix(let text):
+            guard text.count > 1, text.hasPrefix("/"), !text.hasSuffix("/"), !text.contains("?"), !text.contains("#")
+            else {
+                throw (path / "path_separated_prefix").error(
+                    "\(text): must begin with a slash, end without one and hold no ? or #")
+            }
+            return .pathSeparatedPrefix(Array(text.utf8), ignoringCase: ignoringCase)
+        case .connectMatcher: return .connect
+        case .pathMatchPolicy: throw (path / "path_match_policy").unsupported()
+        }
+    }
+}

@@ -1,0 +1,42 @@
+import IO
+import Proxy
+import Telemetry
+
+// Wiring of flags only: everything else is in `Proxy`.
+
+func run() -> Int32 {
+    let options: Options
+    do throws(UsageError) {
+        options = try Options(arguments: Array(CommandLine.arguments.dropFirst()))
+    } catch {
+        Console.error("skein-proxy: \(error)\n")
+        return 2
+    }
+    if options.showsHelp {
+        Console.out(Options.help)
+        return 0
+    }
+    if options.showsVersion {
+        Console.out("skein-proxy \(Version.text)\n")
+        return 0
+    }
+    if let level = options.logLevel { Logger.level = level }
+    do throws(ProxyError) {
+        if options.mode == .validate {
+            for line in try ProxyServer.validate(options) { Console.out(line + "\n") }
+            Console.out("configuration OK\n")
+            return 0
+        }
+        // Before any thread starts: they inherit it, and the signals reach the control loop alone.
+        Signals.block([Signals.terminate, Signals.interrupt])
+        let server = try ProxyServer(options)
+        try server.handleSignals()
+        try server.start()
+        return server.run()
+    } catch {
+        Console.error("skein-proxy: \(error)\n")
+        return 1
+    }
+}
+
+Environment.exit(run())

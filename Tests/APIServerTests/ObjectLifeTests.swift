@@ -1,0 +1,266 @@
+import APIServer
+import KubernetesAPI
+import Serialization
+import Store
+import Testing
+
+@Suite("The life of objects")
+struct ObjectLifeTests {
+    @Test("what is there from the start")
+    func bootstrap() throws {
+        let fixture = try Fixture()
+        let names = fixture.registry.list(.namespace).map(\.name)
+        #expect(names == ["default", "istio-system", "kube-system", "skein-system"])
+        let service = try fixture.registry.get(.service, "default", "kubernetes")
+        #expect(Service(json: service.json).spec.clusterIP == "10.96.0.1")
+        #expect(try fixture.registry.get(.serviceAccount, "default", "default").name == "default")
+        try fixture.registry.bootstrap()
+        #expect(fixture.registry.list(.namespace).count == 4)
+    }
+
+    @Test("a change of the spec counts a generation, a change of labels or status does not")
+    func generation() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", deployments, Fixture.deployment())
+        func generation() throws -> Int { try fixture.registry.get(.deployment, "default", "web").metadata.generation }
+        #expect(try generation() == 1)
+        try fixture.ask(
+            "PATCH", deployments + "/web", ["metadata": ["labels": ["a": "b"]]], type: "application/merge-patch+json")
+        try fixture.ask(
+            "PATCH", deployments + "/web/status", ["status": ["replicas": 3]], type: "application/merge-patch+json")
+        #expect(try generation() == 1)
+        try fixture.ask("PATCH", deployments + "/web", ["spec": ["replicas": 3]], type: "application/merge-patch+json")
+        #expect(try generation() == 2)
+    }
+
+    @Test("the status belongs to its sub-resource")
+    func status() throws {
+        let fixture = try Fixture()
+        var object = Fixture.deployment()
+        object["status"] = ["replicas": 7]
+        try fixture.ask("POST", deployments, object)
+        try fixture.ask(
+            "PATCH", deployments + "/web", ["status": ["replicas": 8]], type: "application/merge-patch+json")
+        #expect(try fixture.ask("GET", deployments + "/web").json["status"]?["replicas"] == nil)
+        var change = try fixture.ask("GET", deployments + "/web").json
+        change["status"] = ["replicas": 2]
+        change["spec"] = ["replicas": 99]
+        let answer = try fixture.ask("PUT", deployments + "/web/status", change)
+        #expect(answer.json["status"]?["replicas"] == 2)
+        #expect(answer.json["spec"]?["replicas"] == 1)
+    }
+
+    @Test("a write that changes nothing keeps the resource version")
+    func unchanged() throws {
+        let fixture = try Fixture()
+        let before = try fixture.ask("POST", services, Fixture.service("a")).json
+        #expect(
+            try fixture.ask("PUT", services + "/a", before).json["metadata"]?["resourceVersion"]
+                == before["metadata"]?["resourceVersion"])
+    }
+
+    @Test("a stale resource version is a conflict")
+    func stale() throws {
+        let fixture = try Fixture()
+        let before = try fixture.ask("POST", services, Fixture.service("a")).json
+        try fixture.ask(
+            "PATCH", services + "/a", ["metadata": ["labels": ["x": "y"]]], type: "application/merge-patch+json")
+        let answer = try fixture.ask("PUT", services + "/a", before)
+        #expect(answer.status == 409)
+        #expect(answer.reason == "Conflict")
+        #expect(
+            answer.message
+                == "Operation cannot be fulfilled on services \"a\": the object has been modified; please apply your changes to the latest version and try again"
+        )
+    }
+
+    @Test("a dry run computes the result and stores nothing, no address either")
+    func dryRun() throws {
+        let fixture = try Fixture()
+        let revision = fixture.registry.store.revision
+        let answer = try fixture.ask("POST", services + "?dryRun=All", Fixture.service("a", ["type": "LoadBalancer"]))
+        #expect(answer.json["spec"]?["clusterIP"] == "10.96.0.2")
+        #expect(fixture.registry.store.revision == revision)
+        #expect(try fixture.ask("GET", services + "/a").status == 404)
+        #expect(try fixture.ask("POST", services, Fixture.service("b")).json["spec"]?["clusterIP"] == "10.96.0.2")
+    }
+
+    @Test("service addresses are given once, kept, and given back")
+    func addresses() throws {
+        let fixture = try Fixture()
+        func address(_ name: String, _ spec: JSON = [:]) throws -> String {
+            let answer = try fixture.ask("POST", services, Fixture.service(name, spec))
+            return answer.json["spec"]?["clusterIP"]?.string ?? answer.message
+        }
+        #expect(try address("a") == "10.96.0.2")
+        #expect(try address("b") == "10.96.0.3")
+        #expect(try address("c", ["clusterIP": "10.96.7.7"]) == "10.96.7.7")
+        #expect(try address("d", ["clusterIP": "10.96.7.7"]).contains("provided IP is already allocated"))
+        #expect(try address("e", ["clusterIP": "10.99.0.1"]).contains("not in the valid range"))
+        #expect(try address("f", ["clusterIP": "None"]) == "None")
+        try fixture.ask("DELETE", services + "/c")
+        #expect(try address("g", ["clusterIP": "10.96.7.7"]) == "10.96.7.7")
+        var changed = Fixture.service("a", ["type": "LoadBalancer"])
+        changed["metadata"] = ["name": "a"]
+        let answer = try fixture.ask("PUT", services + "/a", changed)
+        #expect(answer.json["spec"]?["clusterIP"] == "10.96.0.2")
+        #expect(answer.json["status"]?["loadBalancer"]?["ingress"]?[0]?["ip"] == "10.97.0.1")
+        let back = try fixture.ask("PUT", services + "/a", Fixture.service("a"))
+        #expect(back.json["status"]?["loadBalancer"] == [:])
+    }
+
+    @Test("addresses that stored services hold are not given again after a restart")
+    func adoption() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", services, Fixture.service("a", ["type": "LoadBalancer"]))
+        let again = ObjectRegistry(store: fixture.registry.store) { Timestamp(seconds: 1_800_000_000) }
+        let other = try again.create(Fixture.service("b", ["type": "LoadBalancer"]), .service, namespace: "default")
+        #expect(Service(json: other.object.json).spec.clusterIP == "10.96.0.3")
+        #expect(Service(json: other.object.json).status.loadBalancer.ingress.first?.ip == "10.97.0.2")
+    }
+
+    @Test("a pod gets its grace period; a shorter one wins, a longer one does not; 0 ends it")
+    func grace() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("a"))
+        let first = try fixture.ask("DELETE", pods + "/a", ["gracePeriodSeconds": 10]).json["metadata"]
+        #expect(first?["deletionGracePeriodSeconds"] == 10)
+        #expect(first?["deletionTimestamp"] == .string(Timestamp(seconds: fixture.seconds + 10).secondsText))
+        let longer = try fixture.ask("DELETE", pods + "/a", ["gracePeriodSeconds": 60]).json["metadata"]
+        #expect(longer?["deletionGracePeriodSeconds"] == 10)
+        let shorter = try fixture.ask("DELETE", pods + "/a", ["gracePeriodSeconds": 1]).json["metadata"]
+        #expect(shorter?["deletionGracePeriodSeconds"] == 1)
+        try fixture.ask("DELETE", pods + "/a", ["gracePeriodSeconds": 0])
+        #expect(try fixture.ask("GET", pods + "/a").status == 404)
+    }
+
+    @Test("a pod that has ended goes at once")
+    func endedPod() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("a"))
+        try fixture.ask(
+            "PATCH", pods + "/a/status", ["status": ["phase": "Succeeded"]], type: "application/merge-patch+json")
+        try fixture.ask("DELETE", pods + "/a")
+        #expect(try fixture.ask("GET", pods + "/a").status == 404)
+    }
+
+    @Test("finalizers hold an object until the last is taken away")
+    func finalizers() throws {
+        let fixture = try Fixture()
+        var service = Fixture.service("a")
+        service["metadata"] = ["name": "a", "finalizers": ["x/y"]]
+        try fixture.ask("POST", services, service)
+        let answer = try fixture.ask("DELETE", services + "/a")
+        #expect(answer.json["kind"] == "Service")
+        #expect(answer.json["metadata"]?["deletionTimestamp"] != nil)
+        try fixture.ask(
+            "PATCH", services + "/a", ["metadata": ["finalizers": nil]], type: "application/merge-patch+json")
+        #expect(try fixture.ask("GET", services + "/a").status == 404)
+    }
+
+    private func family(_ fixture: Fixture) throws -> JSON {
+        let owner = try fixture.ask("POST", deployments, Fixture.deployment()).json
+        let reference: JSON = [
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": owner["metadata"]?["uid"] ?? .null,
+            "controller": true,
+        ]
+        try fixture.ask("POST", pods, Fixture.pod("a", owner: reference))
+        try fixture.ask("POST", pods, Fixture.pod("b", owner: reference))
+        return owner
+    }
+
+    @Test("background deletion takes the dependents after the owner")
+    func background() throws {
+        let fixture = try Fixture()
+        _ = try family(fixture)
+        let answer = try fixture.ask("DELETE", deployments + "/web", ["propagationPolicy": "Background"])
+        #expect(answer.json["status"] == "Success")
+        #expect(answer.json["details"]?["uid"] != nil)
+        #expect(fixture.registry.list(.pod).allSatisfy { $0.metadata.deletionTimestamp != nil })
+    }
+
+    @Test("orphaning leaves the dependents without an owner")
+    func orphan() throws {
+        let fixture = try Fixture()
+        _ = try family(fixture)
+        try fixture.ask("DELETE", deployments + "/web", ["propagationPolicy": "Orphan"])
+        #expect(
+            fixture.registry.list(.pod).allSatisfy {
+                $0.metadata.deletionTimestamp == nil && $0.json["metadata"]?["ownerReferences"] == nil
+            })
+        #expect(fixture.registry.list(.pod).count == 2)
+    }
+
+    @Test("foreground deletion keeps the owner until the last dependent has gone")
+    func foreground() throws {
+        let fixture = try Fixture()
+        _ = try family(fixture)
+        try fixture.ask("DELETE", deployments + "/web", ["propagationPolicy": "Foreground"])
+        #expect(try fixture.registry.get(.deployment, "default", "web").metadata.finalizers == ["foregroundDeletion"])
+        for name in ["a", "b"] {
+            #expect(try fixture.ask("GET", deployments + "/web").status == 200)
+            try fixture.registry.delete(
+                .pod, "default", name,
+                options: {
+                    var now = DeleteOptions(); now.gracePeriodSeconds = 0; return now
+                }())
+        }
+        #expect(try fixture.ask("GET", deployments + "/web").status == 404)
+    }
+
+    @Test("a namespace empties itself before it goes, and takes nothing new meanwhile")
+    func namespace() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", "/api/v1/namespaces", ["metadata": ["name": "n"]])
+        try fixture.ask("POST", "/api/v1/namespaces/n/pods", Fixture.pod("a"))
+        try fixture.ask("POST", "/api/v1/namespaces/n/services", Fixture.service("s"))
+        let answer = try fixture.ask("DELETE", "/api/v1/namespaces/n")
+        #expect(answer.json["status"]?["phase"] == "Terminating")
+        #expect(try fixture.ask("GET", "/api/v1/namespaces/n/services/s").status == 404)
+        let late = try fixture.ask("POST", "/api/v1/namespaces/n/services", Fixture.service("t"))
+        #expect(late.status == 403)
+        #expect(late.message.hasSuffix("because it is being terminated"))
+        try fixture.ask("DELETE", "/api/v1/namespaces/n/pods/a", ["gracePeriodSeconds": 0])
+        #expect(try fixture.ask("GET", "/api/v1/namespaces/n").status == 404)
+    }
+
+    @Test("an object of a namespace that is not there is refused")
+    func noNamespace() throws {
+        let fixture = try Fixture()
+        let answer = try fixture.ask("POST", "/api/v1/namespaces/nope/services", Fixture.service("a"))
+        #expect(answer.status == 404)
+        #expect(answer.message == "namespaces \"nope\" not found")
+    }
+
+    @Test("generateName makes a name that is free")
+    func generateName() throws {
+        let fixture = try Fixture()
+        var pod = Fixture.pod("")
+        pod["metadata"] = ["generateName": "web-"]
+        let name = try fixture.ask("POST", pods, pod).json["metadata"]?["name"]?.string ?? ""
+        #expect(name.hasPrefix("web-") && name.count == 9)
+    }
+
+    @Test("preconditions of a deletion are checked")
+    func preconditions() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", services, Fixture.service("a"))
+        #expect(try fixture.ask("DELETE", services + "/a", ["preconditions": ["uid": "x"]]).status == 409)
+        #expect(try fixture.ask("DELETE", services + "/a", ["preconditions": ["resourceVersion": "1"]]).status == 409)
+        #expect(try fixture.ask("GET", services + "/a").status == 200)
+    }
+
+    @Test("events are forgotten after an hour")
+    func events() throws {
+        let fixture = try Fixture()
+        try fixture.ask(
+            "POST", "/api/v1/namespaces/default/events",
+            ["metadata": ["name": "e"], "involvedObject": ["kind": "Pod", "name": "a"]])
+        fixture.seconds += 3599
+        fixture.registry.collectGarbage()
+        #expect(fixture.registry.list(.event).count == 1)
+        fixture.seconds += 2
+        fixture.registry.collectGarbage()
+        #expect(fixture.registry.list(.event).isEmpty)
+    }
+}

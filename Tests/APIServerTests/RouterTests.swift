@@ -1,0 +1,334 @@
+import APIServer
+import KubernetesAPI
+import Serialization
+import Testing
+
+@Suite("Requests and answers")
+struct RouterTests {
+    static let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+    @Test("the aggregated discovery repeats the parameters of its content type")
+    func aggregated() throws {
+        let fixture = try Fixture()
+        let accept =
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
+        let answer = try fixture.ask("GET", "/apis", accept: accept)
+        #expect(answer.contentType == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        #expect(answer.json["items"]?[0]?["metadata"]?["name"] == "apps")
+        let plain = try fixture.ask("GET", "/apis", accept: "application/json, */*")
+        #expect(plain.json["kind"] == "APIGroupList")
+        #expect(try fixture.ask("GET", "/api").json["versions"] == ["v1"])
+        let istio = try fixture.ask("GET", "/apis/networking.istio.io").json
+        #expect(istio["preferredVersion"]?["version"] == "v1")
+        #expect(istio["versions"]?.array?.count == 3)
+        let core = try fixture.ask("GET", "/api/v1").json["resources"]?.array ?? []
+        #expect(core.contains { $0["name"] == "pods/log" })
+        #expect(
+            core.contains { $0["name"] == "services" && $0["shortNames"] == ["svc"] && $0["singularName"] == "service" }
+        )
+    }
+
+    @Test("OpenAPI: version 2 in five bytes, version 3 with the operations that kubectl looks for")
+    func openAPI() throws {
+        let fixture = try Fixture()
+        #expect(try fixture.ask("GET", "/openapi/v2").bytes == [0x0a, 0x03, 0x32, 0x2e, 0x30])
+        let index = try fixture.ask("GET", "/openapi/v3").json
+        let url = try #require(index["paths"]?["apis/apps/v1"]?["serverRelativeURL"]?.string)
+        let document = try fixture.ask("GET", url).json
+        let patch = document["paths"]?["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]?["patch"]
+        #expect(patch?["x-kubernetes-group-version-kind"] == ["group": "apps", "version": "v1", "kind": "Deployment"])
+        #expect(patch?["parameters"]?.array?.contains { $0["name"] == "fieldValidation" } == true)
+        let pod = document["components"]?["schemas"]?["io.k8s.api.core.v1.PodSpec"]
+        #expect(pod?["properties"]?["containers"]?["x-kubernetes-patch-merge-key"] == "name")
+    }
+
+    @Test("one object of a kind is seen under all its versions")
+    func versions() throws {
+        let fixture = try Fixture()
+        let object: JSON = [
+            "apiVersion": "networking.istio.io/v1alpha3", "kind": "VirtualService", "metadata": ["name": "a"],
+            "spec": ["hosts": ["x"], "http": [["route": [["destination": ["host": "x"]]]]]],
+        ]
+        let path = "/namespaces/default/virtualservices"
+        let created = try fixture.ask("POST", "/apis/networking.istio.io/v1alpha3" + path, object)
+        #expect(created.json["apiVersion"] == "networking.istio.io/v1alpha3")
+        let seen = try fixture.ask("GET", "/apis/networking.istio.io/v1" + path + "/a").json
+        #expect(seen["apiVersion"] == "networking.istio.io/v1")
+        #expect(try fixture.registry.get(.virtualService, "default", "a").apiVersion == "networking.istio.io/v1")
+        let wrong = try fixture.ask("POST", "/apis/networking.istio.io/v1" + path, object)
+        #expect(
+            wrong.message
+                == "the API version in the data (networking.istio.io/v1alpha3) does not match the expected API version (networking.istio.io/v1)"
+        )
+        let patch = try fixture.ask(
+            "PATCH", "/apis/networking.istio.io/v1beta1" + path + "/a", ["spec": ["hosts": ["y"]]],
+            type: "application/merge-patch+json")
+        #expect(patch.json["apiVersion"] == "networking.istio.io/v1beta1")
+        #expect(
+            try fixture.ask(
+                "PATCH", "/apis/networking.istio.io/v1" + path + "/a", [:],
+                type: "application/strategic-merge-patch+json"
+            ).status == 415)
+    }
+
+    @Test("unknown fields: an error, a warning or nothing")
+    func fieldValidation() throws {
+        let fixture = try Fixture()
+        let object: JSON = ["metadata": ["name": "a"], "data": ["x": "y"], "dat": 1]
+        let path = "/api/v1/namespaces/default/configmaps"
+        let strict = try fixture.ask("POST", path + "?fieldValidation=Strict", object)
+        #expect(strict.status == 400)
+        #expect(
+            strict.message
+                == "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dat\""
+        )
+        #expect(
+            try fixture.ask("POST", path + "?fieldValidation=Warn&dryRun=All", object).warnings == [
+                "unknown field \"dat\""
+            ])
+        let ignored = try fixture.ask("POST", path + "?fieldValidation=Ignore", object)
+        #expect(ignored.warnings.isEmpty && ignored.status == 201)
+        #expect(ignored.json["dat"] == nil)
+        #expect(try fixture.ask("POST", path + "?fieldValidation=Foo", object).status == 400)
+    }
+
+    @Test("a duplicate field is named")
+    func duplicate() throws {
+        let fixture = try Fixture()
+        let body = Array(#"{"metadata":{"name":"a"},"data":{},"data":{}}"#.utf8)
+        let request = try APIRequest(
+            method: "POST", target: "/api/v1/namespaces/default/configmaps", contentType: "application/json", body: body
+        )
+        let response = fixture.router.answer(request)
+        guard case .bytes(let bytes) = response.body else { return }
+        #expect(try JSON.parse(bytes)["message"]?.string?.contains("duplicate field \"data\"") == true)
+        #expect(response.status == 400)
+    }
+
+    @Test("lists come in pages, and by label and field")
+    func lists() throws {
+        let fixture = try Fixture()
+        for index in 0..<7 {
+            try fixture.ask(
+                "POST", pods, Fixture.pod("p\(index)", labels: ["odd": .string(index % 2 == 1 ? "yes" : "no")]))
+        }
+        var names: [String] = []
+        var token = ""
+        repeat {
+            let page = try fixture.ask("GET", pods + "?limit=3&continue=" + token).json
+            names += (page["items"]?.array ?? []).compactMap { $0["metadata"]?["name"]?.string }
+            token = page["metadata"]?["continue"]?.string ?? ""
+        } while !token.isEmpty
+        #expect(names == (0..<7).map { "p\($0)" })
+        #expect(try fixture.ask("GET", pods + "?labelSelector=odd%3Dyes").json["items"]?.array?.count == 3)
+        #expect(try fixture.ask("GET", pods + "?fieldSelector=metadata.name%3Dp3").json["items"]?.array?.count == 1)
+        #expect(try fixture.ask("GET", pods + "?fieldSelector=spec.nodeName%21%3Dnode").json["items"] == [])
+        #expect(
+            try fixture.ask("GET", pods + "?fieldSelector=spec.foo%3Dx").message
+                == "field label not supported: spec.foo")
+        #expect(try fixture.ask("GET", pods + "?labelSelector=a+b").status == 400)
+        #expect(try fixture.ask("GET", pods + "?continue=rubbish").status == 400)
+        #expect(try fixture.ask("GET", pods + "?resourceVersion=999999").status == 504)
+    }
+
+    @Test("the columns of the tables are kubectl's")
+    func columns() throws {
+        let fixture = try Fixture()
+        func columns(_ path: String) throws -> [String] {
+            try fixture.ask("GET", path, accept: Self.table).json["columnDefinitions"]?.array?
+                .filter { $0["priority"] == 0 }.compactMap { $0["name"]?.string?.uppercased() } ?? []
+        }
+        #expect(try columns(services) == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"])
+        #expect(
+            try columns("/apis/networking.k8s.io/v1/namespaces/default/ingresses") == [
+                "NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE",
+            ])
+        #expect(try columns(pods) == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"])
+        #expect(try columns(deployments) == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"])
+        #expect(try columns("/apis/networking.istio.io/v1/virtualservices") == ["NAME", "GATEWAYS", "HOSTS", "AGE"])
+        #expect(try columns("/apis/networking.istio.io/v1/destinationrules") == ["NAME", "HOST", "AGE"])
+        for kind in ResourceKind.standard {
+            let base = kind.group.isEmpty ? "/api/v1/" : "/apis/\(kind.apiVersion)/"
+            #expect(try columns(base + kind.plural).isEmpty == false, "\(kind.kind)")
+        }
+    }
+
+    @Test("a row shows what the object says")
+    func rows() throws {
+        let fixture = try Fixture()
+        func cells(_ path: String) throws -> [JSON] {
+            try fixture.ask("GET", path, accept: Self.table).json["rows"]?[0]?["cells"]?.array ?? []
+        }
+        try fixture.ask("POST", services, Fixture.service("lb", ["type": "LoadBalancer", "selector": ["a": "b"]]))
+        fixture.seconds += 200
+        #expect(
+            try cells(services + "/lb") == ["lb", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80/TCP", "3m20s", "a=b"])
+        try fixture.ask("POST", pods, Fixture.pod("p"))
+        func status(_ status: JSON) throws -> [JSON] {
+            try fixture.ask("PATCH", pods + "/p/status", ["status": status], type: "application/merge-patch+json")
+            return Array(try cells(pods + "/p")[1...3])
+        }
+        #expect(try status([:]) == ["0/1", "Pending", "0"])
+        let running: JSON = ["name": "c", "ready": true, "restartCount": 0, "state": ["running": [:]]]
+        #expect(try status(["phase": "Running", "containerStatuses": [running]]) == ["1/1", "Running", "0"])
+        let ended = Timestamp(seconds: fixture.seconds - 30).secondsText
+        let looping: JSON = [
+            "name": "c", "ready": false, "restartCount": 4, "state": ["waiting": ["reason": "CrashLoopBackOff"]],
+            "lastState": ["terminated": ["finishedAt": .string(ended), "exitCode": 1]],
+        ]
+        #expect(
+            try status(["phase": "Running", "containerStatuses": [looping]]) == [
+                "0/1", "CrashLoopBackOff", "4 (30s ago)",
+            ])
+        #expect(
+            try status([
+                "phase": "Pending", "containerStatuses": nil,
+                "initContainerStatuses": [["name": "i", "state": ["running": [:]]]],
+            ]) == ["0/1", "Init:0/0", "0"])
+    }
+
+    @Test("a watch gets the present state first, then changes, as the selector sees them")
+    func watch() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("a", labels: ["x": "1"]))
+        let stream = try fixture.watch(pods + "?watch=true&labelSelector=x%3D1")
+        #expect(try stream.events().map { $0["type"] } == ["ADDED"])
+        try fixture.ask("POST", pods, Fixture.pod("b", labels: ["x": "1"]))
+        try fixture.ask("POST", pods, Fixture.pod("c"))
+        func label(_ pod: String, _ value: JSON) throws {
+            try fixture.ask(
+                "PATCH", pods + "/" + pod, ["metadata": ["labels": ["x": value]]], type: "application/merge-patch+json")
+        }
+        try label("c", "1")
+        try label("b", "2")
+        try label("b", "3")
+        #expect(
+            try stream.events().map {
+                "\($0["type"]?.string ?? "") \($0["object"]?["metadata"]?["name"]?.string ?? "")"
+            } == [
+                "ADDED b", "ADDED c", "DELETED b",
+            ])
+    }
+
+    @Test("a watch from a revision goes on from there; a forgotten one is 410 Expired")
+    func watchFrom() throws {
+        let fixture = try Fixture()
+        let revision = try fixture.ask("GET", pods).json["metadata"]?["resourceVersion"]?.string ?? ""
+        try fixture.ask("POST", pods, Fixture.pod("a"))
+        let stream = try fixture.watch(pods + "?watch=1&resourceVersion=" + revision)
+        #expect(try stream.events().count == 1)
+        let answer = fixture.router.answer(
+            try APIRequest(method: "GET", target: pods + "?watch=1&resourceVersion=999999"))
+        #expect(answer.status == 410)
+    }
+
+    @Test("a table watch sends tables of one row, the columns once")
+    func tableWatch() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("a"))
+        try fixture.ask("POST", pods, Fixture.pod("b"))
+        let events = try fixture.watch(pods + "?watch=true", accept: Self.table).events()
+        #expect(events.map { $0["object"]?["kind"] } == ["Table", "Table"])
+        #expect(events.map { $0["object"]?["rows"]?.array?.count } == [1, 1])
+        #expect(events.map { $0["object"]?["columnDefinitions"]?.array != nil } == [true, false])
+    }
+
+    @Test("sendInitialEvents ends the present state with a bookmark")
+    func initialEvents() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("a"))
+        let stream = try fixture.watch(
+            pods + "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true")
+        let events = try stream.events()
+        #expect(events.map { $0["type"] } == ["ADDED", "BOOKMARK"])
+        #expect(events.last?["object"]?["metadata"]?["annotations"]?["k8s.io/initial-events-end"] == "true")
+    }
+
+    @Test("scale reads and writes the replicas")
+    func scale() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", deployments, Fixture.deployment())
+        let scale = try fixture.ask("GET", deployments + "/web/scale").json
+        #expect(scale["spec"]?["replicas"] == 1)
+        #expect(scale["status"]?["selector"] == "app=web")
+        try fixture.ask(
+            "PATCH", deployments + "/web/scale", ["spec": ["replicas": 5]], type: "application/merge-patch+json")
+        #expect(try fixture.registry.get(.deployment, "default", "web").spec["replicas"] == 5)
+        var change = scale
+        change["spec"] = ["replicas": 2]
+        #expect(try fixture.ask("PUT", deployments + "/web/scale", change).status == 409)
+        #expect(
+            try fixture.ask(
+                "PATCH", deployments + "/web/scale", ["spec": ["replicas": -1]], type: "application/merge-patch+json"
+            ).status == 422)
+    }
+
+    @Test("protobuf creates are read: a namespace, and a kind we do not read is refused")
+    func protobuf() throws {
+        let fixture = try Fixture()
+        func message(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] { [number << 3 | 2, UInt8(bytes.count)] + bytes }
+        func body(_ version: String, _ kind: String, _ raw: [UInt8]) -> [UInt8] {
+            [0x6b, 0x38, 0x73, 0x00] + message(1, message(1, Array(version.utf8)) + message(2, Array(kind.utf8)))
+                + message(2, raw)
+        }
+        func post(_ path: String, _ body: [UInt8]) throws -> Int {
+            fixture.router.answer(
+                try APIRequest(
+                    method: "POST", target: path, contentType: "application/vnd.kubernetes.protobuf", body: body)
+            ).status
+        }
+        let metadata = message(
+            1, message(1, Array("proto".utf8)) + message(11, message(1, Array("k".utf8)) + message(2, Array("v".utf8))))
+        #expect(try post("/api/v1/namespaces", body("v1", "Namespace", metadata)) == 201)
+        #expect(try fixture.registry.get(.namespace, "", "proto").metadata.labels["k"] == "v")
+        #expect(try post("/api/v1/namespaces/default/pods", body("v1", "Pod", metadata)) == 415)
+        for length in 0..<20 {
+            _ = try post("/api/v1/namespaces", Array(body("v1", "Namespace", metadata).prefix(length)))
+        }
+    }
+
+    @Test("everybody must say who they are, except for health and version")
+    func authentication() throws {
+        let fixture = try Fixture()
+        for path in ["/healthz", "/livez", "/readyz", "/version"] {
+            #expect(try fixture.ask("GET", path, user: nil).status == 200)
+        }
+        for path in ["/api", "/apis", pods, "/openapi/v2", "/"] {
+            let answer = try fixture.ask("GET", path, user: nil)
+            #expect(answer.status == 401)
+            #expect(answer.reason == "Unauthorized")
+        }
+        let nobody = APIUser(name: "jane", groups: ["staff"])
+        let answer = try fixture.ask("GET", pods, user: nobody)
+        #expect(answer.status == 403)
+        #expect(
+            answer.message
+                == "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+        )
+        #expect(try fixture.ask("DELETE", "/api/v1/namespaces/default", user: nobody).status == 403)
+    }
+
+    @Test(
+        "a request that makes no sense is answered, not trapped over",
+        arguments: [
+            ("GET", "/api/v1/pods/x/y/z"), ("POST", "/api/v1/pods"), ("GET", "/api/v1/nodes/a/b"),
+            ("PUT", "/api/v1/namespaces"),
+            ("BREW", "/api/v1/namespaces"), ("GET", "/apis/a/b/c"), ("GET", "/api/v1/namespaces/default/pods/a/exec"),
+            ("GET", "/openapi/v3/apis/x/y"), ("GET", "/api/v1/namespaces//pods"),
+            ("PATCH", "/api/v1/namespaces/default"),
+            ("GET", "/api/v1/pods?limit=x"), ("GET", "/api/v1/pods?watch=1&resourceVersion=x"),
+            ("GET", "/api/v1/namespaces/default/nodes"),
+        ])
+    func nonsense(method: String, path: String) throws {
+        let answer = try Fixture().ask(method, path)
+        #expect((400..<500).contains(answer.status))
+        #expect(answer.json["kind"] == "Status")
+    }
+
+    @Test("bad percent encoding is refused")
+    func encoding() {
+        for target in ["/api/%", "/api/%zz", "/api/%ff"] {
+            #expect(throws: StatusError.self) { try APIRequest(method: "GET", target: target) }
+        }
+    }
+}

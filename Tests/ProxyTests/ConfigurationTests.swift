@@ -1,0 +1,88 @@
+import Proxy
+import Testing
+
+@Suite("Configuration errors")
+struct ConfigurationTests {
+    private func refusal(_ yaml: String) -> String {
+        var options = Options()
+        options.configYAML = yaml
+        do throws(ProxyError) {
+            _ = try ProxyServer.validate(options)
+            return "accepted"
+        } catch {
+            return error.description
+        }
+    }
+
+    private static let path = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config"
+
+    @Test("a field that is unknown or not supported is refused with its path")
+    func paths() {
+        let clusters = Yaml.cluster("backend", [1])
+        #expect(
+            refusal(Yaml.bootstrap(listeners: Yaml.listener(manager: "bogus: 1", routes: Yaml.forward()), clusters: clusters))
+                == "\(Self.path).bogus: unknown field")
+        #expect(
+            refusal(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(manager: "codec_type: HTTP2", routes: Yaml.forward()), clusters: clusters)
+            ).hasPrefix("\(Self.path).codec_type: HTTP2"))
+        #expect(
+            refusal(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: "[ { match: { safe_regex: { regex: \"(\" } }, route: { cluster: a } } ]"),
+                    clusters: clusters)
+            ).hasPrefix("\(Self.path).route_config.virtual_hosts[0].routes[0].match.safe_regex.regex: "))
+        #expect(
+            refusal(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster(
+                        "backend", [1], "transport_socket: { name: envoy.transport_sockets.tls }"))
+            ).hasPrefix("static_resources.clusters[0].transport_socket"))
+        #expect(
+            refusal(Yaml.bootstrap(listeners: Yaml.listener(routes: Yaml.forward()), clusters: clusters + clusters))
+                == "static_resources.clusters[1].name: \"backend\" is there twice")
+        #expect(refusal("static_resources: [").contains("--config-yaml:1"))
+        #expect(
+            refusal("dynamic_resources: { cds_config: { ads: {} } }").hasPrefix("dynamic_resources.cds_config.ads: "))
+    }
+
+    @Test("a good configuration is accepted, and its ignored fields are listed with the reason")
+    func ignored() throws {
+        var options = Options()
+        options.configYAML = Yaml.bootstrap(
+            listeners: Yaml.listener(manager: "tracing: { random_sampling: { value: 1 } }", routes: Yaml.forward()),
+            clusters: Yaml.cluster("backend", [1]))
+        let lines = try ProxyServer.validate(options)
+        #expect(lines.contains { $0.hasPrefix("HttpConnectionManager.tracing: ignored: ") })
+    }
+
+    @Test("a port in use is told with the address")
+    func portInUse() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in "" }
+            await #expect {
+                _ = try await RunningProxy.start(
+                    Yaml.bootstrap(
+                        listeners: Yaml.listener(port: upstream.port, routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [1])))
+            } throws: { error in
+                "\(error)".contains("static_resources.listeners[0].address: listen on 127.0.0.1:\(upstream.port)")
+            }
+        }
+    }
+
+    @Test("flags are Envoy's; wrong usage is told")
+    func flags() throws {
+        let options = try Options(arguments: [
+            "-c", "a.yaml", "--concurrency", "3", "-l", "warning", "--mode=validate", "--drain-time-s", "7",
+        ])
+        #expect(options.configPath == "a.yaml")
+        #expect(options.concurrency == 3)
+        #expect(options.mode == .validate)
+        #expect(options.drainTime == .seconds(7))
+        #expect(throws: UsageError.self) { try Options(arguments: ["--concurrency", "many"]) }
+        #expect(throws: UsageError.self) { try Options(arguments: ["--no-such-flag"]) }
+    }
+}
