@@ -35,7 +35,8 @@ struct Bench {
         try? File.removeTree(run)
     }
 
-    func plan(_ pod: PodManifest, _ name: String, run: Int = 0, volumes: [String: String] = [:]) throws -> ContainerPlan {
+    func plan(_ pod: PodManifest, _ name: String, run: Int = 0, volumes: [String: String] = [:]) throws -> ContainerPlan
+    {
         let container = try #require((pod.initContainers + pod.containers).first { $0.name == name })
         return ContainerPlan(
             id: NodeLayout.containerID(pod.uid, name, run: run), pod: pod, container: container,
@@ -65,7 +66,9 @@ struct NoReferences: PodReferences {
     func secret(_ namespace: String, _ name: String) -> KubernetesObject? { nil }
 }
 
-func pod(_ spec: JSON, uid: String = "uid-\(UInt32.random(in: 0 ... .max))", labels: JSON = [:], annotations: JSON = [:])
+func pod(
+    _ spec: JSON, uid: String = "uid-\(UInt32.random(in: 0 ... .max))", labels: JSON = [:], annotations: JSON = [:]
+)
     throws -> PodManifest
 {
     try PodManifest(
@@ -185,7 +188,10 @@ struct ContainerRuntimeTests {
             "containers": [
                 [
                     "name": "x", "image": "i",
-                    "command": ["/bin/sh", "-c", "cat /app/a.txt /etc/shop/conf/a.txt /var/shop/a.txt; hostname; cat /etc/hosts | tail -1; tail -3 /etc/resolv.conf"],
+                    "command": [
+                        "/bin/sh", "-c",
+                        "cat /app/a.txt /etc/shop/conf/a.txt /var/shop/a.txt; hostname; cat /etc/hosts | tail -1; tail -3 /etc/resolv.conf",
+                    ],
                     "volumeMounts": [
                         ["name": "v", "mountPath": "/app"], ["name": "v", "mountPath": "/etc/shop/conf"],
                         ["name": "v", "mountPath": "/var/shop"],

@@ -7,7 +7,9 @@ import Testing
 
 @testable import Workloads
 
-/// The API as the agent sees it: objects in memory, watches that tell of every change. On the loop only.
+/// The API as the agent sees it: objects in memory, watches that tell of every change.
+///
+/// On the loop only.
 final class ScriptedAPI: APIClient, @unchecked Sendable {
     private let loop: EventLoop
     private(set) var pods: [String: JSON] = [:]
@@ -32,7 +34,11 @@ final class ScriptedAPI: APIClient, @unchecked Sendable {
     }
 
     func send(_ method: String, _ path: String, body: JSON?, contentType: String) async throws(APIError) -> JSON {
-        if path == "/api/v1/pods" { return ["items": .array(Array(pods.values)), "metadata": ["resourceVersion": .string(String(events.count))]] }
+        if path == "/api/v1/pods" {
+            return [
+                "items": .array(Array(pods.values)), "metadata": ["resourceVersion": .string(String(events.count))],
+            ]
+        }
         if method == "GET" { return ["items": .array(others[path] ?? []), "metadata": ["resourceVersion": "0"]] }
         let parts = path.split(separator: "/").map(String.init)
         guard parts.count >= 6, parts[4] == "pods" else { return .null }
@@ -188,8 +194,11 @@ struct NodeAgentTests {
     private func node() async throws -> TestNode {
         let node = try TestNode()
         _ = try await node.onLoop {
-            $0.set("/api/v1/configmaps", [["metadata": ["name": "settings", "namespace": "shop"], "data": ["greeting": "hello"]]])
-            $0.set("/api/v1/secrets", [["metadata": ["name": "token", "namespace": "shop"], "data": ["key": "c2VjcmV0"]]])
+            $0.set(
+                "/api/v1/configmaps",
+                [["metadata": ["name": "settings", "namespace": "shop"], "data": ["greeting": "hello"]]])
+            $0.set(
+                "/api/v1/secrets", [["metadata": ["name": "token", "namespace": "shop"], "data": ["key": "c2VjcmV0"]]])
         }
         return node
     }

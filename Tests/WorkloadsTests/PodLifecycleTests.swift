@@ -68,7 +68,8 @@ struct PodLifecycleTests {
         #expect(life.life.phase == .running)
     }
 
-    @Test("a container that crashes is started at once, then after 10, 20, 40 … 300 seconds, and afresh after 10 minutes")
+    @Test(
+        "a container that crashes is started at once, then after 10, 20, 40 … 300 seconds, and afresh after 10 minutes")
     func backoff() throws {
         var life = try Life(one)
         #expect(life.on(.networkReady) == [.start(container: "app", attempt: 0)])
@@ -119,7 +120,8 @@ struct PodLifecycleTests {
         #expect(life.after(.seconds(1000)) == [])
     }
 
-    @Test("deletion waits for drained endpoints, drains the sidecar, ends the containers, then the sidecar, then removes")
+    @Test(
+        "deletion waits for drained endpoints, drains the sidecar, ends the containers, then the sidecar, then removes")
     func deletion() throws {
         var life = try Life(one, proxy: .sidecar)
         _ = life.on(.networkReady)
@@ -161,7 +163,9 @@ struct PodLifecycleTests {
         #expect(life.on(.answered(container: "app", .liveness, isGood: false, message: "")) == [])
         #expect(life.after(.seconds(5)) == [.probe(container: "app", .liveness)])
         #expect(
-            life.on(.answered(container: "app", .liveness, isGood: false, message: "")) == [.terminate(container: "app")])
+            life.on(.answered(container: "app", .liveness, isGood: false, message: "")) == [
+                .terminate(container: "app")
+            ])
         #expect(life.exit("app", 143) == [.start(container: "app", attempt: 1)])
     }
 

@@ -83,7 +83,9 @@ extension NodeAgent {
         }
     }
 
-    /// Makes an event on the pod. One that is lost is no harm.
+    /// Makes an event on the pod.
+    ///
+    /// One that is lost is no harm.
     func note(_ record: PodRecord, reason: String, message: String, isWarning: Bool) {
         let pod = record.pod
         let time = PodStatus.time(WallClock.now.seconds)
