@@ -54,9 +54,8 @@ struct Bench {
         if let monitor = try? ProcessHandle(pid: instance.monitor) { Pipe.wait(monitor.pidfd, milliseconds: 20_000) }
         let end = runtime.exitStatus(id: plan.id, bundle: bundle)
         runtime.remove(id: plan.id)
-        let lines = try File.text(log).split(separator: "\n").map {
-            String($0.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false).last ?? "")
-        }
+        let shown = LogReader(options: LogOptions()).render(try File.read(log)[...], tail: nil)
+        let lines = String(decoding: shown, as: UTF8.self).split(separator: "\n").map(String.init)
         return (end.code, lines)
     }
 }

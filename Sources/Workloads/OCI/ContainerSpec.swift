@@ -6,7 +6,7 @@ public struct ContainerSpec: Sendable, Hashable {
     public struct Mount: Sendable, Hashable {
         /// Absolute path in the container.
         public var destination: String
-        /// `bind`, `tmpfs`, `overlay`, …
+        /// The kind of file system (`bind`, `tmpfs`, `overlay`).
         public var type: String
         /// Path on the host for a bind mount, the file system's name otherwise.
         public var source: String
