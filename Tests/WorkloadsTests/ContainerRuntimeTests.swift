@@ -35,7 +35,8 @@ struct Bench {
         try? File.removeTree(run)
     }
 
-    func plan(_ pod: PodManifest, _ name: String, run: Int = 0, volumes: [String: String] = [:]) throws -> ContainerPlan {
+    func plan(_ pod: PodManifest, _ name: String, run: Int = 0, volumes: [String: String] = [:]) throws -> ContainerPlan
+    {
         let container = try #require((pod.initContainers + pod.containers).first { $0.name == name })
         return ContainerPlan(
             id: NodeLayout.containerID(pod.uid, name, run: run), pod: pod, container: container,
@@ -53,9 +54,8 @@ struct Bench {
         if let monitor = try? ProcessHandle(pid: instance.monitor) { Pipe.wait(monitor.pidfd, milliseconds: 20_000) }
         let end = runtime.exitStatus(id: plan.id, bundle: bundle)
         runtime.remove(id: plan.id)
-        let lines = try File.text(log).split(separator: "\n").map {
-            String($0.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false).last ?? "")
-        }
+        let shown = LogReader(options: LogOptions()).render(try File.read(log)[...], tail: nil)
+        let lines = String(decoding: shown, as: UTF8.self).split(separator: "\n").map(String.init)
         return (end.code, lines)
     }
 }
@@ -65,7 +65,9 @@ struct NoReferences: PodReferences {
     func secret(_ namespace: String, _ name: String) -> KubernetesObject? { nil }
 }
 
-func pod(_ spec: JSON, uid: String = "uid-\(UInt32.random(in: 0 ... .max))", labels: JSON = [:], annotations: JSON = [:])
+func pod(
+    _ spec: JSON, uid: String = "uid-\(UInt32.random(in: 0 ... .max))", labels: JSON = [:], annotations: JSON = [:]
+)
     throws -> PodManifest
 {
     try PodManifest(
@@ -185,7 +187,10 @@ struct ContainerRuntimeTests {
             "containers": [
                 [
                     "name": "x", "image": "i",
-                    "command": ["/bin/sh", "-c", "cat /app/a.txt /etc/shop/conf/a.txt /var/shop/a.txt; hostname; cat /etc/hosts | tail -1; tail -3 /etc/resolv.conf"],
+                    "command": [
+                        "/bin/sh", "-c",
+                        "cat /app/a.txt /etc/shop/conf/a.txt /var/shop/a.txt; hostname; cat /etc/hosts | tail -1; tail -3 /etc/resolv.conf",
+                    ],
                     "volumeMounts": [
                         ["name": "v", "mountPath": "/app"], ["name": "v", "mountPath": "/etc/shop/conf"],
                         ["name": "v", "mountPath": "/var/shop"],

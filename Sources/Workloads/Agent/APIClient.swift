@@ -64,7 +64,9 @@ final class APIConnection: APIClient, @unchecked Sendable {
                     rest.removeSubrange(...end)
                     if !line.isEmpty { await each(try JSON.parse(line)) }
                 }
-                guard rest.count < Self.eventBytesMax else { throw APIError(status: 0, message: "an event of over 16 MiB") }
+                guard rest.count < Self.eventBytesMax else {
+                    throw APIError(status: 0, message: "an event of over 16 MiB")
+                }
             }
         } catch let error as APIError { throw error } catch { throw APIError(status: 0, message: "\(error)") }
     }

@@ -42,7 +42,8 @@ public final class HostPodNetwork: PodNetworking {
                 uid: pod.uid, name: pod.fullName, address: first, address6: given.first(where: \.isV6),
                 capture: captures ? try capture(pod) : nil)
             let place = PodPlace(
-                addresses: given.map { "\($0)" }, namespacePath: "\(network.configuration.namespaceDirectory)/\(pod.uid)")
+                addresses: given.map { "\($0)" },
+                namespacePath: "\(network.configuration.namespaceDirectory)/\(pod.uid)")
             if try network.attachedPods().contains(pod.uid) {
                 if (try? network.check(attached: attachment))?.isEmpty == true { return place }
                 try network.detach(uid: pod.uid)
@@ -88,7 +89,8 @@ public final class HostPodNetwork: PodNetworking {
 
     /// Makes the kernel serve these services.
     public func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String] {
-        do throws(NetworkError) { return try network.apply(services: ServiceTranslation.ports(services, slices)) } catch {
+        do throws(NetworkError) { return try network.apply(services: ServiceTranslation.ports(services, slices)) } catch
+        {
             throw WorkloadError("ServicesNotServed", "\(error)")
         }
     }

@@ -41,7 +41,9 @@ struct LogReader: Sendable {
             guard fields.count == 4 else { continue }
             if let since = options.sinceTime, let time = Timestamp(String(decoding: fields[0], as: UTF8.self)),
                 time < since
-            { continue }
+            {
+                continue
+            }
             shown.append(fields[3])
             times.append(fields[0])
             isPartial.append(fields[2].first == UInt8(ascii: "P"))

@@ -78,8 +78,10 @@ extension NodeAgent {
         apply(.tick, to: record)
     }
 
-    /// Stops and removes everything that an agent with these directories ever made: containers, monitors, mounts, and by
-    /// `network` namespaces and rules. Blocking; harmless when there is nothing, and when done twice.
+    /// Stops and removes everything that an agent with these directories ever made: containers, monitors, mounts, and
+    /// by `network` namespaces and rules.
+    ///
+    /// Blocking; harmless when there is nothing, and when done twice.
     ///
     /// What could not be removed comes back, in words.
     public static func tearDownAll(_ layout: NodeLayout, network: any PodNetworking) -> [String] {

@@ -20,7 +20,9 @@ extension NodeAgent {
     }
 
     private func launch(_ name: String, _ record: PodRecord) async throws(WorkloadError) -> ContainerRuntime.Instance {
-        guard let container = record.container(name) else { throw WorkloadError("InternalError", "no container \(name)") }
+        guard let container = record.container(name) else {
+            throw WorkloadError("InternalError", "no container \(name)")
+        }
         let pod = record.pod
         let isProxy = container.image == SidecarPlan.image
         let image = try await image(of: container, isProxy: isProxy)
@@ -76,7 +78,9 @@ extension NodeAgent {
             return ContainerImage(root: proxyIsStatic ? .proxy : .host, config: .init())
         }
         let (images, name) = (images, container.image)
-        if let image = try await pool.run({ () throws(WorkloadError) in try images.image(named: name) }) { return image }
+        if let image = try await pool.run({ () throws(WorkloadError) in try images.image(named: name) }) {
+            return image
+        }
         guard configuration.imageMode == .host else {
             throw WorkloadError(
                 "ErrImageNeverPull",
@@ -112,9 +116,12 @@ extension NodeAgent {
     func refreshVolumes(namespace: String) {
         for record in records.values
         where record.pod.namespace == namespace && !record.pod.volumes.isEmpty && !record.instances.isEmpty {
-            guard let plan = try? volumes(of: record) else { continue }  // Deleted: running containers keep what they have.
+            // Deleted objects: running containers keep what they have.
+            guard let plan = try? volumes(of: record) else { continue }
             begin { agent in
-                do throws(WorkloadError) { try await agent.pool.run { () throws(WorkloadError) in try plan.write() } } catch {
+                do throws(WorkloadError) {
+                    try await agent.pool.run { () throws(WorkloadError) in try plan.write() }
+                } catch {
                     agent.log.error("volume not updated", ["pod": record.pod.fullName, "error": error.message])
                 }
             }

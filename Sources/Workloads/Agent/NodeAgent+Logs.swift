@@ -99,7 +99,8 @@ extension NodeAgent {
 
     private func isRunning(_ container: String, run: Int, _ record: PodRecord?) -> Bool {
         guard let record else { return false }
-        return !isStopping && !record.isRemoved && record.logs[container]?.last == run && record.instances[container] != nil
+        return !isStopping && !record.isRemoved && record.logs[container]?.last == run
+            && record.instances[container] != nil
     }
 
     private func send(

@@ -42,7 +42,9 @@ extension NodeAgent {
             ], descriptor: socket.fd)
     }
 
-    /// Sends one line to the control plane. Without a connection nothing is lost: everything is told on connecting.
+    /// Sends one line to the control plane.
+    ///
+    /// Without a connection nothing is lost: everything is told on connecting.
     private func tell(_ message: JSON, descriptor: Int32?) {
         guard let channel else { return }
         let line = message.bytes + [0x0A]
@@ -78,8 +80,9 @@ extension NodeAgent {
         }
     }
 
-    /// Binds the DNS sockets that are not bound yet. A living control plane may still have those of our former life:
-    /// then there is nothing to do.
+    /// Binds the DNS sockets that are not bound yet.
+    ///
+    /// A living control plane may still have those of our former life: then there is nothing to do.
     private func bindDNS() {
         for address in configuration.dnsAddresses {
             for transport in ["udp", "tcp"]

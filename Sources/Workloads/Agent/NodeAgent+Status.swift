@@ -27,11 +27,13 @@ extension NodeAgent {
     }
 
     private func newStatus(_ record: PodRecord) -> JSON? {
-        guard !record.isRemoved else { return nil }
+        guard !record.isRemoved else { return .none }
         let status = PodStatus.render(
             record.pod, record.life, facts: record.facts, startedAt: record.startedAt, now: WallClock.now.seconds,
             previous: record.writtenStatus)
-        return status == record.writtenStatus ? nil : status
+        // Not `? nil :`, which would be a JSON null.
+        guard status != record.writtenStatus else { return .none }
+        return status
     }
 
     /// Whether the status is written, or need not be any more.
@@ -81,7 +83,9 @@ extension NodeAgent {
         }
     }
 
-    /// Makes an event on the pod. One that is lost is no harm.
+    /// Makes an event on the pod.
+    ///
+    /// One that is lost is no harm.
     func note(_ record: PodRecord, reason: String, message: String, isWarning: Bool) {
         let pod = record.pod
         let time = PodStatus.time(WallClock.now.seconds)

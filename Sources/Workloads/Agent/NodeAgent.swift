@@ -77,7 +77,9 @@ public actor NodeAgent {
         begin(isLasting: true) { await $0.watchEverything() }
     }
 
-    /// Ends the agent's own work. Pods go on running, for a later agent to take over.
+    /// Ends the agent's own work.
+    ///
+    /// Pods go on running, for a later agent to take over.
     public func stop() {
         isStopping = true
         for task in tasks { task.cancel() }
@@ -92,7 +94,9 @@ public actor NodeAgent {
         }
     }
 
-    /// Runs `body` beside everything else. A lasting one is cancelled by `stop`; the others end by themselves.
+    /// Runs `body` beside everything else.
+    ///
+    /// A lasting one is cancelled by `stop`; the others end by themselves.
     func begin(isLasting: Bool = false, _ body: @escaping @Sendable (isolated NodeAgent) async -> Void) {
         let task = Task(executorPreference: loop) { await body(self) }
         if isLasting { tasks.append(task) }
@@ -103,8 +107,11 @@ public actor NodeAgent {
     /// Lets the pod's life take an event, and does what it says.
     func apply(_ event: PodLifecycle.Event, to record: PodRecord) {
         guard !isStopping, !record.isRemoved else { return }
+        let before = record.life.memory
         let actions = record.life.on(event, at: .now, wallSeconds: WallClock.now.seconds)
         for action in actions { perform(action, record) }
+        // Readiness too: a pod that is taken over must not look unready for the moment until its probe answers.
+        if record.life.memory != before { writeJournal(record) }
         schedule(record)
         writeStatus(record)
     }

@@ -32,7 +32,9 @@ struct ObjectMirror: PodReferences {
 
     func secret(_ namespace: String, _ name: String) -> KubernetesObject? { objects[.secret]?["\(namespace)/\(name)"] }
 
-    func namespaceLabels(_ name: String) -> [String: String] { objects[.namespace]?["/\(name)"]?.metadata.labels ?? [:] }
+    func namespaceLabels(_ name: String) -> [String: String] {
+        objects[.namespace]?["/\(name)"]?.metadata.labels ?? [:]
+    }
 
     mutating func replace(_ kind: Kind, _ items: [JSON]) {
         var all: [String: KubernetesObject] = [:]

@@ -84,7 +84,8 @@ struct PodJournal {
 
     private static func encode(_ state: ContainerState) -> JSON {
         switch state {
-        case .waiting(let reason, let message): ["is": "waiting", "reason": .string(reason), "message": .string(message)]
+        case .waiting(let reason, let message):
+            ["is": "waiting", "reason": .string(reason), "message": .string(message)]
         case .starting: ["is": "starting"]
         case .running(let running):
             ["is": "running", "id": .string(running.id), "startedAt": .integer(running.startedAt)]

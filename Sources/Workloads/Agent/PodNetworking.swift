@@ -14,11 +14,15 @@ public struct PodPlace: Sendable, Hashable {
     }
 }
 
-/// The network as the node agent needs it. Calls block.
+/// The network as the node agent needs it.
+///
+/// Calls block.
 public protocol PodNetworking: Sendable {
     /// Gives the pod addresses and a namespace; the same again for a pod that has them.
     func attach(_ pod: PodManifest, captures: Bool) throws(WorkloadError) -> PodPlace
-    /// Takes them away. Harmless when they are gone.
+    /// Takes them away.
+    ///
+    /// Harmless when they are gone.
     func detach(uid: String) throws(WorkloadError)
     /// Takes away what pods have that are not among these.
     func keep(only uids: Set<String>) throws(WorkloadError)

@@ -78,7 +78,8 @@ final class ExitWatch: ReadinessHandler {
 extension ContainerManifest {
     /// The injected proxy: no capability, no privilege, its own user.
     static let sidecar = ContainerManifest(
-        path: "sidecar", name: SidecarPlan.containerName, image: SidecarPlan.image, imagePullPolicy: "Never", command: [],
+        path: "sidecar", name: SidecarPlan.containerName, image: SidecarPlan.image, imagePullPolicy: "Never",
+        command: [],
         arguments: [], workingDirectory: "/", environment: [], environmentSources: [], mounts: [], ports: [:],
         resources: .init(), uid: proxyUser, gid: proxyUser, groups: [], capabilities: [], hasReadOnlyRoot: true,
         isConfined: true, allowsPrivilegeEscalation: false, probes: [:], preStop: nil, isSidecar: true,

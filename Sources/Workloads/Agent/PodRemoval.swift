@@ -1,6 +1,8 @@
 internal import IO
 
-/// Takes away what a pod had on this node, its containers being gone. Blocking, and harmless when done twice.
+/// Takes away what a pod had on this node, its containers being gone.
+///
+/// Blocking, and harmless when done twice.
 enum PodRemoval {
     /// What could not be removed, in words; nil when all is gone.
     static func run(uid: String, logs: String?, layout: NodeLayout, network: any PodNetworking) -> String? {

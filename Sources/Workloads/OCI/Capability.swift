@@ -16,8 +16,10 @@ public enum Capabilities {
         "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
     ])
 
-    /// The set that `securityContext.capabilities` asks for: drops first, then adds, as Kubernetes does, with `ALL` on
-    /// both sides. An unknown name is returned as the failure.
+    /// The set that `securityContext.capabilities` asks for: drops first, then adds, as Kubernetes does, with `ALL`
+    /// on both sides.
+    ///
+    /// An unknown name is returned as the failure.
     static func resolve(add: [String], drop: [String]) -> Result<Set<String>, UnknownCapability> {
         var set = standard
         func name(_ text: String) -> String {

@@ -75,7 +75,9 @@ extension ContainerSpec.Resources {
         }
         // 1024 shares are one processor; 2 is the kernel's least.
         let weight = cpuRequestMillis ?? cpuLimitMillis
-        if let weight { cpu["shares"] = .integer(Int64(min(262_144, max(2, weight / 1000 * 1024 + weight % 1000 * 1024 / 1000)))) }
+        if let weight {
+            cpu["shares"] = .integer(Int64(min(262_144, max(2, weight / 1000 * 1024 + weight % 1000 * 1024 / 1000))))
+        }
         if cpu != [:] { resources["cpu"] = cpu }
         if let memoryLimitBytes { resources["memory"] = ["limit": .integer(Int64(memoryLimitBytes))] }
         if let processesMax { resources["pids"] = ["limit": .integer(Int64(processesMax))] }

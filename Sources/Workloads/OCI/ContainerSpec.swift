@@ -6,7 +6,7 @@ public struct ContainerSpec: Sendable, Hashable {
     public struct Mount: Sendable, Hashable {
         /// Absolute path in the container.
         public var destination: String
-        /// `bind`, `tmpfs`, `overlay`, …
+        /// The kind of file system (`bind`, `tmpfs`, `overlay`).
         public var type: String
         /// Path on the host for a bind mount, the file system's name otherwise.
         public var source: String
@@ -29,7 +29,8 @@ public struct ContainerSpec: Sendable, Hashable {
         }
 
         /// An empty file system in memory.
-        public static func temporary(_ destination: String, mode: String, size: String, executable: Bool = false) -> Mount
+        public static func temporary(_ destination: String, mode: String, size: String, executable: Bool = false)
+            -> Mount
         {
             Mount(
                 destination, type: "tmpfs", source: "tmpfs",
@@ -113,7 +114,9 @@ public struct ContainerSpec: Sendable, Hashable {
         Mount(
             "/dev/pts", type: "devpts", source: "devpts",
             options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        Mount("/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        Mount(
+            "/dev/shm", type: "tmpfs", source: "shm",
+            options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         Mount("/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"]),
         Mount("/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"]),
     ]

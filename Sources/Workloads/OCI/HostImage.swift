@@ -41,8 +41,10 @@ struct HostImage: Sendable {
             })
     }
 
-    /// The mounts, given where the container wants further ones. `skeleton` is a directory outside all of these, in
-    /// which the missing mount points of `destinations` are (`<skeleton>/<name>/…`): laid over the host's, read-only.
+    /// The mounts, given where the container wants further ones.
+    ///
+    /// `skeleton` is a directory outside all of these, in which the missing mount points of `destinations` are
+    /// (`<skeleton>/<name>/…`): laid over the host's, read-only.
     func mounts(destinations: [String], skeleton: String, exists: (String) -> Bool) -> (
         mounts: [ContainerSpec.Mount], missing: [String]
     ) {

@@ -49,7 +49,9 @@ public enum SeccompProfile {
         "CAP_SYS_BOOT": ["reboot"],
         "CAP_SYS_MODULE": ["delete_module", "finit_module", "init_module"],
         "CAP_SYS_PACCT": ["acct"],
-        "CAP_SYS_PTRACE": ["kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"],
+        "CAP_SYS_PTRACE": [
+            "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
+        ],
         "CAP_SYS_RAWIO": ["ioperm", "iopl"],
         "CAP_SYS_TIME": ["adjtimex", "clock_adjtime", "clock_settime", "settimeofday"],
         "CAP_SYS_TTY_CONFIG": ["vhangup"],

@@ -94,7 +94,8 @@ enum ContainerEnvironment {
     ) throws(WorkloadError) -> String {
         let resources = container.resources
         switch resource {
-        case "limits.cpu": return String((resources.cpuLimitMillis ?? Environment.processorCount * 1000) + 999).dropMillis
+        case "limits.cpu":
+            return String((resources.cpuLimitMillis ?? Environment.processorCount * 1000) + 999).dropMillis
         case "requests.cpu": return String((resources.cpuRequestMillis ?? 0) + 999).dropMillis
         case "limits.memory": return String(resources.memoryLimitBytes ?? 0)
         default: throw .field("\(field).valueFrom.resourceFieldRef.resource", "\(resource) is not supported")

@@ -28,7 +28,7 @@ public enum ContainerState: Sendable, Hashable {
         public var id: String
         /// Exit code; 128 and the signal's number for one that a signal ended.
         public var exitCode: Int
-        /// `Completed`, `Error`, `OOMKilled`, …
+        /// The reason in one word, as Kubernetes has it (`Completed`, `Error`, `OOMKilled`).
         public var reason: String
         /// For people.
         public var message: String

@@ -317,8 +317,9 @@ public struct PodLifecycle: Sendable {
         return memory
     }
 
-    /// Goes on where a former life ended: what was ready stays ready until a probe says otherwise. The pod has its
-    /// network. What was being started then is started anew.
+    /// Goes on where a former life ended: what was ready stays ready until a probe says otherwise.
+    ///
+    /// The pod has its network. What was being started then is started anew.
     mutating func restore(_ memory: Memory, at now: MonotonicTime) {
         hasNetwork = true
         isInitialized = memory.isInitialized
@@ -412,7 +413,8 @@ public struct PodLifecycle: Sendable {
                 containers[index].last = end
                 containers[index].state = .waiting(
                     reason: "CrashLoopBackOff",
-                    message: "back-off \((at - now).components.seconds + 1)s restarting failed container=\(record.name)")
+                    message: "back-off \((at - now).components.seconds + 1)s restarting failed container=\(record.name)"
+                )
                 return [
                     .record(
                         reason: "BackOff", message: "Back-off restarting failed container \(record.name)",
@@ -452,7 +454,9 @@ public struct PodLifecycle: Sendable {
         for index in containers.indices where [.main, .initial].contains(containers[index].role) {
             actions += change(index) { $0.stop(&$1, now: now) }
         }
-        guard !containers.contains(where: { [.main, .initial].contains($0.role) && $0.isActive }) else { return actions }
+        guard !containers.contains(where: { [.main, .initial].contains($0.role) && $0.isActive }) else {
+            return actions
+        }
         actions += stopRest(now)
         if !hasBeenRemoved, !containers.contains(where: \.isActive) {
             hasBeenRemoved = true

@@ -62,7 +62,9 @@ extension PodManifest {
     /// Seconds between SIGTERM and SIGKILL when the pod does not say.
     private static let graceSecondsDefault = 30
 
-    /// Reads a Pod object. What it asks for and we cannot do is an error that names the field.
+    /// Reads a Pod object.
+    ///
+    /// What it asks for and we cannot do is an error that names the field.
     public init(_ pod: KubernetesObject) throws(WorkloadError) {
         let spec = pod.spec
         let metadata = pod.metadata

@@ -10,7 +10,9 @@ public enum PodStatus {
         _ pod: PodManifest, _ life: PodLifecycle, facts: PodFacts, startedAt: Int64, now: Int64, previous: JSON
     ) -> JSON {
         let isReady = life.isReady
-        var status: JSON = ["phase": .string(life.phase.rawValue), "startTime": time(startedAt), "qosClass": "Burstable"]
+        var status: JSON = [
+            "phase": .string(life.phase.rawValue), "startTime": time(startedAt), "qosClass": "Burstable",
+        ]
         if !facts.hostIP.isEmpty {
             status["hostIP"] = .string(facts.hostIP)
             status["hostIPs"] = [["ip": .string(facts.hostIP)]]
@@ -49,7 +51,8 @@ public enum PodStatus {
         func list(_ belongs: (ContainerRecord) -> Bool) -> JSON {
             .array(
                 life.containers.filter(belongs).map {
-                    container($0, pod: pod, image: images[$0.name] ?? SidecarPlan.image, isInitialized: life.isInitialized)
+                    container(
+                        $0, pod: pod, image: images[$0.name] ?? SidecarPlan.image, isInitialized: life.isInitialized)
                 })
         }
         status["initContainerStatuses"] = list { $0.role == .initial || $0.role == .sidecar }

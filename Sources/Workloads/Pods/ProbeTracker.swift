@@ -6,8 +6,9 @@ internal import IO
 struct ProbeTracker: Sendable, Hashable {
     enum Verdict: Sendable, Hashable { case good, bad }
 
-    /// Time between two questions while the container has not answered well yet and is young. Kubernetes waits a whole
-    /// period, which makes every start seconds longer; early bad answers do not count.
+    /// Time between two questions while the container has not answered well yet and is young.
+    ///
+    /// Kubernetes waits a whole period, which makes every start seconds longer; early bad answers do not count.
     static let eagerPeriod = Duration.milliseconds(100)
     /// How long a container is young.
     static let eagerTime = Duration.seconds(10)

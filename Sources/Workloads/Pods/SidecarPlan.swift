@@ -45,7 +45,8 @@ public enum SidecarPlan {
         return [
             "node": [
                 "id": .string("\(kind)~\(facts.podIP)~\(pod.name).\(pod.namespace)~\(pod.namespace).svc.cluster.local"),
-                "cluster": .string(pod.labels["app"].map { "\($0).\(pod.namespace)" } ?? "\(pod.name).\(pod.namespace)"),
+                "cluster": .string(
+                    pod.labels["app"].map { "\($0).\(pod.namespace)" } ?? "\(pod.name).\(pod.namespace)"),
                 "metadata": metadata,
             ],
             "admin": ["address": address("127.0.0.1", 15_000)],

@@ -59,7 +59,8 @@ public struct VolumeManifest: Sendable, Hashable {
                 } else if let downward = entry["downwardAPI"] {
                     sources.append(.downward(items: try Self.items(downward, path: field)))
                 } else {
-                    throw .field(field, "only configMap, secret and downwardAPI are supported (no service account token)")
+                    throw .field(
+                        field, "only configMap, secret and downwardAPI are supported (no service account token)")
                 }
             }
             source = .projected(sources)
@@ -82,7 +83,8 @@ public struct VolumeManifest: Sendable, Hashable {
         } else {
             let kinds = (json.object ?? [:]).keys.filter { $0 != "name" }.sorted().joined(separator: ", ")
             throw .field(
-                path, "volume of kind \(kinds) is not supported; "
+                path,
+                "volume of kind \(kinds) is not supported; "
                     + "use configMap, secret, emptyDir, hostPath, downwardAPI or projected")
         }
     }

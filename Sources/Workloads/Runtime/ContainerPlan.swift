@@ -29,7 +29,9 @@ struct ContainerPlan: Sendable {
 }
 
 extension ContainerPlan {
-    /// Writes the bundle; the log's path and the limits that this machine cannot keep come back. Blocking.
+    /// Writes the bundle; the log's path and the limits that this machine cannot keep come back.
+    ///
+    /// Blocking.
     func writeBundle(run: Int) throws(WorkloadError) -> (bundle: String, log: String, notApplied: [String]) {
         do {
             let bundle = layout.bundle(pod.uid, id)
@@ -95,10 +97,12 @@ extension ContainerPlan {
         let passwd = (try? File.text(etc + "/passwd")) ?? ""
         let group = (try? File.text(etc + "/group")) ?? ""
         guard let user = UserLookup.resolve(image.config.user, passwd: passwd, group: group) else {
-            throw .field(container.path, "user \(image.config.user) of image \(container.image) is not in its /etc/passwd")
+            throw .field(
+                container.path, "user \(image.config.user) of image \(container.image) is not in its /etc/passwd")
         }
         guard user.uid != ContainerManifest.proxyUser else {
-            throw .field(container.path, "image \(container.image) runs as user 1337, which is the proxy's; set runAsUser")
+            throw .field(
+                container.path, "image \(container.image) runs as user 1337, which is the proxy's; set runAsUser")
         }
         return (user.uid, container.gid ?? user.gid)
     }
@@ -143,7 +147,8 @@ extension ContainerPlan {
                     try File.makeDirectory(path)
                 }
                 // A link in a volume that a container can write must not lead out of the volume.
-                guard let real = File.realPath(path), let base = File.realPath(source), real.hasPrefix(base + "/") else {
+                guard let real = File.realPath(path), let base = File.realPath(source), real.hasPrefix(base + "/")
+                else {
                     throw WorkloadError.field(
                         "\(container.path).volumeMounts", "subPath \(mount.subPath) is not in volume \(mount.volume)")
                 }
@@ -169,7 +174,9 @@ extension ContainerPlan {
             }
         }
         let skeleton = layout.skeleton(id)
-        let (mounts, missing) = host.mounts(destinations: own.map(\.destination), skeleton: skeleton) { File.exists($0) }
+        let (mounts, missing) = host.mounts(destinations: own.map(\.destination), skeleton: skeleton) {
+            File.exists($0)
+        }
         for path in missing {
             let source = own.first { $0.destination == path }?.source ?? ""
             if File.isDirectory(source) {

@@ -129,7 +129,9 @@ public struct ContainerRuntime: Sendable {
         return (code, isOutOfMemory ? "OOMKilled" : nil, "")
     }
 
-    /// Removes what the runtime has of a container, killing it if need be. Harmless when there is nothing.
+    /// Removes what the runtime has of a container, killing it if need be.
+    ///
+    /// Harmless when there is nothing.
     func remove(id: String) {
         _ = try? Child.run(.init([runc, "--root", layout.runtimeRoot, "delete", "-f", id]))
         try? File.remove("\(layout.exits)/\(id)")
@@ -175,7 +177,8 @@ public struct ContainerRuntime: Sendable {
     }
 
     static func shorten(_ text: String) -> String {
-        var line = text.split(whereSeparator: \.isNewline).last(where: { $0.contains("level=error") }).map(String.init) ?? text
+        var line =
+            text.split(whereSeparator: \.isNewline).last(where: { $0.contains("level=error") }).map(String.init) ?? text
         if let start = line.range(of: "msg=\"") { line = String(line[start.upperBound...]) }
         while let last = line.last, last == "\"" || last.isNewline { line.removeLast() }
         return String(line.replacing("\\\"", with: "\"").prefix(500))
@@ -191,7 +194,9 @@ extension String {
 enum Pipe {
     static func make() throws(SystemError) -> (reader: Int32, writer: Int32) { try Child.pipe() }
 
-    /// What has been written until the end, or until a line is complete. Blocks.
+    /// What has been written until the end, or until a line is complete.
+    ///
+    /// Blocks.
     static func readAll(_ fd: Int32, upTo limit: Int, untilLine: Bool) -> [UInt8] {
         var result: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 4096)

@@ -29,7 +29,8 @@ struct MachineCgroups: Sendable, Hashable {
     /// Removes our parent group from every hierarchy, where nobody uses it any more.
     static func removeEmpty(_ group: String) {
         let root = "/sys/fs/cgroup"
-        for path in [root] + ((try? File.list(root)) ?? []).map({ "\(root)/\($0)" }) where File.isDirectory(path + group) {
+        for path in [root] + ((try? File.list(root)) ?? []).map({ "\(root)/\($0)" })
+        where File.isDirectory(path + group) {
             for name in (try? File.list(path + group)) ?? [] where File.isDirectory("\(path)\(group)/\(name)") {
                 try? File.removeDirectory("\(path)\(group)/\(name)")
             }

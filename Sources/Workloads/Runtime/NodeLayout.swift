@@ -1,6 +1,8 @@
 /// Where the node agent keeps things.
 public struct NodeLayout: Sendable, Hashable {
-    /// `--data-dir`: what lasts. Only root can look into it.
+    /// `--data-dir`: what lasts.
+    ///
+    /// Only root can look into it.
     public var dataDirectory: String
     /// `--run-dir`: sockets and what a reboot may take away.
     public var runDirectory: String

@@ -14,7 +14,9 @@ enum ProgramFile {
             }
         }
         // ELF64: program headers at e_phoff, e_phentsize bytes each, e_phnum of them.
-        guard let start = number(32, 8), let size = number(54, 2), let count = number(56, 2), size > 0 else { return false }
+        guard let start = number(32, 8), let size = number(54, 2), let count = number(56, 2), size > 0 else {
+            return false
+        }
         for index in 0..<count {
             guard let type = number(start + index * size, 4) else { return false }
             if type == 3 { return false }

@@ -1,9 +1,13 @@
 internal import IO
 
-/// Checks and prepares `hostPath` volumes. Blocking.
+/// Checks and prepares `hostPath` volumes.
+///
+/// Blocking.
 enum HostPath {
-    /// The path to mount. A path that would show our own state (keys, other pods' secrets, sockets) is refused, whichever
-    /// way it leads there.
+    /// The path to mount.
+    ///
+    /// A path that would show our own state (keys, other pods' secrets, sockets) is refused, whichever way it leads
+    /// there.
     static func resolve(
         _ path: String, type: String, volume: String, protected: [String]
     ) throws(WorkloadError) -> String {

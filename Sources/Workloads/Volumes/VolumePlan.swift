@@ -25,7 +25,9 @@ struct VolumePlan: Sendable {
     /// Size of a memory volume that names none.
     private static let memorySizeBytes = 64 << 20
 
-    /// Brings all of it to disk. Blocking; does nothing where nothing changed.
+    /// Brings all of it to disk.
+    ///
+    /// Blocking; does nothing where nothing changed.
     func write() throws(WorkloadError) {
         let protected = [layout.dataDirectory, layout.runDirectory].map { File.realPath($0) ?? $0 }
         for entry in hostPaths {

@@ -1,6 +1,8 @@
 internal import IO
 
-/// Writes volumes to disk. Blocking.
+/// Writes volumes to disk.
+///
+/// Blocking.
 ///
 /// Files appear and change together, as Kubernetes does it: they stand in a directory of their own, `..data` links to it,
 /// every name links through `..data`, and an update is one rename.
@@ -28,7 +30,9 @@ enum VolumeWriter {
         let there = Set(try File.list(directory).filter { !$0.hasPrefix("..") })
         for name in names.subtracting(there) { try File.symlink("..data/\(name)", at: "\(directory)/\(name)") }
         for name in there.subtracting(names) { try? File.remove("\(directory)/\(name)") }
-        if let current, current.hasPrefix(".."), !current.contains("/") { try? File.removeTree("\(directory)/\(current)") }
+        if let current, current.hasPrefix(".."), !current.contains("/") {
+            try? File.removeTree("\(directory)/\(current)")
+        }
     }
 
     private static func holds(_ files: [String: VolumeContent.File], _ directory: String) -> Bool {
