@@ -13,7 +13,7 @@ import Testing
             return state
         }
         var now = MonotonicTime(nanoseconds: next() >> 20)
-        var wheel = TimerWheel(now: now)
+        let wheel = TimerWheel(now: now)
         final class Pending { var due: [Int: MonotonicTime] = [:] }
         let pending = Pending()
         var handles: [Int: LoopTimer] = [:]

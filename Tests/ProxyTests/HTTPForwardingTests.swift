@@ -8,7 +8,7 @@ struct HTTPForwardingTests {
     func keepAlive() async throws {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { head, _ in
-                ScriptedUpstream.ok(String(head.prefix { $0 != "\r" }))
+                ScriptedUpstream.ok(Wire.firstLine(head))
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
@@ -28,7 +28,7 @@ struct HTTPForwardingTests {
     func pipelining() async throws {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { head, _ in
-                ScriptedUpstream.ok(String(head.prefix { $0 != "\r" }))
+                ScriptedUpstream.ok(Wire.firstLine(head))
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(

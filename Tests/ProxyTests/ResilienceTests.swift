@@ -14,8 +14,7 @@ struct ResilienceTests {
             let good = try await ScriptedUpstream(on: loop) { _, body in ScriptedUpstream.ok("good \(body)") }
             let retry = """
                 retry_policy: { retry_on: "5xx", num_retries: 3, retry_back_off: { base_interval: 0.001s }, \
-                retry_host_predicate: [ { name: envoy.retry_host_predicates.previous_hosts, typed_config: { \
-                "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate } } ], \
+                retry_host_predicate: [ { name: envoy.retry_host_predicates.previous_hosts } ], \
                 host_selection_retry_max_attempts: 5 }
                 """
             let proxy = try await RunningProxy.start(

@@ -30,7 +30,7 @@ public final class LoopTimer {
 ///
 /// Adding, cancelling and firing cost O(1) whatever the number of timers, because nearly all timers of a proxy (timeouts)
 /// are cancelled before they fire. Time comes in as an argument.
-struct TimerWheel {
+final class TimerWheel {
     static let levels = 4
     static let slotsPerLevel = 256
 
@@ -87,7 +87,7 @@ struct TimerWheel {
 
     init(now: MonotonicTime) { current = now.nanoseconds / 1_000_000 }
 
-    mutating func add(at time: MonotonicTime, _ body: @escaping () -> Void) -> LoopTimer {
+    func add(at time: MonotonicTime, _ body: @escaping () -> Void) -> LoopTimer {
         // Rounded up: a timer never fires early.
         let tick = time.nanoseconds / 1_000_000 + (time.nanoseconds % 1_000_000 == 0 ? 0 : 1)
         let timer = LoopTimer(expiry: max(tick, current + 1), body: body)
@@ -107,7 +107,7 @@ struct TimerWheel {
     /// Fires everything that is due.
     ///
     /// A timer that is added meanwhile fires in a later call.
-    mutating func expire(now: MonotonicTime) {
+    func expire(now: MonotonicTime) {
         let target = now.nanoseconds / 1_000_000
         while current < target {
             // Jump over ticks in which nothing can happen.

@@ -130,7 +130,10 @@ final class Router: PoolClient {
     private func rewriteRequest(_ forwarding: Forwarding) {
         let mutations = target?.requestMutations ?? route.requestMutations
         if !mutations.isEmpty {
-            HeaderRewriter(stream: stream).apply(mutations, to: &stream.request.headers)
+            // A copy: the values may read the very table that changes.
+            var headers = stream.request.headers
+            HeaderRewriter(stream: stream).apply(mutations, to: &headers)
+            stream.request.headers = headers
         }
         if forwarding.pathRewrite != nil {
             let old = stream.request.pathBytes

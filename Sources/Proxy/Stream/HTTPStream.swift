@@ -246,7 +246,9 @@ final class HTTPStream {
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
-            HeaderRewriter(stream: self).apply(mutations, to: &response.headers)
+            var headers = response.headers
+            HeaderRewriter(stream: self).apply(mutations, to: &headers)
+            response.headers = headers
         }
     }
 
