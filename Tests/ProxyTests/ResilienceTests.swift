@@ -215,6 +215,9 @@ struct ResilienceTests {
                 let client = try await Wire.connect(to: proxy.address, on: loop)
                 try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 waiting.append(client)
+                // The first two hold what there is; wait until they have arrived, whatever the order of the sockets.
+                if waiting.count == 1 { while upstream.connections == 0 { await loop.sleep(for: .milliseconds(1)) } }
+                if waiting.count == 2 { await loop.sleep(for: .milliseconds(50)) }
                 if waiting.count > 2 { overloaded = try await client.response() }
             }
             #expect(overloaded?.status == 503)
