@@ -272,8 +272,8 @@ final class Router: PoolClient {
                 body = nil
             }
         }
-        if state == .active, let connection {
-            if keepsBody { hold(bytes) }
+        if state == .active || state == .responding, let connection {
+            if keepsBody && state == .active { hold(bytes) }
             connection.sendBody(bytes)
         } else if state == .waitingForConnection || state == .backingOff {
             hold(bytes)
