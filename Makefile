@@ -52,7 +52,7 @@ demo-check: build ## the whole product, from outside: split, failover, scaling, 
 	/usr/bin/python3 tools/demo-check.py
 
 bench: build ## skein-proxy under load (see Benchmarks/README.md)
-	sh Benchmarks/run.sh
+	/usr/bin/python3 Benchmarks/run.py
 
 install: build ## into $(DESTDIR)$(PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/skein $(RELEASE)/skein-proxy

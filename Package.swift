@@ -53,15 +53,19 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
 
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
 
-let swiftSettings: [SwiftSetting] = [
+let languageSettings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
-    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
+let swiftSettings =
+    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+
+/// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
+let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
 func exists(_ folder: String) -> Bool {
     FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder)

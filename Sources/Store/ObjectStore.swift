@@ -115,7 +115,9 @@ public enum StoreError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// A revisioned store of objects with watch. One interface for SQLite inside and etcd outside.
+/// A revisioned store of objects with watch.
+///
+/// One interface for SQLite inside and etcd outside.
 ///
 /// Loop-owned: all calls come from one event loop.
 public protocol ObjectStore: AnyObject {

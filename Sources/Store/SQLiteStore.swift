@@ -23,7 +23,9 @@ public final class SQLiteStore: ObjectStore {
     /// The revision of the last write.
     public private(set) var revision: Revision
 
-    /// Opens or makes the file at `path`. A damaged file is refused and left as it is.
+    /// Opens or makes the file at `path`.
+    ///
+    /// A damaged file is refused and left as it is.
     public init(path: String, historyMax: Int = 8192) throws(StoreError) {
         database = try SQLiteDatabase(path: path)
         revision = 0

@@ -43,7 +43,9 @@ public final class StoreWatch {
     }
 }
 
-/// Who watches, and what happened lately. Pure: whoever writes feeds it.
+/// Who watches, and what happened lately.
+///
+/// Pure: whoever writes feeds it.
 public struct WatchHub {
     /// How many changes are remembered for watchers that come back.
     let historyMax: Int

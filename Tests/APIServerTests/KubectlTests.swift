@@ -185,16 +185,28 @@ struct KubectlTests {
         #expect(try fixture.run(kubectl, ["get", "--raw", "/readyz"], user: "jane").out == "ok")
     }
 
-    @Test("a watch shows a change as it happens, wait waits for it", arguments: kubectls)
-    func watch(kubectl: String) async throws {
+    @Test("a rollout that is waited for ends when the status says so", arguments: kubectls)
+    func rollout(kubectl: String) async throws {
         let fixture = try KubectlFixture()
         try fixture.run(kubectl, ["apply", "-f", "-"], input: Self.loadBalancer)
-        // Ends by itself once the deployment is gone: no sleep, no race.
-        async let waiting = Task.detached {
-            try fixture.run(kubectl, ["wait", "--for=delete", "deployment/my-deployment", "--timeout=30s"])
+        // Whether the status comes before or while they watch, both end: no sleep, no race.
+        async let condition = Task.detached {
+            try fixture.run(
+                kubectl, ["wait", "--for=condition=Available", "deployment/my-deployment", "--timeout=30s"])
         }.value
-        try fixture.run(kubectl, ["delete", "deployment", "my-deployment"])
-        let result = try await waiting
-        #expect(result.status == 0, "\(result)")
+        async let rollout = Task.detached {
+            try fixture.run(kubectl, ["rollout", "status", "deployment/my-deployment", "--timeout=30s"])
+        }.value
+        let path = "/apis/apps/v1/namespaces/default/deployments/my-deployment"
+        var object = try JSON.parse(try fixture.run(kubectl, ["get", "--raw", path]).out)
+        object["status"] = [
+            "observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
+            "conditions": [["type": "Available", "status": "True"]],
+        ]
+        let written = try fixture.run(kubectl, ["replace", "--raw", path + "/status", "-f", "-"], input: object.text)
+        #expect(written.status == 0, "\(written)")
+        let results = try await (condition, rollout)
+        #expect(results.0.status == 0, "\(results.0)")
+        #expect(results.1.out.hasSuffix("successfully rolled out\n"), "\(results.1)")
     }
 }

@@ -40,4 +40,20 @@ import Testing
             }
         }
     }
+
+    @Test("a timer that fires may add others, and cancel them")
+    func reentrant() {
+        let start = MonotonicTime(nanoseconds: 5_000_000_000)
+        let wheel = TimerWheel(now: start)
+        final class Fired { var names: [String] = [] }
+        let fired = Fired()
+        _ = wheel.add(at: start + .milliseconds(1)) {
+            fired.names.append("first")
+            _ = wheel.add(at: start + .milliseconds(2)) { fired.names.append("second") }
+            wheel.add(at: start + .milliseconds(2)) { fired.names.append("cancelled") }.cancel()
+        }
+        wheel.expire(now: start + .milliseconds(1))
+        wheel.expire(now: start + .milliseconds(3))
+        #expect(fired.names == ["first", "second"])
+    }
 }

@@ -56,6 +56,21 @@ import Testing
         #expect(set.priorities[0].healthy.count == 1)
         set.apply(table(endpoints(2)))
         #expect(set.priorities[0].healthy.count == 1)
+        var exempt = endpoints(3)
+        exempt.endpoints[2].skipsActiveChecks = true
+        set.apply(table(exempt))
+        #expect(set.priorities[0].healthy.count == 2)
+        set.startsUnchecked = false
+        #expect(set.priorities[0].healthy.count == 3, "without checks nobody would take their word back")
+    }
+
+    @Test("O-1 hosts come back when outlier detection is switched off")
+    func clear() {
+        let set = HostSet()
+        set.apply(table(endpoints(2)))
+        for host in set.hosts { set.set(.ejected, of: host, to: true) }
+        set.clear(.ejected)
+        #expect(set.priorities[0].healthy.count == 2)
     }
 
     /// Priorities with so many healthy hosts of ten each.

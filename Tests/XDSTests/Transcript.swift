@@ -1,7 +1,9 @@
 import Glibc
 import Testing
 
-/// A file of commands and what they print: blocks of commands, a line `----`, and the exact output up to an empty
+/// A file of commands and what they print.
+///
+/// Blocks of commands, a line `----`, and the exact output up to an empty
 /// line. Lines that begin with `#` are comments.
 struct Transcript {
     struct Block {

@@ -82,6 +82,48 @@ struct TranscriptTests {
         return (["\(short(response.typeUrl)) nonce=\(response.nonce):"] + words).joined(separator: " ")
     }
 
+    @Test("the state-of-the-world server says what its transcript says")
+    func world() throws {
+        var server = StateOfTheWorldServer()
+        func text(_ response: DiscoveryResponse) -> String {
+            // Here a resource's bytes are its name and version.
+            let names = response.resources.map { String(decoding: $0.value, as: UTF8.self) }
+            return (["\(short(response.typeUrl)) nonce=\(response.nonce):"] + names).joined(separator: " ")
+        }
+        try Transcript("world").check { line in
+            var words = words(line)
+            switch words.removeFirst() {
+            case "snapshot":
+                var snapshot = Snapshot(version: words.removeFirst())
+                for part in words {
+                    let sides = part.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                    let typeURL = shortTypes[String(sides[0])] ?? ""
+                    for entry in sides[1].split(separator: ",") {
+                        let (name, version) = pair(entry)
+                        snapshot[typeURL][name] = SnapshotResource(
+                            version: version, message: AnyMessage(typeURL: typeURL, value: Array(entry.utf8)))
+                    }
+                }
+                return server.publish(snapshot).map(text)
+            case "acknowledged":
+                return [server.acknowledged(typeURL: shortTypes[words[0]] ?? "", name: words[1]) ?? "nothing"]
+            case "rejection": return [server.rejection(typeURL: shortTypes[words[0]] ?? "") ?? "none"]
+            case "request", "ack", "nack":
+                var request = DiscoveryRequest()
+                request.typeUrl = shortTypes[words.removeFirst()] ?? ""
+                if !line.hasPrefix("request") { request.responseNonce = words.removeFirst() }
+                if line.hasPrefix("nack") {
+                    request.errorDetail = Status()
+                    request.errorDetail?.message = words.joined(separator: " ")
+                } else {
+                    request.resourceNames = words
+                }
+                return try server.received(request).map(text)
+            default: return ["unknown command"]
+            }
+        }
+    }
+
     @Test("the delta client says what its transcript says")
     func client() throws {
         var node = Node()

@@ -2,7 +2,9 @@ import Serialization
 
 /// Kubeconfig files.
 public enum Kubeconfig {
-    /// A file with one cluster, user and context, all named `default`. All arguments but `server` are PEM texts.
+    /// A file with one cluster, user and context, all named `default`.
+    ///
+    /// All arguments but `server` are PEM texts.
     public static func yaml(server: String, ca: [UInt8], certificate: [UInt8], key: [UInt8]) -> String {
         """
         apiVersion: v1

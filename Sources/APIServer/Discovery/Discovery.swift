@@ -5,7 +5,9 @@ import Serialization
 struct Discovery {
     let kinds: ResourceKinds
 
-    /// `/version`. The number is the API level that clients may expect, not ours.
+    /// What `/version` answers.
+    ///
+    /// The number is the API level that clients may expect, not ours.
     static let version: JSON = [
         "major": "1", "minor": "32", "gitVersion": "v1.32.0+skein", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "swift", "platform": "linux/amd64",

@@ -9,8 +9,9 @@ struct OpenAPI {
     let kinds: ResourceKinds
     let table = SchemaTable.standard
 
-    /// The smallest `openapi.v2.Document` that kubectl accepts: field 1, `swagger`, is "2.0". Clients up to 1.28 need
-    /// it before they apply; with it they do no validation of their own.
+    /// The smallest `openapi.v2.Document` that kubectl accepts: field 1, `swagger`, is "2.0".
+    ///
+    /// Clients up to 1.28 need it before they apply; with it they do no validation of their own.
     static let version2: [UInt8] = [0x0a, 0x03, 0x32, 0x2e, 0x30]
 
     /// `/openapi/v3`.

@@ -152,7 +152,9 @@ extension ObjectRegistry {
         return gone
     }
 
-    /// Objects with other living owners lose one reference; the others are deleted. An error leaves them to the sweep.
+    /// Objects with other living owners lose one reference; the others are deleted.
+    ///
+    /// An error leaves them to the sweep.
     private func deleteDependents(of uid: String, _ propagation: DeleteOptions.Propagation) {
         for key in owners.dependents(of: uid) {
             guard let dependent = store.get(key), let kind = kinds.kind(storeResource: key.resource) else { continue }

@@ -39,7 +39,9 @@ struct ServiceAddresses {
         ServiceStatus(json: service["status"] ?? .null).loadBalancer.ingress.compactMap(\.ip)
     }
 
-    /// Fills in the addresses of a new or changed service; `old` is what it held. Nothing is taken when it throws.
+    /// Fills in the addresses of a new or changed service; `old` is what it held.
+    ///
+    /// Nothing is taken when it throws.
     mutating func assign(_ service: inout JSON, old: JSON?) throws(StatusError) {
         let name = service["metadata"]?["name"]?.string ?? ""
         var spec = service["spec"] ?? .object([:])

@@ -21,7 +21,7 @@ public struct APIUser: Sendable, Hashable {
 
 /// A request without its transport.
 public struct APIRequest: Sendable {
-    /// `GET`, `POST`, …
+    /// `GET`, `POST` and so on.
     public var method: String
     /// The path, percent-decoded, by its parts.
     public var path: [String]

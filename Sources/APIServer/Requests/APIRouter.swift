@@ -21,7 +21,9 @@ public final class APIRouter {
         openAPI = OpenAPI(kinds: registry.kinds)
     }
 
-    /// Answers one request. Every error becomes a `Status` object.
+    /// Answers one request.
+    ///
+    /// Every error becomes a `Status` object.
     public func answer(_ request: APIRequest) -> APIResponse {
         do throws(StatusError) {
             return try route(request)

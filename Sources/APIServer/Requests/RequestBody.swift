@@ -32,7 +32,9 @@ enum RequestBody {
         return first.filter { $0 != " " }.lowercased()
     }
 
-    /// The object in the body. kubectl 1.20 sends none of the types at all for some creates: that is JSON.
+    /// The object in the body.
+    ///
+    /// Version 1.20 of kubectl sends none of the types at all for some creates: that is JSON.
     static func json(_ request: APIRequest) throws(StatusError) -> JSON {
         switch type(request) {
         case "", "application/json": return try parsed(request.body)

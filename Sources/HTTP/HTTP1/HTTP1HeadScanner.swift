@@ -14,6 +14,7 @@ struct HTTP1HeadScanner {
         case value
     }
 
+    private let names = HeaderNames.shared
     private var phase: Phase
     /// The next byte of the storage to look at.
     private var position = 0
@@ -54,7 +55,7 @@ struct HTTP1HeadScanner {
             }
             let step = min(input.byteCount &- offset, HTTP1HeadScanner.stepBytes, room)
             table.bytes.append(span: input.extracting(offset..<(offset &+ step)))
-            if try scanStored(&table, limits: limits) {
+            if try scanStored(&table.bytes, &table.list, limits: limits) {
                 offset &+= position &- before
                 table.bytes.removeLast(table.bytes.count &- position)
                 return true
@@ -65,12 +66,15 @@ struct HTTP1HeadScanner {
     }
 
     /// Looks at the stored bytes that were not looked at yet; true at the end of the head, `position` behind it.
-    private mutating func scanStored(_ table: inout HeaderTable, limits: HTTP1Limits) throws(HTTP1Error) -> Bool {
-        let end = table.bytes.count
+    private mutating func scanStored(
+        _ storage: inout [UInt8], _ list: inout HeaderTable.List, limits: HTTP1Limits
+    ) throws(HTTP1Error) -> Bool {
+        var bytes = storage.mutableSpan
+        let end = bytes.count
         while position < end {
             switch phase {
             case .startLine:
-                guard try findLineEnd(table, end, or: .startLine) else { return false }
+                guard try findLineEnd(bytes.bytes, end, or: .startLine) else { return false }
                 let count = position &- lineStart
                 position &+= 2
                 if count == 0 {
@@ -85,10 +89,10 @@ struct HTTP1HeadScanner {
                 phase = .fieldStart
 
             case .fieldStart:
-                switch table.bytes[position] {
+                switch bytes[position] {
                 case ASCII.carriageReturn:
                     if position &+ 1 == end { return false }
-                    guard table.bytes[position &+ 1] == ASCII.lineFeed else { throw .lineEnding }
+                    guard bytes[position &+ 1] == ASCII.lineFeed else { throw .lineEnding }
                     position &+= 2
                     return true
                 case ASCII.lineFeed: throw .lineEnding
@@ -97,25 +101,29 @@ struct HTTP1HeadScanner {
                 }
 
             case .name:
-                guard try scanName(&table, end) else { return false }
+                guard try scanName(&bytes, end) else { return false }
                 phase = .blank
 
             case .blank:
-                while position < end, ASCII.isBlank(table.bytes[position]) { position &+= 1 }
+                while position < end, ASCII.isBlank(bytes[position]) { position &+= 1 }
                 if position < end {
                     valueStart = position
                     phase = .value
                 }
 
             case .value:
-                guard try findLineEnd(table, end, or: .fieldValue) else { return false }
-                let value = ByteScan.trimmed(table.bytes.span.bytes, valueStart..<position)
-                if table.fields.count >= limits.fields { throw .tooManyFields(limit: limits.fields) }
-                table.fields.append(
-                    HeaderTable.Field(
-                        name: name,
-                        value: HeaderTable.Run(start: UInt32(value.lowerBound), count: UInt32(value.count)),
-                        id: HeaderID.of(lowercased: table.span(name))))
+                let raw = bytes.bytes
+                guard try findLineEnd(raw, end, or: .fieldValue) else { return false }
+                let value = ByteScan.trimmed(raw, valueStart..<position)
+                if list.fields.count >= limits.fields { throw .tooManyFields(limit: limits.fields) }
+                let nameEnd = name.range.upperBound
+                let isLine =
+                    value.lowerBound == nameEnd &+ 2 && value.upperBound == position
+                    && ByteScan.byte(raw, nameEnd &+ 1) == ASCII.space
+                let field = HeaderTable.Field(
+                    name: name, value: HeaderTable.Run(start: UInt32(value.lowerBound), count: UInt32(value.count)),
+                    id: names.id(of: raw.extracting(name.range)), isLine: isLine)
+                list.add(field)
                 position &+= 2
                 lineStart = position
                 phase = .fieldStart
@@ -125,10 +133,8 @@ struct HTTP1HeadScanner {
     }
 
     /// Moves to the CR of the CR LF that ends the line; false when it has not arrived.
-    private mutating func findLineEnd(
-        _ table: HeaderTable, _ end: Int, or error: HTTP1Error
-    ) throws(HTTP1Error) -> Bool {
-        let bytes = table.bytes.span.bytes
+    @inline(__always)
+    private mutating func findLineEnd(_ bytes: RawSpan, _ end: Int, or error: HTTP1Error) throws(HTTP1Error) -> Bool {
         position = ByteScan.firstControl(in: bytes, from: position, to: end)
         guard position < end else { return false }
         switch ByteScan.byte(bytes, position) {
@@ -142,9 +148,10 @@ struct HTTP1HeadScanner {
     }
 
     /// Checks and lowers a field name up to its colon; false when the colon has not arrived.
-    private mutating func scanName(_ table: inout HeaderTable, _ end: Int) throws(HTTP1Error) -> Bool {
-        var bytes = table.bytes.mutableSpan
+    @inline(__always)
+    private mutating func scanName(_ bytes: inout MutableSpan<UInt8>, _ end: Int) throws(HTTP1Error) -> Bool {
         while position < end {
+            if end &- position >= 8, scanLetters(&bytes) { continue }
             let byte = bytes[position]
             if ASCII.isToken(byte) {
                 bytes[position] = ASCII.lowercase(byte)
@@ -157,5 +164,24 @@ struct HTTP1HeadScanner {
             return true
         }
         return false
+    }
+
+    /// Lowers the letters and passes the hyphens at the front of the next eight bytes; whether all eight were such.
+    @inline(__always)
+    private mutating func scanLetters(_ bytes: inout MutableSpan<UInt8>) -> Bool {
+        let word = bytes.bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self).littleEndian
+        // Sums of seven-bit values stay inside their byte; bytes from 0x80 on are no letters and are masked out.
+        let seven = word & ~ByteScan.highs
+        let folded = seven | 0x2020_2020_2020_2020
+        let letters = (folded &+ 0x1F1F_1F1F_1F1F_1F1F) & ~(folded &+ 0x0505_0505_0505_0505) & ~word & ByteScan.highs
+        let hyphens = ~((seven ^ 0x2D2D_2D2D_2D2D_2D2D) &+ 0x7F7F_7F7F_7F7F_7F7F) & ~word & ByteScan.highs
+        let others = ~(letters | hyphens) & ByteScan.highs
+        // Only the bytes in front of the first other one belong to the name for certain.
+        let mask = others == 0 ? UInt64.max : (others & (0 &- others)) &- 1
+        let lowered = word | ((letters & mask) >> 2)
+        var raw = bytes.mutableBytes
+        raw.storeBytes(of: lowered.littleEndian, toByteOffset: position, as: UInt64.self)
+        position &+= others == 0 ? 8 : others.trailingZeroBitCount >> 3
+        return others == 0
     }
 }

@@ -119,17 +119,33 @@ public enum HTTP1Serializer {
     private static func appendFields(
         _ table: borrowing HeaderTable, _ connection: Connection, to buffer: inout [UInt8]
     ) {
+        // Lines that lie one behind the other in the table are copied together.
+        var pending = 0..<0
+        let bytes = table.bytes.span.bytes
         for field in table.fields {
             switch field.id {
             case .host, .connection, .contentLength, .transferEncoding, .keepAlive, .proxyConnection: continue
             case .upgrade where connection != .upgrade: continue
             default: break
             }
+            if field.isLine {
+                let line = field.name.range.lowerBound..<(field.value.range.upperBound &+ 2)
+                if line.lowerBound == pending.upperBound {
+                    pending = pending.lowerBound..<line.upperBound
+                } else {
+                    buffer.append(span: bytes.extracting(pending))
+                    pending = line
+                }
+                continue
+            }
+            buffer.append(span: bytes.extracting(pending))
+            pending = 0..<0
             buffer.append(span: table.span(field.name))
             buffer.append(": ")
             buffer.append(span: table.span(field.value))
             buffer.append("\r\n")
         }
+        buffer.append(span: bytes.extracting(pending))
         switch connection {
         case .keepAlive: break
         case .announcedKeepAlive: buffer.append("connection: keep-alive\r\n")

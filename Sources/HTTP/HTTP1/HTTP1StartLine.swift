@@ -27,18 +27,12 @@ enum HTTP1StartLine {
         _ line: HeaderTable.Run, _ table: HeaderTable
     ) throws(HTTP1Error) -> (HeaderTable.Run, HeaderTable.Run, HeaderTable.Run) {
         let text = table.span(line)
-        var first: Int?
-        var second: Int?
-        for position in 0..<text.byteCount where ByteScan.byte(text, position) == ASCII.space {
-            if first == nil {
-                first = position
-            } else if second == nil {
-                second = position
-            } else {
-                throw .startLine
-            }
+        let end = text.byteCount
+        let first = ByteScan.first(ASCII.space, in: text, from: 0, to: end)
+        let second = first < end ? ByteScan.first(ASCII.space, in: text, from: first &+ 1, to: end) : end
+        guard second < end, ByteScan.first(ASCII.space, in: text, from: second &+ 1, to: end) == end else {
+            throw .startLine
         }
-        guard let first, let second else { throw .startLine }
         func run(_ low: Int, _ high: Int) -> HeaderTable.Run {
             HeaderTable.Run(start: line.start &+ UInt32(low), count: UInt32(high &- low))
         }

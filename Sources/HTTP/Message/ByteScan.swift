@@ -31,6 +31,43 @@ enum ByteScan {
         return end
     }
 
+    /// The first position at or after `start` that holds a byte, or `end`.
+    @inline(__always)
+    static func first(_ byte: UInt8, in bytes: RawSpan, from start: Int, to end: Int) -> Int {
+        let pattern = ones &* UInt64(byte)
+        var position = start
+        while end &- position >= 8 {
+            let word = bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self).littleEndian ^ pattern
+            let hits = (word &- ones) & ~word & highs
+            if hits != 0 { return position &+ (hits.trailingZeroBitCount >> 3) }
+            position &+= 8
+        }
+        while position < end {
+            if ByteScan.byte(bytes, position) == byte { return position }
+            position &+= 1
+        }
+        return end
+    }
+
+    /// Whether all bytes are visible ASCII: 0x21–0x7E.
+    static func isVisible(_ bytes: RawSpan) -> Bool {
+        let end = bytes.byteCount
+        var position = 0
+        while end &- position >= 8 {
+            let word = bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self)
+            let small = (word &- 0x2121_2121_2121_2121) & ~word
+            let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
+            if (small | word | ((delete &- ones) & ~delete)) & highs != 0 { return false }
+            position &+= 8
+        }
+        while position < end {
+            let byte = byte(bytes, position)
+            if byte <= 0x20 || byte >= 0x7F { return false }
+            position &+= 1
+        }
+        return true
+    }
+
     @inline(__always)
     static func byte(_ bytes: RawSpan, _ offset: Int) -> UInt8 {
         bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
@@ -96,17 +133,13 @@ enum ASCII {
     static let colon: UInt8 = 0x3A
     static let semicolon: UInt8 = 0x3B
 
-    // `token` characters (RFC 9110 §5.6.2) as two bitmaps: bytes 0–63 and 64–127.
-    private static let tokenLow: UInt64 = bitmap("!#$%&'*+-.0123456789", base: 0)
-    private static let tokenHigh: UInt64 = bitmap(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~", base: 64)
-
-    private static func bitmap(_ characters: StaticString, base: UInt8) -> UInt64 {
-        var map: UInt64 = 0
-        for byte in UnsafeBufferPointer(start: characters.utf8Start, count: characters.utf8CodeUnitCount) {
-            map |= 1 << UInt64(byte - base)
-        }
-        return map
+    // `token` characters (RFC 9110 §5.6.2) as two bitmaps: bytes 0–63 (!#$%&'*+-. and digits) and 64–127 (letters ^_`|~).
+    // Numbers, not computed: a lazily made global costs a call of swift_once for each byte.
+    private static var tokenLow: UInt64 {
+        @inline(__always) get { 0x03FF_6CFA_0000_0000 }
+    }
+    private static var tokenHigh: UInt64 {
+        @inline(__always) get { 0x57FF_FFFF_C7FF_FFFE }
     }
 
     @inline(__always)

@@ -314,49 +314,84 @@ public enum HeaderID: UInt8, Sendable, Hashable, CaseIterable {
 }
 
 extension HeaderID {
-    /// Open-addressed hash table from name to id, made once.
-    ///
-    /// Four slots for each name keep the usual lookup at one comparison.
-    private static let slots: [HeaderID] = {
-        precondition(allCases.count * 4 <= slotCount, "grow HeaderID.slotCount")
-        var slots = [HeaderID](repeating: .other, count: slotCount)
-        for id in allCases where id != .other {
-            let name = id.name
-            let bytes = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
-            var slot = hash(bytes.bytes)
-            while slots[slot] != .other { slot = (slot &+ 1) & (slotCount &- 1) }
-            slots[slot] = id
-        }
-        return slots
-    }()
-    private static let slotCount = 512
-    private static let longestName = 38
-
     /// The id of a name given in lower case.
-    static func of(lowercased name: RawSpan) -> HeaderID {
-        guard name.byteCount > 0, name.byteCount <= longestName else { return .other }
-        var slot = hash(name)
+    static func of(lowercased name: RawSpan) -> HeaderID { HeaderNames.shared.id(of: name) }
+}
+
+/// Finds the id of a name: an open-addressed hash table, made once.
+///
+/// Parsers keep a copy (a reference), because reaching a lazily made global costs a call each time.
+struct HeaderNames: Sendable {
+    /// What tells a name of up to 16 bytes from all others: its length, its first and its last eight bytes.
+    private struct Entry: Sendable {
+        var first: UInt64 = 0
+        var last: UInt64 = 0
+        var count: UInt8 = 0
+        var id = HeaderID.other
+    }
+
+    static let shared = HeaderNames()
+
+    private let entries: [Entry]
+    /// More than four slots for each name keep the usual lookup at one comparison.
+    private static var slotCount: Int { 512 }
+    private static var longestName: Int { 38 }
+
+    private init() {
+        precondition(HeaderID.allCases.count * 4 <= HeaderNames.slotCount, "grow HeaderNames.slotCount")
+        var entries = [Entry](repeating: Entry(), count: HeaderNames.slotCount)
+        for id in HeaderID.allCases where id != .other {
+            let name = id.name
+            precondition(name.utf8CodeUnitCount <= HeaderNames.longestName, "raise HeaderNames.longestName")
+            let bytes = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+            let (first, last) = HeaderNames.ends(bytes.bytes)
+            var slot = HeaderNames.slot(first, last, bytes.count)
+            while entries[slot].id != .other { slot = (slot &+ 1) & (HeaderNames.slotCount &- 1) }
+            entries[slot] = Entry(first: first, last: last, count: UInt8(bytes.count), id: id)
+        }
+        self.entries = entries
+    }
+
+    func id(of name: RawSpan) -> HeaderID {
+        let count = name.byteCount
+        guard count > 0, count <= HeaderNames.longestName else { return .other }
+        let (first, last) = HeaderNames.ends(name)
+        var slot = HeaderNames.slot(first, last, count)
         while true {
-            let candidate = slots[slot]
-            if candidate == .other { return .other }
-            let known = candidate.name
-            let bytes = UnsafeRawBufferPointer(start: known.utf8Start, count: known.utf8CodeUnitCount)
-            if ByteScan.equal(name, bytes.bytes) { return candidate }
-            slot = (slot &+ 1) & (slotCount &- 1)
+            let entry = entries[slot]
+            if entry.id == .other { return .other }
+            if entry.first == first, entry.last == last, Int(entry.count) == count,
+                count <= 16 || HeaderNames.isSame(name, entry.id)
+            {
+                return entry.id
+            }
+            slot = (slot &+ 1) & (HeaderNames.slotCount &- 1)
         }
     }
 
-    /// Mixes length, first and last eight bytes; the table is fixed, so nobody can choose collisions in it.
-    private static func hash(_ name: RawSpan) -> Int {
+    private static func isSame(_ name: RawSpan, _ id: HeaderID) -> Bool {
+        let known = id.name
+        return ByteScan.equal(
+            name, UnsafeRawBufferPointer(start: known.utf8Start, count: known.utf8CodeUnitCount).bytes)
+    }
+
+    @inline(__always)
+    private static func ends(_ name: RawSpan) -> (UInt64, UInt64) {
         let count = name.byteCount
-        var first: UInt64 = 0
-        var last: UInt64 = 0
         if count >= 8 {
-            first = name.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self)
-            last = name.unsafeLoadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-        } else {
-            for position in 0..<count { first = first << 8 | UInt64(ByteScan.byte(name, position)) }
+            return (
+                name.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self),
+                name.unsafeLoadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            )
         }
+        var word: UInt64 = 0
+        for position in 0..<count { word = word << 8 | UInt64(ByteScan.byte(name, position)) }
+        return (word, 0)
+    }
+
+    /// The table is fixed, so nobody can choose collisions in it.
+    @inline(__always)
+    private static func slot(_ first: UInt64, _ last: UInt64, _ count: Int) -> Int {
         let mixed = (first ^ (last &* 0x9E37_79B9_7F4A_7C15) ^ UInt64(count)) &* 0xD6E8_FEB8_6659_FD93
         return Int(truncatingIfNeeded: mixed >> 55)
     }

@@ -16,10 +16,45 @@ public struct HeaderTable: Sendable {
         var name: Run
         var value: Run
         var id: HeaderID
+        /// Whether the storage reads `name: value` CR LF from the name's start: then it can be written out as it lies there.
+        var isLine = false
+    }
+
+    /// Which ids may be present: a bit stays set when its field is removed, so only its absence says something.
+    struct Presence: Sendable {
+        private var low: UInt64 = 0
+        private var high: UInt64 = 0
+
+        @inline(__always)
+        mutating func insert(_ id: HeaderID) {
+            if id.rawValue < 64 { low |= 1 << UInt64(id.rawValue) } else { high |= 1 << UInt64(id.rawValue & 63) }
+        }
+
+        @inline(__always)
+        func mayContain(_ id: HeaderID) -> Bool {
+            (id.rawValue < 64 ? low >> UInt64(id.rawValue) : high >> UInt64(id.rawValue & 63)) & 1 == 1
+        }
+    }
+
+    /// The fields apart from the bytes, so that a parser may hold the bytes while it adds a field.
+    struct List: Sendable {
+        var fields: [Field] = []
+        var presence = Presence()
+
+        @inline(__always)
+        mutating func add(_ field: Field) {
+            fields.append(field)
+            presence.insert(field.id)
+        }
     }
 
     var bytes: [UInt8] = []
-    var fields: [Field] = []
+    var list = List()
+
+    var fields: [Field] {
+        @inline(__always) _read { yield list.fields }
+        @inline(__always) _modify { yield &list.fields }
+    }
 
     /// An empty table.
     public init() {}
@@ -50,6 +85,7 @@ public struct HeaderTable: Sendable {
 
     /// The position of the first field with an id, at or after a position.
     public func index(of id: HeaderID, from start: Int = 0) -> Int? {
+        guard list.presence.mayContain(id) else { return nil }
         var index = start
         while index < fields.count {
             if fields[index].id == id { return index }
@@ -140,6 +176,7 @@ extension HeaderTable {
     public mutating func removeAll() {
         bytes.removeAll(keepingCapacity: true)
         fields.removeAll(keepingCapacity: true)
+        list.presence = Presence()
     }
 
     /// Adds a field whose value is written in the program.
@@ -172,7 +209,7 @@ extension HeaderTable {
         for position in 0..<name.byteCount { bytes.append(ASCII.lowercase(ByteScan.byte(name, position))) }
         let run = Run(start: UInt32(start), count: UInt32(name.byteCount))
         let id = HeaderID.of(lowercased: span(run))
-        fields.append(Field(name: run, value: store(value.extracting(kept)), id: id))
+        list.add(Field(name: run, value: store(value.extracting(kept)), id: id))
     }
 
     /// Adds a field given as text.
@@ -189,7 +226,7 @@ extension HeaderTable {
     public mutating func append(fieldAt index: Int, of other: borrowing HeaderTable) {
         let field = other.fields[index]
         let name = store(other.span(field.name))
-        fields.append(Field(name: name, value: store(other.span(field.value)), id: field.id))
+        list.add(Field(name: name, value: store(other.span(field.value)), id: field.id))
     }
 
     /// Replaces all fields of an id by one.
@@ -271,7 +308,7 @@ extension HeaderTable {
         precondition(id != .other, "HeaderID.other has no name")
         let name = id.name
         let run = store(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes)
-        fields.append(Field(name: run, value: value, id: id))
+        list.add(Field(name: run, value: value, id: id))
     }
 
     /// Copies bytes into the storage.
@@ -318,6 +355,7 @@ public struct HTTPFieldError: Error, Sendable, Hashable, CustomStringConvertible
 extension [UInt8] {
     /// Appends the bytes of a span.
     mutating func append(span: RawSpan) {
+        guard span.byteCount > 0 else { return }
         span.withUnsafeBytes { append(contentsOf: $0) }
     }
 

@@ -117,11 +117,5 @@ public struct RequestHead: Sendable {
     }
 
     /// No space, control or non-ASCII byte: what may stand in a request line.
-    static func isTargetText(_ bytes: RawSpan) -> Bool {
-        for position in 0..<bytes.byteCount {
-            let byte = ByteScan.byte(bytes, position)
-            if byte <= 0x20 || byte >= 0x7F { return false }
-        }
-        return true
-    }
+    static func isTargetText(_ bytes: RawSpan) -> Bool { ByteScan.isVisible(bytes) }
 }

@@ -91,7 +91,6 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     private var slots: [Slot] = []
     private var freeSlots: [Int] = []
-    /// A class: a timer that fires adds timers, while the wheel is expiring.
     private let timers: TimerWheel
     private var endOfPass: [() -> Void] = []
     private var isStopping = false

@@ -30,6 +30,8 @@ public final class LoopTimer {
 ///
 /// Adding, cancelling and firing cost O(1) whatever the number of timers, because nearly all timers of a proxy (timeouts)
 /// are cancelled before they fire. Time comes in as an argument.
+///
+/// A class, because a timer that fires may add others: a struct would be changed while it is being changed.
 final class TimerWheel {
     static let levels = 4
     static let slotsPerLevel = 256

@@ -55,7 +55,11 @@ public final class HostSet {
         didSet { refresh() }
     }
     /// New hosts wait for their first passed active check.
-    public var startsUnchecked = false
+    ///
+    /// Switched off, it forgets what checks said: nobody would ever take it back.
+    public var startsUnchecked = false {
+        didSet { if oldValue, !startsUnchecked { clear(.failedActiveCheck) } }
+    }
 
     private var table = EndpointTable()
 
@@ -90,7 +94,7 @@ public final class HostSet {
                     host = old
                 } else {
                     host = Host(endpoint)
-                    if startsUnchecked { host.conditions.insert(.failedActiveCheck) }
+                    if startsUnchecked, !endpoint.skipsActiveChecks { host.conditions.insert(.failedActiveCheck) }
                     change.added.append(host)
                 }
                 host.take(endpoint, locality: group.locality, priority: priority)
@@ -116,6 +120,12 @@ public final class HostSet {
         let before = host.health
         if isOn { host.conditions.insert(condition) } else { host.conditions.remove(condition) }
         if host.health != before { refresh() }
+    }
+
+    /// Takes a condition from all hosts: its source is gone (`ejected` when outlier detection is switched off).
+    public func clear(_ condition: Host.Conditions) {
+        for host in hosts { host.conditions.remove(condition) }
+        refresh()
     }
 
     /// Whether a request is dropped before any balancing (`drop_overloads`); the answer is the category.

@@ -31,6 +31,9 @@ extension ClusterConfig {
         if let detection = message.outlierDetection {
             outlierDetection = try OutlierDetection(compiling: detection, root / "outlier_detection")
         }
+        guard message.healthChecks.count < 2 else {
+            throw (root / "health_checks")[1].error("a cluster has one health check (as in Envoy)")
+        }
         for (index, check) in message.healthChecks.enumerated() {
             healthChecks.append(try HealthCheckConfig(compiling: check, (root / "health_checks")[index]))
         }

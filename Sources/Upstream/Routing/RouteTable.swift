@@ -36,7 +36,8 @@ public final class RouteTable: Sendable {
 
     /// The route for a request; nil is 404, flag NR.
     ///
-    /// - Parameter random: One draw; `runtime_fraction` conditions use it, each route its own part of it.
+    /// - Parameter random: One draw per request. As in Envoy all `runtime_fraction` conditions look at the same one: of two routes
+    ///   with 50 % each, the second gets nothing.
     public func route(
         for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64
     ) -> (route: Route, virtualHost: VirtualHost)? {
