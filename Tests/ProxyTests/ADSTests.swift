@@ -71,7 +71,8 @@ struct ADSTests {
                 #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":\#(listener)}},"filter_chains":[{"filters":[{"name":"hcm","typed_config":\#(manager)}]}]}"#
             ))
         snapshot.add(listener, name: "in")
-        let action = body.map { #""direct_response":{"status":200,"body":{"inline_string":"\#($0)"}}"# }
+        let action =
+            body.map { #""direct_response":{"status":200,"body":{"inline_string":"\#($0)"}}"# }
             ?? #""route":{"cluster":"web"}"#
         let routes = try RouteConfiguration(
             json: try JSON.parse(
@@ -103,7 +104,9 @@ struct ADSTests {
         """
     }
 
-    @Test("P-7 clusters, endpoints, listeners and routes arrive over delta ADS; a bad update is refused and the last good one stays")
+    @Test(
+        "P-7 clusters, endpoints, listeners and routes arrive over delta ADS; a bad update is refused and the last good one stays"
+    )
     func endToEnd() async throws {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("from the upstream") }
@@ -127,7 +130,9 @@ struct ADSTests {
                     )), name: "routes")
             try await server.publish(bad)
             for _ in 0..<200 where server.rejections.isEmpty { _ = try await client.get("/") }
-            #expect(server.rejections.first?.hasPrefix("routes[routes].virtual_hosts[0].routes[0].match.safe_regex.regex: ") == true)
+            #expect(
+                server.rejections.first?.hasPrefix("routes[routes].virtual_hosts[0].routes[0].match.safe_regex.regex: ")
+                    == true)
             #expect(try await client.get("/").body == "second")
         }
     }

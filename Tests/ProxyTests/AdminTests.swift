@@ -10,7 +10,8 @@ struct AdminTests {
             let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("x") }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port]),
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster("backend", [upstream.port]),
                     admin: true))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
@@ -45,7 +46,8 @@ struct AdminTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             while upstream.connections == 0 { await loop.sleep(for: .milliseconds(1)) }

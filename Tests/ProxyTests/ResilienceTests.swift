@@ -55,7 +55,8 @@ struct ResilienceTests {
             #expect(refused.status == 503)
             #expect(
                 refused.body.hasPrefix(
-                    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"))
+                    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+                ))
             for _ in 0..<10 { #expect(try await client.get("/").body == "good") }
         }
     }
@@ -113,14 +114,16 @@ struct ResilienceTests {
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in _ = try await wire.request() }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let response = try await client.get("/")
             #expect(response.status == 503)
             #expect(
                 response.body
-                    == "upstream connect error or disconnect/reset before headers. reset reason: connection termination")
+                    == "upstream connect error or disconnect/reset before headers. reset reason: connection termination"
+            )
         }
     }
 
@@ -135,7 +138,8 @@ struct ResilienceTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             for _ in 0..<10 {
@@ -155,7 +159,8 @@ struct ResilienceTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -203,7 +208,8 @@ struct ResilienceTests {
                 _ = try await wire.request()
                 _ = try await wire.read(until: "never")
             }
-            let limits = "circuit_breakers: { thresholds: [ { max_connections: 1, max_pending_requests: 1, max_requests: 2 } ] }"
+            let limits =
+                "circuit_breakers: { thresholds: [ { max_connections: 1, max_pending_requests: 1, max_requests: 2 } ] }"
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Yaml.listener(routes: Yaml.forward()),

@@ -185,7 +185,8 @@ final class Router: PoolClient {
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
-            return giveUp(status: 503, body: "no healthy upstream", details: "no_healthy_upstream", outcome: .noHealthyHost)
+            return giveUp(
+                status: 503, body: "no healthy upstream", details: "no_healthy_upstream", outcome: .noHealthyHost)
         }
         guard cluster.acquire(.request, priority) else {
             cluster.count(.upstream_rq_pending_overflow)
@@ -417,7 +418,8 @@ final class Router: PoolClient {
         if state == .responding {
             switch failure {
             case .terminated:
-                return failResponse(.upstreamConnectionTermination, "upstream_reset_after_response_started{connection_termination}")
+                return failResponse(
+                    .upstreamConnectionTermination, "upstream_reset_after_response_started{connection_termination}")
             case .protocolError:
                 return failResponse(.upstreamProtocolError, "upstream_reset_after_response_started{protocol_error}")
             }
@@ -496,7 +498,10 @@ final class Router: PoolClient {
         if stream.responseHasBegun {
             stream.reset()
         } else {
-            stream.localReply(status: 502, body: "upstream connect error or disconnect/reset before headers. reset reason: protocol error", details: details)
+            stream.localReply(
+                status: 502,
+                body: "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+                details: details)
         }
     }
 

@@ -210,7 +210,9 @@ final class HTTPConnection: SocketConnection {
             }
         case .none, .length, .tunnel: break
         }
-        if isDraining || manager.isDraining || !requestIsComplete { isClosing = isClosing || isDraining || manager.isDraining }
+        if isDraining || manager.isDraining || !requestIsComplete {
+            isClosing = isClosing || isDraining || manager.isDraining
+        }
         responseFraming = response.body
         HTTP1Serializer.append(
             response, answering: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)
