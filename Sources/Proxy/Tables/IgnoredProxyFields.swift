@@ -1,4 +1,6 @@
-/// Fields that are taken and deliberately not acted upon, each with the reason. `--mode validate` prints those in use.
+/// Fields that are taken and deliberately not acted upon, each with the reason.
+///
+/// `--mode validate` prints those in use.
 public enum IgnoredProxyFields {
     /// Reasons by `message.field`.
     public static let table: [String: String] = [
