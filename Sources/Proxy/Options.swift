@@ -91,7 +91,9 @@ public struct Options: Sendable {
                 self.mode = mode
             case "--concurrency":
                 let count = try number()
-                guard (0...1024).contains(count) else { throw UsageError("--concurrency: \(count) is not in 0 to 1024") }
+                guard (0...1024).contains(count) else {
+                    throw UsageError("--concurrency: \(count) is not in 0 to 1024")
+                }
                 concurrency = count == 0 ? nil : count
             case "-l", "--log-level":
                 let text = try value()

@@ -8,11 +8,12 @@ struct HTTPForwardingTests {
     func keepAlive() async throws {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { head, _ in
-                ScriptedUpstream.ok(String(head.prefix { $0 != "\r" }))
+                ScriptedUpstream.ok(Wire.firstLine(head))
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             for number in 0..<5 {
@@ -28,11 +29,12 @@ struct HTTPForwardingTests {
     func pipelining() async throws {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { head, _ in
-                ScriptedUpstream.ok(String(head.prefix { $0 != "\r" }))
+                ScriptedUpstream.ok(Wire.firstLine(head))
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let requests = (0..<50).map { "GET /\($0) HTTP/1.1\r\nHost: a\r\n\r\n" }.joined()
@@ -52,11 +54,13 @@ struct HTTPForwardingTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write(
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+            )
             let response = try await client.response()
             #expect(response.body == "hello worldend")
             #expect(response.field("transfer-encoding") == "chunked")
@@ -70,7 +74,8 @@ struct HTTPForwardingTests {
             let upstream = try await ScriptedUpstream(on: loop) { _, body in ScriptedUpstream.ok(body) }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let body = String(repeating: "0123456789abcdef", count: 250_000)
             let client = try await Wire.connect(to: proxy.address, on: loop)
@@ -90,7 +95,8 @@ struct HTTPForwardingTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
@@ -108,7 +114,8 @@ struct HTTPForwardingTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let response = try await client.get(
@@ -140,7 +147,8 @@ struct HTTPForwardingTests {
             let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("reached") }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write(request + "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -239,7 +247,8 @@ struct HTTPForwardingTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -260,7 +269,8 @@ struct HTTPForwardingTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             for _ in 0..<2 {

@@ -14,8 +14,7 @@ struct ResilienceTests {
             let good = try await ScriptedUpstream(on: loop) { _, body in ScriptedUpstream.ok("good \(body)") }
             let retry = """
                 retry_policy: { retry_on: "5xx", num_retries: 3, retry_back_off: { base_interval: 0.001s }, \
-                retry_host_predicate: [ { name: envoy.retry_host_predicates.previous_hosts, typed_config: { \
-                "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate } } ], \
+                retry_host_predicate: [ { name: envoy.retry_host_predicates.previous_hosts } ], \
                 host_selection_retry_max_attempts: 5 }
                 """
             let proxy = try await RunningProxy.start(
@@ -56,7 +55,8 @@ struct ResilienceTests {
             #expect(refused.status == 503)
             #expect(
                 refused.body.hasPrefix(
-                    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"))
+                    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+                ))
             for _ in 0..<10 { #expect(try await client.get("/").body == "good") }
         }
     }
@@ -114,14 +114,16 @@ struct ResilienceTests {
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in _ = try await wire.request() }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let response = try await client.get("/")
             #expect(response.status == 503)
             #expect(
                 response.body
-                    == "upstream connect error or disconnect/reset before headers. reset reason: connection termination")
+                    == "upstream connect error or disconnect/reset before headers. reset reason: connection termination"
+            )
         }
     }
 
@@ -136,7 +138,8 @@ struct ResilienceTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             for _ in 0..<10 {
@@ -156,7 +159,8 @@ struct ResilienceTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -204,7 +208,8 @@ struct ResilienceTests {
                 _ = try await wire.request()
                 _ = try await wire.read(until: "never")
             }
-            let limits = "circuit_breakers: { thresholds: [ { max_connections: 1, max_pending_requests: 1, max_requests: 2 } ] }"
+            let limits =
+                "circuit_breakers: { thresholds: [ { max_connections: 1, max_pending_requests: 1, max_requests: 2 } ] }"
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Yaml.listener(routes: Yaml.forward()),
@@ -216,6 +221,9 @@ struct ResilienceTests {
                 let client = try await Wire.connect(to: proxy.address, on: loop)
                 try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 waiting.append(client)
+                // The first two hold what there is; wait until they have arrived, whatever the order of the sockets.
+                if waiting.count == 1 { while upstream.connections == 0 { await loop.sleep(for: .milliseconds(1)) } }
+                if waiting.count == 2 { await loop.sleep(for: .milliseconds(50)) }
                 if waiting.count > 2 { overloaded = try await client.response() }
             }
             #expect(overloaded?.status == 503)

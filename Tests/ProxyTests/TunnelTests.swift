@@ -13,7 +13,8 @@ struct TunnelTests {
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
                 let request = try await wire.request()
                 guard request.head.lowercased().contains("upgrade: websocket") else { return }
-                try await wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+                try await wire.write(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
                 let ping = try await wire.read(4)
                 try await wire.write("pong-\(ping)")
             }
@@ -66,7 +67,8 @@ struct TunnelTests {
             let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("no") }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])
+                ))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write(Self.upgrade)

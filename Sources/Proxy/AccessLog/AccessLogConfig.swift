@@ -49,10 +49,12 @@ struct AccessLogConfig: Sendable {
             }
         case StdoutAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StdoutAccessLog.self, at: path)
-            return AccessLogConfig(sink: .stdout, format: try compileStream(Self.format(message.accessLogFormat), at: here))
+            return AccessLogConfig(
+                sink: .stdout, format: try compileStream(Self.format(message.accessLogFormat), at: here))
         case StderrAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StderrAccessLog.self, at: path)
-            return AccessLogConfig(sink: .stderr, format: try compileStream(Self.format(message.accessLogFormat), at: here))
+            return AccessLogConfig(
+                sink: .stderr, format: try compileStream(Self.format(message.accessLogFormat), at: here))
         default:
             throw ConfigurationError(
                 at: path, "unknown access logger \(any.typeURL); supported: file, stdout and stderr")
@@ -78,7 +80,8 @@ struct AccessLogConfig: Sendable {
         _ message: SubstitutionFormatString, at path: String
     ) throws(ConfigurationError) -> AccessLogFormat {
         try FieldCheck.check(
-            message, reads: ["text_format", "text_format_source", "json_format", "json_format_options", "content_type"],
+            message,
+            reads: ["text_format", "text_format_source", "json_format", "json_format_options", "content_type"],
             at: path)
         switch message.format {
         case nil: return try AccessLogFormat(text: AccessLogFormat.standard, path: path)

@@ -30,7 +30,8 @@ enum FormatOperator {
     }
 
     /// The operator's value where there is no request (TCP).
-    static func value(_ name: String, _ argument: String?, _ info: StreamInfo, _ connection: ConnectionInfo) -> String? {
+    static func value(_ name: String, _ argument: String?, _ info: StreamInfo, _ connection: ConnectionInfo) -> String?
+    {
         switch name {
         case "START_TIME", "START_TIME_LOCAL": return startTime(info, argument)
         case "RESPONSE_CODE": return String(info.status)

@@ -107,7 +107,9 @@ extension ClusterReport.HostReport {
 
     var json: JSON {
         var address = JSON.object(["pipe": .object(["path": .string(self.address)])])
-        if let colon = self.address.lastIndex(of: ":"), let port = Int64(self.address[self.address.index(after: colon)...]) {
+        if let colon = self.address.lastIndex(of: ":"),
+            let port = Int64(self.address[self.address.index(after: colon)...])
+        {
             address = .object([
                 "socket_address": .object([
                     "address": .string(String(self.address[..<colon])), "port_value": .integer(port),
@@ -117,7 +119,9 @@ extension ClusterReport.HostReport {
         func counter(_ name: String, _ value: UInt64) -> JSON {
             .object(["name": .string(name), "value": .string(String(value))])
         }
-        var status: [String: JSON] = ["eds_health_status": .string(health.contains("failed_eds_health") ? "UNHEALTHY" : "HEALTHY")]
+        var status: [String: JSON] = [
+            "eds_health_status": .string(health.contains("failed_eds_health") ? "UNHEALTHY" : "HEALTHY")
+        ]
         if health.contains("failed_active_hc") { status["failed_active_health_check"] = .bool(true) }
         if health.contains("failed_outlier_check") { status["failed_outlier_check"] = .bool(true) }
         return .object([
@@ -127,7 +131,8 @@ extension ClusterReport.HostReport {
                 "region": .string(region), "zone": .string(zone), "sub_zone": .string(subZone),
             ]),
             "stats": .array([
-                counter("cx_total", statistics.connectionsTotal), counter("cx_connect_fail", statistics.connectFailures),
+                counter("cx_total", statistics.connectionsTotal),
+                counter("cx_connect_fail", statistics.connectFailures),
                 counter("cx_active", activeConnections), counter("rq_total", statistics.requestsTotal),
                 counter("rq_success", statistics.successes), counter("rq_error", statistics.errors),
                 counter("rq_timeout", statistics.timeouts), counter("rq_active", activeRequests),

@@ -14,7 +14,8 @@ enum MetricReport {
                 samples.append(
                     MetricSample(
                         name: "envoy_listener_\(cell)", labels: [("envoy_listener_address", listener.address)],
-                        dotted: "listener.\(listener.address).\(cell)", value: .counter(listener.block.value(cell.rawValue))))
+                        dotted: "listener.\(listener.address).\(cell)",
+                        value: .counter(listener.block.value(cell.rawValue))))
             }
         }
         let uptime = (MonotonicTime.now - proxy.started).components.seconds
@@ -31,7 +32,9 @@ enum MetricReport {
 
     private static func append(_ cluster: ClusterMetrics, to samples: inout [MetricSample]) {
         let label: (name: String, value: String) = ("envoy_cluster_name", cluster.name)
-        func add(_ name: String, _ dotted: String, _ labels: [(name: String, value: String)], _ value: MetricSample.Value) {
+        func add(
+            _ name: String, _ dotted: String, _ labels: [(name: String, value: String)], _ value: MetricSample.Value
+        ) {
             samples.append(
                 MetricSample(
                     name: "envoy_cluster_\(name)", labels: labels + [label],
@@ -43,7 +46,9 @@ enum MetricReport {
             if name.hasSuffix("_active") {
                 add(name, name, [], .gauge(Int64(bitPattern: value)))
             } else if name.hasPrefix("upstream_rq_"), name.hasSuffix("xx") {
-                add("upstream_rq_xx", name, [("envoy_response_code_class", String(name.dropLast(2).suffix(1)))], .counter(value))
+                add(
+                    "upstream_rq_xx", name, [("envoy_response_code_class", String(name.dropLast(2).suffix(1)))],
+                    .counter(value))
             } else {
                 add(name, name, [], .counter(value))
             }
@@ -52,7 +57,9 @@ enum MetricReport {
             let text = code == 0 ? "other" : String(code)
             add("upstream_rq", "upstream_rq_\(text)", [("envoy_response_code", text)], .counter(count))
         }
-        for (name, histogram) in [("upstream_rq_time", cluster.requestTime), ("upstream_cx_connect_ms", cluster.connectTime)] {
+        for (name, histogram) in [
+            ("upstream_rq_time", cluster.requestTime), ("upstream_cx_connect_ms", cluster.connectTime),
+        ] {
             add(name, name, [], .histogram(buckets: histogram.buckets, sum: histogram.sumMilliseconds))
         }
     }
@@ -69,7 +76,9 @@ enum MetricReport {
                 metric = "downstream_rq_xx"
             }
             let isGauge = name.hasSuffix("_active")
-            if name == "delays_injected" || name == "aborts_injected" || name == "faults_overflow" { metric = "fault_\(name)" }
+            if name == "delays_injected" || name == "aborts_injected" || name == "faults_overflow" {
+                metric = "fault_\(name)"
+            }
             samples.append(
                 MetricSample(
                     name: "envoy_http_\(metric)", labels: labels,
@@ -78,7 +87,8 @@ enum MetricReport {
         }
         samples.append(
             MetricSample(
-                name: "envoy_http_downstream_rq_time", labels: [label], dotted: "http.\(http.prefix).downstream_rq_time",
+                name: "envoy_http_downstream_rq_time", labels: [label],
+                dotted: "http.\(http.prefix).downstream_rq_time",
                 value: .histogram(buckets: http.requestTime.buckets, sum: http.requestTime.sumMilliseconds)))
     }
 

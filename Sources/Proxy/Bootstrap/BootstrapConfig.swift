@@ -111,8 +111,12 @@ final class BootstrapConfig: Sendable {
                 reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
                 at: "dynamic_resources")
             let context = CompileContext(adsCluster: ads?.clusterName)
-            if dynamic.ldsConfig != nil { try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config") }
-            if dynamic.cdsConfig != nil { try context.checkSource(dynamic.cdsConfig, at: "dynamic_resources.cds_config") }
+            if dynamic.ldsConfig != nil {
+                try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config")
+            }
+            if dynamic.cdsConfig != nil {
+                try context.checkSource(dynamic.cdsConfig, at: "dynamic_resources.cds_config")
+            }
         }
         wantsListeners = dynamic?.ldsConfig != nil
         wantsClusters = dynamic?.cdsConfig != nil
@@ -123,12 +127,16 @@ final class BootstrapConfig: Sendable {
     ) throws(ConfigurationError) -> ADSSource {
         try FieldCheck.check(
             source,
-            reads: ["api_type", "transport_api_version", "grpc_services", "set_node_on_first_message_only", "rate_limit_settings"],
+            reads: [
+                "api_type", "transport_api_version", "grpc_services", "set_node_on_first_message_only",
+                "rate_limit_settings",
+            ],
             at: path)
         switch source.apiType {
         case .deltaGrpc, .aggregatedDeltaGrpc: break
         case .grpc, .aggregatedGrpc:
-            throw ConfigurationError(at: path + ".api_type", "state-of-the-world ADS is not supported yet; use DELTA_GRPC")
+            throw ConfigurationError(
+                at: path + ".api_type", "state-of-the-world ADS is not supported yet; use DELTA_GRPC")
         default: throw ConfigurationError(at: path + ".api_type", "DELTA_GRPC is needed")
         }
         guard node.id.isEmpty == false else {

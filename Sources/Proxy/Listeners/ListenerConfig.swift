@@ -12,8 +12,8 @@ final class ListenerConfig: Sendable {
     /// Connections whose original destination is another listener's address go there (`use_original_dst`).
     let handsOff: Bool
     let inspectsHTTP: Bool
-    /// Destinations whose connections are not sniffed: nobody may have to wait for bytes of their clients.
-    let inspectsNot: PortPredicate?
+    /// Destinations that are not sniffed: an immutable tree of port ranges, asked once for each connection.
+    let inspectorDisabled: ListenerFilterChainMatchPredicate?
     let listenerFiltersTimeout: Duration?
     let continuesOnTimeout: Bool
     let isTransparent: Bool
@@ -45,7 +45,7 @@ final class ListenerConfig: Sendable {
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
-        (restoresOriginalDestination, inspectsHTTP, inspectsNot) = try Self.compile(
+        (restoresOriginalDestination, inspectsHTTP, inspectorDisabled) = try Self.compile(
             message.listenerFilters, at: path + ".listener_filters", usesOriginalDst: message.useOriginalDst ?? false)
         handsOff = message.useOriginalDst ?? false
         let timeout = message.listenerFiltersTimeout ?? .seconds(15)
@@ -83,34 +83,48 @@ final class ListenerConfig: Sendable {
 
     private static func compile(
         _ filters: [ListenerFilter], at path: String, usesOriginalDst: Bool
-    ) throws(ConfigurationError) -> (restores: Bool, inspects: Bool, inspectsNot: PortPredicate?) {
+    ) throws(ConfigurationError) -> (Bool, Bool, ListenerFilterChainMatchPredicate?) {
         var restores = usesOriginalDst
         var inspects = false
-        var inspectsNot: PortPredicate?
+        var inspectorDisabled: ListenerFilterChainMatchPredicate?
         for (index, filter) in filters.enumerated() {
             let here = "\(path)[\(index)]"
-            let disabled = try filter.filterDisabled.map { predicate throws(ConfigurationError) in
-                try PortPredicate(compiling: predicate, at: here + ".filter_disabled")
-            }
             guard case .typedConfig(let any) = filter.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
             switch any.name {
             case OriginalDst.schema.name:
-                guard disabled == nil else {
-                    throw ConfigurationError(at: here + ".filter_disabled", "not supported yet for original_dst")
+                guard filter.filterDisabled == nil else {
+                    throw ConfigurationError(at: here + ".filter_disabled", "not supported for original_dst")
                 }
                 restores = true
             case HttpInspector.schema.name:
                 inspects = true
-                inspectsNot = disabled
+                inspectorDisabled = filter.filterDisabled
             default:
                 throw ConfigurationError(
                     at: here,
                     "listener filter \(any.typeURL) is not supported yet; supported: original_dst, http_inspector")
             }
         }
-        return (restores, inspects, inspectsNot)
+        return (restores, inspects, inspectorDisabled)
+    }
+
+    /// Whether connections to a port are sniffed.
+    func inspectsHTTP(port: UInt16?) -> Bool {
+        inspectsHTTP && inspectorDisabled.map { !Self.matches($0, port) } ?? true
+    }
+
+    private static func matches(_ predicate: ListenerFilterChainMatchPredicate, _ port: UInt16?) -> Bool {
+        switch predicate.rule {
+        case .orMatch(let set): set.rules.contains { matches($0, port) }
+        case .andMatch(let set): set.rules.allSatisfy { matches($0, port) }
+        case .notMatch(let inner): !matches(inner, port)
+        case .anyMatch(let any): any
+        case .destinationPortRange(let range):
+            port.map { Int64($0) >= Int64(range.start) && Int64($0) < Int64(range.end) } ?? false
+        case nil: false
+        }
     }
 
     /// Every chain, the default one included.

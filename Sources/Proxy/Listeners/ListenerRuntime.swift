@@ -90,10 +90,7 @@ final class ListenerRuntime: ReadinessHandler {
 
     /// Serves a connection whose destination is known: sniffs it, or chooses its chain at once.
     func serve(_ socket: Socket, _ info: ConnectionInfo) {
-        let port = info.localAddress.port ?? 0
-        guard config.inspectsHTTP && config.matcher.usesApplicationProtocol,
-            config.inspectsNot?.matches(port: port) != true
-        else {
+        guard config.inspectsHTTP(port: info.localAddress.port) && config.matcher.usesApplicationProtocol else {
             return choose(socket, info, protocols: [], input: nil)
         }
         let connection = SniffingConnection(socket, info: info, listener: self)

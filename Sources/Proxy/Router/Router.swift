@@ -130,7 +130,10 @@ final class Router: PoolClient {
     private func rewriteRequest(_ forwarding: Forwarding) {
         let mutations = target?.requestMutations ?? route.requestMutations
         if !mutations.isEmpty {
-            HeaderRewriter(stream: stream).apply(mutations, to: &stream.request.headers)
+            // A copy: the values may read the very table that changes.
+            var headers = stream.request.headers
+            HeaderRewriter(stream: stream).apply(mutations, to: &headers)
+            stream.request.headers = headers
         }
         if forwarding.pathRewrite != nil {
             let old = stream.request.pathBytes
@@ -182,7 +185,8 @@ final class Router: PoolClient {
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
-            return giveUp(status: 503, body: "no healthy upstream", details: "no_healthy_upstream", outcome: .noHealthyHost)
+            return giveUp(
+                status: 503, body: "no healthy upstream", details: "no_healthy_upstream", outcome: .noHealthyHost)
         }
         guard cluster.acquire(.request, priority) else {
             cluster.count(.upstream_rq_pending_overflow)
@@ -269,8 +273,8 @@ final class Router: PoolClient {
                 body = nil
             }
         }
-        if state == .active, let connection {
-            if keepsBody { hold(bytes) }
+        if state == .active || state == .responding, let connection {
+            if keepsBody && state == .active { hold(bytes) }
             connection.sendBody(bytes)
         } else if state == .waitingForConnection || state == .backingOff {
             hold(bytes)
@@ -414,7 +418,8 @@ final class Router: PoolClient {
         if state == .responding {
             switch failure {
             case .terminated:
-                return failResponse(.upstreamConnectionTermination, "upstream_reset_after_response_started{connection_termination}")
+                return failResponse(
+                    .upstreamConnectionTermination, "upstream_reset_after_response_started{connection_termination}")
             case .protocolError:
                 return failResponse(.upstreamProtocolError, "upstream_reset_after_response_started{protocol_error}")
             }
@@ -493,7 +498,10 @@ final class Router: PoolClient {
         if stream.responseHasBegun {
             stream.reset()
         } else {
-            stream.localReply(status: 502, body: "upstream connect error or disconnect/reset before headers. reset reason: protocol error", details: details)
+            stream.localReply(
+                status: 502,
+                body: "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+                details: details)
         }
     }
 

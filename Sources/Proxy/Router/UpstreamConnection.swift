@@ -202,11 +202,10 @@ final class UpstreamConnection: SocketConnection {
                 if !isClosed { input.consume(offset) }
             case .end:
                 input.consume(offset)
-                if isInterim {
-                    isInterim = false
-                } else {
+                guard isInterim else {
                     return complete()
                 }
+                isInterim = false
             }
         }
     }

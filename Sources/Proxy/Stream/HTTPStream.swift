@@ -224,7 +224,9 @@ final class HTTPStream {
             response.headers.append(.grpcStatus, number: GRPCFailure.of(httpStatus: status))
             if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCFailure.escape(bytes)) }
         } else if !bytes.isEmpty {
-            if !response.headers.contains(.contentType) { response.headers.append(.contentType, constant: "text/plain") }
+            if !response.headers.contains(.contentType) {
+                response.headers.append(.contentType, constant: "text/plain")
+            }
             response.body = .length(bytes.count)
         }
         applyResponseMutations()
@@ -246,7 +248,9 @@ final class HTTPStream {
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
-            HeaderRewriter(stream: self).apply(mutations, to: &response.headers)
+            var headers = response.headers
+            HeaderRewriter(stream: self).apply(mutations, to: &headers)
+            response.headers = headers
         }
     }
 

@@ -14,7 +14,9 @@ extension IO.SocketAddress {
             guard case .portValue(let port) = socket.portSpecifier, let port = UInt16(exactly: port) else {
                 throw ConfigurationError(at: here + ".port_value", "a port from 0 to 65535 is needed")
             }
-            if case .udp = socket.protocol { throw ConfigurationError(at: here + ".protocol", "UDP is not supported yet") }
+            if case .udp = socket.protocol {
+                throw ConfigurationError(at: here + ".protocol", "UDP is not supported yet")
+            }
             self = .ip(ip, port: port)
         case .pipe(let pipe):
             guard !pipe.path.isEmpty, pipe.path.utf8.count < 108 else {

@@ -1,3 +1,4 @@
+internal import DNS
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
@@ -39,7 +40,8 @@ final class ConfigurationStore {
     private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
     private var discoveries: [String: NameDiscovery] = [:]
     private var healthCheckers: [String: HealthChecker] = [:]
-    private var isPublishing = false
+    /// Made when the first cluster needs it.
+    private lazy var resolver = DNSResolver(on: loop)
     /// Asked after each change: subscriptions follow what is configured.
     var onChange: () -> Void = {}
 
@@ -102,7 +104,7 @@ final class ConfigurationStore {
                 }
             }
         case .strictDNS, .logicalDNS:
-            let discovery = NameDiscovery(config, loop: loop) { [weak self] table in
+            let discovery = NameDiscovery(config, loop: loop, resolver: resolver) { [weak self] table in
                 guard let self, self.clusters[name] != nil else { return }
                 self.endpoints[name] = table
                 let wasWarm = self.clusters[name]?.isWarm ?? false

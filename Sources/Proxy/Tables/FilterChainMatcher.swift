@@ -44,7 +44,11 @@ struct FilterChainMatcher: Sendable {
             let compiled = try Self.compile(match ?? FilterChainMatch(), at: here)
             criteria.append(compiled)
             if !compiled.applicationProtocols.isEmpty { usesApplicationProtocol = true }
-            if let port = compiled.destinationPort { byPort[port, default: []].append(index) } else { anyPort.append(index) }
+            if let port = compiled.destinationPort {
+                byPort[port, default: []].append(index)
+            } else {
+                anyPort.append(index)
+            }
         }
     }
 

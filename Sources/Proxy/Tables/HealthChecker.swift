@@ -107,7 +107,8 @@ final class HealthChecker: @unchecked Sendable {
         }
     }
 
-    private func check(_ endpoint: EndpointTable.Endpoint, _ config: HealthCheckConfig) async -> HealthCheckState.Result {
+    private func check(_ endpoint: EndpointTable.Endpoint, _ config: HealthCheckConfig) async -> HealthCheckState.Result
+    {
         guard var address = IO.SocketAddress(endpoint.address) else { return .failed }
         if let port = endpoint.healthCheckPort ?? config.port, case .ip(let ip, _) = address {
             address = .ip(ip, port: port)

@@ -30,7 +30,9 @@ enum IgnoredFieldReport {
         case .object(let members):
             for (key, value) in members {
                 names.insert(key)
-                if key == "@type", case .string(let url) = value { names.insert(String(url.split(separator: "/").last ?? "")) }
+                if key == "@type", case .string(let url) = value {
+                    names.insert(String(url.split(separator: "/").last ?? ""))
+                }
                 collect(value, into: &names)
             }
         case .array(let elements): for element in elements { collect(element, into: &names) }

@@ -1,4 +1,6 @@
-/// Fields that are taken and deliberately not acted upon, each with the reason. `--mode validate` prints those in use.
+/// Fields that are taken and deliberately not acted upon, each with the reason.
+///
+/// `--mode validate` prints those in use.
 public enum IgnoredProxyFields {
     /// Reasons by `message.field`.
     public static let table: [String: String] = [
@@ -13,7 +15,8 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.tcp_fast_open_queue_length": "TCP Fast Open is not used",
         "envoy.config.listener.v3.Listener.ignore_global_conn_limit": "there is no global limit to ignore",
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "there is no overload manager",
-        "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event": "a loop accepts until none waits",
+        "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
+            "a loop accepts until none waits",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
         "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout": "no transport socket yet",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":

@@ -1,37 +1,101 @@
+internal import DNS
 internal import IO
 internal import Telemetry
 internal import Upstream
 
 /// Resolves the names in a STRICT_DNS or LOGICAL_DNS cluster, again and again.
-final class NameDiscovery {
+///
+/// `@unchecked Sendable`: lives on the control loop alone. A name that cannot be resolved keeps its last addresses: DNS
+/// being away must not take a service down that works.
+final class NameDiscovery: @unchecked Sendable {
     private static let log = Logger("dns")
+    /// Waits after a failure; the configured refresh rate may be minutes.
+    private static let retryInterval: Duration = .seconds(1)
 
     private let config: ClusterConfig
     private let loop: EventLoop
+    private let resolver: DNSResolver
     private let apply: (EndpointTable) -> Void
+    private var answers: [String: [String]] = [:]
+    private var timer: LoopTimer?
     private var isCancelled = false
 
-    init(_ config: ClusterConfig, loop: EventLoop, apply: @escaping (EndpointTable) -> Void) {
+    init(_ config: ClusterConfig, loop: EventLoop, resolver: DNSResolver, apply: @escaping (EndpointTable) -> Void) {
         self.config = config
         self.loop = loop
+        self.resolver = resolver
         self.apply = apply
     }
 
+    /// Begins, on the loop's next pass.
     func start() {
-        let table = config.endpoints ?? EndpointTable()
-        var answers: [String: [String]] = [:]
-        for case .name(let name, _) in table.names {
-            // An address in place of a name resolves to itself.
-            if IPAddress(name) != nil {
-                answers[name] = [name]
-            } else if name == "localhost" {
-                answers[name] = ["127.0.0.1"]
-            } else {
-                Self.log.warning("name is not resolved: there is no resolver yet", ["cluster": config.name, "name": name])
-            }
-        }
-        apply(table.resolved(answers))
+        loop.execute { self.resolve() }
     }
 
-    func cancel() { isCancelled = true }
+    func cancel() {
+        isCancelled = true
+        timer?.cancel()
+    }
+
+    private func resolve() {
+        guard !isCancelled else { return }
+        let table = config.endpoints ?? EndpointTable()
+        var names: [String] = []
+        for case .name(let name, _) in table.names where !names.contains(name) { names.append(name) }
+        guard !names.isEmpty else { return apply(table) }
+        var left = names.count
+        var wait = config.dnsRefreshRate
+        for name in names {
+            lookUp(name) { [weak self] addresses, ttl in
+                guard let self, !self.isCancelled else { return }
+                if let addresses {
+                    self.answers[name] = addresses
+                    if self.config.respectsDNSTTL { wait = min(wait, max(ttl, .seconds(1))) }
+                } else {
+                    wait = min(wait, Self.retryInterval)
+                }
+                left -= 1
+                if left == 0 { self.resolved(table, next: wait) }
+            }
+        }
+    }
+
+    private func resolved(_ table: EndpointTable, next wait: Duration) {
+        let isLogical = if case .logicalDNS = config.discovery { true } else { false }
+        apply(table.resolved(answers, onlyFirst: isLogical))
+        timer = loop.schedule(after: wait) { [weak self] in self?.resolve() }
+    }
+
+    /// Asks for the families in the cluster's order.
+    private func lookUp(_ name: String, _ completion: @escaping ([String]?, Duration) -> Void) {
+        let families: [AddressFamily]
+        switch config.dnsFamily {
+        case .v4Only: families = [.v4]
+        case .v6Only: families = [.v6]
+        case .auto: families = [.v6, .v4]
+        case .v4Preferred: families = [.v4, .v6]
+        case .all: families = [.both]
+        }
+        ask(name, families[...], completion)
+    }
+
+    private func ask(
+        _ name: String, _ families: ArraySlice<AddressFamily>, _ completion: @escaping ([String]?, Duration) -> Void
+    ) {
+        guard let family = families.first else { return completion(nil, .zero) }
+        resolver.resolve(name, family) { [weak self] result in
+            switch result {
+            case .success(let resolution) where !resolution.addresses.isEmpty:
+                completion(resolution.addresses.map(\.description), resolution.ttl)
+            case .success: self?.ask(name, families.dropFirst(), completion)
+            case .failure(let failure):
+                if families.count == 1 {
+                    Self.log.debug("\(name): \(failure)")
+                    completion(nil, .zero)
+                } else {
+                    self?.ask(name, families.dropFirst(), completion)
+                }
+            }
+        }
+    }
 }

@@ -43,7 +43,9 @@ struct ResourceApplier {
         return outcome
     }
 
-    private func decode<M: Message>(_ resource: Resource, as type: M.Type, at path: String) throws(ConfigurationError) -> M {
+    private func decode<M: Message>(_ resource: Resource, as type: M.Type, at path: String) throws(ConfigurationError)
+        -> M
+    {
         guard let any = resource.resource else { throw ConfigurationError(at: path, "the resource has no body") }
         do throws(MessageError) {
             return try any.unpack(as: M.self)

@@ -17,7 +17,8 @@ final class RunningProxy: Sendable {
         options.concurrency = concurrency
         options.drainTime = drain
         let server = try ProxyServer(options)
-        let result: Result<(SocketAddress?, SocketAddress?), ProxyError> = await withCheckedContinuation { continuation in
+        let result: Result<(SocketAddress?, SocketAddress?), ProxyError> = await withCheckedContinuation {
+            continuation in
             do {
                 try Thread.start(name: "proxy") {
                     do throws(ProxyError) {
@@ -28,7 +29,8 @@ final class RunningProxy: Sendable {
                     let finish: @Sendable () -> Void = {
                         continuation.resume(
                             returning: .success(
-                                (server.listenerAddresses.sorted { $0.key < $1.key }.first?.value, server.adminAddress)))
+                                (server.listenerAddresses.sorted { $0.key < $1.key }.first?.value, server.adminAddress))
+                        )
                     }
                     if waitsForLive { server.notifyWhenLive(finish) } else { finish() }
                     _ = server.run()

@@ -30,6 +30,8 @@ final class Wire: @unchecked Sendable {
         Wire(try await SocketStream.connect(to: address, on: loop, timeout: .seconds(5)))
     }
 
+    static func firstLine(_ head: String) -> String { head.split(separator: "\r\n").first.map(String.init) ?? "" }
+
     func write(_ text: String) async throws { try await stream.write(Array(text.utf8)) }
 
     func close() { stream.close() }

@@ -46,7 +46,8 @@ enum HTTPFilters {
         throw ConfigurationError(at: path, "the last HTTP filter must be the router (\(router))")
     }
 
-    static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M {
+    static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M
+    {
         do throws(MessageError) {
             return try any.unpack(as: type)
         } catch {

@@ -144,7 +144,15 @@ final class HTTPConnection: SocketConnection {
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
             worker.markDirty(self)
         }
+        // A request without a body is complete with its head; an answer given at once may then keep the connection.
+        let isWhole = stream.request.body == .none
+        if isWhole {
+            var offset = 0
+            _ = try? parser.next(UnsafeRawBufferPointer(start: nil, count: 0).bytes, &offset)
+            requestIsComplete = true
+        }
         stream.begin()
+        if isWhole, !stream.isFinished { stream.requestEnd(parser.trailers) }
     }
 
     /// Bytes that are no HTTP: answered without a stream, then closed.
@@ -202,7 +210,9 @@ final class HTTPConnection: SocketConnection {
             }
         case .none, .length, .tunnel: break
         }
-        if isDraining || manager.isDraining || !requestIsComplete { isClosing = isClosing || isDraining || manager.isDraining }
+        if isDraining || manager.isDraining || !requestIsComplete {
+            isClosing = isClosing || isDraining || manager.isDraining
+        }
         responseFraming = response.body
         HTTP1Serializer.append(
             response, answering: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)

@@ -44,7 +44,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     /// Slowloris (ATK-10): Envoy has no default; ours ends a head that takes longer.
     static let requestHeadersTimeoutDefault: Duration = .seconds(10)
 
-    init(compiling message: HttpConnectionManager, at path: String, context: CompileContext) throws(ConfigurationError) {
+    init(compiling message: HttpConnectionManager, at path: String, context: CompileContext) throws(ConfigurationError)
+    {
         try FieldCheck.check(
             message,
             reads: [
@@ -57,7 +58,8 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "strip_any_host_port",
             ], at: path)
         if case .http2 = message.codecType {
-            throw ConfigurationError(at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
+            throw ConfigurationError(
+                at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
         }
         if case .http3 = message.codecType {
             throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
@@ -90,7 +92,10 @@ final class HTTPConnectionManagerConfig: Sendable {
         if let common {
             try FieldCheck.check(
                 common,
-                reads: ["idle_timeout", "max_headers_count", "max_requests_per_connection", "headers_with_underscores_action"],
+                reads: [
+                    "idle_timeout", "max_headers_count", "max_requests_per_connection",
+                    "headers_with_underscores_action",
+                ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
         }

@@ -181,18 +181,19 @@ final class TCPSession {
     /// Moves bytes both ways as far as they go.
     func relay() {
         guard let downstream, let upstream, upstream.isConnected, !isOver else { return }
-        move(from: downstream, to: upstream, count: &info.bytesReceived)
+        move(from: downstream, to: upstream)
         guard !isOver else { return }
-        move(from: upstream, to: downstream, count: &info.bytesSent)
+        move(from: upstream, to: downstream)
         guard !isOver else { return }
         if downstream.hasEnded && upstream.hasEnded && downstream.output.isEmpty && upstream.output.isEmpty { end() }
     }
 
-    private func move(from source: TCPSide, to sink: TCPSide, count: inout UInt64) {
+    private func move(from source: TCPSide, to sink: TCPSide) {
         var reads = 0
         while !isOver {
             if !source.input.isEmpty {
-                count &+= UInt64(source.input.count)
+                let count = UInt64(source.input.count)
+                if source === downstream { info.bytesReceived &+= count } else { info.bytesSent &+= count }
                 sink.send(source.input.bytes)
                 guard !source.isClosed, !sink.isClosed else { return }
                 source.input.removeAll()
