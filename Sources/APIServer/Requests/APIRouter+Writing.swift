@@ -14,6 +14,9 @@ extension APIRouter {
                 )
             }
             options.fieldValidation = value
+        } else if request.headers["user-agent"]?.hasPrefix("kubectl/v1.") == true {
+            // kubectl before 1.25 says nothing because it checks fields itself, by an OpenAPI v2 document that we do not have.
+            options.fieldValidation = .strict
         }
         return options
     }

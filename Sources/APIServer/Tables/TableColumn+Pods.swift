@@ -9,7 +9,9 @@ extension TableColumn {
             let ready = pod.status.containerStatuses.filter { $0.ready && $0.state.running != nil }.count
             let sidecars = pod.spec.initContainers.filter { $0.restartPolicy == "Always" }.map(\.name)
             let readySidecars = pod.status.initContainerStatuses.filter { sidecars.contains($0.name) && $0.ready }.count
-            return "\(ready + readySidecars)/\(pod.spec.containers.count + sidecars.count)"
+            // The agent's own sidecar has a status and no place in the specification.
+            let containers = max(pod.spec.containers.count, pod.status.containerStatuses.count)
+            return "\(ready + readySidecars)/\(containers + sidecars.count)"
         }, text("Status") { podStatus(Pod(json: $0.json)) },
         TableColumn("Restarts") { object, now in .string(restarts(Pod(json: object.json), now)) }, age,
         text("IP", wide: true) { shown(Pod(json: $0.json).status.podIP) },
