@@ -68,14 +68,18 @@ final class Supervisor: Sendable {
         guard list.isSuccess else { throw CommandError("Error from server: \(list.message)") }
         for item in list.json["items"]?.array ?? [] {
             let pod = KubernetesObject(json: item)
-            guard pod.status["phase"]?.string == "Running", pod.spec["nodeName"]?.string == Environment.hostName else { continue }
+            guard pod.status["phase"]?.string == "Running", pod.spec["nodeName"]?.string == Environment.hostName else {
+                continue
+            }
             let status: JSON = [
                 "status": ["phase": "Pending", "conditions": [], "containerStatuses": [], "initContainerStatuses": []]
             ]
             let path = ResourceKind.pod.path(namespace: pod.namespace, name: pod.name) + "/status"
             let answer = try await client.call(.patch, path, body: status, contentType: "application/merge-patch+json")
             // One that was deleted meanwhile has no status to take back.
-            guard answer.isSuccess || answer.status == 404 else { throw CommandError("Error from server: \(answer.message)") }
+            guard answer.isSuccess || answer.status == 404 else {
+                throw CommandError("Error from server: \(answer.message)")
+            }
         }
     }
 
