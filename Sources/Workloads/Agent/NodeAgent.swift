@@ -77,10 +77,10 @@ public actor NodeAgent {
         begin(isLasting: true) { await $0.watchEverything() }
     }
 
-    /// Ends the agent's own work.
+    /// Ends the agent's own work; returns when the containers that were just being started are in the journal.
     ///
     /// Pods go on running, for a later agent to take over.
-    public func stop() {
+    public func stop() async {
         isStopping = true
         for task in tasks { task.cancel() }
         tasks = []
@@ -92,6 +92,7 @@ public actor NodeAgent {
             for watch in record.watches.values { watch.cancel() }
             record.watches = [:]
         }
+        while pool.isBusy { await loop.sleep(for: .milliseconds(5)) }
     }
 
     /// Runs `body` beside everything else.
