@@ -1,5 +1,4 @@
 // swift-tools-version: 6.2
-import Foundation
 import PackageDescription
 
 // The layers, bottom first. A target may import what its row names and nothing else:
@@ -22,8 +21,8 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "ControlPlane",
         [
-            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO", "Serialization",
-            "Telemetry",
+            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO",
+            "Serialization", "Telemetry",
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
@@ -51,6 +50,27 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CZlib", ["z"], ["zlib1g-dev"]),
 ]
 
+/// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
+let suites: [(name: String, more: [String], data: [String])] = [
+    ("Serialization", [], []),
+    ("IO", [], []),
+    ("TLS", [], []),
+    ("HTTP", [], []),
+    ("DNS", [], []),
+    ("EnvoyAPI", [], []),
+    ("KubernetesAPI", [], []),
+    ("XDS", [], ["Transcripts"]),
+    ("Upstream", [], []),
+    ("Proxy", [], []),
+    ("Store", [], []),
+    ("APIServer", [], []),
+    ("Mesh", [], ["Golden"]),
+    ("ControlPlane", [], []),
+    ("Network", [], []),
+    ("Workloads", [], []),
+    ("Namespace", ["Network", "IO"], []),
+]
+
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
 
 let languageSettings: [SwiftSetting] = [
@@ -64,14 +84,7 @@ let languageSettings: [SwiftSetting] = [
 let swiftSettings =
     languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 
-/// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
-let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
-
-func exists(_ folder: String) -> Bool {
-    FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + folder)
-}
-func present(_ names: [String]) -> [String] { names.filter { exists("Sources/\($0)") } }
-func depend(_ names: [String]) -> [Target.Dependency] { present(names).map { .byName(name: $0) } }
+func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
 /// The C libraries that a target's doors stand for; archives when the product is linked statically.
 func links(_ dependencies: [String]) -> [LinkerSetting] {
@@ -80,50 +93,39 @@ func links(_ dependencies: [String]) -> [LinkerSetting] {
     }
 }
 
-var targets: [Target] = []
-for door in doors where exists("Sources/\(door.name)") {
+var targets: [Target] = [
+    .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    .target(
+        name: "CRE2",
+        linkerSettings: isStatic
+            ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]),
+]
+for door in doors {
     targets.append(
         .systemLibrary(
             name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil,
             providers: [.apt(door.packages)]))
 }
-if exists("Sources/CLinux") {
-    targets.append(.target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]))
-}
-if exists("Sources/CRE2") {
-    targets.append(
-        .target(
-            name: "CRE2",
-            linkerSettings: isStatic
-                ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]))
-}
-for layer in layers where exists("Sources/\(layer.name)") {
+for layer in layers {
     targets.append(
         .target(
             name: layer.name, dependencies: depend(layer.dependencies), swiftSettings: swiftSettings,
             linkerSettings: links(layer.dependencies)))
 }
-for program in programs where exists("Sources/\(program.name)") {
+for program in programs {
     targets.append(
         .executableTarget(
             name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
             linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
 }
-let libraryNames = layers.map(\.name)
-for layer in layers where exists("Tests/\(layer.name)Tests") {
+for suite in suites {
+    let layer = layers.filter { $0.name == suite.name }
+    let libraries = Set(layers.map(\.name))
     targets.append(
         .testTarget(
-            name: "\(layer.name)Tests",
-            dependencies: depend([layer.name] + layer.dependencies.filter(libraryNames.contains)),
-            exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(layer.name)Tests/\($0)") },
-            swiftSettings: swiftSettings))
-}
-for suite in ["Integration", "Namespace", "Tidy"] where exists("Tests/\(suite)Tests") {
-    targets.append(
-        .testTarget(
-            name: "\(suite)Tests", dependencies: depend(libraryNames),
-            exclude: ["Golden", "Transcripts"].filter { exists("Tests/\(suite)Tests/\($0)") },
-            swiftSettings: swiftSettings))
+            name: "\(suite.name)Tests",
+            dependencies: depend(suite.more + layer.flatMap { [$0.name] + $0.dependencies.filter(libraries.contains) }),
+            exclude: suite.data, swiftSettings: swiftSettings))
 }
 
 let package = Package(name: "skein", targets: targets, cxxLanguageStandard: .cxx17)

@@ -52,6 +52,26 @@ public enum Environment {
         return (free, total)
     }
 
+    /// Lets go of the pages of our own program file that are in memory.
+    ///
+    /// What is needed again comes back from the page cache. For a process that has done its large start-up work
+    /// (decoding, compiling) and will run long: those pages would count as its memory for ever.
+    public static func releaseProgramPages() {
+        guard let program = try? File.readLink("/proc/self/exe"), let maps = try? File.text("/proc/self/maps") else {
+            return
+        }
+        for line in maps.split(separator: "\n") where line.hasSuffix(program) {
+            let fields = line.split(separator: " ", maxSplits: 2)
+            let bounds = fields.first?.split(separator: "-") ?? []
+            // Code only: read-only data may have been relocated, and would come back as it is in the file.
+            guard fields.count > 1, fields[1].hasPrefix("r-xp"), bounds.count == 2,
+                let begin = UInt(bounds[0], radix: 16),
+                let end = UInt(bounds[1], radix: 16), begin < end
+            else { continue }
+            _ = madvise(UnsafeMutableRawPointer(bitPattern: begin), Int(end - begin), MADV_DONTNEED)
+        }
+    }
+
     /// Ends the process.
     public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
 }

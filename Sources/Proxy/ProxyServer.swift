@@ -32,6 +32,7 @@ public final class ProxyServer: @unchecked Sendable {
     private var signals: SignalSource?
     private var isStopping = false
     private var exitStatus: Int32 = 0
+    private var release: LoopTimer?
     private var onLive: [@Sendable () -> Void] = []
 
     /// Reads, decodes, checks and compiles; nothing runs yet.
@@ -138,12 +139,19 @@ public final class ProxyServer: @unchecked Sendable {
     /// Whatever changed may have been the last thing that was missing.
     func changed() {
         ads?.session.subscribe()
+        releaseLater()
         guard state == .initializing, store.isWarm, ads?.session.isInitialised ?? true else { return }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive
         onLive = []
         for body in bodies { body() }
+    }
+
+    /// Decoding and compiling touch most of the program once; what they touched shall not count as ours for ever.
+    private func releaseLater() {
+        release?.cancel()
+        release = loop.schedule(after: .seconds(1)) { Environment.releaseProgramPages() }
     }
 
     /// Runs when the proxy is live, or now when it is.

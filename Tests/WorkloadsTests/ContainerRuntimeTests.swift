@@ -205,7 +205,7 @@ struct ContainerRuntimeTests {
             lines == [
                 "hellohellohelloweb", "10.244.0.9\tweb",
                 "search shop.svc.cluster.local svc.cluster.local cluster.local", "nameserver 10.244.0.1",
-                "options ndots:5",
+                "options ndots:5 timeout:1 attempts:5",
             ])
         #expect(!File.exists("/etc/shop"))
     }

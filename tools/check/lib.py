@@ -80,7 +80,8 @@ class Load:
             status, body = get()
             self.count += 1
             if not good(status, body):
-                self.failures.append((status, body[:300]))
+                errors = re.findall(rb'"error": "([^"]*)"', body)
+                self.failures.append((status, errors or body[:300]))
 
     def __exit__(self, *_):
         self.stop.set()

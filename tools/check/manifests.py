@@ -90,7 +90,9 @@ def absent_image():
         pods = json.loads(kubectl("get", "pods", "-l", "app=absent", "-o", "json"))["items"]
         for pod in pods:
             for status in pod["status"].get("containerStatuses", []):
-                return status.get("state", {}).get("waiting")
+                if status["name"] == "absent":
+                    return status.get("state", {}).get("waiting")
+        return None
     wait(lambda: (waiting() or {}).get("reason") == "ErrImageNeverPull", 15)
     state = waiting() or {}
     check("an absent image waits with ErrImageNeverPull and names the command",

@@ -31,6 +31,8 @@ public struct APIRequest: Sendable {
     public var accept: String
     /// The `Content-Type` header.
     public var contentType: String
+    /// The `User-Agent` header.
+    public var userAgent: String
     /// The body.
     public var body: [UInt8]
     /// Who calls; `nil` when nobody knows.
@@ -38,12 +40,13 @@ public struct APIRequest: Sendable {
 
     /// A request for `target` (path and query as they are on the wire).
     public init(
-        method: String, target: String, accept: String = "", contentType: String = "", body: [UInt8] = [],
-        user: APIUser? = .root
+        method: String, target: String, accept: String = "", contentType: String = "", userAgent: String = "",
+        body: [UInt8] = [], user: APIUser? = .root
     ) throws(StatusError) {
         self.method = method
         self.accept = accept
         self.contentType = contentType
+        self.userAgent = userAgent
         self.body = body
         self.user = user
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)

@@ -14,11 +14,17 @@ extension APIRouter {
                 )
             }
             options.fieldValidation = value
-        } else if request.headers["user-agent"]?.hasPrefix("kubectl/v1.") == true {
-            // kubectl before 1.25 says nothing because it checks fields itself, by an OpenAPI v2 document that we do not have.
+        } else if isOldKubectl(request.userAgent) {
             options.fieldValidation = .strict
         }
         return options
+    }
+
+    /// Whether the client is kubectl before 1.25: it leaves `fieldValidation` out because it checks fields itself, by an
+    /// OpenAPI v2 document that we do not have.
+    private func isOldKubectl(_ userAgent: String) -> Bool {
+        guard userAgent.hasPrefix("kubectl/v1.") else { return false }
+        return Int(userAgent.dropFirst(11).prefix { $0.isNumber }).map { $0 < 25 } ?? false
     }
 
     private func isDryRun(_ text: String?) throws(StatusError) -> Bool {

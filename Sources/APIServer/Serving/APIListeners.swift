@@ -72,7 +72,8 @@ public final class APIListeners: @unchecked Sendable {
             let headers = request.head.headers
             let wanted = try APIRequest(
                 method: request.method, target: request.head.pathText, accept: headers["accept"] ?? "",
-                contentType: headers["content-type"] ?? "", body: body, user: user)
+                contentType: headers["content-type"] ?? "", userAgent: headers["user-agent"] ?? "", body: body,
+                user: user)
             let answer = router.answer(wanted)
             if case .log(let wish) = answer.body { return try await follow(wish) }
             return response(answer)

@@ -39,6 +39,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     /// Why it could not start; set before the loop stops.
     public private(set) var failure: ControlPlaneError?
 
+    private var store: SQLiteStore?
     var registry: ObjectRegistry?
     private var controllers: Controllers?
     var streams: ProxyStreams?
@@ -83,6 +84,12 @@ public final class ControlPlaneServer: @unchecked Sendable {
         tasks.forEach { $0.cancel() }
         agent?.close()
         dns?.stop()
+        do throws(StoreError) {
+            try store?.checkpoint()
+        } catch {
+            // Nothing is lost: the next start reads the log.
+            log.warning("the write-ahead log stays", ["error": "\(error)"])
+        }
         loop.stop()
     }
 
@@ -95,6 +102,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         } catch {
             throw ControlPlaneError("\(error)")
         }
+        self.store = store
         let registry = ObjectRegistry(store: store, now: Self.now)
         registry.defaultNodeName = options.nodeName
         self.registry = registry

@@ -83,9 +83,12 @@ public final class Socket {
     }
 
     /// Makes a bound datagram socket.
-    public static func datagram(on address: SocketAddress) throws(SystemError) -> Socket {
+    ///
+    /// - Parameter reusePort: other sockets of this user may be bound to the address too (SO_REUSEPORT).
+    public static func datagram(on address: SocketAddress, reusePort: Bool = false) throws(SystemError) -> Socket {
         let operation = "bind udp \(address)"
         let socket = try make(address, Int32(SOCK_DGRAM.rawValue), operation)
+        if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
         if address.family == AF_INET6 { try socket.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1, operation) }
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
         return socket

@@ -83,6 +83,9 @@ extension NodeAgent {
         apply(.tick, to: record)
     }
 
+    /// Whether an agent with these directories has pods in its journal.
+    public static func hasJournal(_ layout: NodeLayout) -> Bool { (try? File.list(layout.pods))?.isEmpty == false }
+
     /// Stops and removes everything that an agent with these directories ever made: containers, monitors, mounts, and
     /// by `network` namespaces and rules.
     ///

@@ -44,6 +44,9 @@ extension NodeAgent {
                 bootstrap: SidecarPlan.bootstrap(for: pod, facts: record.facts, isGateway: record.role == .gateway))
             if name == SidecarPlan.containerName { plan.container.arguments = configuration.proxyArguments }
         }
+        guard !isStopping else {
+            throw WorkloadError("NodeStopping", "the agent ends; the next one starts the container")
+        }
         let (runtime, ready) = (runtime, plan)
         let (instance, notApplied) = try await pool.run { () throws(WorkloadError) in
             try volumes.write()

@@ -128,14 +128,17 @@ extension NodeAgent {
 
     /// Binds the DNS sockets that are not bound yet.
     ///
-    /// A living control plane may still have those of our former life: then there is nothing to do.
+    /// A living control plane may still have those of our former life, and shares the address with ours: when it ends, ours
+    /// hold the questions until the next one is there.
     private func bindDNS() {
         for address in configuration.dnsAddresses {
             for transport in ["udp", "tcp"]
             where !dnsSockets.contains(where: { $0.address == address && $0.transport == transport }) {
                 do throws(SystemError) {
                     let socket =
-                        transport == "udp" ? try Socket.datagram(on: address) : try Socket.listen(on: address)
+                        transport == "udp"
+                        ? try Socket.datagram(on: address, reusePort: true)
+                        : try Socket.listen(on: address, reusePort: true)
                     dnsSockets.append(DNSSocket(address: address, transport: transport, socket: socket))
                 } catch { log.warning("DNS socket not bound", ["address": "\(address)", "error": "\(error)"]) }
             }

@@ -79,10 +79,9 @@ public actor NodeAgent {
         begin(isLasting: true) { await $0.watchEverything() }
     }
 
-    /// Ends the agent's own work.
+    /// Ends the agent's own work; returns when the containers that were just being started are in the journal.
     ///
-    /// Pods go on running, for a later agent to take over. Containers that are just being started are waited for, so that
-    /// whoever tears down afterwards finds them.
+    /// Pods go on running, for a later agent to take over.
     public func stop() async {
         isStopping = true
         for task in tasks { task.cancel() }

@@ -18,12 +18,14 @@ enum PodFiles {
         return text
     }
 
-    /// /etc/resolv.conf as Kubernetes writes it for `dnsPolicy: ClusterFirst`.
+    /// /etc/resolv.conf as Kubernetes writes it for `dnsPolicy: ClusterFirst`, but with a shorter wait.
+    ///
+    /// A question that a dying control plane took with it is asked again after one second instead of five.
     static func resolverConfiguration(_ pod: PodManifest, nameserver: String) -> String {
         """
         search \(pod.namespace).svc.\(clusterDomain) svc.\(clusterDomain) \(clusterDomain)
         nameserver \(nameserver)
-        options ndots:5
+        options ndots:5 timeout:1 attempts:5
 
         """
     }

@@ -35,8 +35,8 @@ public final class BlockingPool: Sendable {
         return try result.get()
     }
 
-    /// Whether work is under way or waits.
-    var isBusy: Bool { state.withLock { $0.threads > 0 || !$0.queue.isEmpty } }
+    /// Whether something runs or waits.
+    public var isBusy: Bool { state.withLock { $0.threads > 0 || !$0.queue.isEmpty } }
 
     private func submit(_ job: @escaping @Sendable () -> Void) {
         let mustStart = state.withLock { state in

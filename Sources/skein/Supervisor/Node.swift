@@ -67,6 +67,9 @@ final class Node: Sendable {
             runDirectory: options.runDirectory)
     }
 
+    /// Whether an earlier agent left pods that may still run.
+    var hasPodsToAdopt: Bool { NodeAgent.hasJournal(Self.layout(options.dataDirectory, options.runDirectory)) }
+
     /// Takes over running pods and begins to serve.
     func start() async throws(CommandError) {
         do throws(WorkloadError) {

@@ -36,7 +36,7 @@ final class Supervisor: Sendable {
         do throws(CommandError) {
             try controlPlane.start()
             try await waitForAPI(controlPlane)
-            reporter.progress("preparing the network")
+            if !node.hasPodsToAdopt { try await forgetStatuses() }
             try await node.start()
             try await applyAll(manifests)
             if try await waitUntilReady(manifests, stop) { try await showResult() }
@@ -60,6 +60,27 @@ final class Supervisor: Sendable {
         reporter.out("stopped")
         lock.end()
         return 0
+    }
+
+    /// Takes back what the last run said about pods that `skein down` has ended: none is ready before it runs again.
+    private func forgetStatuses() async throws(CommandError) {
+        let list = try await client.call(.get, "/api/v1/pods")
+        guard list.isSuccess else { throw CommandError("Error from server: \(list.message)") }
+        for item in list.json["items"]?.array ?? [] {
+            let pod = KubernetesObject(json: item)
+            guard pod.status["phase"]?.string == "Running", pod.spec["nodeName"]?.string == Environment.hostName else {
+                continue
+            }
+            let status: JSON = [
+                "status": ["phase": "Pending", "conditions": [], "containerStatuses": [], "initContainerStatuses": []]
+            ]
+            let path = ResourceKind.pod.path(namespace: pod.namespace, name: pod.name) + "/status"
+            let answer = try await client.call(.patch, path, body: status, contentType: "application/merge-patch+json")
+            // One that was deleted meanwhile has no status to take back.
+            guard answer.isSuccess || answer.status == 404 else {
+                throw CommandError("Error from server: \(answer.message)")
+            }
+        }
     }
 
     private func waitForAPI(_ controlPlane: ControlPlaneProcess) async throws(CommandError) {
