@@ -52,6 +52,21 @@ public enum Environment {
         return (free, total)
     }
 
+    /// Raises the limit of open file descriptors as far as this process may; the limit now, and before.
+    ///
+    /// The usual soft limit of 1024 is for programs that use select(2).
+    @discardableResult
+    public static func raiseDescriptorLimit() -> (now: UInt64, before: UInt64) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return (0, 0) }
+        let before = limit.rlim_cur
+        limit.rlim_cur = limit.rlim_max
+        guard before < limit.rlim_max, setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return (UInt64(before), UInt64(before))
+        }
+        return (UInt64(limit.rlim_cur), UInt64(before))
+    }
+
     /// Lets go of the pages of our own program file that are in memory.
     ///
     /// What is needed again comes back from the page cache. For a process that has done its large start-up work

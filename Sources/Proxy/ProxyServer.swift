@@ -49,7 +49,9 @@ public final class ProxyServer: @unchecked Sendable {
             let metrics = MetricSet(rows: count)
             self.metrics = metrics
             var workers: [WorkerHandle] = []
-            for index in 0..<count { workers.append(try WorkerHandle(index: index, metrics: metrics)) }
+            for index in 0..<count {
+                workers.append(try WorkerHandle(index: index, metrics: metrics, drainTime: options.drainTime))
+            }
             self.workers = workers
         } catch {
             throw ProxyError("\(error)")
@@ -84,6 +86,11 @@ public final class ProxyServer: @unchecked Sendable {
     /// Starts what the bootstrap says. Call it before `run`, on the same thread.
     public func start() throws(ProxyError) {
         Signals.ignorePipe()
+        let (descriptors, before) = Environment.raiseDescriptorLimit()
+        if descriptors < Limits.descriptorsWanted {
+            // Two per request at work; what is missing shows as connections that wait.
+            Self.log.warning("few file descriptors", ["limit": "\(descriptors)", "before": "\(before)"])
+        }
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }

@@ -15,6 +15,8 @@ final class ListenerRuntime: ReadinessHandler {
     private var sniffing: [ObjectIdentifier: SniffingConnection] = [:]
     private let metrics: ListenerMetrics
     private(set) var isDraining = false
+    /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
+    private var acceptPause: LoopTimer?
 
     /// `socket` is bound by the control loop, so that a port in use is known before anything is published.
     init(_ config: ListenerConfig, socket: Socket?, metrics: ListenerMetrics, worker: Worker) {
@@ -58,7 +60,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func acceptAll() {
-        guard let socket else { return }
+        guard let socket, acceptPause == nil else { return }
         while true {
             do throws(SystemError) {
                 guard let accepted = try socket.accept() else { return }
@@ -66,7 +68,10 @@ final class ListenerRuntime: ReadinessHandler {
             } catch {
                 // Out of descriptors: the connection stays in the queue, and edge-triggered readiness does not come again.
                 Self.log.warning("\(config.name): \(error)")
-                _ = worker.schedule(after: Limits.acceptPause) { [weak self] in self?.acceptAll() }
+                acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
+                    self?.acceptPause = nil
+                    self?.acceptAll()
+                }
                 return
             }
         }
@@ -136,6 +141,7 @@ final class ListenerRuntime: ReadinessHandler {
 
     func stopAccepting() {
         acceptAll()
+        acceptPause?.cancel()
         registration?.cancel()
         registration = nil
         socket?.close()
@@ -152,6 +158,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     deinit {
+        acceptPause?.cancel()
         registration?.cancel()
     }
 }
@@ -203,7 +210,7 @@ final class FilterChainRuntime {
 
     /// Closes whatever is left.
     func closeAll() {
-        for connection in Array(http?.connections.values ?? [:].values) { connection.close() }
+        for connection in Array(http?.connections.values ?? [:].values) { connection.cutOff() }
         for session in Array(tcp?.sessions.values ?? [:].values) { session.end() }
     }
 }

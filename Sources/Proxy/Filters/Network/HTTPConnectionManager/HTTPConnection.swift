@@ -303,6 +303,12 @@ final class HTTPConnection: SocketConnection {
         manager.connectionClosed(self)
     }
 
+    /// Ends at once what is still under way: the drain time is over.
+    func cutOff() {
+        stream?.downstreamFailed(.downstreamConnectionTermination, details: "drain_timeout")
+        socketAbort()
+    }
+
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
 
