@@ -50,7 +50,7 @@ struct ADSTests {
         }
     }
 
-    private static func snapshot(backend: UInt16, listener: UInt16, body: String? = nil) throws -> Snapshot {
+    private static func snapshot(backend: UInt16, listener: UInt16?, body: String? = nil) throws -> Snapshot {
         var snapshot = Snapshot(version: "1")
         let cluster = try Cluster(
             json: try JSON.parse(
@@ -61,6 +61,7 @@ struct ADSTests {
                 #"{"cluster_name":"web","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":\#(backend)}}}}]}]}"#
             ))
         snapshot.add(endpoints, name: "web")
+        guard let port = listener else { return snapshot }
         let manager = #"""
             {"@type":"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix":"in","rds":{"route_config_name":"routes","config_source":{"ads":{}}},
@@ -68,7 +69,7 @@ struct ADSTests {
             """#
         let listener = try Listener(
             json: try JSON.parse(
-                #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":\#(listener)}},"filter_chains":[{"filters":[{"name":"hcm","typed_config":\#(manager)}]}]}"#
+                #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":\#(port)}},"filter_chains":[{"filters":[{"name":"hcm","typed_config":\#(manager)}]}]}"#
             ))
         snapshot.add(listener, name: "in")
         let action =
@@ -102,6 +103,23 @@ struct ADSTests {
             load_assignment: { cluster_name: xds, endpoints: [ { lb_endpoints: [ { endpoint: { address: { \
         socket_address: { address: 127.0.0.1, port_value: \(server.port ?? 0) } } } } ] } ] }
         """
+    }
+
+    @Test("what is under way on a listener that discovery has removed is cut off when the drain time is over")
+    func removedListener() async throws {
+        try await onLoop { loop in
+            // An upstream that takes requests and never answers.
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in _ = await wire.readToEnd() }
+            let server = try ManagementServer(on: loop)
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: 0))
+            let proxy = try await RunningProxy.start(Self.bootstrap(server.address), drain: .milliseconds(300))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            try await client.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            while upstream.connections == 0 { await loop.sleep(for: .milliseconds(5)) }
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: nil))
+            #expect(await client.readToEnd() == "")
+        }
     }
 
     @Test(

@@ -165,8 +165,7 @@ public struct ContainerRuntime: Sendable {
         }
         close(writer)
         let deadline = MonotonicTime.now + timeout
-        // Read as it comes: a command that says much must not wait for us, and one that leaves somebody behind who holds
-        // the pipe must not hold us.
+        // Read as it comes, so that a command that says much does not wait for us until its time is over.
         var output: [UInt8] = []
         while true {
             let status = try? child.poll()
