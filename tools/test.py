@@ -22,7 +22,8 @@ def main():
     for line in process.stdout:
         line = line.rstrip("\n")
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
-        if re.match(r"^\S+ (Test|Suite|Test case) .* (skipped|was cancelled|cancelled)", plain):
+        # The name is quoted (or a function): a test may well be about something that is cancelled.
+        if re.match(r'^\S+ (Test|Suite|Test case)( passing .*)? (".*"|\S+) (was )?(skipped|cancelled)', plain):
             left_out.append(plain)
         match = re.match(r"^\S+ Suite (.+?) (passed|failed) after ([0-9.]+) seconds", plain)
         if match:
