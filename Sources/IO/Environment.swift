@@ -99,12 +99,22 @@ public enum Console {
     public static func error(_ text: String) { write(STDERR_FILENO, text) }
 
     /// Writes text to any descriptor; what cannot be written is dropped.
-    public static func write(_ fd: Int32, _ text: String) {
-        let bytes = Array(text.utf8)
+    public static func write(_ fd: Int32, _ text: String) { write(fd, Array(text.utf8)) }
+
+    /// Writes bytes to standard output as they are.
+    public static func out(_ bytes: [UInt8]) { write(STDOUT_FILENO, bytes) }
+
+    private static func write(_ fd: Int32, _ bytes: [UInt8]) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { Glibc.write(fd, $0.baseAddress?.advanced(by: sent), $0.count - sent) }
-            if count < 0, errno == EINTR || errno == EAGAIN { continue }
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                // Somebody made the terminal or pipe non-blocking: wait for room instead of asking again and again.
+                var descriptor = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&descriptor, 1, -1)
+                continue
+            }
             guard count > 0 else { return }
             sent += count
         }

@@ -105,6 +105,36 @@ struct ADSTests {
         """
     }
 
+    @Test("a connection that has not said what it is ends with its listener, and the proxy goes on")
+    func removedWhileSniffing() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("here") }
+            let server = try ManagementServer(on: loop)
+            var snapshot = try Self.snapshot(backend: upstream.port, listener: nil)
+            let proxyFilter =
+                #"{"name":"tcp","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy","stat_prefix":"t","cluster":"web"}}"#
+            let listener = try Listener(
+                json: try JSON.parse(
+                    #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":0}},"listener_filters_timeout":"0.2s","continue_on_listener_filters_timeout":true,"listener_filters":[{"name":"i","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}}],"filter_chains":[{"filter_chain_match":{"application_protocols":["http/1.1"]},"filters":[\#(proxyFilter)]},{"filters":[\#(proxyFilter)]}]}"#
+                ))
+            snapshot.add(listener, name: "in")
+            try await server.publish(snapshot)
+            let proxy = try await RunningProxy.start(Self.bootstrap(server.address))
+            defer { proxy.stop() }
+            let silent = try await Wire.connect(to: proxy.address, on: loop)
+            try await silent.write("GE")
+            // Accepted before the removal: the listener takes what waits before it goes.
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: nil))
+            #expect(await silent.readToEnd() == "")
+            let admin = try #require(proxy.admin)
+            let client = try await Wire.connect(to: admin, on: loop)
+            for _ in 0..<60 {
+                #expect(try await client.get("/server_info").head.contains("200"))
+                await loop.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
     @Test("what is under way on a listener that discovery has removed is cut off when the drain time is over")
     func removedListener() async throws {
         try await onLoop { loop in

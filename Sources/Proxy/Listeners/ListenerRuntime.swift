@@ -135,6 +135,9 @@ final class ListenerRuntime: ReadinessHandler {
         guard !isDraining else { return }
         isDraining = true
         stopAccepting()
+        // Those that have not said enough yet to belong anywhere; the listener is gone when they would ask it.
+        for connection in sniffing.values { connection.abandon() }
+        sniffing = [:]
         for chain in chains.values { worker.drain(chain) }
         chains = [:]
     }

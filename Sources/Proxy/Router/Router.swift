@@ -598,6 +598,7 @@ final class Router: PoolClient {
         pool.host.activeRequests &-= 1
         cluster.release(.request, priority)
         cluster.uncount(.upstream_rq_active)
+        cluster.released(pool.host)
     }
 
     /// The client is gone or the stream was answered by somebody else.

@@ -48,17 +48,25 @@ final class ControlPlaneProcess: @unchecked Sendable {
     /// What a running control plane must have been told to be adopted: it goes on with what it has.
     private static let deciding = ["--api", "--metrics", "--pool"]
 
+    /// Refuses a run directory in which the control plane of another data directory still runs, before anything is touched;
+    /// whether there is one to adopt.
+    static func findAdoptable(_ options: UpOptions) throws(CommandError) -> Bool {
+        guard let running = running(runDirectory: options.runDirectory) else { return false }
+        let data = value(of: "--data-dir", in: Process.commandLine(running.pid))
+        guard data == options.dataDirectory else {
+            throw CommandError(
+                "skein up: a control plane of the data directory \(data ?? "?") still runs in \(options.runDirectory) "
+                    + "(process \(running.pid)); stop it with skein down")
+        }
+        return true
+    }
+
     /// Adopts a running process, or starts one, and watches it from now on.
     ///
     /// One that was told something else, or whose program has been replaced, gives way to a new one.
     func start() async throws(CommandError) {
         if let running = Self.running(runDirectory: options.runDirectory) {
             let words = Process.commandLine(running.pid)
-            guard let data = Self.value(of: "--data-dir", in: words), data == options.dataDirectory else {
-                throw CommandError(
-                    "skein up: a control plane of another data directory still runs in \(options.runDirectory) "
-                        + "(process \(running.pid)); stop it with skein down")
-            }
             if try isAsWanted(running.pid, words) {
                 log.info("adopted the control plane", ["pid": "\(running.pid)"])
                 process = running

@@ -66,7 +66,9 @@ enum Preflight {
     }
 
     /// The agent's directories in the run directory.
-    private static let rootDirectories = ["attach", "exits", "netns", "network", "pods", "runc", "secrets", "skeletons"]
+    private static let rootDirectories = [
+        "attach", "exits", "netns", "network", "pods", "runc", "secrets", "skeletons",
+    ]
 
     private static func makeRootDirectory(_ path: String) throws(SystemError) {
         try File.makeDirectory(path, mode: path.hasSuffix("/pods") ? 0o711 : 0o700)

@@ -27,7 +27,7 @@ final class Supervisor: Sendable {
     func run(_ manifests: [Manifest], stop: StopRequest) async throws(CommandError) -> Int32 {
         try Preflight.makeDirectories(options)
         let lock = try RunLock(options)
-        let isAdopting = ControlPlaneProcess.running(runDirectory: options.runDirectory) != nil
+        let isAdopting = try ControlPlaneProcess.findAdoptable(options)
         try Preflight.checkPorts(options, isAdopting: isAdopting)
 
         reporter.progress("starting the control plane")
