@@ -35,17 +35,29 @@ extension Command {
         }
     }
 
+    /// Who holds the lock; nil when nobody does any more.
+    ///
+    /// A supervisor that was killed holds it a moment longer than it has a command line, and one that is just starting holds
+    /// it before it has written its number: both pass.
+    private static func supervisor(_ run: String, on loop: EventLoop) async throws(CommandError) -> ProcessHandle? {
+        for _ in 0..<100 {
+            guard RunLock.isHeld(run) else { return nil }
+            // Read while the lock is held: an older text may name a process that is long gone.
+            if let pid = RunLock.Owner.read(run)?.pid, let process = try? ProcessHandle(pid: pid),
+                Process.commandLine(pid).dropFirst().contains("up")
+            {
+                return process
+            }
+            await loop.sleep(for: .milliseconds(50))
+        }
+        throw CommandError("skein down: \(run) is in use by a process that is just starting; try again")
+    }
+
     /// Ends whoever holds the lock: SIGTERM, and SIGKILL when a minute did not suffice.
     ///
     /// Pods end within ten seconds or so, hence a minute means that it hangs; `skein down` does the rest then.
     private static func endSupervisor(_ run: String, on loop: EventLoop) async throws(CommandError) {
-        // Read while the lock is held: an older text may name a process that is long gone.
-        guard let pid = RunLock.Owner.read(run)?.pid, let process = try? ProcessHandle(pid: pid),
-            Process.commandLine(pid).dropFirst().contains("up")
-        else {
-            if !RunLock.isHeld(run) { return }  // It has just ended.
-            throw CommandError("skein down: \(run) is in use by a process that is just starting; try again")
-        }
+        guard let process = try await supervisor(run, on: loop) else { return }
         do throws(SystemError) {
             try process.signal(Signals.terminate)
             for round in 0..<1400 where process.isRunning {
