@@ -84,7 +84,9 @@ final class Worker {
 
     var allClusters: [ClusterRuntime] { clusters.values.sorted { $0.name < $1.name } }
 
-    /// Takes new tables. Clusters change in place; those that left finish what they have.
+    /// Takes new tables.
+    ///
+    /// Clusters change in place; those that left finish what they have.
     func publish(_ new: Tables) {
         let old = tables
         tables = new
