@@ -68,7 +68,7 @@ extension Command {
             throw CommandError("skein down: \(error)")
         }
         guard !process.isRunning else {
-            throw CommandError("skein down: the supervisor (process \(pid)) does not end, not even by SIGKILL")
+            throw CommandError("skein down: the supervisor (process \(process.pid)) does not end, not even by SIGKILL")
         }
     }
 
