@@ -204,6 +204,8 @@ def kubectl_words():
     check("kubectl logs", kubectl("logs", name, status=None) is not None)
     output = kubectl("get", "pods", "-o", "wide").split("\n")[0].split()
     check("kubectl get pods -o wide has its columns", output[:5] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"], output)
+    nodes = kubectl("get", "nodes").split("\n")
+    check("kubectl get nodes shows this machine", nodes[0].split()[:2] == ["NAME", "STATUS"] and nodes[1].split()[1] == "Ready", nodes[:2])
     again = kubectl("apply", "-f", manifest("06"))
     check("a second apply changes nothing", "service/hello unchanged" in again, again.strip())
 

@@ -9,6 +9,8 @@ final class Node: Sendable {
     private let options: UpOptions
     private let loop: EventLoop
     private let agent: NodeAgent
+    /// The address that pods know this machine by.
+    let gateway: IPAddress
     private let network: HostPodNetwork
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
     private let reserved: ReservedPorts
@@ -19,7 +21,7 @@ final class Node: Sendable {
         self.loop = loop
         let log = Logger("node")
         let configuration = try Self.configuration(options)
-        let gateway = configuration.v4.gateway
+        gateway = configuration.v4.gateway
         let hostNetwork: HostNetwork
         let addresses: IPAM
         do throws(NetworkError) {

@@ -37,7 +37,10 @@ final class Supervisor: Sendable {
             try await controlPlane.start()
             try await waitForAPI(controlPlane, stop)
             if !stop.isRequested, !node.hasPodsToAdopt { try await forgetStatuses() }
-            if !stop.isRequested { try await node.start() }
+            if !stop.isRequested {
+                try await NodeObject.register(client, address: node.gateway)
+                try await node.start()
+            }
             if !stop.isRequested { try await applyAll(manifests) }
             if try await waitUntilReady(manifests, stop) { try await showResult() }
         } catch {
