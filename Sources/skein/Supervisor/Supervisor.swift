@@ -33,6 +33,7 @@ final class Supervisor: Sendable {
         reporter.progress("starting the control plane")
         let controlPlane = ControlPlaneProcess(options, on: loop)
         let node = try Node(options, on: loop)
+        let isTakingOver = isAdopting || node.hasPodsToAdopt
         do throws(CommandError) {
             try await controlPlane.start()
             try await waitForAPI(controlPlane, stop)
@@ -47,6 +48,11 @@ final class Supervisor: Sendable {
             log.error("\(error.message)")
             reporter.progress("stopping after an error")
             await node.stop()
+            guard !isTakingOver else {
+                // Pods that served before this command was typed must not end because a file of it was refused.
+                throw CommandError(
+                    "\(error.message); what ran before goes on: skein up takes it over, skein down ends it")
+            }
             await controlPlane.stop()
             do throws(CommandError) { try node.tearDown() } catch let second {
                 throw CommandError("\(error.message)\n\(second.message)")
