@@ -27,7 +27,7 @@ def run(name, part):
             begin = time.time()
             phase()
             print(f"     {name} {step}: {time.time() - begin:.1f} s", flush=True)
-    except (RuntimeError, subprocess.TimeoutExpired, OSError, ValueError, KeyError, IndexError, StopIteration) as error:
+    except (RuntimeError, subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError, StopIteration) as error:
         check(f"{name} {step} ran to its end", False, f"{type(error).__name__}: {error}")
         for log in ("skein.log", "control-plane.log"):
             path = pathlib.Path(DATA) / "log" / log

@@ -22,14 +22,13 @@ def main():
     for line in process.stdout:
         line = line.rstrip("\n")
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
-        # A test's name may hold these words too, so the lines of a test that ran are left aside.
-        ran = re.search(r" started\.$| (passed|failed) after [0-9.]+ seconds", plain)
-        if not ran and re.match(r"^\S+ (Test|Suite|Test case) .* (skipped|was cancelled|cancelled)", plain):
+        # The name is quoted (or a function): a test may well be about something that is cancelled.
+        if re.match(r'^\S+ (Test|Suite|Test case)( passing .*)? (".*"|\S+) (was )?(skipped|cancelled)', plain):
             left_out.append(plain)
         match = re.match(r"^\S+ Suite (.+?) (passed|failed) after ([0-9.]+) seconds", plain)
         if match:
             suites.append((float(match.group(3)), match.group(1)))
-        if plain.startswith("✘") or "error:" in plain or ("↳" in plain and failures):
+        if plain.startswith("✘") or "error:" in plain or "↳" in plain:
             failures.append(line)
             print(line, flush=True)
         if "Test run with" in plain:

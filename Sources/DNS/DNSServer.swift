@@ -13,6 +13,8 @@ public final class DNSServer: @unchecked Sendable {
     public static let streamsMax = 64
     /// How long a TCP connection may take for one query, or between two.
     public static let streamTimeout = Duration.seconds(10)
+    /// Wait after `accept` has failed.
+    private static let acceptPause = Duration.milliseconds(100)
     /// The largest datagram that we send, whatever the client would take (dnsflagday.net 2020).
     static let datagramMax = 1232
     /// How many datagrams one socket handles before the loop's others have their turn.
@@ -159,7 +161,14 @@ extension DNSServer {
 // TCP.
 extension DNSServer {
     private func accept(from listener: SocketListener) async {
-        while !hasStopped, let socket = try? await listener.accept() {
+        while !hasStopped {
+            let socket: Socket
+            do throws(SystemError) { socket = try await listener.accept() } catch {
+                guard !hasStopped else { return }
+                await loop.sleep(for: Self.acceptPause)
+                continue
+            }
+            // Without room the connection is closed: the client asks again.
             guard streams < Self.streamsMax, let stream = try? SocketStream(socket, on: loop) else { continue }
             streams += 1
             Task(executorPreference: loop) {
@@ -202,8 +211,12 @@ extension DNSServer {
             var buffer = [UInt8](repeating: 0, count: 4096)  // No query is larger; what is cut off is no message.
             for _ in 0..<DNSServer.datagramsPerTurn {
                 guard registration != nil else { return }
-                let received = buffer.withUnsafeMutableBytes { space in try? socket.receive(into: space) }
-                guard let received else { return }
+                let result = buffer.withUnsafeMutableBytes { space in
+                    Result { () throws(SystemError) in try socket.receive(into: space) }
+                }
+                // An error is of one datagram (its sender is unreachable); others may wait behind it.
+                guard case .success(let next) = result else { continue }
+                guard let received = next else { return }
                 guard let client = received.from else { continue }
                 server.handle(Array(buffer[..<received.count]), limit: nil) { [self] answer in
                     guard let answer, registration != nil else { return }

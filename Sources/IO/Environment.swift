@@ -52,6 +52,21 @@ public enum Environment {
         return (free, total)
     }
 
+    /// Raises the limit of open file descriptors as far as this process may; the limit now, and before.
+    ///
+    /// The usual soft limit of 1024 is for programs that use select(2).
+    @discardableResult
+    public static func raiseDescriptorLimit() -> (now: UInt64, before: UInt64) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return (0, 0) }
+        let before = limit.rlim_cur
+        limit.rlim_cur = limit.rlim_max
+        guard before < limit.rlim_max, setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return (UInt64(before), UInt64(before))
+        }
+        return (UInt64(limit.rlim_cur), UInt64(before))
+    }
+
     /// Lets go of the pages of our own program file that are in memory.
     ///
     /// What is needed again comes back from the page cache. For a process that has done its large start-up work
@@ -84,12 +99,22 @@ public enum Console {
     public static func error(_ text: String) { write(STDERR_FILENO, text) }
 
     /// Writes text to any descriptor; what cannot be written is dropped.
-    public static func write(_ fd: Int32, _ text: String) {
-        let bytes = Array(text.utf8)
+    public static func write(_ fd: Int32, _ text: String) { write(fd, Array(text.utf8)) }
+
+    /// Writes bytes to standard output as they are.
+    public static func out(_ bytes: [UInt8]) { write(STDOUT_FILENO, bytes) }
+
+    private static func write(_ fd: Int32, _ bytes: [UInt8]) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { Glibc.write(fd, $0.baseAddress?.advanced(by: sent), $0.count - sent) }
-            if count < 0, errno == EINTR || errno == EAGAIN { continue }
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                // Somebody made the terminal or pipe non-blocking: wait for room instead of asking again and again.
+                var descriptor = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&descriptor, 1, -1)
+                continue
+            }
             guard count > 0 else { return }
             sent += count
         }

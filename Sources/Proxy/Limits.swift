@@ -24,6 +24,9 @@ enum Limits {
     /// How long a closed connection still swallows bytes, so that the peer reads our last answer (RFC 9112 §9.6).
     static let lingerDuration: Duration = .seconds(1)
 
+    /// File descriptors below which a proxy under load runs out: 8,000 requests at work.
+    static let descriptorsWanted: UInt64 = 16_384
+
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
 }

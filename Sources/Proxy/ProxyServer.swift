@@ -49,7 +49,9 @@ public final class ProxyServer: @unchecked Sendable {
             let metrics = MetricSet(rows: count)
             self.metrics = metrics
             var workers: [WorkerHandle] = []
-            for index in 0..<count { workers.append(try WorkerHandle(index: index, metrics: metrics)) }
+            for index in 0..<count {
+                workers.append(try WorkerHandle(index: index, metrics: metrics, drainTime: options.drainTime))
+            }
             self.workers = workers
         } catch {
             throw ProxyError("\(error)")
@@ -81,9 +83,16 @@ public final class ProxyServer: @unchecked Sendable {
         }
     }
 
-    /// Starts what the bootstrap says. Call it before `run`, on the same thread.
+    /// Starts what the bootstrap says.
+    ///
+    /// Call it before `run`, on the same thread.
     public func start() throws(ProxyError) {
         Signals.ignorePipe()
+        let (descriptors, before) = Environment.raiseDescriptorLimit()
+        if descriptors < Limits.descriptorsWanted {
+            // Two per request at work; what is missing shows as connections that wait.
+            Self.log.warning("few file descriptors", ["limit": "\(descriptors)", "before": "\(before)"])
+        }
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
@@ -121,7 +130,9 @@ public final class ProxyServer: @unchecked Sendable {
         return exitStatus
     }
 
-    /// Drains at SIGTERM and SIGINT. The signals must be blocked in all threads before.
+    /// Drains at SIGTERM and SIGINT.
+    ///
+    /// The signals must be blocked in all threads before.
     public func handleSignals() throws(ProxyError) {
         do throws(SystemError) {
             signals = try SignalSource([Signals.terminate, Signals.interrupt], on: loop) { [weak self] _ in
@@ -181,7 +192,9 @@ public final class ProxyServer: @unchecked Sendable {
         }
     }
 
-    /// Stops accepting, lets connections finish for the drain time, then ends `run`. From any thread.
+    /// Stops accepting, lets connections finish for the drain time, then ends `run`.
+    ///
+    /// From any thread.
     public func shutDown() { loop.execute { [self] in stop() } }
 
     func stop() {
@@ -226,10 +239,14 @@ public final class ProxyServer: @unchecked Sendable {
     /// Calls the closure on the control loop when everything that is configured is complete.
     public func notifyWhenLive(_ body: @escaping @Sendable () -> Void) { whenLive(body) }
 
-    /// The addresses that listeners are bound to, by name. On the control loop, or before `run`.
+    /// The addresses that listeners are bound to, by name.
+    ///
+    /// On the control loop, or before `run`.
     public var listenerAddresses: [String: IO.SocketAddress] { store.boundAddresses }
 
-    /// The admin server's address. On the control loop, or before `run`.
+    /// The admin server's address.
+    ///
+    /// On the control loop, or before `run`.
     public var adminAddress: IO.SocketAddress? { admin?.address }
 }
 

@@ -51,6 +51,9 @@ public final class SQLiteStore: ObjectStore {
         hub = WatchHub(revision: revision, historyMax: historyMax)
     }
 
+    /// Brings everything from the write-ahead log into the database file, so that the file alone is a backup.
+    public func checkpoint() throws(StoreError) { try database.run("PRAGMA wal_checkpoint(TRUNCATE)") { _ in } }
+
     private static func check(_ database: SQLiteDatabase) throws(StoreError) {
         var result: [String] = []
         try database.run("PRAGMA integrity_check(5)") { result.append($0.text(0)) }

@@ -76,6 +76,18 @@ struct MessageTests {
         }
     }
 
+    @Test("ATK-43 a long chain of pointers is refused")
+    func chains() {
+        // A question whose name leads through 200 pointers, each to the one before it.
+        var bytes: [UInt8] = [0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0] + [0, 0, 16, 0, 1]
+        bytes += [0, 0, 16, 0, 1, 0, 0, 0, 0, 0x01, 0x92, 200, 0]
+        for index in 0..<200 {
+            let target = index == 0 ? bytes.count - 1 : bytes.count - 2
+            bytes += [0xC0 | UInt8(target >> 8), UInt8(target & 0xFF)]
+        }
+        #expect(throws: DNSFormatError.self) { try DNSMessage(parsing: bytes) }
+    }
+
     @Test("ATK-43 every shorter piece of a message is refused, and so is a longer one")
     func pieces() {
         for count in 0..<Self.query.count {

@@ -194,10 +194,10 @@ struct ServerTests {
             }
             let server = DNSServer(
                 on: loop, zone: ZoneTests.zone, forwarder: Forwarder(configuration(upstream.address), on: loop))
-            let datagrams = try Socket.datagram(on: .ip(.v4(0x7F00_0001), port: 0))
+            let (datagrams, streams) = try samePort()
             let address = try #require(datagrams.localAddress)
             try server.serve(datagrams: datagrams)
-            try server.serve(streams: Socket.listen(on: address))
+            try server.serve(streams: streams)
             let resolver = DNSResolver(on: loop, configuration: configuration(address), hosts: HostsFile(text: ""))
 
             #expect(
@@ -278,4 +278,14 @@ struct ServerTests {
         #expect(try DNSMessage(parsing: bytes).answers.first?.ttl == 6)
         #expect(cache.answer(key, now: start + .seconds(10)) == nil)
     }
+}
+
+/// A UDP and a TCP socket of one port; a port that is free for one may be somebody's for the other.
+private func samePort() throws -> (Socket, Socket) {
+    for _ in 0..<100 {
+        let datagrams = try Socket.datagram(on: .ip(.v4(0x7F00_0001), port: 0))
+        let address = try #require(datagrams.localAddress)
+        if let streams = try? Socket.listen(on: address) { return (datagrams, streams) }
+    }
+    throw SystemError(98, "no port that is free for UDP and TCP")
 }

@@ -130,6 +130,14 @@ struct SchemaTests {
         #expect(secret == ["type": "Opaque", "data": ["a": "aGVsbG8="]])
     }
 
+    @Test("a value of a Secret that is no base64 is refused and not shown")
+    func hiddenValue() {
+        let found = problems(["data": ["password": "correct horse"]], .secret)
+        #expect(found.count == 1)
+        #expect(found.first?.contains("password") == true)
+        #expect(found.first?.contains("horse") == false)
+    }
+
     private func problems(_ object: JSON, _ kind: ResourceKind) -> [String] {
         var object = object
         if object["metadata"] == nil { object["metadata"] = ["name": "a"] }

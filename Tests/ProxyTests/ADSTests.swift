@@ -50,7 +50,7 @@ struct ADSTests {
         }
     }
 
-    private static func snapshot(backend: UInt16, listener: UInt16, body: String? = nil) throws -> Snapshot {
+    private static func snapshot(backend: UInt16, listener: UInt16?, body: String? = nil) throws -> Snapshot {
         var snapshot = Snapshot(version: "1")
         let cluster = try Cluster(
             json: try JSON.parse(
@@ -61,6 +61,7 @@ struct ADSTests {
                 #"{"cluster_name":"web","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":\#(backend)}}}}]}]}"#
             ))
         snapshot.add(endpoints, name: "web")
+        guard let port = listener else { return snapshot }
         let manager = #"""
             {"@type":"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix":"in","rds":{"route_config_name":"routes","config_source":{"ads":{}}},
@@ -68,7 +69,7 @@ struct ADSTests {
             """#
         let listener = try Listener(
             json: try JSON.parse(
-                #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":\#(listener)}},"filter_chains":[{"filters":[{"name":"hcm","typed_config":\#(manager)}]}]}"#
+                #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":\#(port)}},"filter_chains":[{"filters":[{"name":"hcm","typed_config":\#(manager)}]}]}"#
             ))
         snapshot.add(listener, name: "in")
         let action =
@@ -102,6 +103,53 @@ struct ADSTests {
             load_assignment: { cluster_name: xds, endpoints: [ { lb_endpoints: [ { endpoint: { address: { \
         socket_address: { address: 127.0.0.1, port_value: \(server.port ?? 0) } } } } ] } ] }
         """
+    }
+
+    @Test("a connection that has not said what it is ends with its listener, and the proxy goes on")
+    func removedWhileSniffing() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("here") }
+            let server = try ManagementServer(on: loop)
+            var snapshot = try Self.snapshot(backend: upstream.port, listener: nil)
+            let proxyFilter =
+                #"{"name":"tcp","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy","stat_prefix":"t","cluster":"web"}}"#
+            let listener = try Listener(
+                json: try JSON.parse(
+                    #"{"name":"in","address":{"socket_address":{"address":"127.0.0.1","port_value":0}},"listener_filters_timeout":"0.2s","continue_on_listener_filters_timeout":true,"listener_filters":[{"name":"i","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}}],"filter_chains":[{"filter_chain_match":{"application_protocols":["http/1.1"]},"filters":[\#(proxyFilter)]},{"filters":[\#(proxyFilter)]}]}"#
+                ))
+            snapshot.add(listener, name: "in")
+            try await server.publish(snapshot)
+            let proxy = try await RunningProxy.start(Self.bootstrap(server.address))
+            defer { proxy.stop() }
+            let silent = try await Wire.connect(to: proxy.address, on: loop)
+            try await silent.write("GE")
+            // Accepted before the removal: the listener takes what waits before it goes.
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: nil))
+            #expect(await silent.readToEnd() == "")
+            let admin = try #require(proxy.admin)
+            let client = try await Wire.connect(to: admin, on: loop)
+            for _ in 0..<60 {
+                #expect(try await client.get("/server_info").head.contains("200"))
+                await loop.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
+    @Test("what is under way on a listener that discovery has removed is cut off when the drain time is over")
+    func removedListener() async throws {
+        try await onLoop { loop in
+            // An upstream that takes requests and never answers.
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in _ = await wire.readToEnd() }
+            let server = try ManagementServer(on: loop)
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: 0))
+            let proxy = try await RunningProxy.start(Self.bootstrap(server.address), drain: .milliseconds(300))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            try await client.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            while upstream.connections == 0 { await loop.sleep(for: .milliseconds(5)) }
+            try await server.publish(try Self.snapshot(backend: upstream.port, listener: nil))
+            #expect(await client.readToEnd() == "")
+        }
     }
 
     @Test(

@@ -47,6 +47,19 @@ private let full: JSON = [
 
 @Suite("Pod life cycle")
 struct PodLifecycleTests {
+    @Test("a second deletion with less patience shortens what is under way, one with more does not lengthen it")
+    func impatience() throws {
+        var life = try Life(one)
+        _ = life.on(.networkReady)
+        _ = life.on(.started(container: "app", id: "1"))
+        _ = life.on(.deletionRequested(graceSeconds: 20))
+        #expect(life.on(.drained) == [.terminate(container: "app")])
+        _ = life.on(.deletionRequested(graceSeconds: 2))
+        _ = life.on(.deletionRequested(graceSeconds: 600))
+        #expect(life.after(.seconds(1)) == [])
+        #expect(life.after(.seconds(1)) == [.kill(container: "app")])
+    }
+
     @Test("sidecar, init containers, native sidecar and containers start in order")
     func order() throws {
         var life = try Life(full, proxy: .sidecar)

@@ -84,7 +84,8 @@ def database():
     subprocess.run([SKEIN, "down", "--data-dir", DATA], check=True, capture_output=True, timeout=60)
     path = pathlib.Path(DATA) / "control/skein.db"
     good = path.read_bytes()
-    damaged = good[:200] + os.urandom(4000) + good[4200:]
+    check("skein down leaves everything in the database file", len(good) > 20_000, f"{len(good)} bytes")
+    damaged = good[:8192] + os.urandom(8192) + good[16384:]
     path.write_bytes(damaged)
     for more in ("-wal", "-shm"):
         pathlib.Path(f"{path}{more}").unlink(missing_ok=True)

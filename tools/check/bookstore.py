@@ -5,11 +5,12 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import threading
 import time
 
 from check.lib import (
-    BOOKSTORE, Load, check, enter, get, good, host_state, kubectl, many, ours, pid_of, pods, processes, ready, same_as, skein,
+    BOOKSTORE, DATA, SKEIN, Load, check, enter, get, good, host_state, kubectl, many, ours, pid_of, pods, processes, ready, same_as, skein,
     up, wait, write_kubeconfig)
 
 FIRST_ANSWER_SECONDS_MAX = 5.0
@@ -120,6 +121,19 @@ def kill_agent():
         time.sleep(1)
     check("kill -9 of the agent and a new start: same containers, no failed request",
           container_pids() == before and not load.failures, f"{load.detail()} pids same: {container_pids() == before}")
+    refused = f"{DATA}.refused.yaml"
+    pathlib.Path(refused).write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: no-such-namespace}\n")
+    with Load() as load:
+        for pid in pid_of("supervisor"):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.3)
+        failed = subprocess.run(
+            [SKEIN, "up", "--data-dir", DATA, "--images", "host", "--detach", "-f", refused], capture_output=True, text=True, timeout=60)
+        time.sleep(0.5)
+        up()
+    pathlib.Path(refused).unlink()
+    check("a refused file ends nothing that ran before", failed.returncode == 1 and "goes on" in failed.stderr and container_pids() == before
+          and not load.failures, f"{failed.stderr.strip()} {load.detail()}")
     with Load() as load:
         time.sleep(0.5)
         for pid in pid_of("control plane"):

@@ -2,11 +2,11 @@
 import collections
 import json
 import re
+import subprocess
 import tempfile
-import time
 
 from check import images
-from check.lib import DATA, ROOT, check, fetch, kubectl, run, SKEIN, skein, wait, write_kubeconfig
+from check.lib import DATA, KUBECONFIG, ROOT, SKEIN, check, fetch, kubectl, run, skein, wait, write_kubeconfig
 
 MANIFESTS = ROOT / "examples/manifests"
 FOLDER = tempfile.mkdtemp(prefix="skein-images-")
@@ -90,7 +90,9 @@ def absent_image():
         pods = json.loads(kubectl("get", "pods", "-l", "app=absent", "-o", "json"))["items"]
         for pod in pods:
             for status in pod["status"].get("containerStatuses", []):
-                return status.get("state", {}).get("waiting")
+                if status["name"] == "absent":
+                    return status.get("state", {}).get("waiting")
+        return None
     wait(lambda: (waiting() or {}).get("reason") == "ErrImageNeverPull", 15)
     state = waiting() or {}
     check("an absent image waits with ErrImageNeverPull and names the command",
@@ -141,7 +143,9 @@ def retries_03():
     check("03 is accepted", "virtualservice.networking.istio.io/my-virtual-service created" in output, output.strip())
     check("03: the gateway routes to my-service", wait(lambda: fetch("/", host="any.example.com")[0] == 200, 10))
     pod = json.loads(kubectl("get", "pods", "-l", "app=my-app", "-o", "json"))["items"][0]["metadata"]["name"]
-    times = [fetch(f"/slow/{pod}", host="any.example.com") for _ in range(6)]
+    times = []
+    while len(times) < 60 and sum(1 for _, _, seconds in times if seconds >= 1.9) < 2:  # One try in three meets the slow one.
+        times.append(fetch(f"/slow/{pod}", host="any.example.com"))
     check("03: a slow replica is left after 2 s, the answer comes within 5 s from another",
           all(status == 200 and seconds < 5.5 for status, _, seconds in times) and any(seconds >= 1.9 for _, _, seconds in times),
           [(s, round(t, 2)) for s, _, t in times])
@@ -200,15 +204,18 @@ def kubectl_words():
     check("kubectl logs", kubectl("logs", name, status=None) is not None)
     output = kubectl("get", "pods", "-o", "wide").split("\n")[0].split()
     check("kubectl get pods -o wide has its columns", output[:5] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"], output)
+    nodes = kubectl("get", "nodes").split("\n")
+    check("kubectl get nodes shows this machine", nodes[0].split()[:2] == ["NAME", "STATUS"] and nodes[1].split()[1] == "Ready", nodes[:2])
     again = kubectl("apply", "-f", manifest("06"))
     check("a second apply changes nothing", "service/hello unchanged" in again, again.strip())
 
 
 def unknown_destination():
-    output = run("kubectl", "--kubeconfig", f"{DATA}.kubeconfig", "apply", "-f", "-", input=(
+    done = subprocess.run(["kubectl", "--kubeconfig", KUBECONFIG, "apply", "-f", "-"], capture_output=True, text=True, input=(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: nowhere}\n"
         "spec: {hosts: [nowhere.example.com], gateways: [my-gateway], http: [{route: [{destination: {host: no-such-service}}]}]}\n"))
-    check("a VirtualService to a host that does not exist is accepted", "created" in output, output.strip())
+    check("a VirtualService to a host that does not exist is accepted", "created" in done.stdout, done.stdout.strip())
+    check("with a warning that names the field", "Warning:" in done.stderr and "http[0].route[0].destination.host" in done.stderr, done.stderr.strip())
     applied = skein("get", "virtualservice", "nowhere", "-o", "name")
     check("and stored", "nowhere" in applied)
     check("its requests get 503", wait(lambda: fetch("/", host="nowhere.example.com")[0] == 503, 10), fetch("/", host="nowhere.example.com"))

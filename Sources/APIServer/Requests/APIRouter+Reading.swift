@@ -120,7 +120,8 @@ extension APIRouter {
                 )
             }
             container = only
-        } else if !names.contains(container), !["skein-proxy", "istio-proxy"].contains(container) {
+        }
+        if !names.contains(container), !["skein-proxy", "istio-proxy"].contains(container) {
             throw .badRequest("container \(container) is not valid for pod \(name)")
         }
         let allowed = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"]

@@ -13,6 +13,7 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
     private let log = Logger("agent")
     private var registration: Registration?
     private var connections: [ObjectIdentifier: Connection] = [:]
+    private var hasClosed = false
 
     /// Listens at `path`; the handler gets each message with its socket.
     init(path: String, on loop: EventLoop, _ handler: @escaping (AgentMessage, Socket?) -> Void) throws(SystemError) {
@@ -25,7 +26,7 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
     }
 
     func ready(_ readiness: Readiness) {
-        while true {
+        while !hasClosed {
             do throws(SystemError) {
                 guard let accepted = try socket.accept() else { return }
                 let peer = try accepted.peerCredentials()
@@ -38,6 +39,8 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
                 try connection.start(on: loop)
             } catch {
                 log.warning("accepting the node agent failed", ["error": error.description])
+                // The edge does not come again for what waits already.
+                loop.schedule(after: .milliseconds(100)) { [weak self] in self?.ready(.readable) }
                 return
             }
         }
@@ -45,6 +48,7 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
 
     /// Ends listening.
     func close() {
+        hasClosed = true
         registration?.cancel()
         socket.close()
         connections.values.forEach { $0.close() }

@@ -17,6 +17,7 @@ extension ControlPlane {
         let loop: EventLoop
         do throws(SystemError) {
             Signals.ignorePipe()
+            Environment.raiseDescriptorLimit()
             Signals.block([Signals.terminate, Signals.interrupt])
             loop = try EventLoop()
         } catch {
@@ -39,6 +40,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     /// Why it could not start; set before the loop stops.
     public private(set) var failure: ControlPlaneError?
 
+    private var store: SQLiteStore?
     var registry: ObjectRegistry?
     private var controllers: Controllers?
     var streams: ProxyStreams?
@@ -83,6 +85,12 @@ public final class ControlPlaneServer: @unchecked Sendable {
         tasks.forEach { $0.cancel() }
         agent?.close()
         dns?.stop()
+        do throws(StoreError) {
+            try store?.checkpoint()
+        } catch {
+            // Nothing is lost: the next start reads the log.
+            log.warning("the write-ahead log stays", ["error": "\(error)"])
+        }
         loop.stop()
     }
 
@@ -95,6 +103,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         } catch {
             throw ControlPlaneError("\(error)")
         }
+        self.store = store
         let registry = ObjectRegistry(store: store, now: Self.now)
         registry.defaultNodeName = options.nodeName
         self.registry = registry
@@ -193,13 +202,19 @@ public final class ControlPlaneServer: @unchecked Sendable {
         try identities.writeKubeconfig(server: "https://\(options.apiAddress)", now: now)
         let local = try listener(.unix(options.runDirectory + "/api.sock"), "the API")
         // The peer's credentials decide; the mode lets root in and nobody else.
-        try? File.chmod(options.runDirectory + "/api.sock", 0o600)
+        do throws(SystemError) { try File.chmod(options.runDirectory + "/api.sock", 0o600) } catch {
+            throw ControlPlaneError("the API's socket: \(error)")
+        }
         let remote = try listener(options.apiAddress, "the API")
         every(.seconds(30 * 86_400)) { [weak self] in
             guard let self else { return }
-            self.context =
-                (try? identities.serverContext(address: self.options.apiAddress, now: Self.now().seconds))
-                ?? self.context
+            do throws(TLSError) {
+                self.context = try identities.serverContext(
+                    address: self.options.apiAddress, now: Self.now().seconds)
+            } catch {
+                // The present one is good for months yet; the next month tries again.
+                self.log.error("the API's certificate was not renewed", ["error": "\(error)"])
+            }
         }
         tasks.append(Task(executorPreference: loop) { await api.serve(unix: local) })
         let server = HTTPServer(on: loop) { request in

@@ -22,6 +22,10 @@ struct Identities {
                 guard authority.certificate.notAfter > now else {
                     throw TLSError(certificateFile, "has expired; remove it and ca.key to make a new authority")
                 }
+            } else if File.exists(keyFile) || File.exists(certificateFile) {
+                throw TLSError(
+                    directory,
+                    "has only one of ca.key and ca.crt; restore the other, or remove it to make a new authority")
             } else {
                 authority = try CertificateAuthority.make(
                     subject: DistinguishedName(commonName: "skein-ca", organizations: ["skein"]),

@@ -117,6 +117,7 @@ private struct Reader {
         var position = index
         var start = index
         var hasJumped = false
+        var jumps = 0
         while true {
             guard position < bytes.count else { throw failure("the message ends inside a name") }
             let length = Int(bytes[position])
@@ -135,6 +136,9 @@ private struct Reader {
                 guard position + 1 < bytes.count else { throw failure("the message ends inside a name") }
                 let target = (length & 0x3F) << 8 | Int(bytes[position + 1])
                 guard target < start, target >= 12 else { throw failure("a pointer that does not point back") }
+                // A name has at most 127 labels; a longer chain only costs time (a 64 KiB message of chains: a second).
+                jumps += 1
+                guard jumps < 128 else { throw failure("a name of more than 127 pointers") }
                 if !hasJumped { index = position + 2 }
                 hasJumped = true
                 start = target

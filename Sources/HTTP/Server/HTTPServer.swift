@@ -81,6 +81,7 @@ public final class HTTPServer: @unchecked Sendable {
                 } catch {
                     if error.errno == HTTPServer.cancelled { return }
                     log.warning("accepting a connection failed", ["error": error.description])
+                    await loop.sleep(for: .milliseconds(50))  // What fails at once again must not keep the loop busy.
                 }
             }
         }

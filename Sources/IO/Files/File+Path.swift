@@ -31,6 +31,13 @@ extension File {
         return bytes
     }
 
+    /// The user that a file, directory or link (not what it leads to) belongs to.
+    public static func owner(_ path: String) throws(SystemError) -> UInt32 {
+        var status = stat()
+        try checkErrno(lstat(path, &status), "look at \(path)")
+        return status.st_uid
+    }
+
     /// Size of a file in bytes; nil when it does not exist.
     public static func size(_ path: String) -> Int? {
         var status = stat()

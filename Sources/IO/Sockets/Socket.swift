@@ -244,10 +244,16 @@ public final class Socket {
 
     /// Looks at waiting bytes without taking them.
     public func peek(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
-        let count = recv(fd, buffer.baseAddress, buffer.count, Int32(MSG_PEEK))
-        if count > 0 { return .bytes(count) }
-        if count == 0 { return .end }
-        return errno == EAGAIN || errno == EINTR ? .wouldBlock : .failed(.last("peek"))
+        while true {
+            let count = recv(fd, buffer.baseAddress, buffer.count, Int32(MSG_PEEK))
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            switch errno {
+            case EAGAIN: return .wouldBlock
+            case EINTR: continue
+            default: return .failed(.last("peek"))
+            }
+        }
     }
 
     /// Receives one datagram; `nil` when none waits.
@@ -256,14 +262,20 @@ public final class Socket {
     )? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let count = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                recvfrom(fd, buffer.baseAddress, buffer.count, 0, $0, &length)
+        // Only EAGAIN re-arms an edge: an interrupted call must be made again, or what waits would wait for ever.
+        while true {
+            let count = withUnsafeMutablePointer(to: &storage) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    recvfrom(fd, buffer.baseAddress, buffer.count, 0, $0, &length)
+                }
+            }
+            if count >= 0 { return (count, SocketAddress(storage, length: length)) }
+            switch errno {
+            case EAGAIN: return nil
+            case EINTR: length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            default: throw SystemError.last("receive")
             }
         }
-        if count >= 0 { return (count, SocketAddress(storage, length: length)) }
-        if errno == EAGAIN || errno == EINTR { return nil }
-        throw SystemError.last("receive")
     }
 
     /// Sends one datagram.
@@ -330,8 +342,11 @@ public final class Socket {
     public func receiveDescriptor(upTo count: Int) throws(SystemError) -> (bytes: [UInt8], descriptor: Int32?)? {
         var descriptor: Int32 = -1
         var bytes = [UInt8](repeating: 0, count: count)
-        let received = bytes.withUnsafeMutableBytes { clinux_receive_fd(fd, $0.baseAddress, $0.count, &descriptor) }
-        if received == -Int(EAGAIN) || received == -Int(EINTR) { return nil }
+        var received = -Int(EINTR)
+        while received == -Int(EINTR) {
+            received = bytes.withUnsafeMutableBytes { clinux_receive_fd(fd, $0.baseAddress, $0.count, &descriptor) }
+        }
+        if received == -Int(EAGAIN) { return nil }
         try check(received, "receive descriptor")
         return (Array(bytes.prefix(received)), descriptor >= 0 ? descriptor : nil)
     }

@@ -18,7 +18,7 @@ struct KernelSettings {
     @discardableResult
     func set(_ path: String, _ value: String) throws(NetworkError) -> String {
         let current = try KernelSettings.read(path)
-        if let known = entries().first(where: { $0.path == path }) {
+        if let known = try entries().first(where: { $0.path == path }) {
             if current != value { try KernelSettings.write(path, value) }
             return known.old
         }
@@ -31,22 +31,22 @@ struct KernelSettings {
         return current
     }
 
-    /// What a setting was before we changed it; nil when we did not.
-    func original(_ path: String) -> String? { entries().first { $0.path == path }?.old }
-
     /// Puts everything back that still is as we set it, and forgets it.
     func restore() throws(NetworkError) {
-        for entry in entries() where (try? KernelSettings.read(entry.path)) == entry.new {
+        // One that cannot be read any more (its device is gone) needs no restoring.
+        for entry in try entries() where (try? KernelSettings.read(entry.path)) == entry.new {
             try KernelSettings.write(entry.path, entry.old)
         }
         try system { () throws(SystemError) in try File.remove(file) }
     }
 
     /// The paths that are recorded.
-    var paths: [String] { entries().map(\.path) }
+    func paths() throws(NetworkError) -> [String] { try entries().map(\.path) }
 
-    private func entries() -> [Entry] {
-        guard let text = try? File.text(file) else { return [] }
+    /// A file that is there and cannot be read is an error: what settings were before would be forgotten.
+    private func entries() throws(NetworkError) -> [Entry] {
+        guard File.exists(file) else { return [] }
+        let text = try system { () throws(SystemError) in try File.text(file) }
         return text.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ").map(String.init)
             guard words.count == 3, KernelSettings.isPlain(words[0]) else { return nil }

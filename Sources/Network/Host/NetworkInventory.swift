@@ -38,7 +38,7 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
         found.links = try socket.links().filter(Ownership.owns).map(\.name)
         found.tables = try NFTables.tables().filter { $0.family == "inet" && $0.name.hasPrefix(Ownership.tablePrefix) }
             .map(\.name)
-        found.settings = KernelSettings(file: "\(runDirectory)/network/settings").paths
+        found.settings = try KernelSettings(file: "\(runDirectory)/network/settings").paths()
         found.routes = try socket.routes().filter { $0.origin == Int(RouteSocket.origin) && $0.type == 7 }
             .compactMap(\.destination)
         return found

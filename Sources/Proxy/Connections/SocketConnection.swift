@@ -47,7 +47,9 @@ class SocketConnection: ReadinessHandler {
         worker.endTurn()
     }
 
-    /// Something became possible. Called once per readiness event.
+    /// Something became possible.
+    ///
+    /// Called once per readiness event.
     func handleReady(_ readiness: Readiness) {}
 
     /// Everything in `output` is with the kernel.

@@ -15,6 +15,8 @@ final class ListenerRuntime: ReadinessHandler {
     private var sniffing: [ObjectIdentifier: SniffingConnection] = [:]
     private let metrics: ListenerMetrics
     private(set) var isDraining = false
+    /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
+    private var acceptPause: LoopTimer?
 
     /// `socket` is bound by the control loop, so that a port in use is known before anything is published.
     init(_ config: ListenerConfig, socket: Socket?, metrics: ListenerMetrics, worker: Worker) {
@@ -58,7 +60,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func acceptAll() {
-        guard let socket else { return }
+        guard let socket, acceptPause == nil else { return }
         while true {
             do throws(SystemError) {
                 guard let accepted = try socket.accept() else { return }
@@ -66,7 +68,10 @@ final class ListenerRuntime: ReadinessHandler {
             } catch {
                 // Out of descriptors: the connection stays in the queue, and edge-triggered readiness does not come again.
                 Self.log.warning("\(config.name): \(error)")
-                _ = worker.schedule(after: Limits.acceptPause) { [weak self] in self?.acceptAll() }
+                acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
+                    self?.acceptPause = nil
+                    self?.acceptAll()
+                }
                 return
             }
         }
@@ -130,12 +135,16 @@ final class ListenerRuntime: ReadinessHandler {
         guard !isDraining else { return }
         isDraining = true
         stopAccepting()
+        // Those that have not said enough yet to belong anywhere; the listener is gone when they would ask it.
+        for connection in sniffing.values { connection.abandon() }
+        sniffing = [:]
         for chain in chains.values { worker.drain(chain) }
         chains = [:]
     }
 
     func stopAccepting() {
         acceptAll()
+        acceptPause?.cancel()
         registration?.cancel()
         registration = nil
         socket?.close()
@@ -152,6 +161,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     deinit {
+        acceptPause?.cancel()
         registration?.cancel()
     }
 }
@@ -203,7 +213,7 @@ final class FilterChainRuntime {
 
     /// Closes whatever is left.
     func closeAll() {
-        for connection in Array(http?.connections.values ?? [:].values) { connection.close() }
+        for connection in Array(http?.connections.values ?? [:].values) { connection.cutOff() }
         for session in Array(tcp?.sessions.values ?? [:].values) { session.end() }
     }
 }

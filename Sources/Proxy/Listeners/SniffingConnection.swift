@@ -46,6 +46,13 @@ final class SniffingConnection: SocketConnection {
         }
     }
 
+    /// Ends it: its listener goes, and nothing of it may come back there.
+    func abandon() {
+        isDecided = true
+        timer?.cancel()
+        close()
+    }
+
     /// Hands the connection on; nil closes it.
     private func decide(_ protocols: [String]?) {
         guard !isDecided else { return }

@@ -82,9 +82,22 @@ final class ClusterRuntime {
         return host
     }
 
-    /// Forgets an ORIGINAL_DST host whose pool is empty: addresses come from the network, so they must not pile up.
-    func poolBecameEmpty(_ host: Host, _ address: SocketAddress) {
-        if case .originalDestination = config.discovery, host.activeRequests == 0 { originalHosts[address] = nil }
+    /// Nothing is open to the host and nobody waits for it, or one that used it has let go.
+    ///
+    /// Forgets an ORIGINAL_DST host that nobody uses: addresses come from the network, so they must not pile up. Host and
+    /// pool hold each other, which ends here too, also for a host that was removed.
+    func released(_ host: Host) {
+        guard host.activeRequests == 0, host.activeConnections == 0,
+            (host.attachment as? HostPool)?.isEmpty ?? true
+        else { return }
+        if case .originalDestination = config.discovery {
+            if let address = SocketAddress(host.address), originalHosts[address] === host {
+                originalHosts[address] = nil
+            }
+            host.attachment = nil
+        } else if host.conditions.contains(.removed) {
+            host.attachment = nil
+        }
     }
 
     /// The pool of a host, made at first use.

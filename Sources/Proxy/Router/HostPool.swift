@@ -156,10 +156,10 @@ final class HostPool {
         cluster.uncount(.upstream_cx_active)
         cluster.count(.upstream_cx_destroy)
         if waiting.count > connecting, let first = waiting.first { connect(first.priority) }
-        if isEmpty { cluster.poolBecameEmpty(host, address) }
+        cluster.released(host)
     }
 
-    private var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
+    var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
 
     /// Idle connections close now, busy ones when they are done.
     func drain() {
@@ -167,5 +167,6 @@ final class HostPool {
         let closing = idle
         idle = []
         for connection in closing { connection.close() }
+        cluster.released(host)
     }
 }

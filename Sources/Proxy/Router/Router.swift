@@ -10,20 +10,20 @@ internal import Upstream
 final class Router: PoolClient {
     private enum State { case created, waitingForConnection, active, backingOff, responding, finished }
 
-    private unowned let stream: HTTPStream
-    private let worker: Worker
-    private let route: Route
-    private let target: ClusterTarget?
+    unowned let stream: HTTPStream
+    let worker: Worker
+    let route: Route
+    let target: ClusterTarget?
 
     private var state = State.created
-    private var forwarding: Forwarding?
+    var forwarding: Forwarding?
     private var cluster: ClusterRuntime?
     private var priority = ResourcePriority.normal
     private var retry = RetryState()
     private var isRetrying = false
     private var hasFreshTry = false
-    private var hash: UInt64?
-    private var newCookie: [UInt8]?
+    var hash: UInt64?
+    var newCookie: [UInt8]?
     private var triedHosts: [Host] = []
     private var pool: HostPool?
     private var connection: UpstreamConnection?
@@ -38,7 +38,7 @@ final class Router: PoolClient {
     private var requestIsComplete = false
     private var isUpgrade = false
 
-    private var timeouts: RequestTimeouts?
+    var timeouts: RequestTimeouts?
     private var routeDeadline = MonotonicTime.never
     private var tryDeadline = MonotonicTime.never
     private var tryStarted: MonotonicTime
@@ -106,67 +106,6 @@ final class Router: PoolClient {
         if !forwarding.hashPolicies.isEmpty { makeHash(forwarding) }
         rewriteRequest(forwarding)
         beginTry()
-    }
-
-    /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
-    private func makeHash(_ forwarding: Forwarding) {
-        let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
-        let made = RequestHash(
-            forwarding.hashPolicies, request: RequestHeadView(stream.request), sourceAddress: source.span,
-            random: worker.random.next())
-        hash = made.value
-        newCookie = made.newCookie?.field
-    }
-
-    private func allowsUpgrade(_ forwarding: Forwarding) -> Bool {
-        guard let wanted = stream.request.headers[.upgrade]?.lowercased() else { return false }
-        for upgrade in forwarding.upgrades where String(decoding: upgrade.type, as: UTF8.self) == wanted {
-            return upgrade.isEnabled
-        }
-        return stream.manager.config.upgrades.contains(wanted)
-    }
-
-    /// Everything a route changes in a request before it leaves.
-    private func rewriteRequest(_ forwarding: Forwarding) {
-        let mutations = target?.requestMutations ?? route.requestMutations
-        if !mutations.isEmpty {
-            // A copy: the values may read the very table that changes.
-            var headers = stream.request.headers
-            HeaderRewriter(stream: stream).apply(mutations, to: &headers)
-            stream.request.headers = headers
-        }
-        if forwarding.pathRewrite != nil {
-            let old = stream.request.pathBytes
-            if let path = route.rewrittenPath(old.span) {
-                stream.originalPath = old
-                try? stream.request.setPath(path.span.bytes)
-                try? stream.request.headers.set(.xEnvoyOriginalPath, old.span.bytes)
-            }
-        }
-        switch forwarding.hostRewrite {
-        case .none:
-            if let literal = target?.hostRewrite { setAuthority(literal, forwarding) }
-        case .literal(let literal): setAuthority(literal, forwarding)
-        case .header(let name):
-            if let value = stream.request.headers[name.description], !value.isEmpty {
-                setAuthority(Array(value.utf8), forwarding)
-            }
-        case .auto: break  // Known when the host is chosen.
-        }
-        if let timeout = timeouts?.total, timeout > .zero {
-            stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
-            if !stream.manager.config.suppressesEnvoyHeaders {
-                stream.request.headers.append(
-                    .xEnvoyExpectedRqTimeoutMs, number: Int(clamping: timeout.wholeMilliseconds))
-            }
-        }
-    }
-
-    private func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding) {
-        if forwarding.appendsForwardedHost {
-            try? stream.request.headers.append(.xForwardedHost, stream.request.authorityBytes.span.bytes)
-        }
-        try? stream.request.setAuthority(authority.span.bytes)
     }
 
     // MARK: Tries
@@ -598,6 +537,7 @@ final class Router: PoolClient {
         pool.host.activeRequests &-= 1
         cluster.release(.request, priority)
         cluster.uncount(.upstream_rq_active)
+        cluster.released(pool.host)
     }
 
     /// The client is gone or the stream was answered by somebody else.

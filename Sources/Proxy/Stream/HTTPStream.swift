@@ -205,7 +205,9 @@ final class HTTPStream {
 
     func responseMayContinue() { router?.responseMayContinue() }
 
-    /// Answers from here. The texts are Envoy's.
+    /// Answers from here.
+    ///
+    /// The texts are Envoy's.
     func localReply(status: UInt16, body: String = "", details: String, headers: [(String, String)] = []) {
         localReply(status: status, bytes: Array(body.utf8), details: details, headers: headers)
     }

@@ -22,13 +22,21 @@ final class Worker {
     private(set) var tables = Tables()
     private var clusters: [String: ClusterRuntime] = [:]
     private var listeners: [String: ListenerRuntime] = [:]
-    private var draining: [FilterChainRuntime] = []
+    private var draining: [Draining] = []
+    private let drainTime: Duration
     private var dirty: [SocketConnection] = []
     private var isEndingTurn = false
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
 
-    init(index: Int, loop: EventLoop, metrics: MetricSet, seed: UInt64) {
+    /// A chain that has left, and when what is still open on it is cut off.
+    private struct Draining {
+        var chain: FilterChainRuntime
+        var deadline: MonotonicTime
+    }
+
+    init(index: Int, loop: EventLoop, metrics: MetricSet, drainTime: Duration, seed: UInt64) {
+        self.drainTime = drainTime
         self.index = index
         self.loop = loop
         self.metrics = metrics
@@ -76,7 +84,9 @@ final class Worker {
 
     var allClusters: [ClusterRuntime] { clusters.values.sorted { $0.name < $1.name } }
 
-    /// Takes new tables. Clusters change in place; those that left finish what they have.
+    /// Takes new tables.
+    ///
+    /// Clusters change in place; those that left finish what they have.
     func publish(_ new: Tables) {
         let old = tables
         tables = new
@@ -151,19 +161,26 @@ final class Worker {
 
     // MARK: Draining
 
-    /// Lets a chain finish what it has.
+    /// Lets a chain finish what it has, within the drain time.
     func drain(_ chain: FilterChainRuntime) {
         chain.drain()
         guard !chain.isEmpty else { return }
-        draining.append(chain)
+        draining.append(Draining(chain: chain, deadline: loop.now + drainTime))
         if draining.count == 1 { watchDraining() }
     }
 
     private func watchDraining() {
         _ = schedule(after: Self.drainCheckInterval) { [weak self] in
             guard let self else { return }
-            for chain in self.draining { chain.closeIdle(for: Self.idleBeforeClose) }
-            self.draining.removeAll { $0.isEmpty }
+            for entry in self.draining {
+                if entry.deadline <= self.loop.now {
+                    Self.log.info("cut off after draining", ["connections": "\(entry.chain.activeConnections)"])
+                    entry.chain.closeAll()
+                } else {
+                    entry.chain.closeIdle(for: Self.idleBeforeClose)
+                }
+            }
+            self.draining.removeAll { $0.chain.isEmpty }
             if !self.draining.isEmpty { self.watchDraining() }
         }
     }
@@ -185,7 +202,7 @@ final class Worker {
 
     /// Connections that are not finished.
     var activeConnections: Int {
-        var count = draining.reduce(0) { $0 + $1.activeConnections }
+        var count = draining.reduce(0) { $0 + $1.chain.activeConnections }
         for listener in listeners.values { listener.forEachChain { count += $0.activeConnections } }
         return count
     }

@@ -10,12 +10,14 @@ final class WorkerHandle: @unchecked Sendable {
     private var worker: Worker?
 
     /// Starts the loop's thread and makes the worker on it.
-    init(index: Int, metrics: MetricSet) throws(SystemError) {
+    init(index: Int, metrics: MetricSet, drainTime: Duration) throws(SystemError) {
         self.index = index
         loop = try EventLoop.start(name: "worker-\(index)")
         var generator = SystemRandomNumberGenerator()
         let seed = generator.next()
-        loop.execute { [self] in worker = Worker(index: index, loop: loop, metrics: metrics, seed: seed) }
+        loop.execute { [self] in
+            worker = Worker(index: index, loop: loop, metrics: metrics, drainTime: drainTime, seed: seed)
+        }
     }
 
     /// Runs on the worker's loop, in the order of sending.

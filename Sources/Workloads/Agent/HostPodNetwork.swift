@@ -2,6 +2,7 @@ internal import IO
 public import KubernetesAPI
 public import Network
 internal import Serialization
+internal import Synchronization
 
 /// The node's own network: addresses by IPAM, links and rules by `HostNetwork`.
 public final class HostPodNetwork: PodNetworking {
@@ -25,6 +26,8 @@ public final class HostPodNetwork: PodNetworking {
     private let network: HostNetwork
     private let addresses: IPAM
     private let gatewayPorts: [GatewayPort]
+    /// Pods that were attached in this life: `keep` may be asked with a list that is older than the newest of them.
+    private let attached = Mutex<Set<String>>([])
 
     /// The network of a node that is set up.
     public init(_ network: HostNetwork, addresses: IPAM, gatewayPorts: [GatewayPort]) {
@@ -36,6 +39,8 @@ public final class HostPodNetwork: PodNetworking {
     /// Gives the pod addresses and a namespace with capture; what it has already stays as it is.
     public func attach(_ pod: PodManifest, captures: Bool) throws(WorkloadError) -> PodPlace {
         do throws(NetworkError) {
+            // Noted before anything exists, so that whatever `keep` finds of it is known to it.
+            attached.withLock { _ = $0.insert(pod.uid) }
             let given = try addresses.allocate(owner: pod.uid)
             guard let first = given.first else { throw .exhausted("no address for pod \(pod.fullName)") }
             let attachment = PodAttachment(
@@ -76,14 +81,24 @@ public final class HostPodNetwork: PodNetworking {
         do throws(NetworkError) {
             try network.detach(uid: uid)
             try addresses.release(owner: uid)
+            attached.withLock { _ = $0.remove(uid) }
         } catch { throw WorkloadError("NetworkNotRemoved", "pod \(uid): \(error)") }
     }
 
     /// Takes away what other pods than these have.
     public func keep(only uids: Set<String>) throws(WorkloadError) {
         do throws(NetworkError) {
-            for uid in try network.attachedPods() where !uids.contains(uid) { try network.detach(uid: uid) }
-            _ = try addresses.reconcile(keeping: uids)
+            let found = try network.attachedPods()
+            let known = uids.union(attached.withLock { $0 })
+            for uid in found where !known.contains(uid) { try network.detach(uid: uid) }
+            // Read again under the lock: who is attached meanwhile must not lose its address.
+            let result = attached.withLock { attached -> Result<Void, NetworkError> in
+                do throws(NetworkError) {
+                    _ = try addresses.reconcile(keeping: uids.union(attached))
+                    return .success(())
+                } catch { return .failure(error) }
+            }
+            try result.get()
         } catch { throw WorkloadError("NetworkNotRemoved", "\(error)") }
     }
 

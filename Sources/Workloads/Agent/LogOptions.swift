@@ -9,6 +9,9 @@ struct LogOptions: Sendable, Hashable {
     var isFollowing = false
     var limitBytes: Int?
 
+    /// Ten thousand years: further back nothing was logged.
+    private static let secondsMax = 315_360_000_000
+
     init() {}
 
     init(query: [(name: String, value: String)], now: Timestamp) {
@@ -16,7 +19,8 @@ struct LogOptions: Sendable, Hashable {
             switch name {
             case "tailLines": tailLines = Int(value).map { max(0, $0) }
             case "sinceTime": sinceTime = Timestamp(value)
-            case "sinceSeconds": if let seconds = Int(value) { sinceTime = now + .seconds(-seconds) }
+            case "sinceSeconds":
+                if let seconds = Int(value) { sinceTime = now + .seconds(-min(max(0, seconds), Self.secondsMax)) }
             case "timestamps": hasTimestamps = value == "true" || value == "1" || value.isEmpty
             case "previous": isPrevious = value == "true" || value == "1" || value.isEmpty
             case "follow": isFollowing = value == "true" || value == "1" || value.isEmpty

@@ -25,16 +25,18 @@ extension NodeAgent {
             let journal = (try? File.read(layout.journal(uid))).flatMap { try? JSON.parse($0) }.flatMap(PodJournal.init)
             guard let journal, let pod = try? PodManifest(journal.object), pod.uid == uid else {
                 log.warning("leftover of a pod removed", ["uid": uid])
-                _ = await pool.run { PodRemoval.run(uid: uid, logs: nil, layout: layout, network: network) }
+                let problem = await pool.run {
+                    PodRemoval.run(uid: uid, logs: nil, layout: layout, network: network)
+                }
+                if let problem { log.error("leftover not wholly removed", ["uid": uid, "error": problem]) }
                 continue
             }
             known.formUnion(journal.instances.values.map(\.id))
             adopt(journal, pod)
         }
         let leftover = runtime.list().filter { !known.contains($0) }
-        await pool.run {
-            for id in leftover { runtime.remove(id: id) }
-        }
+        let problems = await pool.run { leftover.compactMap { runtime.remove(id: $0) } }
+        for problem in problems { log.error("leftover container not removed", ["error": problem]) }
     }
 
     private func adopt(_ journal: PodJournal, _ pod: PodManifest) {
@@ -71,7 +73,10 @@ extension NodeAgent {
             } else {
                 record.instances[name] = nil
                 let runtime = runtime
-                begin { agent in await agent.pool.run { runtime.remove(id: instance.id) } }
+                begin { agent in
+                    guard let problem = await agent.pool.run({ runtime.remove(id: instance.id) }) else { return }
+                    agent.log.error("leftover container not removed", ["error": problem])
+                }
             }
         }
         if record.life.isDeleting { record.drainDeadline = .now + .seconds(2) }
@@ -84,17 +89,24 @@ extension NodeAgent {
     /// Stops and removes everything that an agent with these directories ever made: containers, monitors, mounts, and
     /// by `network` namespaces and rules.
     ///
+    /// Containers are asked to end first, all pods at once, for at most ten seconds (`Shutdown`).
+    ///
     /// Blocking; harmless when there is nothing, and when done twice.
     ///
     /// What could not be removed comes back, in words.
     public static func tearDownAll(_ layout: NodeLayout, network: any PodNetworking) -> [String] {
         var problems: [String] = []
-        if File.exists(layout.runtimeRoot), let runtime = try? ContainerRuntime(layout: layout) {
-            let ids = runtime.list()
-            for id in ids { runtime.signal(id: id, 9) }
-            for id in ids { runtime.remove(id: id) }
+        if File.exists(layout.runtimeRoot) {
+            do throws(WorkloadError) {
+                let runtime = try ContainerRuntime(layout: layout)
+                Shutdown(layout).run()
+                for id in runtime.list() {
+                    if let problem = runtime.remove(id: id) { problems.append(problem) }
+                }
+            } catch { problems.append(error.message) }
         }
         Monitors.end(exitDirectory: layout.exits)
+        // A directory that was never made has nothing to remove; one that cannot be read shows below, when it is removed.
         for uid in (try? File.list(layout.pods)) ?? [] {
             if let problem = PodRemoval.run(uid: uid, logs: nil, layout: layout, network: network) {
                 problems.append(problem)

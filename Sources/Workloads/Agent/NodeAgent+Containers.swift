@@ -95,7 +95,8 @@ extension NodeAgent {
 
     /// What is to be written for a pod's volumes, and where each is.
     private func volumes(of record: PodRecord) throws(WorkloadError) -> VolumePlan {
-        var plan = VolumePlan(paths: [:], contents: [], layout: configuration.layout, pod: record.pod)
+        var plan = VolumePlan(
+            paths: [:], contents: [], layout: configuration.layout, pod: record.pod, edition: record.volumes.next())
         for (name, volume) in record.pod.volumes {
             if let files = try VolumeContent.files(volume, of: record.pod, facts: record.facts, references: mirror) {
                 let base =
@@ -147,14 +148,17 @@ extension NodeAgent {
         guard record.instances[name] == instance else { return }
         record.watches[name] = nil
         let runtime = runtime
-        let end = await pool.run { () -> (code: Int, reason: String?, message: String) in
+        let (end, problem) = await pool.run {
             let end = runtime.exitStatus(id: instance.id, bundle: instance.bundle)
             // Before the next run: a process that lost its monitor may still hold the pod's ports.
-            runtime.remove(id: instance.id)
-            try? PodRemoval.unmount(below: instance.bundle)
-            try? File.removeTree(instance.bundle)
-            return end
+            var problem = runtime.remove(id: instance.id)
+            do throws(SystemError) {
+                try PodRemoval.unmount(below: instance.bundle)
+                try File.removeTree(instance.bundle)
+            } catch { problem = "\(error)" }
+            return (end, problem)
         }
+        if let problem { log.error("ended container not wholly removed", ["error": problem]) }
         guard !isStopping else { return }
         record.instances[name] = nil
         log.info(

@@ -16,13 +16,21 @@ extension NodeAgent {
         while !isStopping {
             await loop.sleep(for: .seconds(10))
             let instances = records.values.flatMap(\.instances.values)
-            await pool.run {
-                for instance in instances where File.size(instance.log) ?? 0 > Self.logSizeMax {
-                    try? Self.rotate(instance.log)
-                    // conmon's word for "open the log anew".
-                    try? File.append(instance.bundle + "/ctl", Array("2 0 0\n".utf8))
+            let problems = await pool.run {
+                instances.compactMap { instance -> String? in
+                    // The pipe's other end is the monitor's: without it, opening would wait for ever.
+                    guard File.size(instance.log) ?? 0 > Self.logSizeMax,
+                        ProcessHandle.startTime(of: instance.monitor) == instance.monitorStart
+                    else { return nil }
+                    do throws(SystemError) {
+                        try Self.rotate(instance.log)
+                        // conmon's word for "open the log anew".
+                        try File.append(instance.bundle + "/ctl", Array("2 0 0\n".utf8))
+                        return nil
+                    } catch { return "\(error)" }
                 }
             }
+            for problem in problems { log.error("log not rotated", ["error": problem]) }
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import IO
 internal import Serialization
 internal import Telemetry
@@ -30,31 +31,66 @@ extension NodeAgent {
         guard record.socket != nil else { return }
         record.socket?.close()
         record.socket = nil
-        tell(["op": "xds-gone", "uid": .string(record.pod.uid)], descriptor: nil)
+        tell(Self.farewell(record.pod.uid), descriptor: nil)
+    }
+
+    private static func announcement(_ record: PodRecord) -> JSON {
+        [
+            "op": "xds", "uid": .string(record.pod.uid), "namespace": .string(record.pod.namespace),
+            "name": .string(record.pod.name),
+        ]
+    }
+
+    private static func farewell(_ uid: String) -> JSON { ["op": "xds-gone", "uid": .string(uid)] }
+
+    /// Tells a new connection what there is, at the pace at which it is read.
+    private func tellFirst(_ message: JSON, _ socket: Socket, _ channel: Socket) async throws(SystemError) {
+        while try !Self.send(message, descriptor: socket.fd, to: channel) {
+            guard !isStopping else { throw SystemError(ECANCELED, "tell the control plane") }
+            await loop.sleep(for: .milliseconds(5))
+        }
     }
 
     private func tellSocket(_ record: PodRecord) {
         guard let socket = record.socket else { return }
-        tell(
-            [
-                "op": "xds", "uid": .string(record.pod.uid), "namespace": .string(record.pod.namespace),
-                "name": .string(record.pod.name),
-            ], descriptor: socket.fd)
+        tell(Self.announcement(record), descriptor: socket.fd)
     }
 
     /// Sends one line to the control plane.
     ///
-    /// Without a connection nothing is lost: everything is told on connecting.
+    /// Without a connection nothing is lost: everything is told on connecting. So a line that does not go out whole ends
+    /// the connection.
     private func tell(_ message: JSON, descriptor: Int32?) {
         guard let channel else { return }
-        let line = message.bytes + [0x0A]
         do throws(SystemError) {
-            if let descriptor {
-                _ = try channel.send(line, descriptor: descriptor)
-            } else if case .failed(let error) = line.withUnsafeBytes({ channel.write($0) }) {
+            guard try Self.send(message, descriptor: descriptor, to: channel) else {
+                throw SystemError(EAGAIN, "tell the control plane")
+            }
+        } catch {
+            log.warning("control plane not told; connecting anew", ["error": "\(error)"])
+            endChannel?()
+        }
+    }
+
+    /// Sends one line; false when there is no room for it now.
+    private static func send(_ message: JSON, descriptor: Int32?, to channel: Socket) throws(SystemError) -> Bool {
+        let line = message.bytes + [0x0A]
+        var sent = 0
+        if let descriptor {
+            do throws(SystemError) { sent = try channel.send(line, descriptor: descriptor) } catch {
+                guard error.errno != EAGAIN else { return false }
                 throw error
             }
-        } catch { log.warning("control plane not told", ["error": "\(error)"]) }
+        } else {
+            switch line.withUnsafeBytes({ channel.write($0) }) {
+            case .bytes(let count): sent = count
+            case .wouldBlock, .end: return false
+            case .failed(let error): throw error
+            }
+        }
+        // Half a line would garble what follows.
+        guard sent == line.count else { throw SystemError(EMSGSIZE, "tell the control plane") }
+        return true
     }
 
     /// Keeps a connection to the control plane, and tells each new one all sockets there are.
@@ -62,20 +98,30 @@ extension NodeAgent {
         while !isStopping {
             do throws(SystemError) {
                 let stream = try await SocketStream.connect(to: .unix(configuration.agentSocket), on: loop)
-                channel = stream.socket
+                defer { stream.close() }
                 bindDNS()
                 for entry in dnsSockets {
-                    tell(
+                    try await tellFirst(
                         [
                             "op": "dns", "address": .string("\(entry.address)"),
                             "transport": .string(entry.transport),
-                        ], descriptor: entry.socket.fd)
+                        ], entry.socket, stream.socket)
                 }
-                for record in records.values { tellSocket(record) }
+                // Pods may come and go while we wait for room: those that are there at the end have all been told.
+                var told: Set<String> = []
+                while let record = records.values.first(where: { $0.socket != nil && !told.contains($0.pod.uid) }) {
+                    told.insert(record.pod.uid)
+                    guard let socket = record.socket else { continue }
+                    try await tellFirst(Self.announcement(record), socket, stream.socket)
+                }
+                channel = stream.socket
+                endChannel = { stream.close() }
+                // Those that went while we told.
+                for uid in told where records[uid]?.socket == nil { tell(Self.farewell(uid), descriptor: nil) }
                 while try await !stream.read(upTo: 4096).isEmpty {}
-                stream.close()
             } catch { log.debug("no control plane yet", ["error": "\(error)"]) }
             channel = nil
+            endChannel = nil
             await loop.sleep(for: .milliseconds(50))
         }
     }

@@ -160,10 +160,13 @@ extension NodeAgent {
             let wasReady = record.life.isReady
             apply(.deletionRequested(graceSeconds: seconds), to: record)
             // The control plane says when no proxy sends requests here any more; without it, time says so.
-            let limit = Duration.milliseconds(min(5000, seconds * 500)) + .seconds(1)
+            let limit = Duration.milliseconds(min(10, max(0, seconds)) * 500) + .seconds(1)
             record.drainDeadline = wasReady && seconds > 0 ? .now + limit : .now
             writeJournal(record)
             apply(.tick, to: record)
+        } else if let seconds = record.object.json["metadata"]?["deletionGracePeriodSeconds"]?.int {
+            // Deleted again with less patience (`kubectl delete --now`).
+            apply(.deletionRequested(graceSeconds: seconds), to: record)
         }
         if metadata.annotations["skein.dev/drained"] != nil, record.drainDeadline != nil {
             record.drainDeadline = nil

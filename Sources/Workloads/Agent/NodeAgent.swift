@@ -33,6 +33,8 @@ public actor NodeAgent {
     var mustServeAgain = false
     var gatewayTarget: String?
     var channel: Socket?
+    /// Closes the connection to the control plane, so that it is made anew.
+    var endChannel: (() -> Void)?
     var dnsSockets: [DNSSocket] = []
     var kubelet: SocketListener?
 
@@ -85,15 +87,22 @@ public actor NodeAgent {
         for task in tasks { task.cancel() }
         tasks = []
         kubelet?.close()
-        channel?.close()
+        endChannel?()
+        endChannel = nil
         channel = nil
         for record in records.values {
             record.timer?.cancel()
             for watch in record.watches.values { watch.cancel() }
             record.watches = [:]
         }
-        while pool.isBusy { await loop.sleep(for: .milliseconds(5)) }
+        let deadline = MonotonicTime.now + Self.stopTimeout
+        while pool.isBusy, MonotonicTime.now < deadline { await loop.sleep(for: .milliseconds(10)) }
+        // What waited for the pool writes its journal in the next pass.
+        await loop.sleep(for: .milliseconds(1))
     }
+
+    /// The longest that `stop` waits for what is under way, such as a probe's command.
+    private static let stopTimeout = Duration.seconds(5)
 
     /// Runs `body` beside everything else.
     ///
@@ -185,6 +194,8 @@ public actor NodeAgent {
             record.facts.podIP = place.addresses.first ?? ""
             record.facts.podIPs = place.addresses
         }
+        // Deleted meanwhile: `remove` waits for us and takes the network away.
+        guard !record.isRemoved else { return }
         if record.role != .none { try openSocket(record) }
         writeJournal(record)
         updateGateway()
@@ -196,12 +207,16 @@ public actor NodeAgent {
         record.isRemoved = true
         record.timer?.cancel()
         closeSocket(record)
+        // A network that is being made now must not outlive the pod.
+        while record.isPreparing, !isStopping { await loop.sleep(for: .milliseconds(10)) }
         let (runtime, network, layout, uid) = (runtime, network, configuration.layout, record.pod.uid)
         let ids = record.instances.values.map(\.id)
         let logs = "\(layout.logs)/\(record.pod.namespace)_\(record.pod.name)_\(uid)"
         let failure = await pool.run { () -> String? in
-            for id in ids { runtime.remove(id: id) }
-            return PodRemoval.run(uid: uid, logs: logs, layout: layout, network: network)
+            let problems =
+                ids.compactMap { runtime.remove(id: $0) }
+                + [PodRemoval.run(uid: uid, logs: logs, layout: layout, network: network)].compactMap(\.self)
+            return problems.isEmpty ? nil : problems.joined(separator: "; ")
         }
         if let failure { log.error("pod not wholly removed", ["pod": record.pod.fullName, "error": failure]) }
         records[uid] = nil

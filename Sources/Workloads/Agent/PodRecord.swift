@@ -24,6 +24,8 @@ final class PodRecord: @unchecked Sendable {
     var timer: LoopTimer?
     var isPreparing = false
     var isRemoved = false
+    /// Keeps an older content of a volume from replacing a newer one.
+    let volumes = VolumeEditions()
     /// The status that the API has, as far as we know.
     var writtenStatus = JSON.null
     var isWritingStatus = false

@@ -15,11 +15,14 @@ struct HostImage: Sendable {
 
     /// What of these directories is nobody's business: passwords, keys, other engines' state, backups of either.
     static let secrets = [
-        "/etc/gshadow", "/etc/gshadow-", "/etc/shadow", "/etc/shadow-", "/etc/security/opasswd", "/etc/ssh",
+        "/etc/apt/auth.conf", "/etc/apt/auth.conf.d", "/etc/credstore", "/etc/credstore.encrypted", "/etc/gshadow",
+        "/etc/gshadow-", "/etc/shadow", "/etc/shadow-", "/etc/security/opasswd", "/etc/ssh",
         "/etc/ssl/private", "/etc/sudoers", "/etc/sudoers.d", "/etc/kubernetes", "/etc/rancher", "/etc/cni",
-        "/etc/docker", "/etc/containerd", "/etc/krb5.keytab", "/etc/wireguard", "/etc/ppp", "/etc/NetworkManager",
-        "/var/backups", "/var/lib/cni", "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker",
-        "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/private", "/var/lib/rancher", "/var/lib/sss",
+        "/etc/docker", "/etc/containerd", "/etc/ipsec.secrets", "/etc/krb5.keytab", "/etc/letsencrypt",
+        "/etc/wireguard", "/etc/ppp", "/etc/NetworkManager",
+        "/etc/openvpn", "/var/backups", "/var/lib/cloud", "/var/lib/cni", "/var/lib/containerd", "/var/lib/containers",
+        "/var/lib/docker",
+        "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/private", "/var/lib/rancher", "/var/lib/skein", "/var/lib/sss",
         "/var/lib/systemd", "/var/lib/postgresql", "/var/lib/mysql", "/var/log", "/var/mail", "/var/spool",
         "/var/tmp", "/var/cache/debconf",
     ]

@@ -158,6 +158,11 @@ public struct PodLifecycle: Sendable {
         case .deletionRequested(let seconds):
             isDeleting = true
             graceSeconds = min(graceSeconds, max(0, seconds))
+            // What is stopping already gets no more time than a pod that is deleted now.
+            for index in containers.indices {
+                guard let at = containers[index].killAt else { continue }
+                containers[index].killAt = min(at, now + .seconds(graceSeconds))
+            }
         case .drained: isDrained = true
         }
         actions += decide(now)

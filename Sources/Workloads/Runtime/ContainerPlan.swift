@@ -143,10 +143,13 @@ extension ContainerPlan {
             var path = source
             if !mount.subPath.isEmpty {
                 path = "\(source)/\(mount.subPath)"
-                if !File.exists(path), case .emptyDirectory = pod.volumes[mount.volume]?.source {
+                // A link in a volume that a container can write must not lead out of the volume, neither here …
+                if !File.exists(path), case .emptyDirectory = pod.volumes[mount.volume]?.source,
+                    let base = File.realPath(source), (HostPath.existing(path) + "/").hasPrefix(base + "/")
+                {
                     try File.makeDirectory(path)
                 }
-                // A link in a volume that a container can write must not lead out of the volume.
+                // … nor there.
                 guard let real = File.realPath(path), let base = File.realPath(source), real.hasPrefix(base + "/")
                 else {
                     throw WorkloadError.field(

@@ -22,6 +22,8 @@ public struct ContainerRuntime: Sendable {
         var log: String
     }
 
+    private static let log = Logger("runtime")
+
     let layout: NodeLayout
     let runc: String
     let conmon: String
@@ -107,17 +109,20 @@ public struct ContainerRuntime: Sendable {
 
     /// Sends a signal to the container's first process; one that has ended is no failure.
     func signal(_ instance: Instance, _ number: Int32) {
+        guard let handle = Self.handle(instance) else { return }
+        do throws(SystemError) { try handle.signal(number) } catch {
+            Self.log.error("container not signalled", ["container": instance.id, "error": "\(error)"])
+        }
+    }
+
+    /// The container's first process, unless it has ended.
+    static func handle(_ instance: Instance) -> ProcessHandle? {
         guard ProcessHandle.startTime(of: instance.pid) == instance.pidStart,
             let handle = try? ProcessHandle(pid: instance.pid),
             // Looked at again with the handle in hand: now the number cannot change its meaning.
             ProcessHandle.startTime(of: instance.pid) == instance.pidStart
-        else { return }
-        try? handle.signal(number)
-    }
-
-    /// Sends a signal by the runtime's own books, to a container of which nothing else is known.
-    func signal(id: String, _ number: Int32) {
-        _ = try? Child.run(.init([runc, "--root", layout.runtimeRoot, "kill", id, String(number)]))
+        else { return nil }
+        return handle
     }
 
     /// How the container ended, once its monitor is gone.
@@ -131,14 +136,19 @@ public struct ContainerRuntime: Sendable {
 
     /// Removes what the runtime has of a container, killing it if need be.
     ///
-    /// Harmless when there is nothing.
-    func remove(id: String) {
-        _ = try? Child.run(.init([runc, "--root", layout.runtimeRoot, "delete", "-f", id]))
-        try? File.remove("\(layout.exits)/\(id)")
-        try? File.removeTree(layout.skeleton(id))
+    /// Harmless when there is nothing. What could not be removed comes back, in words.
+    @discardableResult
+    func remove(id: String) -> String? {
+        do throws(SystemError) {
+            let (status, output) = try Child.run(.init([runc, "--root", layout.runtimeRoot, "delete", "-f", id]))
+            try File.remove("\(layout.exits)/\(id)")
+            try File.removeTree(layout.skeleton(id))
+            guard !status.isSuccess, File.exists("\(layout.runtimeRoot)/\(id)") else { return nil }
+            return "container \(id): \(Self.runtimeMessage(output))"
+        } catch { return "container \(id): \(error)" }
     }
 
-    /// The containers that the runtime knows.
+    /// The containers that the runtime knows; none before the first was started.
     func list() -> [String] { (try? File.list(layout.runtimeRoot)) ?? [] }
 
     /// Runs a command in the container; its exit status and output, or nil after `timeout`.
@@ -155,13 +165,15 @@ public struct ContainerRuntime: Sendable {
         }
         close(writer)
         let deadline = MonotonicTime.now + timeout
+        // Read as it comes, so that a command that says much does not wait for us until its time is over.
+        var output: [UInt8] = []
         while true {
-            if let status = try? child.poll() {
-                return (status, Pipe.readAll(reader, upTo: 10_240, untilLine: false))
-            }
+            let status = try? child.poll()
+            Pipe.drain(reader, into: &output, keeping: 10_240)
+            if let status { return (status, output) }
             let left = deadline - .now
             guard left > .zero else { break }
-            Pipe.wait(child.pidfd, milliseconds: Int32(clamping: left.wholeMilliseconds))
+            Pipe.wait(child.pidfd, reader, milliseconds: Int32(clamping: left.wholeMilliseconds))
         }
         if let text = try? File.text(pidFile), let pid = Int32(text.prefix { $0.isNumber }), pid > 1 {
             if let handle = try? ProcessHandle(pid: pid) { try? handle.signal(SIGKILL) }
@@ -208,6 +220,29 @@ enum Pipe {
             if untilLine, result.contains(0x0A) { break }
         }
         return result
+    }
+
+    /// Takes what waits in the pipe without waiting for more; only the first `limit` bytes are kept.
+    static func drain(_ fd: Int32, into output: inout [UInt8], keeping limit: Int) {
+        var piece = [UInt8](repeating: 0, count: 4096)
+        var descriptor = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        // Bounded, so that a command that never stops writing does not outlast its time.
+        for _ in 0..<64 where poll(&descriptor, 1, 0) > 0 {
+            let count = piece.withUnsafeMutableBytes { read(fd, $0.baseAddress, $0.count) }
+            guard count > 0 else { return }
+            output += piece.prefix(min(count, max(0, limit - output.count)))
+        }
+    }
+
+    /// Waits until the process has ended or the pipe has bytes; a pipe that is at its end does not count.
+    static func wait(_ pidfd: Int32, _ reader: Int32, milliseconds: Int32) {
+        var descriptors = [
+            pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0), pollfd(fd: reader, events: Int16(POLLIN), revents: 0),
+        ]
+        _ = poll(&descriptors, 2, milliseconds)
+        if descriptors[0].revents == 0, descriptors[1].revents & Int16(POLLIN) == 0, descriptors[1].revents != 0 {
+            wait(pidfd, milliseconds: milliseconds)
+        }
     }
 
     static func wait(_ fd: Int32, milliseconds: Int32) {

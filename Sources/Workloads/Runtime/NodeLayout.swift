@@ -1,3 +1,5 @@
+internal import IO
+
 /// Where the node agent keeps things.
 public struct NodeLayout: Sendable, Hashable {
     /// `--data-dir`: what lasts.
@@ -12,6 +14,9 @@ public struct NodeLayout: Sendable, Hashable {
         self.dataDirectory = dataDirectory
         self.runDirectory = runDirectory
     }
+
+    /// What no container may see: our own state, and the host's processes, through whose roots it could be reached.
+    var protected: [String] { [dataDirectory, runDirectory].map { File.realPath($0) ?? $0 } + ["/proc"] }
 
     /// The agent's part of the data directory (0700).
     var node: String { dataDirectory + "/node" }

@@ -13,8 +13,9 @@ enum HostPath {
     ) throws(WorkloadError) -> String {
         let field = "spec.volumes[\(volume)].hostPath"
         if type == "DirectoryOrCreate" || type == "FileOrCreate", !File.exists(path) {
-            // Nothing is made inside of what is protected.
+            // Nothing is made inside of what is protected, also not through a link.
             try refuse(path, protected, field)
+            try refuse(existing(path), protected, field, refusesAbove: false)
             do throws(SystemError) {
                 if type == "DirectoryOrCreate" {
                     try File.makeDirectory(path)
@@ -36,12 +37,25 @@ enum HostPath {
         return real
     }
 
-    private static func refuse(_ path: String, _ protected: [String], _ field: String) throws(WorkloadError) {
+    /// The part of a path that is there already, without links.
+    static func existing(_ path: String) -> String {
+        var path = path
+        while path != "/", path != "." {
+            if let real = File.realPath(path) { return real }
+            path = File.parent(of: path)
+        }
+        return "/"
+    }
+
+    private static func refuse(
+        _ path: String, _ protected: [String], _ field: String, refusesAbove: Bool = true
+    ) throws(WorkloadError) {
         for secret in protected {
             let isInside = path == secret || path.hasPrefix(secret + "/")
-            let isAbove = path == "/" || secret.hasPrefix(path + "/")
+            let isAbove = refusesAbove && (path == "/" || secret.hasPrefix(path + "/"))
             if isInside || isAbove {
-                throw .field(field, "\(path) would show \(secret), which is Skein's own; mount something narrower")
+                throw .field(
+                    field, "\(path) would show \(secret), which no container may see; mount something narrower")
             }
         }
     }

@@ -20,20 +20,13 @@ extension Command {
         let reporter = Reporter(descriptor: nil)
         let data = owner?.dataDirectory ?? invocation.dataDirectory
         return try onLoop { loop throws(CommandError) in
-            if let owner, RunLock.isHeld(run) {
+            if RunLock.isHeld(run) {
                 reporter.progress("stopping pods and the control plane")
-                Process.signal(owner.pid, Signals.terminate)
-                var rounds = 0
-                while RunLock.isHeld(run) {
-                    // Pods get their grace period; a supervisor that hangs for minutes is killed.
-                    if rounds == 2400 { Process.signal(owner.pid, Signals.kill) }
-                    await loop.sleep(for: .milliseconds(50))
-                    rounds += 1
-                }
+                try await endSupervisor(run, on: loop)
             }
-            if let pid = ControlPlaneProcess.running(runDirectory: run) {
+            if let process = ControlPlaneProcess.running(runDirectory: run) {
                 reporter.progress("stopping the control plane")
-                await ControlPlaneProcess.end(pid, on: loop)
+                await ControlPlaneProcess.end(process, on: loop)
             }
             reporter.progress("removing what is left")
             try Node.tearDown(dataDirectory: data, runDirectory: run)
@@ -42,16 +35,54 @@ extension Command {
         }
     }
 
+    /// Who holds the lock; nil when nobody does any more.
+    ///
+    /// A supervisor that was killed holds it a moment longer than it has a command line, and one that is just starting holds
+    /// it before it has written its number: both pass.
+    private static func supervisor(_ run: String, on loop: EventLoop) async throws(CommandError) -> ProcessHandle? {
+        for _ in 0..<100 {
+            guard RunLock.isHeld(run) else { return nil }
+            // Read while the lock is held: an older text may name a process that is long gone.
+            if let pid = RunLock.Owner.read(run)?.pid, let process = try? ProcessHandle(pid: pid),
+                Process.commandLine(pid).dropFirst().contains("up")
+            {
+                return process
+            }
+            await loop.sleep(for: .milliseconds(50))
+        }
+        throw CommandError("skein down: \(run) is in use by a process that is just starting; try again")
+    }
+
+    /// Ends whoever holds the lock: SIGTERM, and SIGKILL when a minute did not suffice.
+    ///
+    /// Pods end within ten seconds or so, hence a minute means that it hangs; `skein down` does the rest then.
+    private static func endSupervisor(_ run: String, on loop: EventLoop) async throws(CommandError) {
+        guard let process = try await supervisor(run, on: loop) else { return }
+        do throws(SystemError) {
+            try process.signal(Signals.terminate)
+            for round in 0..<1400 where process.isRunning {
+                if round == 1200 { try process.signal(Signals.kill) }
+                await loop.sleep(for: .milliseconds(50))
+            }
+        } catch {
+            throw CommandError("skein down: \(error)")
+        }
+        guard !process.isRunning else {
+            throw CommandError("skein down: the supervisor (process \(process.pid)) does not end, not even by SIGKILL")
+        }
+    }
+
     static let status = Command(
         "status", "", "Show whether Skein runs, its pods and its services",
         flags: [.dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
         let run = invocation.runDirectory
+        guard Environment.userID == 0 else { throw CommandError("skein status: must be root; run sudo skein status") }
         guard RunLock.isHeld(run), let owner = RunLock.Owner.read(run) else {
             Console.out("Skein does not run (run directory \(run)); skein up starts it\n")
-            if let pid = ControlPlaneProcess.running(runDirectory: run) {
+            if let process = ControlPlaneProcess.running(runDirectory: run) {
                 Console.out(
-                    "A control plane without supervisor does (process \(pid)): skein up adopts it, skein down ends it\n"
+                    "A control plane without supervisor does (process \(process.pid)): skein up adopts it, skein down ends it\n"
                 )
             }
             return 1
@@ -61,8 +92,8 @@ extension Command {
             let readiness = try await Readiness(client)
             let overview = try await Overview(client, gateway: .ip(.v4(0x7F00_0001), port: 8080))
             Console.out("Supervisor:     process \(owner.pid), data directory \(owner.dataDirectory)\n")
-            let pid = ControlPlaneProcess.running(runDirectory: run)
-            Console.out("Control plane:  \(pid.map { "process \($0)" } ?? "not running")\n")
+            let process = ControlPlaneProcess.running(runDirectory: run)
+            Console.out("Control plane:  \(process.map { "process \($0.pid)" } ?? "not running")\n")
             Console.out("Pods:           \(readiness.line)\n")
             for problem in readiness.problems { Console.out("                \(problem)\n") }
             Console.out("\n" + overview.services.text)

@@ -33,7 +33,7 @@ extension Command {
                 let path = ResourceKind.pod.path(namespace: namespace, name: pod) + "/log"
                 let response = try await client.open(path, query: query, accept: "text/plain")
                 do throws(HTTPError) {
-                    while let piece = try await response.next() { Console.out(String(decoding: piece, as: UTF8.self)) }
+                    while let piece = try await response.next() { Console.out(piece) }
                 } catch {
                     throw CommandError("the log of \(pod) ended early: \(error)")
                 }

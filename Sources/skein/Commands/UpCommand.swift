@@ -29,6 +29,7 @@ extension Command {
 
     private static func supervise(_ options: UpOptions, _ manifests: [Manifest]) throws(CommandError) -> Int32 {
         let reporter = Reporter(descriptor: options.reportDescriptor)
+        Environment.raiseDescriptorLimit()
         Signals.block([Signals.interrupt, Signals.terminate, Signals.hangup])
         do throws(CommandError) {
             return try onLoop { loop throws(CommandError) in

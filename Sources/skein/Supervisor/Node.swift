@@ -9,6 +9,8 @@ final class Node: Sendable {
     private let options: UpOptions
     private let loop: EventLoop
     private let agent: NodeAgent
+    /// The address that pods know this machine by.
+    let gateway: IPAddress
     private let network: HostPodNetwork
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
     private let reserved: ReservedPorts
@@ -19,7 +21,7 @@ final class Node: Sendable {
         self.loop = loop
         let log = Logger("node")
         let configuration = try Self.configuration(options)
-        let gateway = configuration.v4.gateway
+        gateway = configuration.v4.gateway
         let hostNetwork: HostNetwork
         let addresses: IPAM
         do throws(NetworkError) {
@@ -29,7 +31,15 @@ final class Node: Sendable {
             throw CommandError("skein up: \(error)")
         }
         for warning in hostNetwork.warnings { log.warning("\(warning)") }
-        reserved = try ReservedPorts([options.gatewayHTTP, options.gatewayHTTPS])
+        do throws(CommandError) {
+            reserved = try ReservedPorts([options.gatewayHTTP, options.gatewayHTTPS])
+        } catch {
+            // Pods of an earlier agent go on with the network they have.
+            if !NodeAgent.hasJournal(Self.layout(options.dataDirectory, options.runDirectory)) {
+                try Self.tearDownNetwork(options.runDirectory)
+            }
+            throw error
+        }
         network = HostPodNetwork(
             hostNetwork, addresses: addresses,
             gatewayPorts: Self.gatewayPort(options.gatewayHTTP, 80) + Self.gatewayPort(options.gatewayHTTPS, 443))
@@ -42,6 +52,10 @@ final class Node: Sendable {
         do throws(WorkloadError) {
             agent = try NodeAgent(node, network: network, on: loop)
         } catch {
+            reserved.close()
+            if !NodeAgent.hasJournal(Self.layout(options.dataDirectory, options.runDirectory)) {
+                try Self.tearDownNetwork(options.runDirectory)
+            }
             throw CommandError("skein up: \(error.message)")
         }
     }
@@ -84,10 +98,12 @@ final class Node: Sendable {
 
     /// Stops pods and removes everything that was made.
     func tearDown() throws(CommandError) {
-        try Self.report(
-            NodeAgent.tearDownAll(Self.layout(options.dataDirectory, options.runDirectory), network: network))
+        defer { reserved.close() }
+        let problems = NodeAgent.tearDownAll(
+            Self.layout(options.dataDirectory, options.runDirectory), network: network)
+        // What the pods could not give back goes with the whole network.
         try Self.tearDownNetwork(options.runDirectory)
-        reserved.close()
+        try Self.report(problems)
     }
 
     /// Removes everything that any agent with these directories made, without one that runs.
@@ -103,8 +119,12 @@ final class Node: Sendable {
         } catch {
             throw CommandError("skein down: \(error)")
         }
-        for socket in ["api.sock", "agent.sock", "kubelet.sock", "control-plane.pid"] {
-            try? File.remove("\(runDirectory)/\(socket)")
+        do throws(SystemError) {
+            for name in ["api.sock", "agent.sock", "kubelet.sock", "control-plane.pid"] {
+                try File.remove("\(runDirectory)/\(name)")
+            }
+        } catch {
+            throw CommandError("skein down: \(error)")
         }
     }
 

@@ -51,6 +51,8 @@ enum Preflight {
             try File.makeDirectory(run, mode: 0o1770)
             try File.chmod(run, 0o1770)
             try File.chown(run, uid: 0, gid: user)
+            // Made before the control plane runs: in this directory it could make them first, and root would trust them.
+            for name in rootDirectories { try makeRootDirectory("\(run)/\(name)") }
             let (free, _) = try Environment.freeBytes(at: data)
             guard free >= freeBytesMin else {
                 throw SystemError(
@@ -60,6 +62,18 @@ enum Preflight {
             }
         } catch {
             throw CommandError("skein up: \(error)")
+        }
+    }
+
+    /// The agent's directories in the run directory.
+    private static let rootDirectories = [
+        "attach", "exits", "netns", "network", "pods", "runc", "secrets", "skeletons",
+    ]
+
+    private static func makeRootDirectory(_ path: String) throws(SystemError) {
+        try File.makeDirectory(path, mode: path.hasSuffix("/pods") ? 0o711 : 0o700)
+        guard try File.owner(path) == 0 else {
+            throw SystemError(1, "\(path) belongs to somebody else than root; remove it")
         }
     }
 

@@ -5,6 +5,8 @@ final class RunLock: Sendable {
     private let lock: FileLock
     private let runDirectory: String
 
+    private static let wouldBlock: Int32 = 11  // EWOULDBLOCK
+
     private static func path(_ runDirectory: String) -> String { runDirectory + "/lock" }
 
     init(_ options: UpOptions) throws(CommandError) {
@@ -12,7 +14,7 @@ final class RunLock: Sendable {
         do throws(SystemError) {
             lock = try FileLock(Self.path(options.runDirectory))
         } catch {
-            guard error.errno == 11 else { throw CommandError(error) }
+            guard error.errno == Self.wouldBlock else { throw CommandError(error) }
             let owner = Owner.read(options.runDirectory)
             let what = owner.map { " (process \($0.pid), data directory \($0.dataDirectory))" } ?? ""
             throw CommandError(
@@ -41,6 +43,11 @@ final class RunLock: Sendable {
     /// Whether a supervisor holds the lock now.
     static func isHeld(_ runDirectory: String) -> Bool {
         guard File.exists(path(runDirectory)) else { return false }
-        return (try? FileLock(path(runDirectory))) == nil
+        do throws(SystemError) {
+            _ = try FileLock(path(runDirectory))
+            return false
+        } catch {
+            return error.errno == Self.wouldBlock
+        }
     }
 }

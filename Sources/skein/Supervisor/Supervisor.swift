@@ -27,25 +27,36 @@ final class Supervisor: Sendable {
     func run(_ manifests: [Manifest], stop: StopRequest) async throws(CommandError) -> Int32 {
         try Preflight.makeDirectories(options)
         let lock = try RunLock(options)
-        let isAdopting = ControlPlaneProcess.running(runDirectory: options.runDirectory) != nil
+        let isAdopting = try ControlPlaneProcess.findAdoptable(options)
         try Preflight.checkPorts(options, isAdopting: isAdopting)
 
         reporter.progress("starting the control plane")
         let controlPlane = ControlPlaneProcess(options, on: loop)
         let node = try Node(options, on: loop)
+        let isTakingOver = isAdopting || node.hasPodsToAdopt
         do throws(CommandError) {
-            try controlPlane.start()
-            try await waitForAPI(controlPlane)
-            if !node.hasPodsToAdopt { try await forgetStatuses() }
-            try await node.start()
-            try await applyAll(manifests)
+            try await controlPlane.start()
+            try await waitForAPI(controlPlane, stop)
+            if !stop.isRequested, !node.hasPodsToAdopt { try await forgetStatuses() }
+            if !stop.isRequested {
+                try await NodeObject.register(client, address: node.gateway)
+                try await node.start()
+            }
+            if !stop.isRequested { try await applyAll(manifests) }
             if try await waitUntilReady(manifests, stop) { try await showResult() }
         } catch {
             log.error("\(error.message)")
             reporter.progress("stopping after an error")
             await node.stop()
+            guard !isTakingOver else {
+                // Pods that served before this command was typed must not end because a file of it was refused.
+                throw CommandError(
+                    "\(error.message); what ran before goes on: skein up takes it over, skein down ends it")
+            }
             await controlPlane.stop()
-            try node.tearDown()
+            do throws(CommandError) { try node.tearDown() } catch let second {
+                throw CommandError("\(error.message)\n\(second.message)")
+            }
             throw error
         }
         reporter.done(0)
@@ -83,9 +94,10 @@ final class Supervisor: Sendable {
         }
     }
 
-    private func waitForAPI(_ controlPlane: ControlPlaneProcess) async throws(CommandError) {
+    private func waitForAPI(_ controlPlane: ControlPlaneProcess, _ stop: StopRequest) async throws(CommandError) {
         let deadline = MonotonicTime.now + .seconds(20)
-        while true {
+        while !stop.isRequested {
+            // No answer yet is what we wait through.
             if let answer = try? await client.call(.get, "/readyz"), answer.isSuccess { return }
             let logFile = options.dataDirectory + "/log/control-plane.log"
             if !controlPlane.isRunning, let reason = Self.lastError(logFile) {
@@ -101,6 +113,7 @@ final class Supervisor: Sendable {
 
     /// What the control plane said last.
     private static func lastError(_ file: String) -> String? {
+        // For a message only: without it the message names the file.
         guard let text = try? File.text(file), let line = text.split(separator: "\n").last else { return nil }
         return String(line)
     }

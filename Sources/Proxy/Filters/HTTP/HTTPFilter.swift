@@ -6,7 +6,9 @@ enum FilterStep {
     case stop
 }
 
-/// One filter at work on one stream. Calls are synchronous; a filter that waits answers `stop` and resumes the stream.
+/// One filter at work on one stream.
+///
+/// Calls are synchronous; a filter that waits answers `stop` and resumes the stream.
 protocol HTTPFilter: AnyObject {
     func requestHead(_ stream: HTTPStream) -> FilterStep
     func responseHead(_ stream: HTTPStream)

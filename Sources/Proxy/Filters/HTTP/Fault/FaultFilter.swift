@@ -24,7 +24,9 @@ struct FaultFilterConfig: HTTPFilterConfig {
     }
 }
 
-/// One injected fault. The delay and the answer do not count against the route's timeout (H-17): the router has not begun.
+/// One injected fault.
+///
+/// The delay and the answer do not count against the route's timeout (H-17): the router has not begun.
 final class FaultFilter: HTTPFilter {
     private let decision: FaultPolicy.Decision
     private var timer: LoopTimer?

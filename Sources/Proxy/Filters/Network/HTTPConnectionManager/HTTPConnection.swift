@@ -51,7 +51,9 @@ final class HTTPConnection: SocketConnection {
 
     // MARK: Requests in
 
-    /// Reads and parses as far as possible. Also called when a pause has ended.
+    /// Reads and parses as far as possible.
+    ///
+    /// Also called when a pause has ended.
     func run() {
         guard !isRunning else { return }
         isRunning = true
@@ -247,7 +249,9 @@ final class HTTPConnection: SocketConnection {
         if case .tunnel = responseFraming { isClosing = true }
     }
 
-    /// The stream is over. `isReset`: its response is incomplete, which only a close can say.
+    /// The stream is over.
+    ///
+    /// `isReset`: its response is incomplete, which only a close can say.
     func streamEnded(isReset: Bool) {
         guard stream != nil else { return }
         let requestWasComplete = requestIsComplete && !isTunnel
@@ -303,6 +307,12 @@ final class HTTPConnection: SocketConnection {
         manager.connectionClosed(self)
     }
 
+    /// Ends at once what is still under way: the drain time is over.
+    func cutOff() {
+        stream?.downstreamFailed(.downstreamConnectionTermination, details: "drain_timeout")
+        socketAbort()
+    }
+
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
 
@@ -314,8 +324,10 @@ final class HTTPConnection: SocketConnection {
 
     // MARK: Time
 
-    /// Arms the one timer for the earliest deadline. Deadlines mostly move later: the timer then fires early, finds
-    /// nothing due and is set again, which is cheaper than moving it with each request.
+    /// Arms the one timer for the earliest deadline.
+    ///
+    /// Deadlines mostly move later: the timer then fires early, finds nothing due and is set again, which is cheaper
+    /// than moving it with each request.
     func armTimer() {
         let next = earliestDeadline
         guard next < timerAt else { return }

@@ -70,7 +70,9 @@ final class HTTPConnectionManager {
         for connection in connections.values { connection.drain() }
     }
 
-    /// Closes connections that have been idle for a while. A client that just sends its next request is rather answered.
+    /// Closes connections that have been idle for a while.
+    ///
+    /// A client that just sends its next request is rather answered.
     func closeIdle(for duration: Duration) {
         let now = worker.loop.now
         for connection in Array(connections.values) where connection.isIdle && connection.idleSince + duration <= now {

@@ -85,8 +85,10 @@ struct PathNormalization: Sendable {
         return path + query
     }
 
-    /// Decodes escapes of unreserved characters (RFC 3986 §6.2.2.2) and writes the others in upper case; `%2F` and `%5C`
-    /// as configured. A broken escape stays as it is, `%00` is refused.
+    /// Decodes escapes of unreserved characters (RFC 3986 §6.2.2.2) and writes the others in upper case; `%2F` and
+    /// `%5C` as configured.
+    ///
+    /// A broken escape stays as it is, `%00` is refused.
     private func decodeUnreserved(_ path: [UInt8]) -> [UInt8]? {
         var result: [UInt8] = []
         var index = 0

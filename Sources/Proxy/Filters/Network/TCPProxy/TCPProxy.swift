@@ -176,6 +176,7 @@ final class TCPSession {
         cluster.release(.connection, .normal)
         cluster.uncount(.upstream_cx_active)
         cluster.count(.upstream_cx_destroy)
+        cluster.released(host)
     }
 
     /// Moves bytes both ways as far as they go.

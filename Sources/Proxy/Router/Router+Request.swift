@@ -1,0 +1,68 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+// What a request is made into before its first try: hash key, target, fields.
+extension Router {
+    /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
+    func makeHash(_ forwarding: Forwarding) {
+        let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
+        let made = RequestHash(
+            forwarding.hashPolicies, request: RequestHeadView(stream.request), sourceAddress: source.span,
+            random: worker.random.next())
+        hash = made.value
+        newCookie = made.newCookie?.field
+    }
+
+    func allowsUpgrade(_ forwarding: Forwarding) -> Bool {
+        guard let wanted = stream.request.headers[.upgrade]?.lowercased() else { return false }
+        for upgrade in forwarding.upgrades where String(decoding: upgrade.type, as: UTF8.self) == wanted {
+            return upgrade.isEnabled
+        }
+        return stream.manager.config.upgrades.contains(wanted)
+    }
+
+    /// Everything a route changes in a request before it leaves.
+    func rewriteRequest(_ forwarding: Forwarding) {
+        let mutations = target?.requestMutations ?? route.requestMutations
+        if !mutations.isEmpty {
+            // A copy: the values may read the very table that changes.
+            var headers = stream.request.headers
+            HeaderRewriter(stream: stream).apply(mutations, to: &headers)
+            stream.request.headers = headers
+        }
+        if forwarding.pathRewrite != nil {
+            let old = stream.request.pathBytes
+            if let path = route.rewrittenPath(old.span) {
+                stream.originalPath = old
+                try? stream.request.setPath(path.span.bytes)
+                try? stream.request.headers.set(.xEnvoyOriginalPath, old.span.bytes)
+            }
+        }
+        switch forwarding.hostRewrite {
+        case .none:
+            if let literal = target?.hostRewrite { setAuthority(literal, forwarding) }
+        case .literal(let literal): setAuthority(literal, forwarding)
+        case .header(let name):
+            if let value = stream.request.headers[name.description], !value.isEmpty {
+                setAuthority(Array(value.utf8), forwarding)
+            }
+        case .auto: break  // Known when the host is chosen.
+        }
+        if let timeout = timeouts?.total, timeout > .zero {
+            stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
+            if !stream.manager.config.suppressesEnvoyHeaders {
+                stream.request.headers.append(
+                    .xEnvoyExpectedRqTimeoutMs, number: Int(clamping: timeout.wholeMilliseconds))
+            }
+        }
+    }
+
+    func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding) {
+        if forwarding.appendsForwardedHost {
+            try? stream.request.headers.append(.xForwardedHost, stream.request.authorityBytes.span.bytes)
+        }
+        try? stream.request.setAuthority(authority.span.bytes)
+    }
+}
