@@ -10,6 +10,3 @@
 // Patch/       strategic merge, JSON merge and JSON patch.
 //
 // A new kind: a table in Schema/, a line in Registry/ResourceKind+Standard.swift, its rules in Validation/.
-//
-// Mind: JSON can be written as a literal, `nil` included. In `x ? nil : .array(…)` that nil is JSON null, not absence:
-// write `JSON?.none`.

@@ -154,7 +154,7 @@ struct ObjectLifeTests {
         #expect(answer.json["kind"] == "Service")
         #expect(answer.json["metadata"]?["deletionTimestamp"] != nil)
         try fixture.ask(
-            "PATCH", services + "/a", ["metadata": ["finalizers": nil]], type: "application/merge-patch+json")
+            "PATCH", services + "/a", ["metadata": ["finalizers": .null]], type: "application/merge-patch+json")
         #expect(try fixture.ask("GET", services + "/a").status == 404)
     }
 

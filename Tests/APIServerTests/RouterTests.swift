@@ -182,7 +182,7 @@ struct RouterTests {
             ])
         #expect(
             try status([
-                "phase": "Pending", "containerStatuses": nil,
+                "phase": "Pending", "containerStatuses": .null,
                 "initContainerStatuses": [["name": "i", "state": ["running": [:]]]],
             ]) == ["0/1", "Init:0/0", "0"])
     }

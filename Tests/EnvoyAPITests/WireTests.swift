@@ -33,7 +33,7 @@ struct WireTests {
     @Test("entries of maps are sorted, so equal messages have equal bytes")
     func maps() throws {
         var metadata = Metadata()
-        metadata.filterMetadata = ["b": [:], "a": ["k": ["x", 1, nil, true]]]
+        metadata.filterMetadata = ["b": [:], "a": ["k": ["x", 1, .null, true]]]
         let bytes = metadata.serialized()
         #expect(try Metadata(serialized: bytes) == metadata)
         // {1: {1: "a", 2: {1: {1: "k", 2: {6: {1: {3: "x"}, 1: {2: 1.0}, 1: {1: 0}, 1: {4: 1}}}}}}}, {1: {1: "b", 2: {}}}

@@ -96,7 +96,7 @@ struct PatchTests {
     @Test("null removes a member, a list without key is replaced")
     func plain() throws {
         let patched = try StrategicMergePatch().apply(
-            ["metadata": ["labels": ["x": nil]]], to: Self.deployment, of: .deployment)
+            ["metadata": ["labels": ["x": .null]]], to: Self.deployment, of: .deployment)
         #expect(patched["metadata"]?["labels"] == ["y": "2"])
         let spec = try pod(["containers": [["name": "a", "command": ["x"]]]])
         #expect(spec["containers"]?[0]?["command"] == ["x"])
@@ -130,7 +130,7 @@ struct PatchTests {
     @Test("a merge patch follows RFC 7396")
     func mergePatch() {
         let patched = MergePatch.apply(
-            ["a": ["b": nil, "c": 2], "d": [1], "e": nil], to: ["a": ["b": 1], "d": ["x"], "e": 1])
+            ["a": ["b": .null, "c": 2], "d": [1], "e": .null], to: ["a": ["b": 1], "d": ["x"], "e": 1])
         #expect(patched == ["a": ["c": 2], "d": [1]])
     }
 

@@ -68,7 +68,7 @@ struct SchemaTests {
     func null() throws {
         var decoder = SchemaDecoder()
         let decoded = try decoder.decode(
-            ["metadata": ["creationTimestamp": nil, "name": "a"], "spec": nil], as: .service)
+            ["metadata": ["creationTimestamp": .null, "name": "a"], "spec": .null], as: .service)
         #expect(decoded == ["metadata": ["name": "a"]])
     }
 

@@ -5,7 +5,7 @@ import Testing
 struct JSONTests {
     @Test("values are read as RFC 8259 says")
     func values() throws {
-        #expect(try JSON.parse(" {\"a\":[1,-2.5,true,null,\"x\"]}\n") == ["a": [1, -2.5, true, nil, "x"]])
+        #expect(try JSON.parse(" {\"a\":[1,-2.5,true,null,\"x\"]}\n") == ["a": [1, -2.5, true, .null, "x"]])
         #expect(try JSON.parse("9223372036854775807") == .integer(.max))
         #expect(try JSON.parse("-9223372036854775808") == .integer(.min))
         #expect(try JSON.parse("9223372036854775808") == .number(9_223_372_036_854_775_808))
@@ -51,7 +51,7 @@ struct JSONTests {
 
     @Test("equal values have equal texts")
     func writing() {
-        let value: JSON = ["b": [1, 2.5, nil], "a": "\u{1}\"\\\n\u{7F}é"]
+        let value: JSON = ["b": [1, 2.5, .null], "a": "\u{1}\"\\\n\u{7F}é"]
         #expect(value.text == #"{"a":"\u0001\"\\\n\u007fé","b":[1,2.5,null]}"#)
         #expect(JSON.object([:]).pretty == "{}")
         #expect(JSON.object(["a": [1]]).pretty == "{\n  \"a\": [\n    1\n  ]\n}")

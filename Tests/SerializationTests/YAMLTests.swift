@@ -136,7 +136,7 @@ struct YAMLTests {
         let json: JSON = [
             "apiVersion": "v1",
             "spec": ["ports": [["name": "http", "port": 80], ["port": 81]], "selector": [:], "args": []],
-            "status": nil,
+            "status": .null,
             "string": ["true", "1", "", "a: b", "- x", "#x", "it's", "*", "1.10", "x\ny\n", "x\ny", " x"],
         ]
         let text = """

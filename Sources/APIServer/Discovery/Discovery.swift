@@ -30,7 +30,7 @@ struct Discovery {
             "items": .array(
                 groups.map { group in
                     [
-                        "metadata": ["name": .string(group.name), "creationTimestamp": nil],
+                        "metadata": ["name": .string(group.name), "creationTimestamp": .null],
                         "versions": .array(
                             group.versions.map { version in
                                 [

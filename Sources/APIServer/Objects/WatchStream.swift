@@ -95,7 +95,7 @@ public final class WatchStream {
     }
 
     private func bookmark(_ revision: Revision, isInitialEnd: Bool) -> JSON {
-        var metadata: JSON = ["resourceVersion": .string(String(revision)), "creationTimestamp": nil]
+        var metadata: JSON = ["resourceVersion": .string(String(revision)), "creationTimestamp": .null]
         if isInitialEnd { metadata["annotations"] = ["k8s.io/initial-events-end": "true"] }
         var object: JSON = [
             "kind": .string(wish.kind.kind), "apiVersion": .string(wish.kind.apiVersion(wish.version)),

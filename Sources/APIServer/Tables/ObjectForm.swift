@@ -94,7 +94,7 @@ enum ObjectForm: Hashable {
         }
         return [
             "kind": "Table", "apiVersion": .string("meta.k8s.io/" + version), "metadata": metadata,
-            "columnDefinitions": withColumns ? .array(columns.map(\.definition)) : nil, "rows": .array(rows),
+            "columnDefinitions": withColumns ? .array(columns.map(\.definition)) : .null, "rows": .array(rows),
         ]
     }
 

@@ -31,7 +31,6 @@ extension NodeAgent {
         let status = PodStatus.render(
             record.pod, record.life, facts: record.facts, startedAt: record.startedAt, now: WallClock.now.seconds,
             previous: record.writtenStatus)
-        // Not `? nil :`, which would be a JSON null.
         guard status != record.writtenStatus else { return .none }
         return status
     }
