@@ -218,7 +218,13 @@ def unknown_destination():
     check("with a warning that names the field", "Warning:" in done.stderr and "http[0].route[0].destination.host" in done.stderr, done.stderr.strip())
     applied = skein("get", "virtualservice", "nowhere", "-o", "name")
     check("and stored", "nowhere" in applied)
+    apply_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'accessLogFile: /dev/stdout'}\n")
     check("its requests get 503", wait(lambda: fetch("/", host="nowhere.example.com")[0] == 503, 10), fetch("/", host="nowhere.example.com"))
+
+    def logged():
+        fetch("/", host="nowhere.example.com")
+        return re.search(r'" 503 NC ', kubectl("logs", "-n", "skein-system", "-l", "istio=ingressgateway", "--tail=20"))
+    check("with the flag NC in the gateway's access log", wait(logged, 10), kubectl("logs", "-n", "skein-system", "-l", "istio=ingressgateway", "--tail=3"))
 
 
 def phases(_before):
