@@ -23,7 +23,7 @@ def main():
         line = line.rstrip("\n")
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         # The name is quoted (or a function): a test may well be about something that is cancelled.
-        if re.match(r'^\S+ (Test|Suite|Test case)( passing .*)? (".*"|\S+) (was )?(skipped|cancelled)', plain):
+        if re.match(r'^\S+ (Test|Suite|Test case)( passing .*)? (".*"|[^"\s]\S*) (was )?(skipped|cancelled)', plain):
             left_out.append(plain)
         match = re.match(r"^\S+ Suite (.+?) (passed|failed) after ([0-9.]+) seconds", plain)
         if match:
