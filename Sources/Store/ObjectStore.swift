@@ -71,9 +71,13 @@ public struct StoreEvent: Sendable, Hashable {
 
 /// How long a write may be lost when the machine loses power; a killed process never loses one.
 public enum Durability: Sendable, Hashable {
-    /// Not at all: on disk before the call returns. For what a user has written.
+    /// Not at all: on disk before the call returns.
+    ///
+    /// For what a user has written.
     case synced
-    /// Until the next synced write. For what is found out anew after a power failure: status, events, leases.
+    /// Until the next synced write.
+    ///
+    /// For what is found out anew after a power failure: status, events, leases.
     case relaxed
 }
 
@@ -133,7 +137,9 @@ public protocol ObjectStore: AnyObject {
     func update(
         _ key: StoreKey, _ object: JSON, expected: Revision, _ durability: Durability
     ) throws(StoreError) -> StoredObject
-    /// Removes an object, if it has the expected revision. The deletion has a revision of its own.
+    /// Removes an object, if it has the expected revision.
+    ///
+    /// The deletion has a revision of its own.
     func delete(_ key: StoreKey, expected: Revision, _ durability: Durability) throws(StoreError) -> StoredObject
     /// Every change of a resource after `revision`; `wake` is called when there is something to take.
     ///

@@ -23,11 +23,15 @@ public struct HTTP2Error: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// What happened on an HTTP/2 connection.
 public enum HTTP2Event: Sendable {
-    /// A request came (server). Body and end follow unless it has ended.
+    /// A request came (server).
+    ///
+    /// Body and end follow unless it has ended.
     case request(HTTP2StreamToken, RequestHead, isEnd: Bool)
     /// A response came (client), perhaps an interim one.
     case response(HTTP2StreamToken, ResponseHead, isEnd: Bool)
-    /// Bytes of a body came. Say `consumed` when somebody has read them: only then the peer may send more.
+    /// Bytes of a body came.
+    ///
+    /// Say `consumed` when somebody has read them: only then the peer may send more.
     case data(HTTP2StreamToken, [UInt8])
     /// The peer ended its direction, with these trailers.
     case end(HTTP2StreamToken, trailers: HeaderTable)

@@ -2,7 +2,9 @@
 public enum PortProtocol: Sendable, Hashable {
     /// HTTP/1.1.
     case http
-    /// HTTP/2, also gRPC. Carried as bytes until the proxy routes HTTP/2.
+    /// HTTP/2, also gRPC.
+    ///
+    /// Carried as bytes until the proxy routes HTTP/2.
     case http2
     /// Bytes.
     case tcp

@@ -9,7 +9,9 @@ enum RetryChoice {
     /// One policy, whatever the method.
     case always(RetryPolicy)
     /// idempotent methods may also be tried again after the request reached the application; others only when it
-    /// provably did not. Sent as two routes with a `:method` match, so that Envoy behaves alike.
+    /// provably did not.
+    ///
+    /// Sent as two routes with a `:method` match, so that Envoy behaves alike.
     case byMethod(idempotent: RetryPolicy, others: RetryPolicy)
 }
 

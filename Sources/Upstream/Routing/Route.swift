@@ -10,7 +10,9 @@ public final class Route: Sendable {
         case redirect(Redirect)
         /// It is answered at once.
         case directResponse(DirectResponse)
-        /// It must never be forwarded: a configuration for inbound inspection only. Answered with 404.
+        /// It must never be forwarded: a configuration for inbound inspection only.
+        ///
+        /// Answered with 404.
         case nonForwarding
     }
 
