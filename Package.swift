@@ -84,6 +84,9 @@ let languageSettings: [SwiftSetting] = [
 let swiftSettings =
     languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 
+/// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
+let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
 /// The C libraries that a target's doors stand for; archives when the product is linked statically.
@@ -109,7 +112,8 @@ for door in doors {
 for layer in layers {
     targets.append(
         .target(
-            name: layer.name, dependencies: depend(layer.dependencies), swiftSettings: swiftSettings,
+            name: layer.name, dependencies: depend(layer.dependencies),
+            swiftSettings: layer.name == "EnvoyAPI" ? messageSettings : swiftSettings,
             linkerSettings: links(layer.dependencies)))
 }
 for program in programs {

@@ -167,8 +167,7 @@ struct ADSTests {
 
             try await server.publish(try Self.snapshot(backend: upstream.port, listener: 0, body: "second"))
             var body = ""
-            for _ in 0..<200 where body != "second" { body = try await client.get("/").body }
-            #expect(body == "second")
+            while body != "second" { body = try await client.get("/").body }
 
             var bad = try Self.snapshot(backend: upstream.port, listener: 0, body: "second")
             bad.add(
@@ -177,7 +176,7 @@ struct ADSTests {
                         #"{"name":"routes","virtual_hosts":[{"name":"all","domains":["*"],"routes":[{"match":{"safe_regex":{"regex":"("}},"route":{"cluster":"web"}}]}]}"#
                     )), name: "routes")
             try await server.publish(bad)
-            for _ in 0..<200 where server.rejections.isEmpty { _ = try await client.get("/") }
+            while server.rejections.isEmpty { _ = try await client.get("/") }
             #expect(
                 server.rejections.first?.hasPrefix("routes[routes].virtual_hosts[0].routes[0].match.safe_regex.regex: ")
                     == true)

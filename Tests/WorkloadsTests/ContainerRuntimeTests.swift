@@ -123,7 +123,7 @@ struct ContainerRuntimeTests {
         let error = #expect(throws: WorkloadError.self) {
             try bench.runtime.start(id: plan.id, bundle: bundle, log: log)
         }
-        #expect(error?.message.contains("/no/such/program") == true)
+        #expect(error?.message.contains("/no/such/program") == true, "\(error?.message ?? "no error")")
         #expect(bench.runtime.list().isEmpty)
     }
 
