@@ -27,7 +27,6 @@ struct Flag: Sendable {
     static let selector = Flag(
         "selector", short: "l", value: "LABELS", "only objects with these labels: app=web,version!=v1")
     static let allNamespaces = Flag("all-namespaces", short: "A", "objects of all namespaces")
-    static let kubeconfig = Flag("kubeconfig", value: "FILE", "talk to this cluster's API instead of the local socket")
 }
 
 /// Something that `skein` can be told to do.
