@@ -162,7 +162,7 @@ public final class ProxyServer: @unchecked Sendable {
     /// Decoding and compiling touch most of the program once; what they touched shall not count as ours for ever.
     private func releaseLater() {
         release?.cancel()
-        release = loop.schedule(after: .seconds(1)) { Environment.releaseProgramPages() }
+        release = loop.schedule(after: .milliseconds(200)) { Environment.releaseProgramPages() }
     }
 
     /// Runs when the proxy is live, or now when it is.

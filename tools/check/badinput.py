@@ -1,6 +1,8 @@
 """Bad input: one clear error each, and nothing left half done."""
+import atexit
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -8,6 +10,7 @@ import tempfile
 from check.lib import DATA, SKEIN, check, host_state, same_as
 
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="skein-bad-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
 def attempt(name, words, *arguments, status=1, before=None, **options):

@@ -1,7 +1,9 @@
 """The manifests that must run unchanged (examples/manifests), with images imported from archives made here."""
+import atexit
 import collections
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -10,6 +12,7 @@ from check.lib import DATA, KUBECONFIG, ROOT, SKEIN, check, fetch, kubectl, run,
 
 MANIFESTS = ROOT / "examples/manifests"
 FOLDER = tempfile.mkdtemp(prefix="skein-images-")
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 GATEWAY = """
 apiVersion: networking.istio.io/v1
