@@ -17,6 +17,9 @@ extension Command {
                 throw CommandError.usage("up", "--log-level \(name): not a level")
             }
             Logger.level = level
+        } else if options.reportDescriptor == nil, Environment.isTerminal(2) {
+            // The progress line and the log would write over each other.
+            Logger.level = .warning
         }
         // Everything that can be known to be wrong is said before anything is touched.
         try Preflight.check(options)

@@ -95,7 +95,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 try File.readLink("/proc/self/exe"), "control-plane", "--data-dir", options.dataDirectory, "--run-dir",
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
-                "--pool", options.podPool.description, "--log-level", "\(Logger.level)",
+                "--pool", options.podPool.description, "--log-level", options.logLevelName,
             ]
         } catch {
             throw CommandError(error)

@@ -14,6 +14,8 @@ struct UpOptions: Sendable {
     var gatewayHTTP: SocketAddress
     var gatewayHTTPS: SocketAddress
     var podPool: Prefix
+    /// How much the logs tell.
+    var logLevelName: String
     /// Set for the process that `--detach` leaves behind: where it reports its progress.
     var reportDescriptor: Int32?
 
@@ -74,6 +76,7 @@ struct UpOptions: Sendable {
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
         podPool = try prefix(Self.pool, "10.244.0.0/16")
+        logLevelName = invocation.value(Self.logLevel) ?? "info"
         reportDescriptor = invocation.value(Self.report).flatMap { Int32($0) }
     }
 }
