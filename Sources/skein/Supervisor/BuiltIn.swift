@@ -30,7 +30,7 @@ enum BuiltIn {
           type: LoadBalancer
           selector: {app: istio-ingressgateway, istio: ingressgateway}
           ports:
-            - {name: http2, port: 80, targetPort: 80}
+            - {name: http, port: 80, targetPort: 80}
             - {name: https, port: 443, targetPort: 443}
         ---
         apiVersion: apps/v1
@@ -55,7 +55,7 @@ enum BuiltIn {
                 - name: istio-proxy
                   image: skein/proxy
                   ports:
-                    - {name: http2, containerPort: 80}
+                    - {name: http, containerPort: 80}
                     - {name: https, containerPort: 443}
                   readinessProbe:
                     httpGet: {path: /healthz/ready, port: 15021}
