@@ -3,18 +3,11 @@ internal import IO
 internal import Telemetry
 internal import Upstream
 
-/// Why an exchange with an upstream ended without a whole response.
-enum UpstreamFailure {
-    /// It closed or reset; `wasIdleRace`: a kept connection, and not one byte of a response had come.
-    case terminated(SystemError?)
-    case protocolError(HTTP1Error)
-}
-
 /// One HTTP/1.1 connection to a host, serving one request at a time.
-final class UpstreamConnection: SocketConnection {
+final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     let pool: HostPool
     let priority: ResourcePriority
-    private(set) var router: Router?
+    private(set) var client: (any UpstreamClient)?
     private(set) var requestsServed = 0
     /// Whether a byte of the present response has arrived.
     private(set) var responseHasBegun = false
@@ -78,9 +71,15 @@ final class UpstreamConnection: SocketConnection {
 
     // MARK: Request out
 
+    var httpVersion: HTTPVersion { .http11 }
+
+    var localAddress: SocketAddress? { socket?.localAddress }
+
+    func responseMayContinue() { run() }
+
     /// Begins a request; its body follows by `sendBody` and `sendEnd`.
-    func begin(_ request: borrowing RequestHead, isUpgrade: Bool, for router: Router) {
-        self.router = router
+    func begin(_ request: borrowing RequestHead, isUpgrade: Bool, for client: any UpstreamClient) {
+        self.client = client
         requestsServed += 1
         responseHasBegun = false
         requestIsComplete = false
@@ -106,9 +105,15 @@ final class UpstreamConnection: SocketConnection {
         if output.count >= Limits.bufferBytes { flush() }
     }
 
-    func sendEnd() {
+    func sendEnd(_ trailers: borrowing HeaderTable) {
         if requestIsChunked && !isTunnel {
-            output.append("0\r\n\r\n")
+            if trailers.isEmpty {
+                output.append("0\r\n\r\n")
+            } else {
+                HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
+                output.append(worker.scratch)
+                worker.scratch.removeAll(keepingCapacity: true)
+            }
             worker.markDirty(self)
         }
         requestIsComplete = true
@@ -127,14 +132,14 @@ final class UpstreamConnection: SocketConnection {
             endsTunnelWhenFlushed = false
             socket?.shutdownWrite()
         }
-        router?.requestMayContinue()
+        client?.requestMayContinue()
     }
 
     override func handleWriteFailure(_ error: SystemError) {
         // The response may be there already: an upstream that refuses a body answers first and closes then.
-        if router != nil {
+        if client != nil {
             run()
-            if isClosed || router == nil { return }
+            if isClosed || client == nil { return }
         }
         fail(.terminated(error))
     }
@@ -149,7 +154,7 @@ final class UpstreamConnection: SocketConnection {
         while !isClosed {
             parse()
             if isClosed { return }
-            if let router, router.responseIsPaused { return }
+            if let client, client.responseIsPaused { return }
             guard mayRead else { return }
             reads += 1
             if reads > Limits.readsPerTurn {
@@ -170,19 +175,19 @@ final class UpstreamConnection: SocketConnection {
 
     private func parse() {
         while !isClosed {
-            guard let router else {
+            guard let client else {
                 // Bytes that no request asked for: whatever they are, they must not become somebody's response.
                 if !input.isEmpty { close() }
                 return
             }
-            if router.responseIsPaused { return }
+            if client.responseIsPaused { return }
             if input.isEmpty && !responseHasBegun { return }
             var offset = 0
             let event: HTTP1Event
             do throws(HTTP1Error) {
                 event = try parser.next(input.bytes.bytes, &offset)
             } catch {
-                return fail(.protocolError(error))
+                return fail(.protocolError("\(error)"))
             }
             if !input.isEmpty { responseHasBegun = true }
             switch event {
@@ -192,13 +197,15 @@ final class UpstreamConnection: SocketConnection {
             case .head:
                 input.consume(offset)
                 isInterim = parser.head.isInterim
-                if !isInterim {
+                if isInterim {
+                    client.responseInterim(parser.head)
+                } else {
                     keepsAlive = parser.head.isKeepAlive
                     if case .tunnel = parser.head.body { isTunnel = true }
-                    router.responseHead(&parser.head)
+                    client.responseHead(&parser.head)
                 }
             case .body(let range):
-                router.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
+                client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
             case .end:
                 input.consume(offset)
@@ -211,8 +218,8 @@ final class UpstreamConnection: SocketConnection {
     }
 
     private func complete() {
-        guard let router else { return }
-        self.router = nil
+        guard let client else { return }
+        self.client = nil
         let trailers = parser.trailers
         let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
         if keepsAlive && requestIsComplete && !isTunnel && input.isEmpty && requestsServed < maximum
@@ -226,11 +233,11 @@ final class UpstreamConnection: SocketConnection {
         } else {
             close()
         }
-        router.responseEnd(trailers)
+        client.responseEnd(trailers)
     }
 
     private func handleEnd(_ error: SystemError?) {
-        guard router != nil else { return close() }
+        guard client != nil else { return close() }
         if error == nil {
             do throws(HTTP1Error) {
                 if try parser.inputEnded() != nil {
@@ -245,16 +252,16 @@ final class UpstreamConnection: SocketConnection {
     }
 
     private func fail(_ failure: UpstreamFailure) {
-        let router = router
-        self.router = nil
+        let client = client
+        self.client = nil
         let couldBeRace = requestsServed > 1 && !responseHasBegun
         close()
-        router?.upstreamFailed(failure, onReusedConnection: couldBeRace)
+        client?.upstreamFailed(failure, onReusedConnection: couldBeRace)
     }
 
     /// The request was given up: the connection cannot be used again.
     func abandon() {
-        router = nil
+        client = nil
         close()
     }
 
@@ -278,7 +285,7 @@ final class UpstreamConnection: SocketConnection {
 
     private func idleTimerFired() {
         guard !isClosed, let timeout = pool.cluster.config.idleTimeout else { return }
-        if router == nil && idleSince + timeout <= worker.loop.now { return close() }
+        if client == nil && idleSince + timeout <= worker.loop.now { return close() }
         armIdleTimer()
     }
 }

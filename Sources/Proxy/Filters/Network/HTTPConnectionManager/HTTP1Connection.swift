@@ -5,7 +5,7 @@ internal import IO
 ///
 /// Pipelined requests wait in `input` until the response before theirs is complete (ATK-09), and so do bytes behind an
 /// upgrade request until the upstream has agreed (ATK-14).
-final class HTTPConnection: SocketConnection {
+final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConnection {
     let manager: HTTPConnectionManager
     let info: ConnectionInfo
 
@@ -22,6 +22,7 @@ final class HTTPConnection: SocketConnection {
     private var isTunnel = false
     private(set) var isDraining = false
     private var requestsServed = 0
+    private(set) var httpVersion = HTTPVersion.http11
 
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
@@ -138,6 +139,7 @@ final class HTTPConnection: SocketConnection {
         let stream = HTTPStream(connection: self)
         self.stream = stream
         swap(&parser.head, &stream.request)
+        httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
         if stream.request.expectsContinue {
@@ -192,6 +194,13 @@ final class HTTPConnection: SocketConnection {
 
     /// Whether the client reads slower than the upstream writes.
     var responseIsBlocked: Bool { output.count >= Limits.bufferBytes }
+
+    func sendInterim(_ head: borrowing ResponseHead) {
+        // RFC 9110 §15.2: a client of HTTP/1.0 does not know them.
+        guard httpVersion != .http10 else { return }
+        HTTP1Serializer.append(head, answering: .get, connection: .keepAlive, to: &worker.scratch)
+        sendScratch()
+    }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
         if response.status == 101 {
@@ -256,7 +265,6 @@ final class HTTPConnection: SocketConnection {
         guard stream != nil else { return }
         let requestWasComplete = requestIsComplete && !isTunnel
         stream = nil
-        manager.streamEnded(self)
         if isClosed { return }
         lastActivity = worker.loop.now
         if isReset {
