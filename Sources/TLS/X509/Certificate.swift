@@ -113,7 +113,7 @@ public final class Certificate: @unchecked Sendable, Hashable {
         return X509_verify(pointer, X509_get0_pubkey(issuer.pointer)) == 1
     }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) throws(TLSError) -> Int64 {
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) throws(TLSError) -> Int64 {
         var days: Int32 = 0
         var seconds: Int32 = 0
         guard let epoch = ASN1_TIME_set(nil, 0) else { throw TLSError.last("certificate time") }
