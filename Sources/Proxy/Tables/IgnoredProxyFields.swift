@@ -18,7 +18,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
-        "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout": "no transport socket yet",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.codec_type":

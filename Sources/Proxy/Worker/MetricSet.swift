@@ -8,6 +8,7 @@ final class MetricSet: Sendable {
         var http: [String: HTTPMetrics] = [:]
         var tcp: [String: TCPMetrics] = [:]
         var listeners: [String: ListenerMetrics] = [:]
+        var tls: [String: TLSMetrics] = [:]
     }
 
     let rows: Int
@@ -43,6 +44,18 @@ final class MetricSet: Sendable {
         }
     }
 
+    /// `owner`: `listener.` with its address, or `cluster.` with its name.
+    func tls(_ owner: String) -> TLSMetrics {
+        blocks.withLock { blocks in
+            if let known = blocks.tls[owner] { return known }
+            let fresh = TLSMetrics(owner: owner, rows: rows)
+            blocks.tls[owner] = fresh
+            return fresh
+        }
+    }
+
+    var allTLS: [TLSMetrics] { blocks.withLock { $0.tls.values.sorted { $0.owner < $1.owner } } }
+
     func listener(_ address: String) -> ListenerMetrics {
         blocks.withLock { blocks in
             if let known = blocks.listeners[address] { return known }
@@ -54,7 +67,12 @@ final class MetricSet: Sendable {
 
     /// Forgets clusters that are gone: names come from a control plane and must not pile up.
     func keep(clusters names: Set<String>) {
-        blocks.withLock { $0.clusters = $0.clusters.filter { names.contains($0.key) } }
+        blocks.withLock { blocks in
+            blocks.clusters = blocks.clusters.filter { names.contains($0.key) }
+            blocks.tls = blocks.tls.filter {
+                !$0.key.hasPrefix("cluster.") || names.contains(String($0.key.dropFirst("cluster.".count)))
+            }
+        }
     }
 
     var all: (clusters: [ClusterMetrics], http: [HTTPMetrics], tcp: [TCPMetrics], listeners: [ListenerMetrics]) {

@@ -38,10 +38,12 @@ struct IdentityChoice: Sendable {
                 }
             }
             if policy == .must, identity.staple == nil {
-                throw TLSError("TLS context", "no OCSP response for the certificate of \(leaf.subject), and one is demanded")
+                throw TLSError(
+                    "TLS context", "no OCSP response for the certificate of \(leaf.subject), and one is demanded")
             }
             if mustStaple[index], identity.staple == nil {
-                throw TLSError("TLS context", "the certificate of \(leaf.subject) must be stapled, but there is no OCSP response")
+                throw TLSError(
+                    "TLS context", "the certificate of \(leaf.subject) must be stapled, but there is no OCSP response")
             }
         }
     }

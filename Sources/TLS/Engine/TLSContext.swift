@@ -118,7 +118,9 @@ public final class TLSContext: @unchecked Sendable {
             return
         }
         for identity in identities {
-            guard let leaf = identity.chain.first else { throw TLSError("TLS context", "a chain without a certificate") }
+            guard let leaf = identity.chain.first else {
+                throw TLSError("TLS context", "a chain without a certificate")
+            }
             guard leaf.matches(identity.key) else {
                 throw TLSError(
                     "TLS context", "the private key belongs to another certificate than that of \(leaf.subject)")
@@ -256,5 +258,19 @@ enum ProtocolList {
             position = wanted.endIndex
         }
         return nil
+    }
+}
+
+extension TLSContext {
+    /// Whether a name is that of a cipher suite of TLS 1.2.
+    public static func knows(cipher name: String) -> Bool {
+        guard !name.isEmpty, name.utf8.allSatisfy({ $0 != 0x3A && $0 != 0x21 && $0 != 0x40 && $0 > 0x20 && $0 < 0x7F }),
+            let context = SSL_CTX_new_ex(copenssl_slim_context(), nil, TLS_method())
+        else { return false }
+        defer {
+            SSL_CTX_free(context)
+            ERR_clear_error()
+        }
+        return SSL_CTX_set_cipher_list(context, name) == 1
     }
 }

@@ -171,7 +171,8 @@ public final class PeerFacts: Sendable {
         }
         var oid = [CChar](repeating: 0, count: 128)
         guard OBJ_obj2txt(&oid, 128, type, 1) > 0 else { return nil }
-        return .other(oid: String(decoding: oid.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), value: text)
+        return .other(
+            oid: String(decoding: oid.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), value: text)
     }
 
     private static func bytes(_ string: UnsafePointer<ASN1_STRING>?) -> [UInt8] {

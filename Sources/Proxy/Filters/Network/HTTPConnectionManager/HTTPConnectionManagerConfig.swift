@@ -166,6 +166,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// Secrets by name, for whoever is made of them.
+    let secrets: SecretStore
 
     var hasADS: Bool { adsCluster != nil }
 
