@@ -18,12 +18,26 @@ enum MetricReport {
                         value: .counter(listener.block.value(cell.rawValue))))
             }
         }
+        for tls in proxy.metrics.allTLS { append(tls, to: &samples) }
         let uptime = (MonotonicTime.now - proxy.started).components.seconds
         samples.append(gauge("live", proxy.state == .live ? 1 : 0))
         samples.append(gauge("uptime", uptime))
         samples.append(gauge("concurrency", Int64(proxy.workers.count)))
         samples.append(gauge("state", proxy.state == .live ? 0 : proxy.state == .draining ? 1 : 2))
         return samples
+    }
+
+    private static func append(_ tls: TLSMetrics, to samples: inout [MetricSample]) {
+        let dot = tls.owner.firstIndex(of: ".") ?? tls.owner.endIndex
+        let kind = String(tls.owner[..<dot])
+        let name = String(tls.owner[dot...].dropFirst())
+        let owner = (name: kind == "listener" ? "envoy_listener_address" : "envoy_cluster_name", value: name)
+        for entry in tls.values {
+            samples.append(
+                MetricSample(
+                    name: "envoy_\(kind)_\(entry.metric)", labels: [entry.label, owner].compactMap { $0 },
+                    dotted: entry.dotted, value: .counter(entry.value)))
+        }
     }
 
     private static func gauge(_ name: String, _ value: Int64) -> MetricSample {

@@ -26,10 +26,6 @@ public enum IgnoredProxyFields {
             "downstream HTTP/2 comes with the next milestone",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
             "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.forward_client_cert_details":
-            "without TLS there is no client certificate; the header is always removed at the edge",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.set_current_client_cert_details":
-            "without TLS there is no client certificate",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
             "no address is internal (P-5)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":

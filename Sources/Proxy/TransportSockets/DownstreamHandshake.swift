@@ -87,7 +87,7 @@ final class DownstreamHandshake: SocketConnection {
         timer?.cancel()
         metrics.finished(tls.engine, row: worker.index)
         var info = info
-        info.tls = TLSFacts(tls.engine, transport: transport)
+        info.tls = TLSFacts(tls.engine)
         switch tls.engine.applicationProtocol {
         case "h2": info.applicationProtocol = "h2"
         case "http/1.1": info.applicationProtocol = "http/1.1"

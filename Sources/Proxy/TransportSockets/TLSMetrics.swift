@@ -11,6 +11,8 @@ final class TLSMetrics: Sendable {
         case context_secrets_not_ready
         /// Ours: handshakes that were not finished in time.
         case handshake_timeout
+        /// Ours: whether a peer's leaf was among those verified before.
+        case verified_leaf_hit, verified_leaf_miss
         case versionTLS10, versionTLS11, versionTLS12, versionTLS13
         case curveX25519, curveP256, curveP384, curveP521
         case cipherOther
@@ -58,11 +60,37 @@ final class TLSMetrics: Sendable {
 
     func count(_ cell: Cell, row: Int) { block.add(cell.rawValue, row: row) }
 
+    /// The counters by their dotted names, those of a family with the label that tells its members apart.
+    var values: [(dotted: String, metric: String, label: (name: String, value: String)?, value: UInt64)] {
+        let isListener = owner.hasPrefix("listener.")
+        return Cell.allCases.compactMap { cell in
+            let value = block.value(cell.rawValue)
+            guard value > 0 || cell.isAlwaysThere else { return nil }
+            if case .context_secrets_not_ready = cell {
+                let name =
+                    isListener
+                    ? "server_ssl_socket_factory.downstream_context_secrets_not_ready"
+                    : "client_ssl_socket_factory.upstream_context_secrets_not_ready"
+                return ("\(owner).\(name)", name.replacingDots, nil, value)
+            }
+            let dotted = "\(owner).ssl.\(cell.name)"
+            guard !cell.isAlwaysThere, let dot = cell.name.firstIndex(of: ".") else {
+                return (dotted, "ssl_\(cell.name)", nil, value)
+            }
+            let family = String(cell.name[..<dot])
+            let member = String(cell.name[cell.name.index(after: dot)...])
+            return (dotted, "ssl_\(family)", ("envoy_ssl_\(family.dropLast())", member), value)
+        }
+    }
+
     /// A handshake is complete.
     func finished(_ engine: TLSEngine, row: Int) {
         count(.handshake, row: row)
         if engine.isResumed { count(.session_reused, row: row) }
         if engine.peer == nil { count(.no_certificate, row: row) }
+        if let wasRemembered = engine.wasRemembered {
+            count(wasRemembered ? .verified_leaf_hit : .verified_leaf_miss, row: row)
+        }
         count(Self.cell(version: engine.version), row: row)
         count(Self.cell(cipher: engine.cipher), row: row)
         if let cell = Self.cell(group: engine.group) { count(cell, row: row) }
@@ -112,4 +140,8 @@ final class TLSMetrics: Sendable {
         default: .cipherOther
         }
     }
+}
+
+extension String {
+    fileprivate var replacingDots: String { String(map { $0 == "." ? "_" : $0 }) }
 }

@@ -32,7 +32,8 @@ public final class TLSContext: @unchecked Sendable {
     let sessions: ClientSessions?
     /// What is presented, when there is a choice.
     private(set) var choice: IdentityChoice?
-    private(set) var staple: OCSPStaple?
+    /// What the certificates say that are presented, in their order.
+    private(set) var presented: [PeerFacts] = []
 
     /// Handshakes whose peer's chain was verified before, and those whose was not.
     public var verificationCacheUse: (hits: UInt64, misses: UInt64) {
@@ -131,7 +132,9 @@ public final class TLSContext: @unchecked Sendable {
         for intermediate in first.chain.dropFirst() {
             try checked(copenssl_add_chain(pointer, intermediate.pointer), "TLS context chain")
         }
-        staple = first.staple
+        for identity in identities {
+            if let leaf = identity.chain.first { presented.append(try PeerFacts(leaf)) }
+        }
         guard role == .server else { return }
         let hasStaples = identities.contains { $0.staple != nil }
         if identities.count > 1 || configuration.staplePolicy != .lenient || hasStaples {

@@ -53,6 +53,8 @@ public final class TLSEngine {
     public internal(set) var refusal: Refusal?
     /// The words of a refusal that OpenSSL has none for.
     var refusalReason: String?
+    /// Whether the peer's leaf was remembered; nil when nothing is.
+    public internal(set) var wasRemembered: Bool?
     /// How long the verified chain holds.
     var chainHoldsUntil = Int64.max
     /// The peer has ended its direction, or damaged it: `open` says so at its next call, whatever bytes come.
@@ -381,6 +383,11 @@ extension TLSEngine {
             guard let certificate = SSL_get1_peer_certificate(ssl) else { return nil }
             return try Certificate(adopting: certificate)
         }
+    }
+
+    /// What the certificate says that we present; nil when we have none.
+    public var local: PeerFacts? {
+        context.presented.indices.contains(identityIndex) ? context.presented[identityIndex] : nil
     }
 
     /// The protocol agreed upon by ALPN.

@@ -55,7 +55,9 @@ extension TLSEngine {
             return try PeerFacts(leaf, chain: others, isVerified: true)
         }
         let now = VerifiedLeaf.now
-        if let entry = cache.find(key, at: now) {
+        let entry = cache.find(key, at: now)
+        wasRemembered = entry != nil
+        if let entry {
             chainHoldsUntil = entry.until
             return entry.facts
         }
