@@ -23,7 +23,8 @@ import Testing
         return table(group)
     }
 
-    @Test("hosts come, go and fail, seed 11: only present healthy hosts are chosen", arguments: policies, [1, 2, 3, 1000])
+    @Test(
+        "hosts come, go and fail, seed 11: only present healthy hosts are chosen", arguments: policies, [1, 2, 3, 1000])
     func churn(policy: ClusterConfig.Balancing, count: Int) {
         var generator = SplitMix64(seed: 11)
         let set = HostSet(panicThresholdPercent: 0)
@@ -50,7 +51,8 @@ import Testing
             }
             // A tenth of the hosts (at least one) is replaced.
             for _ in 0..<max(count / 10, 1) {
-                present[Int(generator.next(below: UInt64(present.count)))] = count + Int(generator.next(below: 100_000)) % 60_000
+                present[Int(generator.next(below: UInt64(present.count)))] =
+                    count + Int(generator.next(below: 100_000)) % 60_000
             }
         }
     }

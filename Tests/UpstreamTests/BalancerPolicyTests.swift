@@ -124,7 +124,9 @@ import Testing
         let json = try #require(read(#"JSON {"cpuUtilization":0.5,"named_metrics":{"queue":4}}"#))
         #expect(json.cpuUtilization == 0.5 && json.value(of: "named_metrics.queue") == 4)
         // cpu_utilization 0.5, named_metrics {"a": 1.0}
-        let bytes: [UInt8] = [0x09, 0, 0, 0, 0, 0, 0, 0xE0, 0x3F, 0x42, 0x0C, 0x0A, 1, 0x61, 0x11, 0, 0, 0, 0, 0, 0, 0xF0, 0x3F]
+        let bytes: [UInt8] = [
+            0x09, 0, 0, 0, 0, 0, 0, 0xE0, 0x3F, 0x42, 0x0C, 0x0A, 1, 0x61, 0x11, 0, 0, 0, 0, 0, 0, 0xF0, 0x3F,
+        ]
         let binary = try #require(read("BIN " + Base64.encode(bytes)))
         #expect(binary.cpuUtilization == 0.5 && binary.value(of: "named_metrics.a") == 1)
         #expect(read("nonsense") == nil)
@@ -159,7 +161,9 @@ import Testing
         #expect(isNear(counts["10.0.0.1:80"] ?? 0, share: 1.0 / 16, of: 16_000))
     }
 
-    private func place(_ region: String, _ zone: String, _ base: Int, _ count: Int, weight: UInt32 = 1) -> EndpointTable.Group {
+    private func place(_ region: String, _ zone: String, _ base: Int, _ count: Int, weight: UInt32 = 1)
+        -> EndpointTable.Group
+    {
         var group = endpoints(count, base: base)
         group.locality = Locality(region: region, zone: zone)
         group.weight = weight
@@ -195,7 +199,9 @@ import Testing
         set.apply(table(place("r", "a", 0, 4), place("r", "b", 1, 4)))
         let here = LoadBalancer.Place(locality: Locality(region: "r", zone: "a"), localCluster: proxies)
         let balancer = LoadBalancer(config, hostSet: set, place: here)
-        func own(_ counts: [String: Int]) -> Int { counts.reduce(0) { $0 + ($1.key.hasPrefix("10.0.0.") ? $1.value : 0) } }
+        func own(_ counts: [String: Int]) -> Int {
+            counts.reduce(0) { $0 + ($1.key.hasPrefix("10.0.0.") ? $1.value : 0) }
+        }
         #expect(own(counts(balancer, 1000, seed: 8)) == 1000)
         // A quarter of the hosts, half of the proxies: half of the requests stay.
         set.apply(table(place("r", "a", 0, 2), place("r", "b", 1, 6)))

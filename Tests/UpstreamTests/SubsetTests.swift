@@ -24,7 +24,9 @@ import Testing
         var request = LoadBalancer.Request()
         request.criteria = MetadataCriteria(criteria, readsAlternatives: true)
         var found: Set<String> = []
-        for _ in 0..<60 { found.insert(balancer.choose(request, random: generator.next()).map { "\($0.address)" } ?? "none") }
+        for _ in 0..<60 {
+            found.insert(balancer.choose(request, random: generator.next()).map { "\($0.address)" } ?? "none")
+        }
         return found.sorted()
     }
 
@@ -44,7 +46,9 @@ import Testing
     func fallback() throws {
         let facts: [JSON] = [["v": "1", "d": true], ["v": "2"]]
         #expect(
-            hosts(try balancer(#"{"fallback_policy":"ANY_ENDPOINT","subset_selectors":[{"keys":["v"]}]}"#, facts), ["v": "9"])
+            hosts(
+                try balancer(#"{"fallback_policy":"ANY_ENDPOINT","subset_selectors":[{"keys":["v"]}]}"#, facts),
+                ["v": "9"])
                 == ["10.0.0.1:80", "10.0.0.2:80"])
         #expect(
             hosts(
@@ -76,7 +80,8 @@ import Testing
     @Test("fallback_list is tried value by value")
     func fallbackList() throws {
         let balancer = try balancer(
-            #"{"metadata_fallback_policy":"FALLBACK_LIST","subset_selectors":[{"keys":["v"]}]}"#, [["v": "1"], ["v": "2"]])
+            #"{"metadata_fallback_policy":"FALLBACK_LIST","subset_selectors":[{"keys":["v"]}]}"#,
+            [["v": "1"], ["v": "2"]])
         #expect(hosts(balancer, ["fallback_list": [["v": "9"], ["v": "2"]]]) == ["10.0.0.2:80"])
     }
 
@@ -89,5 +94,39 @@ import Testing
         balancer.hostSet.panicThresholdPercent = 0
         balancer.hostSet.set(.ejected, of: balancer.hostSet.hosts[0], to: true)
         #expect(hosts(balancer, ["v": "2"]) == ["10.0.0.3:80"])
+    }
+
+    @Test("the same by typed policies: subset over ring hash, localities over peak EWMA, override over random")
+    func typedPolicies() throws {
+        func compile(_ policy: String) throws -> ClusterConfig {
+            try cluster(
+                #"{"name":"c","load_balancing_policy":{"policies":[{"typed_extension_config":{"name":"x","typed_config":"#
+                    + policy + "}}]}}")
+        }
+        func inner(_ policy: String) -> String {
+            #"{"policies":[{"typed_extension_config":{"name":"y","typed_config":"# + policy + "}}]}"
+        }
+        let base = #"type.googleapis.com/envoy.extensions.load_balancing_policies"#
+        let ring = inner(
+            #"{"@type":"\#(base).ring_hash.v3.RingHash","minimum_ring_size":64,"hash_function":"MURMUR_HASH_2"}"#)
+        let subset = try compile(
+            #"{"@type":"\#(base).subset.v3.Subset","fallback_policy":"ANY_ENDPOINT","subset_selectors":[{"keys":["b","a"]}],"subset_lb_policy":\#(ring)}"#
+        )
+        #expect(subset.balancing == .ringHash(minimumSize: 64, maximumSize: 8_388_608))
+        #expect(subset.balancingOptions.ringUsesMurmur)
+        #expect(subset.balancingOptions.subsets?.selectors.first?.keys == ["a", "b"])
+        let peak = inner(#"{"@type":"\#(base).peak_ewma.v3alpha.PeakEwma","decay_time":"5s"}"#)
+        let local = try compile(#"{"@type":"\#(base).wrr_locality.v3.WrrLocality","endpoint_picking_policy":\#(peak)}"#)
+        #expect(local.isLocalityWeighted && local.measuresLatency)
+        let random = inner(#"{"@type":"\#(base).random.v3.Random"}"#)
+        let override = try compile(
+            #"{"@type":"\#(base).override_host.v3.OverrideHost","override_host_sources":[{"header":"x-host"}],"fallback_policy":\#(random)}"#
+        )
+        #expect(
+            override.balancing == .random
+                && override.balancingOptions.overrideSources == [.header(HeaderName("x-host"))])
+        #expect(try compile(#"{"@type":"type.googleapis.com/skein.load_balancing.v1.Nearest"}"#).balancing == .nearest)
+        let bytes = try compile(#"{"@type":"type.googleapis.com/skein.load_balancing.v1.LeastBytesInFlight"}"#)
+        #expect(bytes.balancing == .leastBytes(choiceCount: 2) && bytes.countsBytes)
     }
 }

@@ -78,7 +78,8 @@ public final class LoadBalancer {
         if whole.selection !== hostSet.selection { whole = PriorityBalancer(hostSet.selection, rules, place) }
         if !request.overrides.isEmpty {
             for address in request.overrides {
-                guard let host = hostSet.host(at: address), rules.options.overrideHealths.contains(host.statusForOverride)
+                guard let host = hostSet.host(at: address),
+                    rules.options.overrideHealths.contains(host.statusForOverride)
                 else { continue }
                 if !request.refuses(host) { return host }
             }
@@ -103,7 +104,9 @@ public final class LoadBalancer {
 extension Host {
     /// What `override_host_status` is compared with.
     fileprivate var statusForOverride: EndpointTable.Health {
-        if !conditions.isDisjoint(with: [.failedActiveCheck, .ejected, .endpointUnhealthy, .removed]) { return .unhealthy }
+        if !conditions.isDisjoint(with: [.failedActiveCheck, .ejected, .endpointUnhealthy, .removed]) {
+            return .unhealthy
+        }
         if conditions.contains(.draining) { return .draining }
         return health == .degraded ? .degraded : .healthy
     }

@@ -61,7 +61,9 @@ public struct LoadReport: Sendable, Hashable {
                 if let number = value.double {
                     set(Self.snakeCase(name), number)
                 } else if let inner = value.object {
-                    for (key, number) in inner { if let number = number.double { set("\(Self.snakeCase(name)).\(key)", number) } }
+                    for (key, number) in inner {
+                        if let number = number.double { set("\(Self.snakeCase(name)).\(key)", number) }
+                    }
                 }
             }
         } else if text.hasPrefix("BIN ") {

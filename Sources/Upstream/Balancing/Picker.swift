@@ -25,7 +25,8 @@ enum Picker {
                     options.scansAllHosts
                     ? .leastRequestOfAll(hosts) : .leastRequest(WeightedDraw(hosts), choiceCount: choiceCount)
             } else {
-                self = .weighted(Schedule(hosts, random: random) { rules.weigher.weight(of: $0, now: now) }, rules.weigher)
+                self = .weighted(
+                    Schedule(hosts, random: random) { rules.weigher.weight(of: $0, now: now) }, rules.weigher)
             }
         case .random, .nearest: self = .byChance(WeightedDraw(hosts))
         case .reportedWeights(let settings):
@@ -67,7 +68,9 @@ enum Picker {
             for _ in 1..<max(choiceCount, 1) {
                 guard let other = draw.draw(&draws) else { break }
                 // Without bytes under way the number of requests decides: a request's bytes come after its choice.
-                if (other.bytesInFlight, other.activeRequests) < (best.bytesInFlight, best.activeRequests) { best = other }
+                if (other.bytesInFlight, other.activeRequests) < (best.bytesInFlight, best.activeRequests) {
+                    best = other
+                }
             }
             return best
         case .peakEWMA(let draw, let settings):

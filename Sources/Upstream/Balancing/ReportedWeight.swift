@@ -24,12 +24,12 @@ public struct ReportedWeight: Sendable, Hashable {
     /// The weight; nil while reports are too new or too old.
     mutating func value(_ settings: ClusterConfig.ReportedWeights, now: UInt64) -> Double? {
         guard let since = reportingSince else { return nil }
-        if now &- updated >= settings.expirationPeriod.nanosecondsClamped {
+        if now > updated, now - updated >= settings.expirationPeriod.nanosecondsClamped {
             // Forgotten whole: a host that comes back has its blackout again.
             reportingSince = nil
             return nil
         }
-        guard now &- since >= settings.blackoutPeriod.nanosecondsClamped else { return nil }
+        guard now >= since, now - since >= settings.blackoutPeriod.nanosecondsClamped else { return nil }
         return weight
     }
 }

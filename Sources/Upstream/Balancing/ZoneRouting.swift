@@ -59,7 +59,9 @@ struct ZoneRouting {
     /// The index of the place; -1 when places do not count for this request.
     func draw(_ settings: ClusterConfig.ZoneAware, _ draws: inout SplitMix64) -> Int {
         if case .off = mode { return -1 }
-        if settings.enabledPercent < 100, Double(draws.next(below: 10_000)) >= settings.enabledPercent * 100 { return -1 }
+        if settings.enabledPercent < 100, Double(draws.next(below: 10_000)) >= settings.enabledPercent * 100 {
+            return -1
+        }
         switch mode {
         case .off: return -1
         case .allLocal: return ownIndex
@@ -85,7 +87,9 @@ struct Nearness {
             groups[distance].all += place.hosts.count
             groups[distance].usable += isDegraded ? place.degraded : place.healthy
         }
-        let wanted = groups.map { $0.all == 0 ? 0 : min(100, UInt64(factor) * UInt64($0.usable.count) / UInt64($0.all)) }
+        let wanted = groups.map {
+            $0.all == 0 ? 0 : min(100, UInt64(factor) * UInt64($0.usable.count) / UInt64($0.all))
+        }
         let total = min(100, wanted.reduce(0, +))
         guard total > 0 else { return }
         var sum: UInt64 = 0

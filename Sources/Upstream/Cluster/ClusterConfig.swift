@@ -116,6 +116,8 @@ public struct ClusterConfig: Sendable {
     public var balancingOptions = BalancingOptions()
     /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
     public var hashesHostnames = false
+    /// What the cluster itself hashes, where a route says nothing.
+    public var hashPolicies: [HashPolicy] = []
     /// Below this share of available hosts, in percent, all get traffic (O-7).
     public var panicThresholdPercent: Double = 50
     /// In panic, requests fail instead.

@@ -142,7 +142,9 @@ extension ClusterConfig {
             let place = path / "zone_aware_lb_config"
             try FieldCheck.check(config, place, handles: "routing_enabled min_cluster_size fail_traffic_on_panic")
             var zones = ZoneAware()
-            if let percent = config.routingEnabled { zones.enabledPercent = try Self.percent(percent, place / "routing_enabled") }
+            if let percent = config.routingEnabled {
+                zones.enabledPercent = try Self.percent(percent, place / "routing_enabled")
+            }
             if let size = config.minClusterSize { zones.clusterSizeMin = size }
             localityBalancing = .zoneAware(zones)
             failsInPanic = config.failTrafficOnPanic
