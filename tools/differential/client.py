@@ -477,7 +477,7 @@ class Until(Step):
             now = (await side.stats()).get(self.stat)
             if (self.value(now) if callable(self.value) else now == self.value):
                 return {"until": f"{self.stat} reached"}
-            if loop.time() > end:
+            if loop.time() > (end if now is not None else end - self.timeout + 1):
                 return {"until": f"{self.stat} stayed {now}"}
             await asyncio.sleep(0.03)
 
@@ -510,6 +510,11 @@ class Repeat(Step):
             key = self.key(await self.step.run(side))
             tally[key] = tally.get(key, 0) + 1
         return {"tally": dict(sorted(tally.items()))}
+
+
+def spread(count=6, path="/", **options) -> Repeat:
+    """How many of `count` requests each host got: which is first differs from run to run."""
+    return Repeat(count, Request("GET", path, **options))
 
 
 class Share(Step):

@@ -93,7 +93,7 @@ class HTTP1Server:
                 prefix = await read_proxy_header(reader)
             while await self.request(reader, writer, prefix):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError):
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
             self.side.tasks.discard(task)
@@ -287,7 +287,7 @@ class TCPServer:
                     return
                 else:
                     record["body"] += await reader.readexactly(step[1])
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.side.tasks.discard(task)

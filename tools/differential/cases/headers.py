@@ -79,7 +79,7 @@ s.case("the table's headers win", get("/"))
 
 FORWARDED = [("x-forwarded-for", "1.2.3.4, 10.0.0.7"), ("x-forwarded-proto", "https"), ("x-request-id", "mine"), ("x-envoy-internal", "true"), ("x-envoy-max-retries", "1")]
 for name, fields in [
-    ("use remote address", {"use_remote_address": True}), ("use remote address, one hop", {"use_remote_address": True, "xff_num_trusted_hops": 1}),
+    ("use remote address", {"use_remote_address": True}), ("use remote address, one hop", {"use_remote_address": True, "xff_num_trusted_hops": 1}), ("remote address is loopback", {"use_remote_address": True}),
     ("trusted hops without remote address", {"xff_num_trusted_hops": 1}), ("skip xff append", {"use_remote_address": True, "skip_xff_append": True}),
     ("keep the request id", {"use_remote_address": True, "preserve_external_request_id": True}), ("no request id", {"generate_request_id": False}),
     ("request id in the response", {"always_set_request_id_in_response": True}), ("via", {"via": "1.1 us"}),
@@ -95,9 +95,10 @@ for name, fields in [
     ("append forwarded port", {"append_x_forwarded_port": True}), ("append local overload", {"append_local_overload": True}),
 ]:
     s = GROUP.setup(name, http(**fields))
-    s.case(name, get("/p", FORWARDED + [("user-agent", "me"), ("x_under", "1")] * (name != "scheme overwritten"), host="a.example:99" if "port" in name else "a.example." if "dot" in name else "a.example"),
+    source = None if "loopback" in name else "127.0.0.2"
+    s.case(name, get("/p", FORWARDED + [("user-agent", "me"), ("x_under", "1")] * (name != "scheme overwritten"), host="a.example:99" if "port" in name else "a.example." if "dot" in name else "a.example", source=source),
            upstream=answer(200, ("server", "upstream"), ("x-envoy-foo", "1")))
-    s.case(f"{name}: nothing from the client, nothing from the upstream", get("/p"))
+    s.case(f"{name}: nothing from the client, nothing from the upstream", get("/p", source=source))
 
 for name, fields in [
     ("normalize path", {"normalize_path": True}), ("merge slashes", {"merge_slashes": True}), ("normalize and merge", {"normalize_path": True, "merge_slashes": True}),

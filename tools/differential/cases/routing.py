@@ -107,17 +107,20 @@ s = GROUP.setup("rewrites", http([
     route("/re/", "a", regex_rewrite={"pattern": {"regex": r"^/re/([^/]+)/(.*)$"}, "substitution": r"/\2/of/\1"}),
     route("/host", "a", host_rewrite_literal="rewritten.test"),
     route("/hh", "a", host_rewrite_header="x-host"),
-    route("/hp", "a", host_rewrite_path_regex={"pattern": {"regex": "^/hp/([a-z]+).*$"}, "substitution": r"\1.test"}),
     route("/auto", "named", auto_host_rewrite=True),
     route("/xfh", "a", host_rewrite_literal="rewritten.test", append_x_forwarded_host=True),
 ], [cluster("a"), cluster("named", [{"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port:named"}}, "hostname": "named.host"}}])]))
 for name, path, headers in [
     ("prefix to slash", "/strip/x?q=1", []), ("prefix swap", "/swapped/x", []), ("prefix rewrite of a whole path", "/whole?x", []),
     ("regex rewrite", "/re/one/two?q=3", []), ("regex rewrite without match", "/re/one", []), ("literal host", "/host", []),
-    ("host from header", "/hh", [("x-host", "from.header")]), ("host from missing header", "/hh", []), ("host from path", "/hp/abc/d?x", []),
+    ("host from header", "/hh", [("x-host", "from.header")]), ("host from missing header", "/hh", []),
     ("auto host", "/auto", []), ("x-forwarded-host", "/xfh", []),     ("original path header of the client", "/swap", [("x-envoy-original-path", "/spoofed")]),
 ]:
     s.case(name, get(path, headers))
+
+s = GROUP.setup("host from path", http([
+    route("/hp", "a", host_rewrite_path_regex={"pattern": {"regex": "^/hp/([a-z]+).*$"}, "substitution": r"\1.test"})]))
+s.case("host from path", get("/hp/abc/d?x"))
 
 TEMPLATE = "type.googleapis.com/envoy.extensions.path."
 
