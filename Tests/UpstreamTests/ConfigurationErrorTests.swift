@@ -189,10 +189,6 @@ import Testing
                 "eds_cluster_config: stands in a cluster whose type is not EDS"
             ),
             (
-                #"{"name":"c","transport_socket":{"name":"tls","typed_config":{"@type":"type.googleapis.com/envoy.config.core.v3.Locality"}}}"#,
-                "transport_socket: not supported yet (tls: connections to hosts are plain text)"
-            ),
-            (
                 #"{"name":"c","lb_subset_config":{"subset_selectors":[{}]}}"#,
                 "lb_subset_config.subset_selectors[0].keys: is empty"
             ),

@@ -94,6 +94,8 @@ public struct ClusterConfig: Sendable {
     ///
     /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
+    /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
+    public var transport: (any ClusterTransport)?
     /// Connections close after this, however busy; nil is never.
     public var maxConnectionDuration: Duration?
     /// Requests on one connection before it closes; nil is unlimited.
@@ -185,3 +187,6 @@ public struct ClusterConfig: Sendable {
         self.discovery = discovery
     }
 }
+
+/// Transport sockets of a cluster's hosts, which the proxy makes.
+public protocol ClusterTransport: AnyObject, Sendable {}

@@ -13,7 +13,6 @@ extension ClusterConfig {
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
         self.init(name: message.name, discovery: try Self.discovery(message, root))
         statName = message.altStatName
-        try Self.refuseTLS(message, root)
         if let assignment = message.loadAssignment {
             try takeEndpoints(assignment, root / "load_assignment")
         } else if discovery == .logicalDNS {
@@ -96,24 +95,6 @@ extension ClusterConfig {
             }
             return .originalDestination(settings)
         case .unrecognized(let number): throw (path / "type").error("\(number) is no discovery type")
-        }
-    }
-
-    private static func refuseTLS(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
-        func isPlain(_ socket: TransportSocket) -> Bool {
-            if case .typedConfig(let any) = socket.configType {
-                return any.name == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-            }
-            return socket.name == "envoy.transport_sockets.raw_buffer"
-        }
-        if let socket = message.transportSocket, !isPlain(socket) {
-            throw (path / "transport_socket").unsupported("\(socket.name): connections to hosts are plain text")
-        }
-        for (index, match) in message.transportSocketMatches.enumerated() {
-            if let socket = match.transportSocket, !isPlain(socket) {
-                throw ((path / "transport_socket_matches")[index] / "transport_socket").unsupported(
-                    "\(socket.name): connections to hosts are plain text")
-            }
         }
     }
 

@@ -24,7 +24,9 @@ public struct InternalRedirectPolicy: Sendable {
         /// Path with query.
         public var path: [UInt8]
 
-        /// Reads a `Location`; relative ones go to the same authority. Nil when it is no http(s) address.
+        /// Reads a `Location`; relative ones go to the same authority.
+        ///
+        /// Nil when it is no http(s) address.
         public init?(
             location: borrowing Span<UInt8>, scheme: borrowing Span<UInt8>, authority: borrowing Span<UInt8>
         ) {
