@@ -16,7 +16,7 @@ from upstreams import HTTP1Server, TCPServer, UDPServer, reset
 from model import Upstream
 
 KINDS = {"http1": HTTP1Server, "http2": HTTP2Server, "tcp": TCPServer, "udp": UDPServer}
-START_TIMEOUT = 15.0
+START_TIMEOUT = 40.0
 
 
 class NotSupported(Exception):
@@ -259,7 +259,7 @@ class Side:
         except FileNotFoundError:
             return []
 
-    async def wait_for_lines(self, start, count, timeout=1.5) -> list:
+    async def wait_for_lines(self, start, count, timeout=2.5) -> list:
         end = asyncio.get_running_loop().time() + timeout
         while len(lines := self.log_lines(start)) < count and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)

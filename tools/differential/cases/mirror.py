@@ -1,5 +1,5 @@
 """Mirrored requests and hashing of requests to hosts."""
-from client import Repeat, Wait, get, post
+from client import Repeat, Share, Wait, get, post
 from config import cluster, endpoint, http, route
 from model import Group, Upstream, answer
 
@@ -63,7 +63,7 @@ s = GROUP.setup("weights", http([route("/", "pool")], [cluster("pool", [endpoint
 s.case("ROUND_ROBIN by weight", Repeat(40, get("/", conn="c")), ignore=["upstream.*", "upstream", "log.*"])
 s = GROUP.setup("localities", http([route("/", "pool")], [cluster("pool", localities=[
     {"locality": {"zone": "one"}, "load_balancing_weight": 1, "lb_endpoints": [endpoint("a")]}, {"locality": {"zone": "two"}, "load_balancing_weight": 3, "lb_endpoints": [endpoint("b")]}], common_lb_config={"locality_weighted_lb_config": {}})]))
-s.case("locality weights", Repeat(40, get("/", conn="c")), ignore=["upstream.*", "upstream", "log.*"])
+s.case("locality weights", Share(80, get("/", conn="c"), {"hello from a": (0.12, 0.4), "hello from b": (0.6, 0.88)}), ignore=["upstream.*", "upstream", "log.*"])
 SUBSETS = [endpoint("a", metadata={"filter_metadata": {"envoy.lb": {"version": "1"}}}), endpoint("b", metadata={"filter_metadata": {"envoy.lb": {"version": "2"}}})]
 for policy in ("NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET"):
     s = GROUP.setup(f"subset {policy}", http([
