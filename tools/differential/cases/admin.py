@@ -22,7 +22,12 @@ def tree(text):
 
 
 def counters(prefix):
-    return lambda text: sorted(re.sub(r"_?\d{4,5}", "", line.partition(": ")[0]) for line in text.splitlines() if line.startswith(prefix) and line.partition(": ")[2].isdigit() and line.partition(": ")[2] != "0")
+    return lambda text: {re.sub(r"_?\d{4,5}", "", line.partition(": ")[0]).replace(".", "/"): "there" for line in text.splitlines()
+                         if line.startswith(prefix) and line.partition(": ")[2].isdigit() and line.partition(": ")[2] != "0"}
+
+
+def there(names):
+    return {name.replace(".", "/"): "there" for name in names}
 
 
 s.case("/ready", Admin("/ready"))
@@ -41,13 +46,13 @@ s.case("/config_dump of nothing", Admin("/config_dump?resource=nothing"))
 s.case("/stats of a cluster", get("/"), Admin("/stats?filter=^cluster\\.a\\.&usedonly", pick=counters("cluster.a.")))
 s.case("/stats of http", get("/"), Admin("/stats?filter=^http\\.ingress&usedonly", pick=counters("http.ingress")))
 s.case("/stats of listeners", get("/"), Admin("/stats?filter=^listener&usedonly", pick=counters("listener")))
-s.case("/stats of the server", Admin("/stats?filter=^(server|cluster_manager|listener_manager)\\.&usedonly", pick=lambda t: sorted(line.partition(": ")[0] for line in t.splitlines() if re.match(
+s.case("/stats of the server", Admin("/stats?filter=^(server|cluster_manager|listener_manager)\\.&usedonly", pick=lambda t: there(line.partition(": ")[0] for line in t.splitlines() if re.match(
     r"(server\.(live|state|concurrency|uptime|total_connections|version)|cluster_manager\.(cluster_added|active_clusters)|listener_manager\.(listener_added|listener_create_success|total_listeners_active))", line))))
 s.case("/stats in JSON", Admin("/stats?format=json&filter=http.ingress.downstream_rq_2xx", pick=lambda t: [sorted(s) for s in json.loads(t)["stats"]]))
 s.case("/stats in JSON: histograms", Admin("/stats?format=json&filter=http.ingress.downstream_rq_time", pick=tree))
 s.case("/stats text of histograms", Admin("/stats?filter=http.ingress.downstream_rq_time", pick=lambda t: re.sub(r"[0-9.]+\)", "N)", re.sub(r"\([0-9.]+", "(N", t))[:30]))
 s.case("/stats/prometheus", get("/"), Admin("/stats/prometheus?filter=http.ingress.downstream_rq_xx&usedonly", pick=lambda t: sorted(re.sub(r"\d+$", "N", line) for line in t.splitlines() if "downstream_rq_xx" in line)))
-s.case("/stats/prometheus of a cluster", get("/"), Admin("/stats/prometheus?usedonly", pick=lambda t: sorted(set(re.findall(r"^(envoy_cluster_upstream_(?:rq|cx)_?\w*)(?=\{)", t, re.M)))))
+s.case("/stats/prometheus of a cluster", get("/"), Admin("/stats/prometheus?usedonly", pick=lambda t: there(re.findall(r"^(envoy_cluster_upstream_(?:rq|cx)_?\w*)(?=\{)", t, re.M))))
 s.case("/certs", Admin("/certs", pick=json.loads))
 s.case("/memory", Admin("/memory", pick=lambda t: sorted(json.loads(t))))
 s.case("/runtime", Admin("/runtime", pick=lambda t: sorted(json.loads(t))))
