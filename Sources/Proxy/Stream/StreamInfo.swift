@@ -1,4 +1,5 @@
 internal import IO
+internal import Serialization
 internal import Upstream
 
 /// Addresses of one downstream connection, found once when it was accepted.
@@ -13,6 +14,8 @@ struct ConnectionInfo: Sendable {
     var isRedirected = false
     /// What listener filters found out: `http/1.1`, `h2c`.
     var applicationProtocol: StaticString?
+    /// The connection's TLS; nil for plain text.
+    var tls: TLSFacts?
     /// Number of the connection in this process.
     var id: UInt64
 }
@@ -39,6 +42,10 @@ struct StreamInfo {
     var routeName: String?
     var virtualHost: String?
     var attempts = 0
+    /// Dynamic metadata by namespace, as filters set it.
+    var metadata: [String: JSON] = [:]
+    /// Filter state by key, as filters set it, serialised as access logs print it.
+    var filterState: [String: String] = [:]
 
     init(started: MonotonicTime) { self.started = started }
 }

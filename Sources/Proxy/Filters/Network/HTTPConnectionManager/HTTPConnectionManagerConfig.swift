@@ -37,6 +37,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    let forwardedClientCertificate: ForwardedClientCertificate
 
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
@@ -55,8 +56,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port",
+                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
             ], at: path)
+        forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         if case .http2 = message.codecType {
             throw ConfigurationError(
                 at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
@@ -79,7 +81,8 @@ final class HTTPConnectionManagerConfig: Sendable {
         case nil:
             throw ConfigurationError(at: path, "routes are needed: rds or route_config")
         }
-        (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(message.httpFilters, at: path + ".http_filters")
+        (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
+            message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
@@ -154,7 +157,7 @@ final class CompiledRoutes: Sendable {
     init(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) {
         self.message = message
         do throws(ConfigurationError) {
-            table = try RouteTable(compiling: message)
+            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler)
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
@@ -165,6 +168,10 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
+    var metrics = MetricSet(workers: 1)
+    /// Secrets by name, for whoever is made of them.
+    let secrets: SecretStore
 
     var hasADS: Bool { adsCluster != nil }
 
