@@ -11,6 +11,7 @@ for name, data in [
     ("get", b"GET / HTTP/1.1\r\n" + H + b"\r\n"), ("leading empty lines", b"\r\n\r\nGET / HTTP/1.1\r\n" + H + b"\r\n"), ("bare LF", b"GET / HTTP/1.1\nhost: a.example\n\n"),
     ("http/1.0", b"GET / HTTP/1.0\r\n\r\n"), ("http/1.0 with host", b"GET / HTTP/1.0\r\n" + H + b"\r\n"), ("http/2.0 in the line", b"GET / HTTP/2.0\r\n" + H + b"\r\n"), ("no host", b"GET / HTTP/1.1\r\n\r\n"), ("empty host", b"GET / HTTP/1.1\r\nhost:\r\n\r\n"),
     ("two hosts", b"GET / HTTP/1.1\r\n" + H + b"host: b\r\n\r\n"), ("absolute form", b"GET http://b.example/p?q HTTP/1.1\r\n" + H + b"\r\n"), ("absolute form with https", b"GET https://b.example/p HTTP/1.1\r\n" + H + b"\r\n"),
+    ("absolute form with the same host", b"GET http://a.example/p?q HTTP/1.1\r\n" + H + b"\r\n"),
     ("absolute form without path", b"GET http://b.example HTTP/1.1\r\n" + H + b"\r\n"), ("asterisk", b"OPTIONS * HTTP/1.1\r\n" + H + b"\r\n"), ("space before the colon", b"GET / HTTP/1.1\r\n" + H + b"x-a : 1\r\n\r\n"),
     ("obsolete folding", b"GET / HTTP/1.1\r\n" + H + b"x-a: 1\r\n 2\r\n\r\n"), ("a line without colon", b"GET / HTTP/1.1\r\n" + H + b"nonsense\r\n\r\n"), ("empty name", b"GET / HTTP/1.1\r\n" + H + b": x\r\n\r\n"),
     ("NUL in a value", b"GET / HTTP/1.1\r\n" + H + b"x-a: a\0b\r\n\r\n"), ("control in a value", b"GET / HTTP/1.1\r\n" + H + b"x-a: a\x01b\r\n\r\n"), ("bare CR in a value", b"GET / HTTP/1.1\r\n" + H + b"x-a: a\rb\r\n\r\n"),
