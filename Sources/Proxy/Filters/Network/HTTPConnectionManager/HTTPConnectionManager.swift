@@ -9,19 +9,21 @@ final class HTTPConnectionManager {
     let config: HTTPConnectionManagerConfig
     let filters: [any HTTPFilterConfig]
     let metrics: HTTPMetrics
+    private let responses: HTTPMetrics.Responses
     let worker: Worker
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
     private var clusters: [ClusterRuntime?] = []
     private(set) var isDraining = false
-    private(set) var connections: [ObjectIdentifier: HTTPConnection] = [:]
+    private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     var activeFaults: UInt32 = 0
     let keepsAccessLog: Bool
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker) {
+    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
         self.config = config
         self.metrics = metrics
+        responses = metrics.responses(listener: listener)
         self.worker = worker
         filters = config.filters
         keepsAccessLog = !config.accessLogs.isEmpty
@@ -50,15 +52,15 @@ final class HTTPConnectionManager {
 
     // MARK: Connections
 
-    func connectionOpened(_ connection: HTTPConnection) {
+    func connectionOpened(_ connection: any DownstreamConnection) {
         connections[ObjectIdentifier(connection)] = connection
         count(.downstream_cx_total, worker)
-        count(.downstream_cx_http1_total, worker)
+        if connection.httpVersion != .http2 { count(.downstream_cx_http1_total, worker) }
         count(.downstream_cx_active, worker)
         if isDraining { connection.drain() }
     }
 
-    func connectionClosed(_ connection: HTTPConnection) {
+    func connectionClosed(_ connection: any DownstreamConnection) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
         count(.downstream_cx_destroy, worker)
@@ -82,20 +84,17 @@ final class HTTPConnectionManager {
 
     // MARK: Streams
 
-    func requestBegan(_ worker: Worker) {
+    func requestBegan(_ stream: HTTPStream) {
         activeStreams += 1
         count(.downstream_rq_total, worker)
-        count(.downstream_rq_http1_total, worker)
+        if stream.connection?.httpVersion != .http2 { count(.downstream_rq_http1_total, worker) }
         count(.downstream_rq_active, worker)
     }
-
-    func streamEnded(_ connection: HTTPConnection) {}
 
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
-        count(.downstream_rq_completed, worker)
-        if stream.info.status > 0 { metrics.countResponse(stream.info.status, row: worker.index) }
+        responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         for log in config.accessLogs {
             worker.accessLog.write(
