@@ -21,7 +21,7 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     }
 
     private indirect enum Condition: Sendable {
-        case value(Input, ValueMatcher)
+        case value(Input, TextMatcher)
         case any([Condition])
         case all([Condition])
         case not(Condition)
@@ -201,7 +201,7 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
             let source = try compile(single.input, here + ".input", input)
             switch single.matcher {
             case .valueMatch(let matcher):
-                return .value(source, try ValueMatcher(compiling: matcher, at: here + ".value_match"))
+                return .value(source, try TextMatcher(compiling: matcher, at: here + ".value_match"))
             case .customMatch(let custom):
                 throw ConfigurationError(
                     at: here + ".custom_match", "unknown matcher \(custom.typedConfig?.typeURL ?? custom.name)")

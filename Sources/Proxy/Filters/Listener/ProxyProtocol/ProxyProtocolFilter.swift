@@ -21,9 +21,9 @@ final class ProxyProtocolConfiguration: ListenerFilterConfig {
     let passedOn: Set<UInt8>?
     let refusedVersions: Set<Int>
     let storesInFilterState: Bool
-    let prefix: String
+    let metrics: ProxyProtocolMetrics
 
-    init(compiling message: ProxyProtocol, at path: String) throws(ConfigurationError) {
+    init(compiling message: ProxyProtocol, at path: String, metrics: MetricSet) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
             reads: [
@@ -70,37 +70,51 @@ final class ProxyProtocolConfiguration: ListenerFilterConfig {
         }
         refusedVersions = Set(message.disallowedVersions.map { $0 == .v1 ? 1 : 2 })
         storesInFilterState = message.tlvLocation == .filterState
-        prefix = "proxy_proto." + (message.statPrefix.isEmpty ? "" : message.statPrefix + ".")
+        self.metrics = ProxyProtocolMetrics(
+            message.statPrefix.isEmpty
+                ? metrics.scope("proxy_proto") : metrics.scope("proxy_proto", message.statPrefix))
     }
 
     func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? {
-        ProxyProtocolFilter(
-            self, metrics: listener.worker.metrics.group(String(prefix.dropLast()), ProxyProtocolCell.self),
-            listener: listener.metrics, row: listener.worker.index)
+        ProxyProtocolFilter(self, row: listener.worker.index)
     }
 }
 
 /// The counters of one `stat_prefix`.
-enum ProxyProtocolCell: Int, MetricCell {
-    case not_found_disallowed, not_found_allowed
-    case versions__v1__found, versions__v1__disallowed, versions__v1__error
-    case versions__v2__found, versions__v2__disallowed, versions__v2__error
+struct ProxyProtocolMetrics: Sendable {
+    /// What happened to headers of one version.
+    struct Version: Sendable {
+        let found: MetricCounter
+        let disallowed: MetricCounter
+        let error: MetricCounter
+
+        init(_ scope: MetricScope, _ name: String) {
+            found = scope.counter("versions.\(name).found")
+            disallowed = scope.counter("versions.\(name).disallowed")
+            error = scope.counter("versions.\(name).error")
+        }
+    }
+
+    let notFoundDisallowed: MetricCounter
+    let notFoundAllowed: MetricCounter
+    let v1: Version
+    let v2: Version
+
+    init(_ scope: MetricScope) {
+        notFoundDisallowed = scope.counter("not_found_disallowed")
+        notFoundAllowed = scope.counter("not_found_allowed")
+        v1 = Version(scope, "v1")
+        v2 = Version(scope, "v2")
+    }
 }
 
 /// Takes a PROXY protocol header off a connection.
 final class ProxyProtocolFilter: ListenerFilter {
     private let config: ProxyProtocolConfiguration
-    private let metrics: MetricGroup<ProxyProtocolCell>
-    private let listener: ListenerMetrics
     private let row: Int
 
-    init(
-        _ config: ProxyProtocolConfiguration, metrics: MetricGroup<ProxyProtocolCell>, listener: ListenerMetrics,
-        row: Int
-    ) {
+    init(_ config: ProxyProtocolConfiguration, row: Int) {
         self.config = config
-        self.metrics = metrics
-        self.listener = listener
         self.row = row
     }
 
@@ -111,15 +125,15 @@ final class ProxyProtocolFilter: ListenerFilter {
         case .undecided:
             guard isLast else { return .more }
             // A header that is not whole is none of the client's bytes either; nothing at all is a client without one.
-            return bytes.isEmpty ? absent() : refuse(.versions__v1__error)
+            return bytes.isEmpty ? absent() : refuse(config.metrics.v1.error)
         case .absent: return absent()
-        case .malformed(let version): return refuse(version == 1 ? .versions__v1__error : .versions__v2__error)
+        case .malformed(let version): return refuse(version == 1 ? config.metrics.v1.error : config.metrics.v2.error)
         case .header(let header, let count):
-            let isFirst = header.version == 1
+            let counters = header.version == 1 ? config.metrics.v1 : config.metrics.v2
             if config.refusedVersions.contains(header.version) {
-                return refuse(isFirst ? .versions__v1__disallowed : .versions__v2__disallowed)
+                return refuse(counters.disallowed)
             }
-            metrics.add(isFirst ? .versions__v1__found : .versions__v2__found, row: row)
+            counters.found.add(row: row)
             consumed = count
             apply(header, to: &info)
             return .next
@@ -128,15 +142,14 @@ final class ProxyProtocolFilter: ListenerFilter {
 
     private func absent() -> ListenerFilterStep {
         if config.allowsAbsent {
-            metrics.add(.not_found_allowed, row: row)
+            config.metrics.notFoundAllowed.add(row: row)
             return .next
         }
-        return refuse(.not_found_disallowed)
+        return refuse(config.metrics.notFoundDisallowed)
     }
 
-    private func refuse(_ cell: ProxyProtocolCell) -> ListenerFilterStep {
-        metrics.add(cell, row: row)
-        listener.add(.downstream_cx_proxy_proto_error, row: row)
+    private func refuse(_ counter: MetricCounter) -> ListenerFilterStep {
+        counter.add(row: row)
         return .close("proxy_protocol_error")
     }
 

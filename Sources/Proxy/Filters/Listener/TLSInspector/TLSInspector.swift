@@ -8,13 +8,16 @@ struct TLSInspectorConfig: ListenerFilterConfig {
     /// Something that looks like TLS and cannot be read ends the connection: some chain asks for TLS, and the
     /// connection must not land in one for plain text (ATK-27).
     let refusesUndecided: Bool
+    let metrics: TLSInspectorMetrics
 
-    init(refusesUndecided: Bool) {
+    init(refusesUndecided: Bool, metrics: MetricSet) {
+        self.metrics = TLSInspectorMetrics(metrics.scope("tls_inspector"))
         helloBytesMax = ClientHelloParser.standardLimit
         self.refusesUndecided = refusesUndecided
     }
 
-    init(compiling message: TlsInspector, at path: String, refusesUndecided: Bool) throws(ConfigurationError) {
+    init(compiling message: TlsInspector, at path: String, refusesUndecided: Bool, metrics: MetricSet) throws(ConfigurationError) {
+        self.metrics = TLSInspectorMetrics(metrics.scope("tls_inspector"))
         try FieldCheck.check(
             message,
             reads: [
@@ -38,27 +41,41 @@ struct TLSInspectorConfig: ListenerFilterConfig {
     }
 
     func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? {
-        TLSInspector(
-            self, metrics: listener.worker.metrics.group("tls_inspector", TLSInspectorCell.self),
-            row: listener.worker.index)
+        TLSInspector(self, row: listener.worker.index)
     }
 }
 
 /// The counters of all TLS inspectors.
-enum TLSInspectorCell: Int, MetricCell {
-    case client_hello_too_large, tls_found, tls_not_found, alpn_found, alpn_not_found, sni_found, sni_not_found
+struct TLSInspectorMetrics: Sendable {
+    let clientHelloTooLarge: MetricCounter
+    let tlsFound: MetricCounter
+    let tlsNotFound: MetricCounter
+    let alpnFound: MetricCounter
+    let alpnNotFound: MetricCounter
+    let sniFound: MetricCounter
+    let sniNotFound: MetricCounter
+
+    init(_ scope: MetricScope) {
+        clientHelloTooLarge = scope.counter("client_hello_too_large")
+        tlsFound = scope.counter("tls_found")
+        tlsNotFound = scope.counter("tls_not_found")
+        alpnFound = scope.counter("alpn_found")
+        alpnNotFound = scope.counter("alpn_not_found")
+        sniFound = scope.counter("sni_found")
+        sniNotFound = scope.counter("sni_not_found")
+    }
 }
 
 /// Looks for a ClientHello in the first bytes of a connection.
 final class TLSInspector: ListenerFilter {
     private let config: TLSInspectorConfig
-    private let metrics: MetricGroup<TLSInspectorCell>
+    private let metrics: TLSInspectorMetrics
     private let row: Int
     private var parser: ClientHelloParser
 
-    init(_ config: TLSInspectorConfig, metrics: MetricGroup<TLSInspectorCell>, row: Int) {
+    init(_ config: TLSInspectorConfig, row: Int) {
         self.config = config
-        self.metrics = metrics
+        metrics = config.metrics
         self.row = row
         parser = ClientHelloParser(limit: config.helloBytesMax)
     }
@@ -71,25 +88,25 @@ final class TLSInspector: ListenerFilter {
             guard isLast, !bytes.isEmpty else { return .more }
             return undecided()
         case .notTLS:
-            metrics.add(.tls_not_found, row: row)
+            metrics.tlsNotFound.add(row: row)
             return .next
         case .malformed: return undecided()
         case .tooLarge:
-            metrics.add(.client_hello_too_large, row: row)
+            metrics.clientHelloTooLarge.add(row: row)
             return .close("client_hello_too_large")
         case .hello(let hello):
-            metrics.add(.tls_found, row: row)
+            metrics.tlsFound.add(row: row)
             info.facts.transportProtocol = "tls"
             if hello.serverName.isEmpty {
-                metrics.add(.sni_not_found, row: row)
+                metrics.sniNotFound.add(row: row)
             } else {
-                metrics.add(.sni_found, row: row)
+                metrics.sniFound.add(row: row)
                 info.facts.serverName = hello.serverName
             }
             if hello.applicationProtocols.isEmpty {
-                metrics.add(.alpn_not_found, row: row)
+                metrics.alpnNotFound.add(row: row)
             } else {
-                metrics.add(.alpn_found, row: row)
+                metrics.alpnFound.add(row: row)
                 info.facts.applicationProtocols = hello.applicationProtocols
             }
             return .next
@@ -97,7 +114,7 @@ final class TLSInspector: ListenerFilter {
     }
 
     private func undecided() -> ListenerFilterStep {
-        metrics.add(.tls_not_found, row: row)
+        metrics.tlsNotFound.add(row: row)
         return config.refusesUndecided ? .close("tls_inspector_undecided") : .next
     }
 }

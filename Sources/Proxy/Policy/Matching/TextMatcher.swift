@@ -4,7 +4,7 @@ internal import Serialization
 internal import Upstream
 
 /// A test on text: a string matcher of the proxy's own policies, compiled.
-struct ValueMatcher: Sendable {
+struct TextMatcher: Sendable {
     let matcher: Upstream.StringMatcher
 
     func matches(_ text: String) -> Bool {
@@ -72,5 +72,29 @@ enum MatchActions {
     /// The ranges of an `xds.type.matcher.v3.IPMatcher`; nil for anything else.
     static func addressRanges(
         _ any: AnyMessage, _ path: String
-    ) throws(ConfigurationError) -> [(prefixes: [Prefix], onMatch: Matcher.OnMatch?)]? { nil }
+    ) throws(ConfigurationError) -> [(prefixes: [Prefix], onMatch: Matcher.OnMatch?)]? {
+        guard any.name == IPMatcher.schema.name else { return nil }
+        let message: IPMatcher
+        do throws(MessageError) {
+            message = try any.unpack(as: IPMatcher.self)
+        } catch {
+            throw ConfigurationError(at: FieldCheck.join(path, error.path), error.problem)
+        }
+        var result: [(prefixes: [Prefix], onMatch: Matcher.OnMatch?)] = []
+        for (index, matcher) in message.rangeMatchers.enumerated() {
+            var prefixes: [Prefix] = []
+            for (number, range) in matcher.ranges.enumerated() {
+                guard let address = IPAddress(range.addressPrefix),
+                    let prefix = Prefix(address, length: Int(range.prefixLen ?? 0))
+                else {
+                    throw ConfigurationError(
+                        at: "\(path).range_matchers[\(index)].ranges[\(number)]",
+                        "\(range.addressPrefix)/\(range.prefixLen ?? 0) is no address range such as 10.0.0.0/8")
+                }
+                prefixes.append(prefix)
+            }
+            result.append((prefixes, matcher.onMatch))
+        }
+        return result
+    }
 }
