@@ -1,4 +1,5 @@
 internal import IO
+internal import Telemetry
 
 /// What must be done when a downstream connection ends, however it ends: whoever closes the socket sets it off.
 ///

@@ -13,10 +13,12 @@ final class FilterChainRuntime {
     private let filters: [any NetworkFilter]
     /// Connections that one of the filters holds up.
     private var held: [ObjectIdentifier: NetworkConnection] = [:]
+    private let tlsMetrics: TLSMetrics?
     private let worker: Worker
 
     init(_ config: FilterChainConfig, worker: Worker, listener: String = "") {
         self.config = config
+        tlsMetrics = config.transport.map { _ in worker.metrics.tls("listener", listener) }
         self.worker = worker
         filters = config.filters.map { $0.make(worker) }
         switch config.terminal {
@@ -40,11 +42,20 @@ final class FilterChainRuntime {
 
     func resolve() { http?.resolve() }
 
-    /// Serves a connection: its network filters, then the filter that serves.
+    /// Serves a connection, behind its TLS handshake where the chain has a transport socket.
     func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
-        if filters.isEmpty { return serveTerminal(socket, info, input: input) }
-        let connection = NetworkConnection(socket, info: info, input: input, filters: filters, chain: self)
-        connection.run()
+        guard let transport = config.transport, let tlsMetrics else {
+            return serve(socket, info, input: input, tls: nil)
+        }
+        DownstreamHandshake.begin(
+            socket, info: info, input: input, transport: transport, metrics: tlsMetrics, worker: worker
+        ) { [self] in serve($0, $1, input: $2, tls: $3) }
+    }
+
+    /// Serves a connection after its handshake: its network filters, then the filter that serves.
+    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
+        if filters.isEmpty { return serveTerminal(socket, info, input: input, tls: tls) }
+        NetworkConnection(socket, info: info, input: input, tls: tls, filters: filters, chain: self).run()
     }
 
     /// A filter wants to think about a connection first.
@@ -53,10 +64,10 @@ final class FilterChainRuntime {
     func release(_ connection: NetworkConnection) { held[ObjectIdentifier(connection)] = nil }
 
     /// Serves a connection that the filters let pass.
-    func serveTerminal(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
+    func serveTerminal(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
         if let http {
             let hadInput = input?.isEmpty == false
-            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker)
+            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker, tls: tls)
             do throws(SystemError) {
                 try connection.start()
             } catch {
@@ -64,11 +75,14 @@ final class FilterChainRuntime {
             }
             if hadInput { connection.run() }
         } else if let tcp {
-            tcp.accept(socket, info: info, input: input)
+            tcp.accept(socket, info: info, input: input, tls: tls)
         } else {
-            simple?.accept(socket, input: input)
+            simple?.accept(socket, input: input, tls: tls)
         }
     }
+
+    /// A connection that a network filter refused: tcp_proxy logs it, as it would log any other.
+    func refused(_ info: ConnectionInfo, details: String) { tcp?.refused(info, details: details) }
 
     func drain() { http?.drain() }
 

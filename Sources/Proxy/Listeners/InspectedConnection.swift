@@ -7,13 +7,13 @@ internal import IO
 final class InspectedConnection: SocketConnection {
     private(set) var info: ConnectionInfo
     private unowned let listener: ListenerRuntime
-    private var filter: any ListenerFilter
+    private var filter: any ConnectionInspector
     private var index: Int
     private var timer: LoopTimer?
     private var isDecided = false
 
     init(
-        _ socket: Socket, info: ConnectionInfo, filter: any ListenerFilter, index: Int, listener: ListenerRuntime,
+        _ socket: Socket, info: ConnectionInfo, filter: any ConnectionInspector, index: Int, listener: ListenerRuntime,
         input: ByteBuffer?
     ) {
         self.info = info

@@ -18,17 +18,17 @@ protocol ListenerFilterConfig: Sendable {
     func accepted(_ socket: Socket, _ info: inout ConnectionInfo) -> ListenerFilterStep
 
     /// The object that reads; nil for a filter that needs no bytes.
-    func make(_ listener: ListenerRuntime) -> (any ListenerFilter)?
+    func make(_ listener: ListenerRuntime) -> (any ConnectionInspector)?
 }
 
 extension ListenerFilterConfig {
     func accepted(_ socket: Socket, _ info: inout ConnectionInfo) -> ListenerFilterStep { .next }
 
-    func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? { nil }
+    func make(_ listener: ListenerRuntime) -> (any ConnectionInspector)? { nil }
 }
 
 /// A listener filter at work on one connection.
-protocol ListenerFilter: AnyObject {
+protocol ConnectionInspector: AnyObject {
     /// Looks at all bytes that nobody has consumed yet.
     ///
     /// - Parameters:

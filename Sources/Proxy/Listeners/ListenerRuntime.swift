@@ -113,7 +113,7 @@ final class ListenerRuntime: ReadinessHandler {
     /// The next filter that reads, for a connection that is read from already; nil when there is none.
     func nextFilter(
         after index: Int, _ socket: Socket, _ info: inout ConnectionInfo
-    ) -> (filter: any ListenerFilter, index: Int)? {
+    ) -> (filter: any ConnectionInspector, index: Int)? {
         for (number, entry) in config.filters.entries.enumerated().dropFirst(index + 1)
         where entry.runs(port: info.localAddress.port) {
             _ = entry.filter.accepted(socket, &info)

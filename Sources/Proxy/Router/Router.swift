@@ -187,6 +187,8 @@ final class Router: PoolClient, UpstreamClient {
             failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
         case .connectTimedOut:
             failedToConnect("connection timeout", nil)
+        case .handshakeFailed(let reason):
+            failedToConnect("remote connection failure", "TLS_error: \(reason)")
         }
     }
 

@@ -39,6 +39,7 @@ final class NetworkConnection {
     var info: ConnectionInfo
     private let socket: Socket
     private let input: ByteBuffer?
+    private let tls: TLSTransport?
     private let filters: [any NetworkFilter]
     private let chain: FilterChainRuntime
     private var position = 0
@@ -46,12 +47,13 @@ final class NetworkConnection {
     private(set) var isOver = false
 
     init(
-        _ socket: Socket, info: ConnectionInfo, input: ByteBuffer?, filters: [any NetworkFilter],
-        chain: FilterChainRuntime
+        _ socket: Socket, info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?,
+        filters: [any NetworkFilter], chain: FilterChainRuntime
     ) {
         self.socket = socket
         self.info = info
         self.input = input
+        self.tls = tls
         self.filters = filters
         self.chain = chain
     }
@@ -73,7 +75,7 @@ final class NetworkConnection {
         letGo()
         guard !isOver else { return }
         isOver = true
-        chain.serveTerminal(socket, info, input: input)
+        chain.serveTerminal(socket, info, input: input, tls: tls)
     }
 
     /// Goes on with the next filter.
@@ -83,10 +85,12 @@ final class NetworkConnection {
         run()
     }
 
-    func close() {
+    /// `details`: Envoy's `%CONNECTION_TERMINATION_DETAILS%`.
+    func close(details: String? = nil) {
         guard !isOver else { return }
         isOver = true
         letGo()
+        if let details { chain.refused(info, details: details) }
         socket.close()
     }
 

@@ -12,8 +12,8 @@ final class SimpleTerminal {
         self.response = response
     }
 
-    func accept(_ socket: Socket, input: ByteBuffer?) {
-        let connection = SimpleConnection(socket, input: input, terminal: self)
+    func accept(_ socket: Socket, input: ByteBuffer?, tls: TLSTransport?) {
+        let connection = SimpleConnection(socket, input: input, tls: tls, terminal: self)
         connections[ObjectIdentifier(connection)] = connection
         connection.begin()
     }
@@ -32,9 +32,9 @@ final class SimpleConnection: SocketConnection {
     /// Everything is said once the output is empty.
     private var isFinishing = false
 
-    init(_ socket: Socket, input: ByteBuffer?, terminal: SimpleTerminal) {
+    init(_ socket: Socket, input: ByteBuffer?, tls: TLSTransport?, terminal: SimpleTerminal) {
         self.terminal = terminal
-        super.init(socket, worker: terminal.worker, input: input)
+        super.init(socket, worker: terminal.worker, input: input, tls: tls)
     }
 
     func begin() {
@@ -86,7 +86,7 @@ final class SimpleConnection: SocketConnection {
     override func handleFlushed() {
         guard isFinishing else { return echo() }
         // The peer reads our last bytes before it learns of the close (RFC 9112 §9.6 says why).
-        socket?.shutdownWrite()
+        shutdownWrite()
         if timer == nil {
             timer = worker.schedule(after: Limits.lingerDuration) { [weak self] in self?.close() }
         }

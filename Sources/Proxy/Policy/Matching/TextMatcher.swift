@@ -66,7 +66,17 @@ enum MatchActions {
     /// The text of a `google.protobuf.StringValue`.
     static func stringValue(_ any: AnyMessage) -> String? {
         guard any.name == "google.protobuf.StringValue" else { return nil }
-        return any.json(names: .proto)["value"]?.string
+        // One field of text; an empty message is the empty text.
+        var reader = BytesReader(any.value[...])
+        guard !reader.isAtEnd else { return "" }
+        guard reader.uint8() == 0x0A, let low = reader.uint8() else { return nil }
+        var count = low & 0x7F
+        if low >= 0x80 {
+            guard let high = reader.uint8(), high < 0x80 else { return nil }
+            count |= high << 7
+        }
+        guard let text = reader.take(count), reader.isAtEnd else { return nil }
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The ranges of an `xds.type.matcher.v3.IPMatcher`; nil for anything else.

@@ -6,7 +6,7 @@ struct HTTPInspectorConfig: ListenerFilterConfig {
 
     init(metrics: MetricSet) { self.metrics = HTTPInspectorMetrics(metrics.scope("http_inspector")) }
 
-    func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? {
+    func make(_ listener: ListenerRuntime) -> (any ConnectionInspector)? {
         // Nobody asks: looking would only delay the connection.
         guard listener.config.matcher.usesApplicationProtocol else { return nil }
         return HTTPInspector(metrics: metrics, row: listener.worker.index)
@@ -31,7 +31,7 @@ struct HTTPInspectorMetrics: Sendable {
 }
 
 /// Looks for HTTP in the first bytes of a connection.
-final class HTTPInspector: ListenerFilter {
+final class HTTPInspector: ConnectionInspector {
     private let metrics: HTTPInspectorMetrics
     private let row: Int
 

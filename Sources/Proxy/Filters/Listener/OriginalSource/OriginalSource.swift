@@ -27,6 +27,6 @@ struct OriginalSource: ListenerFilterConfig {
 
 /// Where connections for this client come from, as far as original_src says so.
 struct UpstreamSource: Sendable {
-    let address: SocketAddress
+    let address: IO.SocketAddress
     let mark: UInt32
 }

@@ -75,7 +75,7 @@ final class ProxyProtocolConfiguration: ListenerFilterConfig {
                 ? metrics.scope("proxy_proto") : metrics.scope("proxy_proto", message.statPrefix))
     }
 
-    func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? {
+    func make(_ listener: ListenerRuntime) -> (any ConnectionInspector)? {
         ProxyProtocolFilter(self, row: listener.worker.index)
     }
 }
@@ -109,7 +109,7 @@ struct ProxyProtocolMetrics: Sendable {
 }
 
 /// Takes a PROXY protocol header off a connection.
-final class ProxyProtocolFilter: ListenerFilter {
+final class ProxyProtocolFilter: ConnectionInspector {
     private let config: ProxyProtocolConfiguration
     private let row: Int
 

@@ -40,7 +40,7 @@ struct TLSInspectorConfig: ListenerFilterConfig {
         self.refusesUndecided = refusesUndecided || message.closeConnectionOnClientHelloParsingErrors
     }
 
-    func make(_ listener: ListenerRuntime) -> (any ListenerFilter)? {
+    func make(_ listener: ListenerRuntime) -> (any ConnectionInspector)? {
         TLSInspector(self, row: listener.worker.index)
     }
 }
@@ -67,7 +67,7 @@ struct TLSInspectorMetrics: Sendable {
 }
 
 /// Looks for a ClientHello in the first bytes of a connection.
-final class TLSInspector: ListenerFilter {
+final class TLSInspector: ConnectionInspector {
     private let config: TLSInspectorConfig
     private let metrics: TLSInspectorMetrics
     private let row: Int

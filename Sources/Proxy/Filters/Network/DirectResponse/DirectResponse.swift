@@ -16,7 +16,7 @@ enum DirectResponse {
                 throw ConfigurationError(at: path + ".filename", "\(error)")
             }
         case .environmentVariable(let name):
-            guard let text = Environment.value(of: name) else {
+            guard let text = Environment.variable(name) else {
                 throw ConfigurationError(at: path + ".environment_variable", "\(name) is not set")
             }
             return Array(text.utf8)
