@@ -32,4 +32,7 @@ enum Limits {
 
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
+
+    /// Virtual hosts of one route configuration that requests may ask a management server for.
+    static let demandedHostsMax = 10_000
 }

@@ -25,7 +25,6 @@ public enum IgnoredFields {
             "include_vh_rate_limits": "rate_limits are refused, so there is nothing to include",
             "early_data_policy": "Skein takes no TLS early data",
         ],
-        "envoy.config.core.v3.RuntimeFractionalPercent": ["runtime_key": noRuntime],
         "envoy.config.core.v3.DataSource": ["watched_directory": noReload],
         "envoy.extensions.filters.http.fault.v3.HTTPFault": [
             "delay_percent_runtime": noRuntime, "abort_percent_runtime": noRuntime,

@@ -126,6 +126,7 @@ extension Fraction {
         guard let message else { return nil }
         guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
         try self.init(compiling: value, path / "default_value")
+        if !message.runtimeKey.isEmpty { runtime = Runtime.compiling.entry(message.runtimeKey) }
     }
 }
 
