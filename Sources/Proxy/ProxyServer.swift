@@ -24,6 +24,7 @@ public final class ProxyServer: @unchecked Sendable {
     let workers: [WorkerHandle]
     let metrics: MetricSet
     let store: ConfigurationStore
+    let stats: StatsConfiguration
     let started = MonotonicTime.now
     let startedAt = WallClock.now
     private(set) var state = State.preInitializing
@@ -54,7 +55,7 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(SystemError) {
             loop = try EventLoop()
             let count = options.concurrency ?? Environment.processorCount
-            let metrics = MetricSet(rows: count)
+            let metrics = MetricSet(workers: count)
             self.metrics = metrics
             var workers: [WorkerHandle] = []
             for index in 0..<count {
@@ -66,8 +67,12 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError("\(error)")
         }
+        stats = bootstrap.stats
+        metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
+        var context = bootstrap.context
+        context.metrics = metrics
         store = ConfigurationStore(
-            loop: loop, workers: workers, metrics: metrics, context: bootstrap.context, runtime: layers.runtime)
+            loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.
@@ -79,7 +84,7 @@ public final class ProxyServer: @unchecked Sendable {
             var names: Set<String> = []
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
-                let config = try ClusterConfig(compiling: cluster, path: path)
+                let config = try bootstrap.context.cluster(cluster, at: path)
                 try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
@@ -112,13 +117,8 @@ public final class ProxyServer: @unchecked Sendable {
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }
             try runtimeLayers.start(on: loop)
             store.extraWants = Set(try runtimeLayers.wants(hasADS: bootstrap.ads != nil))
-            for (index, secret) in (resources?.secrets ?? []).enumerated() {
-                let path = "static_resources.secrets[\(index)]"
-                guard store.secrets[secret.name] == nil else {
-                    throw ConfigurationError(at: path + ".name", "\"\(secret.name)\" is there twice")
-                }
-                try store.setSecret(secret, name: secret.name, version: "", isStatic: true)
-            }
+            bootstrap.secrets.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
             if let config = bootstrap.admin {
@@ -178,6 +178,7 @@ public final class ProxyServer: @unchecked Sendable {
         discovery?.subscribe()
         releaseLater()
         guard state == .initializing, store.isWarm, discovery?.isInitialised ?? true else { return }
+        guard bootstrap.secrets.isWarm || discovery?.hasWaitedForSecrets ?? false else { return }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive

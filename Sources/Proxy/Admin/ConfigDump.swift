@@ -241,8 +241,9 @@ struct ConfigDump {
         var fixed = List(type: "SecretsConfigDump.StaticSecret")
         var active = List(type: "SecretsConfigDump.DynamicSecret")
         var warming = active
-        for (name, entry) in store.secrets.sorted(by: { $0.key < $1.key }) {
-            var members: [String: JSON] = ["name": .string(name), "secret": typed(entry.message)]
+        for (name, entry) in store.context.secrets.secrets.sorted(by: { $0.key < $1.key }) {
+            var members: [String: JSON] = ["name": .string(name), "secret": typed(entry.secret), "last_updated": Self.time(entry.updated),
+            ]
             if entry.isStatic {
                 fixed.elements.append(Element(name: name, json: .object(members)))
             } else {
@@ -252,7 +253,7 @@ struct ConfigDump {
             }
         }
         for names in store.wanted().values {
-            for name in names[Secret.typeURL] ?? [] where store.secrets[name] == nil {
+            for name in names[Secret.typeURL] ?? [] where store.context.secrets.secrets[name] == nil {
                 warming.elements.append(
                     Element(name: name, json: .object(["name": .string(name), "version_info": "uninitialized"])))
             }

@@ -20,10 +20,12 @@ final class BootstrapConfig: Sendable {
     let clusters: Source?
     let runtimeLayers: [RuntimeLayerConfig]
     let overload: OverloadConfig?
+    let stats: StatsConfiguration
+    let secrets = SecretStore()
 
     var context: CompileContext {
         CompileContext(
-            adsCluster: ads?.clusterName, managementClusters: Set(grpcSources.map(\.0.clusterName)))
+            adsCluster: ads?.clusterName, managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets)
     }
 
     /// The management servers that the bootstrap itself names, with their paths.
@@ -123,7 +125,12 @@ final class BootstrapConfig: Sendable {
         }
         if let resources = message.staticResources {
             try FieldCheck.check(resources, reads: ["listeners", "clusters", "secrets"], at: "static_resources")
+            try secrets.setStatic(resources.secrets, at: "static_resources.secrets")
         }
+        stats =
+            try message.statsConfig.map { config throws(ConfigurationError) in
+                try StatsConfiguration(compiling: config, at: "stats_config")
+            } ?? StatsConfiguration()
         if let manager = message.clusterManager {
             try FieldCheck.check(
                 manager, reads: ["local_cluster_name", "outlier_detection", "upstream_bind_config"],

@@ -63,7 +63,10 @@ extension ConfigurationStore {
 
     private func secrets(of socket: TransportSocket?) -> [Want] {
         SecretReferences.of(socket).flatMap { reference in
-            want(Secret.typeURL, reference.name, reference.sdsConfig)
+            want(Secret.typeURL, reference.name, reference.sdsConfig).filter {
+                // Files of secrets are read, and watched, with all other files of certificates.
+                if case .file = $0.source { false } else { true }
+            }
         }
     }
 
@@ -77,30 +80,15 @@ extension ConfigurationStore {
 
     // MARK: Secrets
 
-    /// Takes a secret from SDS or the bootstrap.
-    ///
-    /// What the TLS contexts refuse is not kept.
+    /// Takes a secret from SDS; what the TLS contexts refuse is not kept.
     func setSecret(
-        _ message: Secret, name: String, version: String, isStatic: Bool = false
+        _ message: Secret, name: String, version: String, at path: String
     ) throws(ConfigurationError) {
-        let old = secrets[name]
-        guard old?.isStatic != true || isStatic else {
-            throw ConfigurationError(at: "name", "a secret of this name is in the bootstrap")
-        }
-        secrets[name] = (message, version, isStatic)
-        do throws(ConfigurationError) {
-            try secretChanged(name)
-        } catch {
-            secrets[name] = old
-            throw error
-        }
+        try context.secrets.set(message, name: name, version: version, at: path)
         failures[Secret.typeURL]?[name] = nil
     }
 
-    func removeSecret(_ name: String) {
-        guard secrets[name]?.isStatic == false else { return }
-        secrets[name] = nil
-    }
+    func removeSecret(_ name: String) { context.secrets.remove(name) }
 
     // MARK: Virtual hosts
 

@@ -61,9 +61,6 @@ final class ConfigurationStore {
     var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
     /// Hosts that requests asked for, by route configuration, with who waits for them.
     var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
-    /// Secrets as they came; `secretChanged` hands them to the TLS contexts.
-    var secrets: [String: (message: Secret, version: String, isStatic: Bool)] = [:]
-    var secretChanged: (String) throws(ConfigurationError) -> Void = { _ in }
     /// Told what RTDS says of a layer.
     var runtimeChanged: (_ name: String, _ values: JSON?) -> Void = { _, _ in }
     /// What something else than clusters, listeners and routes wants.
@@ -101,7 +98,7 @@ final class ConfigurationStore {
     /// Compiles a cluster without putting it in force.
     func compile(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
         let config = try runtime.compiling { () throws(ConfigurationError) in
-            try ClusterConfig(compiling: message, path: path)
+            try context.cluster(message, at: path)
         }
         try context.checkCodec(config, at: path)
         if case .eds = config.discovery {

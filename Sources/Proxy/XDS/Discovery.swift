@@ -38,6 +38,8 @@ final class Discovery {
     private var wantsListenersNow = false
     private var seenGeneration = -1
     private var isStarted = false
+    /// After that the proxy is live without them; what needs them does not serve.
+    private(set) var hasWaitedForSecrets = false
     private var isSubscribing = false
     /// Called when something has been applied.
     var onChange: () -> Void = {}
@@ -68,6 +70,10 @@ final class Discovery {
                 discovery.hasClusters = true
                 return true
             }
+        }
+        giveUp(after: DiscoverySource.initialFetchTimeout, "secrets") { [store] discovery in
+            discovery.hasWaitedForSecrets = true
+            return !store.context.secrets.isWarm
         }
         subscribe()
     }

@@ -128,11 +128,7 @@ struct ResourceApplier {
     private func secrets(_ update: DeltaClient.Update) -> Outcome {
         let outcome = each(update, as: Secret.self, kind: "secrets") {
             message, resource, path throws(ConfigurationError) in
-            do throws(ConfigurationError) {
-                try store.setSecret(message, name: resource.name, version: resource.version)
-            } catch {
-                throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
-            }
+            try store.setSecret(message, name: resource.name, version: resource.version, at: path)
         }
         for name in update.removed { store.removeSecret(name) }
         store.onChange()
