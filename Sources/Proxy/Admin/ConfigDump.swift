@@ -242,7 +242,8 @@ struct ConfigDump {
         var active = List(type: "SecretsConfigDump.DynamicSecret")
         var warming = active
         for (name, entry) in store.context.secrets.secrets.sorted(by: { $0.key < $1.key }) {
-            var members: [String: JSON] = ["name": .string(name), "secret": typed(entry.secret), "last_updated": Self.time(entry.updated),
+            var members: [String: JSON] = [
+                "name": .string(name), "secret": typed(entry.secret), "last_updated": Self.time(entry.updated),
             ]
             if entry.isStatic {
                 fixed.elements.append(Element(name: name, json: .object(members)))

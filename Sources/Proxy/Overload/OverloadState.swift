@@ -17,6 +17,8 @@ final class OverloadState: Sendable {
     /// Downstream connections of all loops.
     private let connectionCount = Atomic<Int>(0)
     let connectionsMax: Int
+    /// Whether anything asks how many there are.
+    private let countsConnections: Bool
     /// What was refused or ended for want of resources.
     let rejectedConnections = Atomic<UInt64>(0)
     let rejectedRequests = Atomic<UInt64>(0)
@@ -25,6 +27,7 @@ final class OverloadState: Sendable {
     init(_ config: OverloadConfig? = nil) {
         timers = config?.timers ?? []
         connectionsMax = config?.connectionsMax.map { Int(clamping: $0) } ?? .max
+        countsConnections = config?.connectionsMax != nil
     }
 
     /// How far an action is in force, in thousandths.
@@ -56,28 +59,43 @@ final class OverloadState: Sendable {
     // MARK: Asked by the data path
 
     /// Whether new requests are answered with 503 (flag OM).
-    func refusesRequest(random: UInt64) -> Bool { hits(thousandths(.stopAcceptingRequests), random) }
+    func refusesRequest(_ random: @autoclosure () -> UInt64) -> Bool {
+        guard hits(thousandths(.stopAcceptingRequests), random()) else { return false }
+        rejectedRequests.add(1, ordering: .relaxed)
+        return true
+    }
 
     /// Whether responses say `connection: close`.
-    func endsKeepAlive(random: UInt64) -> Bool { hits(thousandths(.disableKeepAlive), random) }
+    func endsKeepAlive(_ random: @autoclosure () -> UInt64) -> Bool { hits(thousandths(.disableKeepAlive), random()) }
 
     /// Whether listeners leave new connections in the kernel's queue.
     var stopsAccepting: Bool { thousandths(.stopAcceptingConnections) >= 1000 }
 
-    /// Counts a new downstream connection; false is "close it": too many, or the share that is rejected.
-    ///
-    /// What was taken is given back with `connectionClosed`.
-    func takeConnection(ignoresLimit: Bool, random: UInt64) -> Bool {
-        if !hits(thousandths(.rejectIncomingConnections), random) {
-            let count = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue
-            if ignoresLimit || count <= connectionsMax { return true }
-            connectionCount.wrappingSubtract(1, ordering: .relaxed)
-        }
-        rejectedConnections.add(1, ordering: .relaxed)
-        return false
+    /// What becomes of a new downstream connection.
+    enum Admission {
+        /// It is served; the ticket lives as long as the connection (nil where nobody counts).
+        case admitted(ConnectionTicket?)
+        /// There are as many as there may be.
+        case overflow
+        /// The overload manager rejects it.
+        case rejected
     }
 
-    func connectionClosed() { connectionCount.wrappingSubtract(1, ordering: .relaxed) }
+    /// Asks whether a new downstream connection is served.
+    func admit(ignoresLimit: Bool, _ random: @autoclosure () -> UInt64) -> Admission {
+        if hits(thousandths(.rejectIncomingConnections), random()) {
+            rejectedConnections.add(1, ordering: .relaxed)
+            return .rejected
+        }
+        guard countsConnections else { return .admitted(nil) }
+        let count = connectionCount.wrappingAdd(1, ordering: .relaxed).newValue
+        if ignoresLimit || count <= connectionsMax { return .admitted(ConnectionTicket(self)) }
+        connectionCount.wrappingSubtract(1, ordering: .relaxed)
+        rejectedConnections.add(1, ordering: .relaxed)
+        return .overflow
+    }
+
+    fileprivate func connectionClosed() { connectionCount.wrappingSubtract(1, ordering: .relaxed) }
 
     var connections: Int { connectionCount.load(ordering: .relaxed) }
 
@@ -93,7 +111,16 @@ final class OverloadState: Sendable {
         return timeout - (timeout - shortest) * (Double(state) / 1000)
     }
 
-    private func hits(_ state: UInt32, _ random: UInt64) -> Bool {
-        state > 0 && (state >= 1000 || UInt64(1000).multipliedFullWidth(by: random).high < UInt64(state))
+    private func hits(_ state: UInt32, _ random: @autoclosure () -> UInt64) -> Bool {
+        state > 0 && (state >= 1000 || UInt64(1000).multipliedFullWidth(by: random()).high < UInt64(state))
     }
+}
+
+/// A place among the downstream connections, given back when the last reference is gone.
+final class ConnectionTicket: Sendable {
+    private let state: OverloadState
+
+    fileprivate init(_ state: OverloadState) { self.state = state }
+
+    deinit { state.connectionClosed() }
 }

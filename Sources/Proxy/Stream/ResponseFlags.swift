@@ -20,6 +20,7 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
     static let upstreamProtocolError = ResponseFlags(rawValue: 1 << 15)
     static let durationTimeout = ResponseFlags(rawValue: 1 << 16)
     static let noFilterConfigFound = ResponseFlags(rawValue: 1 << 17)
+    static let overloadManager = ResponseFlags(rawValue: 1 << 30)
 
     private static let letters: [(ResponseFlags, String)] = [
         (.noHealthyUpstream, "UH"), (.upstreamConnectionFailure, "UF"), (.upstreamOverflow, "UO"),
@@ -28,7 +29,7 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
         (.upstreamConnectionTermination, "UC"), (.upstreamRemoteReset, "UR"), (.localReset, "LR"),
         (.delayInjected, "DI"), (.faultInjected, "FI"), (.streamIdleTimeout, "SI"),
         (.downstreamProtocolError, "DPE"), (.upstreamProtocolError, "UPE"), (.durationTimeout, "DT"),
-        (.noFilterConfigFound, "NFCF"),
+        (.noFilterConfigFound, "NFCF"), (.overloadManager, "OM"),
     ]
 
     /// The flags as an access log prints them: `UF,URX`, or `-` when there are none.

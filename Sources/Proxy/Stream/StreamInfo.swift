@@ -18,6 +18,8 @@ struct ConnectionInfo: Sendable {
     var tls: TLSFacts?
     /// Number of the connection in this process.
     var id: UInt64
+    /// Its place among all downstream connections, where there is a limit.
+    var ticket: ConnectionTicket?
 }
 
 /// What became of one request or TCP connection: for access log, counters and header formats.

@@ -13,7 +13,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.drain_type": "a changed listener drains what changed",
         "envoy.config.listener.v3.Listener.connection_balance_config": "the kernel balances connections over loops",
         "envoy.config.listener.v3.Listener.tcp_fast_open_queue_length": "TCP Fast Open is not used",
-        "envoy.config.listener.v3.Listener.ignore_global_conn_limit": "the global limit holds for every listener",
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "the overload manager sees every listener",
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",

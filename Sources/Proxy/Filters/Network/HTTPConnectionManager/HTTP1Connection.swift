@@ -229,6 +229,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
+        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
@@ -381,7 +382,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
-        if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
+        if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
+            return lastActivity + timeout
+        }
         return .never
     }
 
