@@ -46,4 +46,7 @@ enum Limits {
 
     /// How often files of certificates and keys are looked at.
     static let fileCheckInterval: Duration = .seconds(1)
+
+    /// Bytes waiting for a client from which on the overload manager may end its connection.
+    static let expensiveBytes = 16_384
 }

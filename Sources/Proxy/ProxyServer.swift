@@ -136,6 +136,9 @@ public final class ProxyServer: @unchecked Sendable {
             }
             if let config = bootstrap.overload {
                 let monitor = OverloadMonitor(config, state: overload, loop: loop)
+                monitor.resetStreams = { [workers] share in
+                    for worker in workers { worker.send { $0.resetExpensive(share: share) } }
+                }
                 overloadMonitor = monitor
                 monitor.start()
             }

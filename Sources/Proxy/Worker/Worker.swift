@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Synchronization
 internal import Telemetry
 internal import Upstream
 
@@ -211,6 +212,23 @@ final class Worker {
     /// No new connections; what is there drains.
     func drainAll() {
         for name in Array(listeners.keys) { listeners.removeValue(forKey: name)?.drain() }
+        endTurn()
+    }
+
+    /// Ends the given share of the connections for which most bytes wait (overload).
+    func resetExpensive(share: Double) {
+        var expensive: [any DownstreamConnection] = []
+        for listener in listeners.values {
+            listener.forEachChain { chain in
+                expensive += chain.httpConnections.filter { $0.bufferedBytes >= Limits.expensiveBytes }
+            }
+        }
+        expensive.sort { $0.bufferedBytes > $1.bufferedBytes }
+        let count = Int((Double(expensive.count) * share).rounded(.up))
+        for connection in expensive.prefix(count) {
+            overload.resetStreams.add(1, ordering: .relaxed)
+            connection.cutOff()
+        }
         endTurn()
     }
 

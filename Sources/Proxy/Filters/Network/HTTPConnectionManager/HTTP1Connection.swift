@@ -305,7 +305,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             if output.isEmpty { linger() }
             return
         }
-        if isClosing || !requestWasComplete || isDraining {
+        // A drain that began after the head went out waits for the next response: that one says `connection: close`. To close
+        // without a word would cost a client that has sent its next request.
+        if isClosing || !requestWasComplete {
             isClosing = true
             worker.markDirty(self)
             if output.isEmpty { linger() }
@@ -356,6 +358,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
+
+    var bufferedBytes: Int { output.count }
 
     /// The request side has room again.
     func requestMayContinue() {
