@@ -73,6 +73,12 @@ final class FilterChainConfig: Sendable {
         }
     }
 
+    /// The connection manager, if that is what serves.
+    var manager: HTTPConnectionManagerConfig? {
+        if case .http(let manager) = terminal { return manager }
+        return nil
+    }
+
     /// The name of the route configuration it waits for.
     var rdsName: String? {
         if case .http(let manager) = terminal, case .rds(let name) = manager.routes { return name }

@@ -86,6 +86,8 @@ final class FilterChainRuntime {
 
     func drain() { http?.drain() }
 
+    var httpConnections: [any DownstreamConnection] { Array(http?.connections.values ?? [:].values) }
+
     func closeIdle(for duration: Duration) { http?.closeIdle(for: duration) }
 
     var isEmpty: Bool { activeConnections == 0 }

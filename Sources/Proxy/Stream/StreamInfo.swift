@@ -22,6 +22,8 @@ struct ConnectionInfo: Sendable {
     var filterChain: String?
     /// Number of the connection in this process.
     var id: UInt64
+    /// Its place among all downstream connections, where there is a limit.
+    var ticket: ConnectionTicket?
     /// What filters found out; nil where none did.
     private var box: ConnectionFactsBox?
 

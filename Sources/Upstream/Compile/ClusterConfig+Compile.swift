@@ -68,12 +68,9 @@ extension ClusterConfig {
         case .logicalDns: return .logicalDNS
         case .eds:
             let place = path / "eds_cluster_config"
-            guard let config = message.edsClusterConfig, let source = config.edsConfig else {
+            // What kind of source it is and whether there is such a one is checked by who subscribes.
+            guard let config = message.edsClusterConfig, config.edsConfig != nil else {
                 throw (place / "eds_config").error("is missing; write ads: {}")
-            }
-            switch source.configSourceSpecifier {
-            case .ads, .`self`: break
-            default: throw (place / "eds_config").unsupported("EDS comes over ADS; write ads: {}")
             }
             return .eds(serviceName: config.serviceName.isEmpty ? message.name : config.serviceName)
         case .originalDst:
