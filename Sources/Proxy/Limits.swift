@@ -33,6 +33,8 @@ enum Limits {
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
 
+    /// Bounds that one histogram may be given.
+    static let histogramBuckets = 256
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
 

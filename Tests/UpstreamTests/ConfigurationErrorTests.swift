@@ -192,7 +192,10 @@ import Testing
                 #"{"name":"c","eds_cluster_config":{}}"#,
                 "eds_cluster_config: stands in a cluster whose type is not EDS"
             ),
-            (#"{"name":"c","lb_subset_config":{}}"#, "lb_subset_config: not supported yet"),
+            (
+                #"{"name":"c","lb_subset_config":{"subset_selectors":[{}]}}"#,
+                "lb_subset_config.subset_selectors[0].keys: is empty"
+            ),
             (
                 #"{"name":"c","lb_policy":"CLUSTER_PROVIDED"}"#,
                 "lb_policy: CLUSTER_PROVIDED and type ORIGINAL_DST go together only"

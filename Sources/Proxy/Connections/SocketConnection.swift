@@ -12,7 +12,8 @@ class SocketConnection: ReadinessHandler {
         case failed(SystemError)
     }
 
-    unowned let worker: Worker
+    /// Strong, though the worker outlives its connections: an unowned reference costs a check at each use.
+    let worker: Worker
     let input: ByteBuffer
     let output: ByteBuffer
     /// The connection's TLS; nil for plain text.

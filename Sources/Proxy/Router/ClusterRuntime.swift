@@ -47,7 +47,8 @@ final class ClusterRuntime {
     func apply(_ endpoints: EndpointTable) {
         let change = hostSet.apply(endpoints)
         for host in change.removed { (host.attachment as? HostPool)?.drain() }
-        if !change.added.isEmpty || !change.removed.isEmpty { metrics.add(.membership_change, row: worker.index) }
+        // Every loop sees the same change; it is counted once.
+        if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
     }
 
     /// The cluster is no longer configured: what is under way finishes, nothing new begins.
@@ -121,7 +122,7 @@ final class ClusterRuntime {
 
     // MARK: TLS
 
-    private lazy var tlsMetrics = worker.metrics.tls("cluster.\(name)")
+    private lazy var tlsMetrics = worker.metrics.tls("cluster", name)
 
     /// The TLS of a new connection to a host; nil for plain text.
     func beginTLS(_ host: Host) throws(SystemError) -> TLSTransport? {

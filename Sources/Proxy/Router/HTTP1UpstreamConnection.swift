@@ -33,9 +33,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         started = pool.cluster.worker.loop.now
         idleSince = started
         super.init(socket, worker: pool.cluster.worker, tls: tls)
-        connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [weak self] in
-            self?.connectTimedOut()
-        }
+        // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
+        connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
     }
 
     override func handleReady(_ readiness: Readiness) {
@@ -104,10 +103,11 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         requestIsComplete = false
         keepsAlive = true
         if case .chunked = request.body { requestIsChunked = true } else { requestIsChunked = false }
+        worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
-        HTTP1Serializer.append(request, connection: isUpgrade ? .upgrade : .keepAlive, to: &worker.scratch)
-        send(worker.scratch)
-        worker.scratch.removeAll(keepingCapacity: true)
+        let room = output.room(HTTP1Serializer.sizeBound(request))
+        output.commit(HTTP1Serializer.write(request, connection: isUpgrade ? .upgrade : .keepAlive, into: room))
+        worker.markDirty(self)
     }
 
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
@@ -300,7 +300,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func armIdleTimer() {
         guard let timeout = pool.cluster.config.idleTimeout else { return }
         let wait = (idleSince + timeout) - worker.loop.now
-        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [weak self] in self?.idleTimerFired() }
+        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [self] in idleTimerFired() }
     }
 
     private func idleTimerFired() {

@@ -45,41 +45,30 @@ final class TLSMetrics: Sendable {
             }
         }
 
-        /// Whether the name is a counter's own, not one of a family that appears when it is first counted.
+        /// Whether the counter is there before it is first counted; those of versions, suites and groups are not.
         var isAlwaysThere: Bool { rawValue < Cell.versionTLS10.rawValue }
     }
 
-    /// `listener.0.0.0.0_443` or `cluster.name`.
-    let owner: String
-    let block: MetricBlock
+    private let scope: MetricScope
+    /// Those that are always there, by cell; the others are few a handshake and are looked up.
+    private let counters: [MetricCounter]
 
-    init(owner: String, rows: Int) {
-        self.owner = owner
-        block = MetricBlock(count: Cell.allCases.count, rows: rows)
+    init(_ scope: MetricScope, isListener: Bool) {
+        self.scope = scope
+        counters = Cell.allCases.filter(\.isAlwaysThere).map { cell in
+            guard cell == .context_secrets_not_ready else { return scope.counter("ssl.\(cell.name)") }
+            return scope.counter(
+                isListener
+                    ? "server_ssl_socket_factory.downstream_context_secrets_not_ready"
+                    : "client_ssl_socket_factory.upstream_context_secrets_not_ready")
+        }
     }
 
-    func count(_ cell: Cell, row: Int) { block.add(cell.rawValue, row: row) }
-
-    /// The counters by their dotted names, those of a family with the label that tells its members apart.
-    var values: [(dotted: String, metric: String, label: (name: String, value: String)?, value: UInt64)] {
-        let isListener = owner.hasPrefix("listener.")
-        return Cell.allCases.compactMap { cell in
-            let value = block.value(cell.rawValue)
-            guard value > 0 || cell.isAlwaysThere else { return nil }
-            if case .context_secrets_not_ready = cell {
-                let name =
-                    isListener
-                    ? "server_ssl_socket_factory.downstream_context_secrets_not_ready"
-                    : "client_ssl_socket_factory.upstream_context_secrets_not_ready"
-                return ("\(owner).\(name)", name.replacingDots, nil, value)
-            }
-            let dotted = "\(owner).ssl.\(cell.name)"
-            guard !cell.isAlwaysThere, let dot = cell.name.firstIndex(of: ".") else {
-                return (dotted, "ssl_\(cell.name)", nil, value)
-            }
-            let family = String(cell.name[..<dot])
-            let member = String(cell.name[cell.name.index(after: dot)...])
-            return (dotted, "ssl_\(family)", ("envoy_ssl_\(family.dropLast())", member), value)
+    func count(_ cell: Cell, row: Int) {
+        if cell.rawValue < counters.count {
+            counters[cell.rawValue].add(row: row)
+        } else {
+            scope.counter("ssl.\(cell.name)").add(row: row)
         }
     }
 
@@ -140,8 +129,4 @@ final class TLSMetrics: Sendable {
         default: .cipherOther
         }
     }
-}
-
-extension String {
-    fileprivate var replacingDots: String { String(map { $0 == "." ? "_" : $0 }) }
 }

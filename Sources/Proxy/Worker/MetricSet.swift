@@ -1,21 +1,36 @@
 internal import Synchronization
 internal import Telemetry
 
-/// Every metric block of the process, made on demand and kept: counters survive their cluster's update.
+/// Every metric of the process, made on demand and kept: counters survive their cluster's update.
+///
+/// Clusters, listeners, connection managers and TCP proxies have fixed sets of cells; all else (filters, subscriptions,
+/// loggers, …) asks `scope` for metrics by name when its configuration is compiled.
 final class MetricSet: Sendable {
     private struct Blocks {
         var clusters: [String: ClusterMetrics] = [:]
         var http: [String: HTTPMetrics] = [:]
         var tcp: [String: TCPMetrics] = [:]
         var listeners: [String: ListenerMetrics] = [:]
-        var tls: [String: TLSMetrics] = [:]
     }
 
+    /// One row for each worker loop, and the last for the control loop.
     let rows: Int
+    let workers: Int
+    let registry: MetricRegistry
     /// Taken when a configuration is published and when metrics are read, never per request.
     private let blocks = Mutex(Blocks())
 
-    init(rows: Int) { self.rows = rows }
+    init(workers: Int) {
+        self.workers = workers
+        rows = workers + 1
+        registry = MetricRegistry(rows: rows)
+    }
+
+    /// The row that code on the control loop counts in.
+    var controlRow: Int { workers }
+
+    /// The metrics of names that begin with these elements: `scope("http", statPrefix, "rbac")`.
+    func scope(_ elements: String...) -> MetricScope { registry.scope(elements) }
 
     func cluster(_ name: String) -> ClusterMetrics {
         blocks.withLock { blocks in
@@ -29,7 +44,7 @@ final class MetricSet: Sendable {
     func http(_ prefix: String) -> HTTPMetrics {
         blocks.withLock { blocks in
             if let known = blocks.http[prefix] { return known }
-            let fresh = HTTPMetrics(prefix: prefix, rows: rows)
+            let fresh = HTTPMetrics(prefix: prefix, rows: rows) { registry.histogram(named: $0) }
             blocks.http[prefix] = fresh
             return fresh
         }
@@ -44,23 +59,16 @@ final class MetricSet: Sendable {
         }
     }
 
-    /// `owner`: `listener.` with its address, or `cluster.` with its name.
-    func tls(_ owner: String) -> TLSMetrics {
-        blocks.withLock { blocks in
-            if let known = blocks.tls[owner] { return known }
-            let fresh = TLSMetrics(owner: owner, rows: rows)
-            blocks.tls[owner] = fresh
-            return fresh
-        }
-    }
+    /// The `ssl` counters of a listener or a cluster: `tls("cluster", name)`.
+    func tls(_ kind: String, _ name: String) -> TLSMetrics { TLSMetrics(scope(kind, name), isListener: kind == "listener") }
 
-    var allTLS: [TLSMetrics] { blocks.withLock { $0.tls.values.sorted { $0.owner < $1.owner } } }
-
+    /// A listener's metrics by its `stat_prefix` or address.
     func listener(_ address: String) -> ListenerMetrics {
-        blocks.withLock { blocks in
-            if let known = blocks.listeners[address] { return known }
-            let fresh = ListenerMetrics(address: address, rows: rows)
-            blocks.listeners[address] = fresh
+        let name = ListenerMetrics.name(of: address)
+        return blocks.withLock { blocks in
+            if let known = blocks.listeners[name] { return known }
+            let fresh = ListenerMetrics(address: name, rows: rows) { registry.histogram(named: $0) }
+            blocks.listeners[name] = fresh
             return fresh
         }
     }
@@ -69,9 +77,6 @@ final class MetricSet: Sendable {
     func keep(clusters names: Set<String>) {
         blocks.withLock { blocks in
             blocks.clusters = blocks.clusters.filter { names.contains($0.key) }
-            blocks.tls = blocks.tls.filter {
-                !$0.key.hasPrefix("cluster.") || names.contains(String($0.key.dropFirst("cluster.".count)))
-            }
         }
     }
 
@@ -82,5 +87,15 @@ final class MetricSet: Sendable {
                 $0.tcp.values.sorted { $0.prefix < $1.prefix }, $0.listeners.values.sorted { $0.address < $1.address }
             )
         }
+    }
+
+    /// `/reset_counters`: counters and histograms begin at zero again, gauges stay.
+    func resetCounters() {
+        let all = all
+        for cluster in all.clusters { cluster.reset() }
+        for http in all.http { http.reset() }
+        for tcp in all.tcp { tcp.reset() }
+        for listener in all.listeners { listener.reset() }
+        for scope in registry.scopes { scope.reset() }
     }
 }
