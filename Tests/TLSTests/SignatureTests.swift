@@ -49,7 +49,9 @@ struct SignatureTests {
         #expect(!key.isValid(signature, for: message + [0], .rs256))
         #expect(!key.isValid(signature, for: message, .rs512) && !key.isValid(signature, for: message, .ps256))
         #expect(!key.isValid(signature, for: message, .hs256))
-        #expect(throws: TLSError.self) { try VerificationKey(rsaModulus: [UInt8](repeating: 0xFF, count: 64), exponent: [3]) }
+        #expect(throws: TLSError.self) {
+            try VerificationKey(rsaModulus: [UInt8](repeating: 0xFF, count: 64), exponent: [3])
+        }
         #expect(throws: TLSError.self) { try VerificationKey(rsaModulus: [], exponent: []) }
     }
 

@@ -120,7 +120,8 @@ struct VerificationTests {
 
     @Test("ATK-26 chains: intermediates must be in time, be authorities, and be few enough")
     func chains() throws {
-        func intermediate(_ change: (inout CertificateAuthority.Leaf) -> Void = { _ in }) throws -> CertificateAuthority {
+        func intermediate(_ change: (inout CertificateAuthority.Leaf) -> Void = { _ in }) throws -> CertificateAuthority
+        {
             let root = try CertificateAuthority.make(
                 subject: DistinguishedName(commonName: "root"), key: .makeP256(), notBefore: longAgo,
                 notAfter: farAhead, pathLength: 1)
@@ -225,7 +226,9 @@ struct VerificationTests {
         return cases
     }()
 
-    @Test("ATK-26 corpus: one URI passes, byte for byte; NUL, kinds, wildcards and look-alikes do not", arguments: corpus.indices)
+    @Test(
+        "ATK-26 corpus: one URI passes, byte for byte; NUL, kinds, wildcards and look-alikes do not",
+        arguments: corpus.indices)
     func corpusOfNames(_ index: Int) throws {
         let (name, list, isGood) = Self.corpus[index]
         let key = try PrivateKey.makeP256()

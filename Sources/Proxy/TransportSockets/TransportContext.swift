@@ -42,6 +42,14 @@ final class TransportContext: Sendable {
     /// Why there is no context.
     var problem: String { state.withLock { $0.problem } }
 
+    /// Whether the configuration asks for the peer's chain.
+    var verifiesPeers: Bool {
+        switch recipe {
+        case .downstream(let message): message.commonTlsContext?.validationContextType != nil
+        case .upstream(let message, _): message.commonTlsContext?.validationContextType != nil
+        }
+    }
+
     var ingredients: Ingredients { state.withLock { $0.ingredients } }
 
     /// How often the context was made anew.

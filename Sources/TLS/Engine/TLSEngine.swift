@@ -101,7 +101,8 @@ public final class TLSEngine {
         ERR_clear_error()
         guard !name.utf8.contains(0) else { throw TLSError("TLS server name", "NUL in the name") }
         try checked(X509_VERIFY_PARAM_set1_host(parameters, name, name.utf8.count), "TLS server name \(name)")
-        X509_VERIFY_PARAM_set_hostflags(parameters, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+        X509_VERIFY_PARAM_set_hostflags(
+            parameters, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
         try indicate(name)
     }
 

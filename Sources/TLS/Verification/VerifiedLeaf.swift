@@ -18,7 +18,9 @@ extension TLSEngine {
         do throws(TLSError) {
             let facts = try engine.verified(store, leaf)
             guard let facts else {
-                engine.refusal = .chain
+                let isOther = [X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH].contains(
+                    X509_STORE_CTX_get_error(store))
+                engine.refusal = isOther ? .name : .chain
                 return 0
             }
             engine.peer = facts
