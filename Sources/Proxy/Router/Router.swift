@@ -54,6 +54,14 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = stream.worker.loop.now
     }
 
+    // MARK: For formats
+
+    /// The cluster that the request goes to.
+    var upstreamCluster: ClusterRuntime? { cluster }
+
+    /// The host of the latest try.
+    var upstreamHost: Host? { triedHosts.last }
+
     // MARK: Beginning
 
     func start() {
@@ -167,7 +175,11 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
+        if stream.manager.keepsAccessLog {
+            stream.info.upstreamLocalAddress = upstream.localAddress
+            stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamHostname = pool?.host.endpoint.hostname
+        }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -183,7 +195,10 @@ final class Router: PoolClient, UpstreamClient {
             upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
+        if requestIsComplete {
+            upstream.sendEnd(trailers ?? HeaderTable())
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -247,7 +262,10 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
+        if state == .active || state == .responding {
+            upstream?.sendEnd(trailers)
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
     }
 
     private func setTryDeadline() {
@@ -354,6 +372,7 @@ final class Router: PoolClient, UpstreamClient {
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
         upstream = nil
+        stream.info.lastUpstreamByteReceived = worker.loop.now
         recordTime()
         releaseHost()
         state = .finished
