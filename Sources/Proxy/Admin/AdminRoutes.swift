@@ -47,7 +47,8 @@ final class AdminRoutes: @unchecked Sendable {
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
         case "/config_dump": return json(ConfigDump.of(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
-        case "/certs": return json(.object(["certificates": .array([])]))
+        case "/certs":
+            return json(CertificateReport.json(proxy.bootstrap.secrets, now: WallClock.now.seconds))
         case "/logging": return logging(request, query)
         case "/healthcheck/fail": return change(request) { proxy.setHealthCheck(fails: true) }
         case "/healthcheck/ok": return change(request) { proxy.setHealthCheck(fails: false) }
