@@ -143,6 +143,18 @@ final class ClusterRuntime {
     }
     private static let protocolError: Int32 = 71  // EPROTO
 
+    /// Connections under these contexts serve what they serve, and nothing further.
+    func retireConnections(of contexts: Set<ObjectIdentifier>) {
+        guard let transport = config.transport as? UpstreamTransport,
+            transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
+        else { return }
+        for host in hostSet.hosts + originalHosts.values {
+            guard let pool = host.attachment as? HostPool else { continue }
+            host.attachment = nil
+            pool.drain()
+        }
+    }
+
     func handshakeFinished(_ engine: TLSEngine) { tlsMetrics.finished(engine, row: worker.index) }
 
     func handshakeFailed(_ engine: TLSEngine) { tlsMetrics.failed(engine, row: worker.index) }
