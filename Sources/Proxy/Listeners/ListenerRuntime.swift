@@ -48,6 +48,15 @@ final class ListenerRuntime: ReadinessHandler {
         for chain in newConfig.allChains where chains[ObjectIdentifier(chain)] == nil { makeRuntime(chain) }
     }
 
+    /// Serves new connections apart from those there are, which drain: they were accepted under a trust that is gone.
+    func renewChains(_ isConcerned: (FilterChainConfig) -> Bool) {
+        for runtime in Array(chains.values) where isConcerned(runtime.config) {
+            makeRuntime(runtime.config)
+            chains[ObjectIdentifier(runtime.config)]?.resolve()
+            worker.drain(runtime)
+        }
+    }
+
     /// Routes and clusters changed.
     func resolve() {
         for chain in chains.values { chain.resolve() }
