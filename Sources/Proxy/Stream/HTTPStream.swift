@@ -65,6 +65,7 @@ final class HTTPStream {
         manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
+        if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
             startRouter()
@@ -266,6 +267,7 @@ final class HTTPStream {
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
+            if manager.config.logsTunnels { manager.log(self, .downstreamTunnelSuccessfullyEstablished) }
             connection.requestMayContinue()
         }
     }
@@ -319,6 +321,15 @@ final class HTTPStream {
     func localReply(status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = []) {
         guard !isFinished else { return }
         info.details = info.details ?? details
+        var (status, bytes) = (status, bytes)
+        var rewritten: LocalReplyRules.Reply?
+        if let rules = manager.config.localReply, !responseHasBegun {
+            var reply = LocalReplyRules.Reply(status: status, body: bytes)
+            info.status = status
+            rules.rewrite(&reply, self, worker.loop.now) { worker.random.next() }
+            (status, bytes) = (reply.status, reply.body)
+            rewritten = reply
+        }
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
@@ -326,6 +337,12 @@ final class HTTPStream {
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }
+        if let rewritten {
+            if let type = rewritten.contentType, !isGRPC { try? response.headers.set(.contentType, type) }
+            if !rewritten.headers.isEmpty {
+                HeaderRewriter(stream: self).apply(rewritten.headers, to: &response.headers)
+            }
+        }
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")

@@ -41,8 +41,6 @@ public enum IgnoredProxyFields {
             "HTTP/1.1 connections drain at their next response",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
-            "a line is written when the request ends",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.proxy_100_continue":
             "the proxy itself answers 100-continue",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":

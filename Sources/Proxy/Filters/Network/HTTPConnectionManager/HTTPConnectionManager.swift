@@ -96,8 +96,26 @@ final class HTTPConnectionManager {
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
-        if keepsAccessLog {
-            worker.accessLog.log(config.accessLogs, stream, .downstreamEnd) { stream.worker.random.next() }
+        if keepsAccessLog { log(stream, .downstreamEnd) }
+    }
+
+    // MARK: Access logs
+
+    func log(_ stream: HTTPStream, _ type: LogType) {
+        worker.accessLog.log(config.accessLogs, stream, type) { stream.worker.random.next() }
+    }
+
+    /// What is written before a request is over, where the configuration asks for it.
+    func logBeginning(_ stream: HTTPStream) {
+        if config.logsNewRequests { log(stream, .downstreamStart) }
+        if let interval = config.accessLogInterval { logPeriodically(stream, interval) }
+    }
+
+    private func logPeriodically(_ stream: HTTPStream, _ interval: Duration) {
+        _ = worker.schedule(after: interval) { [weak stream, weak self] in
+            guard let stream, let self, !stream.isFinished else { return }
+            self.log(stream, .downstreamPeriodic)
+            self.logPeriodically(stream, interval)
         }
     }
 
