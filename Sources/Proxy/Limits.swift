@@ -50,4 +50,13 @@ enum Limits {
 
     /// One value in a line of an access log: longer ones are cut (ATK-19).
     static let formatValueBytes = 16_384
+
+    /// How long a TLS handshake may take where a filter chain says nothing.
+    static let handshakeTimeout: Duration = .seconds(10)
+
+    /// Verified leaves that one TLS context remembers: some 2 KiB each.
+    static let verifiedLeaves = 10_000
+
+    /// How often files of certificates and keys are looked at.
+    static let fileCheckInterval: Duration = .seconds(1)
 }

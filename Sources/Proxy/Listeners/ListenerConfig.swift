@@ -28,6 +28,8 @@ final class ListenerConfig: Sendable {
     init(
         compiling message: Listener, at path: String, context: CompileContext, old: ListenerConfig? = nil
     ) throws(ConfigurationError) {
+        var context = context
+        context.isEgress = message.trafficDirection == .outbound
         try FieldCheck.check(
             message,
             reads: [
@@ -141,10 +143,17 @@ final class FilterChainConfig: Sendable {
 
     let name: String
     let terminal: Terminal
+    /// nil for plain text.
+    let transport: DownstreamTransport?
     let message: FilterChain
 
     init(compiling message: FilterChain, at path: String, context: CompileContext) throws(ConfigurationError) {
-        try FieldCheck.check(message, reads: ["filter_chain_match", "filters", "name"], at: path)
+        try FieldCheck.check(
+            message,
+            reads: [
+                "filter_chain_match", "filters", "name", "transport_socket", "transport_socket_connect_timeout",
+            ], at: path)
+        transport = try DownstreamTransport.compile(message, at: path, context: context)
         self.message = message
         name = message.name
         guard let filter = message.filters.first else {

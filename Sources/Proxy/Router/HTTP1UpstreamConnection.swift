@@ -12,6 +12,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// Whether a byte of the present response has arrived.
     private(set) var responseHasBegun = false
     private(set) var isConnecting = true
+    /// The socket is connected; TLS may still be on its way.
+    private var isEstablished = false
 
     private var parser = HTTP1ResponseParser()
     private var isRunning = false
@@ -25,19 +27,21 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private let started: MonotonicTime
     private var idleSince: MonotonicTime
 
-    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority) {
+    var tlsFacts: TLSFacts? { tls.map { TLSFacts($0.engine) } }
+
+    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil) {
         self.pool = pool
         self.priority = priority
         started = pool.cluster.worker.loop.now
         idleSince = started
-        super.init(socket, worker: pool.cluster.worker)
+        super.init(socket, worker: pool.cluster.worker, tls: tls)
         // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
         connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
     }
 
     override func handleReady(_ readiness: Readiness) {
         if isConnecting {
-            guard readiness.contains(.writable) else { return }
+            guard isEstablished || readiness.contains(.writable) else { return }
             return finishConnecting()
         }
         if readiness.contains(.writable) && !output.isEmpty { worker.markDirty(self) }
@@ -45,13 +49,24 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     }
 
     private func finishConnecting() {
+        if !isEstablished {
+            if let error = socket?.pendingError("connect \(pool.address)") {
+                return failConnecting(.connectFailed(error))
+            }
+            isEstablished = true
+        }
+        if let tls {
+            switch stepHandshake(tls) {
+            case .pending: return
+            case .failed(let reason):
+                pool.cluster.handshakeFailed(tls.engine)
+                return failConnecting(.handshakeFailed(reason))
+            case .done: pool.cluster.handshakeFinished(tls.engine)
+            }
+        }
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil
-        if let error = socket?.pendingError("connect \(pool.address)") {
-            super.close()
-            return pool.connectFailed(self, .connectFailed(error))
-        }
         let metrics = pool.cluster.metrics
         metrics.connectTime.record(worker.loop.now - started, row: worker.index)
         armIdleTimer()
@@ -60,12 +75,18 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         if !isClosed { run() }
     }
 
+    private func failConnecting(_ failure: PoolFailure) {
+        isConnecting = false
+        connectTimer?.cancel()
+        connectTimer = nil
+        super.close()
+        pool.connectFailed(self, failure)
+    }
+
     private func connectTimedOut() {
         guard isConnecting, !isClosed else { return }
-        isConnecting = false
         pool.cluster.count(.upstream_cx_connect_timeout)
-        super.close()
-        pool.connectFailed(self, .connectTimedOut)
+        failConnecting(.connectTimedOut)
     }
 
     // MARK: Request out
@@ -121,7 +142,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     /// The client ended its side of a tunnel.
     func sendTunnelEnd() {
-        if output.isEmpty { socket?.shutdownWrite() } else { endsTunnelWhenFlushed = true }
+        if output.isEmpty { shutdownWrite() } else { endsTunnelWhenFlushed = true }
     }
     private var endsTunnelWhenFlushed = false
 
@@ -130,7 +151,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     override func handleFlushed() {
         if endsTunnelWhenFlushed {
             endsTunnelWhenFlushed = false
-            socket?.shutdownWrite()
+            shutdownWrite()
         }
         client?.requestMayContinue()
     }
@@ -238,7 +259,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     private func handleEnd(_ error: SystemError?) {
         guard client != nil else { return close() }
-        if error == nil {
+        // A response that lasts until the end is whole only if TLS says so.
+        if error == nil, tls?.wasCutOff != true {
             do throws(HTTP1Error) {
                 if try parser.inputEnded() != nil {
                     keepsAlive = false

@@ -169,6 +169,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
             stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
@@ -180,6 +181,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
+        if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
@@ -202,6 +204,8 @@ final class Router: PoolClient, UpstreamClient {
             failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
         case .connectTimedOut:
             failedToConnect("connection timeout", nil)
+        case .handshakeFailed(let reason):
+            failedToConnect("remote connection failure", "TLS_error: \(reason)")
         }
     }
 

@@ -65,6 +65,7 @@ final class HTTPStream {
         manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
+        if let tracing = manager.config.tracing { span = ActiveSpan.begin(self, tracing) }
         if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
@@ -262,6 +263,7 @@ final class HTTPStream {
         responseHasBegun = true
         info.status = response.status
         info.firstDownstreamByteSent = worker.loop.now
+        span?.respond(self)
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)

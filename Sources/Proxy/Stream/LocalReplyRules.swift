@@ -49,7 +49,9 @@ struct LocalReplyRules: Sendable {
                     },
                     format: try mapper.bodyFormatOverride.map { format throws(ConfigurationError) in
                         try SubstitutionFormat(compiling: format, at: here + ".body_format_override")
-                    }, headers: try Upstream.HeaderMutation.list(adding: mapper.headersToAdd, at: here + ".headers_to_add")))
+                    },
+                    headers: try Upstream.HeaderMutation.list(adding: mapper.headersToAdd, at: here + ".headers_to_add")
+                ))
         }
     }
 

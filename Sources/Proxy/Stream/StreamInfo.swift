@@ -18,6 +18,8 @@ struct ConnectionInfo: Sendable {
     var requestedServerName: String?
     /// The filter chain that serves the connection.
     var filterChain: String?
+    /// The connection's TLS; nil for plain text.
+    var tls: TLSFacts?
     /// Number of the connection in this process.
     var id: UInt64
 }
@@ -48,6 +50,7 @@ struct StreamInfo {
     var upstreamProtocol: HTTPVersion?
     var upstreamConnectionID: UInt64 = 0
     var downstreamTransportFailure: String?
+    var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?

@@ -31,7 +31,13 @@ final class ActiveSpan {
             return .notTraceable
         }
         var bytes = Array(id.utf8)
-        let reason = config.sampling.decide(
+        var sampling = config.sampling
+        if let shares = stream.route?.tracingShares {
+            sampling.client = shares.client ?? sampling.client
+            sampling.random = shares.random ?? sampling.random
+            sampling.overall = shares.overall ?? sampling.overall
+        }
+        let reason = sampling.decide(
             requestID: &bytes, hasClientTraceID: stream.request.headers["x-client-trace-id"] != nil,
             isForced: stream.request.headers["x-envoy-force-trace"] != nil)
         try? stream.request.headers.set(.xRequestId, bytes.span.bytes)
@@ -113,6 +119,9 @@ final class ActiveSpan {
 
     /// The response's head is about to be sent.
     func respond(_ stream: HTTPStream) {
+        if stream.request.headers["x-envoy-force-trace"] != nil, let id = stream.request.headers[.xRequestId] {
+            try? stream.response.headers.set(.xRequestId, id)
+        }
         if config.isEgress {
             if let operation = stream.response.headers[Self.decorator] {
                 name = operation

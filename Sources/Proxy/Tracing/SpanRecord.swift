@@ -28,13 +28,13 @@ struct SpanRecord: Sendable {
         span.traceState = String(decoding: context.state, as: UTF8.self)
         span.flags = context.isSampled ? 1 : 0
         span.name = name
-        span.kind = kind == .server ? .spanKindServer : .spanKindClient
+        span.kind = kind == .server ? .server : .client
         span.startTimeUnixNano = Fixed64(rawValue: started)
         span.endTimeUnixNano = Fixed64(rawValue: started &+ duration)
         span.attributes = tags.map { OTLPKeyValue($0.name, $0.value) }
         if isError {
             var status = OTLPStatus()
-            status.code = .statusCodeError
+            status.code = .error
             span.status = status
         }
         return span

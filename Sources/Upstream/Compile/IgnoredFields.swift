@@ -1,7 +1,6 @@
 /// The fields that are accepted without an effect, with the reason; all others are acted on or refused.
 public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
-    private static let noTracing = "spans are not made yet; tracing changes no request"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
     private static let onlyTLS = "it has no effect without TLS, which is refused at transport_socket"
@@ -15,7 +14,7 @@ public enum IgnoredFields {
         ],
         "envoy.config.route.v3.VirtualHost": ["virtual_clusters": onlyStatistics],
         "envoy.config.route.v3.Route": [
-            "decorator": noTracing, "tracing": noTracing, "stat_prefix": onlyStatistics,
+            "stat_prefix": onlyStatistics,
         ],
         "envoy.config.route.v3.WeightedCluster": [
             "total_weight": "the total is the sum of the weights, as in Envoy since 1.26",

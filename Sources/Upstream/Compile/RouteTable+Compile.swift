@@ -175,7 +175,7 @@ struct RouteCompiler {
         try FieldCheck.check(
             message, path,
             handles:
-                "name match route redirect direct_response non_forwarding_action metadata typed_per_filter_config request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes request_body_buffer_limit"
+                "name match route redirect direct_response non_forwarding_action metadata typed_per_filter_config decorator tracing request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes request_body_buffer_limit"
         )
         guard let match = message.match else { throw (path / "match").error("is missing") }
         let level = MutationLevel(
@@ -212,7 +212,29 @@ struct RouteCompiler {
             includesAttemptCount: host.message.includeRequestAttemptCount,
             includesAttemptCountInResponse: host.message.includeAttemptCountInResponse,
             bufferBytesMax: message.requestBodyBufferLimit.map { UInt32(clamping: $0) }
-                ?? message.perRequestBufferLimitBytes ?? host.bufferBytesMax)
+                ?? message.perRequestBufferLimitBytes ?? host.bufferBytesMax,
+            decorator: message.decorator?.operation, propagatesDecorator: message.decorator?.propagate ?? true,
+            tracingShares: try message.tracing.map { tracing throws(ConfigurationError) in
+                try Self.shares(tracing, path / "tracing")
+            })
+    }
+
+    private static func shares(
+        _ message: EnvoyAPI.Tracing, _ path: FieldPath
+    ) throws(ConfigurationError) -> TracingShares {
+        try FieldCheck.check(message, path, handles: "client_sampling random_sampling overall_sampling")
+        func share(_ percent: EnvoyAPI.FractionalPercent?) -> UInt64? {
+            percent.map { percent in
+                switch percent.denominator {
+                case .tenThousand: UInt64(percent.numerator)
+                case .million: UInt64(percent.numerator) / 100
+                default: UInt64(percent.numerator) * 100
+                }
+            }
+        }
+        return TracingShares(
+            client: share(message.clientSampling), random: share(message.randomSampling),
+            overall: share(message.overallSampling))
     }
 
     /// One list in the order of application: the most specific level first, so that the table has the last word, unless

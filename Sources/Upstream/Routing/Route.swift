@@ -40,6 +40,13 @@ public final class Route: Sendable {
     /// Most request bytes to buffer for a retry; nil leaves the listener's limit.
     public let bufferBytesMax: UInt32?
 
+    /// The name of the operation that the route stands for (`decorator`), for spans; nil when it has none.
+    public let decorator: String?
+    /// Whether that name is told to the other side.
+    public let propagatesDecorator: Bool
+    /// The route's own shares of traced requests, out of 10,000; nil leaves the listener's.
+    public let tracingShares: TracingShares?
+
     let match: RouteMatcher
 
     init(
@@ -47,8 +54,12 @@ public final class Route: Sendable {
         filterConfigs: [String: [any Sendable]] = [:], filterSwitches: [String: Bool] = [:],
         requestMutations: [HeaderMutation] = [],
         responseMutations: [HeaderMutation] = [], includesAttemptCount: Bool = false,
-        includesAttemptCountInResponse: Bool = false, bufferBytesMax: UInt32? = nil
+        includesAttemptCountInResponse: Bool = false, bufferBytesMax: UInt32? = nil, decorator: String? = nil, propagatesDecorator: Bool = true,
+        tracingShares: TracingShares? = nil
     ) {
+        self.decorator = decorator
+        self.propagatesDecorator = propagatesDecorator
+        self.tracingShares = tracingShares
         self.name = name
         self.match = match
         self.action = action
@@ -114,5 +125,22 @@ struct RouteMatcher: Sendable {
         let value = request.fieldValue(at: index)
         return Bytes.hasPrefix(value, grpcType.span)
             && (value.count == grpcType.count || value[grpcType.count] == 0x2B || value[grpcType.count] == 0x3B)
+    }
+}
+
+/// Which shares of the requests of a route are traced, out of 10,000 each; nil leaves the listener's share.
+public struct TracingShares: Sendable, Hashable {
+    /// Of those whose client asks for it.
+    public var client: UInt64?
+    /// Of all others.
+    public var random: UInt64?
+    /// Of all together, at most.
+    public var overall: UInt64?
+
+    /// Shares of a route.
+    public init(client: UInt64? = nil, random: UInt64? = nil, overall: UInt64? = nil) {
+        self.client = client
+        self.random = random
+        self.overall = overall
     }
 }

@@ -1,6 +1,7 @@
 internal import HTTP
 internal import IO
 internal import Serialization
+internal import TLS
 internal import Upstream
 
 /// What a format is asked about: one request, one TCP connection, or one connection of a listener.
@@ -94,7 +95,17 @@ extension FormatContext {
     }
     func appendTLS(
         _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
-    ) -> Bool { false }
+    ) -> Bool {
+        guard let facts = isUpstream ? info.upstreamTLS : connectionInfo.tls else { return false }
+        if let time {
+            guard let peer = facts.peer else { return false }
+            time.append((field == .peerValidFrom ? peer.notBefore : peer.notAfter, 0), to: &bytes)
+            return true
+        }
+        guard let text = facts.value(of: field.rawValue) else { return false }
+        bytes += text.utf8
+        return true
+    }
     func appendUniqueID(to bytes: inout [UInt8]) {
         var generator = SystemRandomNumberGenerator()
         bytes.append(uuid: generator.next(), generator.next())

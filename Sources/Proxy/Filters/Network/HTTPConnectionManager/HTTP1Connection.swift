@@ -30,12 +30,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var lastActivity: MonotonicTime
     private var headStarted: MonotonicTime?
 
-    init(_ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker) {
+    init(
+        _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
+        tls: TLSTransport? = nil
+    ) {
         self.manager = manager
         self.info = info
         parser = HTTP1RequestParser(limits: manager.config.limits)
         lastActivity = worker.loop.now
-        super.init(socket, worker: worker, input: input)
+        super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
         armTimer()
@@ -313,7 +316,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private func linger() {
         guard !isLingering, !isClosed else { return }
         isLingering = true
-        socket?.shutdownWrite()
+        shutdownWrite()
         lastActivity = worker.loop.now
         armTimer()
         if !isRunning { run() }

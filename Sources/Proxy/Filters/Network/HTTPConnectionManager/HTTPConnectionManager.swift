@@ -26,7 +26,7 @@ final class HTTPConnectionManager {
         responses = metrics.responses(listener: listener)
         self.worker = worker
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty
+        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
         resolve()
     }
 
@@ -97,6 +97,7 @@ final class HTTPConnectionManager {
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
+        stream.span?.end(stream)
     }
 
     // MARK: Access logs
@@ -128,22 +129,23 @@ final class HTTPConnectionManager {
         if config.stripsPort != .never { stripPort(&stream.request) }
         if config.usesRemoteAddress {
             stream.request.headers.removeEnvoyFields()
-            stream.request.headers.remove(.xForwardedClientCert)
             if !config.skipsXFFAppend, let address = stream.connectionInfo.directRemoteAddress.address {
                 appendForwardedFor(address, &stream.request.headers)
             }
             if config.trustedHops == 0 { stream.request.headers.remove(.xForwardedProto) }
             if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
         }
+        let tls = stream.connectionInfo.tls
+        config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
         if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, constant: "http")
+            stream.request.headers.append(.xForwardedProto, constant: tls == nil ? "http" : "https")
         }
         if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
             let port = stream.connectionInfo.localAddress.port
         {
             stream.request.headers.append(.xForwardedPort, number: Int(port))
         }
-        stream.request.setScheme("http")
+        stream.request.setScheme(tls == nil ? "http" : "https")
         if config.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }

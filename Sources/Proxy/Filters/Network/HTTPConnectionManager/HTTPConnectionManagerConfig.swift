@@ -17,6 +17,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
     let localReply: LocalReplyRules?
+    let tracing: TracingConfig?
     /// A line is written when a request begins, too.
     let logsNewRequests: Bool
     /// A line is written when a tunnel stands, too.
@@ -44,6 +45,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    let forwardedClientCertificate: ForwardedClientCertificate
 
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
@@ -62,9 +64,12 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port", "local_reply_config", "access_log_options", "access_log_flush_interval",
+                "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
+                "access_log_flush_interval",
                 "flush_access_log_on_new_request",
+                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
             ], at: path)
+        forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         if case .http2 = message.codecType {
             throw ConfigurationError(
                 at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
@@ -92,6 +97,11 @@ final class HTTPConnectionManagerConfig: Sendable {
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
         localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
             try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
+        }
+        tracing = try message.tracing.map { tracing throws(ConfigurationError) in
+            try TracingConfig(
+                compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
+                isEgress: context.isEgress, at: path + ".tracing", context: context)
         }
         let logOptions = message.accessLogOptions
         logsNewRequests = logOptions?.flushAccessLogOnNewRequest ?? message.flushAccessLogOnNewRequest
@@ -192,6 +202,10 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// The listener that is compiled is for traffic that leaves.
+    var isEgress = false
+    /// Secrets by name, for whoever is made of them.
+    let secrets: SecretStore
 
     var hasADS: Bool { adsCluster != nil }
 
