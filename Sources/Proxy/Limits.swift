@@ -36,6 +36,15 @@ enum Limits {
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256
 
+    /// How long a TLS handshake may take where a filter chain says nothing.
+    static let handshakeTimeout: Duration = .seconds(10)
+
+    /// Verified leaves that one TLS context remembers: some 2 KiB each.
+    static let verifiedLeaves = 10_000
+
+    /// How often files of certificates and keys are looked at.
+    static let fileCheckInterval: Duration = .seconds(1)
+
     /// Lines of one log that wait on one loop for a slow reader; beyond it lines are dropped and counted.
     static let logBufferBytes = 1_048_576
 
@@ -50,13 +59,4 @@ enum Limits {
 
     /// One value in a line of an access log: longer ones are cut (ATK-19).
     static let formatValueBytes = 16_384
-
-    /// How long a TLS handshake may take where a filter chain says nothing.
-    static let handshakeTimeout: Duration = .seconds(10)
-
-    /// Verified leaves that one TLS context remembers: some 2 KiB each.
-    static let verifiedLeaves = 10_000
-
-    /// How often files of certificates and keys are looked at.
-    static let fileCheckInterval: Duration = .seconds(1)
 }

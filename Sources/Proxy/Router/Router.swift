@@ -67,9 +67,10 @@ final class Router: PoolClient, UpstreamClient {
     func start() {
         switch route.action {
         case .directResponse(let direct):
+            stream.manager.count(.rq_direct_response, worker)
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
-            stream.manager.count(.redirect, worker)
+            stream.manager.count(.rq_direct_response, worker)
             let location = route.location(for: RequestHeadView(stream.request)) ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
@@ -104,7 +105,7 @@ final class Router: PoolClient, UpstreamClient {
             }
             isUpgrade = true
         }
-        let honorsHeaders = !stream.manager.config.usesRemoteAddress
+        let honorsHeaders = stream.isInternal
         timeouts = RequestTimeouts(
             forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
         if !isUpgrade {

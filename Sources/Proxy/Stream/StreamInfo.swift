@@ -14,12 +14,12 @@ struct ConnectionInfo: Sendable {
     var isRedirected = false
     /// What listener filters found out: `http/1.1`, `h2c`.
     var applicationProtocol: StaticString?
+    /// The connection's TLS; nil for plain text.
+    var tls: TLSFacts?
     /// The name that the client asked for by SNI.
     var requestedServerName: String?
     /// The filter chain that serves the connection.
     var filterChain: String?
-    /// The connection's TLS; nil for plain text.
-    var tls: TLSFacts?
     /// Number of the connection in this process.
     var id: UInt64
 }

@@ -32,10 +32,10 @@ final class ActiveSpan {
         }
         var bytes = Array(id.utf8)
         var sampling = config.sampling
-        if let shares = stream.route?.tracingShares {
-            sampling.client = shares.client ?? sampling.client
-            sampling.random = shares.random ?? sampling.random
-            sampling.overall = shares.overall ?? sampling.overall
+        if let route = stream.route?.tracing {
+            sampling.client = route.clientSampling.map(share) ?? sampling.client
+            sampling.random = route.randomSampling.map(share) ?? sampling.random
+            sampling.overall = route.overallSampling.map(share) ?? sampling.overall
         }
         let reason = sampling.decide(
             requestID: &bytes, hasClientTraceID: stream.request.headers["x-client-trace-id"] != nil,
@@ -50,6 +50,11 @@ final class ActiveSpan {
         return reason
     }
 
+    /// A share as parts of 10,000.
+    private static func share(_ fraction: Fraction) -> UInt64 {
+        min(UInt64(fraction.numerator) &* 10_000 / UInt64(max(fraction.denominator, 1)), 10_000)
+    }
+
     private init(_ stream: HTTPStream, _ config: TracingConfig, _ provider: TraceProvider, isTraced: Bool) {
         self.config = config
         self.provider = provider
@@ -58,10 +63,10 @@ final class ActiveSpan {
             worker.random.next()
         }
         name = config.isEgress ? "egress \(stream.request.authorityText)" : "ingress"
-        if let operation = stream.route?.decorator, !operation.isEmpty { name = operation }
+        if let operation = stream.route?.tracing?.operation, !operation.isEmpty { name = operation }
         if config.isEgress {
-            if let operation = stream.route?.decorator, stream.route?.propagatesDecorator == true {
-                try? stream.request.headers.set(Self.decorator, operation)
+            if let route = stream.route?.tracing, route.propagatesOperation, !route.operation.isEmpty {
+                try? stream.request.headers.set(Self.decorator, route.operation)
             }
         } else if let operation = stream.request.headers[Self.decorator] {
             name = operation
@@ -127,10 +132,8 @@ final class ActiveSpan {
                 name = operation
                 stream.response.headers.remove(named: Self.decorator)
             }
-        } else if let operation = stream.route?.decorator, !operation.isEmpty,
-            stream.route?.propagatesDecorator == true
-        {
-            try? stream.response.headers.set(Self.decorator, operation)
+        } else if let route = stream.route?.tracing, !route.operation.isEmpty, route.propagatesOperation {
+            try? stream.response.headers.set(Self.decorator, route.operation)
         }
     }
 
@@ -147,7 +150,12 @@ final class ActiveSpan {
         span.isError = stream.info.status == 0 || stream.info.status >= 500
         if span.isError { span.tags.append(("error", "true")) }
         let moment = FormatMoment(now: end)
-        for rule in config.tags {
+        var rules = config.tags
+        if let more = stream.route?.tracing?.customTags, !more.isEmpty {
+            // Few routes have tags of their own, and only requests that are sampled come here.
+            rules += (try? CustomTagRule.compile(more, at: "tracing.custom_tags")) ?? []
+        }
+        for rule in rules {
             if let value = rule.value(stream, moment) { span.tags.append((rule.name, value)) }
         }
         provider.report(span, local: stream.connectionInfo.localAddress, row: stream.worker.index)

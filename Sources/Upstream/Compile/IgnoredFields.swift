@@ -9,22 +9,12 @@ public enum IgnoredFields {
 
     /// Reasons by message (full name) and field.
     public static let reasons: [String: [String: String]] = [
-        "envoy.config.route.v3.RouteConfiguration": [
-            "metadata": "provenance is taken from virtual hosts and routes"
-        ],
-        "envoy.config.route.v3.VirtualHost": ["virtual_clusters": onlyStatistics],
-        "envoy.config.route.v3.Route": [
-            "stat_prefix": onlyStatistics,
-        ],
         "envoy.config.route.v3.WeightedCluster": [
-            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26",
-            "runtime_key_prefix": noRuntime,
+            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26"
         ],
         "envoy.config.route.v3.RouteAction": [
-            "include_vh_rate_limits": "rate_limits are refused, so there is nothing to include",
-            "early_data_policy": "Skein takes no TLS early data",
+            "early_data_policy": "Skein takes no TLS early data"
         ],
-        "envoy.config.core.v3.RuntimeFractionalPercent": ["runtime_key": noRuntime],
         "envoy.config.core.v3.DataSource": ["watched_directory": noReload],
         "envoy.extensions.filters.http.fault.v3.HTTPFault": [
             "delay_percent_runtime": noRuntime, "abort_percent_runtime": noRuntime,
