@@ -36,6 +36,9 @@ enum Limits {
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256
 
+    /// Virtual clusters and routes that have metrics of their own.
+    static let routeMetrics = 10_000
+
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
 

@@ -24,6 +24,7 @@ final class AdminRoutes: @unchecked Sendable {
         /listeners: addresses of listeners (?format=json)
         /logging: POST: change the log level (?level=debug)
         /quitquitquit: POST: exit
+        /reopen_logs: POST: open the files of access logs anew
         /reset_counters: POST: counters and histograms begin at zero again
         /ready: 200 LIVE when everything is configured
         /server_info: version, state, flags
@@ -43,6 +44,7 @@ final class AdminRoutes: @unchecked Sendable {
         case "/stats":
             return await StatsPages.answer(proxy, query, isPrometheus: false)
         case "/stats/prometheus": return await StatsPages.answer(proxy, query, isPrometheus: true)
+        case "/reopen_logs": return change(request) { proxy.reopenLogs() }
         case "/reset_counters": return change(request) { proxy.metrics.resetCounters() }
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
         case "/config_dump": return json(ConfigDump.of(proxy))

@@ -19,6 +19,7 @@ enum MetricReport {
         for http in all.http { samples += http.samples }
         for tcp in all.tcp { samples += tcp.samples }
         for listener in all.listeners { samples += listener.samples(workers: proxy.metrics.workers) }
+        for route in proxy.metrics.routes { samples += route.samples }
         for scope in proxy.metrics.registry.scopes { samples += scope.samples() }
         samples += await ClusterGauges.samples(proxy)
         append(proxy, to: &samples)

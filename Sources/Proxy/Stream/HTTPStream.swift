@@ -30,6 +30,8 @@ final class HTTPStream {
     private(set) var responseTrailers: HeaderTable?
     /// The span of this request; nil where nothing is traced.
     var span: ActiveSpan?
+    /// What the request counts for besides its cluster; nil for nearly all.
+    private(set) var requestMetrics: RequestMetrics?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -142,6 +144,7 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
+        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty { findMetrics(found.virtualHost, found.route) }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(for: RequestHeadView(request), random: worker.random.next())
             info.upstreamCluster = target?.cluster
@@ -150,6 +153,12 @@ final class HTTPStream {
                 streamDeadline = duration == .zero ? .never : info.started + duration
             }
         }
+    }
+
+    private func findMetrics(_ host: VirtualHost, _ route: Route) {
+        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        if let index { info.virtualCluster = host.virtualClusters[index].name }
+        requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
 
     /// A filter changed a field that routes may match: the next look at the route searches again.
@@ -454,6 +463,12 @@ final class HTTPStream {
         isFinished = true
         let now = worker.loop.now
         info.lastDownstreamByteSent = now
+        if isReset {
+            let isTheirs = info.flags.contains(.downstreamConnectionTermination)
+            manager.count(isTheirs ? .downstream_rq_rx_reset : .downstream_rq_tx_reset, worker)
+        } else if !requestIsComplete, responseHasBegun, !isTunnel {
+            manager.count(.downstream_rq_response_before_rq_complete, worker)
+        }
         router?.streamFinished()
         for filter in filters { filter.streamEnded(self) }
         manager.requestEnded(self)

@@ -30,6 +30,7 @@ final class ConfigurationStore {
     private let loop: EventLoop
     private let workers: [WorkerHandle]
     private let metrics: MetricSet
+    private let counts: StoreMetrics
     private(set) var clusters: [String: Entry<ClusterConfig>] = [:]
     private(set) var listeners: [String: Entry<ListenerConfig>] = [:]
     private(set) var routes: [String: Entry<CompiledRoutes>] = [:]
@@ -49,6 +50,7 @@ final class ConfigurationStore {
         self.loop = loop
         self.workers = workers
         self.metrics = metrics
+        counts = StoreMetrics(metrics)
         self.context = context
     }
 
@@ -84,6 +86,7 @@ final class ConfigurationStore {
         let name = config.name
         clusterMessages[name] = message
         let wasWarm = clusters[name]?.isWarm ?? false
+        counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
         clusters[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: wasWarm, updated: WallClock.now)
         discoveries.removeValue(forKey: name)?.cancel()
@@ -120,6 +123,7 @@ final class ConfigurationStore {
     func removeCluster(_ name: String) {
         guard clusters[name]?.isStatic == false else { return }
         clusters[name] = nil
+        counts.count(counts.clusterRemoved)
         clusterMessages[name] = nil
         discoveries.removeValue(forKey: name)?.cancel()
         healthCheckers.removeValue(forKey: name)?.cancel()
@@ -241,10 +245,19 @@ final class ConfigurationStore {
         let keepsSocket =
             old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
         if !keepsSocket {
-            let sockets = try bind(config, at: path)
+            let sockets: [Int32]
+            do throws(ConfigurationError) {
+                sockets = try bind(config, at: path)
+            } catch {
+                counts.count(counts.listenerCreateFailure, workers.count)
+                throw error
+            }
+            counts.count(counts.listenerCreateSuccess, workers.count)
             for fd in boundSockets[name] ?? [] where fd >= 0 { Socket(adopting: fd).close() }
             boundSockets[name] = sockets
         }
+        counts.count(old == nil ? counts.listenerAdded : counts.listenerModified)
+        if keepsSocket { counts.count(counts.listenerInPlace) }
         listeners[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: keepsSocket && (old?.isWarm ?? false),
             updated: WallClock.now)
@@ -307,6 +320,7 @@ final class ConfigurationStore {
     func removeListener(_ name: String) {
         guard listeners[name]?.isStatic == false else { return }
         listeners[name] = nil
+        counts.count(counts.listenerRemoved)
         boundAddresses[name] = nil
         for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
         for worker in workers { worker.send { $0.removeListener(name) } }
@@ -327,6 +341,7 @@ final class ConfigurationStore {
     /// Sends everything that is complete to the workers.
     func publish() {
         let tables = makeTables()
+        metrics.keep(clusters: Set(clusters.keys))
         for worker in workers { worker.send { $0.publish(tables) } }
         onChange()
     }
