@@ -144,7 +144,9 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
-        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty { findMetrics(found.virtualHost, found.route) }
+        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty {
+            findMetrics(found.virtualHost, found.route)
+        }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(for: RequestHeadView(request), random: worker.random.next())
             info.upstreamCluster = target?.cluster

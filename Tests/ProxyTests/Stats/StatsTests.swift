@@ -1,4 +1,6 @@
 import EnvoyAPI
+import HTTP
+import IO
 import Serialization
 import Telemetry
 import Testing
