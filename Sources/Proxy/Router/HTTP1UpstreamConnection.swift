@@ -165,6 +165,10 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         fail(.terminated(error))
     }
 
+    override func countSent(_ count: Int) {
+        pool.cluster.count(.upstream_cx_tx_bytes_total, UInt64(clamping: count))
+    }
+
     // MARK: Response in
 
     func run() {
@@ -185,8 +189,11 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 }
                 return
             }
+            let before = input.count
             switch fill() {
-            case .bytes: continue
+            case .bytes:
+                pool.cluster.count(.upstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
+                continue
             case .wouldBlock: return
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)

@@ -47,6 +47,8 @@ enum MetricReport {
         gauge("server.memory_physical_size", Int64(memory.resident))
         gauge("server.parent_connections", 0)
         gauge("server.hot_restart_generation", 1)
+        gauge("server.hot_restart_epoch", 0)
+        gauge("server.version", Int64(Version.text.utf8.reduce(into: UInt32(0)) { $0 = $0 &* 31 &+ UInt32($1) }))
         var connections: Int64 = 0
         for listener in proxy.metrics.all.listeners {
             connections += Int64(bitPattern: listener.block.value(ListenerMetrics.Cell.downstream_cx_active.rawValue))

@@ -434,6 +434,7 @@ final class HTTPStream {
 
     /// Header changes of route, virtual host and table.
     func applyResponseMutations() {
+        info.status = response.status
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
@@ -468,7 +469,7 @@ final class HTTPStream {
         if isReset {
             let isTheirs = info.flags.contains(.downstreamConnectionTermination)
             manager.count(isTheirs ? .downstream_rq_rx_reset : .downstream_rq_tx_reset, worker)
-        } else if !requestIsComplete, responseHasBegun, !isTunnel {
+        } else if !requestIsComplete, !requestHasNoBody, responseHasBegun, !isTunnel {
             manager.count(.downstream_rq_response_before_rq_complete, worker)
         }
         router?.streamFinished()

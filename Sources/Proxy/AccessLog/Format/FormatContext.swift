@@ -133,7 +133,11 @@ extension HTTPStream: FormatContext {
             bytes.append(padded: Int(info.status), 1)
             return true
         }
-        return response.headers.append(name, to: &bytes)
+        if response.headers.append(name, to: &bytes) { return true }
+        // The codec writes it: in a response of the proxy's own no field says it.
+        guard name.bytes == FormatNames.contentLength, case .length(let count) = response.body else { return false }
+        bytes.append(padded: count, 1)
+        return true
     }
 
     func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
@@ -178,6 +182,7 @@ enum FormatNames {
     static let authority = Array(":authority".utf8)
     static let scheme = Array(":scheme".utf8)
     static let status = Array(":status".utf8)
+    static let contentLength = Array("content-length".utf8)
 }
 
 extension RequestHead {

@@ -60,10 +60,16 @@ final class HTTPConnectionManager {
         if isDraining { connection.drain() }
     }
 
-    func connectionClosed(_ connection: any DownstreamConnection) {
+    /// `byPeer`: the client closed first; `isBusy`: a request was under way.
+    func connectionClosed(_ connection: any DownstreamConnection, byPeer: Bool = false, isBusy: Bool = false) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
         count(.downstream_cx_destroy, worker)
+        count(byPeer ? .downstream_cx_destroy_remote : .downstream_cx_destroy_local, worker)
+        if isBusy {
+            count(.downstream_cx_destroy_active_rq, worker)
+            count(byPeer ? .downstream_cx_destroy_remote_active_rq : .downstream_cx_destroy_local_active_rq, worker)
+        }
     }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
@@ -118,6 +124,10 @@ final class HTTPConnectionManager {
             self.log(stream, .downstreamPeriodic)
             self.logPeriodically(stream, interval)
         }
+    }
+
+    func count(_ cell: HTTPMetrics.Cell, _ amount: UInt64) {
+        metrics.block.add(cell.rawValue, amount, row: worker.index)
     }
 
     func count(_ cell: HTTPMetrics.Cell, _ worker: Worker) { metrics.block.add(cell.rawValue, row: worker.index) }

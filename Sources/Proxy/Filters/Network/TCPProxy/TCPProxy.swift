@@ -26,6 +26,8 @@ final class TCPProxy {
     func ended(_ session: TCPSession) {
         guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        metrics.add(.downstream_cx_rx_bytes_total, session.info.bytesReceived, row: worker.index)
+        metrics.add(.downstream_cx_tx_bytes_total, session.info.bytesSent, row: worker.index)
         if !config.accessLogs.isEmpty {
             worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
         }
