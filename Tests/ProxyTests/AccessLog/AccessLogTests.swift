@@ -86,6 +86,38 @@ struct AccessLogTests {
         }
     }
 
+    @Test("a TCP connection leaves lines at its beginning, when it is connected, and at its end")
+    func tcp() async throws {
+        let path = temporary("tcp")
+        defer { try? File.remove(path) }
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
+                _ = try await wire.read(4)
+                try await wire.write("pong")
+            }
+            let format =
+                #"{ text_format_source: { inline_string: "%ACCESS_LOG_TYPE% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER% %REQ(x)%\n" } }"#
+            let options =
+                "access_log_options: { flush_access_log_on_start: true, flush_access_log_on_connected: true }"
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.tcpListener(
+                        "tcp", "cluster: backend\n          " + options + "\n          " + self.log(path, format)),
+                    clusters: Yaml.cluster("backend", [upstream.port])))
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            try await client.write("ping")
+            #expect(await client.readToEnd() == "pong")
+            client.close()
+            proxy.stop()
+            let lines = try await self.lines(path, atLeast: 3, on: loop)
+            #expect(
+                lines == [
+                    "TcpConnectionStart 0 0 - -", "TcpUpstreamConnected 0 0 backend -",
+                    "TcpConnectionEnd 4 4 backend -",
+                ])
+        }
+    }
+
     @Test("a log that cannot be written is counted and stops nobody")
     func unwritable() async throws {
         try await onLoop { loop in
