@@ -72,6 +72,7 @@ struct StreamInfo {
     var upstreamProtocol: HTTPVersion?
     var upstreamConnectionID: UInt64 = 0
     var downstreamTransportFailure: String?
+    var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?

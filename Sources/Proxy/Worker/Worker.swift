@@ -34,6 +34,7 @@ final class Worker {
     private var connections: UInt64 = 0
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
+    private var routeMetrics: [[String]: RouteMetrics] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -80,6 +81,14 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The metrics of a virtual cluster or a named route, found without a lock from the second time on.
+    func routeMetrics(_ elements: String...) -> RouteMetrics? {
+        if let known = routeMetrics[elements] { return known }
+        let found = metrics.route(elements)
+        routeMetrics[elements] = found
+        return found
+    }
 
     /// The operator of a header format, understood once.
     func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {

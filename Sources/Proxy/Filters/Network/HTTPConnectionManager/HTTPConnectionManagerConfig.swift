@@ -19,6 +19,14 @@ final class HTTPConnectionManagerConfig: Sendable {
     let rdsTimeout: Duration?
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
+    let localReply: LocalReplyRules?
+    let tracing: TracingConfig?
+    /// A line is written when a request begins, too.
+    let logsNewRequests: Bool
+    /// A line is written when a tunnel stands, too.
+    let logsTunnels: Bool
+    /// A line is written so often while a request is under way; nil is never.
+    let accessLogInterval: Duration?
     let limits: HTTP1Limits
     let pathNormalization: PathNormalization
     let serverName: String
@@ -59,6 +67,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
+                "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
+                "access_log_flush_interval",
+                "flush_access_log_on_new_request",
                 "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
@@ -90,6 +101,22 @@ final class HTTPConnectionManagerConfig: Sendable {
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
+        localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
+            try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
+        }
+        tracing = try message.tracing.map { tracing throws(ConfigurationError) in
+            try TracingConfig(
+                compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
+                isEgress: context.isEgress, at: path + ".tracing", context: context)
+        }
+        let logOptions = message.accessLogOptions
+        logsNewRequests = logOptions?.flushAccessLogOnNewRequest ?? message.flushAccessLogOnNewRequest
+        logsTunnels = logOptions?.flushLogOnTunnelSuccessfullyEstablished ?? false
+        let interval = logOptions?.accessLogFlushInterval ?? message.accessLogFlushInterval
+        guard interval.map({ $0 >= .milliseconds(1) }) ?? true else {
+            throw ConfigurationError(at: path + ".access_log_options.access_log_flush_interval", "is below 1 ms")
+        }
+        accessLogInterval = interval
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -206,6 +233,7 @@ final class CompiledRoutes: Sendable {
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
+        try HeaderFormatCheck.check(message, at: path)
     }
 }
 
@@ -223,6 +251,8 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// The listener that is compiled is for traffic that leaves.
+    var isEgress = false
 
     var hasADS: Bool { adsCluster != nil }
 
