@@ -95,6 +95,8 @@ def planted_text(file, text, problems):
             problems.append(f"{name}: its place in {file} occurs {text.count(old)} times: {old.strip().splitlines()[0]}")
             continue
         text = text.replace(old, new.replace("{on}", on(name)))
+        if not file.startswith("Sources/Upstream/") and "import Upstream" not in text:
+            text = "internal import Upstream\n" + text
     return text
 
 
