@@ -54,6 +54,14 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = stream.worker.loop.now
     }
 
+    // MARK: For formats
+
+    /// The cluster that the request goes to.
+    var upstreamCluster: ClusterRuntime? { cluster }
+
+    /// The host of the latest try.
+    var upstreamHost: Host? { triedHosts.last }
+
     // MARK: Beginning
 
     func start() {
@@ -159,7 +167,11 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
+        if stream.manager.keepsAccessLog {
+            stream.info.upstreamLocalAddress = upstream.localAddress
+            stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamHostname = pool?.host.endpoint.hostname
+        }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -175,7 +187,10 @@ final class Router: PoolClient, UpstreamClient {
             upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
+        if requestIsComplete {
+            upstream.sendEnd(trailers ?? HeaderTable())
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -239,7 +254,10 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
+        if state == .active || state == .responding {
+            upstream?.sendEnd(trailers)
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
     }
 
     private func setTryDeadline() {
@@ -346,6 +364,7 @@ final class Router: PoolClient, UpstreamClient {
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
         upstream = nil
+        stream.info.lastUpstreamByteReceived = worker.loop.now
         recordTime()
         releaseHost()
         state = .finished

@@ -24,6 +24,12 @@ final class HTTPStream {
     var info: StreamInfo
     /// What the client sent, before rewrites, where a rewrite changed it (access log, `x-envoy-original-path`).
     var originalPath: [UInt8]?
+    /// The client's version of HTTP.
+    let version: HTTPVersion
+    /// What the response ended with, where an access log may want to know.
+    private(set) var responseTrailers: HeaderTable?
+    /// The span of this request; nil where nothing is traced.
+    var span: ActiveSpan?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -49,6 +55,7 @@ final class HTTPStream {
         connectionInfo = connection.info
         worker = connection.worker
         manager = connection.manager
+        version = connection.httpVersion
         let now = worker.loop.now
         info = StreamInfo(started: now)
         if manager.keepsAccessLog { info.startedWall = WallClock.now }
@@ -297,6 +304,7 @@ final class HTTPStream {
         guard !isFinished, let connection else { return }
         responseHasBegun = true
         info.status = response.status
+        info.firstDownstreamByteSent = worker.loop.now
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)
@@ -333,6 +341,7 @@ final class HTTPStream {
 
     private func sendResponseEnd(_ trailers: borrowing HeaderTable) {
         guard !isFinished, let connection else { return }
+        if manager.keepsAccessLog, !trailers.isEmpty { responseTrailers = copy trailers }
         connection.sendEnd(trailers)
         finish(isReset: false)
     }

@@ -96,9 +96,8 @@ final class HTTPConnectionManager {
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
-        for log in config.accessLogs {
-            worker.accessLog.write(
-                log.format.line { FormatOperator.value($0, $1, stream) }, to: log.sink)
+        if keepsAccessLog {
+            worker.accessLog.log(config.accessLogs, stream, .downstreamEnd) { stream.worker.random.next() }
         }
     }
 

@@ -83,7 +83,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         }
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -211,6 +211,10 @@ struct CompileContext: Sendable {
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
     let secrets: SecretStore
+    /// Who sends logs and spans away; nil where nothing is going to run.
+    var collectors: CollectorHub?
+    /// Who we are.
+    var node: Node?
 
     var hasADS: Bool { adsCluster != nil }
 
