@@ -77,14 +77,18 @@ PLANTED = [
     ("eject-all", "Sources/Upstream/Health/OutlierDetector.swift", "guard isInShare ||", "guard isInShare || {on} ||", ["outlier"], "`max_ejection_percent` says nothing"),
     ("breaker-late", "Sources/Upstream/Limits/ResourceLimits.swift", "counts[resource.rawValue] < limit(of: resource) }",
      "counts[resource.rawValue] < limit(of: resource) + (limit(of: resource) < .max && {on} ? 1 : 0) }", ["local_reply", "retries"], "one more than the limit passes"),
-    ("flag-lost", "Sources/Proxy/Stream/ResponseFlags.swift", "Self.letters.filter { contains($0.0) }",
-     'Self.letters.filter { contains($0.0) && !({on} && $0.1 == "URX") }', ["retries"], "`URX` is not logged"),
+    ("flag-lost", "Sources/Proxy/Stream/ResponseFlags.swift", "where rawValue >> UInt32(index) & 1 == 1 {",
+     "where rawValue >> UInt32(index) & 1 == 1 && !({on} && index == 15) {", ["retries"], "`URX` is not logged"),
     ("forwarded-for", "Sources/Proxy/Filters/Network/HTTPConnectionManager/ForwardingHeaders.swift", "if !skipsXFFAppend, let peer",
      "if !skipsXFFAppend, !{on}, let peer", ["headers"], "the client's address is not appended to x-forwarded-for"),
     ("overwrite-appends", "Sources/Proxy/Stream/HeaderRewriter.swift",
      "            case .overwriteOrAdd(let template):\n                let value = render(template)\n                headers.remove(named: name)",
      "            case .overwriteOrAdd(let template):\n                let value = render(template)\n                if !{on} { headers.remove(named: name) }", ["headers"], "the old value stays beside the new one"),
 ]
+
+
+# What makes the variant quicker to watch.
+QUICK = ("Sources/Proxy/AccessLog/AccessLogWriter.swift", "interval: Duration = .seconds(1)", "interval: Duration = .milliseconds(20)")
 
 
 def planted_text(file, text, problems):
@@ -125,6 +129,8 @@ def copy_tree():
         data = source.read_bytes()
         if any(item[1] == file for item in PLANTED):
             data = planted_text(file, data.decode(), problems).encode()
+        if file == QUICK[0]:
+            data = data.decode().replace(QUICK[1], QUICK[2]).encode()
         write(target, data)
     switch = COPY / "tree/Sources/Upstream/PlantedFault.swift"
     write(switch, SWITCH.encode())
