@@ -102,7 +102,7 @@ s = GROUP.setup("half of a priority", http([route("/", "pool")], [cluster("pool"
 s.case("overprovisioning: 70 % stay", Share(200, get("/", conn="c"), {"hello from a": (0.58, 0.82), "hello from b": (0.18, 0.42)}), ignore=["upstream.*", "log.*", "stats.*"])
 
 s = GROUP.setup("endpoint states", http([route("/", "pool")], [cluster("pool", [endpoint("a", health_status="HEALTHY"), endpoint("b", health_status="UNHEALTHY"), endpoint("c", health_status="DRAINING"), endpoint("d", health_status="DEGRADED")], **NOPANIC)]), stats=STATS)
-s.case("states of the load assignment", spread(6), ignore=SPREAD)
+s.case("states of the load assignment", Share(150, get("/", conn="c"), {"hello from a": (0.35, 0.65), "hello from d": (0.35, 0.65)}), ignore=SPREAD)
 s = GROUP.setup("other port", http([route("/", "pool")], [cluster("pool", [endpoint("a", health_check_config={"port_value": "$port:checks"})], health_checks=check(), **NOPANIC)]), stats=STATS, ready=[healthy(1)])
 s.case("checks on another port", get("/"), Health("checks", 503), healthy(0), get("/"), Health("checks", 200), healthy(1))
 
