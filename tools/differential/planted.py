@@ -158,12 +158,14 @@ def build() -> pathlib.Path:
     return COPY / "build/debug/skein-proxy"
 
 
-def verdicts(binary, groups, plant, jobs) -> dict:
+def verdicts(binary, groups, plant, arguments) -> dict:
     """{case: verdict} of a run with this fault."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [sys.executable, str(HERE / "run.py"), "--quiet", "--jobs", str(jobs), "--defaults", "envoy", "--json", file.name]
+        command = [sys.executable, str(HERE / "run.py"), "--quiet", "--jobs", str(arguments.jobs), "--defaults", "envoy", "--json", file.name]
         for group in groups:
             command += ["--group", group]
+        for path in arguments.ignore:
+            command += ["--ignore", path]
         environment = {**os.environ, "SKEIN_PROXY": str(binary)}
         environment.pop("SKEIN_PLANT", None)
         if plant:
@@ -177,6 +179,7 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--binary", help="a variant that is built already")
+    parser.add_argument("--ignore", action="append", default=[], help="paths (globs) to leave out, as run.py has it")
     parser.add_argument("--jobs", type=int, default=4)
     arguments = parser.parse_args()
     if problems := check():
@@ -187,10 +190,10 @@ def main():
     binary = arguments.binary or build()
     wanted = [item for item in PLANTED if not arguments.only or item[0] in arguments.only]
     groups = sorted({group for item in wanted for group in item[4]})
-    usual = verdicts(binary, groups, None, arguments.jobs)
+    usual = verdicts(binary, groups, None, arguments)
     caught = 0
     for name, _, _, _, seen_by, what in wanted:
-        now = verdicts(binary, seen_by, name, arguments.jobs)
+        now = verdicts(binary, seen_by, name, arguments)
         cases = [case for case, verdict in now.items() if verdict == "DIFFERENT" and usual.get(case) in ("same", "listed")]
         caught += bool(cases)
         print(f"{'caught' if cases else 'MISSED':7} {name:18} {what}: {', '.join(cases[:3])}{' …' if len(cases) > 3 else ''}", flush=True)
