@@ -12,6 +12,9 @@ enum Limits {
     /// 64 KiB fills a 10 ms path at 50 Mbit/s and keeps 10,000 slow readers below 640 MiB).
     static let bufferBytes = 65_536
 
+    /// Body that a filter may keep of one message (Envoy: `per_connection_buffer_limit_bytes`, 1 MiB); beyond it 413 or 500.
+    static let filterBufferBytes = 1_048_576
+
     /// Request body kept for a retry (Envoy: the connection's buffer limit).
     static let retryBufferBytes = 65_536
 

@@ -21,7 +21,7 @@ import Testing
 
     private func routeRefusal(_ json: String) throws -> String {
         try refusal(RouteConfiguration.self, json) { message throws(ConfigurationError) in
-            _ = try RouteTable(compiling: message)
+            _ = try RouteTable(compiling: message, filters: takeFaults)
         }
     }
 

@@ -259,10 +259,15 @@ import Testing
                {"@type":"type.googleapis.com/envoy.config.route.v3.FilterConfig","disabled":true}}}]},
              {"name":"w","domains":["w"],"routes":[{"match":{"path":"/1"},"route":{"cluster":"c"}}]}]}
             """#)
+        func statuses(_ route: Upstream.Route) -> [FaultPolicy.AbortStatus?] {
+            (route.filterConfigs["f"] ?? []).map { ($0 as? FaultPolicy)?.abort?.status }
+        }
         let routes = table.virtualHosts[0].routes
-        #expect(routes[0].fault?.abort?.status == .http(502))
-        #expect(routes[1].fault?.abort?.status == .http(503))
-        #expect(routes[2].disabledFilters == ["f"])
-        #expect(table.virtualHosts[1].routes[0].fault?.abort?.status == .http(501))
+        #expect(statuses(routes[0]) == [.http(501), .http(502)])
+        #expect(statuses(routes[1]) == [.http(501), .http(502), .http(503)])
+        #expect(routes[2].isDisabled("f", otherwise: false))
+        #expect(!routes[0].isDisabled("f", otherwise: true))
+        #expect(routes[0].isDisabled("g", otherwise: true))
+        #expect(statuses(table.virtualHosts[1].routes[0]) == [.http(501)])
     }
 }

@@ -66,7 +66,19 @@ extension TestRequest {
 }
 
 func routeTable(_ json: String) throws -> RouteTable {
-    try RouteTable(compiling: try RouteConfiguration(json: try JSON.parse(json)))
+    try RouteTable(compiling: try RouteConfiguration(json: try JSON.parse(json)), filters: takeFaults)
+}
+
+/// Compiles the fault filter's messages, as the proxy does; every other filter is unknown.
+let takeFaults: RouteFilterCompiler = { _, any, path throws(ConfigurationError) in
+    guard any.holds(HTTPFault.self) else { return nil }
+    let message: HTTPFault
+    do throws(MessageError) {
+        message = try any.unpack(as: HTTPFault.self)
+    } catch {
+        throw ConfigurationError(at: path, error.problem)
+    }
+    return try FaultPolicy(compiling: message, path: path)
 }
 
 /// A table with one virtual host for everything and these routes.

@@ -191,7 +191,7 @@ final class FilterChainRuntime {
     func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
         if let http {
             let hadInput = input?.isEmpty == false
-            let connection = HTTPConnection(socket, info: info, manager: http, input: input, worker: worker)
+            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker)
             do throws(SystemError) {
                 try connection.start()
             } catch {

@@ -5,7 +5,7 @@ internal import Upstream
 /// Who waits for a connection of a pool.
 protocol PoolClient: AnyObject {
     /// The connection is the client's until it is released or closed.
-    func poolReady(_ connection: UpstreamConnection)
+    func poolReady(_ stream: any UpstreamStream)
     func poolFailed(_ failure: PoolFailure)
 }
 
@@ -24,8 +24,8 @@ final class HostPool {
     let host: Host
     let address: SocketAddress
     let cluster: ClusterRuntime
-    private var idle: [UpstreamConnection] = []
-    private var busy: [ObjectIdentifier: UpstreamConnection] = [:]
+    private var idle: [HTTP1UpstreamConnection] = []
+    private var busy: [ObjectIdentifier: HTTP1UpstreamConnection] = [:]
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
@@ -85,7 +85,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
-            let connection = UpstreamConnection(socket, pool: self, priority: priority)
+            let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority)
             connecting += 1
             host.activeConnections &+= 1
             host.statistics.connectionsTotal &+= 1
@@ -117,24 +117,24 @@ final class HostPool {
         waiter.client.poolFailed(failure)
     }
 
-    func connected(_ connection: UpstreamConnection) {
+    func connected(_ connection: HTTP1UpstreamConnection) {
         connecting -= 1
         give(connection)
     }
 
-    func connectFailed(_ connection: UpstreamConnection, _ failure: PoolFailure) {
+    func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {
         connecting -= 1
         closed(connection)
         failFirst(failure)
     }
 
     /// A connection whose response is complete comes back.
-    func release(_ connection: UpstreamConnection) {
+    func release(_ connection: HTTP1UpstreamConnection) {
         busy[ObjectIdentifier(connection)] = nil
         give(connection)
     }
 
-    private func give(_ connection: UpstreamConnection) {
+    private func give(_ connection: HTTP1UpstreamConnection) {
         if !waiting.isEmpty {
             let waiter = waiting.removeFirst()
             leave(waiter)
@@ -148,7 +148,7 @@ final class HostPool {
     }
 
     /// A connection is gone, whatever it was doing.
-    func closed(_ connection: UpstreamConnection) {
+    func closed(_ connection: HTTP1UpstreamConnection) {
         busy[ObjectIdentifier(connection)] = nil
         if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
         host.activeConnections &-= 1

@@ -7,7 +7,7 @@ internal import Upstream
 ///
 /// It owns the tries: choosing hosts, waiting for connections, holding the body for a repetition, deadlines, and what
 /// the client gets when all fails. Decisions about repetition are `RetryState`'s.
-final class Router: PoolClient {
+final class Router: PoolClient, UpstreamClient {
     private enum State { case created, waitingForConnection, active, backingOff, responding, finished }
 
     unowned let stream: HTTPStream
@@ -26,7 +26,7 @@ final class Router: PoolClient {
     var newCookie: [UInt8]?
     private var triedHosts: [Host] = []
     private var pool: HostPool?
-    private var connection: UpstreamConnection?
+    private var upstream: (any UpstreamStream)?
     private var countsActive = false
     private var backOffTimer: LoopTimer?
 
@@ -36,6 +36,7 @@ final class Router: PoolClient {
     private var bodyIsLost = false
     private var bodyBytesMax = Limits.retryBufferBytes
     private var requestIsComplete = false
+    private var trailers: HeaderTable?
     private var isUpgrade = false
 
     var timeouts: RequestTimeouts?
@@ -153,10 +154,10 @@ final class Router: PoolClient {
             headers: [("x-envoy-overloaded", "true")])
     }
 
-    func poolReady(_ connection: UpstreamConnection) {
-        self.connection = connection
+    func poolReady(_ upstream: any UpstreamStream) {
+        self.upstream = upstream
         state = .active
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = connection.socket?.localAddress }
+        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -166,13 +167,13 @@ final class Router: PoolClient {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
-        connection.begin(stream.request, isUpgrade: isUpgrade, for: self)
+        upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
-            connection.sendBody(body.bytes)
+            upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { connection.sendEnd() }
+        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -212,9 +213,9 @@ final class Router: PoolClient {
                 body = nil
             }
         }
-        if state == .active || state == .responding, let connection {
+        if state == .active || state == .responding, let upstream {
             if keepsBody && state == .active { hold(bytes) }
-            connection.sendBody(bytes)
+            upstream.sendBody(bytes)
         } else if state == .waitingForConnection || state == .backingOff {
             hold(bytes)
         }
@@ -226,14 +227,15 @@ final class Router: PoolClient {
         body = buffer
     }
 
-    func requestEnd() {
+    func requestEnd(_ trailers: borrowing HeaderTable) {
         guard !requestIsComplete else { return }
         requestIsComplete = true
+        if !trailers.isEmpty { self.trailers = copy trailers }
         if let timeout = timeouts?.total, timeout > .zero, !isUpgrade {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { connection?.sendEnd() }
+        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
     }
 
     private func setTryDeadline() {
@@ -242,12 +244,12 @@ final class Router: PoolClient {
         stream.deadlinesChanged()
     }
 
-    func tunnelRequestEnd() { connection?.sendTunnelEnd() }
+    func tunnelRequestEnd() { upstream?.sendTunnelEnd() }
 
     /// Whether the client must wait: the upstream is slower, or there is none yet and enough is held for it.
     var requestIsPaused: Bool {
         switch state {
-        case .active, .responding: connection?.requestIsBlocked ?? false
+        case .active, .responding: upstream?.requestIsBlocked ?? false
         case .created, .waitingForConnection, .backingOff: (body?.count ?? 0) >= Limits.bufferBytes
         case .finished: false
         }
@@ -259,7 +261,9 @@ final class Router: PoolClient {
 
     var responseIsPaused: Bool { stream.responseIsPaused }
 
-    func responseMayContinue() { connection?.run() }
+    func responseMayContinue() { upstream?.responseMayContinue() }
+
+    func responseInterim(_ head: borrowing ResponseHead) { stream.respondInterim(head) }
 
     func responseHead(_ head: inout ResponseHead) {
         guard let cluster, state == .active else { return }
@@ -337,7 +341,7 @@ final class Router: PoolClient {
     /// The connection has let go of us already.
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
-        connection = nil
+        upstream = nil
         recordTime()
         releaseHost()
         state = .finished
@@ -351,7 +355,7 @@ final class Router: PoolClient {
     /// The connection is closed already.
     func upstreamFailed(_ failure: UpstreamFailure, onReusedConnection: Bool) {
         guard let cluster, state != .finished else { return }
-        connection = nil
+        upstream = nil
         let host = pool?.host
         releaseHost()
         if state == .responding {
@@ -359,6 +363,8 @@ final class Router: PoolClient {
             case .terminated:
                 return failResponse(
                     .upstreamConnectionTermination, "upstream_reset_after_response_started{connection_termination}")
+            case .reset, .refused:
+                return failResponse(.upstreamRemoteReset, "upstream_reset_after_response_started{remote_reset}")
             case .protocolError:
                 return failResponse(.upstreamProtocolError, "upstream_reset_after_response_started{protocol_error}")
             }
@@ -367,10 +373,28 @@ final class Router: PoolClient {
         case .protocolError(let error):
             if let host { cluster.outlier?.report(.localFailure, host) }
             latestReset = "protocol error"
-            stream.info.upstreamTransportFailure = "\(error)"
+            stream.info.upstreamTransportFailure = error
             decide(
                 .reset(requestBytesSent: true), status: 502, flag: .upstreamProtocolError,
                 details: "upstream_reset_before_response_started{protocol_error}")
+        case .reset:
+            if let host { cluster.outlier?.report(.localFailure, host) }
+            cluster.count(.upstream_rq_rx_reset)
+            latestReset = "remote reset"
+            decide(
+                .reset(requestBytesSent: true), status: 503, flag: .upstreamRemoteReset,
+                details: "upstream_reset_before_response_started{remote_reset}")
+        case .refused:
+            // RFC 9113 §8.7: not processed, so it may be sent again whatever it is.
+            if !hasFreshTry && canRepeat && (bodyIsEmpty || keepsBody) {
+                hasFreshTry = true
+                return beginTry()
+            }
+            cluster.count(.upstream_rq_rx_reset)
+            latestReset = "remote refused stream reset"
+            decide(
+                .reset(requestBytesSent: false), status: 503, flag: .upstreamRemoteReset,
+                details: "upstream_reset_before_response_started{remote_refused_stream_reset}")
         case .terminated:
             // The upstream closed a kept connection just as we used it (RFC 9112 §9.3.1): a request that may be repeated
             // goes out once more, on a new connection, and nobody notices.
@@ -523,11 +547,11 @@ final class Router: PoolClient {
     }
 
     private func dropConnection() {
-        let connection = connection
-        self.connection = nil
-        if let connection {
+        let upstream = upstream
+        self.upstream = nil
+        if let upstream {
             cluster?.count(.upstream_rq_tx_reset)
-            connection.abandon()
+            upstream.abandon()
         }
     }
 

@@ -11,7 +11,7 @@ final class HTTPStream {
     let worker: Worker
     let manager: HTTPConnectionManager
     /// Strong while the stream lives; `finish` breaks the cycle.
-    private(set) var connection: HTTPConnection?
+    private(set) var connection: (any DownstreamStream)?
     let connectionInfo: ConnectionInfo
 
     var request = RequestHead()
@@ -28,16 +28,17 @@ final class HTTPStream {
     private(set) var isTunnel = false
     private(set) var router: Router?
 
+    var requestFilters = FilterDirection(.request)
+    var responseFilters = FilterDirection(.response)
     private var filters: [any HTTPFilter] = []
-    private var nextFilter = 0
-    private var filtersAreDone = false
-    private var heldBody: ByteBuffer?
+    /// A filter changed what the route was chosen by.
+    private var routeIsStale = false
 
     private var lastActivity: MonotonicTime
     private var requestDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
 
-    init(connection: HTTPConnection) {
+    init(connection: any DownstreamStream) {
         self.connection = connection
         connectionInfo = connection.info
         worker = connection.worker
@@ -54,11 +55,15 @@ final class HTTPStream {
 
     /// Called once with the head in `request`.
     func begin() {
-        manager.requestBegan(worker)
+        manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
-        guard !isFinished else { return }
-        runFilters()
+        makeFilters()
+        if requestFilters.isEmpty {
+            startRouter()
+        } else if runHead(.request, isEnd: requestHasNoBody) {
+            startRouter()
+        }
     }
 
     /// What the connection manager does to each request before anything else looks at it.
@@ -79,17 +84,14 @@ final class HTTPStream {
         return true
     }
 
+    /// The route, or none: filters see the request either way, and the router answers 404.
     private func findRoute() {
-        guard let table = manager.routes?.table else {
-            info.flags.insert(.noRouteFound)
-            return localReply(status: 404, details: "route_not_found")
-        }
-        let random = worker.random.next()
-        guard let found = table.route(for: RequestHeadView(request), random: random) else {
-            manager.count(.noRoute, worker)
-            info.flags.insert(.noRouteFound)
-            return localReply(status: 404, details: "route_not_found")
-        }
+        routeIsStale = false
+        route = nil
+        target = nil
+        guard let table = manager.routes?.table,
+            let found = table.route(for: RequestHeadView(request), random: worker.random.next())
+        else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
@@ -99,51 +101,68 @@ final class HTTPStream {
         }
     }
 
-    private func runFilters() {
-        if filters.isEmpty && nextFilter == 0 && !manager.filters.isEmpty {
-            for factory in manager.filters where route?.disabledFilters.contains(factory.name) != true {
-                if let filter = factory.make(self) { filters.append(filter) }
-            }
-        }
-        while nextFilter < filters.count {
-            let filter = filters[nextFilter]
-            nextFilter += 1
-            if filter.requestHead(self) == .stop || isFinished { return }
-        }
-        filtersAreDone = true
-        startRouter()
+    /// A filter changed a field that routes may match: the next look at the route searches again.
+    func clearRoute() { routeIsStale = true }
+
+    /// The route as the request is now.
+    var currentRoute: Route? {
+        if routeIsStale { findRoute() }
+        return route
     }
 
-    /// Goes on after a filter that stopped the request.
-    func resume() {
-        guard !isFinished, !filtersAreDone else { return }
-        runFilters()
-        connection?.armTimer()
+    private func makeFilters() {
+        guard !manager.filters.isEmpty else { return }
+        for factory in manager.filters {
+            let isOff = route.map { $0.isDisabled(factory.name, otherwise: factory.isDisabled) } ?? factory.isDisabled
+            guard !isOff, let filter = factory.make(self) else { continue }
+            filters.append(filter)
+            requestFilters.append(filter)
+            responseFilters.append(filter)
+        }
+        responseFilters.reverse()
+    }
+
+    /// What the present route says about a filter, the most specific level; nil when it says nothing.
+    func routeConfig(for name: String) -> (any Sendable)? {
+        target?.filterConfigs?[name]?.last ?? currentRoute?.filterConfigs[name]?.last
+    }
+
+    /// What table, virtual host, route and weighted cluster say about a filter, the most general level first.
+    func routeConfigs(for name: String) -> [any Sendable] {
+        (currentRoute?.filterConfigs[name] ?? []) + (target?.filterConfigs?[name] ?? [])
     }
 
     private func startRouter() {
-        guard let route else { return }
+        guard let route = currentRoute else {
+            manager.count(.noRoute, worker)
+            info.flags.insert(.noRouteFound)
+            return localReply(status: 404, details: "route_not_found")
+        }
         let router = Router(stream: self, route: route, target: target)
         self.router = router
         router.start()
-        guard !isFinished else { return }
-        if let held = heldBody {
-            heldBody = nil
-            router.requestBody(held.bytes)
-            if !isFinished { connection?.requestMayContinue() }
-        }
-        if requestIsComplete && !isFinished { router.requestEnd() }
+    }
+
+    /// Whether the request ends with its head.
+    var requestHasNoBody: Bool {
+        if case .none = request.body { return true }
+        return false
+    }
+
+    /// Whether the response ends with its head.
+    var responseHasNoBody: Bool {
+        if case .none = response.body { return true }
+        return request.method == .head
     }
 
     func requestBody(_ bytes: UnsafeRawBufferPointer) {
         info.bytesReceived &+= UInt64(bytes.count)
         lastActivity = worker.loop.now
-        if let router {
-            router.requestBody(bytes)
-        } else if !isFinished {
-            let held = heldBody ?? ByteBuffer(pool: worker.blocks)
-            held.append(bytes)
-            heldBody = held
+        guard !isFinished else { return }
+        if requestFilters.isEmpty || isTunnel {
+            router?.requestBody(bytes)
+        } else {
+            runBody(.request, bytes, isEnd: false)
         }
     }
 
@@ -157,26 +176,82 @@ final class HTTPStream {
         info.requestEnded = now
         lastActivity = now
         requestDeadline = .never
-        router?.requestEnd()
+        guard !isFinished else { return }
+        if requestFilters.isEmpty || isTunnel {
+            router?.requestEnd(trailers)
+        } else {
+            runEnd(.request, trailers)
+        }
     }
 
     /// Whether the connection must not read more of the request now.
     var requestIsPaused: Bool {
-        if let router { return router.requestIsPaused }
-        return (heldBody?.count ?? 0) >= Limits.bufferBytes
+        if requestFilters.heldBytes >= Limits.bufferBytes && !requestFilters.isEmpty { return true }
+        return router?.requestIsPaused ?? false
     }
 
     /// The upstream takes bytes again.
     func requestMayContinue() { connection?.requestMayContinue() }
 
+    // MARK: Filters
+
+    /// Goes on after a filter that stopped the request.
+    func resumeRequest(_ filter: any HTTPFilter) { resume(.request, filter) }
+
+    /// Goes on after a filter that stopped the response.
+    func resumeResponse(_ filter: any HTTPFilter) { resume(.response, filter) }
+
+    func armTimer() { connection?.armTimer() }
+
+    /// The head has passed all filters.
+    func deliverHead(_ flow: FilterDirection.Flow) {
+        if flow == .request { startRouter() } else { sendResponseHead() }
+    }
+
+    func deliverBody(_ flow: FilterDirection.Flow, _ bytes: UnsafeRawBufferPointer, isEnd: Bool) {
+        guard !bytes.isEmpty else { return }
+        if flow == .request { router?.requestBody(bytes) } else { sendResponseBody(bytes) }
+    }
+
+    func deliverEnd(_ flow: FilterDirection.Flow, _ trailers: borrowing HeaderTable) {
+        if flow == .request { router?.requestEnd(trailers) } else { sendResponseEnd(trailers) }
+    }
+
+    /// A filter keeps more of a body than it may.
+    func bodyTooLarge(_ flow: FilterDirection.Flow) {
+        if flow == .request {
+            router?.abandon()
+            localReply(status: 413, body: "Payload Too Large", details: "request_payload_too_large")
+        } else {
+            router?.abandon()
+            responseFilters.bypass()
+            localReply(status: 500, body: "Internal Server Error", details: "response_payload_too_large")
+        }
+    }
+
+    /// What a filter held is on its way: whoever filled it may go on.
+    func heldBodyLeft(_ flow: FilterDirection.Flow) {
+        if flow == .request { connection?.requestMayContinue() } else { router?.responseMayContinue() }
+    }
+
     // MARK: Response
 
-    /// Passes the head in `response` to the client.
+    /// An interim response goes straight through.
+    func respondInterim(_ head: borrowing ResponseHead) {
+        guard !isFinished, !responseHasBegun else { return }
+        connection?.sendInterim(head)
+    }
+
+    /// Passes the head in `response` to the client, through the filters.
     func respondHead() {
-        guard !isFinished, let connection else { return }
-        for filter in filters.reversed() { filter.responseHead(self) }
-        responseHasBegun = true
+        guard !isFinished else { return }
         lastActivity = worker.loop.now
+        if responseFilters.isEmpty || runHead(.response, isEnd: responseHasNoBody) { sendResponseHead() }
+    }
+
+    private func sendResponseHead() {
+        guard !isFinished, let connection else { return }
+        responseHasBegun = true
         info.status = response.status
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
@@ -188,20 +263,40 @@ final class HTTPStream {
     }
 
     func respondBody(_ bytes: UnsafeRawBufferPointer) {
-        guard !isFinished, let connection else { return }
-        info.bytesSent &+= UInt64(bytes.count)
+        guard !isFinished else { return }
         lastActivity = worker.loop.now
+        if responseFilters.isEmpty || isTunnel {
+            sendResponseBody(bytes)
+        } else {
+            runBody(.response, bytes, isEnd: false)
+        }
+    }
+
+    private func sendResponseBody(_ bytes: UnsafeRawBufferPointer) {
+        guard let connection else { return }
+        info.bytesSent &+= UInt64(bytes.count)
         connection.sendBody(bytes)
     }
 
     func respondEnd(_ trailers: borrowing HeaderTable) {
+        guard !isFinished else { return }
+        if responseFilters.isEmpty || isTunnel {
+            sendResponseEnd(trailers)
+        } else {
+            runEnd(.response, trailers)
+        }
+    }
+
+    private func sendResponseEnd(_ trailers: borrowing HeaderTable) {
         guard !isFinished, let connection else { return }
         connection.sendEnd(trailers)
         finish(isReset: false)
     }
 
     /// Whether the client does not keep up; `responseMayContinue` follows.
-    var responseIsPaused: Bool { connection?.responseIsBlocked ?? false }
+    var responseIsPaused: Bool {
+        (connection?.responseIsBlocked ?? false) || responseFilters.heldBytes >= Limits.bufferBytes
+    }
 
     func responseMayContinue() { router?.responseMayContinue() }
 
@@ -216,6 +311,8 @@ final class HTTPStream {
         guard !isFinished else { return }
         info.details = info.details ?? details
         guard !responseHasBegun else { return finish(isReset: true) }
+        // A reply that a filter of the response makes does not pass the filters again.
+        if responseFilters.hasBegun { responseFilters.bypass() }
         let isGRPC = request.headers.isGRPC
         response.removeAll()
         response.status = isGRPC ? 200 : status
@@ -239,7 +336,7 @@ final class HTTPStream {
 
     /// The client's bytes are no request; the connection closes after this answer.
     func refuse(status: UInt16, details: String) {
-        manager.requestBegan(worker)
+        manager.requestBegan(self)
         requestIsComplete = true
         info.flags.insert(.downstreamProtocolError)
         localReply(status: status, details: details)
@@ -284,7 +381,8 @@ final class HTTPStream {
         let connection = connection
         self.connection = nil
         filters = []
-        heldBody = nil
+        requestFilters.bypass()
+        responseFilters.bypass()
         connection?.streamEnded(isReset: isReset)
     }
 

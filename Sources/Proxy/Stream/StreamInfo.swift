@@ -1,4 +1,5 @@
 internal import IO
+internal import Serialization
 internal import Upstream
 
 /// Addresses of one downstream connection, found once when it was accepted.
@@ -39,6 +40,10 @@ struct StreamInfo {
     var routeName: String?
     var virtualHost: String?
     var attempts = 0
+    /// Dynamic metadata by namespace, as filters set it.
+    var metadata: [String: JSON] = [:]
+    /// Filter state by key, as filters set it, serialised as access logs print it.
+    var filterState: [String: String] = [:]
 
     init(started: MonotonicTime) { self.started = started }
 }

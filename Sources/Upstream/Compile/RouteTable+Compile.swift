@@ -1,12 +1,13 @@
 public import EnvoyAPI
-internal import Serialization
+public import Serialization
 
 extension RouteTable {
     /// Compiles a route configuration.
     ///
     /// - Parameter path: Where the configuration stands, put before every path in an error.
+    /// - Parameter filters: Compiles what `typed_per_filter_config` holds for the HTTP filters, which the proxy knows.
     public convenience init(
-        compiling message: RouteConfiguration, path: String = ""
+        compiling message: RouteConfiguration, path: String = "", filters: RouteFilterCompiler? = nil
     ) throws(ConfigurationError) {
         let root = FieldPath(path)
         try FieldCheck.check(
@@ -14,7 +15,7 @@ extension RouteTable {
             handles:
                 "name virtual_hosts response_headers_to_add response_headers_to_remove request_headers_to_add request_headers_to_remove most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching typed_per_filter_config"
         )
-        var compiler = try RouteCompiler(message, root)
+        var compiler = try RouteCompiler(message, root, filters)
         var domains = DomainTable()
         var virtualHosts: [VirtualHost] = []
         var names: Set<String> = []
@@ -45,14 +46,22 @@ struct MutationLevel {
     var response: [HeaderMutation] = []
 }
 
-/// What `typed_per_filter_config` says at one level, laid over the level above.
-struct PerFilterConfig {
-    var fault: FaultPolicy?
-    var disabled: Set<String> = []
+/// Compiles the configuration of an HTTP filter for a route; nil when no filter takes the message.
+public typealias RouteFilterCompiler =
+    @Sendable (_ name: String, _ message: AnyMessage, _ path: String) throws(ConfigurationError) -> (any Sendable)?
 
-    func overlaid(_ configs: [String: AnyMessage], _ path: FieldPath) throws(ConfigurationError) -> PerFilterConfig {
+/// What `typed_per_filter_config` says at one level, laid over the levels above.
+struct PerFilterConfig {
+    let compiler: RouteFilterCompiler?
+    /// By filter name, the most general level first.
+    var configs: [String: [any Sendable]] = [:]
+    /// Filters switched off or on.
+    var switches: [String: Bool] = [:]
+
+    func overlaid(_ messages: [String: AnyMessage], _ path: FieldPath) throws(ConfigurationError) -> PerFilterConfig {
+        guard !messages.isEmpty else { return self }
         var result = self
-        for (name, any) in configs.sorted(by: { $0.key < $1.key }) {
+        for (name, any) in messages.sorted(by: { $0.key < $1.key }) {
             try result.overlay(name, any, isOptional: false, path[name])
         }
         return result
@@ -61,27 +70,20 @@ struct PerFilterConfig {
     private mutating func overlay(
         _ name: String, _ any: AnyMessage, isOptional: Bool, _ path: FieldPath
     ) throws(ConfigurationError) {
-        func unpack<M: Message>(_ type: M.Type) throws(ConfigurationError) -> M {
-            do throws(MessageError) {
-                return try any.unpack(as: type)
-            } catch {
-                throw ConfigurationError(
-                    at: error.path.isEmpty ? path.text : (path / error.path).text, error.problem)
-            }
-        }
         if any.holds(FilterConfig.self) {
-            let config = try unpack(FilterConfig.self)
-            if config.disabled {
-                disabled.insert(name)
-            } else {
-                disabled.remove(name)
-                if let inner = config.config {
-                    try overlay(name, inner, isOptional: config.isOptional, path / "config")
-                }
+            let config: FilterConfig
+            do throws(MessageError) {
+                config = try any.unpack(as: FilterConfig.self)
+            } catch {
+                throw ConfigurationError(at: error.path.isEmpty ? path.text : (path / error.path).text, error.problem)
             }
-        } else if any.holds(HTTPFault.self) {
-            fault = try FaultPolicy(compiling: try unpack(HTTPFault.self), path)
-            disabled.remove(name)
+            switches[name] = !config.disabled
+            if !config.disabled, let inner = config.config {
+                try overlay(name, inner, isOptional: config.isOptional, path / "config")
+            }
+        } else if let compiled = try compiler?(name, any, path.text) {
+            configs[name, default: []].append(compiled)
+            if switches[name] == nil || switches[name] == false { switches[name] = true }
         } else if !isOptional {
             throw path.unsupported("no filter takes \(any.typeURL) per route")
         }
@@ -97,7 +99,9 @@ struct RouteCompiler {
     private let mostSpecificWins: Bool
     private let directBodyBytesMax: Int
 
-    init(_ message: RouteConfiguration, _ path: FieldPath) throws(ConfigurationError) {
+    init(
+        _ message: RouteConfiguration, _ path: FieldPath, _ filters: RouteFilterCompiler?
+    ) throws(ConfigurationError) {
         tableMutations = MutationLevel(
             request: try HeaderMutation.list(
                 add: message.requestHeadersToAdd, path / "request_headers_to_add",
@@ -105,7 +109,7 @@ struct RouteCompiler {
             response: try HeaderMutation.list(
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
-        tableFilters = try PerFilterConfig().overlaid(
+        tableFilters = try PerFilterConfig(compiler: filters).overlaid(
             message.typedPerFilterConfig, path / "typed_per_filter_config")
         mostSpecificWins = message.mostSpecificHeaderMutationsWins
         directBodyBytesMax = Int(message.maxDirectResponseBodySizeBytes ?? 4096)
@@ -202,8 +206,8 @@ struct RouteCompiler {
         }
         return Route(
             name: message.name, match: matcher, action: action,
-            provenance: message.metadata?.filterMetadata["skein.provenance"], fault: filters.fault,
-            disabledFilters: filters.disabled, requestMutations: mutations.request,
+            provenance: message.metadata?.filterMetadata["skein.provenance"], filterConfigs: filters.configs,
+            filterSwitches: filters.switches, requestMutations: mutations.request,
             responseMutations: mutations.response,
             includesAttemptCount: host.message.includeRequestAttemptCount,
             includesAttemptCountInResponse: host.message.includeAttemptCountInResponse,
@@ -242,7 +246,7 @@ struct RouteCompiler {
             destination = .cluster(
                 ClusterTarget(
                     cluster: name, index: clusterIndex(name), requestMutations: mutations.request,
-                    responseMutations: mutations.response, hostRewrite: nil, fault: nil))
+                    responseMutations: mutations.response, hostRewrite: nil))
         case .clusterHeader(let name):
             guard !name.isEmpty, !name.hasPrefix(":") else {
                 throw (path / "cluster_header").error("\(name): must be the name of a header")
@@ -282,9 +286,9 @@ struct RouteCompiler {
                     add: cluster.responseHeadersToAdd, place / "response_headers_to_add",
                     remove: cluster.responseHeadersToRemove, place / "response_headers_to_remove"))
             let mutations = flatten([level] + levels)
-            let own = try PerFilterConfig().overlaid(
+            let own = try PerFilterConfig(compiler: tableFilters.compiler).overlaid(
                 cluster.typedPerFilterConfig, place / "typed_per_filter_config")
-            guard own.disabled.isEmpty else {
+            guard !own.switches.values.contains(false) else {
                 throw (place / "typed_per_filter_config").unsupported(
                     "filters are switched off at the route or above")
             }
@@ -295,7 +299,8 @@ struct RouteCompiler {
             targets.append(
                 ClusterTarget(
                     cluster: cluster.name, index: clusterIndex(cluster.name), requestMutations: mutations.request,
-                    responseMutations: mutations.response, hostRewrite: hostRewrite, fault: own.fault))
+                    responseMutations: mutations.response, hostRewrite: hostRewrite,
+                    filterConfigs: own.configs.isEmpty ? nil : own.configs))
             weights.append(weight)
         }
         guard !targets.isEmpty else { throw (path / "clusters").error("is empty") }

@@ -93,19 +93,20 @@ public final class ClusterTarget: Sendable {
     public let responseMutations: [HeaderMutation]?
     /// Authority for this weighted cluster; it gives way to the route's (H-14).
     public let hostRewrite: [UInt8]?
-    /// The fault of this weighted cluster; it beats the route's.
-    public let fault: FaultPolicy?
+    /// What this weighted cluster's `typed_per_filter_config` says, by filter name; it beats the route's.
+    public let filterConfigs: [String: [any Sendable]]?
 
     init(
         cluster: String, index: Int?, requestMutations: [HeaderMutation]? = nil,
-        responseMutations: [HeaderMutation]? = nil, hostRewrite: [UInt8]? = nil, fault: FaultPolicy? = nil
+        responseMutations: [HeaderMutation]? = nil, hostRewrite: [UInt8]? = nil,
+        filterConfigs: [String: [any Sendable]]? = nil
     ) {
         self.cluster = cluster
         self.index = index
         self.requestMutations = requestMutations
         self.responseMutations = responseMutations
         self.hostRewrite = hostRewrite
-        self.fault = fault
+        self.filterConfigs = filterConfigs
     }
 }
 

@@ -22,10 +22,10 @@ public final class Route: Sendable {
     public let action: Action
     /// Where the route comes from: `metadata.filter_metadata["skein.provenance"]`.
     public let provenance: JSON?
-    /// The fault to inject, from the most specific `typed_per_filter_config`; nil leaves the listener's own.
-    public let fault: FaultPolicy?
-    /// Filters switched off for this route, by name.
-    public let disabledFilters: Set<String>
+    /// What `typed_per_filter_config` says here and above, by filter name, the most general level first.
+    public let filterConfigs: [String: [any Sendable]]
+    /// Filters switched off (false) or on (true) here or above, by name.
+    public let filterSwitches: [String: Bool]
     /// Changes to the request, in the order in which to apply them.
     ///
     /// A weighted cluster's own come before these:
@@ -43,8 +43,9 @@ public final class Route: Sendable {
     let match: RouteMatcher
 
     init(
-        name: String, match: RouteMatcher, action: Action, provenance: JSON? = nil, fault: FaultPolicy? = nil,
-        disabledFilters: Set<String> = [], requestMutations: [HeaderMutation] = [],
+        name: String, match: RouteMatcher, action: Action, provenance: JSON? = nil,
+        filterConfigs: [String: [any Sendable]] = [:], filterSwitches: [String: Bool] = [:],
+        requestMutations: [HeaderMutation] = [],
         responseMutations: [HeaderMutation] = [], includesAttemptCount: Bool = false,
         includesAttemptCountInResponse: Bool = false, bufferBytesMax: UInt32? = nil
     ) {
@@ -52,13 +53,21 @@ public final class Route: Sendable {
         self.match = match
         self.action = action
         self.provenance = provenance
-        self.fault = fault
-        self.disabledFilters = disabledFilters
+        self.filterConfigs = filterConfigs
+        self.filterSwitches = filterSwitches
         self.requestMutations = requestMutations
         self.responseMutations = responseMutations
         self.includesAttemptCount = includesAttemptCount
         self.includesAttemptCountInResponse = includesAttemptCountInResponse
         self.bufferBytesMax = bufferBytesMax
+    }
+
+    /// Whether a filter is off for this route.
+    ///
+    /// - Parameter otherwise: what counts when the route says nothing.
+    public func isDisabled(_ filter: String, otherwise: Bool) -> Bool {
+        guard !filterSwitches.isEmpty, let isOn = filterSwitches[filter] else { return otherwise }
+        return !isOn
     }
 
     /// The path to send upstream when the route rewrites it; nil when it stays.

@@ -2,56 +2,122 @@ internal import EnvoyAPI
 internal import Serialization
 internal import Upstream
 
-/// Every HTTP filter there is, by type URL.
+/// What compiling a filter may look at.
+struct FilterContext {
+    /// The filter's name in its chain: under it routes configure it.
+    let name: String
+    /// Where the filter's `typed_config` stands.
+    let path: String
+    /// The connection manager's `stat_prefix`.
+    let statPrefix: String
+    /// Whether it is configured but acts only where a route switches it on.
+    let isDisabled: Bool
+    let compile: CompileContext
+}
+
+/// One kind of HTTP filter: how its messages become configurations.
+struct HTTPFilterKind: Sendable {
+    /// Compiles the filter's own message.
+    let compile: @Sendable (AnyMessage, FilterContext) throws(ConfigurationError) -> any HTTPFilterConfig
+    /// Names of the messages that routes may hold for it.
+    let routeMessages: Set<String>
+    /// Compiles one of those.
+    let compileRoute: @Sendable (AnyMessage, _ path: String) throws(ConfigurationError) -> any Sendable
+
+    init<M: Message>(
+        _ type: M.Type,
+        compile: @escaping @Sendable (M, FilterContext) throws(ConfigurationError) -> any HTTPFilterConfig
+    ) {
+        self.compile = { any, context throws(ConfigurationError) in
+            try compile(try HTTPFilters.decode(any, as: type, at: context.path), context)
+        }
+        routeMessages = []
+        compileRoute = { any, path throws(ConfigurationError) in
+            throw ConfigurationError(at: path, "\(any.typeURL) is not taken per route")
+        }
+    }
+
+    init<M: Message, R: Message>(
+        _ type: M.Type, perRoute: R.Type,
+        compile: @escaping @Sendable (M, FilterContext) throws(ConfigurationError) -> any HTTPFilterConfig,
+        compileRoute: @escaping @Sendable (R, _ path: String) throws(ConfigurationError) -> any Sendable
+    ) {
+        self.compile = { any, context throws(ConfigurationError) in
+            try compile(try HTTPFilters.decode(any, as: type, at: context.path), context)
+        }
+        routeMessages = [perRoute.schema.name]
+        self.compileRoute = { any, path throws(ConfigurationError) in
+            try compileRoute(try HTTPFilters.decode(any, as: perRoute, at: path), path)
+        }
+    }
+}
+
+/// Every HTTP filter there is, by the name of its message.
 enum HTTPFilters {
-    static let fault = "envoy.extensions.filters.http.fault.v3.HTTPFault"
     static let router = "envoy.extensions.filters.http.router.v3.Router"
+
+    /// A new filter is a line here.
+    static let kinds: [String: HTTPFilterKind] = [
+        HTTPFault.schema.name: FaultFilterConfig.kind
+    ]
 
     /// The chain before the router, and whether the router leaves `x-envoy-*` headers away.
     static func compile(
-        _ filters: [HttpFilter], at path: String
+        _ filters: [HttpFilter], at path: String, statPrefix: String, context: CompileContext
     ) throws(ConfigurationError) -> (filters: [any HTTPFilterConfig], suppressesEnvoyHeaders: Bool) {
         var chain: [any HTTPFilterConfig] = []
         for (index, filter) in filters.enumerated() {
             let here = "\(path)[\(index)]"
-            if filter.disabled { continue }
             guard case .typedConfig(let any) = filter.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
             let isLast = index == filters.count - 1
-            switch any.name {
-            case router:
+            if any.name == router {
                 guard isLast else { throw ConfigurationError(at: here, "the router must be the last HTTP filter") }
                 let message = try unpack(any, as: EnvoyAPI.Router.self, at: here)
                 try FieldCheck.check(
                     message, reads: ["suppress_envoy_headers", "dynamic_stats", "start_child_span"],
                     at: here + ".typed_config")
                 return (chain, message.suppressEnvoyHeaders)
-            case fault:
-                let message = try unpack(any, as: HTTPFault.self, at: here)
-                do throws(ConfigurationError) {
-                    chain.append(FaultFilterConfig(name: filter.name, policy: try FaultPolicy(compiling: message)))
-                } catch {
-                    throw ConfigurationError(at: FieldCheck.join(here + ".typed_config", error.path), error.reason)
-                }
-            case let name where IgnoredProxyFields.filters[name] != nil: continue
-            default:
-                if filter.isOptional { continue }
+            }
+            if let kind = kinds[any.name] {
+                chain.append(
+                    try kind.compile(
+                        any,
+                        FilterContext(
+                            name: filter.name, path: here + ".typed_config", statPrefix: statPrefix,
+                            isDisabled: filter.disabled, compile: context)))
+            } else if IgnoredProxyFields.filters[any.name] == nil && !filter.isOptional {
                 throw ConfigurationError(
                     at: here,
-                    "unknown HTTP filter \(any.typeURL.isEmpty ? filter.name : any.typeURL); "
-                        + "supported: \(fault), \(router)")
+                    "unknown HTTP filter \(any.typeURL.isEmpty ? filter.name : any.typeURL); supported: "
+                        + (kinds.keys.sorted() + [router]).joined(separator: ", "))
             }
         }
         throw ConfigurationError(at: path, "the last HTTP filter must be the router (\(router))")
     }
 
+    /// What routes hold for filters; for `RouteTable`.
+    static let routeCompiler: RouteFilterCompiler = { name, any, path throws(ConfigurationError) in
+        for kind in kinds.values where kind.routeMessages.contains(any.name) {
+            return try kind.compileRoute(any, path)
+        }
+        return nil
+    }
+
+    /// Decodes the `typed_config` of the object at a path.
     static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M
+    {
+        try decode(any, as: type, at: path + ".typed_config")
+    }
+
+    /// Decodes the message that stands at a path.
+    static func decode<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M
     {
         do throws(MessageError) {
             return try any.unpack(as: type)
         } catch {
-            throw ConfigurationError(at: FieldCheck.join(path + ".typed_config", error.path), error.problem)
+            throw ConfigurationError(at: FieldCheck.join(path, error.path), error.problem)
         }
     }
 }

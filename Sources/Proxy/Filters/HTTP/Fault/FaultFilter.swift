@@ -1,3 +1,4 @@
+internal import EnvoyAPI
 internal import IO
 internal import Synchronization
 internal import Upstream
@@ -5,11 +6,21 @@ internal import Upstream
 /// `envoy.filters.http.fault`: delays requests, and answers them with an error, by chance.
 struct FaultFilterConfig: HTTPFilterConfig {
     let name: String
+    let isDisabled: Bool
     let policy: FaultPolicy
 
+    static let kind = HTTPFilterKind(
+        HTTPFault.self, perRoute: HTTPFault.self,
+        compile: { message, context throws(ConfigurationError) in
+            FaultFilterConfig(
+                name: context.name, isDisabled: context.isDisabled,
+                policy: try FaultPolicy(compiling: message, path: context.path))
+        },
+        compileRoute: { message, path throws(ConfigurationError) in try FaultPolicy(compiling: message, path: path) })
+
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
-        // The most specific policy counts: weighted cluster, route (which holds virtual host and table), listener.
-        let policy = stream.target?.fault ?? stream.route?.fault ?? policy
+        // The most specific policy counts: weighted cluster, route, virtual host, table, listener.
+        let policy = stream.routeConfig(for: name) as? FaultPolicy ?? policy
         guard policy.delay != nil || policy.abort != nil else { return nil }
         let decision = policy.decide(
             for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "",
@@ -34,7 +45,9 @@ final class FaultFilter: HTTPFilter {
 
     init(_ decision: FaultPolicy.Decision) { self.decision = decision }
 
-    func requestHead(_ stream: HTTPStream) -> FilterStep {
+    let interest = FilterInterest.requestHead
+
+    func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         stream.manager.activeFaults += 1
         isCounted = true
         guard let delay = decision.delay, delay > .zero else { return abort(stream) }
@@ -42,7 +55,7 @@ final class FaultFilter: HTTPFilter {
         stream.manager.count(.delaysInjected, stream.worker)
         timer = stream.worker.schedule(after: delay) { [weak self, weak stream] in
             guard let self, let stream, !stream.isFinished else { return }
-            if self.abort(stream) == .next { stream.resume() }
+            if self.abort(stream) == .next { stream.resumeRequest(self) }
         }
         return .stop
     }

@@ -14,7 +14,7 @@ final class HTTPConnectionManager {
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
     private var clusters: [ClusterRuntime?] = []
     private(set) var isDraining = false
-    private(set) var connections: [ObjectIdentifier: HTTPConnection] = [:]
+    private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     var activeFaults: UInt32 = 0
     let keepsAccessLog: Bool
@@ -50,15 +50,15 @@ final class HTTPConnectionManager {
 
     // MARK: Connections
 
-    func connectionOpened(_ connection: HTTPConnection) {
+    func connectionOpened(_ connection: any DownstreamConnection) {
         connections[ObjectIdentifier(connection)] = connection
         count(.downstream_cx_total, worker)
-        count(.downstream_cx_http1_total, worker)
+        if connection.httpVersion != .http2 { count(.downstream_cx_http1_total, worker) }
         count(.downstream_cx_active, worker)
         if isDraining { connection.drain() }
     }
 
-    func connectionClosed(_ connection: HTTPConnection) {
+    func connectionClosed(_ connection: any DownstreamConnection) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
         count(.downstream_cx_destroy, worker)
@@ -82,14 +82,12 @@ final class HTTPConnectionManager {
 
     // MARK: Streams
 
-    func requestBegan(_ worker: Worker) {
+    func requestBegan(_ stream: HTTPStream) {
         activeStreams += 1
         count(.downstream_rq_total, worker)
-        count(.downstream_rq_http1_total, worker)
+        if stream.connection?.httpVersion != .http2 { count(.downstream_rq_http1_total, worker) }
         count(.downstream_rq_active, worker)
     }
-
-    func streamEnded(_ connection: HTTPConnection) {}
 
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1

@@ -79,7 +79,8 @@ final class HTTPConnectionManagerConfig: Sendable {
         case nil:
             throw ConfigurationError(at: path, "routes are needed: rds or route_config")
         }
-        (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(message.httpFilters, at: path + ".http_filters")
+        (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
+            message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
@@ -154,7 +155,7 @@ final class CompiledRoutes: Sendable {
     init(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) {
         self.message = message
         do throws(ConfigurationError) {
-            table = try RouteTable(compiling: message)
+            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler)
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }

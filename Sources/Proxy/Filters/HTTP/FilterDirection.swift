@@ -1,0 +1,240 @@
+internal import HTTP
+
+/// The filters of one stream in one direction, and how far head, body and trailers have come.
+///
+/// A head runs through the filters until one stops. What follows it waits behind the filter that stopped: shown to that filter
+/// (`stop`) or not (`stopAll`). Several filters may hold parts of a body at the same time, each its own.
+struct FilterDirection {
+    private struct Slot {
+        let filter: any HTTPFilter
+        let interest: FilterInterest
+        var gate = Gate.open
+        var held: ByteBuffer?
+        /// The end of the body came while the gate was closed.
+        var holdsEnd = false
+    }
+
+    private enum Gate { case open, stopped, stoppedAll }
+
+    enum Flow { case request, response }
+
+    let flow: Flow
+    private var slots: [Slot] = []
+    /// Filters before this one have seen the head.
+    private var front = 0
+    private var trailers: HeaderTable?
+    private(set) var heldBytes = 0
+    /// The head has left the last filter.
+    private(set) var headHasPassed = false
+
+    init(_ flow: Flow) { self.flow = flow }
+
+    var isEmpty: Bool { slots.isEmpty }
+
+    /// A filter has seen the head.
+    var hasBegun: Bool { front > 0 }
+
+    mutating func append(_ filter: any HTTPFilter) {
+        slots.append(Slot(filter: filter, interest: filter.interest))
+    }
+
+    /// Responses pass the other way round.
+    mutating func reverse() { slots.reverse() }
+
+    /// No filter sees anything any more: the answer is the proxy's own, made by a filter of this direction.
+    mutating func bypass() {
+        slots = []
+        trailers = nil
+        heldBytes = 0
+    }
+
+    private mutating func discard(_ index: Int) {
+        heldBytes -= slots[index].held?.count ?? 0
+        slots[index].held = nil
+    }
+
+    /// Position of the filter that stopped the flow and now goes on; opens its gate.
+    fileprivate mutating func open(_ filter: any HTTPFilter) -> Int? {
+        guard let index = slots.firstIndex(where: { $0.filter === filter && $0.gate != .open }) else { return nil }
+        slots[index].gate = .open
+        return index
+    }
+
+    fileprivate mutating func takeHeld(_ index: Int) -> (ByteBuffer?, isEnd: Bool) {
+        guard slots.indices.contains(index) else { return (nil, false) }
+        let held = slots[index].held
+        let isEnd = slots[index].holdsEnd
+        discard(index)
+        slots[index].holdsEnd = false
+        return (held, isEnd)
+    }
+}
+
+// The walk through the filters. It is the stream's, since each call may end the stream or change its filters.
+extension HTTPStream {
+    private subscript(_ flow: FilterDirection.Flow) -> FilterDirection {
+        get { flow == .request ? requestFilters : responseFilters }
+        _modify {
+            if flow == .request { yield &requestFilters } else { yield &responseFilters }
+        }
+    }
+
+    /// Runs the head from a filter on; true when it has passed the last.
+    func runHead(_ flow: FilterDirection.Flow, isEnd: Bool) -> Bool {
+        while let next = self[flow].nextForHead() {
+            guard next.interest.contains(flow == .request ? .requestHead : .responseHead) else { continue }
+            let step =
+                flow == .request
+                ? next.filter.requestHead(self, isEnd: isEnd) : next.filter.responseHead(self, isEnd: isEnd)
+            if isFinished || self[flow].isEmpty { return false }
+            guard step == .next else {
+                self[flow].close(next.index, all: step == .stopAll)
+                return false
+            }
+        }
+        self[flow].headPassed()
+        return true
+    }
+
+    /// Runs a piece of the body from a filter on; `isEnd`: none follows.
+    func runBody(_ flow: FilterDirection.Flow, _ bytes: UnsafeRawBufferPointer, isEnd: Bool, from start: Int = 0) {
+        var chunk = BodyChunk(bytes)
+        var index = start
+        // A message without a body has no piece to show: its end only waits at closed gates.
+        let isBodyless = flow == .request ? requestHasNoBody : responseHasNoBody
+        while let (filter, interest, gate) = self[flow].body(index) {
+            if gate == .all || (isBodyless && gate == .stopped) {
+                return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+            }
+            if !isBodyless, interest.contains(flow == .request ? .requestBody : .responseBody) {
+                let step =
+                    flow == .request
+                    ? filter.requestBody(self, &chunk, isEnd: isEnd) : filter.responseBody(self, &chunk, isEnd: isEnd)
+                if isFinished || self[flow].isEmpty { return }
+                switch step {
+                case .next:
+                    if gate == .stopped || self[flow].holds(index) {
+                        self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+                        return release(flow, index)
+                    }
+                case .hold:
+                    self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+                    self[flow].close(index, all: false)
+                    if self[flow].heldBytes > Limits.filterBufferBytes { bodyTooLarge(flow) }
+                    return
+                case .drop:
+                    guard isEnd else { return }
+                    chunk = BodyChunk(UnsafeRawBufferPointer(start: nil, count: 0))
+                }
+            } else if gate == .stopped {
+                return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+            }
+            index += 1
+        }
+        chunk.withBytes { deliverBody(flow, $0, isEnd: isEnd) }
+        if isEnd && !isFinished { runTrailers(flow) }
+    }
+
+    /// Trailers follow the end of the body through the filters, and the end of the message follows them.
+    private func runTrailers(_ flow: FilterDirection.Flow) {
+        guard var trailers = self[flow].takeTrailers() else { return deliverEnd(flow, HeaderTable()) }
+        var index = 0
+        while let (filter, interest, _) = self[flow].body(index) {
+            if interest.contains(flow == .request ? .requestTrailers : .responseTrailers) {
+                // Trailers cannot wait: who must think about them holds the end of the body instead.
+                _ =
+                    flow == .request
+                    ? filter.requestTrailers(self, &trailers) : filter.responseTrailers(self, &trailers)
+                if isFinished { return }
+            }
+            index += 1
+        }
+        deliverEnd(flow, trailers)
+    }
+
+    /// The end of the message has been read.
+    func runEnd(_ flow: FilterDirection.Flow, _ trailers: borrowing HeaderTable) {
+        self[flow].keep(trailers)
+        runBody(flow, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true)
+    }
+
+    /// A filter that stopped goes on: head first, then what was held behind it.
+    func resume(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        guard !isFinished, let index = self[flow].open(filter) else { return }
+        release(flow, index)
+        armTimer()
+    }
+
+    private func release(_ flow: FilterDirection.Flow, _ index: Int) {
+        self[flow].openGate(index)
+        let (held, isEnd) = self[flow].takeHeld(index)
+        if self[flow].isFront(index) {
+            let endsWithHead = flow == .request ? requestHasNoBody : responseHasNoBody
+            if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
+            if isFinished { return }
+        }
+        if let held, !held.isEmpty {
+            runBody(flow, held.bytes, isEnd: isEnd, from: index + 1)
+        } else if isEnd {
+            runBody(flow, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true, from: index + 1)
+        }
+        if !isFinished { heldBodyLeft(flow) }
+    }
+}
+
+extension FilterDirection {
+    enum BodyGate { case open, stopped, all }
+
+    fileprivate mutating func nextForHead() -> (index: Int, filter: any HTTPFilter, interest: FilterInterest)? {
+        guard front < slots.count else { return nil }
+        let slot = slots[front]
+        front += 1
+        return (front - 1, slot.filter, slot.interest)
+    }
+
+    fileprivate mutating func headPassed() { headHasPassed = true }
+
+    fileprivate func isFront(_ index: Int) -> Bool { front == index + 1 && !headHasPassed }
+
+    fileprivate mutating func close(_ index: Int, all: Bool) {
+        guard slots.indices.contains(index) else { return }
+        slots[index].gate = all ? .stoppedAll : .stopped
+    }
+
+    fileprivate mutating func openGate(_ index: Int) {
+        guard slots.indices.contains(index) else { return }
+        slots[index].gate = .open
+    }
+
+    fileprivate func body(_ index: Int) -> (any HTTPFilter, FilterInterest, BodyGate)? {
+        guard index < slots.count else { return nil }
+        let slot = slots[index]
+        let gate: BodyGate =
+            switch slot.gate {
+            case .open: .open
+            case .stopped: .stopped
+            case .stoppedAll: .all
+            }
+        return (slot.filter, slot.interest, gate)
+    }
+
+    fileprivate func holds(_ index: Int) -> Bool { slots[index].held?.isEmpty == false }
+
+    fileprivate mutating func hold(_ index: Int, _ chunk: BodyChunk, isEnd: Bool, pool: BlockPool) {
+        if isEnd { slots[index].holdsEnd = true }
+        guard !chunk.isEmpty else { return }
+        let buffer = slots[index].held ?? ByteBuffer(pool: pool)
+        chunk.withBytes { buffer.append($0) }
+        slots[index].held = buffer
+        heldBytes += chunk.count
+    }
+
+    fileprivate mutating func keep(_ trailers: borrowing HeaderTable) {
+        if !trailers.isEmpty { self.trailers = copy trailers }
+    }
+
+    fileprivate mutating func takeTrailers() -> HeaderTable? {
+        defer { trailers = nil }
+        return trailers
+    }
+}

@@ -1,0 +1,389 @@
+internal import HTTP
+internal import IO
+
+/// One downstream HTTP/1.1 connection: parses requests, one at a time, and writes their responses.
+///
+/// Pipelined requests wait in `input` until the response before theirs is complete (ATK-09), and so do bytes behind an
+/// upgrade request until the upstream has agreed (ATK-14).
+final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConnection {
+    let manager: HTTPConnectionManager
+    let info: ConnectionInfo
+
+    private var parser: HTTP1RequestParser
+    private var stream: HTTPStream?
+    /// The request of `stream` has been read to its end.
+    private var requestIsComplete = false
+    private var responseFraming = BodyFraming.none
+    private var isRunning = false
+    /// No further request is taken after the present one.
+    private var isClosing = false
+    /// Our last byte is out and the peer is given time to read it.
+    private var isLingering = false
+    private var isTunnel = false
+    private(set) var isDraining = false
+    private var requestsServed = 0
+    private(set) var httpVersion = HTTPVersion.http11
+
+    private var timer: LoopTimer?
+    private var timerAt = MonotonicTime.never
+    private var lastActivity: MonotonicTime
+    private var headStarted: MonotonicTime?
+
+    init(_ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker) {
+        self.manager = manager
+        self.info = info
+        parser = HTTP1RequestParser(limits: manager.config.limits)
+        lastActivity = worker.loop.now
+        super.init(socket, worker: worker, input: input)
+        socket.setNoDelay()
+        manager.connectionOpened(self)
+        armTimer()
+    }
+
+    /// Whether the connection may be closed without losing a request that we know of.
+    var isIdle: Bool { stream == nil && parser.isBetweenRequests && input.isEmpty && output.isEmpty }
+
+    var idleSince: MonotonicTime { lastActivity }
+
+    override func handleReady(_ readiness: Readiness) {
+        if readiness.contains(.writable) && !output.isEmpty { worker.markDirty(self) }
+        run()
+    }
+
+    // MARK: Requests in
+
+    /// Reads and parses as far as possible.
+    ///
+    /// Also called when a pause has ended.
+    func run() {
+        guard !isRunning else { return }
+        isRunning = true
+        defer {
+            isRunning = false
+            if !isClosed { armTimer() }
+        }
+        var reads = 0
+        while !isClosed {
+            if !isLingering {
+                parse()
+                if isClosed { return }
+            }
+            if isLingering { input.removeAll() }
+            guard mayRead, !isReadingPaused else { return }
+            reads += 1
+            if reads > Limits.readsPerTurn {
+                worker.loop.atEndOfPass { [self] in
+                    run()
+                    worker.endTurn()
+                }
+                return
+            }
+            switch fill() {
+            case .bytes: lastActivity = worker.loop.now
+            case .wouldBlock: return
+            case .end: return handleEnd(nil)
+            case .failed(let error): return handleEnd(error)
+            }
+        }
+    }
+
+    /// Whether nothing may be read now: what was read has no place to go.
+    private var isReadingPaused: Bool {
+        guard let stream, !isLingering else { return false }
+        if requestIsComplete && !isTunnel { return input.count >= Limits.pipelineBytes }
+        return stream.requestIsPaused
+    }
+
+    private func parse() {
+        while !isClosed, !isLingering {
+            if let stream {
+                if requestIsComplete && !isTunnel { return }
+                if stream.requestIsPaused { return }
+            } else if isClosing {
+                return
+            }
+            if input.isEmpty && !parserMayActOnNothing { return }
+            var offset = 0
+            let event: HTTP1Event
+            do throws(HTTP1Error) {
+                event = try parser.next(input.bytes.bytes, &offset)
+            } catch {
+                return refuse(error)
+            }
+            switch event {
+            case .needMore:
+                input.consume(offset)
+                if stream == nil, headStarted == nil, !parser.isBetweenRequests { headStarted = worker.loop.now }
+                return
+            case .head:
+                input.consume(offset)
+                beginStream()
+            case .body(let range):
+                stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
+                if !isClosed { input.consume(offset) }
+            case .end:
+                input.consume(offset)
+                requestIsComplete = true
+                stream?.requestEnd(parser.trailers)
+            }
+        }
+    }
+
+    /// A head without a body is followed by `end` without another byte.
+    private var parserMayActOnNothing: Bool { stream != nil && !requestIsComplete }
+
+    private func beginStream() {
+        headStarted = nil
+        requestIsComplete = false
+        requestsServed += 1
+        let stream = HTTPStream(connection: self)
+        self.stream = stream
+        swap(&parser.head, &stream.request)
+        httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
+        if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
+        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
+        if stream.request.expectsContinue {
+            // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
+            stream.request.headers.remove(.expect)
+            output.append("HTTP/1.1 100 Continue\r\n\r\n")
+            worker.markDirty(self)
+        }
+        // A request without a body is complete with its head; an answer given at once may then keep the connection.
+        let isWhole = stream.request.body == .none
+        if isWhole {
+            var offset = 0
+            _ = try? parser.next(UnsafeRawBufferPointer(start: nil, count: 0).bytes, &offset)
+            requestIsComplete = true
+        }
+        stream.begin()
+        if isWhole, !stream.isFinished { stream.requestEnd(parser.trailers) }
+    }
+
+    /// Bytes that are no HTTP: answered without a stream, then closed.
+    private func refuse(_ error: HTTP1Error) {
+        manager.count(.protocolError, worker)
+        isClosing = true
+        if let stream {
+            // In the middle of a body: the upstream must not take what it has for a whole request.
+            return stream.downstreamFailed(.downstreamProtocolError, details: "http1.codec_error")
+        }
+        let request = HTTPStream(connection: self)
+        swap(&parser.head, &request.request)
+        stream = request
+        requestIsComplete = true
+        input.removeAll()
+        request.refuse(status: error.status, details: "http1.\(error)")
+    }
+
+    private func handleEnd(_ error: SystemError?) {
+        if isLingering || error != nil {
+            stream?.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
+            return close()
+        }
+        guard let stream else { return close() }
+        if isTunnel {
+            requestIsComplete = true
+            stream.requestEnd(parser.trailers)
+            return
+        }
+        stream.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
+        close()
+    }
+
+    // MARK: Responses out
+
+    /// Whether the client reads slower than the upstream writes.
+    var responseIsBlocked: Bool { output.count >= Limits.bufferBytes }
+
+    func sendInterim(_ head: borrowing ResponseHead) {
+        // RFC 9110 §15.2: a client of HTTP/1.0 does not know them.
+        guard httpVersion != .http10 else { return }
+        HTTP1Serializer.append(head, answering: .get, connection: .keepAlive, to: &worker.scratch)
+        sendScratch()
+    }
+
+    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
+        if response.status == 101 {
+            HTTP1Serializer.append(response, answering: request.method, connection: .upgrade, to: &worker.scratch)
+            sendScratch()
+            responseFraming = .tunnel
+            isTunnel = true
+            parser.switchToTunnel()
+            return
+        }
+        switch response.body {
+        case .untilClose, .chunked:
+            if request.minorVersion == 0 {
+                response.body = .untilClose
+                isClosing = true
+            } else {
+                response.body = .chunked
+            }
+        case .none, .length, .tunnel: break
+        }
+        if isDraining || manager.isDraining || !requestIsComplete {
+            isClosing = isClosing || isDraining || manager.isDraining
+        }
+        responseFraming = response.body
+        HTTP1Serializer.append(
+            response, answering: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)
+        sendScratch()
+    }
+
+    private func sendScratch() {
+        send(worker.scratch)
+        worker.scratch.removeAll(keepingCapacity: true)
+    }
+
+    func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard !bytes.isEmpty else { return }
+        if case .chunked = responseFraming {
+            output.append(hexadecimal: bytes.count)
+            output.append("\r\n")
+            send(bytes)
+            output.append("\r\n")
+            worker.markDirty(self)
+        } else {
+            send(bytes)
+        }
+        // Large answers leave in pieces instead of filling memory until the turn ends.
+        if output.count >= Limits.bufferBytes { flush() }
+    }
+
+    func sendEnd(_ trailers: borrowing HeaderTable) {
+        if case .chunked = responseFraming {
+            HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
+            sendScratch()
+        }
+        if case .tunnel = responseFraming { isClosing = true }
+    }
+
+    /// The stream is over.
+    ///
+    /// `isReset`: its response is incomplete, which only a close can say.
+    func streamEnded(isReset: Bool) {
+        guard stream != nil else { return }
+        let requestWasComplete = requestIsComplete && !isTunnel
+        stream = nil
+        if isClosed { return }
+        lastActivity = worker.loop.now
+        if isReset {
+            flush()
+            socketAbort()
+            return
+        }
+        if isClosing || !requestWasComplete || isDraining {
+            isClosing = true
+            worker.markDirty(self)
+            if output.isEmpty { linger() }
+            return
+        }
+        run()
+    }
+
+    private func socketAbort() {
+        socket?.setResetOnClose()
+        close()
+    }
+
+    override func handleFlushed() {
+        if isClosing && stream == nil { return linger() }
+        stream?.responseMayContinue()
+    }
+
+    override func handleWriteFailure(_ error: SystemError) {
+        stream?.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
+        close()
+    }
+
+    /// Says that we are done and waits a little for the peer to do the same: closing with bytes unread would destroy
+    /// the answer on its way.
+    private func linger() {
+        guard !isLingering, !isClosed else { return }
+        isLingering = true
+        socket?.shutdownWrite()
+        lastActivity = worker.loop.now
+        armTimer()
+        if !isRunning { run() }
+    }
+
+    override func close() {
+        guard !isClosed else { return }
+        timer?.cancel()
+        timer = nil
+        super.close()
+        manager.connectionClosed(self)
+    }
+
+    /// Ends at once what is still under way: the drain time is over.
+    func cutOff() {
+        stream?.downstreamFailed(.downstreamConnectionTermination, details: "drain_timeout")
+        socketAbort()
+    }
+
+    /// From now on each response says `connection: close`.
+    func drain() { isDraining = true }
+
+    /// The request side has room again.
+    func requestMayContinue() {
+        guard !isRunning else { return }
+        run()
+    }
+
+    // MARK: Time
+
+    /// Arms the one timer for the earliest deadline.
+    ///
+    /// Deadlines mostly move later: the timer then fires early, finds nothing due and is set again, which is cheaper
+    /// than moving it with each request.
+    func armTimer() {
+        let next = earliestDeadline
+        guard next < timerAt else { return }
+        timer?.cancel()
+        timerAt = next
+        timer = worker.schedule(after: next - worker.loop.now) { [weak self] in self?.timerFired() }
+    }
+
+    private var earliestDeadline: MonotonicTime {
+        if isLingering { return lastActivity + Limits.lingerDuration }
+        if let stream { return stream.earliestDeadline }
+        if let headStarted, let timeout = manager.config.requestHeadersTimeout { return headStarted + timeout }
+        if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
+        return .never
+    }
+
+    private func timerFired() {
+        timer = nil
+        timerAt = .never
+        guard !isClosed else { return }
+        let now = worker.loop.now
+        if earliestDeadline <= now {
+            if isLingering {
+                close()
+            } else if let stream {
+                stream.deadlineReached(now)
+            } else if headStarted != nil {
+                requestHeadTimedOut()
+            } else {
+                manager.count(.idleTimeout, worker)
+                close()
+            }
+        }
+        if !isClosed { armTimer() }
+    }
+
+    private func requestHeadTimedOut() {
+        headStarted = nil
+        isClosing = true
+        let request = HTTPStream(connection: self)
+        stream = request
+        requestIsComplete = true
+        input.removeAll()
+        request.refuse(status: 408, details: "request_header_timeout")
+    }
+}
+
+extension MonotonicTime {
+    /// Later than every deadline.
+    static var never: MonotonicTime { MonotonicTime(nanoseconds: .max) }
+}

@@ -1,0 +1,291 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+/// One HTTP/1.1 connection to a host, serving one request at a time.
+final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
+    let pool: HostPool
+    let priority: ResourcePriority
+    private(set) var client: (any UpstreamClient)?
+    private(set) var requestsServed = 0
+    /// Whether a byte of the present response has arrived.
+    private(set) var responseHasBegun = false
+    private(set) var isConnecting = true
+
+    private var parser = HTTP1ResponseParser()
+    private var isRunning = false
+    private var isInterim = false
+    private var keepsAlive = true
+    private var requestIsComplete = false
+    private var requestIsChunked = false
+    private var isTunnel = false
+    private var connectTimer: LoopTimer?
+    private var idleTimer: LoopTimer?
+    private let started: MonotonicTime
+    private var idleSince: MonotonicTime
+
+    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority) {
+        self.pool = pool
+        self.priority = priority
+        started = pool.cluster.worker.loop.now
+        idleSince = started
+        super.init(socket, worker: pool.cluster.worker)
+        connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [weak self] in
+            self?.connectTimedOut()
+        }
+    }
+
+    override func handleReady(_ readiness: Readiness) {
+        if isConnecting {
+            guard readiness.contains(.writable) else { return }
+            return finishConnecting()
+        }
+        if readiness.contains(.writable) && !output.isEmpty { worker.markDirty(self) }
+        run()
+    }
+
+    private func finishConnecting() {
+        isConnecting = false
+        connectTimer?.cancel()
+        connectTimer = nil
+        if let error = socket?.pendingError("connect \(pool.address)") {
+            super.close()
+            return pool.connectFailed(self, .connectFailed(error))
+        }
+        let metrics = pool.cluster.metrics
+        metrics.connectTime.record(worker.loop.now - started, row: worker.index)
+        armIdleTimer()
+        pool.connected(self)
+        // Bytes that came with the same event are looked at too.
+        if !isClosed { run() }
+    }
+
+    private func connectTimedOut() {
+        guard isConnecting, !isClosed else { return }
+        isConnecting = false
+        pool.cluster.count(.upstream_cx_connect_timeout)
+        super.close()
+        pool.connectFailed(self, .connectTimedOut)
+    }
+
+    // MARK: Request out
+
+    var httpVersion: HTTPVersion { .http11 }
+
+    var localAddress: SocketAddress? { socket?.localAddress }
+
+    func responseMayContinue() { run() }
+
+    /// Begins a request; its body follows by `sendBody` and `sendEnd`.
+    func begin(_ request: borrowing RequestHead, isUpgrade: Bool, for client: any UpstreamClient) {
+        self.client = client
+        requestsServed += 1
+        responseHasBegun = false
+        requestIsComplete = false
+        keepsAlive = true
+        if case .chunked = request.body { requestIsChunked = true } else { requestIsChunked = false }
+        parser.expectResponse(to: request.method)
+        HTTP1Serializer.append(request, connection: isUpgrade ? .upgrade : .keepAlive, to: &worker.scratch)
+        send(worker.scratch)
+        worker.scratch.removeAll(keepingCapacity: true)
+    }
+
+    func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard !bytes.isEmpty else { return }
+        if requestIsChunked && !isTunnel {
+            output.append(hexadecimal: bytes.count)
+            output.append("\r\n")
+            send(bytes)
+            output.append("\r\n")
+            worker.markDirty(self)
+        } else {
+            send(bytes)
+        }
+        if output.count >= Limits.bufferBytes { flush() }
+    }
+
+    func sendEnd(_ trailers: borrowing HeaderTable) {
+        if requestIsChunked && !isTunnel {
+            if trailers.isEmpty {
+                output.append("0\r\n\r\n")
+            } else {
+                HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
+                output.append(worker.scratch)
+                worker.scratch.removeAll(keepingCapacity: true)
+            }
+            worker.markDirty(self)
+        }
+        requestIsComplete = true
+    }
+
+    /// The client ended its side of a tunnel.
+    func sendTunnelEnd() {
+        if output.isEmpty { socket?.shutdownWrite() } else { endsTunnelWhenFlushed = true }
+    }
+    private var endsTunnelWhenFlushed = false
+
+    var requestIsBlocked: Bool { output.count >= Limits.bufferBytes }
+
+    override func handleFlushed() {
+        if endsTunnelWhenFlushed {
+            endsTunnelWhenFlushed = false
+            socket?.shutdownWrite()
+        }
+        client?.requestMayContinue()
+    }
+
+    override func handleWriteFailure(_ error: SystemError) {
+        // The response may be there already: an upstream that refuses a body answers first and closes then.
+        if client != nil {
+            run()
+            if isClosed || client == nil { return }
+        }
+        fail(.terminated(error))
+    }
+
+    // MARK: Response in
+
+    func run() {
+        guard !isRunning, !isClosed, !isConnecting else { return }
+        isRunning = true
+        defer { isRunning = false }
+        var reads = 0
+        while !isClosed {
+            parse()
+            if isClosed { return }
+            if let client, client.responseIsPaused { return }
+            guard mayRead else { return }
+            reads += 1
+            if reads > Limits.readsPerTurn {
+                worker.loop.atEndOfPass { [self] in
+                    run()
+                    worker.endTurn()
+                }
+                return
+            }
+            switch fill() {
+            case .bytes: continue
+            case .wouldBlock: return
+            case .end: return handleEnd(nil)
+            case .failed(let error): return handleEnd(error)
+            }
+        }
+    }
+
+    private func parse() {
+        while !isClosed {
+            guard let client else {
+                // Bytes that no request asked for: whatever they are, they must not become somebody's response.
+                if !input.isEmpty { close() }
+                return
+            }
+            if client.responseIsPaused { return }
+            if input.isEmpty && !responseHasBegun { return }
+            var offset = 0
+            let event: HTTP1Event
+            do throws(HTTP1Error) {
+                event = try parser.next(input.bytes.bytes, &offset)
+            } catch {
+                return fail(.protocolError("\(error)"))
+            }
+            if !input.isEmpty { responseHasBegun = true }
+            switch event {
+            case .needMore:
+                input.consume(offset)
+                return
+            case .head:
+                input.consume(offset)
+                isInterim = parser.head.isInterim
+                if isInterim {
+                    client.responseInterim(parser.head)
+                } else {
+                    keepsAlive = parser.head.isKeepAlive
+                    if case .tunnel = parser.head.body { isTunnel = true }
+                    client.responseHead(&parser.head)
+                }
+            case .body(let range):
+                client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
+                if !isClosed { input.consume(offset) }
+            case .end:
+                input.consume(offset)
+                guard isInterim else {
+                    return complete()
+                }
+                isInterim = false
+            }
+        }
+    }
+
+    private func complete() {
+        guard let client else { return }
+        self.client = nil
+        let trailers = parser.trailers
+        let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
+        if keepsAlive && requestIsComplete && !isTunnel && input.isEmpty && requestsServed < maximum
+            && !pool.host.conditions.contains(.removed)
+        {
+            idleSince = worker.loop.now
+            pool.release(self)
+        } else if isTunnel {
+            flush()
+            close()
+        } else {
+            close()
+        }
+        client.responseEnd(trailers)
+    }
+
+    private func handleEnd(_ error: SystemError?) {
+        guard client != nil else { return close() }
+        if error == nil {
+            do throws(HTTP1Error) {
+                if try parser.inputEnded() != nil {
+                    keepsAlive = false
+                    return complete()
+                }
+            } catch {
+                return fail(.terminated(nil))
+            }
+        }
+        fail(.terminated(error))
+    }
+
+    private func fail(_ failure: UpstreamFailure) {
+        let client = client
+        self.client = nil
+        let couldBeRace = requestsServed > 1 && !responseHasBegun
+        close()
+        client?.upstreamFailed(failure, onReusedConnection: couldBeRace)
+    }
+
+    /// The request was given up: the connection cannot be used again.
+    func abandon() {
+        client = nil
+        close()
+    }
+
+    override func close() {
+        guard !isClosed else { return }
+        connectTimer?.cancel()
+        idleTimer?.cancel()
+        let wasConnecting = isConnecting
+        super.close()
+        if !wasConnecting { pool.closed(self) }
+    }
+
+    // MARK: Idle time
+
+    /// One lazy timer: it fires at the earliest possible moment and looks whether the connection was used meanwhile.
+    private func armIdleTimer() {
+        guard let timeout = pool.cluster.config.idleTimeout else { return }
+        let wait = (idleSince + timeout) - worker.loop.now
+        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [weak self] in self?.idleTimerFired() }
+    }
+
+    private func idleTimerFired() {
+        guard !isClosed, let timeout = pool.cluster.config.idleTimeout else { return }
+        if client == nil && idleSince + timeout <= worker.loop.now { return close() }
+        armIdleTimer()
+    }
+}
