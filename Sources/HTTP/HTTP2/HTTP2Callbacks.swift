@@ -95,11 +95,11 @@ enum HTTP2Callbacks {
             session.sent(frame.pointee)
             return 0
         }
-        nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, head, count, source, user in
-            guard let session = HTTP2Callbacks.session(user), let head, let source else {
+        nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, frame, head, count, source, user in
+            guard let session = HTTP2Callbacks.session(user), let frame, let head, let source else {
                 return HTTP2Callbacks.fatal
             }
-            return session.sendData(head, count, source.pointee.ptr)
+            return session.sendData(head, count, source.pointee.ptr, frame.pointee.hd.stream_id)
         }
     }
 
@@ -133,11 +133,12 @@ enum HTTP2Callbacks {
 // What nghttp2 says about frames that leave.
 extension HTTP2Session {
     /// Writes a DATA frame: its head and the bytes from the stream's queue, copied once.
-    func sendData(_ head: UnsafePointer<UInt8>, _ count: Int, _ slot: UnsafeMutableRawPointer?) -> Int32 {
+    func sendData(_ head: UnsafePointer<UInt8>, _ count: Int, _ slot: UnsafeMutableRawPointer?, _ id: Int32) -> Int32 {
         // Checked here because nghttp2 writes DATA after DATA without returning.
         guard produced < produceLimit else { return NGHTTP2_ERR_WOULDBLOCK.rawValue }
-        guard let output, let stream = stream(slot: slot), stream.queuedBytes >= count else {
-            return HTTP2Callbacks.fatal
+        guard let output else { return HTTP2Callbacks.fatal }
+        guard let stream = stream(slot: slot, id: id), stream.queuedBytes >= count else {
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         output.append(UnsafeRawBufferPointer(start: head, count: HTTP2Session.frameHeadBytes))
         let start = stream.queueOffset

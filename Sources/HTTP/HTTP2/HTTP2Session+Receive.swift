@@ -203,6 +203,7 @@ extension HTTP2Session {
     }
 
     private func refuse(_ stream: HTTP2Stream, code: UInt32) {
+        stream.isRefusedByUs = true
         if code == HTTP2Code.protocolError { malformed() }
         nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code)
     }
@@ -215,7 +216,9 @@ extension HTTP2Session {
     }
 
     func receivedInvalid(_ frame: nghttp2_frame, _ code: Int32) {
-        if code == NGHTTP2_ERR_HTTP_HEADER.rawValue || code == NGHTTP2_ERR_HTTP_MESSAGING.rawValue { malformed() }
+        guard code == NGHTTP2_ERR_HTTP_HEADER.rawValue || code == NGHTTP2_ERR_HTTP_MESSAGING.rawValue else { return }
+        stream(id: frame.hd.stream_id)?.isRefusedByUs = true
+        malformed()
     }
 
     func received(data: UnsafeRawBufferPointer, on id: Int32) {

@@ -165,11 +165,6 @@ public final class HTTP2Session {
         stream(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
     }
 
-    func stream(slot user: UnsafeMutableRawPointer?) -> HTTP2Stream? {
-        let slot = Int(bitPattern: user) &- 1
-        return streams.indices.contains(slot) ? streams[slot] : nil
-    }
-
     func stream(slot user: UnsafeMutableRawPointer?, id: Int32) -> HTTP2Stream? {
         let slot = Int(bitPattern: user) &- 1
         guard streams.indices.contains(slot) else { return nil }
@@ -197,6 +192,19 @@ public final class HTTP2Session {
 
     /// How many streams are open.
     public var streamCount: Int { streams.count &- free.count }
+
+    /// Visits the open streams; the body may end them.
+    public func forEachStream(_ body: (HTTP2Stream) -> Void) {
+        for stream in streams where stream.isOpen { body(stream) }
+    }
+
+    /// The connection is gone: all streams end with it.
+    public func abandonStreams(code: UInt32) {
+        for stream in streams where stream.isOpen {
+            stream.isEndedByUs = true
+            close(stream, code: code)
+        }
+    }
 
     /// A stream that nghttp2 never made: its HEADERS could not be sent.
     func closeUnsent(id: Int32) {

@@ -23,6 +23,8 @@ public final class HTTP2Stream {
     /// Where the session keeps it.
     let slot: Int
     var isOpen = false
+    /// Whether it ends because what came on it is malformed.
+    public internal(set) var isRefusedByUs = false
     // The head being received.
     var headBytes = 0
     var fieldCount = 0
@@ -73,6 +75,7 @@ public final class HTTP2Stream {
         isDeferred = false
         hasResponded = false
         isEndedByUs = false
+        isRefusedByUs = false
     }
 
     func end() {

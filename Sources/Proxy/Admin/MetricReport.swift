@@ -1,3 +1,4 @@
+internal import HTTP
 internal import IO
 internal import Telemetry
 
@@ -17,6 +18,12 @@ enum MetricReport {
                         dotted: "listener.\(listener.address).\(cell)",
                         value: .counter(listener.block.value(cell.rawValue))))
             }
+        }
+        for counter in HTTP2Counter.allCases {
+            samples.append(
+                MetricSample(
+                    name: "envoy_http2_\(counter)", dotted: "http2.\(counter)",
+                    value: .counter(proxy.metrics.http2.value(counter.rawValue))))
         }
         let uptime = (MonotonicTime.now - proxy.started).components.seconds
         samples.append(gauge("live", proxy.state == .live ? 1 : 0))
@@ -52,6 +59,9 @@ enum MetricReport {
             } else {
                 add(name, name, [], .counter(value))
             }
+        }
+        for counter in HTTP2Counter.allCases {
+            add("http2_\(counter)", "http2.\(counter)", [], .counter(cluster.http2.value(counter.rawValue)))
         }
         for (code, count) in cluster.codes.counted {
             let text = code == 0 ? "other" : String(code)

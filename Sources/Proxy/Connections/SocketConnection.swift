@@ -110,10 +110,15 @@ class SocketConnection: ReadinessHandler {
         bytes.withUnsafeBytes { send($0) }
     }
 
+    /// Puts what is still elsewhere into `output`, before it is written.
+    func prepareOutput() {}
+
     /// Hands `output` to the kernel as far as it takes it.
     final func flush() {
         isDirty = false
-        guard let socket, mayWrite else { return }
+        guard mayWrite else { return }
+        prepareOutput()
+        guard let socket else { return }
         guard !output.isEmpty else { return handleFlushed() }
         switch socket.write(output.bytes) {
         case .bytes(let count):
@@ -128,6 +133,9 @@ class SocketConnection: ReadinessHandler {
             handleWriteFailure(error)
         }
     }
+
+    /// Says to the peer that nothing more comes.
+    final func shutdownWrite() { socket?.shutdownWrite() }
 
     final func setDirty() { isDirty = true }
 

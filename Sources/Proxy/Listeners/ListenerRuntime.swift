@@ -190,14 +190,7 @@ final class FilterChainRuntime {
 
     func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
         if let http {
-            let hadInput = input?.isEmpty == false
-            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker)
-            do throws(SystemError) {
-                try connection.start()
-            } catch {
-                return connection.close()
-            }
-            if hadInput { connection.run() }
+            http.serve(socket, info, input: input)
         } else {
             tcp?.accept(socket, info: info, input: input)
         }

@@ -1,3 +1,4 @@
+internal import HTTP
 internal import Telemetry
 
 /// The counters of one cluster, shared by all loops.
@@ -12,7 +13,9 @@ final class ClusterMetrics: Sendable {
             upstream_cx_destroy, upstream_cx_none_healthy, upstream_cx_max_requests,
             upstream_cx_rx_bytes_total, upstream_cx_tx_bytes_total, upstream_rq_1xx, upstream_rq_2xx,
             upstream_rq_3xx, upstream_rq_4xx, upstream_rq_5xx, lb_healthy_panic, membership_change, update_success,
-            bind_errors, upstream_cx_http1_total, outlier_ejections_total
+            bind_errors, upstream_cx_http1_total, outlier_ejections_total, upstream_cx_http2_total,
+            upstream_cx_protocol_error, upstream_cx_idle_timeout, upstream_cx_max_duration_reached,
+            upstream_cx_close_notify
         // Gauges: they go down as well.
         case upstream_rq_active, upstream_rq_pending_active, upstream_cx_active
     }
@@ -22,6 +25,8 @@ final class ClusterMetrics: Sendable {
     let codes: StatusCodeCells
     let requestTime: Histogram
     let connectTime: Histogram
+    /// What its HTTP/2 codecs count, `cluster.NAME.http2.…`.
+    let http2: MetricBlock
 
     init(name: String, rows: Int) {
         self.name = name
@@ -29,6 +34,7 @@ final class ClusterMetrics: Sendable {
         codes = StatusCodeCells(rows: rows)
         requestTime = Histogram(rows: rows)
         connectTime = Histogram(rows: rows)
+        http2 = MetricBlock(count: HTTP2Counter.allCases.count, rows: rows)
     }
 
     func add(_ cell: Cell, _ amount: UInt64 = 1, row: Int) { block.add(cell.rawValue, amount, row: row) }

@@ -29,6 +29,8 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
+    /// The HTTP/2 connections, made at first use.
+    private var http2: HTTP2Pool?
 
     private struct Waiter {
         let client: any PoolClient
@@ -41,8 +43,17 @@ final class HostPool {
         self.cluster = cluster
     }
 
-    /// Gives the client a connection, now or later; `fresh` refuses one that was used before.
-    func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false) {
+    /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
+    ///
+    /// `downstream` is what the client of the request speaks, for clusters that go by it.
+    func acquire(
+        _ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false, downstream: HTTPVersion = .http11
+    ) {
+        if usesHTTP2(downstream) {
+            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster)
+            http2 = pool
+            return pool.acquire(client, priority: priority, fresh: fresh)
+        }
         while !fresh, let connection = idle.popLast() {
             if connection.isClosed { continue }
             busy[ObjectIdentifier(connection)] = connection
@@ -59,8 +70,17 @@ final class HostPool {
         if connecting < waiting.count { connect(priority) }
     }
 
+    private func usesHTTP2(_ downstream: HTTPVersion) -> Bool {
+        switch cluster.config.codec {
+        case .http1: false
+        case .http2: true
+        case .downstream: downstream == .http2
+        }
+    }
+
     /// Takes a client out of the line.
     func cancel(_ client: any PoolClient) {
+        http2?.cancel(client)
         guard let index = waiting.firstIndex(where: { $0.client === client }) else { return }
         leave(waiting.remove(at: index))
     }
@@ -159,11 +179,14 @@ final class HostPool {
         cluster.released(host)
     }
 
-    var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
+    var isEmpty: Bool {
+        idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+    }
 
     /// Idle connections close now, busy ones when they are done.
     func drain() {
         isDraining = true
+        http2?.drain()
         let closing = idle
         idle = []
         for connection in closing { connection.close() }

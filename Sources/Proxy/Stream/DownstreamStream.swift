@@ -50,6 +50,12 @@ protocol DownstreamConnection: AnyObject {
     func drain()
     /// Closes at once.
     func close()
+    /// Closes an idle connection, saying so where the protocol can.
+    func closeGracefully()
     /// Ends at once what is still under way: the drain time is over.
     func cutOff()
+}
+
+extension DownstreamConnection {
+    func closeGracefully() { close() }
 }

@@ -21,6 +21,8 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
     static let durationTimeout = ResponseFlags(rawValue: 1 << 16)
     static let noFilterConfigFound = ResponseFlags(rawValue: 1 << 17)
 
+    static let downstreamRemoteReset = ResponseFlags(rawValue: 1 << 27)
+
     private static let letters: [(ResponseFlags, String)] = [
         (.noHealthyUpstream, "UH"), (.upstreamConnectionFailure, "UF"), (.upstreamOverflow, "UO"),
         (.noRouteFound, "NR"), (.noClusterFound, "NC"), (.upstreamRetryLimitExceeded, "URX"),
@@ -28,7 +30,7 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
         (.upstreamConnectionTermination, "UC"), (.upstreamRemoteReset, "UR"), (.localReset, "LR"),
         (.delayInjected, "DI"), (.faultInjected, "FI"), (.streamIdleTimeout, "SI"),
         (.downstreamProtocolError, "DPE"), (.upstreamProtocolError, "UPE"), (.durationTimeout, "DT"),
-        (.noFilterConfigFound, "NFCF"),
+        (.noFilterConfigFound, "NFCF"), (.downstreamRemoteReset, "DR"),
     ]
 
     /// The flags as an access log prints them: `UF,URX`, or `-` when there are none.

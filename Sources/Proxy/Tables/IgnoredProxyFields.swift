@@ -21,10 +21,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout": "no transport socket yet",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.codec_type":
-            "HTTP/1.1 is spoken; HTTP2 alone is refused",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http2_protocol_options":
-            "downstream HTTP/2 comes with the next milestone",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
             "the strict defaults apply",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.forward_client_cert_details":
@@ -33,12 +29,8 @@ public enum IgnoredProxyFields {
             "without TLS there is no client certificate",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
             "no address is internal (P-5)",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":
-            "an HTTP/1.1 connection with an invalid message always closes",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.drain_timeout":
-            "HTTP/1.1 connections drain at their next response",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
@@ -63,7 +55,7 @@ public enum IgnoredProxyFields {
 
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with HTTP/2",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters",
         "envoy.extensions.filters.http.cors.v3.Cors": "acts only with a CORS policy, and those are refused yet",
     ]
 

@@ -1,3 +1,4 @@
+internal import HTTP
 internal import Synchronization
 internal import Telemetry
 
@@ -14,7 +15,13 @@ final class MetricSet: Sendable {
     /// Taken when a configuration is published and when metrics are read, never per request.
     private let blocks = Mutex(Blocks())
 
-    init(rows: Int) { self.rows = rows }
+    /// What downstream HTTP/2 codecs count, `http2.…`; those of clusters are theirs.
+    let http2: MetricBlock
+
+    init(rows: Int) {
+        self.rows = rows
+        http2 = MetricBlock(count: HTTP2Counter.allCases.count, rows: rows)
+    }
 
     func cluster(_ name: String) -> ClusterMetrics {
         blocks.withLock { blocks in

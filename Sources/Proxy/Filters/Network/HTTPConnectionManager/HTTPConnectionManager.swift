@@ -50,19 +50,59 @@ final class HTTPConnectionManager {
 
     // MARK: Connections
 
+    /// Serves a connection with the codec that configuration, ALPN or, later, its first bytes ask for.
+    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
+        if config.codec == .http2 || (config.codec == .auto && info.isHTTP2) {
+            do throws(HTTP2Error) {
+                try HTTP2ServerConnection(socket, info: info, manager: self, input: input, worker: worker).begin()
+            } catch {
+                socket.close()
+            }
+            return
+        }
+        let hadInput = input?.isEmpty == false
+        let connection = HTTP1Connection(socket, info: info, manager: self, input: input, worker: worker)
+        do throws(SystemError) {
+            try connection.start()
+        } catch {
+            return connection.close()
+        }
+        if hadInput { connection.run() }
+    }
+
     func connectionOpened(_ connection: any DownstreamConnection) {
         connections[ObjectIdentifier(connection)] = connection
         count(.downstream_cx_total, worker)
-        if connection.httpVersion != .http2 { count(.downstream_cx_http1_total, worker) }
+        if connection.httpVersion == .http2 {
+            count(.downstream_cx_http2_total, worker)
+            count(.downstream_cx_http2_active, worker)
+        } else {
+            count(.downstream_cx_http1_total, worker)
+            count(.downstream_cx_http1_active, worker)
+        }
         count(.downstream_cx_active, worker)
         if isDraining { connection.drain() }
     }
 
     func connectionClosed(_ connection: any DownstreamConnection) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
-        metrics.block.subtract(HTTPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        uncount(.downstream_cx_active)
+        uncount(connection.httpVersion == .http2 ? .downstream_cx_http2_active : .downstream_cx_http1_active)
         count(.downstream_cx_destroy, worker)
     }
+
+    /// Another codec takes the connection over and counts it anew.
+    func connectionLeft(_ connection: any DownstreamConnection) {
+        guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+        for cell in [
+            HTTPMetrics.Cell.downstream_cx_total, .downstream_cx_active, .downstream_cx_http1_total,
+            .downstream_cx_http1_active,
+        ] {
+            uncount(cell)
+        }
+    }
+
+    private func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -76,7 +116,7 @@ final class HTTPConnectionManager {
     func closeIdle(for duration: Duration) {
         let now = worker.loop.now
         for connection in Array(connections.values) where connection.isIdle && connection.idleSince + duration <= now {
-            connection.close()
+            connection.closeGracefully()
         }
     }
 
@@ -85,7 +125,8 @@ final class HTTPConnectionManager {
     func requestBegan(_ stream: HTTPStream) {
         activeStreams += 1
         count(.downstream_rq_total, worker)
-        if stream.connection?.httpVersion != .http2 { count(.downstream_rq_http1_total, worker) }
+        count(
+            stream.connection?.httpVersion == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
         count(.downstream_rq_active, worker)
     }
 

@@ -17,6 +17,9 @@ final class HTTPConnectionManagerConfig: Sendable {
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
     let limits: HTTP1Limits
+    let codec: Codec
+    let http2: HTTP2Options
+    let http2Limits: HTTP2Limits
     let pathNormalization: PathNormalization
     let serverName: String
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
@@ -38,6 +41,17 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
 
+    /// Longest life of a connection.
+    let connectionDurationMax: Duration?
+    /// Time between the two GOAWAY frames of a draining connection.
+    let drainTimeout: Duration
+
+    /// What clients may speak; `auto` is whatever ALPN or the first bytes say.
+    enum Codec: Sendable { case auto, http1, http2 }
+
+    /// Envoy's.
+    static let drainTimeoutDefault: Duration = .seconds(5)
+
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
 
@@ -55,14 +69,16 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port",
+                "strip_any_host_port", "http2_protocol_options", "drain_timeout",
+                "stream_error_on_invalid_http_message",
             ], at: path)
-        if case .http2 = message.codecType {
-            throw ConfigurationError(
-                at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
-        }
-        if case .http3 = message.codecType {
-            throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        switch message.codecType {
+        case .auto: codec = .auto
+        case .http1: codec = .http1
+        case .http2: codec = .http2
+        case .http3: throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        case .unrecognized(let number):
+            throw ConfigurationError(at: path + ".codec_type", "\(number) is no codec")
         }
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
@@ -95,12 +111,31 @@ final class HTTPConnectionManagerConfig: Sendable {
                 common,
                 reads: [
                     "idle_timeout", "max_headers_count", "max_requests_per_connection",
-                    "headers_with_underscores_action",
+                    "headers_with_underscores_action", "max_connection_duration",
                 ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
         }
         self.limits = limits
+        if let options = message.http2ProtocolOptions {
+            http2 = try HTTP2Options(compiling: options, at: path + ".http2_protocol_options")
+        } else {
+            http2 = HTTP2Options()
+        }
+        var http2Limits = HTTP2Limits(http2)
+        http2Limits.headBytes = limits.headBytes
+        http2Limits.fields = limits.fields
+        if let endsStream = http2.endsStreamOnInvalidMessage ?? message.streamErrorOnInvalidHttpMessage {
+            http2Limits.malformedMessageEndsConnection = !endsStream
+        }
+        switch common?.headersWithUnderscoresAction {
+        case .rejectRequest: http2Limits.underscores = .reject
+        case .dropHeader: http2Limits.underscores = .drop
+        default: http2Limits.underscores = .allow
+        }
+        self.http2Limits = http2Limits
+        connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
+        drainTimeout = message.drainTimeout ?? Self.drainTimeoutDefault
         requestsPerConnectionMax = common?.maxRequestsPerConnection.map { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
         streamIdleTimeout = Self.timeout(message.streamIdleTimeout, default: .seconds(300))
@@ -168,14 +203,6 @@ struct CompileContext: Sendable {
     var adsCluster: String?
 
     var hasADS: Bool { adsCluster != nil }
-
-    /// HTTP/2 is spoken to the management server only, so far.
-    func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
-        guard config.codec == .http2, config.name != adsCluster else { return }
-        throw ConfigurationError(
-            at: path + ".typed_extension_protocol_options",
-            "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
-    }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
         switch source?.configSourceSpecifier {

@@ -8,8 +8,9 @@ final class HTTPMetrics: Sendable {
             downstream_rq_http1_total, downstream_rq_completed, downstream_rq_1xx, downstream_rq_2xx,
             downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx, no_route, no_cluster, rq_redirect,
             downstream_cx_protocol_error, downstream_cx_idle_timeout, downstream_rq_idle_timeout, delays_injected,
-            aborts_injected, faults_overflow
-        case downstream_cx_active, downstream_rq_active
+            aborts_injected, faults_overflow, downstream_cx_http2_total, downstream_rq_http2_total,
+            downstream_cx_max_requests_reached, downstream_cx_max_duration_reached
+        case downstream_cx_active, downstream_rq_active, downstream_cx_http1_active, downstream_cx_http2_active
 
         static let noRoute = Cell.no_route
         static let noCluster = Cell.no_cluster
