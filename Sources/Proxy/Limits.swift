@@ -32,4 +32,15 @@ enum Limits {
 
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
+
+    /// Bounds that one histogram may be given.
+    static let histogramBuckets = 256
+    /// How long a TLS handshake may take where a filter chain says nothing.
+    static let handshakeTimeout: Duration = .seconds(10)
+
+    /// Verified leaves that one TLS context remembers: some 2 KiB each.
+    static let verifiedLeaves = 10_000
+
+    /// How often files of certificates and keys are looked at.
+    static let fileCheckInterval: Duration = .seconds(1)
 }

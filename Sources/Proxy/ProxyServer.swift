@@ -24,6 +24,7 @@ public final class ProxyServer: @unchecked Sendable {
     let workers: [WorkerHandle]
     let metrics: MetricSet
     let store: ConfigurationStore
+    let stats: StatsConfiguration
     let started = MonotonicTime.now
     private(set) var state = State.preInitializing
     private(set) var failsHealthCheck = false
@@ -46,7 +47,7 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(SystemError) {
             loop = try EventLoop()
             let count = options.concurrency ?? Environment.processorCount
-            let metrics = MetricSet(rows: count)
+            let metrics = MetricSet(workers: count)
             self.metrics = metrics
             var workers: [WorkerHandle] = []
             for index in 0..<count {
@@ -56,7 +57,11 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError("\(error)")
         }
-        store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: bootstrap.context)
+        stats = bootstrap.stats
+        metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
+        var context = bootstrap.context
+        context.metrics = metrics
+        store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: context)
     }
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.
@@ -67,7 +72,7 @@ public final class ProxyServer: @unchecked Sendable {
             var names: Set<String> = []
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
-                let config = try ClusterConfig(compiling: cluster, path: path)
+                let config = try bootstrap.context.cluster(cluster, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
                 }
@@ -95,6 +100,8 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
             if let address = bootstrap.admin {
@@ -150,7 +157,9 @@ public final class ProxyServer: @unchecked Sendable {
     func changed() {
         ads?.session.subscribe()
         releaseLater()
-        guard state == .initializing, store.isWarm, ads?.session.isInitialised ?? true else { return }
+        guard state == .initializing, store.isWarm, bootstrap.secrets.isWarm, ads?.session.isInitialised ?? true else {
+            return
+        }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive

@@ -4,8 +4,9 @@ internal import CNGHTTP2
 ///
 /// C functions that capture nothing: the session comes as user data, streams by their slot.
 enum HTTP2Callbacks {
+    @inline(__always)
     static func session(_ user: UnsafeMutableRawPointer?) -> HTTP2Session? {
-        user.map { Unmanaged<HTTP2Session>.fromOpaque($0).takeUnretainedValue() }
+        user.map { Unmanaged<HTTP2Session>.fromOpaque($0)._withUnsafeGuaranteedRef { $0 } }
     }
 
     /// What ends `receive` at once: the connection is over.

@@ -5,6 +5,10 @@ extension HTTP2Session {
     /// Names that stand in the program live forever: nghttp2 need not copy them.
     private static let staticName = UInt8(NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue)
 
+    /// Values held by their stream.
+    private static let heldValue = UInt8(NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue)
+
+    @inline(__always)
     private func add(_ name: StaticString, _ value: UnsafeRawBufferPointer, flags: UInt8 = 0) {
         fields.append(
             nghttp2_nv(
@@ -15,7 +19,9 @@ extension HTTP2Session {
     }
 
     private func add(_ name: StaticString, _ value: StaticString) {
-        add(name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+        add(
+            name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount),
+            flags: Self.heldValue)
     }
 
     /// What a table of names that change with every message would only wash others out of HPACK's table with.
@@ -27,7 +33,10 @@ extension HTTP2Session {
         }
     }
 
-    private func add(_ table: borrowing HeaderTable, _ base: UnsafeRawBufferPointer, keepsLength: Bool) {
+    private func add(
+        _ table: borrowing HeaderTable, _ base: UnsafeRawBufferPointer, keepsLength: Bool, isHeld: Bool
+    ) {
+        let held = isHeld ? Self.heldValue : 0
         for field in table.fields {
             switch field.id {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .host: continue
@@ -37,7 +46,7 @@ extension HTTP2Session {
             }
             let value = UnsafeRawBufferPointer(rebasing: base[field.value.range])
             if field.id != .other {
-                add(field.id.name, value, flags: Self.flags(of: field.id))
+                add(field.id.name, value, flags: Self.flags(of: field.id) | held)
                 continue
             }
             let name = UnsafeRawBufferPointer(rebasing: base[field.name.range])
@@ -47,7 +56,7 @@ extension HTTP2Session {
                     name: UnsafeMutablePointer(mutating: start),
                     value: UnsafeMutablePointer(
                         mutating: value.assumingMemoryBound(to: UInt8.self).baseAddress ?? start),
-                    namelen: name.count, valuelen: value.count, flags: 0))
+                    namelen: name.count, valuelen: value.count, flags: isHeld ? held | Self.staticName : 0))
         }
     }
 
@@ -63,27 +72,34 @@ extension HTTP2Session {
     }
 
     func withRequestFields(
-        _ head: borrowing RequestHead, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
+        _ head: borrowing RequestHead, _ stream: HTTP2Stream, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
-        head.headers.bytes.withUnsafeBytes { base in
+        head.headers.bytes.withUnsafeBytes { bytes in
+            let copy = stream.hold(bytes)
+            let base = copy ?? bytes
+            let held = copy == nil ? 0 : Self.heldValue
             func part(_ run: HeaderTable.Run) -> UnsafeRawBufferPointer {
                 UnsafeRawBufferPointer(rebasing: base[run.range])
             }
             if head.isUpgrade {
                 add(":method", "CONNECT")
             } else if head.method == .other {
-                add(":method", part(head.methodRun))
+                add(":method", part(head.methodRun), flags: held)
             } else {
                 add(":method", head.method.name)
             }
             let isTunnel = head.method == .connect && !head.isUpgrade
             if !isTunnel {
-                if head.schemeRun.count > 0 { add(":scheme", part(head.schemeRun)) } else { add(":scheme", "http") }
+                if head.schemeRun.count > 0 {
+                    add(":scheme", part(head.schemeRun), flags: held)
+                } else {
+                    add(":scheme", "http")
+                }
             }
-            if head.authorityRun.count > 0 { add(":authority", part(head.authorityRun)) }
-            if !isTunnel { add(":path", part(head.pathRun)) }
+            if head.authorityRun.count > 0 { add(":authority", part(head.authorityRun), flags: held) }
+            if !isTunnel { add(":path", part(head.pathRun), flags: held) }
             if head.isUpgrade, let index = head.headers.index(of: .upgrade) {
-                add(":protocol", part(head.headers.fields[index].value))
+                add(":protocol", part(head.headers.fields[index].value), flags: held)
             }
             var keepsLength = false
             switch head.body {
@@ -91,15 +107,18 @@ extension HTTP2Session {
             case .none: keepsLength = !head.isUpgrade
             case .chunked, .untilClose, .tunnel: break
             }
-            add(head.headers, base, keepsLength: keepsLength)
+            add(head.headers, base, keepsLength: keepsLength, isHeld: copy != nil)
             return run(body)
         }
     }
 
     func withResponseFields(
-        _ head: borrowing ResponseHead, keepsLength: Bool, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
+        _ head: borrowing ResponseHead, _ stream: HTTP2Stream, keepsLength: Bool,
+        _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
-        head.headers.bytes.withUnsafeBytes { base in
+        head.headers.bytes.withUnsafeBytes { bytes in
+            let copy = stream.hold(bytes)
+            let base = copy ?? bytes
             if head.status == 200 {
                 add(":status", "200")
             } else {
@@ -114,7 +133,7 @@ extension HTTP2Session {
                 case .chunked, .untilClose, .tunnel: break
                 }
             }
-            add(head.headers, base, keepsLength: keepsOwn)
+            add(head.headers, base, keepsLength: keepsOwn, isHeld: copy != nil)
             return run(body)
         }
     }
@@ -123,7 +142,7 @@ extension HTTP2Session {
         _ table: borrowing HeaderTable, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
         table.bytes.withUnsafeBytes { base in
-            add(table, base, keepsLength: false)
+            add(table, base, keepsLength: false, isHeld: false)
             return run(body)
         }
     }

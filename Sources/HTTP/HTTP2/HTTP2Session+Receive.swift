@@ -33,6 +33,7 @@ extension HTTP2Session {
             let stream = takeStream(id: id)
             nghttp2_session_set_stream_user_data(raw, id, UnsafeMutableRawPointer(bitPattern: stream.slot + 1))
             receiving = stream
+            delegate?.willReceive(stream)
             return
         }
         receiving = stream(id: id)
@@ -47,9 +48,8 @@ extension HTTP2Session {
         guard let stream = receiving else { return true }
         // 32 a field is HPACK's own measure of what a field costs (RFC 7541 §4.1).
         stream.headBytes &+= name.count &+ value.count &+ 32
-        stream.fieldCount &+= 1
-        guard stream.headBytes <= limits.headBytes, stream.fieldCount <= limits.fields &+ HTTP2Session.pseudoFields
-        else {
+        if name.first != ASCII.colon { stream.fieldCount &+= 1 }
+        guard stream.headBytes <= limits.headBytes, stream.fieldCount <= limits.fields else {
             if stream.headFailure == 0 {
                 stream.headFailure = HTTP2Code.enhanceYourCalm
                 delegate?.count(.header_overflow)
@@ -80,8 +80,6 @@ extension HTTP2Session {
         return true
     }
 
-    /// `:method :scheme :authority :path :protocol` do not count as fields.
-    private static var pseudoFields: Int { 5 }
     /// How far beyond the limit a head may go before the connection ends instead of the stream.
     private static var overflowFactor: Int { 4 }
 

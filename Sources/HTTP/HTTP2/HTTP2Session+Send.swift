@@ -18,7 +18,7 @@ extension HTTP2Session {
         stream.isExtendedConnect = head.isUpgrade
         stream.hasResponded = true
         let user = UnsafeMutableRawPointer(bitPattern: stream.slot + 1)
-        let id = withRequestFields(head) { values, count in
+        let id = withRequestFields(head, stream) { values, count in
             scratch.provider.source.ptr = user
             return isEnd
                 ? nghttp2_submit_request(raw, nil, values, count, nil, user)
@@ -56,7 +56,7 @@ extension HTTP2Session {
         stream.hasResponded = true
         let isHead = stream.method == .head
         try checked(
-            withResponseFields(head, keepsLength: isHead || head.status == 304) { values, count in
+            withResponseFields(head, stream, keepsLength: isHead || head.status == 304) { values, count in
                 scratch.provider.source.ptr = UnsafeMutableRawPointer(bitPattern: stream.slot + 1)
                 return isEnd
                     ? nghttp2_submit_response(raw, stream.id, values, count, nil)
@@ -68,7 +68,7 @@ extension HTTP2Session {
     public func sendInterim(_ stream: HTTP2Stream, _ head: borrowing ResponseHead) throws(HTTP2Error) {
         guard stream.isOpen, !stream.hasResponded, head.status < 200 else { throw HTTP2Session.gone }
         try checked(
-            withResponseFields(head, keepsLength: false) { values, count in
+            withResponseFields(head, stream, keepsLength: false) { values, count in
                 nghttp2_submit_headers(
                     raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
             })

@@ -19,26 +19,29 @@ public final class HTTP2Session {
     /// The bounds it works in.
     public let limits: HTTP2Limits
     /// Hears of the connection.
-    public weak var delegate: (any HTTP2SessionDelegate)?
+    ///
+    /// Neither counted nor checked: it owns the session, and nobody else calls that. A weak reference would make each use of the delegate dear.
+    public unowned(unsafe) var delegate: (any HTTP2SessionDelegate)?
     let raw: OpaquePointer
-    var budget: HTTP2FrameBudget
+    // Not checked for exclusive access, like all that is touched for each frame: calls come from one loop, one at a time.
+    @exclusivity(unchecked) var budget: HTTP2FrameBudget
     /// The time of the present `receive`.
     var now: MonotonicTime?
 
     /// All streams ever needed at once, by slot; nghttp2's user data is a slot plus one, never a pointer.
-    private var streams: [HTTP2Stream] = []
-    private var free: [HTTP2Stream] = []
+    @exclusivity(unchecked) private var streams: [HTTP2Stream] = []
+    @exclusivity(unchecked) private var free: [HTTP2Stream] = []
     /// The stream whose head is being received.
-    var receiving: HTTP2Stream?
-    var continuations = 0
+    @exclusivity(unchecked) var receiving: HTTP2Stream?
+    @exclusivity(unchecked) var continuations = 0
     /// What ended the connection from our side.
     var violation: HTTP2Error?
 
     var output: (any HTTP2Output)?
-    var produced = 0
+    @exclusivity(unchecked) var produced = 0
     var produceLimit = 0
     /// Field lists on their way to nghttp2, which copies them.
-    var fields: [nghttp2_nv] = []
+    @exclusivity(unchecked) var fields: [nghttp2_nv] = []
     let scratch: HTTP2Scratch
 
     /// A session at the beginning of a connection; its first output is the preface.

@@ -11,6 +11,8 @@ public protocol HTTP2SessionDelegate: AnyObject {
     func settingsReceived()
     /// Our PING was answered.
     func pong()
+    /// A stream of the peer's begins to be received: the delegate may give `stream.request` memory.
+    func willReceive(_ stream: HTTP2Stream)
     /// Something to be counted happened.
     func count(_ counter: HTTP2Counter)
 }
@@ -19,6 +21,7 @@ extension HTTP2SessionDelegate {
     public func goAway(lastStream: Int32, code: UInt32) {}
     public func settingsReceived() {}
     public func pong() {}
+    public func willReceive(_ stream: HTTP2Stream) {}
     public func count(_ counter: HTTP2Counter) {}
 }
 

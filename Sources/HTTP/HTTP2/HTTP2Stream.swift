@@ -8,11 +8,12 @@ public final class HTTP2Stream {
     /// Who hears of it.
     public var delegate: (any HTTP2StreamDelegate)?
     /// The request's head (server); the delegate may swap it out.
-    public var request = RequestHead()
+    // Not checked for exclusive access: nobody outside the loop's present call reaches it, and each check costs a call.
+    @exclusivity(unchecked) public var request = RequestHead()
     /// The response's head (client), interim ones included; the delegate may swap it out.
-    public var response = ResponseHead()
+    @exclusivity(unchecked) public var response = ResponseHead()
     /// The trailers of the message that came; empty when there were none.
-    public internal(set) var trailers = HeaderTable()
+    @exclusivity(unchecked) public internal(set) var trailers = HeaderTable()
     /// Whether the peer has ended its direction.
     public internal(set) var isRemoteEnded = false
     /// Whether our end (END_STREAM) was sent.
@@ -36,7 +37,7 @@ public final class HTTP2Stream {
     /// Body bytes handed out and not reported as read.
     var unconsumedBytes = 0
 
-    var queue: [UInt8] = []
+    @exclusivity(unchecked) var queue: [UInt8] = []
     var queueOffset = 0
     var endsAfterQueue = false
     var ownTrailers: HeaderTable?
@@ -46,10 +47,30 @@ public final class HTTP2Stream {
     /// Whether it is us who end it early.
     var isEndedByUs = false
 
+    /// Bytes of heads that nghttp2 has not sent yet: memory that does not move and lives as long as the session, so that nghttp2 need not
+    /// copy names and values one by one.
+    private var held: UnsafeMutableRawPointer?
+    private var heldBytes = 0
+    /// Larger heads are copied by nghttp2: what a large one needed would stay with the stream for good.
+    private static let heldBytesMax = 1024
+
     /// Queues larger than this are not kept for the next stream.
     private static let queueKeptBytes = 16 * 1024
 
     init(slot: Int) { self.slot = slot }
+
+    deinit { held?.deallocate() }
+
+    /// A copy of bytes that stays until the stream is used again; nil when there is no room for it.
+    func hold(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard bytes.count <= Self.heldBytesMax &- heldBytes, let start = bytes.baseAddress else { return nil }
+        let memory = held ?? UnsafeMutableRawPointer.allocate(byteCount: Self.heldBytesMax, alignment: 16)
+        held = memory
+        let copy = memory + heldBytes
+        copy.copyMemory(from: start, byteCount: bytes.count)
+        heldBytes &+= bytes.count
+        return UnsafeRawBufferPointer(start: copy, count: bytes.count)
+    }
 
     /// Bytes that wait for the peer's window.
     public var queuedBytes: Int { queue.count &- queueOffset }
@@ -58,6 +79,7 @@ public final class HTTP2Stream {
     func begin(id: Int32) {
         self.id = id
         isOpen = true
+        heldBytes = 0
         request.removeAll()
         response.removeAll()
         trailers.removeAll()

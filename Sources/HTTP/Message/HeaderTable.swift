@@ -62,6 +62,9 @@ public struct HeaderTable: Sendable {
     /// How many fields there are.
     public var count: Int { fields.count }
 
+    /// Bytes of storage it holds, used or not.
+    public var storageBytes: Int { bytes.capacity }
+
     /// Whether there is no field.
     public var isEmpty: Bool { fields.isEmpty }
 
@@ -174,8 +177,8 @@ extension HeaderTable {
 extension HeaderTable {
     /// Forgets all fields and keeps the memory.
     public mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        fields.removeAll(keepingCapacity: true)
+        if !bytes.isEmpty { bytes.removeAll(keepingCapacity: true) }
+        if !list.fields.isEmpty { list.fields.removeAll(keepingCapacity: true) }
         list.presence = Presence()
     }
 

@@ -114,6 +114,12 @@ public struct RequestHead: Sendable {
     /// Whether the authority is that, letters of either case counting as equal.
     func hasAuthority(_ other: RawSpan) -> Bool { ByteScan.equalIgnoringCase(authority, other) }
 
+    /// Makes it a request to speak another protocol.
+    public mutating func makeUpgrade(_ name: String) {
+        isUpgrade = true
+        try? headers.set(.upgrade, name)
+    }
+
     /// Takes an extended CONNECT (RFC 8441) for what HTTP/1.1 calls an upgrade.
     mutating func becomeUpgrade() {
         method = .get

@@ -26,6 +26,17 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
         return MonotonicTime(nanoseconds: overflow ? .max : sum)
     }
 
+    /// Nanoseconds from `earlier` to here; zero when they are the wrong way round.
+    public func nanoseconds(since earlier: MonotonicTime) -> UInt64 {
+        nanoseconds > earlier.nanoseconds ? nanoseconds &- earlier.nanoseconds : 0
+    }
+
+    /// That many nanoseconds later (saturating).
+    public func advanced(byNanoseconds count: UInt64) -> MonotonicTime {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(count)
+        return MonotonicTime(nanoseconds: overflow ? .max : sum)
+    }
+
     /// The time from `earlier` to `later`; zero when they are the wrong way round.
     public static func - (later: MonotonicTime, earlier: MonotonicTime) -> Duration {
         guard later > earlier else { return .zero }
@@ -36,6 +47,9 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
 extension Duration {
     /// Nanoseconds, saturating at both ends (negative durations are zero).
     public var wholeNanoseconds: UInt64 {
+        let total = attoseconds
+        // Up to 2.6 hours one division of 64 bits does: 10⁹ is 2⁹ times 5⁹. `components` divides 128 bits twice.
+        if total >= 0, total < 1 << 73 { return UInt64(truncatingIfNeeded: total >> 9) / 1_953_125 }
         let (seconds, attoseconds) = components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
         let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)

@@ -10,6 +10,7 @@ final class BootstrapConfig: Sendable {
     let admin: IO.SocketAddress?
     /// The cluster of the ADS stream and the name of the management server's type; nil without ADS.
     let ads: ADSSource?
+    let stats: StatsConfiguration
     let wantsListeners: Bool
     let wantsClusters: Bool
 
@@ -20,7 +21,9 @@ final class BootstrapConfig: Sendable {
         var initialMetadata: [(name: String, value: String)]
     }
 
-    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName) }
+    let secrets = SecretStore()
+
+    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName, secrets: secrets) }
 
     /// Reads the file and the text of the command line.
     convenience init(_ options: Options) throws(ConfigurationError) {
@@ -80,7 +83,8 @@ final class BootstrapConfig: Sendable {
             throw ConfigurationError(at: error.path, error.problem)
         }
         self.message = message
-        try FieldCheck.check(message, reads: ["node", "static_resources", "dynamic_resources", "admin"], at: "")
+        try FieldCheck.check(
+            message, reads: ["node", "static_resources", "dynamic_resources", "admin", "stats_config"], at: "")
         var node = message.node ?? Node()
         if let id = options.serviceNode { node.id = id }
         if let cluster = options.serviceCluster { node.cluster = cluster }
@@ -98,8 +102,13 @@ final class BootstrapConfig: Sendable {
         } else {
             admin = nil
         }
+        stats =
+            try message.statsConfig.map { config throws(ConfigurationError) in
+                try StatsConfiguration(compiling: config, at: "stats_config")
+            } ?? StatsConfiguration()
         if let resources = message.staticResources {
-            try FieldCheck.check(resources, reads: ["listeners", "clusters"], at: "static_resources")
+            try FieldCheck.check(resources, reads: ["listeners", "clusters", "secrets"], at: "static_resources")
+            try secrets.setStatic(resources.secrets, at: "static_resources.secrets")
         }
         let dynamic = message.dynamicResources
         ads = try dynamic?.adsConfig.map { source throws(ConfigurationError) in
@@ -110,7 +119,7 @@ final class BootstrapConfig: Sendable {
                 dynamic,
                 reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
                 at: "dynamic_resources")
-            let context = CompileContext(adsCluster: ads?.clusterName)
+            let context = CompileContext(adsCluster: ads?.clusterName, secrets: secrets)
             if dynamic.ldsConfig != nil {
                 try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config")
             }

@@ -28,7 +28,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker)
+        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
     }
 
     func start() throws(SystemError) {
@@ -78,7 +78,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func accept(_ socket: Socket) {
-        metrics.block.add(ListenerMetrics.Cell.downstream_cx_total.rawValue, row: worker.index)
+        metrics.add(.downstream_cx_total, row: worker.index)
         let peer = socket.peerAddress ?? .unix("")
         var info = ConnectionInfo(
             localAddress: socket.localAddress ?? config.address, remoteAddress: peer, directRemoteAddress: peer,
@@ -108,7 +108,7 @@ final class ListenerRuntime: ReadinessHandler {
     ) {
         sniffing[ObjectIdentifier(connection)] = nil
         guard let socket else {
-            metrics.block.add(ListenerMetrics.Cell.downstream_pre_cx_timeout.rawValue, row: worker.index)
+            metrics.add(.downstream_pre_cx_timeout, row: worker.index)
             return
         }
         choose(socket, connection.info, protocols: protocols, input: input)
@@ -121,7 +121,7 @@ final class ListenerRuntime: ReadinessHandler {
                 applicationProtocols: protocols))
         let chain = found.map { config.chains[$0] } ?? config.defaultChain
         guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
-            metrics.block.add(ListenerMetrics.Cell.no_filter_chain_match.rawValue, row: worker.index)
+            metrics.add(.no_filter_chain_match, row: worker.index)
             socket.close()
             return
         }
@@ -171,14 +171,17 @@ final class FilterChainRuntime {
     let config: FilterChainConfig
     private let http: HTTPConnectionManager?
     private let tcp: TCPProxy?
+    private let tlsMetrics: TLSMetrics?
     private let worker: Worker
 
-    init(_ config: FilterChainConfig, worker: Worker) {
+    init(_ config: FilterChainConfig, worker: Worker, listener: String = "") {
         self.config = config
+        tlsMetrics = config.transport.map { _ in worker.metrics.tls("listener", listener) }
         self.worker = worker
         switch config.terminal {
         case .http(let manager):
-            http = HTTPConnectionManager(manager, metrics: worker.metrics.http(manager.statPrefix), worker: worker)
+            http = HTTPConnectionManager(
+                manager, metrics: worker.metrics.http(manager.statPrefix), worker: worker, listener: listener)
             tcp = nil
         case .tcp(let proxy):
             tcp = TCPProxy(proxy, metrics: worker.metrics.tcp(proxy.statPrefix), worker: worker)
@@ -188,11 +191,21 @@ final class FilterChainRuntime {
 
     func resolve() { http?.resolve() }
 
+    /// Serves a connection, behind its TLS handshake where the chain has a transport socket.
     func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
+        guard let transport = config.transport, let tlsMetrics else {
+            return serve(socket, info, input: input, tls: nil)
+        }
+        DownstreamHandshake.begin(
+            socket, info: info, input: input, transport: transport, metrics: tlsMetrics, worker: worker
+        ) { [self] in serve($0, $1, input: $2, tls: $3) }
+    }
+
+    private func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
         if let http {
-            http.serve(socket, info, input: input)
+            http.serve(socket, info, input: input, tls: tls)
         } else {
-            tcp?.accept(socket, info: info, input: input)
+            tcp?.accept(socket, info: info, input: input, tls: tls)
         }
     }
 
@@ -208,19 +221,5 @@ final class FilterChainRuntime {
     func closeAll() {
         for connection in Array(http?.connections.values ?? [:].values) { connection.cutOff() }
         for session in Array(tcp?.sessions.values ?? [:].values) { session.end() }
-    }
-}
-
-/// The counters of one listener, shared by all loops.
-final class ListenerMetrics: Sendable {
-    /// The cells, by Envoy's names.
-    enum Cell: Int, CaseIterable { case downstream_cx_total, no_filter_chain_match, downstream_pre_cx_timeout }
-
-    let address: String
-    let block: MetricBlock
-
-    init(address: String, rows: Int) {
-        self.address = address
-        block = MetricBlock(count: Cell.allCases.count, rows: rows)
     }
 }

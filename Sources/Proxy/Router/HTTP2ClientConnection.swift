@@ -9,10 +9,14 @@ final class HTTP2ClientConnection: SocketConnection {
     let priority: ResourcePriority
     let session: HTTP2Session
     private(set) var isConnecting = true
+    /// The socket is connected; TLS may still be on its way.
+    private var isEstablished = false
     /// No new requests: the host says so, or a limit of ours, or the pool drains.
     private(set) var isDraining = false
     private(set) var requestsServed = 0
     private(set) var hasSettings = false
+    /// Who waits for a stream is served when the session is at rest: while it closes one, that still counts.
+    private var hasRoom = false
     private var isRunning = false
     private var connectTimer: LoopTimer?
     private var timer: LoopTimer?
@@ -20,7 +24,7 @@ final class HTTP2ClientConnection: SocketConnection {
     private var lastActivity: MonotonicTime
     private var keepAlive: HTTP2KeepAlive?
 
-    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority) throws(HTTP2Error) {
+    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?) throws(HTTP2Error) {
         self.pool = pool
         self.priority = priority
         let config = pool.cluster.config
@@ -31,10 +35,10 @@ final class HTTP2ClientConnection: SocketConnection {
         let worker = pool.cluster.worker
         started = worker.loop.now
         lastActivity = started
-        super.init(socket, worker: worker)
+        super.init(socket, worker: worker, tls: tls)
         session.delegate = self
         keepAlive = HTTP2KeepAlive(config.http2, since: started, random: worker.random.next())
-        connectTimer = worker.schedule(after: config.connectTimeout) { [weak self] in self?.connectTimedOut() }
+        connectTimer = worker.schedule(after: config.connectTimeout) { [self] in connectTimedOut() }
     }
 
     /// How many requests may be given to it now.
@@ -47,7 +51,7 @@ final class HTTP2ClientConnection: SocketConnection {
 
     override func handleReady(_ readiness: Readiness) {
         if isConnecting {
-            guard readiness.contains(.writable) else { return }
+            guard isEstablished || readiness.contains(.writable) else { return }
             return finishConnecting()
         }
         if readiness.contains(.writable) { worker.markDirty(self) }
@@ -55,29 +59,48 @@ final class HTTP2ClientConnection: SocketConnection {
     }
 
     private func finishConnecting() {
+        if !isEstablished {
+            if let error = socket?.pendingError("connect \(pool.address)") {
+                return failConnecting(.connectFailed(error))
+            }
+            isEstablished = true
+            socket?.setNoDelay()
+        }
+        if let tls {
+            switch stepHandshake(tls) {
+            case .pending: return
+            case .failed(let reason):
+                pool.cluster.handshakeFailed(tls.engine)
+                return failConnecting(.handshakeFailed(reason))
+            case .done: pool.cluster.handshakeFinished(tls.engine)
+            }
+        }
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil
-        if let error = socket?.pendingError("connect \(pool.address)") {
-            super.close()
-            return pool.connectFailed(self, .connectFailed(error))
-        }
-        socket?.setNoDelay()
         pool.cluster.metrics.connectTime.record(worker.loop.now - started, row: worker.index)
         lastActivity = worker.loop.now
         armTimer()
         worker.markDirty(self)
         pool.connected(self)
+        if isClosed { return }
         // Bytes that came with the same event are looked at too.
-        if !isClosed { run() }
+        if !input.isEmpty { receive() }
+        run()
+    }
+
+    private func failConnecting(_ failure: PoolFailure) {
+        isConnecting = false
+        connectTimer?.cancel()
+        connectTimer = nil
+        super.close()
+        pool.connectFailed(self, failure)
     }
 
     private func connectTimedOut() {
         guard isConnecting, !isClosed else { return }
-        isConnecting = false
         pool.cluster.count(.upstream_cx_connect_timeout)
-        super.close()
-        pool.connectFailed(self, .connectTimedOut)
+        failConnecting(.connectTimedOut)
     }
 
     // MARK: Requests
@@ -100,8 +123,8 @@ final class HTTP2ClientConnection: SocketConnection {
     /// A stream has left the wire.
     func streamClosed() {
         lastActivity = worker.loop.now
-        if isDraining, session.streamCount <= 1 { worker.markDirty(self) }
-        pool.capacityGrew()
+        hasRoom = true
+        worker.markDirty(self)
     }
 
     /// No new requests; closes when the last one is done.
@@ -166,6 +189,10 @@ final class HTTP2ClientConnection: SocketConnection {
     override func prepareOutput() {
         let room = Limits.bufferBytes - output.count
         guard room > 0, !isClosed, !isConnecting else { return }
+        if hasRoom {
+            hasRoom = false
+            pool.capacityGrew()
+        }
         do throws(HTTP2Error) {
             try session.produce(into: output, upTo: room)
         } catch {
@@ -214,7 +241,7 @@ final class HTTP2ClientConnection: SocketConnection {
         let next = earliestDeadline
         guard next < .never, !isClosed else { return }
         timer?.cancel()
-        timer = worker.schedule(after: next - worker.loop.now) { [weak self] in self?.timerFired() }
+        timer = worker.schedule(after: next - worker.loop.now) { [self] in timerFired() }
     }
 
     private func timerFired() {
@@ -257,10 +284,10 @@ extension HTTP2ClientConnection: HTTP2SessionDelegate {
 
     func settingsReceived() {
         hasSettings = true
-        pool.capacityGrew()
+        hasRoom = true
     }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }
 
-    func count(_ counter: HTTP2Counter) { pool.cluster.metrics.http2.add(counter.rawValue, row: worker.index) }
+    func count(_ counter: HTTP2Counter) { pool.metrics.add(counter, row: worker.index) }
 }

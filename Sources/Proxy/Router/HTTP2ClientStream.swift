@@ -33,7 +33,9 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         if case .none = request.body { requestHasEnded = !isUpgrade }
         if case .length(0) = request.body { requestHasEnded = !isUpgrade }
         do throws(HTTP2Error) {
-            stream = try connection.session.request(request, isEnd: requestHasEnded, delegate: self)
+            let stream = try connection.session.request(request, isEnd: requestHasEnded, delegate: self)
+            connection.worker.spareHeads.take(&stream.response)
+            self.stream = stream
             connection.requestBegan()
         } catch {
             // The connection takes no more requests, which it did not know a moment ago.
@@ -78,11 +80,10 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
             stream.response.body = .tunnel
             try? stream.response.headers.append(.upgrade, upgrade.span.bytes)
         }
-        // The client swaps: what it leaves is memory for the next response.
+        // The client takes the head with its memory.
         var head = ResponseHead()
         swap(&head, &stream.response)
         client.responseHead(&head)
-        if self.stream != nil { swap(&head, &stream.response) }
         if isEnd { finish(HeaderTable()) }
     }
 

@@ -10,6 +10,7 @@ final class HTTP2Pool {
     let host: Host
     let address: SocketAddress
     let cluster: ClusterRuntime
+    let metrics: HTTP2Metrics
     private var connections: [HTTP2ClientConnection] = []
     private var connecting = 0
     private var waiting: [Waiter] = []
@@ -28,6 +29,7 @@ final class HTTP2Pool {
         self.host = host
         self.address = address
         self.cluster = cluster
+        metrics = HTTP2Metrics(cluster.worker.metrics.scope("cluster", cluster.name, "http2"))
     }
 
     /// Gives the client a stream, now or later; `fresh` asks for a connection that has not just refused one.
@@ -76,8 +78,9 @@ final class HTTP2Pool {
             return
         }
         do throws(SystemError) {
+            let tls = try cluster.beginTLS(host)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
-            guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority) else {
+            guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()
                 throw SystemError(Self.noMemory, "an HTTP/2 session")
             }

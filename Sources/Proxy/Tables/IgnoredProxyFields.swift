@@ -18,15 +18,10 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
-        "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout": "no transport socket yet",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
             "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.forward_client_cert_details":
-            "without TLS there is no client certificate; the header is always removed at the edge",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.set_current_client_cert_details":
-            "without TLS there is no client certificate",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
             "no address is internal (P-5)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
@@ -41,7 +36,6 @@ public enum IgnoredProxyFields {
             "hash balancing of TCP comes with the next milestone",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",
         "envoy.config.bootstrap.v3.Bootstrap.layered_runtime": "there is no runtime",
-        "envoy.config.bootstrap.v3.Bootstrap.stats_config": "metrics have no tag rules",
         "envoy.config.bootstrap.v3.Bootstrap.cluster_manager": "local cluster and outlier log are not used",
         "envoy.config.bootstrap.v3.Bootstrap.overload_manager": "limits are built in",
         "envoy.config.bootstrap.v3.Bootstrap.stats_flush_interval": "metrics are read, not flushed",

@@ -25,14 +25,15 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
     /// Takes over a connection; `input` may hold its first bytes.
     init(
-        _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker
+        _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
+        tls: TLSTransport?
     ) throws(HTTP2Error) {
         self.manager = manager
         self.info = info
         session = try HTTP2Session(.server, limits: manager.config.http2Limits)
         started = worker.loop.now
         lastActivity = started
-        super.init(socket, worker: worker, input: input)
+        super.init(socket, worker: worker, input: input, tls: tls)
         session.delegate = self
         socket.setNoDelay()
         keepAlive = HTTP2KeepAlive(manager.config.http2, since: started, random: worker.random.next())
@@ -199,7 +200,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         guard next < timerAt, !isClosed else { return }
         timer?.cancel()
         timerAt = next
-        timer = worker.schedule(after: next - worker.loop.now) { [weak self] in self?.timerFired() }
+        timer = worker.schedule(after: next - worker.loop.now) { [self] in timerFired() }
     }
 
     private var earliestDeadline: MonotonicTime {
@@ -272,7 +273,9 @@ extension HTTP2ServerConnection: HTTP2SessionDelegate {
         stream.delegate = HTTP2ServerStream(self, stream)
     }
 
+    func willReceive(_ stream: HTTP2Stream) { worker.spareHeads.take(&stream.request) }
+
     func pong() { keepAlive?.heard(at: worker.loop.now) }
 
-    func count(_ counter: HTTP2Counter) { worker.metrics.http2.add(counter.rawValue, row: worker.index) }
+    func count(_ counter: HTTP2Counter) { manager.http2Metrics.add(counter, row: worker.index) }
 }

@@ -112,16 +112,8 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     }
 
     func streamEnded(isReset: Bool) {
-        guard let exchange else { return }
-        self.exchange = nil
-        if let stream {
-            if isReset {
-                connection.session.reset(stream, code: HTTP2Code.internalError)
-            } else {
-                // The memory of the head goes back for the next request.
-                swap(&stream.request, &exchange.request)
-            }
-        }
+        exchange = nil
+        if isReset, let stream { connection.session.reset(stream, code: HTTP2Code.internalError) }
         connection.streamEnded()
     }
 }

@@ -9,6 +9,7 @@ final class HTTPConnectionManager {
     let config: HTTPConnectionManagerConfig
     let filters: [any HTTPFilterConfig]
     let metrics: HTTPMetrics
+    private let responses: HTTPMetrics.Responses
     let worker: Worker
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
@@ -18,11 +19,15 @@ final class HTTPConnectionManager {
     private(set) var activeStreams = 0
     var activeFaults: UInt32 = 0
     let keepsAccessLog: Bool
+    /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
+    let http2Metrics: HTTP2Metrics
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker) {
+    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
         self.config = config
         self.metrics = metrics
+        responses = metrics.responses(listener: listener)
         self.worker = worker
+        http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
         filters = config.filters
         keepsAccessLog = !config.accessLogs.isEmpty
         resolve()
@@ -51,17 +56,19 @@ final class HTTPConnectionManager {
     // MARK: Connections
 
     /// Serves a connection with the codec that configuration, ALPN or, later, its first bytes ask for.
-    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
+    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
         if config.codec == .http2 || (config.codec == .auto && info.isHTTP2) {
             do throws(HTTP2Error) {
-                try HTTP2ServerConnection(socket, info: info, manager: self, input: input, worker: worker).begin()
+                try HTTP2ServerConnection(
+                    socket, info: info, manager: self, input: input, worker: worker, tls: tls
+                ).begin()
             } catch {
                 socket.close()
             }
             return
         }
         let hadInput = input?.isEmpty == false
-        let connection = HTTP1Connection(socket, info: info, manager: self, input: input, worker: worker)
+        let connection = HTTP1Connection(socket, info: info, manager: self, input: input, worker: worker, tls: tls)
         do throws(SystemError) {
             try connection.start()
         } catch {
@@ -133,8 +140,7 @@ final class HTTPConnectionManager {
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
-        count(.downstream_rq_completed, worker)
-        if stream.info.status > 0 { metrics.countResponse(stream.info.status, row: worker.index) }
+        responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         for log in config.accessLogs {
             worker.accessLog.write(
@@ -151,22 +157,23 @@ final class HTTPConnectionManager {
         if config.stripsPort != .never { stripPort(&stream.request) }
         if config.usesRemoteAddress {
             stream.request.headers.removeEnvoyFields()
-            stream.request.headers.remove(.xForwardedClientCert)
             if !config.skipsXFFAppend, let address = stream.connectionInfo.directRemoteAddress.address {
                 appendForwardedFor(address, &stream.request.headers)
             }
             if config.trustedHops == 0 { stream.request.headers.remove(.xForwardedProto) }
             if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
         }
+        let tls = stream.connectionInfo.tls
+        config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
         if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, constant: "http")
+            stream.request.headers.append(.xForwardedProto, constant: tls == nil ? "http" : "https")
         }
         if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
             let port = stream.connectionInfo.localAddress.port
         {
             stream.request.headers.append(.xForwardedPort, number: Int(port))
         }
-        stream.request.setScheme("http")
+        stream.request.setScheme(tls == nil ? "http" : "https")
         if config.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }

@@ -40,6 +40,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    let forwardedClientCertificate: ForwardedClientCertificate
 
     /// Longest life of a connection.
     let connectionDurationMax: Duration?
@@ -70,8 +71,10 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
                 "strip_any_host_port", "http2_protocol_options", "drain_timeout",
-                "stream_error_on_invalid_http_message",
+                "stream_error_on_invalid_http_message", "forward_client_cert_details",
+                "set_current_client_cert_details",
             ], at: path)
+        forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         switch message.codecType {
         case .auto: codec = .auto
         case .http1: codec = .http1
@@ -201,6 +204,10 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
+    var metrics = MetricSet(workers: 1)
+    /// Secrets by name, for whoever is made of them.
+    let secrets: SecretStore
 
     var hasADS: Bool { adsCluster != nil }
 
