@@ -162,7 +162,9 @@ extension HTTP2Session {
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, true) }
         case NGHTTP2_HEADERS.rawValue:
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, false) }
-        case NGHTTP2_RST_STREAM.rawValue: delegate?.count(.tx_reset)
+        case NGHTTP2_RST_STREAM.rawValue:
+            resets.add(frame.hd.stream_id)
+            delegate?.count(.tx_reset)
         case NGHTTP2_GOAWAY.rawValue: delegate?.count(.goaway_sent)
         default: break
         }

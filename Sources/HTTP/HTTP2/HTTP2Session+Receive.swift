@@ -20,11 +20,25 @@ extension HTTP2Session {
         } else {
             continuations = 0
         }
+        if role == .server, UInt32(hd.type) == NGHTTP2_HEADERS.rawValue, !mayBegin(hd.stream_id) { return false }
         if nghttp2_session_get_outbound_queue_size(raw) > limits.outboundFrames {
             calm(.outbound_flood)
             return false
         }
         return true
+    }
+
+    /// Whether HEADERS may come on a stream: nghttp2 passes over those of streams that have ended (RFC 9113 §5.1, §5.1.1).
+    private func mayBegin(_ id: Int32) -> Bool {
+        if id > streamsSeen {
+            streamsSeen = id
+            return true
+        }
+        // Trailers, or a request that we have reset while they were on their way.
+        if stream(id: id) != nil || resets.mayContain(id) { return true }
+        violation = HTTP2Error(HTTP2Code.streamClosed, "HEADERS on stream \(id), which has ended")
+        nghttp2_session_terminate_session(raw, HTTP2Code.streamClosed)
+        return false
     }
 
     func headBegins(_ frame: nghttp2_frame) {

@@ -34,6 +34,9 @@ public final class HTTP2Session {
     /// The stream whose head is being received.
     @exclusivity(unchecked) var receiving: HTTP2Stream?
     @exclusivity(unchecked) var continuations = 0
+    /// The highest stream that the peer has begun, and those that we have reset lately.
+    @exclusivity(unchecked) var streamsSeen: Int32 = 0
+    @exclusivity(unchecked) var resets = HTTP2ResetMemory()
     /// What ended the connection from our side.
     var violation: HTTP2Error?
 

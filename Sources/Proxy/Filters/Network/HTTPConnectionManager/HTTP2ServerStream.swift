@@ -10,6 +10,8 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     private var stream: HTTP2Stream?
     private(set) var exchange: HTTPStream?
     private var responseHasEnded = false
+    /// Bytes behind an extended CONNECT that nobody has agreed to yet (ATK-14); the stream's window bounds them.
+    private var early: [UInt8] = []
 
     init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream) {
         self.connection = connection
@@ -33,20 +35,32 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
             if !isEnd { sendInterim(ResponseHead(status: 100)) }
         }
         exchange.begin()
-        if isEnd, !exchange.isFinished { exchange.requestEnd(HeaderTable()) }
+        // An upgrade's request is its head; what follows belongs to the tunnel.
+        if isEnd || stream.isExtendedConnect, !exchange.isFinished { exchange.requestEnd(HeaderTable()) }
         if !exchange.isFinished { armTimer() }
     }
 
     func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return early += bytes }
         exchange?.requestBody(bytes)
         // What has no place to go stays with the client: its window does not grow.
         if exchange?.requestIsPaused != true { connection.session.consumed(stream, bytes.count) }
     }
 
-    func end(_ stream: HTTP2Stream) { exchange?.requestEnd(stream.trailers) }
+    func end(_ stream: HTTP2Stream) {
+        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return }
+        exchange?.requestEnd(stream.trailers)
+    }
 
     func requestMayContinue() {
         guard let stream else { return }
+        if !early.isEmpty, let exchange, exchange.isTunnel {
+            let bytes = early
+            early = []
+            bytes.withUnsafeBytes { exchange.requestBody($0) }
+            if stream.isRemoteEnded { exchange.requestEnd(HeaderTable()) }
+            if exchange.requestIsPaused { return }
+        }
         connection.session.consumedAll(stream)
         worker.markDirty(connection)
     }
