@@ -12,7 +12,7 @@ enum HTTP2Callbacks {
     /// What ends `receive` at once: the connection is over.
     static var fatal: Int32 { NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
 
-    static func makeSession(_ role: HTTP2Session.Role, _ limits: HTTP2Limits) -> OpaquePointer? {
+    static func makeSession(_ role: HTTP2Session.Role, _ limits: HTTP2Limits, _ memory: HTTP2Memory) -> OpaquePointer? {
         var callbacks: OpaquePointer?
         var option: OpaquePointer?
         guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&option) == 0 else { return nil }
@@ -32,10 +32,11 @@ enum HTTP2Callbacks {
         setOutput(callbacks)
 
         var session: OpaquePointer?
+        var functions = memory.functions
         let result =
             role == .server
-            ? nghttp2_session_server_new2(&session, callbacks, nil, option)
-            : nghttp2_session_client_new2(&session, callbacks, nil, option)
+            ? nghttp2_session_server_new3(&session, callbacks, nil, option, &functions)
+            : nghttp2_session_client_new3(&session, callbacks, nil, option, &functions)
         return result == 0 ? session : nil
     }
 

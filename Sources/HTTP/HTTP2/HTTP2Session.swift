@@ -46,14 +46,22 @@ public final class HTTP2Session {
     /// Field lists on their way to nghttp2, which copies them.
     @exclusivity(unchecked) var fields: [nghttp2_nv] = []
     let scratch: HTTP2Scratch
+    private let memory: HTTP2Memory
+    /// The stream that was looked up last: DATA, its end and its close mostly follow each other.
+    @exclusivity(unchecked) private var latest: HTTP2Stream?
 
     /// A session at the beginning of a connection; its first output is the preface.
-    public init(_ role: Role, limits: HTTP2Limits = HTTP2Limits()) throws(HTTP2Error) {
+    ///
+    /// Sessions of one loop may share their memory.
+    public init(
+        _ role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: HTTP2Memory = HTTP2Memory()
+    ) throws(HTTP2Error) {
         self.role = role
+        self.memory = memory
         self.limits = limits
         budget = HTTP2FrameBudget(limits)
         scratch = HTTP2Scratch()
-        guard let raw = HTTP2Callbacks.makeSession(role, limits) else {
+        guard let raw = HTTP2Callbacks.makeSession(role, limits, memory) else {
             throw HTTP2Error(HTTP2Code.internalError, "no memory for a session")
         }
         self.raw = raw
@@ -168,7 +176,9 @@ public final class HTTP2Session {
 
     /// The stream of an id of the wire.
     func stream(id: Int32) -> HTTP2Stream? {
-        stream(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
+        if let latest, latest.id == id, latest.isOpen { return latest }
+        latest = stream(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
+        return latest
     }
 
     func stream(slot user: UnsafeMutableRawPointer?, id: Int32) -> HTTP2Stream? {

@@ -31,7 +31,7 @@ final class HTTP2ClientConnection: SocketConnection {
         var limits = HTTP2Limits(config.http2)
         limits.headBytes = Int(config.responseHeaderBytesMax)
         limits.fields = Int(config.responseHeadersMax)
-        session = try HTTP2Session(.client, limits: limits)
+        session = try HTTP2Session(.client, limits: limits, memory: pool.cluster.worker.http2Memory)
         let worker = pool.cluster.worker
         started = worker.loop.now
         lastActivity = started
@@ -54,7 +54,7 @@ final class HTTP2ClientConnection: SocketConnection {
             guard isEstablished || readiness.contains(.writable) else { return }
             return finishConnecting()
         }
-        if readiness.contains(.writable) { worker.markDirty(self) }
+        if readiness.contains(.writable) { worker.markDirtyForPass(self) }
         run()
     }
 
@@ -81,7 +81,7 @@ final class HTTP2ClientConnection: SocketConnection {
         pool.cluster.metrics.connectTime.record(worker.loop.now - started, row: worker.index)
         lastActivity = worker.loop.now
         armTimer()
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
         pool.connected(self)
         if isClosed { return }
         // Bytes that came with the same event are looked at too.
@@ -117,20 +117,20 @@ final class HTTP2ClientConnection: SocketConnection {
             pool.cluster.count(.upstream_cx_max_requests)
             drain()
         }
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     /// A stream has left the wire.
     func streamClosed() {
         lastActivity = worker.loop.now
         hasRoom = true
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     /// No new requests; closes when the last one is done.
     func drain() {
         isDraining = true
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     // MARK: In
@@ -174,7 +174,7 @@ final class HTTP2ClientConnection: SocketConnection {
             return fail(.protocolError("http2.\(error.detail)"))
         }
         if session.isFinished { return fail(.terminated(nil)) }
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     /// The connection is over, with all that was on it.
@@ -202,7 +202,7 @@ final class HTTP2ClientConnection: SocketConnection {
 
     override func handleFlushed() {
         if isClosed || isConnecting { return }
-        if session.hasOutput { return worker.markDirty(self) }
+        if session.hasOutput { return worker.markDirtyForPass(self) }
         if (isDraining && session.streamCount == 0) || session.isFinished { fail(.terminated(nil)) }
     }
 
@@ -262,7 +262,7 @@ final class HTTP2ClientConnection: SocketConnection {
         switch keepAlive?.look(at: now, random: worker.random.next()) {
         case .ping:
             session.ping()
-            worker.markDirty(self)
+            worker.markDirtyForPass(self)
         case .dead:
             count(.keepalive_timeout)
             return fail(.terminated(nil))

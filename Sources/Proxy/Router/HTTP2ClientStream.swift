@@ -47,21 +47,21 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
         guard let stream, !requestHasEnded, !bytes.isEmpty else { return }
         try? connection.session.send(stream, bytes)
-        connection.worker.markDirty(connection)
+        connection.worker.markDirtyForPass(connection)
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         guard let stream, !requestHasEnded, upgrade == nil else { return }
         requestHasEnded = true
         try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
-        connection.worker.markDirty(connection)
+        connection.worker.markDirtyForPass(connection)
     }
 
     func sendTunnelEnd() {
         guard let stream, !requestHasEnded else { return }
         requestHasEnded = true
         try? connection.session.end(stream)
-        connection.worker.markDirty(connection)
+        connection.worker.markDirtyForPass(connection)
     }
 
     var requestIsBlocked: Bool { (stream?.queuedBytes ?? 0) >= Limits.bufferBytes }
@@ -103,7 +103,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
             // The host has answered without reading to the end: the rest is not sent (RFC 9113 §8.1).
             requestHasEnded = true
             connection.session.reset(stream, code: HTTP2Code.noError)
-            connection.worker.markDirty(connection)
+            connection.worker.markDirtyForPass(connection)
         }
         client.responseEnd(trailers)
     }
@@ -111,7 +111,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     func responseMayContinue() {
         guard let stream else { return }
         connection.session.consumedAll(stream)
-        connection.worker.markDirty(connection)
+        connection.worker.markDirtyForPass(connection)
     }
 
     func closed(_ stream: HTTP2Stream, code: UInt32) {
@@ -142,6 +142,6 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         client = nil
         guard let stream else { return }
         connection.session.reset(stream, code: HTTP2Code.cancel)
-        connection.worker.markDirty(connection)
+        connection.worker.markDirtyForPass(connection)
     }
 }

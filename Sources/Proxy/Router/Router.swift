@@ -54,14 +54,23 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = stream.worker.loop.now
     }
 
+    // MARK: For formats
+
+    /// The cluster that the request goes to.
+    var upstreamCluster: ClusterRuntime? { cluster }
+
+    /// The host of the latest try.
+    var upstreamHost: Host? { triedHosts.last }
+
     // MARK: Beginning
 
     func start() {
         switch route.action {
         case .directResponse(let direct):
+            stream.manager.count(.rq_direct_response, worker)
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
-            stream.manager.count(.redirect, worker)
+            stream.manager.count(.rq_direct_response, worker)
             let location = route.location(for: RequestHeadView(stream.request)) ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
@@ -96,7 +105,7 @@ final class Router: PoolClient, UpstreamClient {
             }
             isUpgrade = true
         }
-        let honorsHeaders = !stream.manager.config.usesRemoteAddress
+        let honorsHeaders = stream.isInternal
         timeouts = RequestTimeouts(
             forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
         if !isUpgrade {
@@ -159,7 +168,11 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
+        if stream.manager.keepsAccessLog {
+            stream.info.upstreamLocalAddress = upstream.localAddress
+            stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamHostname = pool?.host.endpoint.hostname
+        }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -175,7 +188,10 @@ final class Router: PoolClient, UpstreamClient {
             upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
+        if requestIsComplete {
+            upstream.sendEnd(trailers ?? HeaderTable())
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -239,7 +255,10 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
+        if state == .active || state == .responding {
+            upstream?.sendEnd(trailers)
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
     }
 
     private func setTryDeadline() {
@@ -346,6 +365,7 @@ final class Router: PoolClient, UpstreamClient {
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
         upstream = nil
+        stream.info.lastUpstreamByteReceived = worker.loop.now
         recordTime()
         releaseHost()
         state = .finished

@@ -20,18 +20,12 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
-            "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
-            "no address is internal (P-5)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
             "a line is written when the request ends",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.proxy_100_continue":
-            "the proxy itself answers 100-continue",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":
             "hash balancing of TCP comes with the next milestone",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",

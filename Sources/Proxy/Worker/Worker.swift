@@ -27,9 +27,14 @@ final class Worker {
     private var draining: [Draining] = []
     private let drainTime: Duration
     private var dirty: [SocketConnection] = []
+    private var dirtyForPass: [SocketConnection] = []
     private var isEndingTurn = false
+    /// Memory of HTTP/2 sessions.
+    let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
+    /// Operators of header formats by name and argument: as many as the configuration names.
+    private var formatOperators: [String: FormatOperator] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -43,7 +48,7 @@ final class Worker {
         self.loop = loop
         self.metrics = metrics
         random = SplitMix64(seed: seed)
-        accessLog = AccessLogWriter(loop: loop)
+        accessLog = AccessLogWriter(loop: loop, metrics: metrics, row: index)
     }
 
     // MARK: Turns
@@ -53,6 +58,22 @@ final class Worker {
         guard !connection.isDirty else { return }
         connection.setDirty()
         dirty.append(connection)
+    }
+
+    /// Asks for `flush` of a connection when all events of the loop's pass are served: what many of them say on it goes out in one write.
+    func markDirtyForPass(_ connection: SocketConnection) {
+        guard !connection.isDirty else { return }
+        connection.setDirty()
+        if dirtyForPass.isEmpty { loop.atEndOfPass { [self] in endPass() } }
+        dirtyForPass.append(connection)
+    }
+
+    private func endPass() {
+        // Flushing may make others dirty, which ask for another end of the pass.
+        let connections = dirtyForPass
+        dirtyForPass = []
+        for connection in connections { connection.flush() }
+        endTurn()
     }
 
     /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.
@@ -73,6 +94,24 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The operator of a header format, understood once.
+    func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {
+        let key = argument.map { "\(name)(\($0)" } ?? name
+        if let known = formatOperators[key] { return known }
+        do throws(FormatOperator.Refusal) {
+            switch try FormatOperator.parse(name, argument) {
+            case .operation(let operation):
+                formatOperators[key] = operation
+                return operation
+            case .literal(let text):
+                formatOperators[key] = .constant(Array(text.utf8))
+                return formatOperators[key]
+            }
+        } catch {
+            return nil
+        }
+    }
 
     /// Connection numbers are unique in the process: the loop's number is in the low bits.
     func nextConnectionID() -> UInt64 {

@@ -1,7 +1,6 @@
 /// The fields that are accepted without an effect, with the reason; all others are acted on or refused.
 public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
-    private static let noTracing = "spans are not made yet; tracing changes no request"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
     private static let onlyTLS = "it has no effect without TLS, which is refused at transport_socket"
@@ -9,22 +8,12 @@ public enum IgnoredFields {
 
     /// Reasons by message (full name) and field.
     public static let reasons: [String: [String: String]] = [
-        "envoy.config.route.v3.RouteConfiguration": [
-            "metadata": "provenance is taken from virtual hosts and routes"
-        ],
-        "envoy.config.route.v3.VirtualHost": ["virtual_clusters": onlyStatistics],
-        "envoy.config.route.v3.Route": [
-            "decorator": noTracing, "tracing": noTracing, "stat_prefix": onlyStatistics,
-        ],
         "envoy.config.route.v3.WeightedCluster": [
-            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26",
-            "runtime_key_prefix": noRuntime,
+            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26"
         ],
         "envoy.config.route.v3.RouteAction": [
-            "include_vh_rate_limits": "rate_limits are refused, so there is nothing to include",
-            "early_data_policy": "Skein takes no TLS early data",
+            "early_data_policy": "Skein takes no TLS early data"
         ],
-        "envoy.config.core.v3.RuntimeFractionalPercent": ["runtime_key": noRuntime],
         "envoy.config.core.v3.DataSource": ["watched_directory": noReload],
         "envoy.extensions.filters.http.fault.v3.HTTPFault": [
             "delay_percent_runtime": noRuntime, "abort_percent_runtime": noRuntime,

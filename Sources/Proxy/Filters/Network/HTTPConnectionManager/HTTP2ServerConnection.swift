@@ -30,7 +30,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     ) throws(HTTP2Error) {
         self.manager = manager
         self.info = info
-        session = try HTTP2Session(.server, limits: manager.config.http2Limits)
+        session = try HTTP2Session(
+            .server, limits: manager.config.http2Limits, memory: worker.http2Memory)
         started = worker.loop.now
         lastActivity = started
         super.init(socket, worker: worker, input: input, tls: tls)
@@ -49,7 +50,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         } catch {
             return close()
         }
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
         armTimer(earliestDeadline)
         if !input.isEmpty { receive() }
     }
@@ -59,7 +60,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     var idleSince: MonotonicTime { lastActivity }
 
     override func handleReady(_ readiness: Readiness) {
-        if readiness.contains(.writable) { worker.markDirty(self) }
+        if readiness.contains(.writable) { worker.markDirtyForPass(self) }
         run()
     }
 
@@ -104,7 +105,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             isClosing = true
             failStreams(.downstreamProtocolError, "http2.\(error.detail)")
         }
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     private func peerEnded() {
@@ -131,7 +132,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
     override func handleFlushed() {
         if isClosed { return }
-        if session.hasOutput { return worker.markDirty(self) }
+        if session.hasOutput { return worker.markDirtyForPass(self) }
         if isClosing || hasSaidGoAway || session.isFinished, session.streamCount == 0 { linger() }
     }
 
@@ -164,7 +165,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     /// Closes when idle: the last word is a GOAWAY.
     func closeGracefully() {
         sayGoAway()
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     /// Two steps, so that requests on their way are not lost (P-6, RFC 9113 §6.8): first a GOAWAY that refuses nothing, then,
@@ -173,7 +174,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         guard drainingSince == nil, !isClosing else { return }
         drainingSince = worker.loop.now
         session.announceGoAway()
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
         armTimer(worker.loop.now + manager.config.drainTimeout)
     }
 
@@ -181,7 +182,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         guard !hasSaidGoAway else { return }
         hasSaidGoAway = true
         session.goAway()
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
     }
 
     // MARK: Streams
@@ -189,7 +190,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     func streamEnded() {
         lastActivity = worker.loop.now
         if isClosed { return }
-        worker.markDirty(self)
+        worker.markDirtyForPass(self)
         if session.streamCount <= 1 { armTimer(earliestDeadline) }
     }
 
@@ -253,7 +254,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         switch keepAlive?.look(at: now, random: worker.random.next()) {
         case .ping:
             session.ping()
-            worker.markDirty(self)
+            worker.markDirtyForPass(self)
         case .dead:
             count(.keepalive_timeout)
             failStreams(.downstreamConnectionTermination, "http2.keepalive_timeout")

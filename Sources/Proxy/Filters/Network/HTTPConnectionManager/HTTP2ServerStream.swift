@@ -62,7 +62,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
             if exchange.requestIsPaused { return }
         }
         connection.session.consumedAll(stream)
-        worker.markDirty(connection)
+        worker.markDirtyForPass(connection)
     }
 
     func drained(_ stream: HTTP2Stream) { exchange?.responseMayContinue() }
@@ -84,7 +84,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     func sendInterim(_ head: borrowing ResponseHead) {
         guard let stream else { return }
         try? connection.session.sendInterim(stream, head)
-        worker.markDirty(connection)
+        worker.markDirtyForPass(connection)
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
@@ -104,20 +104,20 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         } catch {
             connection.session.reset(stream, code: HTTP2Code.internalError)
         }
-        worker.markDirty(connection)
+        worker.markDirtyForPass(connection)
     }
 
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
         guard let stream, !responseHasEnded, !bytes.isEmpty else { return }
         try? connection.session.send(stream, bytes)
-        worker.markDirty(connection)
+        worker.markDirtyForPass(connection)
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         guard let stream, !responseHasEnded else { return }
         responseHasEnded = true
         try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
-        worker.markDirty(connection)
+        worker.markDirtyForPass(connection)
     }
 
     func armTimer() {
