@@ -89,7 +89,6 @@ public final class ProxyServer: @unchecked Sendable {
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
                 let config = try bootstrap.context.cluster(cluster, at: path)
-                try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
                 }

@@ -102,7 +102,6 @@ final class ConfigurationStore {
         let config = try runtime.compiling { () throws(ConfigurationError) in
             try context.cluster(message, at: path)
         }
-        try context.checkCodec(config, at: path)
         if case .eds = config.discovery {
             try context.checkSource(
                 message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
