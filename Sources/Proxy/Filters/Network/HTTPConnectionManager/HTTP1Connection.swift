@@ -213,7 +213,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         isClosing = true
         if let stream {
             // In the middle of a body: the upstream must not take what it has for a whole request.
-            return stream.downstreamFailed(.downstreamProtocolError, details: "http1.codec_error")
+            return stream.requestIsMalformed(
+                status: error.status, body: error.replyText, details: "http1.codec_error")
         }
         // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
@@ -272,7 +273,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade { isClosing = true }
+        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade || stream.closesConnection {
+            isClosing = true
+        }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }
