@@ -66,13 +66,19 @@ final class FilterChainConfig: Sendable {
                 try HTTPConnectionManagerConfig(compiling: manager, at: here + ".typed_config", context: context))
         case TcpProxy.schema.name:
             let proxy = try HTTPFilters.unpack(any, as: TcpProxy.self, at: here)
-            return .tcp(try TCPProxyConfig(compiling: proxy, at: here + ".typed_config"))
+            return .tcp(try TCPProxyConfig(compiling: proxy, at: here + ".typed_config", context: context))
         case Echo.schema.name: return .echo
         case NetworkDirectResponse.schema.name:
             let message = try HTTPFilters.unpack(any, as: NetworkDirectResponse.self, at: here)
             return .directResponse(try DirectResponse.bytes(message.response, at: here + ".typed_config.response"))
         default: return nil
         }
+    }
+
+    /// The connection manager, if that is what serves.
+    var manager: HTTPConnectionManagerConfig? {
+        if case .http(let manager) = terminal { return manager }
+        return nil
     }
 
     /// The name of the route configuration it waits for.

@@ -14,6 +14,8 @@ final class ListenerConfig: Sendable {
     let listenerFiltersTimeout: Duration?
     let continuesOnTimeout: Bool
     let isTransparent: Bool
+    /// `ignore_global_conn_limit`.
+    let ignoresConnectionLimit: Bool
     let backlog: Int32
     let chains: [FilterChainConfig]
     let defaultChain: FilterChainConfig?
@@ -25,13 +27,15 @@ final class ListenerConfig: Sendable {
     init(
         compiling message: Listener, at path: String, context: CompileContext, old: ListenerConfig? = nil
     ) throws(ConfigurationError) {
+        var context = context
+        context.isEgress = message.trafficDirection == .outbound
         try FieldCheck.check(
             message,
             reads: [
                 "name", "address", "filter_chains", "filter_chain_matcher", "default_filter_chain", "use_original_dst",
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
-                "deprecated_v1", "access_log", "tcp_backlog_size",
+                "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit",
             ], at: path)
         self.message = message
         name = message.name.isEmpty ? path : message.name
@@ -42,12 +46,13 @@ final class ListenerConfig: Sendable {
         address = try IO.SocketAddress(compiling: message.address, at: path + ".address")
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
+        ignoresConnectionLimit = message.ignoreGlobalConnLimit
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
         handsOff = message.useOriginalDst ?? false
         let timeout = message.listenerFiltersTimeout ?? .seconds(15)
         listenerFiltersTimeout = timeout > .zero ? timeout : nil
         continuesOnTimeout = message.continueOnListenerFiltersTimeout
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
 
         var known: [FilterChain: FilterChainConfig] = [:]
         for chain in (old?.chains ?? []) + [old?.defaultChain].compactMap({ $0 }) { known[chain.message] = chain }

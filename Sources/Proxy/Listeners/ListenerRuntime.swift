@@ -48,6 +48,15 @@ final class ListenerRuntime: ReadinessHandler {
         for chain in newConfig.allChains where chains[ObjectIdentifier(chain)] == nil { makeRuntime(chain) }
     }
 
+    /// Serves new connections apart from those there are, which drain: they were accepted under a trust that is gone.
+    func renewChains(_ isConcerned: (FilterChainConfig) -> Bool) {
+        for runtime in Array(chains.values) where isConcerned(runtime.config) {
+            makeRuntime(runtime.config)
+            chains[ObjectIdentifier(runtime.config)]?.resolve()
+            worker.drain(runtime)
+        }
+    }
+
     /// Routes and clusters changed.
     func resolve() {
         for chain in chains.values { chain.resolve() }
@@ -63,26 +72,43 @@ final class ListenerRuntime: ReadinessHandler {
     private func acceptAll() {
         guard let socket, acceptPause == nil else { return }
         while true {
+            if worker.overload.stopsAccepting, !isDraining { return pauseAccepting() }
             do throws(SystemError) {
                 guard let accepted = try socket.accept() else { return }
                 accept(accepted)
             } catch {
                 // Out of descriptors: the connection stays in the queue, and edge-triggered readiness does not come again.
                 Self.log.warning("\(config.name): \(error)")
-                acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
-                    self?.acceptPause = nil
-                    self?.acceptAll()
-                }
-                return
+                return pauseAccepting()
             }
         }
     }
 
+    private func pauseAccepting() {
+        acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
+            self?.acceptPause = nil
+            self?.acceptAll()
+        }
+    }
+
     private func accept(_ socket: Socket) {
+        let ticket: ConnectionTicket?
+        switch worker.overload.admit(
+            ignoresLimit: config.ignoresConnectionLimit, worker.random.next())
+        {
+        case .admitted(let admitted): ticket = admitted
+        case .overflow:
+            metrics.add(.downstream_global_cx_overflow, row: worker.index)
+            return socket.close()
+        case .rejected:
+            metrics.add(.downstream_cx_overload_reject, row: worker.index)
+            return socket.close()
+        }
         let peer = socket.peerAddress ?? .unix("")
-        let info = ConnectionInfo(
+        var info = ConnectionInfo(
             localAddress: socket.localAddress ?? config.address, remoteAddress: peer, directRemoteAddress: peer,
             id: worker.nextConnectionID())
+        info.ticket = ticket
         serve(socket, info)
     }
 

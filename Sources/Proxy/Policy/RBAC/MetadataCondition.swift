@@ -9,7 +9,7 @@ struct MetadataCondition: Sendable {
     private let value: JSONCondition
     private let isInverted: Bool
 
-    init(compiling message: MetadataMatcher, at here: String) throws(ConfigurationError) {
+    init(compiling message: EnvoyAPI.MetadataMatcher, at here: String) throws(ConfigurationError) {
         guard !message.filter.isEmpty else { throw ConfigurationError(at: here + ".filter", "is empty") }
         namespace = message.filter
         var path: [String] = []
