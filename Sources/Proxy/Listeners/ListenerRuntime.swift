@@ -234,4 +234,3 @@ final class ListenerRuntime: ReadinessHandler {
         registration?.cancel()
     }
 }
-
