@@ -37,8 +37,8 @@ final class SniffingConnection: SocketConnection {
                 switch HTTPSniffer.look(input.bytes) {
                 case .undecided: continue
                 case .http1(let version): return decide([version])
-                // HTTP/2 without TLS passes through as bytes until the proxy speaks it downstream.
-                case .http2, .other: return decide([])
+                case .http2: return decide(["h2c"])
+                case .other: return decide([])
                 }
             case .wouldBlock: return
             case .end, .failed: return decide(input.isEmpty ? nil : [])
