@@ -87,6 +87,12 @@ final class HTTPStream {
     /// What the connection manager does to each request before anything else looks at it.
     private func prepareRequest() -> Bool {
         let config = manager.config
+        if worker.overload.refusesRequest(worker.random.next()) {
+            info.flags.insert(.overloadManager)
+            manager.count(.downstream_rq_overload_close, worker)
+            localReply(status: 503, body: "envoy overloaded", details: "overload")
+            return false
+        }
         guard config.pathNormalization.apply(to: &request) else {
             manager.count(.downstream_rq_failed_path_normalization, worker)
             localReply(status: 400, details: "path_normalization_failed")
@@ -490,7 +496,9 @@ final class HTTPStream {
 
     var earliestDeadline: MonotonicTime {
         var next = min(requestDeadline, streamDeadline)
-        if let idleTimeout { next = min(next, lastActivity + idleTimeout) }
+        if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle) {
+            next = min(next, lastActivity + idleTimeout)
+        }
         if let router { next = min(next, router.earliestDeadline) }
         return next
     }
@@ -510,7 +518,9 @@ final class HTTPStream {
             requestDeadline = .never
             router?.abandon()
             localReply(status: 408, body: "request timeout", details: "request_overall_timeout")
-        } else if let idleTimeout, lastActivity + idleTimeout <= now {
+        } else if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle),
+            lastActivity + idleTimeout <= now
+        {
             info.flags.insert(.streamIdleTimeout)
             manager.count(.streamIdleTimeout, worker)
             router?.abandon()

@@ -159,7 +159,8 @@ final class ActiveSpan {
         guard context.isSampled else { return }
         let end = stream.info.lastDownstreamByteSent ?? stream.worker.loop.now
         var span = SpanRecord(
-            context: context, isShared: isShared, name: name, kind: config.isEgress && !config.spawnsUpstreamSpan ? .client : .server,
+            context: context, isShared: isShared, name: name,
+            kind: config.isEgress && !config.spawnsUpstreamSpan ? .client : .server,
             started: nanoseconds(stream, stream.info.started),
             duration: (end - stream.info.started).wholeNanoseconds)
         span.tags = tags(stream)

@@ -243,6 +243,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
+        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
@@ -319,7 +320,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             if output.isEmpty { linger() }
             return
         }
-        if isClosing || !requestWasComplete || isDraining {
+        // A drain that began after the head went out waits for the next response: that one says `connection: close`. To close
+        // without a word would cost a client that has sent its next request.
+        if isClosing || !requestWasComplete {
             isClosing = true
             worker.markDirty(self)
             if output.isEmpty { linger() }
@@ -372,6 +375,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
 
+    var bufferedBytes: Int { output.count }
+
     /// The request side has room again.
     func requestMayContinue() {
         guard !isRunning else { return }
@@ -397,7 +402,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
-        if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
+        if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
+            return lastActivity + timeout
+        }
         return .never
     }
 

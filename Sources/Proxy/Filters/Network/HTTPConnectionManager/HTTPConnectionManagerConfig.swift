@@ -14,6 +14,9 @@ final class HTTPConnectionManagerConfig: Sendable {
 
     let statPrefix: String
     let routes: Routes
+    /// Where `rds` comes from, and how long the listener waits for it.
+    let rdsSource: DiscoverySource?
+    let rdsTimeout: Duration?
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
     let localReply: LocalReplyRules?
@@ -80,12 +83,15 @@ final class HTTPConnectionManagerConfig: Sendable {
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
         case .routeConfig(let configuration):
+            (rdsSource, rdsTimeout) = (nil, nil)
             routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config"))
         case .rds(let rds):
             guard !rds.routeConfigName.isEmpty else {
                 throw ConfigurationError(at: path + ".rds.route_config_name", "a name is needed")
             }
-            try context.checkSource(rds.configSource, at: path + ".rds.config_source")
+            rdsSource = try DiscoverySource(
+                compiling: rds.configSource, at: path + ".rds.config_source", hasADS: context.hasADS)
+            rdsTimeout = DiscoverySource.initialFetchTimeout(rds.configSource)
             routes = .rds(name: rds.routeConfigName)
         case .scopedRoutes:
             throw ConfigurationError(at: path + ".scoped_routes", "not supported yet; use rds or route_config")
@@ -235,6 +241,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// The clusters of other discovery streams of the bootstrap.
+    var managementClusters: Set<String> = []
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
@@ -250,21 +258,15 @@ struct CompileContext: Sendable {
 
     /// HTTP/2 is spoken to the management server only, so far.
     func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
-        guard config.codec == .http2, config.name != adsCluster else { return }
+        guard config.codec == .http2, config.name != adsCluster, !managementClusters.contains(config.name) else {
+            return
+        }
         throw ConfigurationError(
             at: path + ".typed_extension_protocol_options",
             "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
     }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
-        switch source?.configSourceSpecifier {
-        case .ads:
-            if !hasADS {
-                throw ConfigurationError(at: path + ".ads", "there is no ADS: dynamic_resources.ads_config is not set")
-            }
-        case .self: return
-        case nil: throw ConfigurationError(at: path, "a source is needed: ads")
-        default: throw ConfigurationError(at: path, "only ads (aggregated discovery) is supported as a source")
-        }
+        _ = try DiscoverySource(compiling: source, at: path, hasADS: hasADS)
     }
 }

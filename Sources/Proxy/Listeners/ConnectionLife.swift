@@ -1,0 +1,40 @@
+internal import IO
+internal import Telemetry
+
+/// What must be done when a downstream connection ends, however it ends: whoever closes the socket sets it off.
+///
+/// Loop-owned, as the socket that holds it.
+final class ConnectionLife: SocketObserver {
+    private let metrics: ListenerMetrics
+    private let row: Int
+    private unowned let worker: Worker
+    /// What the listener's access logs get at the end; nil where there are none, as nearly always.
+    private var logged: (logs: [AccessLogConfig], info: ConnectionInfo)?
+    private let started: MonotonicTime
+    /// Of the listener that took the connection first and handed it over.
+    private let previous: (any SocketObserver)?
+    /// Network filters that count the connection as theirs.
+    private var filters: [any NetworkFilter] = []
+
+    init(_ metrics: ListenerMetrics, previous: (any SocketObserver)?, worker: Worker) {
+        self.metrics = metrics
+        self.previous = previous
+        row = worker.index
+        self.worker = worker
+        started = worker.loop.now
+    }
+
+    /// The connection's end leaves a line in these logs.
+    func tell(_ logs: [AccessLogConfig], _ info: ConnectionInfo) { logged = (logs, info) }
+
+    func tell(_ filter: any NetworkFilter) { filters.append(filter) }
+
+    func socketClosed() {
+        metrics.subtract(.downstream_cx_active, row: row)
+        metrics.add(.downstream_cx_destroy, row: row)
+        metrics.connectionLength.record(worker.loop.now - started, row: row)
+        if let logged { worker.log(logged.logs, logged.info, started: started) }
+        for filter in filters { filter.connectionClosed() }
+        previous?.socketClosed()
+    }
+}
