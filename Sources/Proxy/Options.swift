@@ -54,6 +54,8 @@ public struct Options: Sendable {
     public var baseID: UInt32 = 0
     /// `--disable-hot-restart`.
     public var disablesHotRestart = false
+    /// Whether `--restart-epoch` or `--base-id` was given: without them nobody is waited for.
+    public var enablesHotRestart = false
     /// `--admin-address-path`: file to write the admin server's address to.
     public var adminAddressPath: String?
     /// `--defaults envoy`: limits that the configuration leaves out are Envoy's.
@@ -167,8 +169,12 @@ public struct Options: Sendable {
                 }
                 drainStrategy = strategy
             case "--parent-shutdown-time-s": parentShutdownTime = .seconds(try number())
-            case "--restart-epoch": restartEpoch = UInt32(clamping: try number())
-            case "--base-id": baseID = UInt32(clamping: try number())
+            case "--restart-epoch":
+                restartEpoch = UInt32(clamping: try number())
+                enablesHotRestart = true
+            case "--base-id":
+                baseID = UInt32(clamping: try number())
+                enablesHotRestart = true
             case "--disable-hot-restart": disablesHotRestart = true
             case "--defaults":
                 let text = try value()

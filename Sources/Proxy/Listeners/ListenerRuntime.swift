@@ -159,6 +159,8 @@ final class ListenerRuntime: ReadinessHandler {
         chains = [:]
     }
 
+    func duplicateSocket() -> Socket? { try? socket?.duplicate() }
+
     func stopAccepting() {
         acceptAll()
         acceptPause?.cancel()
