@@ -38,6 +38,9 @@ enum Limits {
 
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256
+    /// Names under which connections to one host are kept apart (`auto_sni`) before those out of use are closed.
+    static let serverNamesPerHost = 64
+
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
 

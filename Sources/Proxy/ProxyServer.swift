@@ -141,6 +141,9 @@ public final class ProxyServer: @unchecked Sendable {
             try runtimeLayers.start(on: loop)
             store.extraWants = Set(try runtimeLayers.wants(hasADS: bootstrap.ads != nil))
             bootstrap.secrets.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.onTrustLost = { [workers] contexts in
+                for worker in workers { worker.send { $0.retireConnections(of: contexts) } }
+            }
             bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")

@@ -60,7 +60,8 @@ final class AdminRoutes: @unchecked Sendable {
         case "/config_dump": return configDump(proxy, query)
         case "/init_dump": return json(ServerInfoPage.waiting(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
-        case "/certs": return json(CertificatesPage.of(proxy.bootstrap.secrets))
+        case "/certs":
+            return json(CertificateReport.json(proxy.bootstrap.secrets, now: WallClock.now.seconds))
         case "/memory": return json(ServerInfoPage.memory())
         case "/runtime": return json(RuntimePage.of(proxy.runtimeLayers.runtime))
         case "/runtime_modify": return runtimeModify(request, proxy)

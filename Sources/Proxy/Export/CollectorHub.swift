@@ -106,10 +106,7 @@ private final class CollectorSender: @unchecked Sendable {
         while true {
             let records = queue.take()
             if records.isEmpty { break }
-            if await send(records, queue) {
-                queue.written.add(UInt64(records.count), row: row)
-                hasFailed = false
-            } else {
+            guard await send(records, queue) else {
                 queue.dropped.add(UInt64(records.count), row: row)
                 if !hasFailed {
                     Self.log.warning("a batch is lost: nobody takes it", ["cluster": target.cluster])
@@ -118,6 +115,8 @@ private final class CollectorSender: @unchecked Sendable {
                 disconnect()
                 break
             }
+            queue.written.add(UInt64(records.count), row: row)
+            hasFailed = false
         }
         isSending = false
         working = nil

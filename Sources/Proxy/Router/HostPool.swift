@@ -31,17 +31,36 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
+    /// The name that TLS connections of this pool ask for; nil is the transport socket's own.
+    let serverName: String?
+    /// Pools of connections with other names, which follow requests (`auto_sni`).
+    private var named: [String: HostPool] = [:]
 
     private struct Waiter {
         let client: any PoolClient
         let priority: ResourcePriority
     }
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime) {
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String? = nil) {
+        self.serverName = serverName
         self.host = host
         self.address = address
         self.cluster = cluster
     }
+
+    /// The pool for a name: connections under one name never serve requests for another.
+    func pool(named name: String) -> HostPool {
+        if let known = named[name] { return known }
+        if named.count >= Limits.serverNamesPerHost {
+            // Names come with requests: those that nobody uses any more make room.
+            for (old, pool) in named where pool.isUnused { named.removeValue(forKey: old)?.drain() }
+        }
+        let pool = HostPool(host: host, address: address, cluster: cluster, serverName: name)
+        named[name] = pool
+        return pool
+    }
+
+    private var isUnused: Bool { busy.isEmpty && connecting == 0 && waiting.isEmpty }
 
     /// Gives the client a connection, now or later; `fresh` refuses one that was used before.
     func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false) {
@@ -86,7 +105,7 @@ final class HostPool {
             return
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host)
+            let tls = try cluster.beginTLS(host, serverName: serverName)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
@@ -162,11 +181,14 @@ final class HostPool {
         cluster.released(host)
     }
 
-    var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
+    var isEmpty: Bool {
+        idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && named.values.allSatisfy(\.isEmpty)
+    }
 
     /// Idle connections close now, busy ones when they are done.
     func drain() {
         isDraining = true
+        for pool in named.values { pool.drain() }
         let closing = idle
         idle = []
         for connection in closing { connection.close() }

@@ -115,9 +115,16 @@ final class Router: PoolClient, UpstreamClient {
         }
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
         if !forwarding.hashPolicies.isEmpty { makeHash(forwarding) }
+        // As the router finds it, before the route rewrites it.
+        if cluster.config.serverNames.followRequests {
+            serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
+        }
         rewriteRequest(forwarding)
         beginTry()
     }
+
+    /// The name that the upstream's TLS must have; nil is its transport socket's.
+    private var serverName: String?
 
     // MARK: Tries
 
@@ -131,7 +138,8 @@ final class Router: PoolClient, UpstreamClient {
             choice.avoiding = triedHosts
             choice.attemptsMax = policy.hostSelectionAttemptsMax
         }
-        guard let host = cluster.choose(choice, connection: stream.connectionInfo), let pool = cluster.pool(of: host)
+        guard let host = cluster.choose(choice, connection: stream.connectionInfo),
+            let pool = cluster.pool(of: host, named: serverName)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)

@@ -24,6 +24,26 @@ struct ConnectionInfo: Sendable {
     var id: UInt64
     /// Its place among all downstream connections, where there is a limit.
     var ticket: ConnectionTicket?
+    /// What filters found out; nil where none did.
+    private var box: ConnectionFactsBox?
+
+    init(
+        localAddress: SocketAddress, remoteAddress: SocketAddress, directRemoteAddress: SocketAddress, id: UInt64
+    ) {
+        self.localAddress = localAddress
+        self.remoteAddress = remoteAddress
+        self.directRemoteAddress = directRemoteAddress
+        self.id = id
+    }
+
+    /// What listener filters and network filters found out.
+    var facts: ConnectionFacts {
+        get { box?.facts ?? .none }
+        set { box = ConnectionFactsBox(newValue) }
+    }
+
+    /// Whether filters found anything out.
+    var hasFacts: Bool { box != nil }
 }
 
 /// What became of one request or TCP connection: for access log, counters and header formats.

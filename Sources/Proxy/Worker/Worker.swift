@@ -216,6 +216,16 @@ final class Worker {
     /// A drained connection that was silent this long is closed; a client that is about to use it has done so by then.
     private static let idleBeforeClose: Duration = .seconds(1)
 
+    /// ATK-28: connections under TLS contexts that trust less than before come to their end.
+    func retireConnections(of contexts: Set<ObjectIdentifier>) {
+        for listener in listeners.values {
+            listener.renewChains { chain in
+                chain.transport.map { contexts.contains(ObjectIdentifier($0.context)) } ?? false
+            }
+        }
+        for cluster in clusters.values { cluster.retireConnections(of: contexts) }
+    }
+
     /// Responses say `connection: close`; listeners (nil: all) go on accepting.
     func drainGracefully(listeners names: Set<String>? = nil) {
         for (name, listener) in listeners where names?.contains(name) ?? true { listener.drainGracefully() }

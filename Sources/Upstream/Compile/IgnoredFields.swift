@@ -3,7 +3,6 @@ public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
-    private static let onlyTLS = "it has no effect without TLS, which is refused at transport_socket"
     private static let onlyHTTP2 = "a limit of an HTTP/2 codec that never does what it limits, or a hint to it"
     private static let noReload = "files are read once, by whoever writes the configuration"
 
@@ -25,7 +24,6 @@ public enum IgnoredFields {
         ],
         "envoy.config.cluster.v3.Cluster": [
             "track_timeout_budgets": onlyStatistics, "track_cluster_stats": onlyStatistics,
-            "upstream_http_protocol_options": onlyTLS,
             "preconnect_policy": "connections are opened when they are needed",
             "typed_dns_resolver_config": "Skein has one resolver",
             "wait_for_warm_on_init": "a cluster is used when its first endpoints are there",
@@ -71,6 +69,5 @@ public enum IgnoredFields {
             "override_stream_error_on_invalid_http_message": onlyDownstream,
             "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": onlyHTTP2,
         ],
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": ["upstream_http_protocol_options": onlyTLS],
     ]
 }

@@ -70,7 +70,8 @@ extension FormatOperator {
             return true
         case .queryParameter(let name):
             var path: [UInt8] = []
-            guard context.appendPath(isOriginal: true, to: &path), let value = QueryText.value(of: name, in: path) else {
+            guard context.appendPath(isOriginal: true, to: &path), let value = QueryText.value(of: name, in: path)
+            else {
                 return false
             }
             bytes += value

@@ -23,12 +23,24 @@ final class TCPProxy {
         session.begin(socket, input: input, tls: tls)
     }
 
+    /// Logs a connection that a network filter before this one refused.
+    func refused(_ info: ConnectionInfo, details: String) {
+        guard !config.accessLogs.isEmpty else { return }
+        let session = TCPSession(proxy: self, info: info)
+        session.info.connectionTerminationDetails = details
+        session.info.lastDownstreamByteSent = worker.loop.now
+        log(session)
+    }
+
+    private func log(_ session: TCPSession) {
+        guard !config.accessLogs.isEmpty else { return }
+        worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
+    }
+
     func ended(_ session: TCPSession) {
         guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
-        if !config.accessLogs.isEmpty {
-            worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
-        }
+        log(session)
     }
 }
 

@@ -5,6 +5,9 @@ internal import Upstream
 
 /// A compiled `TcpProxy`.
 final class TCPProxyConfig: Sendable {
+    /// The filter state object that names the cluster (sni_cluster, set_filter_state).
+    static let clusterKey = "envoy.tcp_proxy.cluster"
+
     let statPrefix: String
     /// Clusters with the sum of the weights up to each.
     let clusters: [(name: String, cumulativeWeight: UInt64)]
