@@ -58,7 +58,7 @@ struct ConfigurationTests {
             listeners: Yaml.listener(manager: "tracing: { random_sampling: { value: 1 } }", routes: Yaml.forward()),
             clusters: Yaml.cluster("backend", [1]))
         let lines = try ProxyServer.validate(options)
-        #expect(lines.contains { $0.hasPrefix("HttpConnectionManager.tracing: ignored: ") })
+        #expect(lines.contains { $0.contains(".typed_config.tracing: ignored: ") })
     }
 
     @Test("a port in use is told with the address")
