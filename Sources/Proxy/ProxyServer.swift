@@ -69,6 +69,15 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError("\(error)")
         }
+        if options.fileFlushInterval != nil || options.fileFlushBytes != nil {
+            for worker in workers {
+                worker.send { worker in
+                    if let interval = options.fileFlushInterval { worker.accessLog.interval = interval }
+                    if let bytes = options.fileFlushBytes { worker.accessLog.batchBytes = bytes }
+                }
+            }
+        }
+        if let format = bootstrap.logFormat, options.logFormat == nil { Logger.setFormat(format) }
         stats = bootstrap.stats
         metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
         var context = bootstrap.context
