@@ -191,7 +191,8 @@ public struct Options: Sendable {
                 }
                 usesEnvoyDefaults = text == "envoy"
             // Flags of Envoy's that say nothing to us but stand in people's start scripts.
-            case "--local-address-ip-version", "--socket-path", "--socket-mode", "--base-id-path", "--stats-tag", "--disable-extensions":
+            case "--local-address-ip-version", "--socket-path", "--socket-mode", "--base-id-path", "--stats-tag",
+                "--disable-extensions":
                 _ = try value()
                 ignored.append(name)
             case "--allow-unknown-static-fields", "--reject-unknown-dynamic-fields", "--ignore-unknown-dynamic-fields",

@@ -45,6 +45,7 @@ enum MetricReport {
         gauge("server.memory_heap_size", Int64(memory.resident))
         gauge("server.memory_physical_size", Int64(memory.resident))
         gauge("server.parent_connections", 0)
+        for (name, value) in ControlGauges.of(proxy) { gauge(name, value) }
         gauge("server.hot_restart_generation", 1)
         var connections: Int64 = 0
         for listener in proxy.metrics.all.listeners {
