@@ -54,8 +54,14 @@ public struct Options: Sendable {
     public var baseID: UInt32 = 0
     /// `--disable-hot-restart`.
     public var disablesHotRestart = false
+    /// Whether `--restart-epoch` or `--base-id` was given: without them nobody is waited for.
+    public var enablesHotRestart = false
     /// `--admin-address-path`: file to write the admin server's address to.
     public var adminAddressPath: String?
+    /// `--file-flush-interval-msec`: how long lines of access logs wait for others; nil is one second.
+    public var fileFlushInterval: Duration?
+    /// `--file-flush-min-size-kb`: lines that do not wait any longer; nil is 64 KiB.
+    public var fileFlushBytes: Int?
     /// `--defaults envoy`: limits that the configuration leaves out are Envoy's.
     public var usesEnvoyDefaults = false
     /// `--version`.
@@ -97,6 +103,8 @@ public struct Options: Sendable {
               --parent-shutdown-time-s SECONDS
                                       how long the replaced process may go on (default 900)
               --disable-hot-restart   neither take over nor be replaced
+              --file-flush-interval-msec N, --file-flush-min-size-kb N
+                                      when lines of access logs are written (default 1000 and 64)
               --admin-address-path F  writes the admin server's address to F
               --version, --help
 
@@ -167,9 +175,15 @@ public struct Options: Sendable {
                 }
                 drainStrategy = strategy
             case "--parent-shutdown-time-s": parentShutdownTime = .seconds(try number())
-            case "--restart-epoch": restartEpoch = UInt32(clamping: try number())
-            case "--base-id": baseID = UInt32(clamping: try number())
+            case "--restart-epoch":
+                restartEpoch = UInt32(clamping: try number())
+                enablesHotRestart = true
+            case "--base-id":
+                baseID = UInt32(clamping: try number())
+                enablesHotRestart = true
             case "--disable-hot-restart": disablesHotRestart = true
+            case "--file-flush-interval-msec": fileFlushInterval = .milliseconds(max(1, try number()))
+            case "--file-flush-min-size-kb": fileFlushBytes = min(max(1, try number()), 16_384) * 1024
             case "--defaults":
                 let text = try value()
                 guard text == "envoy" || text == "hardened" else {
@@ -177,8 +191,8 @@ public struct Options: Sendable {
                 }
                 usesEnvoyDefaults = text == "envoy"
             // Flags of Envoy's that say nothing to us but stand in people's start scripts.
-            case "--local-address-ip-version", "--file-flush-interval-msec", "--file-flush-min-size-kb",
-                "--socket-path", "--socket-mode", "--base-id-path", "--stats-tag", "--disable-extensions":
+            case "--local-address-ip-version", "--socket-path", "--socket-mode", "--base-id-path", "--stats-tag",
+                "--disable-extensions":
                 _ = try value()
                 ignored.append(name)
             case "--allow-unknown-static-fields", "--reject-unknown-dynamic-fields", "--ignore-unknown-dynamic-fields",

@@ -36,6 +36,7 @@ public final class ProxyServer: @unchecked Sendable {
     let overload: OverloadState
     private(set) var overloadMonitor: OverloadMonitor?
     private var signals: SignalSource?
+    private var restart: HotRestartServer?
     private var isStopping = false
     private var exitStatus: Int32 = 0
     private var release: LoopTimer?
@@ -68,6 +69,15 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError("\(error)")
         }
+        if options.fileFlushInterval != nil || options.fileFlushBytes != nil {
+            for worker in workers {
+                worker.send { worker in
+                    if let interval = options.fileFlushInterval { worker.accessLog.interval = interval }
+                    if let bytes = options.fileFlushBytes { worker.accessLog.batchBytes = bytes }
+                }
+            }
+        }
+        if let format = bootstrap.logFormat, options.logFormat == nil { Logger.setFormat(format) }
         stats = bootstrap.stats
         metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
         var context = bootstrap.context
@@ -81,26 +91,43 @@ public final class ProxyServer: @unchecked Sendable {
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.
     public static func validate(_ options: Options) throws(ProxyError) -> [String] {
+        let collector = IgnoredFieldCollector()
         do throws(ConfigurationError) {
-            let bootstrap = try BootstrapConfig(options)
-            _ = try RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: "").wants(hasADS: bootstrap.ads != nil)
-            let resources = bootstrap.message.staticResources
-            var names: Set<String> = []
-            for (index, cluster) in (resources?.clusters ?? []).enumerated() {
-                let path = "static_resources.clusters[\(index)]"
-                let config = try bootstrap.context.cluster(cluster, at: path)
-                guard names.insert(config.name).inserted else {
-                    throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
-                }
-            }
-            for (index, listener) in (resources?.listeners ?? []).enumerated() {
-                _ = try ListenerConfig(
-                    compiling: listener, at: "static_resources.listeners[\(index)]", context: bootstrap.context)
+            let bootstrap = try collector.collecting { () throws(ConfigurationError) in
+                let bootstrap = try BootstrapConfig(options)
+                try check(bootstrap)
+                return bootstrap
             }
             let flags = options.ignored.map { "\($0): ignored: it says nothing to skein-proxy" }
-            return IgnoredFieldReport.inUse(bootstrap.message) + flags
+            return collector.report + IgnoredFieldReport.inUse(bootstrap.message) + flags
         } catch {
             throw ProxyError(options.configPath, error)
+        }
+    }
+
+    private static func check(_ bootstrap: BootstrapConfig) throws(ConfigurationError) {
+        _ = try RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: "").wants(hasADS: bootstrap.ads != nil)
+        let resources = bootstrap.message.staticResources
+        var names: Set<String> = []
+        for (index, cluster) in (resources?.clusters ?? []).enumerated() {
+            let path = "static_resources.clusters[\(index)]"
+            let config = try bootstrap.context.cluster(cluster, at: path)
+            if case .eds = config.discovery {
+                try bootstrap.context.checkSource(
+                    cluster.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
+            }
+            guard names.insert(config.name).inserted else {
+                throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
+            }
+        }
+        for (source, path) in bootstrap.grpcSources where !names.contains(source.clusterName) {
+            throw ConfigurationError(
+                at: path + ".grpc_services[0].envoy_grpc.cluster_name",
+                "there is no cluster \"\(source.clusterName)\" in static_resources.clusters")
+        }
+        for (index, listener) in (resources?.listeners ?? []).enumerated() {
+            _ = try ListenerConfig(
+                compiling: listener, at: "static_resources.listeners[\(index)]", context: bootstrap.context)
         }
     }
 
@@ -117,6 +144,7 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
+            try inherit()
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }
             try runtimeLayers.start(on: loop)
             store.extraWants = Set(try runtimeLayers.wants(hasADS: bootstrap.ads != nil))
@@ -128,7 +156,7 @@ public final class ProxyServer: @unchecked Sendable {
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
             if let config = bootstrap.admin {
-                admin = try AdminServer(self, config: config)
+                admin = try AdminServer(self, config: config, inherited: store.inherited.takeAdmin())
                 if config.isExposed {
                     Self.log.warning("the admin server is open to other machines", ["address": "\(config.address)"])
                 }
@@ -199,6 +227,7 @@ public final class ProxyServer: @unchecked Sendable {
         guard state == .initializing, store.isWarm, discovery?.isInitialised ?? true else { return }
         guard bootstrap.secrets.isWarm || discovery?.hasWaitedForSecrets ?? false else { return }
         state = .live
+        store.inherited.finish(parentShutdownTime: options.parentShutdownTime)
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive
         onLive = []
@@ -222,6 +251,32 @@ public final class ProxyServer: @unchecked Sendable {
         failsHealthCheck = fails
         if fails, state == .live { state = .draining }
         if !fails, state == .draining, !isStopping { state = .live }
+    }
+
+    // MARK: Hot restart
+
+    /// Takes the sockets of the process before, and waits for the one after.
+    private func inherit() throws(ConfigurationError) {
+        guard !options.disablesHotRestart, options.enablesHotRestart else { return }
+        do throws(SystemError) {
+            if options.restartEpoch > 0 { store.inherited = try InheritedSockets(options) }
+        } catch {
+            throw ConfigurationError(
+                at: "--restart-epoch", "there is no process with epoch \(options.restartEpoch - 1): \(error)")
+        }
+        do throws(SystemError) {
+            restart = try HotRestartServer(self, options)
+        } catch {
+            Self.log.warning("no other process can take over: \(error)")
+        }
+    }
+
+    func duplicateAdminSocket() -> Socket? { admin?.duplicateSocket() }
+
+    /// Another process serves in our place: what is under way ends, at the latest after that time.
+    func replaced(shutdownTime: Duration) {
+        admin?.close()
+        stop(within: shutdownTime)
     }
 
     // MARK: Ending
@@ -249,13 +304,15 @@ public final class ProxyServer: @unchecked Sendable {
     /// From any thread.
     public func shutDown() { loop.execute { [self] in stop() } }
 
-    func stop() {
+    func stop(within time: Duration? = nil) {
         guard !isStopping else { return }
         isStopping = true
         state = .draining
-        Self.log.info("draining", ["for_at_most": "\(options.drainTime)"])
+        let time = time ?? options.drainTime
+        Self.log.info("draining", ["for_at_most": "\(time)"])
+        restart?.close()
         for worker in workers { worker.send { $0.drainAll() } }
-        let deadline = loop.now + options.drainTime
+        let deadline = loop.now + time
         watchDrain(until: deadline)
     }
 
@@ -285,6 +342,7 @@ public final class ProxyServer: @unchecked Sendable {
     /// `/quitquitquit`: at once.
     func quit() {
         isStopping = true
+        restart?.close()
         Task(executorPreference: loop) { [self] in await finish() }
     }
 

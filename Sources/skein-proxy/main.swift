@@ -38,7 +38,7 @@ func run() -> Int32 {
         let server = try ProxyServer(options)
         try server.handleSignals()
         try server.start()
-        return server.run()
+        return options.mode == .initOnly ? 0 : server.run()
     } catch {
         Console.error("skein-proxy: \(error)\n")
         return 1

@@ -58,7 +58,7 @@ struct ConfigurationTests {
             listeners: Yaml.listener(manager: "delayed_close_timeout: 2s", routes: Yaml.forward()),
             clusters: Yaml.cluster("backend", [1]))
         let lines = try ProxyServer.validate(options)
-        #expect(lines.contains { $0.hasPrefix("HttpConnectionManager.delayed_close_timeout: ignored: ") })
+        #expect(lines.contains { $0.contains("delayed_close_timeout: ignored: ") })
     }
 
     @Test("a port in use is told with the address")

@@ -181,10 +181,6 @@ struct DiscoveryTests {
           clusters:
           - name: xds
             connect_timeout: 1s
-            typed_extension_protocol_options:
-              envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-                "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-                explicit_http_config: { http2_protocol_options: {} }
             load_assignment:
               cluster_name: xds
               endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: \(address.port ?? 0) } } } } ] } ]
@@ -287,6 +283,77 @@ struct DiscoveryTests {
             let client = try await Wire.connect(to: proxy.address, on: loop)
             #expect(try await client.get("/").body == "mine")
             #expect(server.requests.first { $0.typeUrl == RouteConfiguration.typeURL }?.node?.id == "n")
+        }
+    }
+
+    @Test("VHDS: the virtual hosts that a server adds belong to the routes that name it")
+    func virtualHosts() async throws {
+        try await onLoop { loop in
+            let server = try VirtualHostServer(on: loop)
+            let source =
+                "{ api_config_source: { api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [ { envoy_grpc: { cluster_name: xds } } ] } }"
+            let directory = try Self.temporary("vhds")
+            defer { try? File.removeTree(directory) }
+            try Self.move(
+                """
+                resources:
+                - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+                  name: local
+                  vhds: { config_source: \(source) }
+
+                """, to: directory + "/rds.yaml")
+            try Self.move(Self.listener(directory), to: directory + "/lds.yaml")
+            let proxy = try await RunningProxy.start(
+                "node: { id: n, cluster: c }\ndynamic_resources: { lds_config: { path_config_source: { path: \(directory)/lds.yaml } } }\n"
+                    + Self.management(server.address))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            while try await client.get("/").body != "discovered" {}
+            #expect(server.names == ["local"])
+        }
+    }
+
+    /// A server of virtual hosts that sends one unasked.
+    private final class VirtualHostServer: @unchecked Sendable {
+        let address: IO.SocketAddress
+        private(set) var names: [String] = []
+
+        init(on loop: EventLoop) throws {
+            let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
+            address = socket.localAddress ?? .ip(.v4(0), port: 0)
+            let listener = try SocketListener(socket, on: loop)
+            let method: GRPCServer.Method = { [weak self] stream throws(GRPCStatus) in
+                while let bytes = try await stream.next() {
+                    guard let request = try? DeltaDiscoveryRequest(serialized: bytes) else { return }
+                    guard request.responseNonce.isEmpty else { continue }
+                    self?.names += request.resourceNamesSubscribe
+                    var response = DeltaDiscoveryResponse()
+                    response.typeUrl = VirtualHost.typeURL
+                    response.nonce = "1"
+                    var resource = EnvoyAPI.Resource()
+                    resource.name = "local/anything"
+                    resource.version = "1"
+                    guard
+                        let host: VirtualHost = try? DiscoveryTests.message(
+                            """
+                            name: anything
+                            domains: ["*"]
+                            routes: [ { match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: discovered } } } ]
+                            """)
+                    else { return }
+                    resource.resource = AnyMessage(packing: host)
+                    response.resources = [resource]
+                    try await stream.send(response.serialized())
+                }
+            }
+            let grpc = GRPCServer(
+                on: loop, methods: ["/envoy.service.route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts": method])
+            Task(executorPreference: loop) {
+                while let accepted = try? await listener.accept() {
+                    guard let stream = try? SocketStream(accepted, on: loop) else { continue }
+                    Task(executorPreference: loop) { await grpc.serve(stream) }
+                }
+            }
         }
     }
 

@@ -114,7 +114,8 @@ struct OverloadTests {
         #expect(options.componentLogLevels == ["xds": .debug, "worker": .error])
         #expect(options.drainStrategy == .immediate)
         #expect(options.restartEpoch == 2)
-        #expect(options.ignored == ["--cpuset-threads", "--file-flush-interval-msec"])
+        #expect(options.fileFlushInterval == .milliseconds(100))
+        #expect(options.ignored == ["--cpuset-threads"])
         #expect(throws: UsageError.self) { try Options(arguments: ["--log-format", "%Q"]) }
         #expect(throws: UsageError.self) { try Options(arguments: ["--component-log-level", "xds"]) }
     }
@@ -172,5 +173,33 @@ extension String {
     fileprivate func replacing(_ part: String, _ other: String) -> String {
         guard let range = firstRange(of: part) else { return self }
         return String(self[..<range.lowerBound]) + other + String(self[range.upperBound...])
+    }
+}
+
+@Suite("What is ignored")
+struct IgnoredFieldTests {
+    @Test("validating names every ignored field with its path and the reason")
+    func paths() throws {
+        var options = try Options(arguments: ["--cpuset-threads"])
+        options.configYAML = """
+            watchdog: { miss_timeout: 1s }
+            static_resources:
+              listeners:
+              - name: x
+                address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+                traffic_direction: INBOUND
+                filter_chains:
+                - filters:
+                  - name: tcp
+                    typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: c }
+              clusters:
+              - { name: c, wait_for_warm_on_init: true, load_assignment: { cluster_name: c } }
+            """
+        let lines = try ProxyServer.validate(options)
+        #expect(lines.contains { $0.hasPrefix("static_resources.listeners[0].traffic_direction: ignored: ") })
+        #expect(lines.contains { $0.hasPrefix("static_resources.clusters[0].wait_for_warm_on_init: ignored: ") })
+        #expect(lines.contains { $0.hasPrefix("watchdog: ignored: ") })
+        #expect(lines.contains { $0.hasPrefix("--cpuset-threads: ignored: ") })
+        #expect(!lines.contains { $0.contains("stat_prefix") })
     }
 }

@@ -342,6 +342,19 @@ public final class Socket {
         return SocketAddress(storage, length: socklen_t(MemoryLayout<sockaddr_storage>.size))
     }
 
+    /// Another descriptor of the same socket.
+    public func duplicate() throws(SystemError) -> Socket {
+        Socket(adopting: try checkErrno(fcntl(fd, F_DUPFD_CLOEXEC, 0), "fcntl"))
+    }
+
+    /// Waits until there is something to read; false when the time is over.
+    ///
+    /// Blocks the thread: for a process that does nothing else yet.
+    public func waitReadable(milliseconds: Int32) -> Bool {
+        var descriptor = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        return poll(&descriptor, 1, milliseconds) > 0
+    }
+
     /// Process, user and group at the other end of a unix socket, as the kernel knows them.
     public func peerCredentials() throws(SystemError) -> (pid: Int32, uid: UInt32, gid: UInt32) {
         var (pid, uid, gid) = (Int32(0), UInt32(0), UInt32(0))

@@ -5,8 +5,8 @@ internal import Telemetry
 /// The access logs of one loop: collects lines and writes them in batches, never waiting for whoever takes them.
 final class AccessLogWriter {
     private static let log = Logger("access log")
-    /// A batch this large does not wait for the timer.
-    private static let batchBytes = 65_536
+    /// A batch this large does not wait for the timer (`--file-flush-min-size-kb`).
+    var batchBytes = 65_536
     /// How long a line waits for others (`--file-flush-interval-msec`).
     var interval: Duration = .seconds(1)
 
@@ -59,7 +59,7 @@ final class AccessLogWriter {
         format.appendLine(context, moment, to: &file.pending)
         metrics.buffered.add(row: row)
         metrics.bytesBuffered.add(UInt64(file.pending.count - before), row: row)
-        if file.pending.count >= Self.batchBytes { flush(name, file) }
+        if file.pending.count >= batchBytes { flush(name, file) }
         guard !isScheduled else { return }
         isScheduled = true
         loop.schedule(after: interval) { [weak self] in

@@ -68,7 +68,7 @@ final class AdminRoutes: @unchecked Sendable {
         case "/runtime": return json(RuntimePage.of(proxy.runtimeLayers.runtime))
         case "/runtime_modify": return runtimeModify(request, proxy)
         case "/hot_restart_version":
-            return HTTPResponse(status: 200, text: proxy.options.disablesHotRestart ? "disabled" : HotRestart.version)
+            return HTTPResponse(status: 200, text: proxy.options.enablesHotRestart ? HotRestart.version : "disabled")
         case "/logging": return logging(request)
         case "/healthcheck/fail": return change(request) { proxy.setHealthCheck(fails: true) }
         case "/healthcheck/ok": return change(request) { proxy.setHealthCheck(fails: false) }

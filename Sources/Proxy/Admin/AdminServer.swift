@@ -16,10 +16,11 @@ final class AdminServer: @unchecked Sendable {
     private let listener: SocketListener
     let address: SocketAddress
 
-    init(_ proxy: ProxyServer, config: AdminConfig) throws(ConfigurationError) {
+    init(_ proxy: ProxyServer, config: AdminConfig, inherited: Int32? = nil) throws(ConfigurationError) {
         self.proxy = proxy
         do throws(SystemError) {
-            let socket = try Socket.listen(on: config.address)
+            let socket =
+                if let inherited { Socket(adopting: inherited) } else { try Socket.listen(on: config.address) }
             address = socket.localAddress ?? config.address
             listener = try SocketListener(socket, on: proxy.loop)
         } catch {
@@ -33,4 +34,6 @@ final class AdminServer: @unchecked Sendable {
     }
 
     func close() { listener.close() }
+
+    func duplicateSocket() -> Socket? { try? listener.socket.duplicate() }
 }

@@ -12,7 +12,7 @@ enum ServerInfoPage {
         return .object([
             "version": .string("skein/\(Version.text)"), "state": .string(proxy.state.rawValue),
             "uptime_current_epoch": uptime, "uptime_all_epochs": uptime,
-            "hot_restart_version": .string(proxy.options.disablesHotRestart ? "disabled" : HotRestart.version),
+            "hot_restart_version": .string(proxy.options.enablesHotRestart ? HotRestart.version : "disabled"),
             "node": proxy.bootstrap.node.json(names: .proto), "command_line_options": options(proxy),
         ])
     }

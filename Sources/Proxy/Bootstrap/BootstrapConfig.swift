@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
+internal import Telemetry
 internal import Upstream
 
 /// A bootstrap: read, decoded and checked.
@@ -21,11 +22,16 @@ final class BootstrapConfig: Sendable {
     let runtimeLayers: [RuntimeLayerConfig]
     let overload: OverloadConfig?
     let stats: StatsConfiguration
+    /// How the log looks, where the command line says nothing.
+    let logFormat: LogFormat?
     let secrets = SecretStore()
+    /// `--defaults envoy`.
+    let usesEnvoyDefaults: Bool
 
     var context: CompileContext {
         CompileContext(
-            adsCluster: ads?.clusterName, managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets)
+            adsCluster: ads?.clusterName, managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
+            usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: message.clusterManager?.upstreamBindConfig)
     }
 
     /// The management servers that the bootstrap itself names, with their paths.
@@ -113,6 +119,7 @@ final class BootstrapConfig: Sendable {
             throw ConfigurationError(at: error.path, error.problem)
         }
         self.message = message
+        usesEnvoyDefaults = options.usesEnvoyDefaults
         try FieldCheck.check(
             message,
             reads: [
@@ -132,10 +139,9 @@ final class BootstrapConfig: Sendable {
                 try StatsConfiguration(compiling: config, at: "stats_config")
             } ?? StatsConfiguration()
         if let manager = message.clusterManager {
-            try FieldCheck.check(
-                manager, reads: ["local_cluster_name", "outlier_detection", "upstream_bind_config"],
-                at: "cluster_manager")
+            try FieldCheck.check(manager, reads: ["upstream_bind_config"], at: "cluster_manager")
         }
+        logFormat = try Self.logFormat(message.applicationLogConfig?.logFormat)
         let dynamic = message.dynamicResources
         let place = "dynamic_resources"
         if let dynamic {
@@ -160,6 +166,21 @@ final class BootstrapConfig: Sendable {
         }
         guard grpcSources.isEmpty || !node.id.isEmpty else {
             throw ConfigurationError(at: "node.id", "discovery needs a node id (or --service-node)")
+        }
+    }
+
+    private static func logFormat(
+        _ message: Bootstrap.ApplicationLogConfig.LogFormat?
+    ) throws(ConfigurationError) -> LogFormat? {
+        let path = "application_log_config.log_format"
+        switch message?.logFormat {
+        case nil: return nil
+        case .jsonFormat: throw ConfigurationError(at: path + ".json_format", "not supported; use text_format")
+        case .textFormat(let pattern):
+            guard let format = LogFormat(pattern: pattern) else {
+                throw ConfigurationError(at: path + ".text_format", "\(pattern) has a letter that is not known")
+            }
+            return format
         }
     }
 

@@ -216,6 +216,8 @@ final class ListenerRuntime: ReadinessHandler {
         chains = [:]
     }
 
+    func duplicateSocket() -> Socket? { try? socket?.duplicate() }
+
     func stopAccepting() {
         acceptAll()
         acceptPause?.cancel()

@@ -46,6 +46,7 @@ enum MetricReport {
         gauge("server.memory_heap_size", Int64(memory.resident))
         gauge("server.memory_physical_size", Int64(memory.resident))
         gauge("server.parent_connections", 0)
+        for (name, value) in ControlGauges.of(proxy) { gauge(name, value) }
         gauge("server.hot_restart_generation", 1)
         gauge("server.hot_restart_epoch", 0)
         gauge("server.version", Int64(Version.text.utf8.reduce(into: UInt32(0)) { $0 = $0 &* 31 &+ UInt32($1) }))

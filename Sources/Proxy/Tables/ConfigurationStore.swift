@@ -62,6 +62,8 @@ final class ConfigurationStore {
     var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
     /// Hosts that requests asked for, by route configuration, with who waits for them.
     var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
+    /// Sockets of the process that this one replaces.
+    var inherited = InheritedSockets()
     /// Told what RTDS says of a layer.
     var runtimeChanged: (_ name: String, _ values: JSON?) -> Void = { _, _ in }
     /// What something else than clusters, listeners and routes wants.
@@ -332,6 +334,12 @@ final class ConfigurationStore {
                 // A unix socket cannot be bound twice: the first loop takes them all.
                 if case .unix = address, worker.index > 0 {
                     fds.append(-1)
+                    continue
+                }
+                if let fd = inherited.take(config.address, worker: worker.index) {
+                    let socket = Socket(adopting: fd)
+                    if let bound = socket.localAddress { address = bound }
+                    fds.append(socket.release())
                     continue
                 }
                 let socket = try Socket.listen(

@@ -7,11 +7,13 @@ internal import Upstream
 enum FieldCheck {
     /// Checks one message (not what is inside its fields).
     static func check<M: Message>(_ message: M, reads: Set<String>, at path: String) throws(ConfigurationError) {
-        guard case .object(let members) = message.json(names: .proto) else { return }
-        for field in members.keys.sorted() where !reads.contains(field) {
-            guard IgnoredProxyFields.reason(message: M.schema.name, field: field) != nil else {
+        for number in message.setFields {
+            let field = M.schema.name(of: number, .proto)
+            if reads.contains(field) { continue }
+            guard let reason = IgnoredProxyFields.reason(message: M.schema.name, field: field) else {
                 throw ConfigurationError(at: join(path, field), "not supported yet; remove the field")
             }
+            IgnoredFieldCollector.current?.note(join(path, field), reason)
         }
     }
 

@@ -43,6 +43,9 @@ public enum IgnoredProxyFields {
         "envoy.config.bootstrap.v3.Bootstrap.listener_manager": "there is one kind of listeners",
         "envoy.config.bootstrap.v3.Bootstrap.grpc_async_client_manager_config": "calls are not cached",
         "envoy.config.bootstrap.v3.Bootstrap.memory_allocator_manager": "the allocator gives memory back by itself",
+        "envoy.config.bootstrap.v3.ClusterManager.local_cluster_name":
+            "hosts of the own zone come from the endpoints' localities alone",
+        "envoy.config.bootstrap.v3.ClusterManager.outlier_detection": "ejections are in the log",
         "envoy.config.bootstrap.v3.ClusterManager.enable_deferred_cluster_creation": "a cluster costs little unused",
         "envoy.config.overload.v3.OverloadManager.buffer_factory_config":
             "what a stream buffers is always accounted for",

@@ -151,6 +151,8 @@ extension UpstreamTransport.Socket {
 extension CompileContext {
     /// Compiles a cluster with its transport sockets.
     func cluster(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
+        var message = message
+        if message.upstreamBindConfig == nil { message.upstreamBindConfig = bindConfig }
         var config = try ClusterConfig(compiling: message, path: path)
         config.transport = try UpstreamTransport.compile(message, config: config, at: path, context: self)
         return config

@@ -273,6 +273,14 @@ final class Worker {
         endTurn()
     }
 
+    /// More descriptors of the sockets that listeners accept from, by address.
+    func duplicateSockets() -> [(String, Int32)] {
+        listeners.values.compactMap { listener in
+            guard let copy = listener.duplicateSocket() else { return nil }
+            return ("\(listener.config.address)", copy.release())
+        }
+    }
+
     /// Ends the given share of the connections for which most bytes wait (overload).
     func resetExpensive(share: Double) {
         var expensive: [any DownstreamConnection] = []

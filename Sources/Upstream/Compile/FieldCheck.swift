@@ -18,8 +18,9 @@ enum FieldCheck {
         #endif
         for number in message.setFields {
             let name = M.schema.name(of: number, .proto)
-            if contains(handled, word: name) || IgnoredFields.reasons[M.schema.name]?[name] != nil { continue }
-            throw (path / name).unsupported()
+            if contains(handled, word: name) { continue }
+            guard let reason = IgnoredFields.reasons[M.schema.name]?[name] else { throw (path / name).unsupported() }
+            IgnoredFieldCollector.current?.note((path / name).text, reason)
         }
     }
 

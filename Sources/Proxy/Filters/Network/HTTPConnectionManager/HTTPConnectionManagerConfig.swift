@@ -283,6 +283,10 @@ struct CompileContext: Sendable {
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
     let secrets: SecretStore
+    /// `--defaults envoy`: limits and normalizations that a configuration leaves out are Envoy's, not ours.
+    var usesEnvoyDefaults = false
+    /// The source addresses of clusters that name none.
+    var bindConfig: BindConfig?
     /// Who sends logs and spans away; nil where nothing is going to run.
     var collectors: CollectorHub?
     /// Who we are.
