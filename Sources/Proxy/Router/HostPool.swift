@@ -164,6 +164,13 @@ final class HostPool {
 
     var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
 
+    /// What is open now is not used again; new connections may be made.
+    func renew() {
+        let closing = idle
+        idle = []
+        for connection in closing { connection.close() }
+    }
+
     /// Idle connections close now, busy ones when they are done.
     func drain() {
         isDraining = true

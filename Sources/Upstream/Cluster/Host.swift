@@ -121,6 +121,12 @@ public final class Host {
     /// Its share, at least 1.
     public var weight: UInt32 { max(endpoint.weight, 1) }
 
+    /// Share of its responses that were no error in the last interval, in percent, as outlier detection measured; below 0 is
+    /// none.
+    public var successRate: Double { outlier.successRate }
+    /// The same for connections and resets, where they are counted apart.
+    public var localOriginSuccessRate: Double { outlier.localSuccessRate }
+
     /// When its ejection began, as its detector was told; nil when it is not ejected.
     public var ejectedSince: UInt64? { conditions.contains(.ejected) ? outlier.ejectedAt : nil }
 }

@@ -76,6 +76,9 @@ public final class HostSet {
         selection = HostSelection([[]], rules: rules)
     }
 
+    /// Percent of the whole load that these hosts can take: of all priorities together, at most 100.
+    public var availability: UInt32 { selection.availability }
+
     /// Every host, priority by priority.
     public var hosts: [Host] {
         selection.priorities.count == 1 ? selection.priorities[0].hosts : selection.priorities.flatMap(\.hosts)
