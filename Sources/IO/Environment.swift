@@ -17,6 +17,13 @@ public enum Environment {
         return pages.count == 2 ? (pages[0] &* size, pages[1] &* size) : (0, 0)
     }
 
+    /// Seconds that local time is ahead of UTC at a moment.
+    public static func localTimeOffset(at seconds: Int64) -> Int {
+        var moment = time_t(seconds)
+        var parts = tm()
+        return localtime_r(&moment, &parts) == nil ? 0 : Int(parts.tm_gmtoff)
+    }
+
     /// The current directory; nil when it is gone.
     public static var workingDirectory: String? {
         var buffer = [CChar](repeating: 0, count: 4096)

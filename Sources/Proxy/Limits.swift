@@ -43,4 +43,19 @@ enum Limits {
 
     /// How often files of certificates and keys are looked at.
     static let fileCheckInterval: Duration = .seconds(1)
+
+    /// Lines of one log that wait on one loop for a slow reader; beyond it lines are dropped and counted.
+    static let logBufferBytes = 1_048_576
+
+    /// Records that wait for one collector; beyond it they are dropped and counted.
+    static let exportQueueBytes = 4_194_304
+
+    /// What a collector may answer.
+    static let collectorAnswerBytes = 65_536
+
+    /// A text that a configuration takes from a file.
+    static let dataSourceBytes = 1_048_576
+
+    /// One value in a line of an access log: longer ones are cut (ATK-19).
+    static let formatValueBytes = 16_384
 }

@@ -25,6 +25,7 @@ public final class ProxyServer: @unchecked Sendable {
     let metrics: MetricSet
     let store: ConfigurationStore
     let stats: StatsConfiguration
+    let collectors: CollectorHub
     let started = MonotonicTime.now
     private(set) var state = State.preInitializing
     private(set) var failsHealthCheck = false
@@ -61,6 +62,9 @@ public final class ProxyServer: @unchecked Sendable {
         metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
         var context = bootstrap.context
         context.metrics = metrics
+        collectors = CollectorHub(loop: loop, row: metrics.controlRow)
+        context.collectors = collectors
+        context.node = bootstrap.node
         store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: context)
     }
 
@@ -127,6 +131,9 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError(options.configPath, error)
         }
+        collectors.addresses = { [store] name in
+            (store.endpoints[name]?.groups ?? []).flatMap(\.endpoints).compactMap { IO.SocketAddress($0.address) }
+        }
         state = .initializing
         changed()
     }
@@ -142,14 +149,21 @@ public final class ProxyServer: @unchecked Sendable {
     /// The signals must be blocked in all threads before.
     public func handleSignals() throws(ProxyError) {
         do throws(SystemError) {
-            signals = try SignalSource([Signals.terminate, Signals.interrupt], on: loop) { [weak self] _ in
+            signals = try SignalSource([Signals.terminate, Signals.interrupt, Signals.user1], on: loop) {
+                [weak self] signal in
                 guard let self else { return }
+                if signal == Signals.user1 { return self.reopenLogs() }
                 if self.isStopping { Environment.exit(0) }
                 self.stop()
             }
         } catch {
             throw ProxyError("\(error)")
         }
+    }
+
+    /// Log files may have been moved away: what comes now goes to new ones (SIGUSR1, `/reopen_logs`).
+    func reopenLogs() {
+        for worker in workers { worker.send { $0.accessLog.reopen() } }
     }
 
     // MARK: State
@@ -232,6 +246,7 @@ public final class ProxyServer: @unchecked Sendable {
     private func finish() async {
         ads?.stop()
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
+        await collectors.finish()
         for worker in workers { worker.loop.stop() }
         admin?.close()
         loop.stop()

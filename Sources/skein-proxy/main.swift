@@ -28,7 +28,7 @@ func run() -> Int32 {
             return 0
         }
         // Before any thread starts: they inherit it, and the signals reach the control loop alone.
-        Signals.block([Signals.terminate, Signals.interrupt])
+        Signals.block([Signals.terminate, Signals.interrupt, Signals.user1])
         let server = try ProxyServer(options)
         try server.handleSignals()
         try server.start()

@@ -51,7 +51,7 @@ final class ListenerConfig: Sendable {
         let timeout = message.listenerFiltersTimeout ?? .seconds(15)
         listenerFiltersTimeout = timeout > .zero ? timeout : nil
         continuesOnTimeout = message.continueOnListenerFiltersTimeout
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
 
         var known: [FilterChain: FilterChainConfig] = [:]
         for chain in (old?.chains ?? []) + [old?.defaultChain].compactMap({ $0 }) { known[chain.message] = chain }
@@ -168,7 +168,7 @@ final class FilterChainConfig: Sendable {
                 try HTTPConnectionManagerConfig(compiling: manager, at: here + ".typed_config", context: context))
         case TcpProxy.schema.name:
             let proxy = try HTTPFilters.unpack(any, as: TcpProxy.self, at: here)
-            terminal = .tcp(try TCPProxyConfig(compiling: proxy, at: here + ".typed_config"))
+            terminal = .tcp(try TCPProxyConfig(compiling: proxy, at: here + ".typed_config", context: context))
         default:
             throw ConfigurationError(
                 at: here,

@@ -96,4 +96,32 @@ extension Router {
                 status: 504, body: "stream timeout", details: "upstream_per_try_idle_timeout", outcome: .perTryTimeout)
         }
     }
+
+    // MARK: No connection
+
+    func poolFailed(_ failure: PoolFailure) {
+        switch failure {
+        case .overflow:
+            releaseHost()
+            overflow()
+        case .connectFailed(let error):
+            failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
+        case .connectTimedOut:
+            failedToConnect("connection timeout", nil)
+        case .handshakeFailed(let reason):
+            failedToConnect("remote connection failure", "TLS_error: \(reason)")
+        }
+    }
+
+    func failedToConnect(_ reason: String, _ transport: String?) {
+        let host = pool?.host
+        releaseHost()
+        if let host { cluster?.outlier?.report(.localFailure, host) }
+        stream.info.upstreamTransportFailure = transport
+        latestReset = transport.map { "\(reason), transport failure reason: \($0)" } ?? reason
+        let text = transport == nil ? "connection_timeout" : "remote_connection_failure"
+        decide(
+            .connectFailure, status: 503, flag: .upstreamConnectionFailure,
+            details: "upstream_reset_before_response_started{\(text)}")
+    }
 }

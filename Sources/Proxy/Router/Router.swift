@@ -69,14 +69,23 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = stream.worker.loop.now
     }
 
+    // MARK: For formats
+
+    /// The cluster that the request goes to.
+    var upstreamCluster: ClusterRuntime? { cluster }
+
+    /// The host of the latest try.
+    var upstreamHost: Host? { triedHosts.last }
+
     // MARK: Beginning
 
     func start() {
         switch route.action {
         case .directResponse(let direct):
+            stream.manager.count(.rq_direct_response, worker)
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
-            stream.manager.count(.redirect, worker)
+            stream.manager.count(.rq_direct_response, worker)
             let location = route.location(for: RequestHeadView(stream.request)) ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
@@ -112,7 +121,7 @@ final class Router: PoolClient, UpstreamClient {
             }
             isUpgrade = true
         }
-        let honorsHeaders = !stream.manager.config.usesRemoteAddress
+        let honorsHeaders = stream.isInternal
         timeouts = RequestTimeouts(
             forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
         if !isUpgrade {
@@ -163,7 +172,7 @@ final class Router: PoolClient, UpstreamClient {
         pool.acquire(self, priority: priority, fresh: isFresh)
     }
 
-    private func overflow() {
+    func overflow() {
         stream.info.flags.insert(.upstreamOverflow)
         giveUp(
             status: 503,
@@ -176,7 +185,11 @@ final class Router: PoolClient, UpstreamClient {
         self.upstream = upstream
         state = .active
         if let host = pool?.host { cluster?.outlier?.report(.localSuccess, host) }
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
+        if stream.manager.keepsAccessLog {
+            stream.info.upstreamLocalAddress = upstream.localAddress
+            stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamHostname = pool?.host.endpoint.hostname
+        }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -192,34 +205,11 @@ final class Router: PoolClient, UpstreamClient {
             upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
-        if !requestIsComplete { stream.requestMayContinue() }
-    }
-
-    func poolFailed(_ failure: PoolFailure) {
-        switch failure {
-        case .overflow:
-            releaseHost()
-            overflow()
-        case .connectFailed(let error):
-            failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
-        case .connectTimedOut:
-            failedToConnect("connection timeout", nil)
-        case .handshakeFailed(let reason):
-            failedToConnect("remote connection failure", "TLS_error: \(reason)")
+        if requestIsComplete {
+            upstream.sendEnd(trailers ?? HeaderTable())
+            stream.info.lastUpstreamByteSent = worker.loop.now
         }
-    }
-
-    private func failedToConnect(_ reason: String, _ transport: String?) {
-        let host = pool?.host
-        releaseHost()
-        if let host { cluster?.outlier?.report(.localFailure, host) }
-        stream.info.upstreamTransportFailure = transport
-        latestReset = transport.map { "\(reason), transport failure reason: \($0)" } ?? reason
-        let text = transport == nil ? "connection_timeout" : "remote_connection_failure"
-        decide(
-            .connectFailure, status: 503, flag: .upstreamConnectionFailure,
-            details: "upstream_reset_before_response_started{\(text)}")
+        if !requestIsComplete { stream.requestMayContinue() }
     }
 
     // MARK: Request body
@@ -258,7 +248,10 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
+        if state == .active || state == .responding {
+            upstream?.sendEnd(trailers)
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
     }
 
     private func setTryDeadline() {
@@ -376,6 +369,7 @@ final class Router: PoolClient, UpstreamClient {
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
         upstream = nil
+        stream.info.lastUpstreamByteReceived = worker.loop.now
         recordTime()
         releaseHost()
         state = .finished
@@ -470,7 +464,7 @@ final class Router: PoolClient, UpstreamClient {
     var canRepeat: Bool { !bodyIsLost && (bodyIsEmpty || keepsBody) && !isUpgrade }
 
     /// A try ended without a response: repeat it or answer.
-    private func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
+    func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
         guard let cluster else { return }
         if retry.retriesMax > 0 && canRepeat {
             switch retry.decide(after: outcome, random: worker.random.next()) {

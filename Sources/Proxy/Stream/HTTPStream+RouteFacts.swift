@@ -1,4 +1,3 @@
-internal import HTTP
 internal import IO
 internal import Serialization
 internal import TLS
@@ -9,8 +8,6 @@ extension HTTPStream: RouteFacts {
     var clientCertificate: (isPresented: Bool, isValidated: Bool)? {
         connectionInfo.tls.map { ($0.isMutual, $0.isVerified) }
     }
-
-    var isInternal: Bool { request.headers.contains(.xEnvoyInternal) }
 
     func metadata(_ namespace: String) -> JSON? { info.metadata[namespace] }
 

@@ -12,13 +12,24 @@ final class HTTPStream {
     let manager: HTTPConnectionManager
     /// Strong while the stream lives; `finish` breaks the cycle.
     private(set) var connection: (any DownstreamStream)?
-    let connectionInfo: ConnectionInfo
+    /// The connection's addresses, with the client as `x-forwarded-for` names it where that is trusted.
+    var connectionInfo: ConnectionInfo
+    /// Whether the client's `x-envoy-*` fields count.
+    var isInternal = false
+    /// The answer is the proxy's own.
+    private(set) var isLocalReply = false
 
     var request = RequestHead()
     var response = ResponseHead()
     var info: StreamInfo
     /// What the client sent, before rewrites, where a rewrite changed it (access log, `x-envoy-original-path`).
     var originalPath: [UInt8]?
+    /// The client's version of HTTP.
+    let version: HTTPVersion
+    /// What the response ended with, where an access log may want to know.
+    private(set) var responseTrailers: HeaderTable?
+    /// The span of this request; nil where nothing is traced.
+    var span: ActiveSpan?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -36,6 +47,7 @@ final class HTTPStream {
 
     private var lastActivity: MonotonicTime
     private var requestDeadline = MonotonicTime.never
+    private var streamDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
 
     init(connection: any DownstreamStream) {
@@ -43,12 +55,14 @@ final class HTTPStream {
         connectionInfo = connection.info
         worker = connection.worker
         manager = connection.manager
+        version = connection.httpVersion
         let now = worker.loop.now
         info = StreamInfo(started: now)
         if manager.keepsAccessLog { info.startedWall = WallClock.now }
         lastActivity = now
         idleTimeout = manager.config.streamIdleTimeout
         if let timeout = manager.config.requestTimeout { requestDeadline = now + timeout }
+        if let duration = manager.config.maxStreamDuration { streamDeadline = now + duration }
     }
 
     // MARK: Request
@@ -70,7 +84,23 @@ final class HTTPStream {
     private func prepareRequest() -> Bool {
         let config = manager.config
         guard config.pathNormalization.apply(to: &request) else {
+            manager.count(.downstream_rq_failed_path_normalization, worker)
             localReply(status: 400, details: "path_normalization_failed")
+            return false
+        }
+        if connection?.httpVersion == .http10 {
+            guard config.http1.acceptsHTTP10 else {
+                // RFC 9110 §15.5.22; Envoy's details.
+                localReply(status: 426, details: "low_version")
+                return false
+            }
+            if request.authority.byteCount == 0, !config.http1.defaultHost.isEmpty {
+                let host = config.http1.defaultHost
+                try? request.setAuthority(host.span.bytes)
+            }
+        }
+        guard allowsUnderscores() else {
+            localReply(status: 400, body: "Bad Request", details: "http1.unexpected_underscore")
             return false
         }
         manager.setForwardingHeaders(self)
@@ -80,6 +110,21 @@ final class HTTPStream {
             try? request.headers.append(.upgrade, upgrade)
         } else {
             request.headers.removeHopByHopFields()
+        }
+        return true
+    }
+
+    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
+    private func allowsUnderscores() -> Bool {
+        guard manager.config.underscores != .allow else { return true }
+        var index = 0
+        while index < request.headers.count {
+            guard request.headers.nameHasUnderscore(at: index) else {
+                index += 1
+                continue
+            }
+            if manager.config.underscores == .reject { return false }
+            request.headers.remove(at: index)
         }
         return true
     }
@@ -98,7 +143,11 @@ final class HTTPStream {
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(
                 for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+            info.upstreamCluster = target?.cluster
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
+            if let duration = forwarding.maxStreamDuration {
+                streamDeadline = duration == .zero ? .never : info.started + duration
+            }
         }
     }
 
@@ -263,6 +312,8 @@ final class HTTPStream {
     /// An interim response goes straight through.
     func respondInterim(_ head: borrowing ResponseHead) {
         guard !isFinished, !responseHasBegun else { return }
+        // We answered `Expect` ourselves unless the upstream was to.
+        if head.status == 100 && !manager.config.passesContinue { return }
         connection?.sendInterim(head)
     }
 
@@ -277,6 +328,7 @@ final class HTTPStream {
         guard !isFinished, let connection else { return }
         responseHasBegun = true
         info.status = response.status
+        info.firstDownstreamByteSent = worker.loop.now
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)
@@ -313,6 +365,7 @@ final class HTTPStream {
 
     private func sendResponseEnd(_ trailers: borrowing HeaderTable) {
         guard !isFinished, let connection else { return }
+        if manager.keepsAccessLog, !trailers.isEmpty { responseTrailers = copy trailers }
         connection.sendEnd(trailers)
         finish(isReset: false)
     }
@@ -327,12 +380,19 @@ final class HTTPStream {
     /// Answers from here.
     ///
     /// The texts are Envoy's.
-    func localReply(status: UInt16, body: String = "", details: String, headers: [(String, String)] = []) {
-        localReply(status: status, bytes: Array(body.utf8), details: details, headers: headers)
+    func localReply(
+        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+    ) {
+        localReply(
+            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus)
     }
 
-    func localReply(status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = []) {
+    /// - Parameter grpcStatus: what a gRPC client gets, where it is not what the HTTP status means (P-3).
+    func localReply(
+        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+    ) {
         guard !isFinished else { return }
+        isLocalReply = true
         info.details = info.details ?? details
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
@@ -344,7 +404,7 @@ final class HTTPStream {
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
-            response.headers.append(.grpcStatus, number: GRPCFailure.of(httpStatus: status))
+            response.headers.append(.grpcStatus, number: grpcStatus ?? GRPCFailure.of(httpStatus: status))
             if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCFailure.escape(bytes)) }
         } else if !bytes.isEmpty {
             if !response.headers.contains(.contentType) {
@@ -359,11 +419,11 @@ final class HTTPStream {
     }
 
     /// The client's bytes are no request; the connection closes after this answer.
-    func refuse(status: UInt16, details: String) {
+    func refuse(status: UInt16, body: String, details: String, isProtocolError: Bool = true) {
         manager.requestBegan(self)
         requestIsComplete = true
-        info.flags.insert(.downstreamProtocolError)
-        localReply(status: status, details: details)
+        if isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        localReply(status: status, body: body, details: details)
     }
 
     /// Header changes of route, virtual host and table.
@@ -416,7 +476,7 @@ final class HTTPStream {
     // MARK: Time
 
     var earliestDeadline: MonotonicTime {
-        var next = requestDeadline
+        var next = min(requestDeadline, streamDeadline)
         if let idleTimeout { next = min(next, lastActivity + idleTimeout) }
         if let router { next = min(next, router.earliestDeadline) }
         return next
@@ -425,6 +485,14 @@ final class HTTPStream {
     func deadlineReached(_ now: MonotonicTime) {
         if let router, router.earliestDeadline <= now {
             router.deadlineReached(now)
+        } else if streamDeadline <= now {
+            streamDeadline = .never
+            manager.count(.downstream_rq_max_duration_reached, worker)
+            router?.abandon()
+            info.details = "max_duration_timeout"
+            localReply(
+                status: requestIsComplete ? 504 : 408, body: "downstream duration timeout",
+                details: "max_duration_timeout", grpcStatus: 4)
         } else if requestDeadline <= now {
             requestDeadline = .never
             router?.abandon()

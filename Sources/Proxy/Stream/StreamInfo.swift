@@ -16,6 +16,10 @@ struct ConnectionInfo: Sendable {
     var applicationProtocol: StaticString?
     /// The connection's TLS; nil for plain text.
     var tls: TLSFacts?
+    /// The name that the client asked for by SNI.
+    var requestedServerName: String?
+    /// The filter chain that serves the connection.
+    var filterChain: String?
     /// Number of the connection in this process.
     var id: UInt64
 }
@@ -34,13 +38,25 @@ struct StreamInfo {
     var bytesSent: UInt64 = 0
     var requestEnded: MonotonicTime?
     var firstUpstreamByteSent: MonotonicTime?
+    var lastUpstreamByteSent: MonotonicTime?
     var firstUpstreamByteReceived: MonotonicTime?
+    var lastUpstreamByteReceived: MonotonicTime?
+    var firstDownstreamByteSent: MonotonicTime?
     var lastDownstreamByteSent: MonotonicTime?
     var upstreamHost: SocketAddress?
     var upstreamLocalAddress: SocketAddress?
+    /// The host's name as endpoints give it.
+    var upstreamHostname: String?
+    var upstreamProtocol: HTTPVersion?
+    var upstreamConnectionID: UInt64 = 0
+    var downstreamTransportFailure: String?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?
+    var virtualCluster: String?
+    /// Whether a health check filter answered.
+    var isHealthCheck = false
+    var wire = WireBytes()
     var attempts = 0
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
@@ -48,4 +64,14 @@ struct StreamInfo {
     var filterState: [String: String] = [:]
 
     init(started: MonotonicTime) { self.started = started }
+}
+
+/// Bytes of heads as they were on the wire; bodies are counted beside.
+struct WireBytes {
+    var downstreamHeadReceived: UInt64 = 0
+    var downstreamHeadSent: UInt64 = 0
+    var upstreamHeadSent: UInt64 = 0
+    var upstreamHeadReceived: UInt64 = 0
+    var upstreamBodySent: UInt64 = 0
+    var upstreamBodyReceived: UInt64 = 0
 }

@@ -24,10 +24,6 @@ public enum IgnoredProxyFields {
             "HTTP/1.1 is spoken; HTTP2 alone is refused",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http2_protocol_options":
             "downstream HTTP/2 comes with the next milestone",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
-            "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
-            "no address is internal (P-5)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":
             "an HTTP/1.1 connection with an invalid message always closes",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
@@ -38,8 +34,6 @@ public enum IgnoredProxyFields {
             "request ids are random UUIDs",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
             "a line is written when the request ends",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.proxy_100_continue":
-            "the proxy itself answers 100-continue",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":
             "hash balancing of TCP comes with the next milestone",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",

@@ -60,7 +60,9 @@ final class MetricSet: Sendable {
     }
 
     /// The `ssl` counters of a listener or a cluster: `tls("cluster", name)`.
-    func tls(_ kind: String, _ name: String) -> TLSMetrics { TLSMetrics(scope(kind, name), isListener: kind == "listener") }
+    func tls(_ kind: String, _ name: String) -> TLSMetrics {
+        TLSMetrics(scope(kind, name), isListener: kind == "listener")
+    }
 
     /// A listener's metrics by its `stat_prefix` or address.
     func listener(_ address: String) -> ListenerMetrics {

@@ -32,6 +32,8 @@ final class Worker {
     private var isEndingTurn = false
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
+    /// Operators of header formats by name and argument: as many as the configuration names.
+    private var formatOperators: [String: FormatOperator] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -45,7 +47,7 @@ final class Worker {
         self.loop = loop
         self.metrics = metrics
         random = SplitMix64(seed: seed)
-        accessLog = AccessLogWriter(loop: loop)
+        accessLog = AccessLogWriter(loop: loop, metrics: metrics, row: index)
     }
 
     // MARK: Turns
@@ -75,6 +77,24 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The operator of a header format, understood once.
+    func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {
+        let key = argument.map { "\(name)(\($0)" } ?? name
+        if let known = formatOperators[key] { return known }
+        do throws(FormatOperator.Refusal) {
+            switch try FormatOperator.parse(name, argument) {
+            case .operation(let operation):
+                formatOperators[key] = operation
+                return operation
+            case .literal(let text):
+                formatOperators[key] = .constant(Array(text.utf8))
+                return formatOperators[key]
+            }
+        } catch {
+            return nil
+        }
+    }
 
     /// Connection numbers are unique in the process: the loop's number is in the low bits.
     func nextConnectionID() -> UInt64 {

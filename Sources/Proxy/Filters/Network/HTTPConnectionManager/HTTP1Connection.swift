@@ -133,7 +133,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .end:
                 input.consume(offset)
                 requestIsComplete = true
-                stream?.requestEnd(parser.trailers)
+                stream?.requestEnd(manager.config.http1.passesTrailers ? parser.trailers : HeaderTable())
             }
         }
     }
@@ -152,7 +152,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
-        if stream.request.expectsContinue {
+        if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
@@ -177,13 +177,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             // In the middle of a body: the upstream must not take what it has for a whole request.
             return stream.downstreamFailed(.downstreamProtocolError, details: "http1.codec_error")
         }
+        // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
-        swap(&parser.head, &request.request)
-        hasHeadStorage = false
         stream = request
         requestIsComplete = true
         input.removeAll()
-        request.refuse(status: error.status, details: "http1.\(error)")
+        request.refuse(status: error.status, body: error.replyText, details: error.details)
     }
 
     private func handleEnd(_ error: SystemError?) {
@@ -233,6 +232,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
+        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade { isClosing = true }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }
@@ -241,7 +241,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         _ head: borrowing ResponseHead, answering method: HTTPMethod, connection: HTTP1Serializer.Connection
     ) {
         let room = output.room(HTTP1Serializer.sizeBound(head))
-        output.commit(HTTP1Serializer.write(head, answering: method, connection: connection, into: room))
+        let count = HTTP1Serializer.write(head, answering: method, connection: connection, into: room)
+        if manager.config.http1.capitalizesNames {
+            HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
+        }
+        output.commit(count)
         worker.markDirty(self)
     }
 
@@ -267,8 +271,13 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         if case .chunked = responseFraming {
-            HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
-            sendScratch()
+            if manager.config.http1.passesTrailers {
+                HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
+                sendScratch()
+            } else {
+                output.append("0\r\n\r\n")
+                worker.markDirty(self)
+            }
         }
         if case .tunnel = responseFraming { isClosing = true }
     }
@@ -283,8 +292,16 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isClosed { return }
         lastActivity = worker.loop.now
         if isReset {
-            flush()
-            socketAbort()
+            if case .untilClose = responseFraming {
+                // An orderly end would make the part look like the whole.
+                flush()
+                socketAbort()
+                return
+            }
+            // The client counts bytes or chunks: it gets what there is, and the end that comes too early.
+            isClosing = true
+            worker.markDirty(self)
+            if output.isEmpty { linger() }
             return
         }
         if isClosing || !requestWasComplete || isDraining {
@@ -363,7 +380,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var earliestDeadline: MonotonicTime {
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
-        if let headStarted, let timeout = manager.config.requestHeadersTimeout { return headStarted + timeout }
+        if let headStarted, let timeout = headTimeout { return headStarted + timeout }
         if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
         return .never
     }
@@ -388,6 +405,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if !isClosed { armTimer() }
     }
 
+    /// A head may take as long as heads may, and no longer than whole requests.
+    private var headTimeout: Duration? {
+        guard let whole = manager.config.requestTimeout else { return manager.config.requestHeadersTimeout }
+        return min(whole, manager.config.requestHeadersTimeout ?? whole)
+    }
+
     private func requestHeadTimedOut() {
         headStarted = nil
         isClosing = true
@@ -395,7 +418,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         stream = request
         requestIsComplete = true
         input.removeAll()
-        request.refuse(status: 408, details: "request_header_timeout")
+        let isWhole = headTimeout == manager.config.requestTimeout
+        manager.count(isWhole ? .downstream_rq_timeout : .downstream_rq_header_timeout, worker)
+        request.refuse(
+            status: 408, body: isWhole ? "request timeout" : "request header timeout",
+            details: isWhole ? "request_overall_timeout" : "request_header_timeout", isProtocolError: false)
     }
 }
 

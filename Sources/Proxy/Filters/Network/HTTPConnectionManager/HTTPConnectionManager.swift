@@ -96,9 +96,8 @@ final class HTTPConnectionManager {
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
-        for log in config.accessLogs {
-            worker.accessLog.write(
-                log.format.line { FormatOperator.value($0, $1, stream) }, to: log.sink)
+        if keepsAccessLog {
+            worker.accessLog.log(config.accessLogs, stream, .downstreamEnd) { stream.worker.random.next() }
         }
     }
 
@@ -108,46 +107,33 @@ final class HTTPConnectionManager {
 
     /// What every request gets before routing (P-1, P-5, ATK-17).
     func setForwardingHeaders(_ stream: HTTPStream) {
-        if config.stripsPort != .never { stripPort(&stream.request) }
-        if config.usesRemoteAddress {
-            stream.request.headers.removeEnvoyFields()
-            if !config.skipsXFFAppend, let address = stream.connectionInfo.directRemoteAddress.address {
-                appendForwardedFor(address, &stream.request.headers)
-            }
-            if config.trustedHops == 0 { stream.request.headers.remove(.xForwardedProto) }
-            if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
+        if config.stripsPort != .never {
+            stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
         }
         let tls = stream.connectionInfo.tls
+        let peer = stream.connectionInfo.directRemoteAddress
+        let client = config.forwarding.apply(
+            to: &stream.request, peer: peer.address, localPort: stream.connectionInfo.localAddress.port,
+            isTLS: tls != nil)
+        stream.isInternal = client.isInternal
+        if let address = client.address, address != peer.address {
+            // Port 0, as Envoy has it: the field names no port.
+            stream.connectionInfo.remoteAddress = .ip(address, port: 0)
+        }
         config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
-        if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, constant: tls == nil ? "http" : "https")
-        }
-        if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
-            let port = stream.connectionInfo.localAddress.port
-        {
-            stream.request.headers.append(.xForwardedPort, number: Int(port))
-        }
-        stream.request.setScheme(tls == nil ? "http" : "https")
-        if config.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
+        if config.forwarding.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }
         if !config.via.isEmpty { try? stream.request.headers.append(.via, config.via) }
     }
 
-    private func appendForwardedFor(_ address: IPAddress, _ headers: inout HeaderTable) {
-        if let old = headers[.xForwardedFor], !old.isEmpty {
-            try? headers.set(.xForwardedFor, "\(old),\(address)")
-        } else {
-            try? headers.set(.xForwardedFor, "\(address)")
-        }
-    }
-
-    private func stripPort(_ request: inout RequestHead) {
+    /// Takes the port away from the authority: every port, or the listener's own.
+    private func stripPort(_ request: inout RequestHead, localPort: UInt16?) {
         let authority = [UInt8](copying: request.authority)
         guard let colon = authority.lastIndex(of: UInt8(ascii: ":")), authority.last != UInt8(ascii: "]"),
-            let port = UInt16(String(decoding: authority[(colon + 1)...], as: UTF8.self))
+            let port = UInt16(String(decoding: authority[(colon + 1)...], as: UTF8.self)),
+            config.stripsPort == .always || port == localPort
         else { return }
-        _ = port
         try? request.setAuthority(Array(authority[..<colon]).span.bytes)
     }
 
@@ -176,22 +162,6 @@ final class HTTPConnectionManager {
             headers.append(.server, constant: "skein")
         } else {
             try? headers.append(.server, config.serverName)
-        }
-    }
-}
-
-extension HeaderTable {
-    /// Removes every `x-envoy-*` field: at the edge they are a stranger's.
-    mutating func removeEnvoyFields() {
-        var index = 0
-        while index < count {
-            if name(at: index).withUnsafeBytes({ bytes in
-                bytes.count > 8 && bytes.prefix(8).elementsEqual("x-envoy-".utf8)
-            }) {
-                remove(at: index)
-            } else {
-                index += 1
-            }
         }
     }
 }

@@ -20,13 +20,13 @@ final class HTTPConnectionManagerConfig: Sendable {
     let pathNormalization: PathNormalization
     let serverName: String
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
-    let usesRemoteAddress: Bool
-    let trustedHops: Int
-    let skipsXFFAppend: Bool
-    let appendsForwardedPort: Bool
     let via: String
-    let generatesRequestID: Bool
-    let preservesRequestID: Bool
+    let forwarding: ForwardingHeaders
+    let underscores: Underscores
+    let maxStreamDuration: Duration?
+    let http1: HTTP1Options
+    /// `Expect: 100-continue` is for the upstream to answer.
+    let passesContinue: Bool
     let setsRequestIDInResponse: Bool
     let suppressesEnvoyHeaders: Bool
     let upgrades: Set<String>
@@ -83,7 +83,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         }
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -97,7 +97,7 @@ final class HTTPConnectionManagerConfig: Sendable {
                 common,
                 reads: [
                     "idle_timeout", "max_headers_count", "max_requests_per_connection",
-                    "headers_with_underscores_action",
+                    "headers_with_underscores_action", "max_stream_duration",
                 ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
@@ -113,13 +113,17 @@ final class HTTPConnectionManagerConfig: Sendable {
             escapedSlashes: message.pathWithEscapedSlashesAction, at: path)
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
-        usesRemoteAddress = message.useRemoteAddress ?? false
-        trustedHops = Int(message.xffNumTrustedHops)
-        skipsXFFAppend = message.skipXffAppend
-        appendsForwardedPort = message.appendXForwardedPort
+        forwarding = try ForwardingHeaders(message, at: path)
+        underscores =
+            switch common?.headersWithUnderscoresAction {
+            case .rejectRequest: .reject
+            case .dropHeader: .drop
+            default: .allow
+            }
+        maxStreamDuration = Self.timeout(common?.maxStreamDuration, default: nil)
+        http1 = try HTTP1Options(message.httpProtocolOptions, at: path + ".http_protocol_options")
+        passesContinue = message.proxy100Continue
         via = message.via
-        generatesRequestID = message.generateRequestId ?? true
-        preservesRequestID = message.preserveExternalRequestId
         setsRequestIDInResponse = message.alwaysSetRequestIdInResponse
         var upgrades: Set<String> = []
         for (index, upgrade) in message.upgradeConfigs.enumerated() where upgrade.enabled ?? true {
@@ -149,6 +153,41 @@ final class HTTPConnectionManagerConfig: Sendable {
     }
 }
 
+/// What happens to fields with an underscore in their name (ATK-16).
+enum Underscores: Sendable { case allow, reject, drop }
+
+/// How HTTP/1.1 is spoken with clients: Envoy's `Http1ProtocolOptions`.
+struct HTTP1Options: Sendable {
+    /// Names in responses begin their words with capitals.
+    var capitalizesNames = false
+    /// Trailers pass; otherwise they are dropped.
+    var passesTrailers = false
+    /// Clients of HTTP/1.0 are served.
+    var acceptsHTTP10 = false
+    /// The authority of a request of HTTP/1.0 without one.
+    var defaultHost: [UInt8] = []
+
+    init(_ options: Http1ProtocolOptions?, at path: String) throws(ConfigurationError) {
+        guard let options else { return }
+        try FieldCheck.check(
+            options,
+            reads: [
+                "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
+                "allow_absolute_url", "override_stream_error_on_invalid_http_message",
+            ], at: path)
+        passesTrailers = options.enableTrailers
+        acceptsHTTP10 = options.acceptHttp10
+        defaultHost = Array(options.defaultHostForHttp10.utf8)
+        switch options.headerKeyFormat?.headerFormat {
+        case .properCaseWords: capitalizesNames = true
+        case .statefulFormatter:
+            throw ConfigurationError(
+                at: path + ".header_key_format.stateful_formatter", "not supported: names are kept in lower case")
+        case nil: break
+        }
+    }
+}
+
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
@@ -172,6 +211,10 @@ struct CompileContext: Sendable {
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
     let secrets: SecretStore
+    /// Who sends logs and spans away; nil where nothing is going to run.
+    var collectors: CollectorHub?
+    /// Who we are.
+    var node: Node?
 
     var hasADS: Bool { adsCluster != nil }
 

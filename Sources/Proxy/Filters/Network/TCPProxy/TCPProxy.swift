@@ -26,15 +26,14 @@ final class TCPProxy {
     func ended(_ session: TCPSession) {
         guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
-        for log in config.accessLogs {
-            worker.accessLog.write(
-                log.format.line { FormatOperator.value($0, $1, session.info, session.connectionInfo) }, to: log.sink)
+        if !config.accessLogs.isEmpty {
+            worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
         }
     }
 }
 
 /// One proxied TCP connection: two sockets and what is on its way between them.
-final class TCPSession {
+final class TCPSession: FormatContext {
     private let proxy: TCPProxy
     private let worker: Worker
     let connectionInfo: ConnectionInfo

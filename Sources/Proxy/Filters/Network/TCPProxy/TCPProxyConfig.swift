@@ -13,7 +13,7 @@ final class TCPProxyConfig: Sendable {
     let maxDuration: Duration?
     let accessLogs: [AccessLogConfig]
 
-    init(compiling message: TcpProxy, at path: String) throws(ConfigurationError) {
+    init(compiling message: TcpProxy, at path: String, context: CompileContext) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
             reads: [
@@ -46,7 +46,7 @@ final class TCPProxyConfig: Sendable {
         }
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
     }
 
     /// The cluster for a draw.
