@@ -210,3 +210,98 @@ private func until(_ condition: @escaping @Sendable () -> Bool) async throws {
     for _ in 0..<2000 where !condition() { try await Task.sleep(for: .milliseconds(5)) }
     #expect(condition())
 }
+
+@Suite("Cluster counters and health")
+struct ClusterHealthTests {
+    @Test("T-9 circuit breakers count for the whole process: two loops together hold one limit")
+    func sharedBreakers() async throws {
+        try await onLoop { loop in
+            let backend = try await ScriptedUpstream(on: loop) { wire, _ in
+                _ = try await wire.request()
+                await loop.sleep(for: .seconds(20))
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster(
+                        "backend", [backend.port], "circuit_breakers: { thresholds: [ { max_requests: 3 } ] }")),
+                concurrency: 2)
+            defer { proxy.stop() }
+            let refused = Seen()
+            for _ in 0..<12 {
+                Task(executorPreference: loop) { [address = proxy.address] in
+                    let client = try await Wire.connect(to: address, on: loop)
+                    if try await client.get("/").status == 503 { refused.add("503") }
+                }
+            }
+            // Whichever loop took them: three are under way, nine were refused.
+            try await until { refused.all.count == 9 }
+            #expect(backend.connections == 3)
+        }
+    }
+
+    @Test("ejections, retries and virtual clusters are counted by Envoy's names")
+    func counters() async throws {
+        try await onLoop { loop in
+            let bad = try await ScriptedUpstream(on: loop) { _, _ in "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" }
+            let more = """
+                outlier_detection: { consecutive_5xx: 2, max_ejection_percent: 100, base_ejection_time: 100s }
+                """
+            let listener = Yaml.listener(
+                routes: Yaml.forward(
+                    "backend",
+                    "retry_policy: { retry_on: 5xx, num_retries: 1, retry_back_off: { base_interval: 0.001s } }")
+            ).replacing(
+                "domains: [\"*\"]",
+                with:
+                    "domains: [\"*\"]\n              virtual_clusters: [ { name: gets, headers: [ { name: \":method\", string_match: { exact: GET } } ] } ]"
+            )
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(listeners: listener, clusters: Yaml.cluster("backend", [bad.port], more), admin: true))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await client.get("/").status == 503)
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let stats = try await admin.get("/stats").body
+            for line in [
+                "cluster.backend.retry.upstream_rq_503: 1", "cluster.backend.upstream_rq_retry: 1",
+                "cluster.backend.outlier_detection.ejections_enforced_consecutive_5xx: 1",
+                "cluster.backend.outlier_detection.ejections_active: 1",
+                "vhost.all.vcluster.gets.upstream_rq_503: 1", "cluster.backend.upstream_rq_503: 1",
+            ] { #expect(stats.contains(line), "\(line)") }
+            let clusters = try await admin.get("/clusters").body
+            #expect(clusters.contains("health_flags::/failed_outlier_check"))
+        }
+    }
+
+    @Test("health checks that look at the body decide who gets requests")
+    func checks() async throws {
+        try await onLoop { loop in
+            let well = try await ScriptedUpstream(on: loop) { head, _ in
+                ScriptedUpstream.ok(head.contains("/healthz") ? "all good" : "well")
+            }
+            let sick = try await ScriptedUpstream(on: loop) { head, _ in
+                ScriptedUpstream.ok(head.contains("/healthz") ? "not so" : "sick")
+            }
+            let check = """
+                common_lb_config: { healthy_panic_threshold: { value: 0 } }
+                    health_checks: [ { timeout: 1s, interval: 0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, http_health_check: { path: /healthz, receive: [ { text: "676f6f64" } ] } } ]
+                """
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster("backend", [well.port, sick.port], check)))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            while try await client.get("/").status != 200 {}
+            for _ in 0..<10 { #expect(try await client.get("/").body == "well") }
+        }
+    }
+}
+
+extension String {
+    fileprivate func replacing(_ part: String, with other: String) -> String {
+        guard let range = firstRange(of: part) else { return self }
+        return String(self[..<range.lowerBound]) + other + String(self[range.upperBound...])
+    }
+}

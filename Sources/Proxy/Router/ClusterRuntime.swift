@@ -165,6 +165,23 @@ final class ClusterRuntime {
         return nil
     }
 
+    /// A socket on its way to a host, set up as the cluster says.
+    func openSocket(to address: SocketAddress) throws(SystemError) -> Socket {
+        let socket = try Socket.connect(to: address, from: source(for: address))
+        if let settings = config.keepAlive, case .ip = address {
+            // What is not set stays Linux's own: 2 h, 75 s, 9 probes.
+            try? socket.setKeepAlive(
+                idleSeconds: Int32(clamping: settings.timeSeconds ?? 7200),
+                intervalSeconds: Int32(clamping: settings.intervalSeconds ?? 75),
+                probes: Int32(clamping: settings.probes ?? 9))
+        }
+        return socket
+    }
+
+    /// Made at the first count; most clusters never need them.
+    private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
+    private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
+
     // MARK: TLS
 
     private lazy var tlsMetrics = worker.metrics.tls("cluster", name)

@@ -47,6 +47,10 @@ final class HostPool {
     func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false) {
         while !fresh, let connection = idle.popLast() {
             if connection.isClosed { continue }
+            if connection.isTooOld {
+                connection.close()
+                continue
+            }
             busy[ObjectIdentifier(connection)] = connection
             client.poolReady(connection)
             return
@@ -87,7 +91,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host)
-            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let socket = try cluster.openSocket(to: address)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1

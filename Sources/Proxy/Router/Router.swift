@@ -28,7 +28,7 @@ final class Router: PoolClient, UpstreamClient {
     var triedHosts: [Host] = []
     var pool: HostPool?
     var upstream: (any UpstreamStream)?
-    private var countsActive = false
+    var countsActive = false
     var backOffTimer: LoopTimer?
     /// The cluster that the route names; `cluster` is the one of its members that serves, where it is an aggregate.
     private var namedCluster: ClusterRuntime?
@@ -53,12 +53,18 @@ final class Router: PoolClient, UpstreamClient {
     var trailers: HeaderTable?
     private var isUpgrade = false
 
+    /// There are counters besides the cluster's.
+    private var countsMore = false
+    /// Bytes under way count for balancing; so many are counted now.
+    private var countsBytes = false
+    var bytesCounted: UInt64 = 0
+
     var timeouts: RequestTimeouts?
     var routeDeadline = MonotonicTime.never
     var tryDeadline = MonotonicTime.never
     /// When the present try has been silent for too long.
     var tryIdleDeadline = MonotonicTime.never
-    private var tryStarted: MonotonicTime
+    var tryStarted: MonotonicTime
     var latestReset: String?
 
     init(stream: HTTPStream, route: Route, target: ClusterTarget?) {
@@ -129,6 +135,8 @@ final class Router: PoolClient, UpstreamClient {
                 policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
+        countsMore = stream.virtualCluster != nil || !route.statPrefix.isEmpty
+        countsBytes = cluster.config.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
         let hashPolicies = forwarding.hashPolicies.isEmpty ? cluster.config.hashPolicies : forwarding.hashPolicies
         if !hashPolicies.isEmpty { makeHash(hashPolicies) }
@@ -216,6 +224,7 @@ final class Router: PoolClient, UpstreamClient {
 
     func requestBody(_ bytes: UnsafeRawBufferPointer) {
         for mirror in mirrors { mirror.sendBody(bytes) }
+        if countsBytes { countBytes(bytes.count) }
         if keepsBody && !bodyIsLost {
             let held = body?.count ?? 0
             if held + bytes.count > bodyBytesMax && state == .active {
@@ -288,12 +297,12 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.firstUpstreamByteReceived = now
         swap(&head, &stream.response)
         let status = stream.response.status
-        cluster.metrics.countResponse(status, row: worker.index)
         if let host = pool?.host {
             if !isAnsweredByHedge {
                 if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
                 cluster.outlier?.report(.response(judgedStatus(stream.response)), host)
             }
+            if countsBytes, case .length(let count) = stream.response.body { countBytes(count) }
             learn(from: stream.response, of: host, in: cluster)
         }
         if let policy = forwarding?.internalRedirects, status / 100 == 3, followRedirect(policy) { return }
@@ -304,6 +313,7 @@ final class Router: PoolClient, UpstreamClient {
             switch decision {
             case .retry(let wait):
                 if acquireRetry() {
+                    countRetried(status)
                     // The rest of this response is of no use; its connection goes with it.
                     dropConnection()
                     releaseHost()
@@ -329,6 +339,9 @@ final class Router: PoolClient, UpstreamClient {
         }
         releaseRetry(succeeded: stream.response.status < 500)
         body = nil
+        // A response that was not delivered is counted as a retry's alone (Envoy).
+        cluster?.metrics.countResponse(stream.response.status, row: worker.index)
+        if countsMore || pool?.host.isCanary == true { countDelivered(stream.response.status) }
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
@@ -374,15 +387,6 @@ final class Router: PoolClient, UpstreamClient {
         releaseHost()
         state = .finished
         stream.respondEnd(trailers)
-    }
-
-    private func recordTime() {
-        guard let cluster else { return }
-        let time = worker.loop.now - tryStarted
-        cluster.metrics.requestTime.record(time, row: worker.index)
-        if case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
-            host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
-        }
     }
 
     /// The connection is closed already.
@@ -557,6 +561,10 @@ final class Router: PoolClient, UpstreamClient {
     func releaseHost() {
         guard countsActive, let cluster, let pool else { return }
         countsActive = false
+        if bytesCounted > 0 {
+            pool.host.bytesInFlight &-= bytesCounted
+            bytesCounted = 0
+        }
         pool.host.activeRequests &-= 1
         cluster.release(.request, priority)
         cluster.uncount(.upstream_rq_active)

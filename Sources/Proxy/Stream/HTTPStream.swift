@@ -38,6 +38,8 @@ final class HTTPStream {
     private(set) var isFinished = false
     private(set) var isTunnel = false
     private(set) var router: Router?
+    /// The group of requests that this one counts for (`virtual_clusters`).
+    private(set) var virtualCluster: (host: String, name: String)?
 
     var requestFilters = FilterDirection(.request)
     var responseFilters = FilterDirection(.response)
@@ -140,6 +142,7 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
+        if !found.virtualHost.virtualClusters.isEmpty { findVirtualCluster(found.virtualHost) }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(
                 for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
@@ -204,6 +207,12 @@ final class HTTPStream {
                 for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
         }
         return (found.route, target, found.virtualHost.name)
+    }
+
+    private func findVirtualCluster(_ host: VirtualHost) {
+        virtualCluster = host.virtualCluster(for: RequestHeadView(request)).map {
+            (host.name, host.virtualClusters[$0].name)
+        }
     }
 
     /// Another router takes over, for a redirect; filters do not see the request again.

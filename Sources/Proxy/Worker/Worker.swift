@@ -23,6 +23,8 @@ final class Worker {
 
     /// Where the proxy stands, and its own cluster, for balancing by place.
     var place: LoadBalancer.Place?
+    /// Counters of virtual clusters and of routes with a prefix of their own: as many as were configured and counted.
+    private var routeScopes: [[String]: MetricScope] = [:]
     private(set) var tables = Tables()
     private var clusters: [String: ClusterRuntime] = [:]
     private var listeners: [String: ListenerRuntime] = [:]
@@ -100,6 +102,14 @@ final class Worker {
     func nextConnectionID() -> UInt64 {
         connections &+= 1
         return connections &* UInt64(max(metrics.rows, 1)) &+ UInt64(index)
+    }
+
+    /// The counters of a virtual cluster or route, kept from the first count on.
+    func routeScope(_ elements: String...) -> MetricScope {
+        if let known = routeScopes[elements] { return known }
+        let scope = metrics.registry.scope(elements)
+        routeScopes[elements] = scope
+        return scope
     }
 
     // MARK: Tables

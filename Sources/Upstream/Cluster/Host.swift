@@ -50,6 +50,8 @@ public final class Host {
     public let address: HostAddress
     /// What the endpoints say of it now: weight, hostname, metadata.
     public internal(set) var endpoint: EndpointTable.Endpoint
+    /// Whether its metadata calls it a canary.
+    public internal(set) var isCanary = false
     /// Where it stands.
     public internal(set) var locality: Locality
     /// Its priority.
@@ -104,6 +106,7 @@ public final class Host {
         self.endpoint = endpoint
         self.locality = locality
         self.priority = priority
+        isCanary = endpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false
     }
 
     /// How it counts for balancing.
@@ -114,9 +117,6 @@ public final class Host {
 
     /// Its metadata for balancing: the namespace `envoy.lb`.
     public var balancingMetadata: [String: JSON] { endpoint.metadata?["envoy.lb"]?.object ?? [:] }
-
-    /// Whether its metadata calls it a canary.
-    public var isCanary: Bool { endpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false }
 
     /// Its share, at least 1.
     public var weight: UInt32 { max(endpoint.weight, 1) }
