@@ -47,7 +47,8 @@ indirect enum AccessLogFilterRule: Sendable {
         switch message.filterSpecifier {
         case nil: throw ConfigurationError(at: path, "one of the filters is needed")
         case .statusCodeFilter(let filter):
-            let (comparison, value) = try Self.comparison(filter.comparison, at: path + ".status_code_filter.comparison")
+            let (comparison, value) = try Self.comparison(
+                filter.comparison, at: path + ".status_code_filter.comparison")
             self = .statusCode(comparison, value)
         case .durationFilter(let filter):
             let (comparison, value) = try Self.comparison(filter.comparison, at: path + ".duration_filter.comparison")

@@ -3,7 +3,7 @@ internal import IO
 internal import Telemetry
 internal import Upstream
 
-// Counters that few requests touch: retried responses, canaries, virtual clusters. Their names are made when they are counted.
+// Counters that few requests touch: retried responses, canaries. Their names are made when they are counted.
 extension Router {
     /// A response that is not delivered, because the request is tried again: `cluster.<name>.retry.upstream_rq_503`.
     func countRetried(_ status: UInt16) {
@@ -11,21 +11,10 @@ extension Router {
         count(status, in: cluster.retryScope)
     }
 
-    /// The response that the client gets, in what counts it besides the cluster.
-    func countDelivered(_ status: UInt16) {
-        if let cluster, let host = pool?.host, host.isCanary {
-            count(status, in: cluster.canaryScope)
-        }
-        if let group = stream.virtualCluster {
-            let scope = worker.routeScope("vhost", group.host, "vcluster", group.name)
-            scope.counter("upstream_rq_total").add(1, row: worker.index)
-            count(status, in: scope)
-        }
-        if !route.statPrefix.isEmpty, let host = stream.info.virtualHost {
-            let scope = worker.routeScope("vhost", host, "route", route.statPrefix)
-            scope.counter("upstream_rq_total").add(1, row: worker.index)
-            count(status, in: scope)
-        }
+    /// A canary's response that the client gets.
+    func countCanary(_ status: UInt16) {
+        guard let cluster else { return }
+        count(status, in: cluster.canaryScope)
     }
 
     private func count(_ status: UInt16, in scope: MetricScope) {
@@ -43,9 +32,19 @@ extension Router {
     func recordTime() {
         guard let cluster else { return }
         let time = worker.loop.now - tryStarted
-        cluster.metrics.requestTime.record(time, row: worker.index)
+        if stream.isInternal {
+            cluster.metrics.internalRequestTime.record(time, row: worker.index)
+        } else {
+            cluster.metrics.requestTime.record(time, row: worker.index)
+        }
+        stream.requestMetrics?.record(time, row: worker.index)
         if case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
             host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
         }
+    }
+
+    func countResponse(_ status: UInt16) {
+        cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+        stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
     }
 }

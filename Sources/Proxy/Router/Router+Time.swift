@@ -26,6 +26,7 @@ extension Router {
 
     func retryAfter(_ wait: Duration) {
         cluster?.count(.upstream_rq_retry)
+        stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
         state = .backingOff
         tryDeadline = .never
         backOffTimer = worker.schedule(after: wait) { [weak self] in
@@ -44,6 +45,7 @@ extension Router {
         guard let cluster, state != .finished else { return }
         if routeDeadline <= now {
             cluster.count(.upstream_rq_timeout)
+            stream.requestMetrics?.add(.upstream_rq_timeout, row: worker.index)
             stream.info.flags.insert(.upstreamRequestTimeout)
             pool?.host.statistics.timeouts &+= 1
             if let host = pool?.host, state == .active { cluster.outlier?.report(.timeout, host) }

@@ -53,8 +53,6 @@ final class Router: PoolClient, UpstreamClient {
     var trailers: HeaderTable?
     private var isUpgrade = false
 
-    /// There are counters besides the cluster's.
-    private var countsMore = false
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
     var bytesCounted: UInt64 = 0
@@ -86,6 +84,7 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Beginning
 
     func start() {
+        stream.manager.count(.rq_total, worker)
         switch route.action {
         case .directResponse(let direct):
             stream.manager.count(.rq_direct_response, worker)
@@ -115,6 +114,7 @@ final class Router: PoolClient, UpstreamClient {
         priority = forwarding.priority
         stream.info.upstreamCluster = cluster.name
         cluster.count(.upstream_rq_total)
+        stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if let category = cluster.hostSet.drop(random: worker.random.next()) {
             stream.info.details = "drop_overload"
             return stream.localReply(
@@ -135,15 +135,21 @@ final class Router: PoolClient, UpstreamClient {
                 policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
-        countsMore = stream.virtualCluster != nil || !route.statPrefix.isEmpty
         countsBytes = cluster.config.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
         let hashPolicies = forwarding.hashPolicies.isEmpty ? cluster.config.hashPolicies : forwarding.hashPolicies
         if !hashPolicies.isEmpty { makeHash(hashPolicies) }
+        // As the router finds it, before the route rewrites it.
+        if cluster.config.serverNames.followRequests {
+            serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
+        }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
         beginTry()
     }
+
+    /// The name that the upstream's TLS must have; nil is its transport socket's.
+    private var serverName: String?
 
     // MARK: Tries
 
@@ -156,7 +162,7 @@ final class Router: PoolClient, UpstreamClient {
         let choice = makeChoice(forwarding, cluster)
         guard
             let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
-            let pool = cluster.pool(of: host)
+            let pool = cluster.pool(of: host, named: serverName)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -177,7 +183,8 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         let isFresh = hasFreshTry
-        pool.acquire(self, priority: priority, fresh: isFresh)
+        pool.acquire(
+            self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
 
     func overflow() {
@@ -196,6 +203,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
             stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
@@ -207,6 +215,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
+        if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
@@ -340,8 +349,8 @@ final class Router: PoolClient, UpstreamClient {
         releaseRetry(succeeded: stream.response.status < 500)
         body = nil
         // A response that was not delivered is counted as a retry's alone (Envoy).
-        cluster?.metrics.countResponse(stream.response.status, row: worker.index)
-        if countsMore || pool?.host.isCanary == true { countDelivered(stream.response.status) }
+        countResponse(stream.response.status)
+        if pool?.host.isCanary == true { countCanary(stream.response.status) }
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
@@ -494,7 +503,7 @@ final class Router: PoolClient, UpstreamClient {
     ) {
         releaseRetry(succeeded: false)
         state = .finished
-        cluster?.metrics.countResponse(status, row: worker.index)
+        countResponse(status)
         stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 

@@ -19,8 +19,9 @@ final class HTTPStream {
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
 
-    var request = RequestHead()
-    var response = ResponseHead()
+    // Not checked for exclusive access: a stream belongs to one loop, and the checks of these two cost each request more than its routing.
+    @exclusivity(unchecked) var request = RequestHead()
+    @exclusivity(unchecked) var response = ResponseHead()
     var info: StreamInfo
     /// What the client sent, before rewrites, where a rewrite changed it (access log, `x-envoy-original-path`).
     var originalPath: [UInt8]?
@@ -30,6 +31,8 @@ final class HTTPStream {
     private(set) var responseTrailers: HeaderTable?
     /// The span of this request; nil where nothing is traced.
     var span: ActiveSpan?
+    /// What the request counts for besides its cluster; nil for nearly all.
+    private(set) var requestMetrics: RequestMetrics?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -38,8 +41,6 @@ final class HTTPStream {
     private(set) var isFinished = false
     private(set) var isTunnel = false
     private(set) var router: Router?
-    /// The group of requests that this one counts for (`virtual_clusters`).
-    private(set) var virtualCluster: (host: String, name: String)?
 
     var requestFilters = FilterDirection(.request)
     var responseFilters = FilterDirection(.response)
@@ -74,6 +75,8 @@ final class HTTPStream {
         manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
+        if let tracing = manager.config.tracing { span = ActiveSpan.begin(self, tracing) }
+        if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
             startRouter()
@@ -85,6 +88,12 @@ final class HTTPStream {
     /// What the connection manager does to each request before anything else looks at it.
     private func prepareRequest() -> Bool {
         let config = manager.config
+        if worker.overload.refusesRequest(worker.random.next()) {
+            info.flags.insert(.overloadManager)
+            manager.count(.downstream_rq_overload_close, worker)
+            localReply(status: 503, body: "envoy overloaded", details: "overload")
+            return false
+        }
         guard config.pathNormalization.apply(to: &request) else {
             manager.count(.downstream_rq_failed_path_normalization, worker)
             localReply(status: 400, details: "path_normalization_failed")
@@ -142,7 +151,9 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
-        if !found.virtualHost.virtualClusters.isEmpty { findVirtualCluster(found.virtualHost) }
+        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty {
+            findMetrics(found.virtualHost, found.route)
+        }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(
                 for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
@@ -152,6 +163,12 @@ final class HTTPStream {
                 streamDeadline = duration == .zero ? .never : info.started + duration
             }
         }
+    }
+
+    private func findMetrics(_ host: VirtualHost, _ route: Route) {
+        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        if let index { info.virtualCluster = host.virtualClusters[index].name }
+        requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
 
     /// A filter changed a field that routes may match: the next look at the route searches again.
@@ -207,12 +224,6 @@ final class HTTPStream {
                 for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
         }
         return (found.route, target, found.virtualHost.name)
-    }
-
-    private func findVirtualCluster(_ host: VirtualHost) {
-        virtualCluster = host.virtualCluster(for: RequestHeadView(request)).map {
-            (host.name, host.virtualClusters[$0].name)
-        }
     }
 
     /// Another router takes over, for a redirect; filters do not see the request again.
@@ -338,11 +349,13 @@ final class HTTPStream {
         responseHasBegun = true
         info.status = response.status
         info.firstDownstreamByteSent = worker.loop.now
+        span?.respond(self)
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
+            if manager.config.logsTunnels { manager.log(self, .downstreamTunnelSuccessfullyEstablished) }
             connection.requestMayContinue()
         }
     }
@@ -403,6 +416,15 @@ final class HTTPStream {
         guard !isFinished else { return }
         isLocalReply = true
         info.details = info.details ?? details
+        var (status, bytes) = (status, bytes)
+        var rewritten: LocalReplyRules.Reply?
+        if let rules = manager.config.localReply, !responseHasBegun {
+            var reply = LocalReplyRules.Reply(status: status, body: bytes)
+            info.status = status
+            rules.rewrite(&reply, self, worker.loop.now) { worker.random.next() }
+            (status, bytes) = (reply.status, reply.body)
+            rewritten = reply
+        }
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
@@ -410,6 +432,12 @@ final class HTTPStream {
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }
+        if let rewritten {
+            if let type = rewritten.contentType, !isGRPC { try? response.headers.set(.contentType, type) }
+            if !rewritten.headers.isEmpty {
+                HeaderRewriter(stream: self).apply(rewritten.headers, to: &response.headers)
+            }
+        }
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
@@ -437,6 +465,7 @@ final class HTTPStream {
 
     /// Header changes of route, virtual host and table.
     func applyResponseMutations() {
+        info.status = response.status
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
@@ -468,6 +497,12 @@ final class HTTPStream {
         isFinished = true
         let now = worker.loop.now
         info.lastDownstreamByteSent = now
+        if isReset {
+            let isTheirs = info.flags.contains(.downstreamConnectionTermination)
+            manager.count(isTheirs ? .downstream_rq_rx_reset : .downstream_rq_tx_reset, worker)
+        } else if !requestIsComplete, !requestHasNoBody, responseHasBegun, !isTunnel {
+            manager.count(.downstream_rq_response_before_rq_complete, worker)
+        }
         router?.streamFinished()
         for filter in filters { filter.streamEnded(self) }
         manager.requestEnded(self)
@@ -486,7 +521,9 @@ final class HTTPStream {
 
     var earliestDeadline: MonotonicTime {
         var next = min(requestDeadline, streamDeadline)
-        if let idleTimeout { next = min(next, lastActivity + idleTimeout) }
+        if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle) {
+            next = min(next, lastActivity + idleTimeout)
+        }
         if let router { next = min(next, router.earliestDeadline) }
         return next
     }
@@ -506,7 +543,9 @@ final class HTTPStream {
             requestDeadline = .never
             router?.abandon()
             localReply(status: 408, body: "request timeout", details: "request_overall_timeout")
-        } else if let idleTimeout, lastActivity + idleTimeout <= now {
+        } else if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle),
+            lastActivity + idleTimeout <= now
+        {
             info.flags.insert(.streamIdleTimeout)
             manager.count(.streamIdleTimeout, worker)
             router?.abandon()

@@ -85,9 +85,10 @@ extension FormatOperator {
 
     private static func isHeaderName(_ name: String) -> Bool {
         let bytes = name.hasPrefix(":") ? Array(name.utf8.dropFirst()) : Array(name.utf8)
-        return !bytes.isEmpty && bytes.allSatisfy { byte in
-            byte &- 48 < 10 || (byte | 0x20) &- 97 < 26 || "!#$%&'*+-.^_`|~".utf8.contains(byte)
-        }
+        return !bytes.isEmpty
+            && bytes.allSatisfy { byte in
+                byte &- 48 < 10 || (byte | 0x20) &- 97 < 26 || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+            }
     }
 
     private static func time(_ name: String, _ argument: String?, isLocal: Bool) throws(Refusal) -> TimeFormat {

@@ -101,7 +101,9 @@ struct SubstitutionFormat: Sendable {
             let nameStart = index
             while index < bytes.count, isNameByte(bytes[index]) { index += 1 }
             let name = String(decoding: bytes[nameStart..<index], as: UTF8.self)
-            guard !name.isEmpty else { throw fail("a command operator is needed after % (a percent sign is written %%)") }
+            guard !name.isEmpty else {
+                throw fail("a command operator is needed after % (a percent sign is written %%)")
+            }
             var argument: String?
             if index < bytes.count, bytes[index] == UInt8(ascii: "(") {
                 guard let close = bytes[index...].firstIndex(of: UInt8(ascii: ")")) else {
