@@ -217,8 +217,8 @@ import Testing
                 "load_assignment.endpoints[0].priority: 1: there is no priority 0"
             ),
             (
-                #"{"name":"c","health_checks":[{"timeout":"1s","interval":"1s","unhealthy_threshold":1,"healthy_threshold":1,"grpc_health_check":{}}]}"#,
-                "health_checks[0].grpc_health_check: not supported yet"
+                #"{"name":"c","health_checks":[{"timeout":"1s","interval":"1s","unhealthy_threshold":1,"healthy_threshold":1,"custom_health_check":{"name":"x"}}]}"#,
+                "health_checks[0].custom_health_check: not supported yet"
             ),
             (
                 #"{"name":"c","outlier_detection":{"max_ejection_percent":101}}"#,

@@ -198,7 +198,7 @@ import Testing
     func acquire() {
         var thresholds = ResourceLimits.Thresholds()
         thresholds.requestsMax = 2
-        var use = ResourceUse(thresholds)
+        let use = ResourceUse(thresholds)
         #expect(use.acquire(.request) == true)
         #expect(use.acquire(.request) == true)
         #expect(use.acquire(.request) == false)
@@ -217,7 +217,7 @@ import Testing
         let limits = try cluster(
             #"{"name":"c","circuit_breakers":{"thresholds":[{"retry_budget":{}},{"priority":"HIGH","max_retries":7,"retry_budget":{"budget_percent":{"value":50},"min_retry_concurrency":1}}]}}"#
         ).limits
-        var use = ResourceUse(limits.normal)
+        let use = ResourceUse(limits.normal)
         #expect(use.limit(of: .retry) == 3)
         for _ in 0..<15 { #expect(use.acquire(.request) == true) }
         #expect(use.limit(of: .retry) == 3)

@@ -16,6 +16,9 @@ struct ClusterReport: Sendable {
         var activeConnections: UInt64
         var activeRequests: UInt64
         var statistics: Host.Statistics
+        var isCanary = false
+        var successRate = -1.0
+        var localOriginSuccessRate = -1.0
     }
 
     var name: String
@@ -34,13 +37,17 @@ struct ClusterReport: Sendable {
             if host.conditions.contains(.failedActiveCheck) { health.append("failed_active_hc") }
             if host.conditions.contains(.ejected) { health.append("failed_outlier_check") }
             if host.conditions.contains(.endpointUnhealthy) { health.append("failed_eds_health") }
-            if host.conditions.contains(.draining) { health.append("draining") }
+            if host.conditions.contains(.degradedByCheck) { health.append("degraded_active_hc") }
             if host.conditions.contains(.degraded) { health.append("degraded_eds_health") }
+            if host.conditions.contains(.unchecked) { health.append("pending_active_hc") }
+            if host.conditions.contains(.excluded) { health.append("excluded_via_immediate_hc_fail") }
+            if host.conditions.contains(.draining) { health.append("eds_status_draining") }
             return HostReport(
                 address: host.address.description, hostname: host.endpoint.hostname, weight: host.weight,
                 priority: host.priority, region: host.locality.region, zone: host.locality.zone,
                 subZone: host.locality.subZone, health: health, activeConnections: UInt64(host.activeConnections),
-                activeRequests: UInt64(host.activeRequests), statistics: host.statistics)
+                activeRequests: UInt64(host.activeRequests), statistics: host.statistics, isCanary: host.isCanary,
+                successRate: host.successRate, localOriginSuccessRate: host.localOriginSuccessRate)
         }
     }
 
@@ -122,9 +129,16 @@ extension ClusterReport.HostReport {
             ("rq_error", "\(statistics.errors)"), ("rq_success", "\(statistics.successes)"),
             ("rq_timeout", "\(statistics.timeouts)"), ("rq_total", "\(statistics.requestsTotal)"),
             ("hostname", hostname), ("health_flags", health.isEmpty ? "healthy" : "/" + health.joined(separator: "/")),
-            ("weight", "\(weight)"), ("region", region), ("zone", zone), ("sub_zone", subZone), ("canary", "false"),
-            ("priority", "\(priority)"), ("success_rate", "-1"), ("local_origin_success_rate", "-1"),
+            ("weight", "\(weight)"), ("region", region), ("zone", zone), ("sub_zone", subZone),
+            ("canary", "\(isCanary)"),
+            ("priority", "\(priority)"), ("success_rate", Self.rate(successRate)),
+            ("local_origin_success_rate", Self.rate(localOriginSuccessRate)),
         ]
+    }
+
+    /// As Envoy prints it: `-1` where it was not measured.
+    private static func rate(_ value: Double) -> String {
+        value < 0 ? "-1" : value == value.rounded() ? "\(Int(value))" : "\(value)"
     }
 
     var message: HostStatus {

@@ -1,5 +1,6 @@
 internal import Synchronization
 internal import Telemetry
+internal import Upstream
 
 /// The counters of one cluster, shared by all loops.
 ///
@@ -69,6 +70,9 @@ final class ClusterMetrics: Sendable {
     }
 
     let name: String
+    /// Circuit breakers of usual requests and of those with high priority, shared by all loops.
+    let normalUse = ResourceUse(ResourceLimits.Thresholds())
+    let highUse = ResourceUse(ResourceLimits.Thresholds())
     private let control: MetricBlock
     private let data: MetricBlock
     let codes: StatusCodeCells

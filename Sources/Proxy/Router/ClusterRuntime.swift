@@ -11,8 +11,9 @@ final class ClusterRuntime {
     let metrics: ClusterMetrics
     let hostSet: HostSet
     private(set) var balancer: LoadBalancer
-    var normalUse: ResourceUse
-    var highUse: ResourceUse
+    /// Shared with the other loops.
+    var normalUse: ResourceUse { metrics.normalUse }
+    var highUse: ResourceUse { metrics.highUse }
     private(set) var outlier: OutlierSweep?
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
@@ -25,9 +26,9 @@ final class ClusterRuntime {
         name = config.name
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
-        balancer = LoadBalancer(config, hostSet: hostSet)
-        normalUse = ResourceUse(config.limits.normal)
-        highUse = ResourceUse(config.limits.high)
+        balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
+        metrics.normalUse.thresholds = config.limits.normal
+        metrics.highUse.thresholds = config.limits.high
         outlier = config.outlierDetection.map { OutlierSweep($0, cluster: self) }
     }
 
@@ -36,7 +37,7 @@ final class ClusterRuntime {
         config = newConfig
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
-        balancer = LoadBalancer(newConfig, hostSet: hostSet)
+        balancer = LoadBalancer(newConfig, hostSet: hostSet, place: worker.place)
         normalUse.thresholds = newConfig.limits.normal
         highUse.thresholds = newConfig.limits.high
         outlier?.cancel()
@@ -45,8 +46,14 @@ final class ClusterRuntime {
 
     /// Takes new endpoints; pools of hosts that left drain.
     func apply(_ endpoints: EndpointTable) {
-        let change = hostSet.apply(endpoints)
-        for host in change.removed { (host.attachment as? HostPool)?.drain() }
+        let change = hostSet.apply(endpoints, now: worker.loop.now.nanoseconds)
+        for host in change.removed {
+            if host.ejectedSince != nil { uncount(.outlier_ejections_active) }
+            (host.attachment as? HostPool)?.drain()
+        }
+        if config.closesConnectionsOnHostSetChange, !change.added.isEmpty || !change.removed.isEmpty {
+            for host in hostSet.hosts { (host.attachment as? HostPool)?.renew() }
+        }
         // Every loop sees the same change; it is counted once.
         if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
     }
@@ -63,25 +70,63 @@ final class ClusterRuntime {
 
     // MARK: Choosing
 
+    /// The cluster that really serves: itself, or for an aggregate the first of its clusters that can (each takes what it is
+    /// able to, the next takes what is left).
+    func member() -> ClusterRuntime {
+        guard case .aggregate(let names) = config.discovery else { return self }
+        let members = names.compactMap { worker.cluster(named: $0) }.filter { !$0.isRemoved }
+        let shares = members.map { UInt64($0.hostSet.availability) }
+        let total = min(shares.reduce(0, +), 100)
+        guard total > 0 else { return members.first { $0.hostSet.count > 0 } ?? self }
+        var draws = SplitMix64(seed: worker.random.next())
+        var point = draws.next() % total
+        for (index, share) in shares.enumerated() {
+            if point < share { return members[index].config.isAggregate ? members[index].member() : members[index] }
+            point -= share
+        }
+        return members.last ?? self
+    }
+
     /// The host for a request; nil is 503 UH.
-    func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?) -> Host? {
+    ///
+    /// - Parameter named: The address that the request itself names, for ORIGINAL_DST.
+    func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?, named: String? = nil) -> Host? {
         if case .originalDestination(let settings) = config.discovery {
-            return originalHost(settings, connection)
+            return originalHost(settings, connection, named)
         }
         return balancer.choose(request, random: worker.random.next())
     }
 
-    /// ORIGINAL_DST: the host is wherever the connection wanted to go.
-    private func originalHost(_ settings: ClusterConfig.OriginalDestination, _ connection: ConnectionInfo?) -> Host? {
-        guard let connection, connection.isRedirected, case .ip(let ip, let port) = connection.localAddress else {
-            return nil
+    /// ORIGINAL_DST: the host is wherever the connection wanted to go, or where the request says.
+    private func originalHost(
+        _ settings: ClusterConfig.OriginalDestination, _ connection: ConnectionInfo?, _ named: String?
+    ) -> Host? {
+        let target: (ip: IPAddress, port: UInt16)
+        if let named {
+            guard case .ip(let ip, let port)? = SocketAddress(parsing: named) else {
+                count(.original_dst_host_invalid)
+                return nil
+            }
+            target = (ip, port)
+        } else {
+            guard let connection, connection.isRedirected, case .ip(let ip, let port) = connection.localAddress else {
+                return nil
+            }
+            target = (ip, port)
         }
-        let address = SocketAddress.ip(ip, port: settings.portOverride ?? port)
+        let port = settings.portOverride ?? target.port
+        let address = SocketAddress.ip(target.ip, port: port)
         if let known = originalHosts[address] { return known }
-        let host = Host(EndpointTable.Endpoint(address: .ip("\(ip)", port: settings.portOverride ?? port)))
+        let host = Host(EndpointTable.Endpoint(address: .ip("\(target.ip)", port: port)))
         originalHosts[address] = host
         metrics.add(.membership_change, row: worker.index)
         return host
+    }
+
+    /// The host was ejected, or its active check failed.
+    func hostFailed(_ host: Host) {
+        guard config.closesConnectionsOnHostHealthFailure else { return }
+        (host.attachment as? HostPool)?.renew()
     }
 
     /// Nothing is open to the host and nobody waits for it, or one that used it has let go.
@@ -122,6 +167,23 @@ final class ClusterRuntime {
         }
         return nil
     }
+
+    /// A socket on its way to a host, set up as the cluster says.
+    func openSocket(to address: SocketAddress) throws(SystemError) -> Socket {
+        let socket = try Socket.connect(to: address, from: source(for: address))
+        if let settings = config.keepAlive, case .ip = address {
+            // What is not set stays Linux's own: 2 h, 75 s, 9 probes.
+            try? socket.setKeepAlive(
+                idleSeconds: Int32(clamping: settings.timeSeconds ?? 7200),
+                intervalSeconds: Int32(clamping: settings.intervalSeconds ?? 75),
+                probes: Int32(clamping: settings.probes ?? 9))
+        }
+        return socket
+    }
+
+    /// Made at the first count; most clusters never need them.
+    private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
+    private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
 
     // MARK: TLS
 
@@ -190,5 +252,18 @@ extension SocketAddress {
         case .pipe(let path): self = .unix(path)
         case .name: return nil
         }
+    }
+}
+
+extension SocketAddress {
+    /// `1.2.3.4:80`, `[::1]:80`; nil when it is no address with a port.
+    init?(parsing text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.first == "[", host.last == "]" { host = host.dropFirst().dropLast() }
+        guard let ip = IPAddress(String(host)) else { return nil }
+        self = .ip(ip, port: port)
     }
 }

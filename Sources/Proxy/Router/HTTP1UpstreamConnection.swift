@@ -68,7 +68,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         connectTimer?.cancel()
         connectTimer = nil
         let metrics = pool.cluster.metrics
-        metrics.connectTime.record(worker.loop.now - started, row: worker.index)
+        let now = worker.loop.now
+        metrics.connectTime.record(now - started, row: worker.index)
+        pool.host.connectTime.record(now - started, now: now.nanoseconds, decay: .seconds(60))
         armIdleTimer()
         pool.connected(self)
         // Bytes that came with the same event are looked at too.
@@ -251,7 +253,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         let trailers = parser.trailers
         let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
         if keepsAlive && requestIsComplete && !isTunnel && input.isEmpty && requestsServed < maximum
-            && !pool.host.conditions.contains(.removed)
+            && !pool.host.conditions.contains(.removed) && !isTooOld
         {
             idleSince = worker.loop.now
             pool.release(self)
@@ -259,6 +261,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             flush()
             close()
         } else {
+            if requestsServed >= maximum { pool.cluster.count(.upstream_cx_max_requests) }
             close()
         }
         client.responseEnd(trailers)
@@ -303,6 +306,15 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         if !wasConnecting { pool.closed(self) }
     }
 
+    /// Whether it has been open for as long as connections of its cluster may be; counted when it ends for that.
+    var isTooOld: Bool {
+        guard let longest = pool.cluster.config.maxConnectionDuration, started + longest <= worker.loop.now else {
+            return false
+        }
+        pool.cluster.count(.upstream_cx_max_duration_reached)
+        return true
+    }
+
     // MARK: Idle time
 
     /// One lazy timer: it fires at the earliest possible moment and looks whether the connection was used meanwhile.
@@ -314,7 +326,10 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     private func idleTimerFired() {
         guard !isClosed, let timeout = pool.cluster.config.idleTimeout else { return }
-        if client == nil && idleSince + timeout <= worker.loop.now { return close() }
+        if client == nil && idleSince + timeout <= worker.loop.now {
+            pool.cluster.count(.upstream_cx_idle_timeout)
+            return close()
+        }
         armIdleTimer()
     }
 }

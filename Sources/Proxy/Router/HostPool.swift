@@ -77,6 +77,10 @@ final class HostPool {
         }
         while !fresh, let connection = idle.popLast() {
             if connection.isClosed { continue }
+            if connection.isTooOld {
+                connection.close()
+                continue
+            }
             busy[ObjectIdentifier(connection)] = connection
             client.poolReady(connection)
             return
@@ -126,7 +130,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: serverName)
-            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let socket = try cluster.openSocket(to: address)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1
@@ -204,6 +208,13 @@ final class HostPool {
     var isEmpty: Bool {
         idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
             && named.values.allSatisfy(\.isEmpty)
+    }
+
+    /// What is open now is not used again; new connections may be made.
+    func renew() {
+        let closing = idle
+        idle = []
+        for connection in closing { connection.close() }
     }
 
     /// Idle connections close now, busy ones when they are done.

@@ -6,11 +6,11 @@ internal import Upstream
 // What a request is made into before its first try: hash key, target, fields.
 extension Router {
     /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
-    func makeHash(_ forwarding: Forwarding) {
+    func makeHash(_ policies: [HashPolicy]) {
         let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
         let made = RequestHash(
-            forwarding.hashPolicies, request: RequestHeadView(stream.request), sourceAddress: source.span,
-            random: worker.random.next())
+            policies, request: RequestHeadView(stream.request), sourceAddress: source.span,
+            random: worker.random.next(), facts: stream)
         hash = made.value
         newCookie = made.newCookie?.field
     }
@@ -54,7 +54,8 @@ extension Router {
             if !host.isEmpty { setAuthority(host, forwarding) }
         case .auto: break  // Known when the host is chosen.
         }
-        if let timeout = timeouts?.total, timeout > .zero {
+        removeOwnFields()
+        if let timeout = timeouts?.expected, timeout > .zero {
             stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
             if !stream.manager.config.suppressesEnvoyHeaders {
                 stream.request.headers.append(
@@ -63,10 +64,50 @@ extension Router {
         }
     }
 
+    /// Fields that speak to this proxy end here.
+    private func removeOwnFields() {
+        for id in Self.ownFields where stream.request.headers.contains(id) { stream.request.headers.remove(id) }
+        guard forwarding?.retryPolicy != nil || forwarding?.hedge != nil else { return }
+        for name in Self.rareOwnFields { stream.request.headers.remove(named: name) }
+    }
+
+    private static let ownFields: [HeaderID] = [
+        .xEnvoyRetryOn, .xEnvoyRetryGrpcOn, .xEnvoyMaxRetries, .xEnvoyUpstreamRqTimeoutMs,
+        .xEnvoyUpstreamRqPerTryTimeoutMs,
+    ]
+    private static let rareOwnFields = [
+        "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-hedge-on-per-try-timeout",
+    ]
+
     func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding) {
         if forwarding.appendsForwardedHost {
             try? stream.request.headers.append(.xForwardedHost, stream.request.authorityBytes.span.bytes)
         }
         try? stream.request.setAuthority(authority.span.bytes)
+    }
+}
+
+extension HTTPMethod {
+    /// RFC 9110 §9.2.2: repeating it does what doing it once does.
+    var isIdempotent: Bool {
+        switch self {
+        case .get, .head, .options, .trace, .put, .delete: true
+        case .post, .connect, .patch, .other: false
+        }
+    }
+}
+
+extension TryOutcome {
+    /// The outcome that a response head is.
+    static func of(_ head: borrowing ResponseHead) -> TryOutcome {
+        let status = head.headers[.grpcStatus].flatMap { UInt32($0) }
+        return .response(status: head.status, grpcStatus: status)
+    }
+}
+
+extension [UInt8] {
+    /// The bytes of a span.
+    init(copying span: RawSpan) {
+        self = span.withUnsafeBytes { [UInt8]($0) }
     }
 }

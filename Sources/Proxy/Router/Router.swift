@@ -8,7 +8,7 @@ internal import Upstream
 /// It owns the tries: choosing hosts, waiting for connections, holding the body for a repetition, deadlines, and what
 /// the client gets when all fails. Decisions about repetition are `RetryState`'s.
 final class Router: PoolClient, UpstreamClient {
-    private enum State { case created, waitingForConnection, active, backingOff, responding, finished }
+    enum State { case created, waitingForConnection, active, backingOff, responding, finished }
 
     /// Strong; the stream lets go of its router when it ends.
     let stream: HTTPStream
@@ -16,35 +16,54 @@ final class Router: PoolClient, UpstreamClient {
     let route: Route
     let target: ClusterTarget?
 
-    private var state = State.created
+    var state = State.created
     var forwarding: Forwarding?
-    private var cluster: ClusterRuntime?
-    private var priority = ResourcePriority.normal
-    private var retry = RetryState()
-    private var isRetrying = false
-    private var hasFreshTry = false
+    var cluster: ClusterRuntime?
+    var priority = ResourcePriority.normal
+    var retry = RetryState()
+    var isRetrying = false
+    var hasFreshTry = false
     var hash: UInt64?
     var newCookie: [UInt8]?
-    private var triedHosts: [Host] = []
-    private var pool: HostPool?
-    private var upstream: (any UpstreamStream)?
-    private var countsActive = false
-    private var backOffTimer: LoopTimer?
+    var triedHosts: [Host] = []
+    var pool: HostPool?
+    var upstream: (any UpstreamStream)?
+    var countsActive = false
+    var backOffTimer: LoopTimer?
+    /// The cluster that the route names; `cluster` is the one of its members that serves, where it is an aggregate.
+    private var namedCluster: ClusterRuntime?
+    /// Copies under way.
+    var mirrors: [SideRequest] = []
+    /// A second try beside the first.
+    var hedge: SideRequest?
+    private(set) var hedgeIsAnswering = false
+    private var isAnsweredByHedge = false
+    /// What to do about the first try's failure when the second fails too.
+    var failureBeforeHedge: (() -> Void)?
+    /// Redirects followed so far, and the routes that led here.
+    var redirects: UInt32 = 0
+    var previousRoutes: [Route] = []
 
     /// The request's body as far as it may have to be sent (again).
-    private var body: ByteBuffer?
+    var body: ByteBuffer?
     private var keepsBody = false
     private var bodyIsLost = false
     private var bodyBytesMax = Limits.retryBufferBytes
-    private var requestIsComplete = false
-    private var trailers: HeaderTable?
+    var requestIsComplete = false
+    var trailers: HeaderTable?
     private var isUpgrade = false
 
+    /// Bytes under way count for balancing; so many are counted now.
+    private var countsBytes = false
+    var bytesCounted: UInt64 = 0
+
     var timeouts: RequestTimeouts?
-    private var routeDeadline = MonotonicTime.never
-    private var tryDeadline = MonotonicTime.never
-    private var tryStarted: MonotonicTime
-    private var latestReset: String?
+    var routeDeadline = MonotonicTime.never
+    var tryDeadline = MonotonicTime.never
+    /// When the present try has been silent for too long.
+    var tryIdleDeadline = MonotonicTime.never
+    var tryStarted: MonotonicTime
+    var latestReset: String?
 
     init(stream: HTTPStream, route: Route, target: ClusterTarget?) {
         self.stream = stream
@@ -90,6 +109,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.manager.count(.noCluster, worker)
             return stream.localReply(status: forwarding.clusterNotFoundStatus, details: "cluster_not_found")
         }
+        namedCluster = cluster
         self.cluster = cluster
         priority = forwarding.priority
         stream.info.upstreamCluster = cluster.name
@@ -113,15 +133,18 @@ final class Router: PoolClient, UpstreamClient {
         if !isUpgrade {
             retry = RetryState(
                 policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
-            keepsBody = retry.mayRetry
+            keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
+        countsBytes = cluster.config.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
-        if !forwarding.hashPolicies.isEmpty { makeHash(forwarding) }
+        let hashPolicies = forwarding.hashPolicies.isEmpty ? cluster.config.hashPolicies : forwarding.hashPolicies
+        if !hashPolicies.isEmpty { makeHash(hashPolicies) }
         // As the router finds it, before the route rewrites it.
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
         rewriteRequest(forwarding)
+        if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
         beginTry()
     }
 
@@ -130,17 +153,15 @@ final class Router: PoolClient, UpstreamClient {
 
     // MARK: Tries
 
-    private func beginTry() {
-        guard let cluster, let forwarding, state != .finished else { return }
+    func beginTry() {
+        guard let namedCluster, let forwarding, state != .finished else { return }
+        let cluster = namedCluster.member()
+        self.cluster = cluster
         state = .waitingForConnection
         stream.info.attempts += 1
-        var choice = LoadBalancer.Request()
-        choice.hash = hash
-        if let policy = forwarding.retryPolicy, policy.avoidsPreviousHosts, !triedHosts.isEmpty {
-            choice.avoiding = triedHosts
-            choice.attemptsMax = policy.hostSelectionAttemptsMax
-        }
-        guard let host = cluster.choose(choice, connection: stream.connectionInfo),
+        let choice = makeChoice(forwarding, cluster)
+        guard
+            let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
             let pool = cluster.pool(of: host, named: serverName)
         else {
             cluster.count(.upstream_cx_none_healthy)
@@ -166,7 +187,7 @@ final class Router: PoolClient, UpstreamClient {
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
 
-    private func overflow() {
+    func overflow() {
         stream.info.flags.insert(.upstreamOverflow)
         giveUp(
             status: 503,
@@ -178,6 +199,7 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
+        if let host = pool?.host { cluster?.outlier?.report(.localSuccess, host) }
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
             stream.info.upstreamProtocol = upstream.httpVersion
@@ -207,35 +229,11 @@ final class Router: PoolClient, UpstreamClient {
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
-    func poolFailed(_ failure: PoolFailure) {
-        switch failure {
-        case .overflow:
-            releaseHost()
-            overflow()
-        case .connectFailed(let error):
-            failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
-        case .connectTimedOut:
-            failedToConnect("connection timeout", nil)
-        case .handshakeFailed(let reason):
-            failedToConnect("remote connection failure", "TLS_error: \(reason)")
-        }
-    }
-
-    private func failedToConnect(_ reason: String, _ transport: String?) {
-        let host = pool?.host
-        releaseHost()
-        if let host { cluster?.outlier?.report(.localFailure, host) }
-        stream.info.upstreamTransportFailure = transport
-        latestReset = transport.map { "\(reason), transport failure reason: \($0)" } ?? reason
-        let text = transport == nil ? "connection_timeout" : "remote_connection_failure"
-        decide(
-            .connectFailure, status: 503, flag: .upstreamConnectionFailure,
-            details: "upstream_reset_before_response_started{\(text)}")
-    }
-
     // MARK: Request body
 
     func requestBody(_ bytes: UnsafeRawBufferPointer) {
+        for mirror in mirrors { mirror.sendBody(bytes) }
+        if countsBytes { countBytes(bytes.count) }
         if keepsBody && !bodyIsLost {
             let held = body?.count ?? 0
             if held + bytes.count > bodyBytesMax && state == .active {
@@ -263,6 +261,7 @@ final class Router: PoolClient, UpstreamClient {
         guard !requestIsComplete else { return }
         requestIsComplete = true
         if !trailers.isEmpty { self.trailers = copy trailers }
+        for mirror in mirrors { mirror.sendEnd(trailers) }
         if let timeout = timeouts?.total, timeout > .zero, !isUpgrade {
             routeDeadline = worker.loop.now + timeout
         }
@@ -274,8 +273,9 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     private func setTryDeadline() {
-        guard let timeout = timeouts?.perTry, timeout > .zero, !isUpgrade else { return }
-        tryDeadline = worker.loop.now + timeout
+        guard let timeouts, !isUpgrade, timeouts.perTry != nil || timeouts.perTryIdle != nil else { return }
+        if let timeout = timeouts.perTry { tryDeadline = worker.loop.now + timeout }
+        if let timeout = timeouts.perTryIdle { tryIdleDeadline = worker.loop.now + timeout }
         stream.deadlinesChanged()
     }
 
@@ -306,18 +306,23 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.firstUpstreamByteReceived = now
         swap(&head, &stream.response)
         let status = stream.response.status
-        countResponse(status)
         if let host = pool?.host {
-            if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
-            cluster.outlier?.report(.response(status), host)
+            if !isAnsweredByHedge {
+                if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
+                cluster.outlier?.report(.response(judgedStatus(stream.response)), host)
+            }
+            if countsBytes, case .length(let count) = stream.response.body { countBytes(count) }
+            learn(from: stream.response, of: host, in: cluster)
         }
+        if let policy = forwarding?.internalRedirects, status / 100 == 3, followRedirect(policy) { return }
         if retry.retriesMax > 0 && canRepeat {
             let decision = retry.decide(
                 after: TryOutcome.of(stream.response), response: ResponseHeadView(head: stream.response),
-                random: worker.random.next())
+                random: worker.random.next(), wallSeconds: wallSeconds)
             switch decision {
             case .retry(let wait):
                 if acquireRetry() {
+                    countRetried(status)
                     // The rest of this response is of no use; its connection goes with it.
                     dropConnection()
                     releaseHost()
@@ -336,8 +341,16 @@ final class Router: PoolClient, UpstreamClient {
     private func deliver(_ now: MonotonicTime) {
         state = .responding
         tryDeadline = .never
+        if let timeout = timeouts?.perTryIdle { tryIdleDeadline = now + timeout }
+        if let hedge {
+            hedgeIsAnswering = isAnsweredByHedge
+            if !hedgeIsAnswering { letGoOfHedge(hedge) }
+        }
         releaseRetry(succeeded: stream.response.status < 500)
         body = nil
+        // A response that was not delivered is counted as a retry's alone (Envoy).
+        countResponse(stream.response.status)
+        if pool?.host.isCanary == true { countCanary(stream.response.status) }
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
@@ -370,6 +383,7 @@ final class Router: PoolClient, UpstreamClient {
 
     func responseBody(_ bytes: UnsafeRawBufferPointer) {
         guard state == .responding else { return }
+        if let timeout = timeouts?.perTryIdle { tryIdleDeadline = worker.loop.now + timeout }
         stream.respondBody(bytes)
     }
 
@@ -384,25 +398,19 @@ final class Router: PoolClient, UpstreamClient {
         stream.respondEnd(trailers)
     }
 
-    private func countResponse(_ status: UInt16) {
-        cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
-        stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
-    }
-
-    private func recordTime() {
-        let time = worker.loop.now - tryStarted
-        if stream.isInternal {
-            cluster?.metrics.internalRequestTime.record(time, row: worker.index)
-        } else {
-            cluster?.metrics.requestTime.record(time, row: worker.index)
-        }
-        stream.requestMetrics?.record(time, row: worker.index)
-    }
-
     /// The connection is closed already.
     func upstreamFailed(_ failure: UpstreamFailure, onReusedConnection: Bool) {
         guard let cluster, state != .finished else { return }
         upstream = nil
+        if hedge != nil, state == .active, !hedgeIsAnswering {
+            // The second try is still under way: its answer decides.
+            if let host = pool?.host { cluster.outlier?.report(.localFailure, host) }
+            releaseHost()
+            failureBeforeHedge = { [self] in
+                upstreamFailed(failure, onReusedConnection: onReusedConnection)
+            }
+            return
+        }
         let host = pool?.host
         releaseHost()
         if state == .responding {
@@ -466,10 +474,10 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     /// Whether the whole request can be sent once more.
-    private var canRepeat: Bool { !bodyIsLost && (bodyIsEmpty || keepsBody) && !isUpgrade }
+    var canRepeat: Bool { !bodyIsLost && (bodyIsEmpty || keepsBody) && !isUpgrade }
 
     /// A try ended without a response: repeat it or answer.
-    private func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
+    func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
         guard let cluster else { return }
         if retry.retriesMax > 0 && canRepeat {
             switch retry.decide(after: outcome, random: worker.random.next()) {
@@ -490,7 +498,7 @@ final class Router: PoolClient, UpstreamClient {
         giveUp(status: status, body: body, details: details, outcome: outcome)
     }
 
-    private func giveUp(
+    func giveUp(
         status: UInt16, body: String, details: String, outcome: TryOutcome, headers: [(String, String)] = []
     ) {
         releaseRetry(succeeded: false)
@@ -515,98 +523,57 @@ final class Router: PoolClient, UpstreamClient {
         }
     }
 
-    // MARK: Repeating
-
-    private func acquireRetry() -> Bool {
-        guard let cluster else { return false }
-        if isRetrying { return true }
-        guard cluster.acquire(.retry, priority) else {
-            cluster.count(.upstream_rq_retry_overflow)
-            return false
-        }
-        isRetrying = true
-        return true
-    }
-
-    private func releaseRetry(succeeded: Bool) {
-        guard isRetrying, let cluster else { return }
-        isRetrying = false
-        cluster.release(.retry, priority)
-        if succeeded { cluster.count(.upstream_rq_retry_success) }
-    }
-
-    private func retryAfter(_ wait: Duration) {
-        cluster?.count(.upstream_rq_retry)
-        stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
-        state = .backingOff
-        tryDeadline = .never
-        backOffTimer = worker.schedule(after: wait) { [weak self] in
-            guard let self, self.state == .backingOff else { return }
-            self.beginTry()
-        }
-    }
-
-    // MARK: Time
-
-    var earliestDeadline: MonotonicTime { state == .finished ? .never : min(routeDeadline, tryDeadline) }
-
-    func deadlineReached(_ now: MonotonicTime) {
-        guard let cluster, state != .finished else { return }
-        if routeDeadline <= now {
-            cluster.count(.upstream_rq_timeout)
-            stream.requestMetrics?.add(.upstream_rq_timeout, row: worker.index)
-            stream.info.flags.insert(.upstreamRequestTimeout)
-            pool?.host.statistics.timeouts &+= 1
-            if let host = pool?.host, state == .active { cluster.outlier?.report(.timeout, host) }
-            letGo()
-            if state == .responding {
-                state = .finished
-                stream.info.details = "response_timeout"
-                return stream.reset()
-            }
-            giveUp(status: 504, body: "upstream request timeout", details: "response_timeout", outcome: .perTryTimeout)
-        } else if tryDeadline <= now {
-            tryDeadline = .never
-            cluster.count(.upstream_rq_per_try_timeout)
-            if let host = pool?.host { cluster.outlier?.report(.timeout, host) }
-            letGo()
-            if retry.retriesMax > 0 && canRepeat,
-                case .retry(let wait) = retry.decide(
-                    after: .perTryTimeout, random: worker.random.next()),
-                acquireRetry()
-            {
-                return retryAfter(wait)
-            }
-            stream.info.flags.insert(.upstreamRequestTimeout)
-            giveUp(
-                status: 504, body: "upstream request timeout", details: "upstream_per_try_timeout",
-                outcome: .perTryTimeout)
-        }
-    }
-
     // MARK: Letting go
 
     /// Stops the present try, wherever it stands.
-    private func letGo() {
+    func letGo() {
         if state == .waitingForConnection { pool?.cancel(self) }
         dropConnection()
         releaseHost()
         backOffTimer?.cancel()
         backOffTimer = nil
+        tryIdleDeadline = .never
+        if let hedge { letGoOfHedge(hedge) }
+        for mirror in mirrors where !mirror.isFinished && !requestIsComplete { mirror.abandon() }
     }
 
-    private func dropConnection() {
+    private func letGoOfHedge(_ second: SideRequest) {
+        hedge = nil
+        failureBeforeHedge = nil
+        second.abandon()
+    }
+
+    /// The second try has answered: the first is given up.
+    func letGoOfFirst() {
+        failureBeforeHedge = nil
+        if state == .waitingForConnection { pool?.cancel(self) }
+        dropConnection()
+        releaseHost()
+        isAnsweredByHedge = true
+    }
+
+    func dropConnection() {
         let upstream = upstream
         self.upstream = nil
+        if isAnsweredByHedge, let hedge {
+            // The stream is the second try's own: it ends it.
+            isAnsweredByHedge = false
+            hedgeIsAnswering = false
+            return letGoOfHedge(hedge)
+        }
         if let upstream {
             cluster?.count(.upstream_rq_tx_reset)
             upstream.abandon()
         }
     }
 
-    private func releaseHost() {
+    func releaseHost() {
         guard countsActive, let cluster, let pool else { return }
         countsActive = false
+        if bytesCounted > 0 {
+            pool.host.bytesInFlight &-= bytesCounted
+            bytesCounted = 0
+        }
         pool.host.activeRequests &-= 1
         cluster.release(.request, priority)
         cluster.uncount(.upstream_rq_active)
@@ -627,30 +594,10 @@ final class Router: PoolClient, UpstreamClient {
         releaseRetry(succeeded: false)
         state = .finished
         body = nil
+        mirrors = []
+        failureBeforeHedge = nil
     }
-}
 
-extension HTTPMethod {
-    /// RFC 9110 §9.2.2: repeating it does what doing it once does.
-    var isIdempotent: Bool {
-        switch self {
-        case .get, .head, .options, .trace, .put, .delete: true
-        case .post, .connect, .patch, .other: false
-        }
-    }
-}
-
-extension TryOutcome {
-    /// The outcome that a response head is.
-    static func of(_ head: borrowing ResponseHead) -> TryOutcome {
-        let status = head.headers[.grpcStatus].flatMap { UInt32($0) }
-        return .response(status: head.status, grpcStatus: status)
-    }
-}
-
-extension [UInt8] {
-    /// The bytes of a span.
-    init(copying span: RawSpan) {
-        self = span.withUnsafeBytes { [UInt8]($0) }
-    }
+    /// Seconds since 1970, for responses that name a time.
+    private var wallSeconds: Int64 { forwarding?.retryPolicy?.rateLimitedBackOff == nil ? 0 : WallClock.now.seconds }
 }

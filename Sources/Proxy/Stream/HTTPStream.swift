@@ -155,7 +155,7 @@ final class HTTPStream {
         route = nil
         target = nil
         guard let table = manager.routes?.table,
-            let found = table.route(for: RequestHeadView(request), random: worker.random.next())
+            let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
         else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
@@ -164,7 +164,8 @@ final class HTTPStream {
             findMetrics(found.virtualHost, found.route)
         }
         if case .forward(let forwarding) = found.route.action {
-            target = forwarding.target(for: RequestHeadView(request), random: worker.random.next())
+            target = forwarding.target(
+                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
             info.upstreamCluster = target?.cluster
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
             if let duration = forwarding.maxStreamDuration {
@@ -220,6 +221,29 @@ final class HTTPStream {
         let router = Router(stream: self, route: route, target: target)
         self.router = router
         router.start()
+    }
+
+    /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
+    func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
+        guard let table = manager.routes?.table,
+            let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
+        else { return nil }
+        var target: ClusterTarget?
+        if case .forward(let forwarding) = found.route.action {
+            target = forwarding.target(
+                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+        }
+        return (found.route, target, found.virtualHost.name)
+    }
+
+    /// Another router takes over, for a redirect; filters do not see the request again.
+    func replaceRouter(_ next: Router, _ found: (route: Route, target: ClusterTarget?, virtualHost: String)) {
+        route = found.route
+        target = found.target
+        info.routeName = found.route.name.isEmpty ? nil : found.route.name
+        info.virtualHost = found.virtualHost
+        router = next
+        next.start()
     }
 
     /// Whether the request ends with its head.

@@ -126,7 +126,7 @@ final class ConfigurationStore {
         case .staticEndpoints:
             endpoints[name] = config.endpoints ?? EndpointTable()
             clusters[name]?.isWarm = true
-        case .originalDestination: clusters[name]?.isWarm = true
+        case .originalDestination, .aggregate: clusters[name]?.isWarm = true
         case .eds(let service):
             let key = service.isEmpty ? name : service
             if endpoints[key] != nil {
@@ -227,7 +227,11 @@ final class ConfigurationStore {
         if let known = healthCheckers[name] {
             checker = known
         } else {
-            checker = HealthChecker(cluster: name, loop: loop) { [workers] address, isHealthy in
+            let counters = metrics.cluster(name)
+            checker = HealthChecker(
+                cluster: name, loop: loop, hasTraffic: { counters.value(.upstream_cx_total) > 0 },
+                count: { [workers] cell in workers.first?.send { counters.add(cell, row: $0.index) } }
+            ) { [workers] address, isHealthy in
                 for worker in workers {
                     worker.send { $0.setHealth(cluster: name, address: address, isHealthy: isHealthy) }
                 }

@@ -13,6 +13,10 @@ final class HealthChecker: @unchecked Sendable {
     private let cluster: String
     private let loop: EventLoop
     private let report: (HostAddress, Bool) -> Void
+    /// Whether requests went to the cluster yet.
+    private let hasTraffic: () -> Bool
+    /// Counts on a worker.
+    private let count: (ClusterMetrics.Cell) -> Void
     private var random = SystemRandomNumberGenerator()
     private var config: HealthCheckConfig?
     private var hosts: [HostAddress: Target] = [:]
@@ -26,7 +30,12 @@ final class HealthChecker: @unchecked Sendable {
         init(_ endpoint: EndpointTable.Endpoint) { self.endpoint = endpoint }
     }
 
-    init(cluster: String, loop: EventLoop, report: @escaping (HostAddress, Bool) -> Void) {
+    init(
+        cluster: String, loop: EventLoop, hasTraffic: @escaping () -> Bool,
+        count: @escaping (ClusterMetrics.Cell) -> Void, report: @escaping (HostAddress, Bool) -> Void
+    ) {
+        self.hasTraffic = hasTraffic
+        self.count = count
         self.cluster = cluster
         self.loop = loop
         self.report = report
@@ -68,6 +77,8 @@ final class HealthChecker: @unchecked Sendable {
     private func begin(_ address: HostAddress) {
         guard let config, let target = hosts[address] else { return }
         let endpoint = target.endpoint
+        guard !endpoint.skipsActiveChecks else { return }
+        count(.health_check_attempt)
         Task(executorPreference: loop) {
             let result = await Self.withTimeout(config.timeout, on: self.loop) {
                 await self.check(endpoint, config)
@@ -78,6 +89,13 @@ final class HealthChecker: @unchecked Sendable {
 
     private func ended(_ address: HostAddress, _ result: HealthCheckState.Result) {
         guard let config, let target = hosts[address] else { return }
+        switch result {
+        case .passed: count(.health_check_success)
+        case .failed:
+            count(.health_check_failure)
+            count(.health_check_network_failure)
+        case .refused: count(.health_check_failure)
+        }
         switch target.state.record(result, config) {
         case .none: break
         case .becameHealthy:
@@ -87,8 +105,8 @@ final class HealthChecker: @unchecked Sendable {
             Self.log.warning("host is unhealthy", ["cluster": cluster, "host": "\(address)"])
             report(address, false)
         }
-        // Without traffic Envoy checks once a minute; we cannot see it here, and checking more often harms nobody.
-        schedule(target, after: target.state.nextWait(config, hasTraffic: true, random: random.next()))
+        schedule(
+            target, after: target.state.nextWait(config, hasTraffic: hasTraffic(), random: random.next()))
     }
 
     /// Fails when the check takes too long; the check's own task is cancelled then.
@@ -116,6 +134,7 @@ final class HealthChecker: @unchecked Sendable {
         switch config.kind {
         case .http(let http): return await check(http, address, endpoint)
         case .tcp(let send, let receive): return await check(send, receive, address, config.timeout)
+        case .grpc(let grpc): return await check(grpc, address, endpoint, config.timeout)
         }
     }
 
@@ -130,10 +149,36 @@ final class HealthChecker: @unchecked Sendable {
         let method = HTTPMethod.allCases.first { "\($0.name)" == check.method } ?? .get
         do throws(HTTPError) {
             var request = HTTPClientRequest(method, check.path)
-            try? request.headers.append(.userAgent, "skein-health-check")
+            try? request.headers.append(.userAgent, "Envoy/HC")
+            for mutation in check.requestMutations {
+                guard let value = mutation.constantValue else {
+                    request.headers.remove(named: mutation.name.bytes.span.bytes)
+                    continue
+                }
+                switch mutation.operation {
+                case .overwriteOrAdd, .overwriteIfPresent: request.headers.remove(named: mutation.name.bytes.span.bytes)
+                default: break
+                }
+                try? request.headers.append(mutation.name.bytes.span.bytes, value.span.bytes)
+            }
             let response = try await client.send(request)
             let status = response.status
+            var body: [UInt8] = []
+            if !check.receive.isEmpty {
+                while body.count < check.bodyBytesMax, let piece = try await response.next() { body += piece }
+                body = Array(body.prefix(check.bodyBytesMax))
+            }
             response.close()
+            if let matcher = check.serviceName {
+                count(.health_check_verify_cluster)
+                let name = Array((response.head.headers["x-envoy-upstream-healthchecked-cluster"] ?? "").utf8)
+                guard matcher.matches(name.span) else { return .refused }
+            }
+            var rest = body[...]
+            for wanted in check.receive {
+                guard let end = Self.end(of: wanted, in: rest) else { return .refused }
+                rest = rest[end...]
+            }
             let expected = check.expectedStatuses.isEmpty ? [200..<201] : check.expectedStatuses
             if expected.contains(where: { $0.contains(status) }) { return .passed }
             return check.retriableStatuses.contains { $0.contains(status) } ? .failed : .refused
@@ -141,6 +186,47 @@ final class HealthChecker: @unchecked Sendable {
             return .failed
         }
     }
+
+    private func check(
+        _ check: HealthCheckConfig.GRPCCheck, _ address: IO.SocketAddress, _ endpoint: EndpointTable.Endpoint,
+        _ timeout: Duration
+    ) async -> HealthCheckState.Result {
+        var authority = check.authority
+        if authority.isEmpty { authority = endpoint.healthCheckHostname }
+        if authority.isEmpty { authority = endpoint.hostname.isEmpty ? cluster : endpoint.hostname }
+        do {
+            let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
+            defer { stream.close() }
+            let call = try GRPCClientStream(
+                path: "/grpc.health.v1.Health/Check", authority: authority, messageBytesMax: Self.readBytes)
+            // HealthCheckRequest: the name of the service is field 1.
+            let name = Array(check.service.utf8.prefix(Self.nameBytesMax))
+            try call.send(name.isEmpty ? [] : [0x0A, UInt8(truncatingIfNeeded: name.count)] + name)
+            try call.finishSending()
+            var isServing = false
+            var output: [UInt8] = []
+            while true {
+                output.removeAll(keepingCapacity: true)
+                call.takeOutput(into: &output)
+                if !output.isEmpty { try await stream.write(output) }
+                let bytes = try await stream.read(upTo: Self.readBytes)
+                for event in bytes.isEmpty ? call.inputEnded() : call.receive(bytes.span.bytes) {
+                    switch event {
+                    // HealthCheckResponse: field 1 is the status, of which 1 is SERVING.
+                    case .message(let message): isServing = message.starts(with: [0x08, 0x01])
+                    case .closed(let status): return status.code == .ok && isServing ? .passed : .refused
+                    case .opened, .pong, .drained: break
+                    }
+                }
+                if bytes.isEmpty { return .failed }
+            }
+        } catch {
+            return .failed
+        }
+    }
+
+    /// The name's length is one byte.
+    private static let nameBytesMax = 127
 
     private func check(
         _ send: [UInt8], _ receive: [[UInt8]], _ address: IO.SocketAddress, _ timeout: Duration
@@ -166,9 +252,16 @@ final class HealthChecker: @unchecked Sendable {
     private static let readBytes = 4096
     private static let answerBytesMax = 65_536
 
-    private static func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool {
-        guard !part.isEmpty else { return true }
-        guard bytes.count >= part.count else { return false }
-        return (0...(bytes.count - part.count)).contains { bytes[$0..<($0 + part.count)].elementsEqual(part) }
+    private static func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool { end(of: part, in: bytes[...]) != nil }
+
+    /// Where a text ends in another; nil when it is not in it.
+    private static func end(of part: [UInt8], in bytes: ArraySlice<UInt8>) -> Int? {
+        guard !part.isEmpty else { return bytes.startIndex }
+        guard bytes.count >= part.count else { return nil }
+        for start in bytes.startIndex...(bytes.endIndex - part.count)
+        where bytes[start..<(start + part.count)].elementsEqual(part) {
+            return start + part.count
+        }
+        return nil
     }
 }

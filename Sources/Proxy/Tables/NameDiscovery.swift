@@ -19,6 +19,9 @@ final class NameDiscovery: @unchecked Sendable {
     private var answers: [String: [String]] = [:]
     private var timer: LoopTimer?
     private var isCancelled = false
+    private var random = SystemRandomNumberGenerator()
+    /// Rounds in which a look-up failed, in a row.
+    private var failures: UInt32 = 0
 
     init(_ config: ClusterConfig, loop: EventLoop, resolver: DNSResolver, apply: @escaping (EndpointTable) -> Void) {
         self.config = config
@@ -44,23 +47,45 @@ final class NameDiscovery: @unchecked Sendable {
         for case .name(let name, _) in table.names where !names.contains(name) { names.append(name) }
         guard !names.isEmpty else { return apply(table) }
         var left = names.count
-        var wait = config.dnsRefreshRate
+        var shortest: Duration?
+        var hasFailed = false
         for name in names {
             lookUp(name) { [weak self] addresses, ttl in
                 guard let self, !self.isCancelled else { return }
                 if let addresses {
                     self.answers[name] = addresses
-                    if self.config.respectsDNSTTL { wait = min(wait, max(ttl, .seconds(1))) }
+                    shortest = min(shortest ?? ttl, ttl)
                 } else {
-                    wait = min(wait, Self.retryInterval)
+                    hasFailed = true
                 }
                 left -= 1
-                if left == 0 { self.resolved(table, next: wait) }
+                guard left == 0 else { return }
+                // As Envoy: the answers' own time takes the place of the configured one.
+                let usual = self.config.respectsDNSTTL ? shortest : nil
+                let wait = usual.map { max($0, Self.shortestTTL) } ?? self.config.dnsRefreshRate
+                self.resolved(table, next: hasFailed ? self.waitAfterFailure() : self.jittered(wait), hasFailed)
             }
         }
     }
 
-    private func resolved(_ table: EndpointTable, next wait: Duration) {
+    /// Answers that want to be asked for more often are not.
+    private static let shortestTTL: Duration = .seconds(1)
+
+    private func waitAfterFailure() -> Duration {
+        failures &+= 1
+        guard let backOff = config.dnsFailureBackOff else { return min(config.dnsRefreshRate, Self.retryInterval) }
+        // Between half of the range and all of it: never at once.
+        let full = backOff.wait(beforeRetry: failures, random: .max)
+        return full / 2 + backOff.wait(beforeRetry: failures, random: random.next()) / 2
+    }
+
+    private func jittered(_ wait: Duration) -> Duration {
+        guard config.dnsJitter > .zero else { return wait }
+        return wait + config.dnsJitter * (Double(random.next() >> 11) * 0x1p-53)
+    }
+
+    private func resolved(_ table: EndpointTable, next wait: Duration, _ hasFailed: Bool) {
+        if !hasFailed { failures = 0 }
         let isLogical = if case .logicalDNS = config.discovery { true } else { false }
         apply(table.resolved(answers, onlyFirst: isLogical))
         timer = loop.schedule(after: wait) { [weak self] in self?.resolve() }

@@ -23,6 +23,8 @@ final class Worker {
     /// Storage of heads, from stream to stream.
     var spareHeads = SpareHeads()
 
+    /// Where the proxy stands, and its own cluster, for balancing by place.
+    var place: LoadBalancer.Place?
     private(set) var tables = Tables()
     private var clusters: [String: ClusterRuntime] = [:]
     private var listeners: [String: ListenerRuntime] = [:]
@@ -173,7 +175,14 @@ final class Worker {
     func setHealth(cluster: String, address: HostAddress, isHealthy: Bool) {
         guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })
         else { return }
-        cluster.hostSet.set(.failedActiveCheck, of: host, to: !isHealthy)
+        cluster.hostSet.set(.unchecked, of: host, to: false)
+        cluster.hostSet.set(.failedActiveCheck, of: host, to: !isHealthy, now: loop.now.nanoseconds)
+        if isHealthy {
+            cluster.hostSet.set(.excluded, of: host, to: false)
+            cluster.outlier?.activeCheckPassed(host)
+        } else {
+            cluster.hostFailed(host)
+        }
     }
 
     // MARK: Listeners

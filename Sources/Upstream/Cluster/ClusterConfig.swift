@@ -14,14 +14,26 @@ public struct ClusterConfig: Sendable {
         case logicalDNS
         /// Where the connection wanted to go (or a header says, when `useHTTPHeader`).
         case originalDestination(OriginalDestination)
+        /// Other clusters, first choice first.
+        case aggregate([String])
     }
 
     /// Settings of ORIGINAL_DST clusters.
     public struct OriginalDestination: Sendable, Hashable {
         /// Takes the address from a request header.
         public var header: HeaderName?
+        /// Takes the address from the request's dynamic metadata.
+        public var metadata: MetadataSource?
         /// Another port than the original one.
         public var portOverride: UInt16?
+
+        /// A place in dynamic metadata.
+        public struct MetadataSource: Sendable, Hashable {
+            /// The namespace.
+            public var namespace: String
+            /// The way to the value.
+            public var path: [String]
+        }
     }
 
     /// Which DNS families are asked.
@@ -166,7 +178,10 @@ public struct ClusterConfig: Sendable {
     }
 
     /// Whether the discovery itself chooses hosts, so that no policy is needed.
-    var providesBalancing: Bool { false }
+    var providesBalancing: Bool { isAggregate }
+
+    /// Whether it only refers to other clusters.
+    public var isAggregate: Bool { if case .aggregate = discovery { true } else { false } }
 
     /// Whether response times are to be recorded with the hosts.
     public var measuresLatency: Bool { if case .peakEWMA = balancing { true } else { false } }

@@ -50,6 +50,8 @@ public final class Host {
     public let address: HostAddress
     /// What the endpoints say of it now: weight, hostname, metadata.
     public internal(set) var endpoint: EndpointTable.Endpoint
+    /// Whether its metadata calls it a canary.
+    public internal(set) var isCanary = false
     /// Where it stands.
     public internal(set) var locality: Locality
     /// Its priority.
@@ -104,6 +106,7 @@ public final class Host {
         self.endpoint = endpoint
         self.locality = locality
         self.priority = priority
+        isCanary = endpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false
     }
 
     /// How it counts for balancing.
@@ -115,11 +118,14 @@ public final class Host {
     /// Its metadata for balancing: the namespace `envoy.lb`.
     public var balancingMetadata: [String: JSON] { endpoint.metadata?["envoy.lb"]?.object ?? [:] }
 
-    /// Whether its metadata calls it a canary.
-    public var isCanary: Bool { endpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false }
-
     /// Its share, at least 1.
     public var weight: UInt32 { max(endpoint.weight, 1) }
+
+    /// Share of its responses that were no error in the last interval, in percent, as outlier detection measured; below 0 is
+    /// none.
+    public var successRate: Double { outlier.successRate }
+    /// The same for connections and resets, where they are counted apart.
+    public var localOriginSuccessRate: Double { outlier.localSuccessRate }
 
     /// When its ejection began, as its detector was told; nil when it is not ejected.
     public var ejectedSince: UInt64? { conditions.contains(.ejected) ? outlier.ejectedAt : nil }

@@ -60,6 +60,9 @@ final class HostSelection {
         isInPanic = spread.panic
     }
 
+    /// Percent of the whole load that all priorities together can take.
+    var availability: UInt32 { min(100, healthyShares.reduce(0, +) + degradedShares.reduce(0, +)) }
+
     /// The loads without some priorities, which were tried already; all when none would be left.
     func loads(avoiding tried: [Int]) -> (healthy: [UInt32], degraded: [UInt32]) {
         guard !tried.isEmpty else { return (healthyLoad, degradedLoad) }

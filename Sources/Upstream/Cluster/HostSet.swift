@@ -1,3 +1,5 @@
+internal import Serialization
+
 /// The hosts of one cluster on one loop, sorted by priority and health.
 public final class HostSet {
     /// What an update did.
@@ -75,6 +77,9 @@ public final class HostSet {
         rules = HostSelection.Rules(panicThresholdPercent: panicThresholdPercent)
         selection = HostSelection([[]], rules: rules)
     }
+
+    /// Percent of the whole load that these hosts can take: of all priorities together, at most 100.
+    public var availability: UInt32 { selection.availability }
 
     /// Every host, priority by priority.
     public var hosts: [Host] {
@@ -199,6 +204,7 @@ public final class HostSet {
 extension Host {
     func take(_ newEndpoint: EndpointTable.Endpoint, locality newLocality: Locality, priority newPriority: Int) {
         endpoint = newEndpoint
+        isCanary = newEndpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false
         locality = newLocality
         priority = newPriority
         conditions.subtract([.endpointUnhealthy, .draining, .degraded, .removed])

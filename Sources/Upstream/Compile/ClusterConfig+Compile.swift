@@ -8,7 +8,7 @@ extension ClusterConfig {
         try FieldCheck.check(
             message, root,
             handles:
-                "transport_socket_matches name alt_stat_name type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options upstream_http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal"
+                "transport_socket_matches name alt_stat_name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal upstream_http_protocol_options"
         )
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
         self.init(name: message.name, discovery: try Self.discovery(message, root))
@@ -57,7 +57,17 @@ extension ClusterConfig {
         switch message.clusterDiscoveryType {
         case nil: break
         case .type(let value): type = value
-        case .clusterType: throw (path / "cluster_type").unsupported()
+        case .clusterType(let custom):
+            let place = path / "cluster_type.typed_config"
+            guard let any = custom.typedConfig, any.holds(AggregateClusterConfig.self) else {
+                throw (path / "cluster_type").unsupported(custom.name)
+            }
+            let aggregate = try Unpacked.message(any, as: AggregateClusterConfig.self, place)
+            guard !aggregate.clusters.isEmpty else { throw (place / "clusters").error("is empty") }
+            for (index, name) in aggregate.clusters.enumerated() where name == message.name || name.isEmpty {
+                throw (place / "clusters")[index].error("\(name): a cluster cannot be made of itself")
+            }
+            return .aggregate(aggregate.clusters)
         }
         if type != .eds, message.edsClusterConfig != nil {
             throw (path / "eds_cluster_config").error("stands in a cluster whose type is not EDS")
@@ -78,7 +88,11 @@ extension ClusterConfig {
             if case .originalDstLbConfig(let config) = message.lbConfig {
                 let place = path / "original_dst_lb_config"
                 try FieldCheck.check(
-                    config, place, handles: "use_http_header http_header_name upstream_port_override")
+                    config, place, handles: "use_http_header http_header_name upstream_port_override metadata_key")
+                if let key = config.metadataKey {
+                    settings.metadata = .init(
+                        namespace: key.key, path: try segments(key, place / "metadata_key"))
+                }
                 if config.useHttpHeader {
                     settings.header = HeaderName(
                         config.httpHeaderName.isEmpty ? "x-envoy-original-dst-host" : config.httpHeaderName)
@@ -99,7 +113,7 @@ extension ClusterConfig {
         _ message: ClusterLoadAssignment, _ path: FieldPath
     ) throws(ConfigurationError) {
         switch discovery {
-        case .eds, .originalDestination:
+        case .eds, .originalDestination, .aggregate:
             throw path.error("stands in a cluster that does not take its endpoints from its configuration")
         case .staticEndpoints: endpoints = try EndpointTable(compiling: message, path, allowsNames: false)
         case .strictDNS: endpoints = try EndpointTable(compiling: message, path, allowsNames: true)

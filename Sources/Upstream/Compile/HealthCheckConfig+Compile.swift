@@ -55,7 +55,16 @@ extension HealthCheckConfig {
             }
             guard let send = check.send else { return .tcp(send: [], receive: receive) }
             return .tcp(send: try bytes(send, place / "send"), receive: receive)
-        case .grpcHealthCheck: throw (path / "grpc_health_check").unsupported()
+        case .grpcHealthCheck(let check):
+            let place = path / "grpc_health_check"
+            try FieldCheck.check(check, place, handles: "service_name authority")
+            var compiled = GRPCCheck()
+            compiled.service = check.serviceName
+            if !check.authority.isEmpty {
+                compiled.authority = String(
+                    decoding: try Forwarding.checkedHost(check.authority, place / "authority"), as: UTF8.self)
+            }
+            return .grpc(compiled)
         case .customHealthCheck: throw (path / "custom_health_check").unsupported()
         case nil: throw path.error("has no checker: set http_health_check or tcp_health_check")
         }
@@ -67,7 +76,7 @@ extension HealthCheckConfig {
         try FieldCheck.check(
             message, path,
             handles:
-                "host path request_headers_to_add request_headers_to_remove expected_statuses retriable_statuses codec_client_type method"
+                "host path receive response_buffer_size service_name_matcher request_headers_to_add request_headers_to_remove expected_statuses retriable_statuses codec_client_type method"
         )
         var check = HTTPCheck()
         guard message.path.hasPrefix("/") else { throw (path / "path").error("must begin with a slash") }
@@ -84,6 +93,18 @@ extension HealthCheckConfig {
         check.requestMutations = try HeaderMutation.list(
             add: message.requestHeadersToAdd, path / "request_headers_to_add",
             remove: message.requestHeadersToRemove, path / "request_headers_to_remove")
+        for (index, mutation) in check.requestMutations.enumerated() where !mutation.isConstant {
+            throw (path / "request_headers_to_add")[index].unsupported("a health check has no request to format")
+        }
+        for (index, payload) in message.receive.enumerated() {
+            check.receive.append(try bytes(payload, (path / "receive")[index]))
+        }
+        if let size = message.responseBufferSize {
+            check.bodyBytesMax = size == 0 ? Self.bodyBytesLimit : min(Int(clamping: size), Self.bodyBytesLimit)
+        }
+        if let matcher = message.serviceNameMatcher {
+            check.serviceName = try StringMatcher(compiling: matcher, path / "service_name_matcher")
+        }
         check.expectedStatuses = try statuses(message.expectedStatuses, path / "expected_statuses")
         check.retriableStatuses = try statuses(message.retriableStatuses, path / "retriable_statuses")
         switch message.codecClientType {
@@ -94,6 +115,9 @@ extension HealthCheckConfig {
         }
         return check
     }
+
+    /// No more of an answer is kept, whatever is configured.
+    private static let bodyBytesLimit = 1 << 20
 
     private static func statuses(
         _ ranges: [Int64Range], _ path: FieldPath

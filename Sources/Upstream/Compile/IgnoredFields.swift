@@ -48,9 +48,6 @@ public enum IgnoredFields {
             "always_log_health_check_failures": "changes of health are logged with everything else",
             "always_log_health_check_success": "changes of health are logged with everything else",
         ],
-        "envoy.config.core.v3.HealthCheck.HttpHealthCheck": [
-            "response_buffer_size": "no more of a response is kept than its status needs"
-        ],
         "envoy.config.core.v3.HttpProtocolOptions": ["headers_with_underscores_action": onlyDownstream],
         "envoy.config.core.v3.Http1ProtocolOptions": [
             "allow_absolute_url": onlyDownstream, "accept_http_10": onlyDownstream,

@@ -99,12 +99,10 @@ extension OutlierDetection {
             message.failurePercentageThreshold, "failure_percentage_threshold", 85)
         failurePercentageMinimumHosts = message.failurePercentageMinimumHosts ?? 5
         failurePercentageRequestVolume = message.failurePercentageRequestVolume ?? 50
-        if let value = message.enforcingLocalOriginSuccessRate, value > 0 {
-            throw (path / "enforcing_local_origin_success_rate").unsupported("write 0")
-        }
-        if let value = message.enforcingFailurePercentageLocalOrigin, value > 0 {
-            throw (path / "enforcing_failure_percentage_local_origin").unsupported("write 0")
-        }
+        enforcingLocalOriginSuccessRate = try percent(
+            message.enforcingLocalOriginSuccessRate, "enforcing_local_origin_success_rate", 100)
+        enforcingFailurePercentageLocalOrigin = try percent(
+            message.enforcingFailurePercentageLocalOrigin, "enforcing_failure_percentage_local_origin", 0)
         interval = try .checked(message.interval, default: .seconds(10), path / "interval")
         guard interval > .zero else { throw (path / "interval").error("must be above 0") }
         baseEjectionTime = try .checked(message.baseEjectionTime, default: .seconds(30), path / "base_ejection_time")

@@ -6,6 +6,19 @@ public struct HealthCheckConfig: Sendable {
         case http(HTTPCheck)
         /// A connection, and bytes to send and receive when there are any.
         case tcp(send: [UInt8], receive: [[UInt8]])
+        /// A call of `grpc.health.v1.Health`.
+        case grpc(GRPCCheck)
+    }
+
+    /// A gRPC health check.
+    public struct GRPCCheck: Sendable, Hashable {
+        /// The service asked for; empty is the server as a whole.
+        public var service = ""
+        /// `:authority`; empty is the endpoint's hostname or the cluster's name.
+        public var authority = ""
+
+        /// The server as a whole.
+        public init() {}
     }
 
     /// An HTTP health check.
@@ -20,6 +33,12 @@ public struct HealthCheckConfig: Sendable {
         public var expectedStatuses: [Range<UInt16>] = []
         /// Statuses that count as failure without making the host unhealthy at once.
         public var retriableStatuses: [Range<UInt16>] = []
+        /// Texts that the body must hold, one after the other, within its first bytes.
+        public var receive: [[UInt8]] = []
+        /// How much of the body is looked at.
+        public var bodyBytesMax = 1024
+        /// `x-envoy-upstream-healthchecked-cluster` of the answer must pass.
+        public var serviceName: StringMatcher?
         /// Changes to the request.
         public var requestMutations: [HeaderMutation] = []
         /// HTTP version.

@@ -14,6 +14,10 @@ public struct OutlierDetection: Sendable, Hashable {
     public var consecutiveLocalOriginFailure: UInt32 = 5
     /// Percent of detections that eject.
     public var enforcingConsecutiveLocalOriginFailure: UInt32 = 100
+    /// Percent of success-rate detections among failures of our own side that eject, when they are counted apart.
+    public var enforcingLocalOriginSuccessRate: UInt32 = 100
+    /// Percent of failure-percentage detections among failures of our own side that eject.
+    public var enforcingFailurePercentageLocalOrigin: UInt32 = 0
     /// Percent of success-rate detections that eject: 100 by default; Istio sets 0 (O-6).
     public var enforcingSuccessRate: UInt32 = 100
     /// Fewer measured hosts than this, and success rates are not compared.
@@ -63,4 +67,10 @@ struct OutlierRecord: Sendable {
     /// Requests since the last sweep, and those among them that were no error.
     var requests: UInt32 = 0
     var successes: UInt32 = 0
+    /// The same for our own side: connections, resets, timeouts.
+    var localRequests: UInt32 = 0
+    var localSuccesses: UInt32 = 0
+    /// Share of requests that were no error in the last measured interval, in percent; below 0 is none.
+    var successRate = -1.0
+    var localSuccessRate = -1.0
 }

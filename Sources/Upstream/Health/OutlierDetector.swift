@@ -24,6 +24,23 @@ public struct OutlierDetector {
         case successRate
         /// `failure_percentage`: worse than a fixed share.
         case failurePercentage
+        /// `local_origin_success_rate`.
+        case localOriginSuccessRate
+        /// `local_origin_failure_percentage`.
+        case localOriginFailurePercentage
+
+        /// Envoy's name, in counters.
+        public var name: String {
+            switch self {
+            case .consecutive5xx: "consecutive_5xx"
+            case .consecutiveGatewayFailure: "consecutive_gateway_failure"
+            case .consecutiveLocalOriginFailure: "consecutive_local_origin_failure"
+            case .successRate: "success_rate"
+            case .failurePercentage: "failure_percentage"
+            case .localOriginSuccessRate: "local_origin_success_rate"
+            case .localOriginFailurePercentage: "local_origin_failure_percentage"
+            }
+        }
     }
 
     /// An ejection, or a detection that did not lead to one.
@@ -32,6 +49,8 @@ public struct OutlierDetector {
         public var cause: Cause
         /// Whether the host was ejected; if not, percentages or chance stood against it.
         public var isEjected: Bool
+        /// Too many were ejected already.
+        public var isOverflow = false
         /// How long the host stays away.
         public var duration: Duration
     }
@@ -61,10 +80,15 @@ public struct OutlierDetector {
     ) -> Detection? {
         switch result {
         case .localOriginSuccess:
-            if settings.splitsLocalOriginErrors { host.outlier.consecutiveLocalOriginFailure = 0 }
+            if settings.splitsLocalOriginErrors {
+                host.outlier.consecutiveLocalOriginFailure = 0
+                host.outlier.localRequests &+= 1
+                host.outlier.localSuccesses &+= 1
+            }
             return nil
         case .localOriginFailure where settings.splitsLocalOriginErrors:
-            host.outlier.consecutiveLocalOriginFailure += 1
+            host.outlier.consecutiveLocalOriginFailure &+= 1
+            host.outlier.localRequests &+= 1
             return detect(
                 .consecutiveLocalOriginFailure, when: host.outlier.consecutiveLocalOriginFailure,
                 reaches: settings.consecutiveLocalOriginFailure,
@@ -117,7 +141,7 @@ public struct OutlierDetector {
         case .consecutive5xx: host.outlier.consecutive5xx = 0
         case .consecutiveGatewayFailure: host.outlier.consecutiveGatewayFailure = 0
         case .consecutiveLocalOriginFailure: host.outlier.consecutiveLocalOriginFailure = 0
-        case .successRate, .failurePercentage: break
+        case .successRate, .failurePercentage, .localOriginSuccessRate, .localOriginFailurePercentage: break
         }
         return eject(host, cause, enforcing: percent, hostSet, now, random)
     }
@@ -132,7 +156,9 @@ public struct OutlierDetector {
         let ejected = hosts.reduce(0) { $0 + ($1.conditions.contains(.ejected) ? 1 : 0) }
         // O-5: the share that would be ejected with this one must not exceed the limit, also for the first.
         let isInShare = (ejected + 1) * 100 <= Int(min(settings.maxEjectionPercent, 100)) * hosts.count
-        guard isInShare || (ejected == 0 && settings.alwaysEjectsOneHost) else { return refused }
+        guard isInShare || (ejected == 0 && settings.alwaysEjectsOneHost) else {
+            return Detection(cause: cause, isEjected: false, isOverflow: true, duration: .zero)
+        }
         let base = nanoseconds(settings.baseEjectionTime)
         let longest = max(nanoseconds(settings.maxEjectionTime), base)
         let (soFar, overflow) = base.multipliedReportingOverflow(by: host.outlier.multiplier)
@@ -163,6 +189,8 @@ public struct OutlierDetector {
         for host in hostSet.hosts {
             host.outlier.requests = 0
             host.outlier.successes = 0
+            host.outlier.localRequests = 0
+            host.outlier.localSuccesses = 0
         }
         return sweep
     }
@@ -181,45 +209,59 @@ public struct OutlierDetector {
         hostSet.set(.ejected, of: host, to: false)
     }
 
-    /// Success rate and failure percentage over the interval that ends now.
+    /// Success rate and failure percentage over the interval that ends now, of responses and, apart, of our own side.
     private func compare(_ hostSet: HostSet, now: UInt64, random: UInt64, into sweep: inout Sweep) {
         var draws = SplitMix64(seed: random)
+        for host in hostSet.hosts {
+            host.outlier.successRate = Self.rate(host.outlier.successes, host.outlier.requests)
+            host.outlier.localSuccessRate = Self.rate(host.outlier.localSuccesses, host.outlier.localRequests)
+        }
+        compare(
+            hostSet, causes: (.successRate, .failurePercentage),
+            enforcing: (settings.enforcingSuccessRate, settings.enforcingFailurePercentage), now, &draws, &sweep
+        ) { ($0.outlier.requests, $0.outlier.successRate) }
+        guard settings.splitsLocalOriginErrors else { return }
+        compare(
+            hostSet, causes: (.localOriginSuccessRate, .localOriginFailurePercentage),
+            enforcing: (settings.enforcingLocalOriginSuccessRate, settings.enforcingFailurePercentageLocalOrigin), now,
+            &draws, &sweep
+        ) { ($0.outlier.localRequests, $0.outlier.localSuccessRate) }
+    }
+
+    private static func rate(_ successes: UInt32, _ requests: UInt32) -> Double {
+        requests == 0 ? -1 : Double(successes) * 100 / Double(requests)
+    }
+
+    private func compare(
+        _ hostSet: HostSet, causes: (rate: Cause, percentage: Cause), enforcing: (rate: UInt32, percentage: UInt32),
+        _ now: UInt64, _ draws: inout SplitMix64, _ sweep: inout Sweep, _ record: (Host) -> (UInt32, Double)
+    ) {
         func measured(_ volume: UInt32) -> [(host: Host, rate: Double)] {
             hostSet.hosts.compactMap { host in
-                guard host.outlier.requests > 0, host.outlier.requests >= volume,
-                    !host.conditions.contains(.ejected)
-                else { return nil }
-                return (host, Double(host.outlier.successes) * 100 / Double(host.outlier.requests))
+                let (requests, rate) = record(host)
+                guard requests > 0, requests >= volume, !host.conditions.contains(.ejected) else { return nil }
+                return (host, rate)
             }
         }
-        if settings.enforcingSuccessRate > 0 {
+        if enforcing.rate > 0 {
             let hosts = measured(settings.successRateRequestVolume)
             if !hosts.isEmpty, hosts.count >= Int(settings.successRateMinimumHosts) {
                 let mean = hosts.reduce(0) { $0 + $1.rate } / Double(hosts.count)
                 let variance = hosts.reduce(0) { $0 + ($1.rate - mean) * ($1.rate - mean) } / Double(hosts.count)
                 let threshold = mean - variance.squareRoot() * Double(settings.successRateStdevFactor) / 1000
                 for (host, rate) in hosts where rate < threshold {
-                    sweep.detections.append(
-                        (
-                            host,
-                            eject(
-                                host, .successRate, enforcing: settings.enforcingSuccessRate, hostSet, now,
-                                draws.next())
-                        ))
+                    let detection = eject(host, causes.rate, enforcing: enforcing.rate, hostSet, now, draws.next())
+                    sweep.detections.append((host, detection))
                 }
             }
         }
-        if settings.enforcingFailurePercentage > 0 {
+        if enforcing.percentage > 0 {
             let hosts = measured(settings.failurePercentageRequestVolume)
             if !hosts.isEmpty, hosts.count >= Int(settings.failurePercentageMinimumHosts) {
                 for (host, rate) in hosts where 100 - rate >= Double(settings.failurePercentageThreshold) {
-                    sweep.detections.append(
-                        (
-                            host,
-                            eject(
-                                host, .failurePercentage, enforcing: settings.enforcingFailurePercentage, hostSet, now,
-                                draws.next())
-                        ))
+                    let detection = eject(
+                        host, causes.percentage, enforcing: enforcing.percentage, hostSet, now, draws.next())
+                    sweep.detections.append((host, detection))
                 }
             }
         }

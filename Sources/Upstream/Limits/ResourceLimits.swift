@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// Circuit-breaker thresholds of a cluster, by priority.
 public struct ResourceLimits: Sendable, Hashable {
     /// Thresholds of one priority; Envoy's defaults (T-9).
@@ -56,11 +58,12 @@ public struct RetryBudget: Sendable, Hashable {
     }
 }
 
-/// What of a cluster's limits is in use: one value per cluster and priority.
+/// What of a cluster's limits is in use: one object per cluster and priority, shared by all loops.
 ///
 /// Each `acquire` that answers true is answered by one `release`. A false is a circuit breaker that bit: 503, flag UO,
-/// `x-envoy-overloaded` (T-9); the overflow is counted here.
-public struct ResourceUse: Sendable {
+/// `x-envoy-overloaded` (T-9); the overflow is counted here. Counts are atomic; two loops that ask at the same moment for the
+/// last one both look before one of them gets it, so the limit holds exactly.
+public final class ResourceUse: Sendable {
     /// A countable resource.
     public enum Resource: Int, Sendable, Hashable, CaseIterable {
         /// A connection.
@@ -75,50 +78,124 @@ public struct ResourceUse: Sendable {
         case pool
     }
 
-    /// The limits in force; a new configuration replaces them and leaves the counts.
-    public var thresholds: ResourceLimits.Thresholds
-    private var counts: [UInt32] = [UInt32](repeating: 0, count: Resource.allCases.count)
-    private var refusals: [UInt64] = [UInt64](repeating: 0, count: Resource.allCases.count)
+    private let connections = Atomic<UInt32>(0)
+    private let pendingRequests = Atomic<UInt32>(0)
+    private let requests = Atomic<UInt32>(0)
+    private let retries = Atomic<UInt32>(0)
+    private let pools = Atomic<UInt32>(0)
+    private let refusals = Mutex<[UInt64]>([UInt64](repeating: 0, count: 5))
+    private let connectionsMax: Atomic<UInt32>
+    private let pendingRequestsMax: Atomic<UInt32>
+    private let requestsMax: Atomic<UInt32>
+    private let retriesMax: Atomic<UInt32>
+    private let poolsMax: Atomic<UInt32>
+    /// The retry budget: its percentage as bits, its minimum; NaN is none.
+    private let budgetPercent: Atomic<UInt64>
+    private let budgetMinimum: Atomic<UInt32>
+    private let isTracked: Atomic<Bool>
 
     /// Nothing in use.
-    public init(_ thresholds: ResourceLimits.Thresholds) { self.thresholds = thresholds }
+    public init(_ thresholds: ResourceLimits.Thresholds) {
+        connectionsMax = Atomic(thresholds.connectionsMax)
+        pendingRequestsMax = Atomic(thresholds.pendingRequestsMax)
+        requestsMax = Atomic(thresholds.requestsMax)
+        retriesMax = Atomic(thresholds.retriesMax)
+        poolsMax = Atomic(thresholds.poolsMax ?? .max)
+        budgetPercent = Atomic((thresholds.retryBudget?.percent ?? .nan).bitPattern)
+        budgetMinimum = Atomic(thresholds.retryBudget?.concurrencyMin ?? 0)
+        isTracked = Atomic(thresholds.tracksRemaining)
+    }
+
+    /// The limits in force; a new configuration replaces them and leaves the counts.
+    public var thresholds: ResourceLimits.Thresholds {
+        get {
+            var result = ResourceLimits.Thresholds()
+            result.connectionsMax = connectionsMax.load(ordering: .relaxed)
+            result.pendingRequestsMax = pendingRequestsMax.load(ordering: .relaxed)
+            result.requestsMax = requestsMax.load(ordering: .relaxed)
+            result.retriesMax = retriesMax.load(ordering: .relaxed)
+            let pools = poolsMax.load(ordering: .relaxed)
+            result.poolsMax = pools == .max ? nil : pools
+            result.retryBudget = budget
+            result.tracksRemaining = isTracked.load(ordering: .relaxed)
+            return result
+        }
+        set {
+            connectionsMax.store(newValue.connectionsMax, ordering: .relaxed)
+            pendingRequestsMax.store(newValue.pendingRequestsMax, ordering: .relaxed)
+            requestsMax.store(newValue.requestsMax, ordering: .relaxed)
+            retriesMax.store(newValue.retriesMax, ordering: .relaxed)
+            poolsMax.store(newValue.poolsMax ?? .max, ordering: .relaxed)
+            budgetPercent.store((newValue.retryBudget?.percent ?? .nan).bitPattern, ordering: .relaxed)
+            budgetMinimum.store(newValue.retryBudget?.concurrencyMin ?? 0, ordering: .relaxed)
+            isTracked.store(newValue.tracksRemaining, ordering: .relaxed)
+        }
+    }
+
+    private var budget: RetryBudget? {
+        let percent = Double(bitPattern: budgetPercent.load(ordering: .relaxed))
+        guard !percent.isNaN else { return nil }
+        var budget = RetryBudget()
+        budget.percent = percent
+        budget.concurrencyMin = budgetMinimum.load(ordering: .relaxed)
+        return budget
+    }
 
     /// How much is in use.
-    public func count(of resource: Resource) -> UInt32 { counts[resource.rawValue] }
+    public func count(of resource: Resource) -> UInt32 {
+        switch resource {
+        case .connection: connections.load(ordering: .relaxed)
+        case .pendingRequest: pendingRequests.load(ordering: .relaxed)
+        case .request: requests.load(ordering: .relaxed)
+        case .retry: retries.load(ordering: .relaxed)
+        case .pool: pools.load(ordering: .relaxed)
+        }
+    }
 
     /// How often the limit was met.
-    public func overflows(of resource: Resource) -> UInt64 { refusals[resource.rawValue] }
+    public func overflows(of resource: Resource) -> UInt64 { refusals.withLock { $0[resource.rawValue] } }
 
     /// The limit now; that of retries moves with a budget.
     public func limit(of resource: Resource) -> UInt32 {
         switch resource {
-        case .connection: thresholds.connectionsMax
-        case .pendingRequest: thresholds.pendingRequestsMax
-        case .request: thresholds.requestsMax
+        case .connection: connectionsMax.load(ordering: .relaxed)
+        case .pendingRequest: pendingRequestsMax.load(ordering: .relaxed)
+        case .request: requestsMax.load(ordering: .relaxed)
         case .retry:
-            thresholds.retryBudget?.retriesMax(
-                activeRequests: counts[Resource.request.rawValue]
-                    &+ counts[Resource.pendingRequest.rawValue]) ?? thresholds.retriesMax
-        case .pool: thresholds.poolsMax ?? .max
+            budget?.retriesMax(
+                activeRequests: requests.load(ordering: .relaxed) &+ pendingRequests.load(ordering: .relaxed))
+                ?? retriesMax.load(ordering: .relaxed)
+        case .pool: poolsMax.load(ordering: .relaxed)
         }
     }
 
     /// Whether one more would fit, counting nothing.
-    public func canAcquire(_ resource: Resource) -> Bool { counts[resource.rawValue] < limit(of: resource) }
+    public func canAcquire(_ resource: Resource) -> Bool { count(of: resource) < limit(of: resource) }
 
     /// Takes one when it fits; counts an overflow otherwise.
-    public mutating func acquire(_ resource: Resource) -> Bool {
-        guard canAcquire(resource) else {
-            refusals[resource.rawValue] += 1
-            return false
-        }
-        counts[resource.rawValue] += 1
-        return true
+    public func acquire(_ resource: Resource) -> Bool {
+        let limit = limit(of: resource)
+        let before = add(resource, 1)
+        if before < limit { return true }
+        _ = add(resource, UInt32.max)
+        refusals.withLock { $0[resource.rawValue] += 1 }
+        return false
     }
 
     /// Gives one back.
-    public mutating func release(_ resource: Resource) {
-        precondition(counts[resource.rawValue] > 0, "\(resource) released more often than acquired")
-        counts[resource.rawValue] -= 1
+    public func release(_ resource: Resource) {
+        let before = add(resource, UInt32.max)
+        precondition(before > 0, "\(resource) released more often than acquired")
+    }
+
+    /// Adds, all ones being minus one; the answer is the count before.
+    private func add(_ resource: Resource, _ amount: UInt32) -> UInt32 {
+        switch resource {
+        case .connection: connections.wrappingAdd(amount, ordering: .relaxed).oldValue
+        case .pendingRequest: pendingRequests.wrappingAdd(amount, ordering: .relaxed).oldValue
+        case .request: requests.wrappingAdd(amount, ordering: .relaxed).oldValue
+        case .retry: retries.wrappingAdd(amount, ordering: .relaxed).oldValue
+        case .pool: pools.wrappingAdd(amount, ordering: .relaxed).oldValue
+        }
     }
 }

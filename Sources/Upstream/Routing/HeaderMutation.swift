@@ -23,6 +23,24 @@ public struct HeaderMutation: Sendable, Hashable {
     /// Whether a value that renders to nothing is still written.
     public let keepsEmptyValue: Bool
 
+    /// Whether no operator stands in its value.
+    var isConstant: Bool {
+        switch operation {
+        case .remove: true
+        case .append(let value), .addIfAbsent(let value), .overwriteOrAdd(let value), .overwriteIfPresent(let value):
+            value.literal != nil
+        }
+    }
+
+    /// The constant value that it sets; nil when it removes, or has operators in it.
+    public var constantValue: [UInt8]? {
+        switch operation {
+        case .remove: nil
+        case .append(let value), .addIfAbsent(let value), .overwriteOrAdd(let value), .overwriteIfPresent(let value):
+            value.literal
+        }
+    }
+
     /// A change.
     public init(name: HeaderName, operation: Operation, keepsEmptyValue: Bool = false) {
         self.name = name

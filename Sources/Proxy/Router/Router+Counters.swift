@@ -1,0 +1,50 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+internal import Upstream
+
+// Counters that few requests touch: retried responses, canaries. Their names are made when they are counted.
+extension Router {
+    /// A response that is not delivered, because the request is tried again: `cluster.<name>.retry.upstream_rq_503`.
+    func countRetried(_ status: UInt16) {
+        guard let cluster else { return }
+        count(status, in: cluster.retryScope)
+    }
+
+    /// A canary's response that the client gets.
+    func countCanary(_ status: UInt16) {
+        guard let cluster else { return }
+        count(status, in: cluster.canaryScope)
+    }
+
+    private func count(_ status: UInt16, in scope: MetricScope) {
+        scope.counter("upstream_rq_\(status)").add(1, row: worker.index)
+        scope.counter("upstream_rq_\(status / 100)xx").add(1, row: worker.index)
+        scope.counter("upstream_rq_completed").add(1, row: worker.index)
+    }
+
+    func countBytes(_ count: Int) {
+        guard countsActive, let pool else { return }
+        bytesCounted &+= UInt64(count)
+        pool.host.bytesInFlight &+= UInt64(count)
+    }
+
+    func recordTime() {
+        guard let cluster else { return }
+        let time = worker.loop.now - tryStarted
+        if stream.isInternal {
+            cluster.metrics.internalRequestTime.record(time, row: worker.index)
+        } else {
+            cluster.metrics.requestTime.record(time, row: worker.index)
+        }
+        stream.requestMetrics?.record(time, row: worker.index)
+        if case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
+            host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
+        }
+    }
+
+    func countResponse(_ status: UInt16) {
+        cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+        stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+    }
+}
