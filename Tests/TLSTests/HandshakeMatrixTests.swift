@@ -80,10 +80,14 @@ struct HandshakeMatrixTests {
             try identity(["both.test"], .p256),
         ]
         let context = try TLSContext(server, role: .server)
-        func presented(_ name: String?, _ algorithms: String? = nil) throws -> String? {
+        func presented(_ name: String?, _ algorithms: String? = nil, suites: String? = nil) throws -> String? {
             var client = TLSConfiguration()
             client.trust = [authority.certificate]
             client.signatureAlgorithms = algorithms
+            if let suites {
+                client.maximumVersion = .v1_2
+                client.cipherList = suites
+            }
             let wire = Wire(
                 client: try TLSEngine(TLSContext(client, role: .client), indicates: name),
                 server: try TLSEngine(context))
@@ -97,6 +101,8 @@ struct HandshakeMatrixTests {
         #expect(try presented("a.b.wild.test") == "first.test")
         #expect(try presented("both.test") == "both.test")
         #expect(try presented("both.test", "rsa_pss_rsae_sha256:RSA+SHA256") == "*.wild.test")
+        #expect(try presented("both.test", suites: "ECDHE-RSA-AES128-GCM-SHA256") == "*.wild.test")
+        #expect(try presented("both.test", suites: "ECDHE-ECDSA-AES128-GCM-SHA256") == "both.test")
         #expect(try presented("unknown.test") == "first.test")
         #expect(try presented(nil) == "first.test")
     }

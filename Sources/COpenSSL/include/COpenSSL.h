@@ -42,6 +42,13 @@ static inline void copenssl_set_status_callback(SSL_CTX *context, int (*callback
 }
 static inline void copenssl_set_status(SSL *ssl, unsigned char *bytes, long count) { SSL_set_tlsext_status_ocsp_resp(ssl, bytes, count); }
 static inline int copenssl_wants_status(SSL *ssl) { return SSL_get_tlsext_status_type(ssl) == TLSEXT_STATUSTYPE_ocsp; }
+// Whether the client offers a suite that is signed with ECDSA; before TLS 1.3 suites say so.
+static inline int copenssl_offers_ecdsa(SSL *ssl) {
+    const STACK_OF(SSL_CIPHER) *ciphers = SSL_get_client_ciphers(ssl);
+    for (int index = 0; index < sk_SSL_CIPHER_num(ciphers); index++)
+        if (SSL_CIPHER_get_auth_nid(sk_SSL_CIPHER_value(ciphers, index)) == NID_auth_ecdsa) return 1;
+    return 0;
+}
 static inline void copenssl_set_owner(SSL *ssl, void *owner) { SSL_set_app_data(ssl, owner); }
 static inline void *copenssl_owner(const SSL *ssl) { return SSL_get_app_data(ssl); }
 static inline SSL *copenssl_verifying(X509_STORE_CTX *store) { return X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()); }

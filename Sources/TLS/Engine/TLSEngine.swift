@@ -355,6 +355,7 @@ public final class TLSEngine {
 
     /// Whether the client verifies ECDSA signatures.
     private static func knowsEC(_ ssl: OpaquePointer) -> Bool {
+        if SSL_version(ssl) < TLS1_3_VERSION, copenssl_offers_ecdsa(ssl) != 1 { return false }
         let count = SSL_get_sigalgs(ssl, -1, nil, nil, nil, nil, nil)
         guard count > 0 else { return false }
         for index in 0..<count {
