@@ -89,7 +89,6 @@ public final class ProxyServer: @unchecked Sendable {
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
                 let config = try bootstrap.context.cluster(cluster, at: path)
-                try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
                 }
@@ -118,6 +117,8 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
+            let flushInterval = options.fileFlushInterval
+            for worker in workers { worker.send { $0.accessLog.interval = flushInterval } }
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }
             try runtimeLayers.start(on: loop)
             store.extraWants = Set(try runtimeLayers.wants(hasADS: bootstrap.ads != nil))

@@ -27,8 +27,8 @@ struct ConfigurationTests {
         #expect(
             refusal(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(manager: "codec_type: HTTP2", routes: Yaml.forward()), clusters: clusters)
-            ).hasPrefix("\(Self.path).codec_type: HTTP2"))
+                    listeners: Yaml.listener(manager: "codec_type: HTTP3", routes: Yaml.forward()), clusters: clusters)
+            ).hasPrefix("\(Self.path).codec_type: HTTP3"))
         #expect(
             refusal(
                 Yaml.bootstrap(

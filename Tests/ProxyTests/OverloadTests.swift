@@ -114,7 +114,7 @@ struct OverloadTests {
         #expect(options.componentLogLevels == ["xds": .debug, "worker": .error])
         #expect(options.drainStrategy == .immediate)
         #expect(options.restartEpoch == 2)
-        #expect(options.ignored == ["--cpuset-threads", "--file-flush-interval-msec"])
+        #expect(options.ignored == ["--cpuset-threads"])
         #expect(throws: UsageError.self) { try Options(arguments: ["--log-format", "%Q"]) }
         #expect(throws: UsageError.self) { try Options(arguments: ["--component-log-level", "xds"]) }
     }

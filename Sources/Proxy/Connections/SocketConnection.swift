@@ -132,10 +132,15 @@ class SocketConnection: ReadinessHandler {
         bytes.withUnsafeBytes { send($0) }
     }
 
+    /// Puts what is still elsewhere into `output`, before it is written.
+    func prepareOutput() {}
+
     /// Hands `output` to the kernel as far as it takes it.
     final func flush() {
         isDirty = false
-        guard let socket, mayWrite else { return }
+        guard mayWrite, !isClosed else { return }
+        prepareOutput()
+        guard let socket else { return }
         if let tls { return flush(tls, socket) }
         guard !output.isEmpty else { return handleFlushed() }
         switch socket.write(output.bytes) {

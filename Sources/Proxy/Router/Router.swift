@@ -162,7 +162,8 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         let isFresh = hasFreshTry
-        pool.acquire(self, priority: priority, fresh: isFresh)
+        pool.acquire(
+            self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
 
     private func overflow() {

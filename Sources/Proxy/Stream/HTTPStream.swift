@@ -19,8 +19,9 @@ final class HTTPStream {
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
 
-    var request = RequestHead()
-    var response = ResponseHead()
+    // Not checked for exclusive access: a stream belongs to one loop, and the checks of these two cost each request more than its routing.
+    @exclusivity(unchecked) var request = RequestHead()
+    @exclusivity(unchecked) var response = ResponseHead()
     var info: StreamInfo
     /// What the client sent, before rewrites, where a rewrite changed it (access log, `x-envoy-original-path`).
     var originalPath: [UInt8]?

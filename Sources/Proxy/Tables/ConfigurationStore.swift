@@ -102,7 +102,6 @@ final class ConfigurationStore {
         let config = try runtime.compiling { () throws(ConfigurationError) in
             try context.cluster(message, at: path)
         }
-        try context.checkCodec(config, at: path)
         if case .eds = config.discovery {
             try context.checkSource(
                 message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
@@ -366,8 +365,8 @@ final class ConfigurationStore {
     func removeListener(_ name: String) {
         guard listeners[name]?.isStatic == false else { return }
         listeners[name] = nil
-        counts.count(counts.listenerRemoved)
         wantsChanged()
+        counts.count(counts.listenerRemoved)
         boundAddresses[name] = nil
         for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
         for worker in workers { worker.send { $0.removeListener(name) } }

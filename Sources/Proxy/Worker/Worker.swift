@@ -29,7 +29,10 @@ final class Worker {
     private var draining: [Draining] = []
     private let drainTime: Duration
     private var dirty: [SocketConnection] = []
+    private var dirtyForPass: [SocketConnection] = []
     private var isEndingTurn = false
+    /// Memory of HTTP/2 sessions.
+    let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
     /// Operators of header formats by name and argument: as many as the configuration names.
@@ -61,6 +64,22 @@ final class Worker {
         guard !connection.isDirty else { return }
         connection.setDirty()
         dirty.append(connection)
+    }
+
+    /// Asks for `flush` of a connection when all events of the loop's pass are served: what many of them say on it goes out in one write.
+    func markDirtyForPass(_ connection: SocketConnection) {
+        guard !connection.isDirty else { return }
+        connection.setDirty()
+        if dirtyForPass.isEmpty { loop.atEndOfPass { [self] in endPass() } }
+        dirtyForPass.append(connection)
+    }
+
+    private func endPass() {
+        // Flushing may make others dirty, which ask for another end of the pass.
+        let connections = dirtyForPass
+        dirtyForPass = []
+        for connection in connections { connection.flush() }
+        endTurn()
     }
 
     /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.

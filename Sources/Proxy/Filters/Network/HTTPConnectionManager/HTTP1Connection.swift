@@ -28,6 +28,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private(set) var isDraining = false
     private var requestsServed = 0
     private(set) var httpVersion = HTTPVersion.http11
+    /// Whether the first bytes may turn out to be HTTP/2's preface (`codec_type` AUTO, prior knowledge).
+    private var mayBeHTTP2: Bool
 
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
@@ -41,6 +43,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         self.manager = manager
         self.info = info
         parser = HTTP1RequestParser(limits: manager.config.limits)
+        mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
@@ -75,7 +78,14 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         var reads = 0
         while !isClosed {
             if !isLingering {
-                parse()
+                if mayBeHTTP2, !input.isEmpty {
+                    switch HTTP2Preface.look(input.bytes) {
+                    case .no: mayBeHTTP2 = false
+                    case .yes: return becomeHTTP2()
+                    case .undecided: break
+                    }
+                }
+                if !mayBeHTTP2 { parse() }
                 if isClosed { return }
             }
             if isLingering { input.removeAll() }
@@ -97,6 +107,21 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)
             }
+        }
+    }
+
+    /// The client speaks HTTP/2 with prior knowledge: another codec takes the connection over.
+    private func becomeHTTP2() {
+        timer?.cancel()
+        timer = nil
+        guard let (socket, input) = surrender() else { return }
+        manager.connectionLeft(self)
+        do throws(HTTP2Error) {
+            try HTTP2ServerConnection(
+                socket, info: info, manager: manager, input: input, worker: worker, tls: tls
+            ).begin()
+        } catch {
+            socket.close()
         }
     }
 

@@ -28,6 +28,9 @@ final class HTTPConnectionManagerConfig: Sendable {
     /// A line is written so often while a request is under way; nil is never.
     let accessLogInterval: Duration?
     let limits: HTTP1Limits
+    let codec: Codec
+    let http2: HTTP2Options
+    let http2Limits: HTTP2Limits
     let pathNormalization: PathNormalization
     let serverName: String
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
@@ -50,6 +53,17 @@ final class HTTPConnectionManagerConfig: Sendable {
     let stripsPort: StripsPort
     let forwardedClientCertificate: ForwardedClientCertificate
 
+    /// Longest life of a connection.
+    let connectionDurationMax: Duration?
+    /// Time between the two GOAWAY frames of a draining connection.
+    let drainTimeout: Duration
+
+    /// What clients may speak; `auto` is whatever ALPN or the first bytes say.
+    enum Codec: Sendable { case auto, http1, http2 }
+
+    /// Envoy's.
+    static let drainTimeoutDefault: Duration = .seconds(5)
+
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
 
@@ -70,15 +84,18 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
                 "access_log_flush_interval",
                 "flush_access_log_on_new_request",
-                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
+                "forward_client_cert_details", "set_current_client_cert_details",
+                "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
-        if case .http2 = message.codecType {
-            throw ConfigurationError(
-                at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
-        }
-        if case .http3 = message.codecType {
-            throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        switch message.codecType {
+        case .auto: codec = .auto
+        case .http1: codec = .http1
+        case .http2: codec = .http2
+        case .http3: throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        case .unrecognized(let number):
+            throw ConfigurationError(at: path + ".codec_type", "\(number) is no codec")
         }
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
@@ -130,12 +147,31 @@ final class HTTPConnectionManagerConfig: Sendable {
                 common,
                 reads: [
                     "idle_timeout", "max_headers_count", "max_requests_per_connection",
-                    "headers_with_underscores_action", "max_stream_duration",
+                    "headers_with_underscores_action", "max_connection_duration", "max_stream_duration",
                 ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
         }
         self.limits = limits
+        if let options = message.http2ProtocolOptions {
+            http2 = try HTTP2Options(compiling: options, at: path + ".http2_protocol_options")
+        } else {
+            http2 = HTTP2Options()
+        }
+        var http2Limits = HTTP2Limits(http2)
+        http2Limits.headBytes = limits.headBytes
+        http2Limits.fields = limits.fields
+        if let endsStream = http2.endsStreamOnInvalidMessage ?? message.streamErrorOnInvalidHttpMessage {
+            http2Limits.malformedMessageEndsConnection = !endsStream
+        }
+        switch common?.headersWithUnderscoresAction {
+        case .rejectRequest: http2Limits.underscores = .reject
+        case .dropHeader: http2Limits.underscores = .drop
+        default: http2Limits.underscores = .allow
+        }
+        self.http2Limits = http2Limits
+        connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
+        drainTimeout = message.drainTimeout ?? Self.drainTimeoutDefault
         requestsPerConnectionMax = common?.maxRequestsPerConnection.map { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
         streamIdleTimeout = Self.timeout(message.streamIdleTimeout, default: .seconds(300))
@@ -255,16 +291,6 @@ struct CompileContext: Sendable {
     var isEgress = false
 
     var hasADS: Bool { adsCluster != nil }
-
-    /// HTTP/2 is spoken to the management server only, so far.
-    func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
-        guard config.codec == .http2, config.name != adsCluster, !managementClusters.contains(config.name) else {
-            return
-        }
-        throw ConfigurationError(
-            at: path + ".typed_extension_protocol_options",
-            "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
-    }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
         _ = try DiscoverySource(compiling: source, at: path, hasADS: hasADS)
