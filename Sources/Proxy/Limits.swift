@@ -41,6 +41,9 @@ enum Limits {
     /// Names under which connections to one host are kept apart (`auto_sni`) before those out of use are closed.
     static let serverNamesPerHost = 64
 
+    /// Virtual clusters and routes that have metrics of their own.
+    static let routeMetrics = 10_000
+
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
 

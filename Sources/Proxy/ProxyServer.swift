@@ -112,7 +112,6 @@ public final class ProxyServer: @unchecked Sendable {
         for (index, cluster) in (resources?.clusters ?? []).enumerated() {
             let path = "static_resources.clusters[\(index)]"
             let config = try bootstrap.context.cluster(cluster, at: path)
-            try bootstrap.context.checkCodec(config, at: path)
             if case .eds = config.discovery {
                 try bootstrap.context.checkSource(
                     cluster.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")

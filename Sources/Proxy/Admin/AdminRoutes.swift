@@ -31,6 +31,7 @@ final class AdminRoutes: @unchecked Sendable {
         /logging: POST: show or change log levels (?level=debug, ?paths=xds:debug,worker:info, ?xds=debug)
         /memory: memory of the process
         /quitquitquit: POST: exit
+        /reopen_logs: POST: open the files of access logs anew
         /reset_counters: POST: counters and histograms begin at zero again
         /ready: 200 LIVE when everything is configured
         /runtime: runtime keys and where they come from
@@ -55,6 +56,7 @@ final class AdminRoutes: @unchecked Sendable {
         case "/stats":
             return await StatsPages.answer(proxy, query, isPrometheus: false)
         case "/stats/prometheus": return await StatsPages.answer(proxy, query, isPrometheus: true)
+        case "/reopen_logs": return change(request) { proxy.reopenLogs() }
         case "/reset_counters": return change(request) { proxy.metrics.resetCounters() }
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
         case "/config_dump": return configDump(proxy, query)

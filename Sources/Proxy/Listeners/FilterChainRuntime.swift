@@ -66,14 +66,7 @@ final class FilterChainRuntime {
     /// Serves a connection that the filters let pass.
     func serveTerminal(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
         if let http {
-            let hadInput = input?.isEmpty == false
-            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker, tls: tls)
-            do throws(SystemError) {
-                try connection.start()
-            } catch {
-                return connection.close()
-            }
-            if hadInput { connection.run() }
+            http.serve(socket, info, input: input, tls: tls)
         } else if let tcp {
             tcp.accept(socket, info: info, input: input, tls: tls)
         } else {

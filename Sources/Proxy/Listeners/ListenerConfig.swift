@@ -27,6 +27,8 @@ final class ListenerConfig: Sendable {
     init(
         compiling message: Listener, at path: String, context: CompileContext, old: ListenerConfig? = nil
     ) throws(ConfigurationError) {
+        var context = context
+        context.isEgress = message.trafficDirection == .outbound
         try FieldCheck.check(
             message,
             reads: [

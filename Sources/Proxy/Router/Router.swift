@@ -65,6 +65,7 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Beginning
 
     func start() {
+        stream.manager.count(.rq_total, worker)
         switch route.action {
         case .directResponse(let direct):
             stream.manager.count(.rq_direct_response, worker)
@@ -93,6 +94,7 @@ final class Router: PoolClient, UpstreamClient {
         priority = forwarding.priority
         stream.info.upstreamCluster = cluster.name
         cluster.count(.upstream_rq_total)
+        stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if let category = cluster.hostSet.drop(random: worker.random.next()) {
             stream.info.details = "drop_overload"
             return stream.localReply(
@@ -160,7 +162,8 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         let isFresh = hasFreshTry
-        pool.acquire(self, priority: priority, fresh: isFresh)
+        pool.acquire(
+            self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
 
     private func overflow() {
@@ -178,6 +181,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
             stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
@@ -189,6 +193,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
+        if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
@@ -301,7 +306,7 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.firstUpstreamByteReceived = now
         swap(&head, &stream.response)
         let status = stream.response.status
-        cluster.metrics.countResponse(status, row: worker.index)
+        countResponse(status)
         if let host = pool?.host {
             if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
             cluster.outlier?.report(.response(status), host)
@@ -379,8 +384,19 @@ final class Router: PoolClient, UpstreamClient {
         stream.respondEnd(trailers)
     }
 
+    private func countResponse(_ status: UInt16) {
+        cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+        stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+    }
+
     private func recordTime() {
-        cluster?.metrics.requestTime.record(worker.loop.now - tryStarted, row: worker.index)
+        let time = worker.loop.now - tryStarted
+        if stream.isInternal {
+            cluster?.metrics.internalRequestTime.record(time, row: worker.index)
+        } else {
+            cluster?.metrics.requestTime.record(time, row: worker.index)
+        }
+        stream.requestMetrics?.record(time, row: worker.index)
     }
 
     /// The connection is closed already.
@@ -479,7 +495,7 @@ final class Router: PoolClient, UpstreamClient {
     ) {
         releaseRetry(succeeded: false)
         state = .finished
-        cluster?.metrics.countResponse(status, row: worker.index)
+        countResponse(status)
         stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 
@@ -521,6 +537,7 @@ final class Router: PoolClient, UpstreamClient {
 
     private func retryAfter(_ wait: Duration) {
         cluster?.count(.upstream_rq_retry)
+        stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
         state = .backingOff
         tryDeadline = .never
         backOffTimer = worker.schedule(after: wait) { [weak self] in
@@ -537,6 +554,7 @@ final class Router: PoolClient, UpstreamClient {
         guard let cluster, state != .finished else { return }
         if routeDeadline <= now {
             cluster.count(.upstream_rq_timeout)
+            stream.requestMetrics?.add(.upstream_rq_timeout, row: worker.index)
             stream.info.flags.insert(.upstreamRequestTimeout)
             pool?.host.statistics.timeouts &+= 1
             if let host = pool?.host, state == .active { cluster.outlier?.report(.timeout, host) }

@@ -52,6 +52,8 @@ protocol DownstreamConnection: AnyObject {
     func drain()
     /// Closes at once.
     func close()
+    /// Closes an idle connection, saying so where the protocol can.
+    func closeGracefully()
     /// Ends at once what is still under way: the drain time is over.
     func cutOff()
 }
@@ -59,4 +61,6 @@ protocol DownstreamConnection: AnyObject {
 extension DownstreamConnection {
     /// Nothing that anybody has counted.
     var bufferedBytes: Int { 0 }
+
+    func closeGracefully() { close() }
 }

@@ -44,6 +44,13 @@ struct ConnectionInfo: Sendable {
 
     /// Whether filters found anything out.
     var hasFacts: Bool { box != nil }
+
+    /// Whether ALPN chose HTTP/2.
+    var isHTTP2: Bool {
+        guard let applicationProtocol, applicationProtocol.utf8CodeUnitCount == 2 else { return false }
+        return applicationProtocol.utf8Start[0] == UInt8(ascii: "h")
+            && applicationProtocol.utf8Start[1] == UInt8(ascii: "2")
+    }
 }
 
 /// What became of one request or TCP connection: for access log, counters and header formats.
@@ -72,6 +79,7 @@ struct StreamInfo {
     var upstreamProtocol: HTTPVersion?
     var upstreamConnectionID: UInt64 = 0
     var downstreamTransportFailure: String?
+    var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?

@@ -38,6 +38,7 @@ final class ConfigurationStore {
     private let loop: EventLoop
     private let workers: [WorkerHandle]
     private let metrics: MetricSet
+    private let counts: StoreMetrics
     private(set) var clusters: [String: Entry<ClusterConfig>] = [:]
     private(set) var listeners: [String: Entry<ListenerConfig>] = [:]
     private(set) var routes: [String: Entry<CompiledRoutes>] = [:]
@@ -77,6 +78,7 @@ final class ConfigurationStore {
         self.loop = loop
         self.workers = workers
         self.metrics = metrics
+        counts = StoreMetrics(metrics)
         self.context = context
     }
 
@@ -102,7 +104,6 @@ final class ConfigurationStore {
         let config = try runtime.compiling { () throws(ConfigurationError) in
             try context.cluster(message, at: path)
         }
-        try context.checkCodec(config, at: path)
         if case .eds = config.discovery {
             try context.checkSource(
                 message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
@@ -114,6 +115,7 @@ final class ConfigurationStore {
         let name = config.name
         clusterMessages[name] = message
         let wasWarm = clusters[name]?.isWarm ?? false
+        counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
         clusters[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: wasWarm, wants: wants(of: message),
             updated: WallClock.now)
@@ -153,6 +155,7 @@ final class ConfigurationStore {
     func removeCluster(_ name: String) {
         guard clusters[name]?.isStatic == false else { return }
         clusters[name] = nil
+        counts.count(counts.clusterRemoved)
         clusterMessages[name] = nil
         wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
@@ -284,10 +287,19 @@ final class ConfigurationStore {
         let keepsSocket =
             old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
         if !keepsSocket {
-            let sockets = try bind(config, at: path)
+            let sockets: [Int32]
+            do throws(ConfigurationError) {
+                sockets = try bind(config, at: path)
+            } catch {
+                counts.count(counts.listenerCreateFailure, workers.count)
+                throw error
+            }
+            counts.count(counts.listenerCreateSuccess, workers.count)
             for fd in boundSockets[name] ?? [] where fd >= 0 { Socket(adopting: fd).close() }
             boundSockets[name] = sockets
         }
+        counts.count(old == nil ? counts.listenerAdded : counts.listenerModified)
+        if keepsSocket { counts.count(counts.listenerInPlace) }
         listeners[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: keepsSocket && (old?.isWarm ?? false),
             wants: wants(of: config), updated: WallClock.now)
@@ -362,6 +374,7 @@ final class ConfigurationStore {
         guard listeners[name]?.isStatic == false else { return }
         listeners[name] = nil
         wantsChanged()
+        counts.count(counts.listenerRemoved)
         boundAddresses[name] = nil
         for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
         for worker in workers { worker.send { $0.removeListener(name) } }
@@ -382,6 +395,7 @@ final class ConfigurationStore {
     /// Sends everything that is complete to the workers.
     func publish() {
         let tables = makeTables()
+        metrics.keep(clusters: Set(clusters.keys))
         for worker in workers { worker.send { $0.publish(tables) } }
         onChange()
     }

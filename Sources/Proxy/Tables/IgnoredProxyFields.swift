@@ -17,25 +17,12 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
-            "spans come with the telemetry milestone; trace headers pass through",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.codec_type":
-            "HTTP/1.1 is spoken; HTTP2 alone is refused",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http2_protocol_options":
-            "downstream HTTP/2 comes with the next milestone",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":
-            "an HTTP/1.1 connection with an invalid message always closes",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.drain_timeout":
-            "HTTP/1.1 connections drain at their next response",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
-            "a line is written when the request ends",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":
             "hash balancing of TCP comes with the next milestone",
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",
         "envoy.config.bootstrap.v3.Bootstrap.node_context_params": "they belong to xdstp names, which are not used",
         "envoy.config.bootstrap.v3.Bootstrap.flags_path": "there are no flag files",
         "envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options": "metrics are always made when they are needed",
@@ -82,7 +69,7 @@ public enum IgnoredProxyFields {
 
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with HTTP/2",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters",
         "envoy.extensions.filters.http.cors.v3.Cors": "acts only with a CORS policy, and those are refused yet",
     ]
 

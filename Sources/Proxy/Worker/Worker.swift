@@ -29,11 +29,15 @@ final class Worker {
     private var draining: [Draining] = []
     private let drainTime: Duration
     private var dirty: [SocketConnection] = []
+    private var dirtyForPass: [SocketConnection] = []
     private var isEndingTurn = false
+    /// Memory of HTTP/2 sessions.
+    let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
+    private var routeMetrics: [[String]: RouteMetrics] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -62,6 +66,22 @@ final class Worker {
         dirty.append(connection)
     }
 
+    /// Asks for `flush` of a connection when all events of the loop's pass are served: what many of them say on it goes out in one write.
+    func markDirtyForPass(_ connection: SocketConnection) {
+        guard !connection.isDirty else { return }
+        connection.setDirty()
+        if dirtyForPass.isEmpty { loop.atEndOfPass { [self] in endPass() } }
+        dirtyForPass.append(connection)
+    }
+
+    private func endPass() {
+        // Flushing may make others dirty, which ask for another end of the pass.
+        let connections = dirtyForPass
+        dirtyForPass = []
+        for connection in connections { connection.flush() }
+        endTurn()
+    }
+
     /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.
     func endTurn() {
         guard !isEndingTurn else { return }
@@ -80,6 +100,14 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The metrics of a virtual cluster or a named route, found without a lock from the second time on.
+    func routeMetrics(_ elements: String...) -> RouteMetrics? {
+        if let known = routeMetrics[elements] { return known }
+        let found = metrics.route(elements)
+        routeMetrics[elements] = found
+        return found
+    }
 
     /// The operator of a header format, understood once.
     func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {

@@ -74,23 +74,6 @@ public struct ClusterConfig: Sendable {
         public init() {}
     }
 
-    /// HTTP/2 settings.
-    public struct HTTP2Options: Sendable, Hashable {
-        /// Streams at once on one connection.
-        public var concurrentStreamsMax: UInt32 = 1024
-        /// Initial window of a stream.
-        public var streamWindowBytes: UInt32 = 256 << 10
-        /// Window of a connection.
-        public var connectionWindowBytes: UInt32 = 1 << 20
-        /// Time between PINGs; nil sends none.
-        public var pingInterval: Duration?
-        /// How long an answer to a PING may take.
-        public var pingTimeout: Duration?
-
-        /// The defaults.
-        public init() {}
-    }
-
     /// The cluster's name.
     public var name: String
     /// Name in metrics; empty is `name`.

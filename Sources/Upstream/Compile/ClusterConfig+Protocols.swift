@@ -99,39 +99,7 @@ extension ClusterConfig {
     }
 
     private mutating func takeHTTP2(_ message: Http2ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
-        try FieldCheck.check(
-            message, path,
-            handles:
-                "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive")
         codec = .http2
-        var options = HTTP2Options()
-        if let streams = message.maxConcurrentStreams {
-            guard streams > 0 else { throw (path / "max_concurrent_streams").error("must be above 0") }
-            options.concurrentStreamsMax = streams
-        }
-        func window(_ value: UInt32, _ field: String) throws(ConfigurationError) -> UInt32 {
-            guard (65_535...2_147_483_647).contains(value) else {
-                throw (path / field).error("\(value) is not in 65535...2147483647")
-            }
-            return value
-        }
-        if let bytes = message.initialStreamWindowSize {
-            options.streamWindowBytes = try window(bytes, "initial_stream_window_size")
-        }
-        if let bytes = message.initialConnectionWindowSize {
-            options.connectionWindowBytes = try window(bytes, "initial_connection_window_size")
-        }
-        if let settings = message.connectionKeepalive {
-            let place = path / "connection_keepalive"
-            try FieldCheck.check(settings, place, handles: "interval timeout")
-            if let interval = settings.interval {
-                options.pingInterval = try .checkedLimit(interval, default: nil, place / "interval")
-            }
-            guard let timeout = settings.timeout, timeout > .zero else {
-                throw (place / "timeout").error("must be there and above 0")
-            }
-            options.pingTimeout = timeout
-        }
-        http2 = options
+        http2 = try HTTP2Options(message, path)
     }
 }

@@ -3,7 +3,6 @@ public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
-    private static let onlyHTTP2 = "a limit of an HTTP/2 codec that never does what it limits, or a hint to it"
     private static let noReload = "files are read once, by whoever writes the configuration"
 
     /// Reasons by message (full name) and field.
@@ -60,14 +59,9 @@ public enum IgnoredFields {
             "allow_chunked_length": "both lengths at once are refused always (P-2)",
         ],
         "envoy.config.core.v3.Http2ProtocolOptions": [
-            "hpack_table_size": onlyHTTP2, "allow_connect": onlyDownstream, "allow_metadata": onlyHTTP2,
-            "max_outbound_frames": onlyHTTP2, "max_outbound_control_frames": onlyHTTP2,
-            "max_consecutive_inbound_frames_with_empty_payload": onlyHTTP2,
-            "max_inbound_priority_frames_per_stream": onlyHTTP2,
-            "max_inbound_window_update_frames_per_data_frame_sent": onlyHTTP2,
-            "stream_error_on_invalid_http_messaging": onlyDownstream,
-            "override_stream_error_on_invalid_http_message": onlyDownstream,
-            "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": onlyHTTP2,
+            "allow_metadata": "METADATA frames are nobody's standard; they are skipped",
+            "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": "METADATA frames are skipped",
+            "enable_huffman_encoding": "text is coded in whichever way is shorter",
         ],
     ]
 }

@@ -10,6 +10,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     let info: ConnectionInfo
 
     private var parser: HTTP1RequestParser
+    /// Bytes of the head that is being read.
+    private var headBytes: UInt64 = 0
+    /// The client closed its side first.
+    private var peerHasLeft = false
     private var hasHeadStorage = false
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
@@ -24,6 +28,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private(set) var isDraining = false
     private var requestsServed = 0
     private(set) var httpVersion = HTTPVersion.http11
+    /// Whether the first bytes may turn out to be HTTP/2's preface (`codec_type` AUTO, prior knowledge).
+    private var mayBeHTTP2: Bool
 
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
@@ -37,6 +43,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         self.manager = manager
         self.info = info
         parser = HTTP1RequestParser(limits: manager.config.limits)
+        mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
@@ -54,6 +61,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         run()
     }
 
+    override func countSent(_ count: Int) { manager.count(.downstream_cx_tx_bytes_total, UInt64(clamping: count)) }
+
     // MARK: Requests in
 
     /// Reads and parses as far as possible.
@@ -69,7 +78,14 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         var reads = 0
         while !isClosed {
             if !isLingering {
-                parse()
+                if mayBeHTTP2, !input.isEmpty {
+                    switch HTTP2Preface.look(input.bytes) {
+                    case .no: mayBeHTTP2 = false
+                    case .yes: return becomeHTTP2()
+                    case .undecided: break
+                    }
+                }
+                if !mayBeHTTP2 { parse() }
                 if isClosed { return }
             }
             if isLingering { input.removeAll() }
@@ -82,12 +98,30 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 }
                 return
             }
+            let before = input.count
             switch fill() {
-            case .bytes: lastActivity = worker.loop.now
+            case .bytes:
+                lastActivity = worker.loop.now
+                manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)
             }
+        }
+    }
+
+    /// The client speaks HTTP/2 with prior knowledge: another codec takes the connection over.
+    private func becomeHTTP2() {
+        timer?.cancel()
+        timer = nil
+        guard let (socket, input) = surrender() else { return }
+        manager.connectionLeft(self)
+        do throws(HTTP2Error) {
+            try HTTP2ServerConnection(
+                socket, info: info, manager: manager, input: input, worker: worker, tls: tls
+            ).begin()
+        } catch {
+            socket.close()
         }
     }
 
@@ -122,10 +156,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             switch event {
             case .needMore:
                 input.consume(offset)
+                if stream == nil { headBytes &+= UInt64(offset) }
                 if stream == nil, headStarted == nil, !parser.isBetweenRequests { headStarted = worker.loop.now }
                 return
             case .head:
                 input.consume(offset)
+                headBytes &+= UInt64(offset)
                 beginStream()
             case .body(let range):
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
@@ -146,6 +182,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         requestIsComplete = false
         requestsServed += 1
         let stream = HTTPStream(connection: self)
+        stream.info.wire.downstreamHeadReceived = headBytes
+        headBytes = 0
         self.stream = stream
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
@@ -186,6 +224,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     private func handleEnd(_ error: SystemError?) {
+        peerHasLeft = true
         if isLingering || error != nil {
             stream?.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
             return close()
@@ -247,6 +286,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
         }
         output.commit(count)
+        stream?.info.wire.downstreamHeadSent &+= UInt64(clamping: count)
         worker.markDirty(self)
     }
 
@@ -346,8 +386,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         guard !isClosed else { return }
         timer?.cancel()
         timer = nil
+        let wasBusy = stream != nil
         super.close()
-        manager.connectionClosed(self)
+        manager.connectionClosed(self, byPeer: peerHasLeft, isBusy: wasBusy)
     }
 
     /// Ends at once what is still under way: the drain time is over.

@@ -19,7 +19,18 @@ final class HTTPConnectionManagerConfig: Sendable {
     let rdsTimeout: Duration?
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
+    let localReply: LocalReplyRules?
+    let tracing: TracingConfig?
+    /// A line is written when a request begins, too.
+    let logsNewRequests: Bool
+    /// A line is written when a tunnel stands, too.
+    let logsTunnels: Bool
+    /// A line is written so often while a request is under way; nil is never.
+    let accessLogInterval: Duration?
     let limits: HTTP1Limits
+    let codec: Codec
+    let http2: HTTP2Options
+    let http2Limits: HTTP2Limits
     let pathNormalization: PathNormalization
     let serverName: String
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
@@ -42,6 +53,17 @@ final class HTTPConnectionManagerConfig: Sendable {
     let stripsPort: StripsPort
     let forwardedClientCertificate: ForwardedClientCertificate
 
+    /// Longest life of a connection.
+    let connectionDurationMax: Duration?
+    /// Time between the two GOAWAY frames of a draining connection.
+    let drainTimeout: Duration
+
+    /// What clients may speak; `auto` is whatever ALPN or the first bytes say.
+    enum Codec: Sendable { case auto, http1, http2 }
+
+    /// Envoy's.
+    static let drainTimeoutDefault: Duration = .seconds(5)
+
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
 
@@ -59,15 +81,21 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
+                "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
+                "access_log_flush_interval",
+                "flush_access_log_on_new_request",
+                "forward_client_cert_details", "set_current_client_cert_details",
+                "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
-        if case .http2 = message.codecType {
-            throw ConfigurationError(
-                at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
-        }
-        if case .http3 = message.codecType {
-            throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        switch message.codecType {
+        case .auto: codec = .auto
+        case .http1: codec = .http1
+        case .http2: codec = .http2
+        case .http3: throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        case .unrecognized(let number):
+            throw ConfigurationError(at: path + ".codec_type", "\(number) is no codec")
         }
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
@@ -90,6 +118,22 @@ final class HTTPConnectionManagerConfig: Sendable {
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
+        localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
+            try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
+        }
+        tracing = try message.tracing.map { tracing throws(ConfigurationError) in
+            try TracingConfig(
+                compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
+                isEgress: context.isEgress, at: path + ".tracing", context: context)
+        }
+        let logOptions = message.accessLogOptions
+        logsNewRequests = logOptions?.flushAccessLogOnNewRequest ?? message.flushAccessLogOnNewRequest
+        logsTunnels = logOptions?.flushLogOnTunnelSuccessfullyEstablished ?? false
+        let interval = logOptions?.accessLogFlushInterval ?? message.accessLogFlushInterval
+        guard interval.map({ $0 >= .milliseconds(1) }) ?? true else {
+            throw ConfigurationError(at: path + ".access_log_options.access_log_flush_interval", "is below 1 ms")
+        }
+        accessLogInterval = interval
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -103,12 +147,31 @@ final class HTTPConnectionManagerConfig: Sendable {
                 common,
                 reads: [
                     "idle_timeout", "max_headers_count", "max_requests_per_connection",
-                    "headers_with_underscores_action", "max_stream_duration",
+                    "headers_with_underscores_action", "max_connection_duration", "max_stream_duration",
                 ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
         }
         self.limits = limits
+        if let options = message.http2ProtocolOptions {
+            http2 = try HTTP2Options(compiling: options, at: path + ".http2_protocol_options")
+        } else {
+            http2 = HTTP2Options()
+        }
+        var http2Limits = HTTP2Limits(http2)
+        http2Limits.headBytes = limits.headBytes
+        http2Limits.fields = limits.fields
+        if let endsStream = http2.endsStreamOnInvalidMessage ?? message.streamErrorOnInvalidHttpMessage {
+            http2Limits.malformedMessageEndsConnection = !endsStream
+        }
+        switch common?.headersWithUnderscoresAction {
+        case .rejectRequest: http2Limits.underscores = .reject
+        case .dropHeader: http2Limits.underscores = .drop
+        default: http2Limits.underscores = .allow
+        }
+        self.http2Limits = http2Limits
+        connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
+        drainTimeout = message.drainTimeout ?? Self.drainTimeoutDefault
         requestsPerConnectionMax = common?.maxRequestsPerConnection.map { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
         streamIdleTimeout = Self.timeout(message.streamIdleTimeout, default: .seconds(300))
@@ -206,6 +269,7 @@ final class CompiledRoutes: Sendable {
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
+        try HeaderFormatCheck.check(message, at: path)
     }
 }
 
@@ -227,18 +291,10 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// The listener that is compiled is for traffic that leaves.
+    var isEgress = false
 
     var hasADS: Bool { adsCluster != nil }
-
-    /// HTTP/2 is spoken to the management server only, so far.
-    func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
-        guard config.codec == .http2, config.name != adsCluster, !managementClusters.contains(config.name) else {
-            return
-        }
-        throw ConfigurationError(
-            at: path + ".typed_extension_protocol_options",
-            "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
-    }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
         _ = try DiscoverySource(compiling: source, at: path, hasADS: hasADS)
