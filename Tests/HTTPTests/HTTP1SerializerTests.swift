@@ -58,7 +58,7 @@ struct HTTP1SerializerTests {
         #expect(text(.get) == "HTTP/1.1 204 No Content\r\n\r\n")
         head.status = 799
         head.body = .length(7)
-        #expect(text(.get) == "HTTP/1.1 799 \r\ncontent-length: 7\r\n\r\n")
+        #expect(text(.get) == "HTTP/1.1 799 Unknown\r\ncontent-length: 7\r\n\r\n")
     }
 
     @Test("ATK-13 no field with a line end, NUL or malformed name gets into a table")

@@ -1,5 +1,6 @@
 import HTTP
 import IO
+import Synchronization
 import Testing
 
 /// Which versions the client and the host speak.
@@ -11,13 +12,13 @@ enum Versions: String, CaseIterable, Sendable {
 
 @Suite("HTTP/2 forwarding")
 struct HTTP2ForwardingTests {
-    static func proxy(_ port: UInt16, http2: Bool, manager: String = "", route: String = "") async throws
+    static func proxy(_ port: UInt16, http2: Bool, manager: String = "", admin: Bool = false) async throws
         -> RunningProxy
     {
         try await RunningProxy.start(
             Yaml.bootstrap(
-                listeners: Yaml.listener(manager: manager, routes: Yaml.forward("backend", route)),
-                clusters: Yaml.cluster("backend", [port], http2 ? Yaml.http2 : ""), admin: true))
+                listeners: Yaml.listener(manager: manager, routes: Yaml.forward()),
+                clusters: Yaml.cluster("backend", [port], http2 ? Yaml.http2 : ""), admin: admin))
     }
 
     @Test("many requests at once on one connection, to a host that speaks HTTP/1.1")
@@ -376,7 +377,9 @@ struct HTTP2ForwardingTests {
             gate.open()
             try await first.finished()
             try await second.finished()
-            #expect(first.text == "done" && second.text == "done")
+            #expect(
+                first.text == "done" && second.text == "done",
+                "\(first.status) \(first.text) \(second.status) \(second.text)")
             await client.wait { client.isOver }
         }
     }
@@ -385,7 +388,7 @@ struct HTTP2ForwardingTests {
     func rapidReset() async throws {
         try await onLoop { loop in
             let upstream = try await HTTP2Upstream(on: loop) { _ in }
-            let proxy = try await Self.proxy(upstream.port, http2: true)
+            let proxy = try await Self.proxy(upstream.port, http2: true, admin: true)
             defer { proxy.stop() }
             let client = try await HTTP2End.connect(to: proxy.address, on: loop)
             for _ in 0..<2000 where !client.isOver {
@@ -455,6 +458,30 @@ struct HTTP2ForwardingTests {
         }
     }
 
+    @Test("a client of HTTP/1.1 goes on in HTTP/2 by Upgrade: h2c, answered on stream 1")
+    func upgrade() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, _ in
+                ScriptedUpstream.ok(
+                    head.lowercased().contains("h2c") || head.lowercased().contains("settings") ? "no" : "yes")
+            }
+            let proxy = try await Self.proxy(upstream.port, http2: false)
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            let request = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+            try await client.write(request + "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+            #expect(try await client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 101"))
+            try await client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0")
+            // The DATA frame of stream 1: three bytes, or its end behind them.
+            let answer = try await client.read(until: "yes")
+            #expect(answer.contains("\0\0\u{3}\0"))
+            // Settings that are none: the wish is passed over.
+            let other = try await Wire.connect(to: proxy.address, on: loop)
+            try await other.write(request + "HTTP2-Settings: A\r\n\r\n")
+            #expect(try await other.response().body == "yes")
+        }
+    }
+
     @Test("P-3 a gRPC call that fails in the proxy ends with trailers only")
     func grpcFailure() async throws {
         try await onLoop { loop in
@@ -473,19 +500,31 @@ struct HTTP2ForwardingTests {
 /// A value that several tasks of one loop look at.
 final class Box<Value>: @unchecked Sendable { var value: Value? }
 
-/// Something to wait for; of one loop.
-final class Gate: @unchecked Sendable {
-    private var isOpen = false
-    private var waiters: [CheckedContinuation<Void, Never>] = []
+/// Something to wait for, from whatever thread.
+final class Gate: Sendable {
+    private struct State {
+        var isOpen = false
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
 
     func wait() async {
-        if isOpen { return }
-        await withCheckedContinuation { waiters.append($0) }
+        await withCheckedContinuation { continuation in
+            let isOpen = state.withLock { state in
+                if !state.isOpen { state.waiters.append(continuation) }
+                return state.isOpen
+            }
+            if isOpen { continuation.resume() }
+        }
     }
 
     func open() {
-        isOpen = true
+        let waiters = state.withLock { state in
+            state.isOpen = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
         for waiter in waiters { waiter.resume() }
-        waiters = []
     }
 }

@@ -166,6 +166,26 @@ struct SecretTests {
         }
     }
 
+    @Test("a key log gets the secrets of connections from the addresses that it is for")
+    func keyLog() async throws {
+        defer { try? File.removeTree(directory) }
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("x") }
+            try write(TestIdentity(authority, "server", [.dns("api.test")]))
+            for (range, isLogged) in [("127.0.0.0", true), ("10.0.0.0", false)] {
+                let file = "\(directory)/keys-\(range)"
+                let proxy = try await start(
+                    files
+                        + ", key_log: { path: \"\(file)\", remote_address_range: [ { address_prefix: \(range), prefix_len: 8 } ] }",
+                    port: upstream.port)
+                defer { proxy.stop() }
+                let wire = try await TLSWire.connect(to: proxy.address, anonymous, name: "api.test", on: loop)
+                #expect(try await wire.get("/").status == 200)
+                #expect(((try? File.text(file)) ?? "").contains("CLIENT_TRAFFIC_SECRET_0 ") == isLogged)
+            }
+        }
+    }
+
     @Test("what cannot be is refused with the path of the field")
     func refusals() throws {
         defer { try? File.removeTree(directory) }

@@ -173,6 +173,45 @@ struct ProxyTLSTests {
         }
     }
 
+    @Test(
+        "auto_sni and auto_san_validation: connections follow the request's host, and a certificate for another is refused"
+    )
+    func serverNamesFollowRequests() async throws {
+        try await onLoop { loop in
+            var configuration = server.configuration(trusting: authority)
+            configuration.peerCertificate = .notVerified
+            let other = try TestIdentity(authority, "other", [.dns("other.test")])
+            configuration.identities = [
+                TLSIdentity(chain: [server.certificate], key: server.key),
+                TLSIdentity(chain: [other.certificate], key: other.key),
+            ]
+            let upstream = try await ScriptedUpstream(on: loop, tls: TLSContext(configuration, role: .server)) { _, _ in
+                ScriptedUpstream.ok("x")
+            }
+            let options =
+                "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true }, explicit_http_config: { http_protocol_options: {} } } }"
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster(
+                        "backend", [upstream.port],
+                        Yaml.upstreamTLS("common_tls_context: { validation_context: { \(trust) } }")
+                            + "\n    " + options)))
+            defer { proxy.stop() }
+            let wire = try await Wire.connect(to: proxy.address, on: loop)
+            func status(_ host: String) async throws -> Int {
+                try await wire.write("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")
+                return try await wire.response().status
+            }
+            #expect(try await status("api.test") == 200)
+            #expect(try await status("OTHER.test:1234") == 200)
+            // No certificate for it: a connection under another name must not serve it.
+            #expect(try await status("evil.test") == 503)
+            #expect(try await status("api.test") == 200)
+            #expect(upstream.connections >= 3)
+        }
+    }
+
     @Test("TCP is carried over TLS on both sides, with its half close")
     func tcp() async throws {
         try await onLoop { loop in

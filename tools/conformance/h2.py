@@ -49,6 +49,7 @@ class Connection:
         self.encoder.header_table_size = 4096
         self.closed = False
         self.corked = None
+        self.held = b""
         self.settings = {}
         self.fragments = {}
         if preface:
@@ -59,7 +60,13 @@ class Connection:
                 self.settings = frame.settings
                 self.send(SettingsFrame(0, flags=["ACK"]))
 
-    def raw(self, data):
+    def raw(self, data, holds=False):
+        """`holds`: it leaves together with what follows, so that no answer comes between."""
+        data = self.held + data
+        self.held = b""
+        if holds:
+            self.held = data
+            return
         if self.corked is not None:
             self.corked += data
             return
@@ -84,6 +91,8 @@ class Connection:
 
     def receive(self):
         """The next frame; None when the connection ended or nothing came in time."""
+        if self.held:
+            self.raw(b"")
         deadline = time.monotonic() + self.options.timeout
         while True:
             if len(self.buffer) >= 9:
@@ -189,12 +198,12 @@ class Connection:
                   (":authority", self.options.authority)]
         return [field for field in fields if field[0] not in without] + list(more)
 
-    def headers(self, stream, fields=None, flags=("END_STREAM", "END_HEADERS"), **more):
+    def headers(self, stream, fields=None, flags=("END_STREAM", "END_HEADERS"), holds=False, **more):
         data = self.encoder.encode(fields if fields is not None else self.fields(**more))
         frame = HeadersFrame(stream, data=data)
         for flag in flags:
             frame.flags.add(flag)
-        self.send(frame)
+        self.raw(frame.serialize(), holds="END_STREAM" not in flags or holds)
 
     def data(self, stream, data=b"test", end=True):
         self.send(DataFrame(stream, data=data, flags=["END_STREAM"] if end else []))
@@ -378,7 +387,7 @@ def nothing(connection):
 
 
 def half_closed(connection):
-    connection.headers(1)
+    connection.headers(1, holds=True)
 
 
 def closed_by_reset(connection):

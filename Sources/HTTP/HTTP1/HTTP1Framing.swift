@@ -31,6 +31,12 @@ enum HTTP1Framing {
     static func ofRequest(_ head: inout RequestHead) throws(HTTP1Error) {
         let hasEncoding = head.headers.contains(.transferEncoding)
         if hasEncoding, head.headers.contains(.contentLength) { throw .lengthAndEncoding }
+        if let first = head.headers.index(of: .contentLength),
+            head.headers.index(of: .contentLength, from: first &+ 1) != nil
+        {
+            // ATK-12: equal or not, two lengths are an attempt to be read differently further on.
+            throw .contentLength
+        }
         let length = try contentLength(&head.headers)
         if try isChunked(head.headers, minorVersion: head.minorVersion) {
             head.body = .chunked

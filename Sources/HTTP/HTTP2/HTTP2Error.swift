@@ -23,6 +23,8 @@ public enum HTTP2Code {
     public static let protocolError: UInt32 = 1
     /// We failed.
     public static let internalError: UInt32 = 2
+    /// More was sent, or allowed, than a window holds.
+    public static let flowControlError: UInt32 = 3
     /// A frame came on a stream that has ended.
     public static let streamClosed: UInt32 = 5
     /// The stream was not processed at all: it may be tried again.

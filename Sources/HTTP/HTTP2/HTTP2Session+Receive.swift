@@ -11,6 +11,10 @@ extension HTTP2Session {
             calm(flood)
             return false
         }
+        if UInt32(hd.type) == NGHTTP2_SETTINGS.rawValue, hd.length > 0 {
+            windowsBefore = []
+            forEachStream { windowsBefore.append(($0.id, nghttp2_session_get_stream_remote_window_size(raw, $0.id))) }
+        }
         if UInt32(hd.type) == NGHTTP2_CONTINUATION.rawValue {
             continuations &+= 1
             if continuations > limits.continuations {
@@ -168,11 +172,30 @@ extension HTTP2Session {
         case NGHTTP2_GOAWAY.rawValue:
             delegate?.goAway(lastStream: frame.goaway.last_stream_id, code: frame.goaway.error_code)
         case NGHTTP2_SETTINGS.rawValue:
+            guard !overflowsWindow(frame.settings) else { return }
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_ACK.rawValue == 0 { delegate?.settingsReceived() }
         case NGHTTP2_PING.rawValue:
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_ACK.rawValue != 0 { delegate?.pong() }
         default: break
         }
+    }
+
+    /// Whether a new initial window takes a stream's beyond 2³¹−1: an error of the connection (RFC 9113 §6.9.2), where nghttp2 resets the
+    /// stream.
+    private func overflowsWindow(_ settings: nghttp2_settings) -> Bool {
+        guard let entries = settings.iv else { return false }
+        for index in 0..<settings.niv
+        where entries[index].settings_id == Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue) {
+            let change = Int64(entries[index].value) - peerWindow
+            peerWindow = Int64(entries[index].value)
+            for (id, window) in windowsBefore where Int64(window) + change > Int64(Int32.max) {
+                violation = HTTP2Error(HTTP2Code.flowControlError, "the window of stream \(id) exceeds 2^31-1")
+                nghttp2_session_terminate_session(raw, HTTP2Code.flowControlError)
+                return true
+            }
+        }
+        windowsBefore = []
+        return false
     }
 
     private func receivedHead(_ stream: HTTP2Stream, isEnd: Bool) {

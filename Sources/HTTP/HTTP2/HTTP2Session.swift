@@ -37,6 +37,9 @@ public final class HTTP2Session {
     /// The highest stream that the peer has begun, and those that we have reset lately.
     @exclusivity(unchecked) var streamsSeen: Int32 = 0
     @exclusivity(unchecked) var resets = HTTP2ResetMemory()
+    /// The peer's initial window, and its streams' windows before the SETTINGS frame being received.
+    var peerWindow: Int64 = 65_535
+    var windowsBefore: [(Int32, Int32)] = []
     /// What ended the connection from our side.
     var violation: HTTP2Error?
 

@@ -120,6 +120,12 @@ public struct RequestHead: Sendable {
         try? headers.set(.upgrade, name)
     }
 
+    /// Passes over the wish to speak another protocol.
+    public mutating func dropUpgrade() {
+        isUpgrade = false
+        headers.remove(.upgrade)
+    }
+
     /// Takes an extended CONNECT (RFC 8441) for what HTTP/1.1 calls an upgrade.
     mutating func becomeUpgrade() {
         method = .get

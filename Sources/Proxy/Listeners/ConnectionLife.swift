@@ -7,7 +7,9 @@ internal import Telemetry
 final class ConnectionLife: SocketObserver {
     private let metrics: ListenerMetrics
     private let row: Int
-    private unowned let loop: EventLoop
+    private unowned let worker: Worker
+    /// What the listener's access logs get at the end; nil where there are none, as nearly always.
+    private var logged: (logs: [AccessLogConfig], info: ConnectionInfo)?
     private let started: MonotonicTime
     /// Of the listener that took the connection first and handed it over.
     private let previous: (any SocketObserver)?
@@ -18,16 +20,20 @@ final class ConnectionLife: SocketObserver {
         self.metrics = metrics
         self.previous = previous
         row = worker.index
-        loop = worker.loop
-        started = loop.now
+        self.worker = worker
+        started = worker.loop.now
     }
+
+    /// The connection's end leaves a line in these logs.
+    func tell(_ logs: [AccessLogConfig], _ info: ConnectionInfo) { logged = (logs, info) }
 
     func tell(_ filter: any NetworkFilter) { filters.append(filter) }
 
     func socketClosed() {
         metrics.subtract(.downstream_cx_active, row: row)
         metrics.add(.downstream_cx_destroy, row: row)
-        metrics.connectionLength.record(loop.now - started, row: row)
+        metrics.connectionLength.record(worker.loop.now - started, row: row)
+        if let logged { worker.log(logged.logs, logged.info, started: started) }
         for filter in filters { filter.connectionClosed() }
         previous?.socketClosed()
     }

@@ -37,7 +37,8 @@ final class FilterChainConfig: Sendable {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
             if terminal != nil {
-                throw ConfigurationError(at: here, "a filter behind \(message.filters[index - 1].name), which is terminal")
+                throw ConfigurationError(
+                    at: here, "a filter behind \(message.filters[index - 1].name), which is terminal")
             }
             if let found = try Self.terminal(any, at: here, context: context) {
                 terminal = found
@@ -48,7 +49,8 @@ final class FilterChainConfig: Sendable {
         guard let terminal else {
             throw ConfigurationError(
                 at: path + ".filters",
-                "the last filter must serve the connection: http_connection_manager, tcp_proxy, echo or direct_response")
+                "the last filter must serve the connection: http_connection_manager, tcp_proxy, echo or direct_response"
+            )
         }
         self.filters = filters
         self.terminal = terminal

@@ -182,7 +182,8 @@ struct FilterChainMatcher: Sendable {
         case .destination(let table, let any): find(table, connection.destination) ?? any
         case .serverName(let map, let any): find(map, connection.serverName) ?? any
         case .transportProtocol(let map, let any): map[connection.transportProtocol] ?? any
-        case .applicationProtocol(let map, let any): connection.applicationProtocols.lazy.compactMap { map[$0] }.first ?? any
+        case .applicationProtocol(let map, let any):
+            connection.applicationProtocols.lazy.compactMap { map[$0] }.first ?? any
         case .directSource(let table, let any): find(table, connection.directSource) ?? any
         case .sourceType(let local, let external, let any): (isLocal(connection) ? local : external) ?? any
         case .source(let table, let any): find(table, connection.source) ?? any

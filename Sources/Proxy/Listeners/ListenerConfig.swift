@@ -32,7 +32,8 @@ final class ListenerConfig: Sendable {
         try FieldCheck.check(
             message,
             reads: [
-                "name", "address", "filter_chains", "filter_chain_matcher", "default_filter_chain", "use_original_dst", "listener_filters",
+                "name", "address", "filter_chains", "filter_chain_matcher", "default_filter_chain", "use_original_dst",
+                "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit",
             ], at: path)
@@ -110,4 +111,3 @@ final class ListenerConfig: Sendable {
     /// Every chain, the default one included.
     var allChains: [FilterChainConfig] { chains + [defaultChain].compactMap { $0 } }
 }
-

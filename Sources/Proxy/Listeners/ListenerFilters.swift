@@ -45,7 +45,9 @@ struct ListenerFilters: Sendable {
         // As Envoy does it; but a chain that asks for nothing but `http/1.1` is content with http_inspector.
         if matcher.needsTLSInspector(besidesHTTPInspector: hasHTTPInspector) && !hasTLSInspector {
             entries.append(
-                Entry(filter: TLSInspectorConfig(refusesUndecided: matcher.usesTransportProtocol, metrics: metrics), disabled: nil))
+                Entry(
+                    filter: TLSInspectorConfig(refusesUndecided: matcher.usesTransportProtocol, metrics: metrics),
+                    disabled: nil))
         }
     }
 

@@ -29,7 +29,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker)
+        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
     }
 
     func start() throws(SystemError) {
@@ -188,10 +188,15 @@ final class ListenerRuntime: ReadinessHandler {
         let chain = config.matcher.find(connection).map { config.chains[$0] } ?? config.defaultChain
         guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
             metrics.add(.no_filter_chain_match, row: worker.index)
+            worker.log(
+                config.accessLogs, info, started: worker.loop.now, flags: .noRouteFound,
+                details: "filter_chain_not_found")
             socket.close()
             return
         }
         if info.hasFacts, !chain.name.isEmpty { info.facts.filterChainName = chain.name }
+        if !chain.name.isEmpty { info.filterChain = chain.name }
+        if !config.accessLogs.isEmpty { (socket.observer as? ConnectionLife)?.tell(config.accessLogs, info) }
         runtime.serve(socket, info, input: input)
     }
 
@@ -236,4 +241,3 @@ final class ListenerRuntime: ReadinessHandler {
         registration?.cancel()
     }
 }
-

@@ -46,7 +46,8 @@ final class HTTP2ClientConnection: SocketConnection {
         guard !isDraining, !isClosed, !isConnecting, session.mayRequest else { return 0 }
         let own = Int(pool.cluster.config.http2.concurrentStreamsMax ?? .max)
         let served = Int(pool.cluster.config.maxRequestsPerConnection ?? .max) - requestsServed
-        return min(min(own, Int(session.peerStreamsMax)) - session.streamCount, served)
+        let theirs = hasSettings ? Int(session.peerStreamsMax) : pool.expectedStreams
+        return min(min(own, theirs) - session.streamCount, served)
     }
 
     override func handleReady(_ readiness: Readiness) {
@@ -284,6 +285,7 @@ extension HTTP2ClientConnection: HTTP2SessionDelegate {
 
     func settingsReceived() {
         hasSettings = true
+        pool.learned(streamsMax: session.peerStreamsMax)
         hasRoom = true
     }
 

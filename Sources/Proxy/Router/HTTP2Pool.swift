@@ -22,8 +22,9 @@ final class HTTP2Pool {
         let priority: ResourcePriority
     }
 
-    /// What a host is expected to take before it has said so (RFC 9113 §6.5.2 recommends no less).
-    private static let expectedStreams = 100
+    /// What a new connection is expected to take before the host has said so: what it said the last time, at first what
+    /// RFC 9113 §6.5.2 recommends at least.
+    private(set) var expectedStreams = 100
 
     /// The name that TLS connections ask for; nil is the transport socket's own.
     private let serverName: String?
@@ -63,8 +64,8 @@ final class HTTP2Pool {
     }
 
     private func connectIfNeeded() {
-        let own = cluster.config.http2.concurrentStreamsMax.map { Int(clamping: $0) } ?? Self.expectedStreams
-        let each = max(1, min(own, Self.expectedStreams, Int(cluster.config.maxRequestsPerConnection ?? .max)))
+        let own = cluster.config.http2.concurrentStreamsMax.map { Int(clamping: $0) } ?? expectedStreams
+        let each = max(1, min(own, expectedStreams, Int(cluster.config.maxRequestsPerConnection ?? .max)))
         if waiting.count > connecting * each, let last = waiting.last { connect(last.priority) }
     }
 
@@ -149,6 +150,12 @@ final class HTTP2Pool {
         }
         if !waiting.isEmpty { connectIfNeeded() }
     }
+
+    /// A host has said how many streams it takes at once.
+    func learned(streamsMax: UInt32) { expectedStreams = max(1, min(Int(streamsMax), Self.expectedStreamsMax)) }
+
+    /// However many a host allows, no more are held back for one connection on its way.
+    private static let expectedStreamsMax = 1000
 
     /// A connection is gone, whatever it was doing.
     func closed(_ connection: HTTP2ClientConnection) {

@@ -16,6 +16,10 @@ final class HTTPStream {
     var connectionInfo: ConnectionInfo
     /// Whether the client's `x-envoy-*` fields count.
     var isInternal = false
+    /// What the client sent is no request that could be shown.
+    private(set) var isRefused = false
+    /// The client's connection ends with this answer.
+    private(set) var closesConnection = false
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
 
@@ -96,13 +100,15 @@ final class HTTPStream {
         }
         guard config.pathNormalization.apply(to: &request) else {
             manager.count(.downstream_rq_failed_path_normalization, worker)
+            closesConnection = true
             localReply(status: 400, details: "path_normalization_failed")
             return false
         }
         if connection?.httpVersion == .http10 {
             guard config.http1.acceptsHTTP10 else {
                 // RFC 9110 §15.5.22; Envoy's details.
-                localReply(status: 426, details: "low_version")
+                info.flags.insert(.downstreamProtocolError)
+                localReply(status: 426, body: "Upgrade Required", details: "low_version")
                 return false
             }
             if request.authority.byteCount == 0, !config.http1.defaultHost.isEmpty {
@@ -111,6 +117,9 @@ final class HTTPStream {
             }
         }
         guard allowsUnderscores() else {
+            info.flags.insert(.downstreamProtocolError)
+            isRefused = true
+            closesConnection = true
             localReply(status: 400, body: "Bad Request", details: "http1.unexpected_underscore")
             return false
         }
@@ -203,6 +212,7 @@ final class HTTPStream {
 
     private func startRouter() {
         guard let route = currentRoute else {
+            manager.count(.rq_total, worker)
             manager.count(.noRoute, worker)
             info.flags.insert(.noRouteFound)
             return localReply(status: 404, details: "route_not_found")
@@ -435,6 +445,7 @@ final class HTTPStream {
     func refuse(status: UInt16, body: String, details: String, isProtocolError: Bool = true) {
         manager.requestBegan(self)
         requestIsComplete = true
+        isRefused = true
         if isProtocolError { info.flags.insert(.downstreamProtocolError) }
         localReply(status: status, body: body, details: details)
     }
@@ -460,6 +471,16 @@ final class HTTPStream {
         info.details = info.details ?? details
         router?.abandon()
         finish(isReset: true)
+    }
+
+    /// The rest of the request is no HTTP: the client is told where nothing was said yet, the upstream must not take what it
+    /// has for a whole request.
+    func requestIsMalformed(status: UInt16, body: String, details: String) {
+        guard !isFinished, !responseHasBegun else { return downstreamFailed(.downstreamProtocolError, details: details) }
+        info.flags.insert(.downstreamProtocolError)
+        router?.abandon()
+        closesConnection = true
+        localReply(status: status, body: body, details: details)
     }
 
     /// The response cannot be completed.
@@ -517,6 +538,7 @@ final class HTTPStream {
                 details: "max_duration_timeout", grpcStatus: 4)
         } else if requestDeadline <= now {
             requestDeadline = .never
+            manager.count(.downstream_rq_timeout, worker)
             router?.abandon()
             localReply(status: 408, body: "request timeout", details: "request_overall_timeout")
         } else if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle),

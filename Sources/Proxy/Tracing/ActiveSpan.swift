@@ -62,7 +62,10 @@ final class ActiveSpan {
         (context, isShared) = provider.begin(provider.extract(stream.request.headers), isTraced: isTraced) {
             worker.random.next()
         }
-        name = config.isEgress ? "egress \(stream.request.authorityText)" : "ingress"
+        switch provider.kind {
+        case .openTelemetry: name = config.isEgress ? "egress \(stream.request.authorityText)" : "ingress"
+        case .zipkin: name = stream.request.authorityText
+        }
         if let operation = stream.route?.tracing?.operation, !operation.isEmpty { name = operation }
         if config.isEgress {
             if let route = stream.route?.tracing, route.propagatesOperation, !route.operation.isEmpty {
@@ -111,7 +114,20 @@ final class ActiveSpan {
         span.tags.append(("response_flags", stream.info.flags.text))
         span.isError = stream.info.status == 0 || stream.info.status >= 500
         if span.isError { span.tags.append(("error", "true")) }
+        addCustomTags(&span, stream)
         provider.report(span, local: stream.connectionInfo.localAddress, row: stream.worker.index)
+    }
+
+    private func addCustomTags(_ span: inout SpanRecord, _ stream: HTTPStream) {
+        let moment = FormatMoment(now: stream.info.lastDownstreamByteSent ?? stream.worker.loop.now)
+        var rules = config.tags
+        if let more = stream.route?.tracing?.customTags, !more.isEmpty {
+            // Few routes have tags of their own, and only requests that are sampled come here.
+            rules += (try? CustomTagRule.compile(more, at: "tracing.custom_tags")) ?? []
+        }
+        for rule in rules {
+            if let value = rule.value(stream, moment) { span.tags.append((rule.name, value)) }
+        }
     }
 
     private func nanoseconds(_ stream: HTTPStream, _ time: MonotonicTime) -> UInt64 {
@@ -143,21 +159,14 @@ final class ActiveSpan {
         guard context.isSampled else { return }
         let end = stream.info.lastDownstreamByteSent ?? stream.worker.loop.now
         var span = SpanRecord(
-            context: context, isShared: isShared, name: name, kind: config.isEgress ? .client : .server,
+            context: context, isShared: isShared, name: name,
+            kind: config.isEgress && !config.spawnsUpstreamSpan ? .client : .server,
             started: nanoseconds(stream, stream.info.started),
             duration: (end - stream.info.started).wholeNanoseconds)
         span.tags = tags(stream)
         span.isError = stream.info.status == 0 || stream.info.status >= 500
         if span.isError { span.tags.append(("error", "true")) }
-        let moment = FormatMoment(now: end)
-        var rules = config.tags
-        if let more = stream.route?.tracing?.customTags, !more.isEmpty {
-            // Few routes have tags of their own, and only requests that are sampled come here.
-            rules += (try? CustomTagRule.compile(more, at: "tracing.custom_tags")) ?? []
-        }
-        for rule in rules {
-            if let value = rule.value(stream, moment) { span.tags.append((rule.name, value)) }
-        }
+        addCustomTags(&span, stream)
         provider.report(span, local: stream.connectionInfo.localAddress, row: stream.worker.index)
     }
 
@@ -168,7 +177,7 @@ final class ActiveSpan {
         var path = stream.originalPath ?? request.pathBytes
         if path.count > config.pathBytesMax { path.removeLast(path.count - config.pathBytesMax) }
         var tags: [(name: String, value: String)] = [
-            ("node_id", config.nodeID), ("zone", config.zone),
+            ("node_id", config.nodeID),
             ("guid:x-request-id", header("x-request-id") ?? ""),
             (
                 "http.url",
@@ -184,7 +193,7 @@ final class ActiveSpan {
             ("http.status_code", "\(stream.info.status)"), ("response_flags", stream.info.flags.text),
         ]
         if let id = header("x-client-trace-id") { tags.append(("guid:x-client-trace-id", id)) }
-        if let host = stream.info.upstreamHost { tags.append(("upstream_address", "\(host)")) }
+        if !config.zone.isEmpty { tags.append(("zone", config.zone)) }
         if stream.isGRPC {
             tags.append(("grpc.path", String(decoding: path, as: UTF8.self)))
             tags.append(("grpc.authority", request.authorityText))

@@ -59,6 +59,10 @@ struct SpanRecord: Sendable {
             "duration": .integer(Int64(clamping: max(duration / 1000, 1))), "localEndpoint": .object(endpoint),
             "tags": .object(Dictionary(tags.map { ($0.name, .string($0.value)) }) { _, last in last }),
         ]
+        let end = Int64(clamping: (started &+ duration) / 1000)
+        span["annotations"] = .array([
+            .object(["timestamp": .integer(end), "value": .string(kind == .server ? "ss" : "cr")])
+        ])
         if let parent = context.parent { span["parentId"] = hex(parent) }
         if isShared { span["shared"] = true }
         return .object(span)

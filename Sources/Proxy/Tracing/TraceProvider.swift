@@ -232,7 +232,7 @@ final class TraceProvider: Sendable {
                 let low = random() | 1
                 return (
                     TraceContext(
-                        traceHigh: settings.has128Bits ? random() : 0, traceLow: low, span: random() | 1,
+                        traceHigh: settings.has128Bits ? random() : 0, traceLow: low, span: low,
                         isSampled: isTraced), false
                 )
             }

@@ -33,6 +33,8 @@ final class DownstreamHandshake: SocketConnection {
         socket.setNoDelay()
         do throws(TLSError) {
             let engine = try TLSEngine(context)
+            engine.logsKeys = transport.context.logsKeys(
+                local: info.localAddress, remote: info.directRemoteAddress)
             let tls = TLSTransport(engine, pool: worker.blocks)
             if let input, !input.isEmpty { tls.wireInput.append(input.bytes) }
             let connection = DownstreamHandshake(

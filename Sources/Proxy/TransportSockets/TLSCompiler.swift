@@ -10,6 +10,8 @@ struct TLSCompiler {
     let secrets: SecretStore
     let path: String
     var ingredients = Ingredients()
+    /// Where secrets of connections are written for whoever looks into them.
+    private(set) var keyLog: KeyLog?
 
     init(secrets: SecretStore, path: String) {
         self.secrets = secrets
@@ -148,7 +150,11 @@ struct TLSCompiler {
             }
         }
         configuration.applicationProtocols = message.alpnProtocols
-        if let log = message.keyLog { configuration.keyLog = try KeyLog(compiling: log, at: here + ".key_log").write }
+        if let message = message.keyLog {
+            let log = try KeyLog(compiling: message, at: here + ".key_log")
+            configuration.keyLog = log.write
+            keyLog = log
+        }
         if let validation = try validationContext(message, at: here) {
             try take(validation.message, &configuration, at: validation.path)
         }

@@ -1,4 +1,5 @@
 internal import EnvoyAPI
+internal import IO
 internal import Synchronization
 internal import TLS
 internal import Telemetry
@@ -22,6 +23,7 @@ final class TransportContext: Sendable {
         /// Secrets and files that it was made of.
         var ingredients = Ingredients()
         var updates = 0
+        var keyLog: KeyLog?
     }
 
     let recipe: Recipe
@@ -38,6 +40,11 @@ final class TransportContext: Sendable {
 
     /// The context for a new connection; nil while its secrets have not arrived.
     var current: TLSContext? { state.withLock { $0.context } }
+
+    /// Whether the secrets of a connection are written to a file.
+    func logsKeys(local: IO.SocketAddress?, remote: IO.SocketAddress?) -> Bool {
+        state.withLock { $0.keyLog }?.includes(local: local, remote: remote) ?? false
+    }
 
     /// Why there is no context.
     var problem: String { state.withLock { $0.problem } }
@@ -59,8 +66,10 @@ final class TransportContext: Sendable {
         var kitchen = TLSCompiler(secrets: secrets, path: path)
         let context = try kitchen.context(recipe)
         let ingredients = kitchen.ingredients
+        let keyLog = kitchen.keyLog
         state.withLock { state in
             state.ingredients = ingredients
+            state.keyLog = keyLog
             if let context {
                 if state.context != nil { state.updates += 1 }
                 state.context = context

@@ -96,10 +96,13 @@ final class UpstreamTransport: ClusterTransport {
     }
 
     /// The transport socket for a host.
-    func socket(for host: Host) -> Socket {
+    func socket(for host: Host) -> Socket { socket(metadata: host.endpoint.metadata) }
+
+    /// The transport socket for an endpoint with such metadata.
+    func socket(metadata: JSON?) -> Socket {
         guard !matches.isEmpty else { return fallback }
         var labels: [String: JSON] = [:]
-        if case .object(let namespaces) = host.endpoint.metadata ?? .null,
+        if case .object(let namespaces) = metadata ?? .null,
             case .object(let members) = namespaces[Self.metadataNamespace] ?? .null
         {
             labels = members
@@ -129,14 +132,19 @@ extension UpstreamTransport.Socket {
             let engine = try TLSEngine(
                 current, serverName: isChecked ? wanted : nil, indicates: isChecked || isAddress ? nil : wanted,
                 sessionKey: "\(wanted)|\(host.address)")
-            return TLSTransport(engine, pool: pool)
+            return log(TLSTransport(engine, pool: pool), context, host)
         }
         let name = usesHostName && !host.endpoint.hostname.isEmpty ? host.endpoint.hostname : serverName
         let sni: String? = name.isEmpty ? nil : name
         let engine = try TLSEngine(
             current, serverName: checksServerName ? sni : nil, indicates: checksServerName ? nil : sni,
             sessionKey: "\(name)|\(host.address)")
-        return TLSTransport(engine, pool: pool)
+        return log(TLSTransport(engine, pool: pool), context, host)
+    }
+
+    private func log(_ tls: TLSTransport, _ context: TransportContext, _ host: Host) -> TLSTransport {
+        tls.engine.logsKeys = context.logsKeys(local: nil, remote: IO.SocketAddress(host.address))
+        return tls
     }
 }
 

@@ -30,11 +30,13 @@ public final class TLSStream: ByteStream, @unchecked Sendable {
 
     /// Does the client's handshake.
     ///
-    /// - Parameter serverName: the host name or address that the server's certificate must be good for.
+    /// - Parameters:
+    ///   - serverName: the host name or address that the server's certificate must be good for.
+    ///   - indicates: the name sent as SNI when it is not to be checked against the certificate.
     public static func connect(
-        _ stream: any ByteStream, _ context: TLSContext, serverName: String?
+        _ stream: any ByteStream, _ context: TLSContext, serverName: String?, indicates: String? = nil
     ) async throws(TLSError) -> TLSStream {
-        let secured = TLSStream(stream, try TLSEngine(context, serverName: serverName))
+        let secured = TLSStream(stream, try TLSEngine(context, serverName: serverName, indicates: indicates))
         try await secured.handshake()
         return secured
     }

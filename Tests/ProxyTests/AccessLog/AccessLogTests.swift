@@ -118,6 +118,41 @@ struct AccessLogTests {
         }
     }
 
+    @Test("a listener's log tells of connections that end, and of those that no filter chain takes")
+    func listener() async throws {
+        let path = temporary("listener")
+        defer { try? File.remove(path) }
+        try await onLoop { loop in
+            let format =
+                #"{ text_format_source: { inline_string: "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %FILTER_CHAIN_NAME%\n" } }"#
+            func listener(_ name: String, _ match: String) -> String {
+                """
+                  - name: \(name)
+                    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+                    \(self.log(path, format))
+                    filter_chains:
+                    - name: \(name)-chain
+                      \(match)
+                      filters:
+                      - name: envoy.filters.network.tcp_proxy
+                        typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: backend }
+
+                """
+            }
+            for (name, match) in [("a", "filter_chain_match: { destination_port: 1 }"), ("b", "")] {
+                let proxy = try await RunningProxy.start(
+                    Yaml.bootstrap(listeners: listener(name, match), clusters: Yaml.cluster("backend", [1])))
+                let client = try await Wire.connect(to: proxy.address, on: loop)
+                _ = await client.readToEnd()
+                client.close()
+                proxy.stop()
+                _ = try await self.lines(path, atLeast: name == "a" ? 1 : 2, on: loop)
+            }
+            #expect(
+                try await self.lines(path, atLeast: 2, on: loop) == ["NR filter_chain_not_found -", "- - b-chain"])
+        }
+    }
+
     @Test("a log that cannot be written is counted and stops nobody")
     func unwritable() async throws {
         try await onLoop { loop in

@@ -124,7 +124,8 @@ extension HTTPStream: FormatContext {
     }
 
     func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        request.append(name, to: &bytes)
+        guard !isRefused else { return false }
+        return request.append(name, to: &bytes)
     }
 
     func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {

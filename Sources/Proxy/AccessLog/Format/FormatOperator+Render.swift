@@ -162,7 +162,8 @@ extension FormatOperator.Plain {
             return append(blankless: context.info.downstreamTransportFailure, to: &bytes)
         case .REQUESTED_SERVER_NAME:
             let connection = context.connectionInfo
-            return append(text: connection.requestedServerName ?? connection.tls?.serverName, to: &bytes)
+            let found = connection.requestedServerName ?? connection.tls?.serverName
+            return append(text: found ?? (connection.hasFacts ? connection.facts.serverName : nil), to: &bytes)
         case .ROUTE_NAME: return append(text: context.info.routeName, to: &bytes)
         case .VIRTUAL_HOST_NAME: return append(text: context.info.virtualHost, to: &bytes)
         case .VIRTUAL_CLUSTER_NAME: return append(text: context.info.virtualCluster, to: &bytes)

@@ -99,7 +99,8 @@ final class SimpleConnection: SocketConnection {
             switch fill() {
             case .bytes: input.removeAll()
             case .wouldBlock: return
-            case .end, .failed: if output.isEmpty { close() }
+            case .end, .failed:
+                if output.isEmpty { close() }
                 return
             }
         }

@@ -162,7 +162,8 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
             }
             var table = PrefixTable<Outcome>()
             for (index, entry) in ranges.enumerated() {
-                let outcome = try compile(entry.onMatch, "\(here).range_matchers[\(index)].on_match", depth, input, action)
+                let outcome = try compile(
+                    entry.onMatch, "\(here).range_matchers[\(index)].on_match", depth, input, action)
                 for prefix in entry.prefixes where table[prefix] == nil { table[prefix] = outcome }
             }
             return .addresses(source, table)

@@ -24,7 +24,8 @@ struct HeaderCondition: Sendable {
         isInverted = message.invertMatch
         treatsMissingAsEmpty = message.treatMissingHeaderAsEmpty
         /// The older fields in the newer one's form.
-        func string(_ pattern: EnvoyAPI.StringMatcher.MatchPattern, _ field: String) throws(ConfigurationError) -> Test {
+        func string(_ pattern: EnvoyAPI.StringMatcher.MatchPattern, _ field: String) throws(ConfigurationError) -> Test
+        {
             var matcher = EnvoyAPI.StringMatcher()
             matcher.matchPattern = pattern
             return .value(try TextMatcher(compiling: matcher, at: path + "." + field))

@@ -92,7 +92,8 @@ extension RBACCondition {
         }
     }
 
-    private static func path(_ matcher: EnvoyAPI.PathMatcher, _ path: String) throws(ConfigurationError) -> TextMatcher {
+    private static func path(_ matcher: EnvoyAPI.PathMatcher, _ path: String) throws(ConfigurationError) -> TextMatcher
+    {
         guard case .path(let text) = matcher.rule else { throw ConfigurationError(at: path + ".path", "is missing") }
         return try TextMatcher(compiling: text, at: path + ".path")
     }
@@ -107,7 +108,8 @@ extension RBACCondition {
         return prefix
     }
 
-    private static func sourced(_ message: SourcedMetadata, _ path: String) throws(ConfigurationError) -> RBACCondition {
+    private static func sourced(_ message: SourcedMetadata, _ path: String) throws(ConfigurationError) -> RBACCondition
+    {
         guard let matcher = message.metadataMatcher else {
             throw ConfigurationError(at: path + ".metadata_matcher", "is missing")
         }

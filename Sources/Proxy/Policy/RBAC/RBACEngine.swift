@@ -43,7 +43,8 @@ struct RBACEngine: Sendable {
         try FieldCheck.check(message, reads: ["action", "policies"], at: path)
         action = try Self.action(message.action, path + ".action")
         var policies: [Policy] = []
-        for (name, policy) in message.policies.sorted(by: { Array($0.key.utf8).lexicographicallyPrecedes($1.key.utf8) }) {
+        for (name, policy) in message.policies.sorted(by: { Array($0.key.utf8).lexicographicallyPrecedes($1.key.utf8) })
+        {
             policies.append(try Self.compile(policy, name, "\(path).policies[\(name)]"))
         }
         self.policies = policies

@@ -172,9 +172,10 @@ final class ProxyProtocolFilter: ConnectionInspector {
             }
         }
         var kept = header
-        kept.tlvs = config.passedOn.map { types in
-            types.isEmpty ? header.tlvs : header.tlvs.filter { types.contains($0.type) }
-        } ?? []
+        kept.tlvs =
+            config.passedOn.map { types in
+                types.isEmpty ? header.tlvs : header.tlvs.filter { types.contains($0.type) }
+            } ?? []
         facts.proxyProtocol = kept
         info.facts = facts
     }

@@ -16,7 +16,9 @@ struct TLSInspectorConfig: ListenerFilterConfig {
         self.refusesUndecided = refusesUndecided
     }
 
-    init(compiling message: TlsInspector, at path: String, refusesUndecided: Bool, metrics: MetricSet) throws(ConfigurationError) {
+    init(compiling message: TlsInspector, at path: String, refusesUndecided: Bool, metrics: MetricSet)
+        throws(ConfigurationError)
+    {
         self.metrics = TLSInspectorMetrics(metrics.scope("tls_inspector"))
         try FieldCheck.check(
             message,

@@ -125,6 +125,33 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         }
     }
 
+    /// The settings of a wish for h2c that can be granted: in plain text, for a request without a body, on a connection that goes on.
+    private var acceptableSettings: [UInt8]? {
+        guard manager.config.codec == .auto, tls == nil, !isDraining, !manager.isDraining, parser.head.body == .none,
+            parser.head.minorVersion == 1
+        else { return nil }
+        return HTTP2Upgrade.settings(of: parser.head.headers)
+    }
+
+    /// The client asks for HTTP/2 with its first request (`Upgrade: h2c`), which is answered on stream 1.
+    private func becomeHTTP2(answering settings: [UInt8]) {
+        timer?.cancel()
+        timer = nil
+        HTTP2Upgrade.remove(from: &parser.head)
+        let unsent = [UInt8](output.bytes)
+        guard let (socket, input) = surrender() else { return }
+        manager.connectionLeft(self)
+        do throws(HTTP2Error) {
+            let connection = try HTTP2ServerConnection(
+                socket, info: info, manager: manager, input: input, worker: worker, tls: nil)
+            connection.output.append(unsent)
+            connection.output.append("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+            try connection.begin(answering: &parser.head, settings: settings)
+        } catch {
+            socket.close()
+        }
+    }
+
     /// Whether nothing may be read now: what was read has no place to go.
     private var isReadingPaused: Bool {
         guard let stream, !isLingering else { return false }
@@ -179,6 +206,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     private func beginStream() {
         headStarted = nil
+        if parser.head.isUpgrade, HTTP2Upgrade.isAskedFor(parser.head.headers) {
+            if let settings = acceptableSettings { return becomeHTTP2(answering: settings) }
+            // A server may pass over the wish (RFC 9110 §7.8), as Envoy always does.
+            HTTP2Upgrade.remove(from: &parser.head)
+        }
         requestIsComplete = false
         requestsServed += 1
         let stream = HTTPStream(connection: self)
@@ -213,7 +245,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         isClosing = true
         if let stream {
             // In the middle of a body: the upstream must not take what it has for a whole request.
-            return stream.downstreamFailed(.downstreamProtocolError, details: "http1.codec_error")
+            return stream.requestIsMalformed(
+                status: error.status, body: error.replyText, details: "http1.codec_error")
         }
         // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
@@ -272,7 +305,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade { isClosing = true }
+        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade || stream.closesConnection {
+            isClosing = true
+        }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }

@@ -55,6 +55,15 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         if !input.isEmpty { receive() }
     }
 
+    /// Begins with a request that came by HTTP/1.1 and asked for HTTP/2.
+    func begin(answering request: inout RequestHead, settings: [UInt8]) throws(HTTP2Error) {
+        let stream = try session.upgrade(settings: settings, of: request)
+        swap(&stream.request, &request)
+        streamBegan(stream)
+        begin()
+        if !isClosed { stream.delegate?.head(stream, isEnd: true) }
+    }
+
     var isIdle: Bool { session.streamCount == 0 && output.isEmpty }
 
     var idleSince: MonotonicTime { lastActivity }

@@ -29,7 +29,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         let exchange = HTTPStream(connection: self)
         self.exchange = exchange
         swap(&stream.request, &exchange.request)
-        if exchange.request.expectsContinue {
+        if exchange.request.expectsContinue, !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             exchange.request.headers.remove(.expect)
             if !isEnd { sendInterim(ResponseHead(status: 100)) }

@@ -29,12 +29,7 @@ final class TCPProxy {
         let session = TCPSession(proxy: self, info: info)
         session.info.connectionTerminationDetails = details
         session.info.lastDownstreamByteSent = worker.loop.now
-        log(session)
-    }
-
-    private func log(_ session: TCPSession) {
-        guard !config.accessLogs.isEmpty else { return }
-        worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
+        session.log(.tcpConnectionEnd)
     }
 
     func ended(_ session: TCPSession) {
