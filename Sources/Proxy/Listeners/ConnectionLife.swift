@@ -29,6 +29,7 @@ final class ConnectionLife: SocketObserver {
         metrics.add(.downstream_cx_destroy, row: row)
         metrics.connectionLength.record(loop.now - started, row: row)
         for filter in filters { filter.connectionClosed() }
+        metrics.balance.release(row)
         previous?.socketClosed()
     }
 }
