@@ -29,7 +29,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker)
+        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
     }
 
     func start() throws(SystemError) {
