@@ -1,5 +1,17 @@
+internal import IO
+
 /// The proxy's own bounds, where a configuration leaves them out.
 enum Limits {
+    /// Descriptors from this number on are for upstream connections, the admin page and files: a downstream connection
+    /// that gets one is refused (ATK-10).
+    static let descriptorsForConnections: Int32 = {
+        let limit = Environment.raiseDescriptorLimit().now
+        return Int32(clamping: limit - min(descriptorsReserved, limit / 8))
+    }()
+
+    /// Descriptors kept back.
+    private static let descriptorsReserved: UInt64 = 256
+
     /// The least room a read gets; less would cut a usual head in two.
     static let readMinimumBytes = 2048
 

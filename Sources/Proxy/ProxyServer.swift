@@ -66,6 +66,10 @@ public final class ProxyServer: @unchecked Sendable {
                         index: index, metrics: metrics, drainTime: options.drainTime, overload: overload))
             }
             self.workers = workers
+            if count > 1 {
+                let peers = workers.map { WorkerPeer($0) }
+                for worker in workers { worker.send { $0.peers = peers } }
+            }
         } catch {
             throw ProxyError("\(error)")
         }

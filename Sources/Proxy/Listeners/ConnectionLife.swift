@@ -35,6 +35,7 @@ final class ConnectionLife: SocketObserver {
         metrics.connectionLength.record(worker.loop.now - started, row: row)
         if let logged { worker.log(logged.logs, logged.info, started: started) }
         for filter in filters { filter.connectionClosed() }
+        metrics.balance.release(row)
         previous?.socketClosed()
     }
 }

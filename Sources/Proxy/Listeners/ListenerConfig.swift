@@ -17,6 +17,8 @@ final class ListenerConfig: Sendable {
     /// `ignore_global_conn_limit`.
     let ignoresConnectionLimit: Bool
     let backlog: Int32
+    /// `exact_balance`: workers never differ by more than one connection.
+    let balancesExactly: Bool
     let chains: [FilterChainConfig]
     let defaultChain: FilterChainConfig?
     let matcher: FilterChainMatcher
@@ -36,8 +38,16 @@ final class ListenerConfig: Sendable {
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit",
+                "connection_balance_config",
             ], at: path)
         self.message = message
+        switch message.connectionBalanceConfig?.balanceType {
+        case nil: balancesExactly = false
+        case .exactBalance: balancesExactly = true
+        case .extendBalance:
+            throw ConfigurationError(
+                at: path + ".connection_balance_config.extend_balance", "not supported; exact_balance is")
+        }
         name = message.name.isEmpty ? path : message.name
         if case .socketAddress(let socket) = message.address?.address, !socket.networkNamespaceFilepath.isEmpty {
             throw ConfigurationError(

@@ -18,11 +18,15 @@ final class ListenerMetrics: Sendable {
     let address: String
     let block: MetricBlock
     let connectionLength: Histogram
+    /// Connections by worker, for spreading them.
+    let balance: ConnectionBalance
     private let rows: Int
 
     init(address: String, rows: Int, histogram: (String) -> Histogram) {
         self.address = address
         self.rows = rows
+        // The last row is the control loop's.
+        balance = ConnectionBalance(workers: rows - 1)
         block = MetricBlock(count: Cell.allCases.count, rows: rows)
         connectionLength = histogram("listener.\(address).downstream_cx_length_ms")
     }

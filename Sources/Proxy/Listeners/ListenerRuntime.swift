@@ -92,6 +92,34 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func accept(_ socket: Socket) {
+        let chosen = metrics.balance.take(worker.index, isExact: config.balancesExactly)
+        if worker.peers.count > 1 {
+            if chosen != worker.index, worker.peers.indices.contains(chosen) {
+                return handOver(socket, to: worker.peers[chosen])
+            }
+        }
+        admit(socket)
+    }
+
+    private func handOver(_ socket: Socket, to peer: WorkerPeer) {
+        let fd = socket.release()
+        let (name, balance) = (config.name, metrics.balance)
+        guard let handle = peer.handle else {
+            balance.release(peer.index)
+            return Socket(adopting: fd).close()
+        }
+        handle.send { worker in
+            let socket = Socket(adopting: fd)
+            guard let listener = worker.listener(named: name) else {
+                balance.release(worker.index)
+                return socket.close()
+            }
+            listener.admit(socket)
+        }
+    }
+
+    /// Serves a connection that is counted as this worker's, unless there are too many.
+    private func admit(_ socket: Socket) {
         let ticket: ConnectionTicket?
         switch worker.overload.admit(
             ignoresLimit: config.ignoresConnectionLimit, worker.random.next())
@@ -99,10 +127,15 @@ final class ListenerRuntime: ReadinessHandler {
         case .admitted(let admitted): ticket = admitted
         case .overflow:
             metrics.add(.downstream_global_cx_overflow, row: worker.index)
-            return socket.close()
+            return refuse(socket)
         case .rejected:
             metrics.add(.downstream_cx_overload_reject, row: worker.index)
-            return socket.close()
+            return refuse(socket)
+        }
+        // ATK-10: descriptors are given out lowest first, so the number tells how many are in use.
+        if socket.fd >= Limits.descriptorsForConnections && !config.ignoresConnectionLimit {
+            metrics.add(.downstream_global_cx_overflow, row: worker.index)
+            return refuse(socket)
         }
         let peer = socket.peerAddress ?? .unix("")
         var info = ConnectionInfo(
@@ -110,6 +143,11 @@ final class ListenerRuntime: ReadinessHandler {
             id: worker.nextConnectionID())
         info.ticket = ticket
         serve(socket, info)
+    }
+
+    private func refuse(_ socket: Socket) {
+        socket.close()
+        metrics.balance.release(worker.index)
     }
 
     /// Serves a connection from its first listener filter on.
@@ -175,6 +213,8 @@ final class ListenerRuntime: ReadinessHandler {
     private func choose(_ socket: Socket, _ start: ConnectionInfo, input: ByteBuffer?) {
         var info = start
         if config.handsOff, info.isRedirected, let other = worker.listener(for: info.localAddress, besides: self) {
+            // What it counts it gives back at the end: never more than it took.
+            other.metrics.balance.add(worker.index)
             return other.serve(socket, info, input: input)
         }
         var connection = FilterChainMatcher.Connection(

@@ -11,7 +11,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.reuse_port": "each loop always has its own socket",
         "envoy.config.listener.v3.Listener.per_connection_buffer_limit_bytes": "buffers are bounded by 64 KiB each way",
         "envoy.config.listener.v3.Listener.drain_type": "a changed listener drains what changed",
-        "envoy.config.listener.v3.Listener.connection_balance_config": "the kernel balances connections over loops",
         "envoy.config.listener.v3.Listener.tcp_fast_open_queue_length": "TCP Fast Open is not used",
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "the overload manager sees every listener",
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
@@ -21,8 +20,6 @@ public enum IgnoredProxyFields {
             "one second",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":
-            "hash balancing of TCP comes with the next milestone",
         "envoy.config.bootstrap.v3.Bootstrap.node_context_params": "they belong to xdstp names, which are not used",
         "envoy.config.bootstrap.v3.Bootstrap.flags_path": "there are no flag files",
         "envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options": "metrics are always made when they are needed",

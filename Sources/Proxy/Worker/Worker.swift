@@ -14,6 +14,8 @@ final class Worker {
     let loop: EventLoop
     let metrics: MetricSet
     let overload: OverloadState
+    /// Every worker of the process, by index; connections go to one that has fewer.
+    var peers: [WorkerPeer] = []
     let blocks = BlockPool()
     let accessLog: AccessLogWriter
     var random: SplitMix64
@@ -203,6 +205,8 @@ final class Worker {
             Self.log.error("\(config.name): \(error)")
         }
     }
+
+    func listener(named name: String) -> ListenerRuntime? { listeners[name] }
 
     func removeListener(_ name: String) {
         listeners.removeValue(forKey: name)?.drain()

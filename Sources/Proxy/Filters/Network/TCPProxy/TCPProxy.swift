@@ -82,17 +82,27 @@ final class TCPSession: FormatContext {
         logStart()
         armIdleTimer()
         if let duration = proxy.config.maxDuration, duration > .zero {
-            durationTimer = worker.schedule(after: duration) { [weak self] in self?.end() }
+            durationTimer = worker.schedule(after: duration) { [weak self] in self?.durationIsOver() }
         }
-        let name = proxy.config.cluster(random: worker.random.next())
+        // A filter before this one may have named the cluster (sni_cluster).
+        let named = connectionInfo.hasFacts ? connectionInfo.facts.filterState[TCPProxyConfig.clusterKey] : nil
+        let name = named ?? proxy.config.cluster(random: worker.random.next())
         guard let cluster = worker.cluster(named: name) else {
             info.flags.insert(.noClusterFound)
             proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
-            return end(reset: true)
+            return end()
         }
         info.upstreamCluster = cluster.name
         self.cluster = cluster
         connect()
+    }
+
+    private func durationIsOver() {
+        guard !isOver else { return }
+        proxy.metrics.add(.max_downstream_connection_duration, row: worker.index)
+        info.flags.insert(.durationTimeout)
+        info.connectionTerminationDetails = "max_connection_duration_timeout"
+        end()
     }
 
     private func connect() {
@@ -101,18 +111,22 @@ final class TCPSession: FormatContext {
         info.attempts = attempts
         var choice = LoadBalancer.Request()
         choice.avoiding = triedHosts
+        if !proxy.config.hashPolicies.isEmpty {
+            choice.hash =
+                proxy.config.hashPolicies.lazy.compactMap { [connectionInfo] in $0.hash(connectionInfo) }.first
+        }
         choice.attemptsMax = triedHosts.isEmpty ? 0 : 5
         guard let host = cluster.choose(choice, connection: connectionInfo),
             let address = IO.SocketAddress(host.address)
         else {
             cluster.count(.upstream_cx_none_healthy)
             info.flags.insert(.noHealthyUpstream)
-            return end(reset: true)
+            return end()
         }
         guard cluster.acquire(.connection, .normal) else {
             cluster.count(.upstream_cx_overflow)
             info.flags.insert(.upstreamOverflow)
-            return end(reset: true)
+            return end()
         }
         triedHosts.append(host)
         self.host = host
@@ -160,7 +174,8 @@ final class TCPSession: FormatContext {
         if attempts < proxy.config.maxConnectAttempts { return connect() }
         info.flags.insert(.upstreamConnectionFailure)
         info.upstreamTransportFailure = reason
-        end(reset: true)
+        // An orderly end, as Envoy's: the client has done nothing wrong.
+        end()
     }
 
     private func releaseHost() {
@@ -240,6 +255,10 @@ final class TCPSession: FormatContext {
         connectTimer?.cancel()
         durationTimer?.cancel()
         info.lastDownstreamByteSent = worker.loop.now
+        if let cluster {
+            cluster.count(.upstream_cx_tx_bytes_total, info.bytesReceived)
+            cluster.count(.upstream_cx_rx_bytes_total, info.bytesSent)
+        }
         releaseHost()
         if reset { downstream?.socket?.setResetOnClose() }
         upstream?.close()
@@ -276,7 +295,12 @@ final class TCPSide: SocketConnection {
         if !isConnected {
             guard isEstablished || readiness.contains(.writable) else { return }
             if !isEstablished {
-                if let error = socket?.pendingError() { return session.connectFailed(error.reason) }
+                if let error = socket?.pendingError() {
+                    // Envoy's words: `delayed_connect_error:_Connection_refused`.
+                    let words = error.reason.split(separator: " ").joined(separator: "_")
+                    return session.connectFailed(
+                        "delayed_connect_error:_" + words.prefix(1).uppercased() + words.dropFirst())
+                }
                 isEstablished = true
             }
             if let tls {

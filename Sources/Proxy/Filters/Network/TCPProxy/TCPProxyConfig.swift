@@ -8,11 +8,31 @@ final class TCPProxyConfig: Sendable {
     /// The filter state object that names the cluster (sni_cluster, set_filter_state).
     static let clusterKey = "envoy.tcp_proxy.cluster"
 
+    /// What connections are spread by.
+    enum HashPolicy: Sendable {
+        case sourceIP
+        case filterState(String)
+
+        /// Nil where the connection has no such thing.
+        func hash(_ info: ConnectionInfo) -> UInt64? {
+            switch self {
+            case .sourceIP: info.remoteAddress.address.map { Self.fnv($0.bytes) }
+            case .filterState(let key): info.facts.filterState[key].map { Self.fnv(Array($0.utf8)) }
+            }
+        }
+
+        private static func fnv(_ bytes: [UInt8]) -> UInt64 {
+            bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+        }
+    }
+
     let statPrefix: String
     /// Clusters with the sum of the weights up to each.
     let clusters: [(name: String, cumulativeWeight: UInt64)]
     let idleTimeout: Duration?
     let maxConnectAttempts: Int
+    /// What the host is chosen by where the balancer hashes; the first that has a value counts.
+    let hashPolicies: [HashPolicy]
     let maxDuration: Duration?
     let accessLogs: [AccessLogConfig]
     let logOptions: TCPLogOptions
@@ -23,7 +43,7 @@ final class TCPProxyConfig: Sendable {
             reads: [
                 "stat_prefix", "cluster", "weighted_clusters", "idle_timeout", "max_connect_attempts",
                 "max_downstream_connection_duration", "access_log", "access_log_options", "access_log_flush_interval",
-                "flush_access_log_on_connected",
+                "flush_access_log_on_connected", "hash_policy",
             ], at: path)
         statPrefix = message.statPrefix
         switch message.clusterSpecifier {
@@ -49,6 +69,16 @@ final class TCPProxyConfig: Sendable {
         } else {
             idleTimeout = .seconds(3600)
         }
+        var policies: [HashPolicy] = []
+        for (index, policy) in message.hashPolicy.enumerated() {
+            switch policy.policySpecifier {
+            case .sourceIp: policies.append(.sourceIP)
+            case .filterState(let state): policies.append(.filterState(state.key))
+            case nil:
+                throw ConfigurationError(at: "\(path).hash_policy[\(index)]", "source_ip or filter_state is needed")
+            }
+        }
+        hashPolicies = policies
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
         logOptions = try TCPLogOptions(compiling: message, at: path)
