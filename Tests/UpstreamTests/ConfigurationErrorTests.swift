@@ -181,10 +181,6 @@ import Testing
             (#"{}"#, "name: is empty"),
             (#"{"name":"c","type":"EDS"}"#, "eds_cluster_config.eds_config: is missing; write ads: {}"),
             (
-                #"{"name":"c","type":"EDS","eds_cluster_config":{"eds_config":{"path":"/x"}}}"#,
-                "eds_cluster_config.eds_config: not supported yet (EDS comes over ADS; write ads: {})"
-            ),
-            (
                 #"{"name":"c","eds_cluster_config":{}}"#,
                 "eds_cluster_config: stands in a cluster whose type is not EDS"
             ),

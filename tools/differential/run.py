@@ -218,6 +218,7 @@ def main():
     parser.add_argument("--once", action="store_true", help="do not try a second time what differs")
     parser.add_argument("--defaults", choices=("envoy", "hardened"), default="envoy")
     parser.add_argument("--jobs", type=int, default=4, help="setups at a time (most of the time is waited)")
+    parser.add_argument("--json", help="file for the verdicts")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     jobs = []
@@ -245,13 +246,14 @@ def main():
         if arguments.list:
             return 0
         JOBS.extend(jobs)
-        tally, used, causes = {}, None, {}
+        tally, used, causes, verdicts = {}, None, {}, {}
         # Forked, because cases hold functions; jobs are named by their index.
         with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
             for group, name, results, rows, _ in pool.imap_unordered(work_at, range(len(jobs))):
                 used = rows if used is None else [a + b for a, b in zip(used, rows)]
                 for case, verdict, detail in results:
                     tally[verdict] = tally.get(verdict, 0) + 1
+                    verdicts[case] = verdict
                     if arguments.causes:
                         for line in detail.strip().split("\n") if verdict in ("DIFFERENT", "BROKEN", "not supported") else ():
                             causes.setdefault((verdict, re.sub(r"\.\d+\.", ".N.", line.strip())), []).append(case)
@@ -262,6 +264,8 @@ def main():
                         print(detail, flush=True)
         for (verdict, cause), found in sorted(causes.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
             print(f"{verdict:13} {len(found):4} x {cause}\n{'':18} {', '.join(found[:6])}{' …' if len(found) > 6 else ''}")
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(verdicts, indent=1))
     if not arguments.group and not arguments.case:
         for row, count in zip(Listed(text).rows, used or []):
             if count == 0 and row["defaults"] in ("both", arguments.defaults):

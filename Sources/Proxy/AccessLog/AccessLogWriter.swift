@@ -7,7 +7,8 @@ final class AccessLogWriter {
     private static let log = Logger("access log")
     /// A batch this large does not wait for the timer.
     private static let batchBytes = 65_536
-    private static let interval: Duration = .seconds(1)
+    /// How long a line waits for others (`--file-flush-interval-msec`).
+    var interval: Duration = .seconds(1)
 
     private unowned let loop: EventLoop
     private let metrics: LogFileMetrics
@@ -61,7 +62,7 @@ final class AccessLogWriter {
         if file.pending.count >= Self.batchBytes { flush(name, file) }
         guard !isScheduled else { return }
         isScheduled = true
-        loop.schedule(after: Self.interval) { [weak self] in
+        loop.schedule(after: interval) { [weak self] in
             guard let self else { return }
             self.isScheduled = false
             self.metrics.flushedByTimer.add(row: self.row)

@@ -20,31 +20,27 @@ final class CollectorHub: @unchecked Sendable {
     /// Sends what waits in a queue, at once or within an interval.
     func flush(_ queue: ExportQueue, after interval: Duration) {
         loop.execute { [self] in
+            let sender = sender(queue)
             if interval > .zero {
-                loop.schedule(after: interval) { [self] in
+                loop.schedule(after: interval) { [row] in
                     queue.timerFlushed?.add(row: row)
-                    send(queue)
+                    sender.send()
                 }
             } else {
-                send(queue)
+                sender.send()
             }
         }
     }
 
-    private func send(_ queue: ExportQueue) {
+    private func sender(_ queue: ExportQueue) -> CollectorSender {
         let key = ObjectIdentifier(queue)
-        let sender: CollectorSender
-        if let known = senders[key] {
-            sender = known
-        } else {
-            sender = CollectorSender(queue, loop: loop, row: row) { [weak self] in
-                self?.addresses(queue.target.cluster) ?? []
-            }
-            // A queue whose configuration is gone leaves with its last batch.
-            senders = senders.filter { !$0.value.isAbandoned }
-            senders[key] = sender
-        }
-        sender.send()
+        if let known = senders[key], !known.isAbandoned { return known }
+        let cluster = queue.target.cluster
+        let sender = CollectorSender(queue, loop: loop, row: row) { [weak self] in self?.addresses(cluster) ?? [] }
+        // A queue whose configuration is gone leaves with its last batch.
+        senders = senders.filter { !$0.value.isAbandoned }
+        senders[key] = sender
+        return sender
     }
 
     /// Sends what is left; the process is about to end.

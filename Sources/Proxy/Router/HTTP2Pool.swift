@@ -26,7 +26,11 @@ final class HTTP2Pool {
     /// RFC 9113 §6.5.2 recommends at least.
     private(set) var expectedStreams = 100
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime) {
+    /// The name that TLS connections ask for; nil is the transport socket's own.
+    private let serverName: String?
+
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String?) {
+        self.serverName = serverName
         self.host = host
         self.address = address
         self.cluster = cluster
@@ -79,7 +83,7 @@ final class HTTP2Pool {
             return
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host)
+            let tls = try cluster.beginTLS(host, serverName: serverName)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
             guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()

@@ -31,6 +31,10 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
+    /// The name that TLS connections of this pool ask for; nil is the transport socket's own.
+    let serverName: String?
+    /// Pools of connections with other names, which follow requests (`auto_sni`).
+    private var named: [String: HostPool] = [:]
     /// The HTTP/2 connections, made at first use.
     private var http2: HTTP2Pool?
 
@@ -39,11 +43,26 @@ final class HostPool {
         let priority: ResourcePriority
     }
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime) {
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String? = nil) {
+        self.serverName = serverName
         self.host = host
         self.address = address
         self.cluster = cluster
     }
+
+    /// The pool for a name: connections under one name never serve requests for another.
+    func pool(named name: String) -> HostPool {
+        if let known = named[name] { return known }
+        if named.count >= Limits.serverNamesPerHost {
+            // Names come with requests: those that nobody uses any more make room.
+            for (old, pool) in named where pool.isUnused { named.removeValue(forKey: old)?.drain() }
+        }
+        let pool = HostPool(host: host, address: address, cluster: cluster, serverName: name)
+        named[name] = pool
+        return pool
+    }
+
+    private var isUnused: Bool { busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true) }
 
     /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
     ///
@@ -52,7 +71,7 @@ final class HostPool {
         _ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false, downstream: HTTPVersion = .http11
     ) {
         if usesHTTP2(downstream) {
-            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster)
+            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster, serverName: serverName)
             http2 = pool
             return pool.acquire(client, priority: priority, fresh: fresh)
         }
@@ -106,7 +125,7 @@ final class HostPool {
             return
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host)
+            let tls = try cluster.beginTLS(host, serverName: serverName)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
@@ -184,11 +203,13 @@ final class HostPool {
 
     var isEmpty: Bool {
         idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+            && named.values.allSatisfy(\.isEmpty)
     }
 
     /// Idle connections close now, busy ones when they are done.
     func drain() {
         isDraining = true
+        for pool in named.values { pool.drain() }
         http2?.drain()
         let closing = idle
         idle = []

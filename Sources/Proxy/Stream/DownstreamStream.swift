@@ -46,6 +46,8 @@ protocol DownstreamConnection: AnyObject {
     var isIdle: Bool { get }
     var idleSince: MonotonicTime { get }
     var httpVersion: HTTPVersion { get }
+    /// Bytes that wait for a slow client: what the overload manager ends first.
+    var bufferedBytes: Int { get }
     /// Says with the next response that no further request is taken.
     func drain()
     /// Closes at once.
@@ -57,5 +59,8 @@ protocol DownstreamConnection: AnyObject {
 }
 
 extension DownstreamConnection {
+    /// Nothing that anybody has counted.
+    var bufferedBytes: Int { 0 }
+
     func closeGracefully() { close() }
 }

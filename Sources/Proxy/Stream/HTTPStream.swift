@@ -31,6 +31,8 @@ final class HTTPStream {
     private(set) var responseTrailers: HeaderTable?
     /// The span of this request; nil where nothing is traced.
     var span: ActiveSpan?
+    /// What the request counts for besides its cluster; nil for nearly all.
+    private(set) var requestMetrics: RequestMetrics?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -73,6 +75,8 @@ final class HTTPStream {
         manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
+        if let tracing = manager.config.tracing { span = ActiveSpan.begin(self, tracing) }
+        if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
             startRouter()
@@ -84,6 +88,12 @@ final class HTTPStream {
     /// What the connection manager does to each request before anything else looks at it.
     private func prepareRequest() -> Bool {
         let config = manager.config
+        if worker.overload.refusesRequest(worker.random.next()) {
+            info.flags.insert(.overloadManager)
+            manager.count(.downstream_rq_overload_close, worker)
+            localReply(status: 503, body: "envoy overloaded", details: "overload")
+            return false
+        }
         guard config.pathNormalization.apply(to: &request) else {
             manager.count(.downstream_rq_failed_path_normalization, worker)
             localReply(status: 400, details: "path_normalization_failed")
@@ -141,6 +151,9 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
+        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty {
+            findMetrics(found.virtualHost, found.route)
+        }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(for: RequestHeadView(request), random: worker.random.next())
             info.upstreamCluster = target?.cluster
@@ -149,6 +162,12 @@ final class HTTPStream {
                 streamDeadline = duration == .zero ? .never : info.started + duration
             }
         }
+    }
+
+    private func findMetrics(_ host: VirtualHost, _ route: Route) {
+        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        if let index { info.virtualCluster = host.virtualClusters[index].name }
+        requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
 
     /// A filter changed a field that routes may match: the next look at the route searches again.
@@ -306,11 +325,13 @@ final class HTTPStream {
         responseHasBegun = true
         info.status = response.status
         info.firstDownstreamByteSent = worker.loop.now
+        span?.respond(self)
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
+            if manager.config.logsTunnels { manager.log(self, .downstreamTunnelSuccessfullyEstablished) }
             connection.requestMayContinue()
         }
     }
@@ -371,6 +392,15 @@ final class HTTPStream {
         guard !isFinished else { return }
         isLocalReply = true
         info.details = info.details ?? details
+        var (status, bytes) = (status, bytes)
+        var rewritten: LocalReplyRules.Reply?
+        if let rules = manager.config.localReply, !responseHasBegun {
+            var reply = LocalReplyRules.Reply(status: status, body: bytes)
+            info.status = status
+            rules.rewrite(&reply, self, worker.loop.now) { worker.random.next() }
+            (status, bytes) = (reply.status, reply.body)
+            rewritten = reply
+        }
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
@@ -378,6 +408,12 @@ final class HTTPStream {
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }
+        if let rewritten {
+            if let type = rewritten.contentType, !isGRPC { try? response.headers.set(.contentType, type) }
+            if !rewritten.headers.isEmpty {
+                HeaderRewriter(stream: self).apply(rewritten.headers, to: &response.headers)
+            }
+        }
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
@@ -405,6 +441,7 @@ final class HTTPStream {
 
     /// Header changes of route, virtual host and table.
     func applyResponseMutations() {
+        info.status = response.status
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
@@ -436,6 +473,12 @@ final class HTTPStream {
         isFinished = true
         let now = worker.loop.now
         info.lastDownstreamByteSent = now
+        if isReset {
+            let isTheirs = info.flags.contains(.downstreamConnectionTermination)
+            manager.count(isTheirs ? .downstream_rq_rx_reset : .downstream_rq_tx_reset, worker)
+        } else if !requestIsComplete, !requestHasNoBody, responseHasBegun, !isTunnel {
+            manager.count(.downstream_rq_response_before_rq_complete, worker)
+        }
         router?.streamFinished()
         for filter in filters { filter.streamEnded(self) }
         manager.requestEnded(self)
@@ -454,7 +497,9 @@ final class HTTPStream {
 
     var earliestDeadline: MonotonicTime {
         var next = min(requestDeadline, streamDeadline)
-        if let idleTimeout { next = min(next, lastActivity + idleTimeout) }
+        if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle) {
+            next = min(next, lastActivity + idleTimeout)
+        }
         if let router { next = min(next, router.earliestDeadline) }
         return next
     }
@@ -474,7 +519,9 @@ final class HTTPStream {
             requestDeadline = .never
             router?.abandon()
             localReply(status: 408, body: "request timeout", details: "request_overall_timeout")
-        } else if let idleTimeout, lastActivity + idleTimeout <= now {
+        } else if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle),
+            lastActivity + idleTimeout <= now
+        {
             info.flags.insert(.streamIdleTimeout)
             manager.count(.streamIdleTimeout, worker)
             router?.abandon()

@@ -22,6 +22,28 @@ struct ConnectionInfo: Sendable {
     var filterChain: String?
     /// Number of the connection in this process.
     var id: UInt64
+    /// Its place among all downstream connections, where there is a limit.
+    var ticket: ConnectionTicket?
+    /// What filters found out; nil where none did.
+    private var box: ConnectionFactsBox?
+
+    init(
+        localAddress: SocketAddress, remoteAddress: SocketAddress, directRemoteAddress: SocketAddress, id: UInt64
+    ) {
+        self.localAddress = localAddress
+        self.remoteAddress = remoteAddress
+        self.directRemoteAddress = directRemoteAddress
+        self.id = id
+    }
+
+    /// What listener filters and network filters found out.
+    var facts: ConnectionFacts {
+        get { box?.facts ?? .none }
+        set { box = ConnectionFactsBox(newValue) }
+    }
+
+    /// Whether filters found anything out.
+    var hasFacts: Bool { box != nil }
 
     /// Whether ALPN chose HTTP/2.
     var isHTTP2: Bool {
@@ -57,6 +79,7 @@ struct StreamInfo {
     var upstreamProtocol: HTTPVersion?
     var upstreamConnectionID: UInt64 = 0
     var downstreamTransportFailure: String?
+    var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?

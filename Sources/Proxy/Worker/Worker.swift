@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Synchronization
 internal import Telemetry
 internal import Upstream
 
@@ -12,6 +13,7 @@ final class Worker {
     let index: Int
     let loop: EventLoop
     let metrics: MetricSet
+    let overload: OverloadState
     let blocks = BlockPool()
     let accessLog: AccessLogWriter
     var random: SplitMix64
@@ -35,6 +37,7 @@ final class Worker {
     private var connections: UInt64 = 0
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
+    private var routeMetrics: [[String]: RouteMetrics] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -42,7 +45,10 @@ final class Worker {
         var deadline: MonotonicTime
     }
 
-    init(index: Int, loop: EventLoop, metrics: MetricSet, drainTime: Duration, seed: UInt64) {
+    init(
+        index: Int, loop: EventLoop, metrics: MetricSet, drainTime: Duration, overload: OverloadState, seed: UInt64
+    ) {
+        self.overload = overload
         self.drainTime = drainTime
         self.index = index
         self.loop = loop
@@ -94,6 +100,14 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The metrics of a virtual cluster or a named route, found without a lock from the second time on.
+    func routeMetrics(_ elements: String...) -> RouteMetrics? {
+        if let known = routeMetrics[elements] { return known }
+        let found = metrics.route(elements)
+        routeMetrics[elements] = found
+        return found
+    }
 
     /// The operator of a header format, understood once.
     func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {
@@ -230,14 +244,49 @@ final class Worker {
     /// A drained connection that was silent this long is closed; a client that is about to use it has done so by then.
     private static let idleBeforeClose: Duration = .seconds(1)
 
-    /// Responses say `connection: close`; listeners go on accepting until `stopAccepting`.
-    func drainGracefully() {
-        for listener in listeners.values { listener.drainGracefully() }
+    /// ATK-28: connections under TLS contexts that trust less than before come to their end.
+    func retireConnections(of contexts: Set<ObjectIdentifier>) {
+        for listener in listeners.values {
+            listener.renewChains { chain in
+                chain.transport.map { contexts.contains(ObjectIdentifier($0.context)) } ?? false
+            }
+        }
+        for cluster in clusters.values { cluster.retireConnections(of: contexts) }
+    }
+
+    /// Responses say `connection: close`; listeners (nil: all) go on accepting.
+    func drainGracefully(listeners names: Set<String>? = nil) {
+        for (name, listener) in listeners where names?.contains(name) ?? true { listener.drainGracefully() }
+    }
+
+    /// Those listeners take no new connections (nil: none does); what is there drains.
+    func drain(listeners names: Set<String>?) {
+        for name in Array(listeners.keys) where names?.contains(name) ?? true {
+            listeners.removeValue(forKey: name)?.drain()
+        }
+        endTurn()
     }
 
     /// No new connections; what is there drains.
     func drainAll() {
         for name in Array(listeners.keys) { listeners.removeValue(forKey: name)?.drain() }
+        endTurn()
+    }
+
+    /// Ends the given share of the connections for which most bytes wait (overload).
+    func resetExpensive(share: Double) {
+        var expensive: [any DownstreamConnection] = []
+        for listener in listeners.values {
+            listener.forEachChain { chain in
+                expensive += chain.httpConnections.filter { $0.bufferedBytes >= Limits.expensiveBytes }
+            }
+        }
+        expensive.sort { $0.bufferedBytes > $1.bufferedBytes }
+        let count = Int((Double(expensive.count) * share).rounded(.up))
+        for connection in expensive.prefix(count) {
+            overload.resetStreams.add(1, ordering: .relaxed)
+            connection.cutOff()
+        }
         endTurn()
     }
 

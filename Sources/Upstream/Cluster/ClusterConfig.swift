@@ -61,6 +61,19 @@ public struct ClusterConfig: Sendable {
         public init() {}
     }
 
+    /// Names of TLS connections that follow requests (`upstream_http_protocol_options`).
+    public struct ServerNames: Sendable, Hashable {
+        /// SNI is the request's host, or another header of it.
+        public var followRequests = false
+        /// The certificate must be good for that name.
+        public var areChecked = false
+        /// The header in place of the host, lower case.
+        public var header: String?
+
+        /// The transport socket's own name.
+        public init() {}
+    }
+
     /// The cluster's name.
     public var name: String
     /// Name in metrics; empty is `name`.
@@ -77,6 +90,8 @@ public struct ClusterConfig: Sendable {
     ///
     /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
+    /// The names that TLS connections to hosts ask for and check.
+    public var serverNames = ServerNames()
     /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
     public var transport: (any ClusterTransport)?
     /// Connections close after this, however busy; nil is never.

@@ -10,6 +10,7 @@ extension ClusterConfig {
         }
         if let http1 = message.httpProtocolOptions { try checkHTTP1(http1, path / "http_protocol_options") }
         if let http2 = message.http2ProtocolOptions { try takeHTTP2(http2, path / "http2_protocol_options") }
+        if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         switch message.protocolSelection {
         case .useConfiguredProtocol: break
         case .useDownstreamProtocol: codec = .downstream
@@ -29,12 +30,21 @@ extension ClusterConfig {
         }
     }
 
+    private mutating func takeNames(_ message: UpstreamHttpNamesOptions) {
+        serverNames.followRequests = message.autoSni
+        serverNames.areChecked = message.autoSanValidation
+        serverNames.header = message.overrideAutoSniHeader.isEmpty ? nil : message.overrideAutoSniHeader.lowercased()
+    }
+
     private mutating func takeHTTP(
         _ message: UpstreamHttpProtocolOptions, _ path: FieldPath
     ) throws(ConfigurationError) {
         try FieldCheck.check(
             message, path,
-            handles: "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config")
+            handles:
+                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options"
+        )
+        if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         if let common = message.commonHttpProtocolOptions {
             try takeCommonHTTP(common, path / "common_http_protocol_options")
         }

@@ -3,7 +3,6 @@ public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
-    private static let onlyTLS = "it has no effect without TLS, which is refused at transport_socket"
     private static let noReload = "files are read once, by whoever writes the configuration"
 
     /// Reasons by message (full name) and field.
@@ -24,7 +23,6 @@ public enum IgnoredFields {
         ],
         "envoy.config.cluster.v3.Cluster": [
             "track_timeout_budgets": onlyStatistics, "track_cluster_stats": onlyStatistics,
-            "upstream_http_protocol_options": onlyTLS,
             "preconnect_policy": "connections are opened when they are needed",
             "typed_dns_resolver_config": "Skein has one resolver",
             "wait_for_warm_on_init": "a cluster is used when its first endpoints are there",
@@ -65,6 +63,5 @@ public enum IgnoredFields {
             "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": "METADATA frames are skipped",
             "enable_huffman_encoding": "text is coded in whichever way is shorter",
         ],
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": ["upstream_http_protocol_options": onlyTLS],
     ]
 }

@@ -132,6 +132,7 @@ extension Fraction {
         guard let message else { return nil }
         guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
         try self.init(compiling: value, path / "default_value")
+        if !message.runtimeKey.isEmpty { runtime = Runtime.compiling.entry(message.runtimeKey) }
     }
 }
 
@@ -193,6 +194,7 @@ extension RuntimeFraction {
         guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
         standard = try Fraction(compiling: value, path / "default_value")
         key = message.runtimeKey.isEmpty ? nil : message.runtimeKey
+        if let key { standard.runtime = Runtime.compiling.entry(key) }
     }
 }
 

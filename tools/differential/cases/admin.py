@@ -23,7 +23,7 @@ def tree(text):
 
 def counters(prefix):
     return lambda text: {re.sub(r"_?\d{4,5}", "", line.partition(": ")[0]).replace(".", "/"): "there" for line in text.splitlines()
-                         if line.startswith(prefix) and line.partition(": ")[2].isdigit() and line.partition(": ")[2] != "0"}
+                         if line.startswith(prefix) and not re.search(r"(_active|_buffered): ", line) and line.partition(": ")[2].isdigit() and line.partition(": ")[2] != "0"}
 
 
 def there(names):

@@ -1,6 +1,7 @@
 internal import HTTP
 internal import IO
 internal import Serialization
+internal import TLS
 internal import Upstream
 
 /// What a format is asked about: one request, one TCP connection, or one connection of a listener.
@@ -94,7 +95,17 @@ extension FormatContext {
     }
     func appendTLS(
         _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
-    ) -> Bool { false }
+    ) -> Bool {
+        guard let facts = isUpstream ? info.upstreamTLS : connectionInfo.tls else { return false }
+        if let time {
+            guard let peer = facts.peer else { return false }
+            time.append((field == .peerValidFrom ? peer.notBefore : peer.notAfter, 0), to: &bytes)
+            return true
+        }
+        guard let text = facts.value(of: field.rawValue) else { return false }
+        bytes += text.utf8
+        return true
+    }
     func appendUniqueID(to bytes: inout [UInt8]) {
         var generator = SystemRandomNumberGenerator()
         bytes.append(uuid: generator.next(), generator.next())
@@ -122,7 +133,11 @@ extension HTTPStream: FormatContext {
             bytes.append(padded: Int(info.status), 1)
             return true
         }
-        return response.headers.append(name, to: &bytes)
+        if response.headers.append(name, to: &bytes) { return true }
+        // The codec writes it: in a response of the proxy's own no field says it.
+        guard name.bytes == FormatNames.contentLength, case .length(let count) = response.body else { return false }
+        bytes.append(padded: count, 1)
+        return true
     }
 
     func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
@@ -167,6 +182,7 @@ enum FormatNames {
     static let authority = Array(":authority".utf8)
     static let scheme = Array(":scheme".utf8)
     static let status = Array(":status".utf8)
+    static let contentLength = Array("content-length".utf8)
 }
 
 extension RequestHead {

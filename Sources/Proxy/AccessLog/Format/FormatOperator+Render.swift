@@ -160,7 +160,9 @@ extension FormatOperator.Plain {
             return append(ip: context.connectionInfo.directRemoteAddress, to: &bytes)
         case .DOWNSTREAM_TRANSPORT_FAILURE_REASON:
             return append(blankless: context.info.downstreamTransportFailure, to: &bytes)
-        case .REQUESTED_SERVER_NAME: return append(text: context.connectionInfo.requestedServerName, to: &bytes)
+        case .REQUESTED_SERVER_NAME:
+            let connection = context.connectionInfo
+            return append(text: connection.requestedServerName ?? connection.tls?.serverName, to: &bytes)
         case .ROUTE_NAME: return append(text: context.info.routeName, to: &bytes)
         case .VIRTUAL_HOST_NAME: return append(text: context.info.virtualHost, to: &bytes)
         case .VIRTUAL_CLUSTER_NAME: return append(text: context.info.virtualCluster, to: &bytes)

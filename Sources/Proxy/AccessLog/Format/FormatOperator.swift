@@ -88,11 +88,13 @@ enum FormatOperator: Sendable {
 
     /// What is printed of a TLS session; the raw values follow `DOWNSTREAM_` or `UPSTREAM_`.
     enum TLSField: String, Sendable {
-        case version = "TLS_VERSION", cipher = "TLS_CIPHER", session = "TLS_SESSION_ID"
+        case version = "TLS_VERSION", cipher = "TLS_CIPHER", session = "TLS_SESSION_ID", group = "TLS_GROUP"
         case peerURI = "PEER_URI_SAN", peerDNS = "PEER_DNS_SAN", peerIP = "PEER_IP_SAN", peerEmail = "PEER_EMAIL_SAN"
         case peerSubject = "PEER_SUBJECT", peerIssuer = "PEER_ISSUER", peerSerial = "PEER_SERIAL"
         case peerFingerprint = "PEER_FINGERPRINT_256", peerFingerprintSHA1 = "PEER_FINGERPRINT_1"
         case peerCertificate = "PEER_CERT", peerValidFrom = "PEER_CERT_V_START", peerValidTo = "PEER_CERT_V_END"
+        case peerChainFingerprints = "PEER_CHAIN_FINGERPRINTS_256"
+        case localEmail = "LOCAL_EMAIL_SAN", localIP = "LOCAL_IP_SAN"
         case localURI = "LOCAL_URI_SAN", localDNS = "LOCAL_DNS_SAN", localSubject = "LOCAL_SUBJECT"
     }
 

@@ -10,6 +10,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     let info: ConnectionInfo
 
     private var parser: HTTP1RequestParser
+    /// Bytes of the head that is being read.
+    private var headBytes: UInt64 = 0
+    /// The client closed its side first.
+    private var peerHasLeft = false
     private var hasHeadStorage = false
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
@@ -57,6 +61,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         run()
     }
 
+    override func countSent(_ count: Int) { manager.count(.downstream_cx_tx_bytes_total, UInt64(clamping: count)) }
+
     // MARK: Requests in
 
     /// Reads and parses as far as possible.
@@ -92,8 +98,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 }
                 return
             }
+            let before = input.count
             switch fill() {
-            case .bytes: lastActivity = worker.loop.now
+            case .bytes:
+                lastActivity = worker.loop.now
+                manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)
@@ -174,10 +183,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             switch event {
             case .needMore:
                 input.consume(offset)
+                if stream == nil { headBytes &+= UInt64(offset) }
                 if stream == nil, headStarted == nil, !parser.isBetweenRequests { headStarted = worker.loop.now }
                 return
             case .head:
                 input.consume(offset)
+                headBytes &+= UInt64(offset)
                 beginStream()
             case .body(let range):
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
@@ -203,6 +214,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         requestIsComplete = false
         requestsServed += 1
         let stream = HTTPStream(connection: self)
+        stream.info.wire.downstreamHeadReceived = headBytes
+        headBytes = 0
         self.stream = stream
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
@@ -243,6 +256,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     private func handleEnd(_ error: SystemError?) {
+        peerHasLeft = true
         if isLingering || error != nil {
             stream?.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
             return close()
@@ -286,6 +300,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
+        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
@@ -303,6 +318,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
         }
         output.commit(count)
+        stream?.info.wire.downstreamHeadSent &+= UInt64(clamping: count)
         worker.markDirty(self)
     }
 
@@ -361,7 +377,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             if output.isEmpty { linger() }
             return
         }
-        if isClosing || !requestWasComplete || isDraining {
+        // A drain that began after the head went out waits for the next response: that one says `connection: close`. To close
+        // without a word would cost a client that has sent its next request.
+        if isClosing || !requestWasComplete {
             isClosing = true
             worker.markDirty(self)
             if output.isEmpty { linger() }
@@ -400,8 +418,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         guard !isClosed else { return }
         timer?.cancel()
         timer = nil
+        let wasBusy = stream != nil
         super.close()
-        manager.connectionClosed(self)
+        manager.connectionClosed(self, byPeer: peerHasLeft, isBusy: wasBusy)
     }
 
     /// Ends at once what is still under way: the drain time is over.
@@ -412,6 +431,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
+
+    var bufferedBytes: Int { output.count }
 
     /// The request side has room again.
     func requestMayContinue() {
@@ -438,7 +459,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
-        if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
+        if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
+            return lastActivity + timeout
+        }
         return .never
     }
 

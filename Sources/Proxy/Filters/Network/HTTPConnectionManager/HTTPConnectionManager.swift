@@ -29,7 +29,7 @@ final class HTTPConnectionManager {
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty
+        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
         resolve()
     }
 
@@ -91,11 +91,17 @@ final class HTTPConnectionManager {
         if isDraining { connection.drain() }
     }
 
-    func connectionClosed(_ connection: any DownstreamConnection) {
+    /// `byPeer`: the client closed first; `isBusy`: a request was under way.
+    func connectionClosed(_ connection: any DownstreamConnection, byPeer: Bool = false, isBusy: Bool = false) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         uncount(.downstream_cx_active)
         uncount(connection.httpVersion == .http2 ? .downstream_cx_http2_active : .downstream_cx_http1_active)
         count(.downstream_cx_destroy, worker)
+        count(byPeer ? .downstream_cx_destroy_remote : .downstream_cx_destroy_local, worker)
+        if isBusy {
+            count(.downstream_cx_destroy_active_rq, worker)
+            count(byPeer ? .downstream_cx_destroy_remote_active_rq : .downstream_cx_destroy_local_active_rq, worker)
+        }
     }
 
     /// Another codec takes the connection over and counts it anew.
@@ -142,9 +148,32 @@ final class HTTPConnectionManager {
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
-        if keepsAccessLog {
-            worker.accessLog.log(config.accessLogs, stream, .downstreamEnd) { stream.worker.random.next() }
+        if keepsAccessLog { log(stream, .downstreamEnd) }
+        stream.span?.end(stream)
+    }
+
+    // MARK: Access logs
+
+    func log(_ stream: HTTPStream, _ type: LogType) {
+        worker.accessLog.log(config.accessLogs, stream, type) { stream.worker.random.next() }
+    }
+
+    /// What is written before a request is over, where the configuration asks for it.
+    func logBeginning(_ stream: HTTPStream) {
+        if config.logsNewRequests { log(stream, .downstreamStart) }
+        if let interval = config.accessLogInterval { logPeriodically(stream, interval) }
+    }
+
+    private func logPeriodically(_ stream: HTTPStream, _ interval: Duration) {
+        _ = worker.schedule(after: interval) { [weak stream, weak self] in
+            guard let stream, let self, !stream.isFinished else { return }
+            self.log(stream, .downstreamPeriodic)
+            self.logPeriodically(stream, interval)
         }
+    }
+
+    func count(_ cell: HTTPMetrics.Cell, _ amount: UInt64) {
+        metrics.block.add(cell.rawValue, amount, row: worker.index)
     }
 
     func count(_ cell: HTTPMetrics.Cell, _ worker: Worker) { metrics.block.add(cell.rawValue, row: worker.index) }

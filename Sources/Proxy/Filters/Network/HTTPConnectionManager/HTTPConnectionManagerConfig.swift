@@ -14,8 +14,19 @@ final class HTTPConnectionManagerConfig: Sendable {
 
     let statPrefix: String
     let routes: Routes
+    /// Where `rds` comes from, and how long the listener waits for it.
+    let rdsSource: DiscoverySource?
+    let rdsTimeout: Duration?
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
+    let localReply: LocalReplyRules?
+    let tracing: TracingConfig?
+    /// A line is written when a request begins, too.
+    let logsNewRequests: Bool
+    /// A line is written when a tunnel stands, too.
+    let logsTunnels: Bool
+    /// A line is written so often while a request is under way; nil is never.
+    let accessLogInterval: Duration?
     let limits: HTTP1Limits
     let codec: Codec
     let http2: HTTP2Options
@@ -70,9 +81,12 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port", "http2_protocol_options", "drain_timeout",
-                "stream_error_on_invalid_http_message", "forward_client_cert_details",
-                "set_current_client_cert_details",
+                "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
+                "access_log_flush_interval",
+                "flush_access_log_on_new_request",
+                "forward_client_cert_details", "set_current_client_cert_details",
+                "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         switch message.codecType {
@@ -86,12 +100,15 @@ final class HTTPConnectionManagerConfig: Sendable {
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
         case .routeConfig(let configuration):
+            (rdsSource, rdsTimeout) = (nil, nil)
             routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config"))
         case .rds(let rds):
             guard !rds.routeConfigName.isEmpty else {
                 throw ConfigurationError(at: path + ".rds.route_config_name", "a name is needed")
             }
-            try context.checkSource(rds.configSource, at: path + ".rds.config_source")
+            rdsSource = try DiscoverySource(
+                compiling: rds.configSource, at: path + ".rds.config_source", hasADS: context.hasADS)
+            rdsTimeout = DiscoverySource.initialFetchTimeout(rds.configSource)
             routes = .rds(name: rds.routeConfigName)
         case .scopedRoutes:
             throw ConfigurationError(at: path + ".scoped_routes", "not supported yet; use rds or route_config")
@@ -101,6 +118,22 @@ final class HTTPConnectionManagerConfig: Sendable {
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
+        localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
+            try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
+        }
+        tracing = try message.tracing.map { tracing throws(ConfigurationError) in
+            try TracingConfig(
+                compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
+                isEgress: context.isEgress, at: path + ".tracing", context: context)
+        }
+        let logOptions = message.accessLogOptions
+        logsNewRequests = logOptions?.flushAccessLogOnNewRequest ?? message.flushAccessLogOnNewRequest
+        logsTunnels = logOptions?.flushLogOnTunnelSuccessfullyEstablished ?? false
+        let interval = logOptions?.accessLogFlushInterval ?? message.accessLogFlushInterval
+        guard interval.map({ $0 >= .milliseconds(1) }) ?? true else {
+            throw ConfigurationError(at: path + ".access_log_options.access_log_flush_interval", "is below 1 ms")
+        }
+        accessLogInterval = interval
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -236,6 +269,7 @@ final class CompiledRoutes: Sendable {
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
+        try HeaderFormatCheck.check(message, at: path)
     }
 }
 
@@ -243,6 +277,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// The clusters of other discovery streams of the bootstrap.
+    var managementClusters: Set<String> = []
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
@@ -251,18 +287,12 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// The listener that is compiled is for traffic that leaves.
+    var isEgress = false
 
     var hasADS: Bool { adsCluster != nil }
 
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
-        switch source?.configSourceSpecifier {
-        case .ads:
-            if !hasADS {
-                throw ConfigurationError(at: path + ".ads", "there is no ADS: dynamic_resources.ads_config is not set")
-            }
-        case .self: return
-        case nil: throw ConfigurationError(at: path, "a source is needed: ads")
-        default: throw ConfigurationError(at: path, "only ads (aggregated discovery) is supported as a source")
-        }
+        _ = try DiscoverySource(compiling: source, at: path, hasADS: hasADS)
     }
 }

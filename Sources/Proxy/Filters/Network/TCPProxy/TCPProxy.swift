@@ -23,19 +23,33 @@ final class TCPProxy {
         session.begin(socket, input: input, tls: tls)
     }
 
+    /// Logs a connection that a network filter before this one refused.
+    func refused(_ info: ConnectionInfo, details: String) {
+        guard !config.accessLogs.isEmpty else { return }
+        let session = TCPSession(proxy: self, info: info)
+        session.info.connectionTerminationDetails = details
+        session.info.lastDownstreamByteSent = worker.loop.now
+        log(session)
+    }
+
+    private func log(_ session: TCPSession) {
+        guard !config.accessLogs.isEmpty else { return }
+        worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
+    }
+
     func ended(_ session: TCPSession) {
         guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
-        if !config.accessLogs.isEmpty {
-            worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
-        }
+        metrics.add(.downstream_cx_rx_bytes_total, session.info.bytesReceived, row: worker.index)
+        metrics.add(.downstream_cx_tx_bytes_total, session.info.bytesSent, row: worker.index)
+        session.log(.tcpConnectionEnd)
     }
 }
 
 /// One proxied TCP connection: two sockets and what is on its way between them.
 final class TCPSession: FormatContext {
-    private let proxy: TCPProxy
-    private let worker: Worker
+    let proxy: TCPProxy
+    let worker: Worker
     let connectionInfo: ConnectionInfo
     var info: StreamInfo
 
@@ -46,7 +60,7 @@ final class TCPSession: FormatContext {
     private var host: Host?
     private var triedHosts: [Host] = []
     private var attempts = 0
-    private var isOver = false
+    private(set) var isOver = false
     private var timer: LoopTimer?
     private var connectTimer: LoopTimer?
     private var durationTimer: LoopTimer?
@@ -70,6 +84,7 @@ final class TCPSession: FormatContext {
         } catch {
             return end()
         }
+        logStart()
         armIdleTimer()
         if let duration = proxy.config.maxDuration, duration > .zero {
             durationTimer = worker.schedule(after: duration) { [weak self] in self?.end() }
@@ -132,6 +147,7 @@ final class TCPSession: FormatContext {
         connectTimer = nil
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty { info.upstreamLocalAddress = upstream?.socket?.localAddress }
+        if proxy.config.logOptions.logsConnected { log(.tcpUpstreamConnected) }
         relay()
     }
 

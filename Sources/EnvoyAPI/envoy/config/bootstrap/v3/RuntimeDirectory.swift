@@ -3,7 +3,7 @@
 public import Serialization
 
 /// The message `envoy.config.bootstrap.v3.Runtime`.
-public struct Runtime: EnvoyMessage {
+public struct RuntimeDirectory: EnvoyMessage {
     /// `symlink_root`, field 1.
     public var symlinkRoot: String = ""
     /// `subdirectory`, field 2.

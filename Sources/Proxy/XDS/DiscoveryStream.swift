@@ -5,12 +5,11 @@ internal import Serialization
 internal import Telemetry
 internal import Upstream
 
-/// The ADS stream: connects, carries messages, and connects again when it breaks.
+/// One discovery stream: connects, carries messages, and connects again when it breaks.
 ///
 /// `@unchecked Sendable`: lives on the control loop alone.
-final class ADSClient: @unchecked Sendable {
-    private static let log = Logger("ads")
-    private static let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+final class DiscoveryStream: @unchecked Sendable {
+    private static let log = Logger("xds")
     private static let connectTimeout: Duration = .seconds(5)
     /// Envoy's reconnect back-off: half a second to thirty, with full jitter.
     private static let backOff = BackOff(base: .milliseconds(500), limit: .seconds(30))
@@ -18,8 +17,9 @@ final class ADSClient: @unchecked Sendable {
 
     private let loop: EventLoop
     private let store: ConfigurationStore
-    private let source: BootstrapConfig.ADSSource
-    let session: ADSSession
+    private let source: DiscoverySource.GRPCSource
+    private let path: String
+    private let session: DiscoverySession
     private var random = SystemRandomNumberGenerator()
     private var stream: SocketStream?
     private var call: GRPCClientStream?
@@ -28,17 +28,14 @@ final class ADSClient: @unchecked Sendable {
     private(set) var isConnected = false
 
     init(
-        loop: EventLoop, store: ConfigurationStore, source: BootstrapConfig.ADSSource, session: ADSSession
-    ) throws(ConfigurationError) {
+        loop: EventLoop, store: ConfigurationStore, source: DiscoverySource.GRPCSource, path: String,
+        session: DiscoverySession
+    ) {
         self.loop = loop
         self.store = store
         self.source = source
+        self.path = path
         self.session = session
-        guard store.clusters[source.clusterName] != nil else {
-            throw ConfigurationError(
-                at: "dynamic_resources.ads_config.grpc_services[0].envoy_grpc.cluster_name",
-                "there is no cluster \"\(source.clusterName)\" in static_resources.clusters")
-        }
         session.send = { [weak self] requests in self?.write(requests) }
     }
 
@@ -86,10 +83,10 @@ final class ADSClient: @unchecked Sendable {
     /// One stream from its beginning to its end; the answer is whether the server said anything.
     private func talk(_ stream: SocketStream) async -> Bool {
         var metadata = HeaderTable()
-        for (name, value) in source.initialMetadata { try? metadata.append(name, value) }
+        for field in source.initialMetadata { try? metadata.append(field.name, field.value) }
         var hasTalked = false
         do throws(HTTPError) {
-            let call = try GRPCClientStream(path: Self.path, authority: source.authority, metadata: metadata)
+            let call = try GRPCClientStream(path: path, authority: source.authority, metadata: metadata)
             self.call = call
             self.stream = stream
             isConnected = true
@@ -122,7 +119,7 @@ final class ADSClient: @unchecked Sendable {
 
     private func received(_ message: [UInt8], _ call: GRPCClientStream) {
         do throws(MessageError) {
-            session.received(try DeltaDiscoveryResponse(serialized: message))
+            try session.received(message)
         } catch {
             Self.log.error("management server: a response cannot be read: \(error)")
             call.cancel()
@@ -131,13 +128,13 @@ final class ADSClient: @unchecked Sendable {
 
     private func report(_ event: GRPCClientStream.Event) {
         if case .closed(let status) = event, !isStopped {
-            Self.log.warning("management server: the stream ended: \(status)")
+            Self.log.warning("management server: the stream ended: \(status)", ["method": path])
         }
     }
 
-    private func write(_ requests: [DeltaDiscoveryRequest]) {
+    private func write(_ requests: [[UInt8]]) {
         guard let call else { return }
-        for request in requests { try? call.send(request.serialized()) }
+        for request in requests { try? call.send(request) }
         flush()
     }
 
