@@ -120,10 +120,13 @@ public final class GRPCClientStream {
 }
 
 extension GRPCClientStream: HTTP2SessionDelegate {
+    /// A server begins no streams.
     public func streamBegan(_ stream: HTTP2Stream) {}
 
+    /// Our PING was answered.
     public func pong() { if !isClosed { events.append(.pong) } }
 
+    /// The server takes no more calls.
     public func goAway(lastStream: Int32, code: UInt32) {
         // The call goes on if the server has seen it; otherwise nghttp2 closes the stream.
         if lastStream < 1 {
@@ -133,6 +136,7 @@ extension GRPCClientStream: HTTP2SessionDelegate {
 }
 
 extension GRPCClientStream: HTTP2StreamDelegate {
+    /// A head came.
     public func head(_ stream: HTTP2Stream, isEnd: Bool) {
         let head = stream.response
         guard !head.isInterim, !isClosed else { return }
@@ -145,6 +149,7 @@ extension GRPCClientStream: HTTP2StreamDelegate {
         events.append(.opened(head.headers))
     }
 
+    /// Bytes of a message came.
     public func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
         session.consumed(stream, bytes.count)
         guard !isClosed else { return }
@@ -157,12 +162,15 @@ extension GRPCClientStream: HTTP2StreamDelegate {
         }
     }
 
+    /// The peer sends no more.
     public func end(_ stream: HTTP2Stream) {
         close(GRPCStatus(trailers: stream.trailers, httpStatus: httpStatus))
     }
 
+    /// What was queued has left.
     public func drained(_ stream: HTTP2Stream) { if !isClosed { events.append(.drained) } }
 
+    /// The stream is gone.
     public func closed(_ stream: HTTP2Stream, code: UInt32) {
         self.stream = nil
         close(GRPCStatus.ofReset(code))

@@ -179,6 +179,7 @@ public final class GRPCStream: @unchecked Sendable {
 }
 
 extension GRPCStream: HTTP2StreamDelegate {
+    /// A head came.
     public func head(_ stream: HTTP2Stream, isEnd: Bool) {
         // The request's head (server) was looked at before the call was made.
         if isServer {
@@ -188,16 +189,20 @@ extension GRPCStream: HTTP2StreamDelegate {
         }
     }
 
+    /// Bytes of a message came.
     public func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
         // Bounded by the stream's window.
         chunks.append([UInt8](bytes))
         wakeReader()
     }
 
+    /// The peer sends no more.
     public func end(_ stream: HTTP2Stream) { ended(stream.trailers) }
 
+    /// What was queued has left.
     public func drained(_ stream: HTTP2Stream) { wakeSenders() }
 
+    /// The stream is gone.
     public func closed(_ stream: HTTP2Stream, code: UInt32) {
         self.stream = nil
         connection.remove(self)

@@ -18,10 +18,15 @@ public protocol HTTP2SessionDelegate: AnyObject {
 }
 
 extension HTTP2SessionDelegate {
+    /// Nothing to do.
     public func goAway(lastStream: Int32, code: UInt32) {}
+    /// Nothing to do.
     public func settingsReceived() {}
+    /// Nothing to do.
     public func pong() {}
+    /// Nothing to give.
     public func willReceive(_ stream: HTTP2Stream) {}
+    /// Nothing to count.
     public func count(_ counter: HTTP2Counter) {}
 }
 

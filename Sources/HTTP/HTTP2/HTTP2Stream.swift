@@ -7,8 +7,9 @@ public final class HTTP2Stream {
     public internal(set) var id: Int32 = 0
     /// Who hears of it.
     public var delegate: (any HTTP2StreamDelegate)?
+    // Heads and queue are not checked for exclusive access: nobody outside the loop's present call reaches them, and each check costs a call.
+
     /// The request's head (server); the delegate may swap it out.
-    // Not checked for exclusive access: nobody outside the loop's present call reaches it, and each check costs a call.
     @exclusivity(unchecked) public var request = RequestHead()
     /// The response's head (client), interim ones included; the delegate may swap it out.
     @exclusivity(unchecked) public var response = ResponseHead()
