@@ -126,4 +126,27 @@ extension Router {
             .connectFailure, status: 503, flag: .upstreamConnectionFailure,
             details: "upstream_reset_before_response_started{\(text)}")
     }
+
+    // MARK: The end
+
+    /// The client is gone or the stream was answered by somebody else.
+    func abandon() {
+        guard state != .finished else { return }
+        if state != .created { cluster?.count(.upstream_rq_cancelled) }
+        letGo()
+        state = .finished
+    }
+
+    /// The stream is over; whatever is left is given back.
+    func streamFinished() {
+        if state != .finished { letGo() }
+        releaseRetry(succeeded: false)
+        state = .finished
+        body = nil
+        mirrors = []
+        failureBeforeHedge = nil
+    }
+
+    /// Seconds since 1970, for responses that name a time.
+    var wallSeconds: Int64 { forwarding?.retryPolicy?.rateLimitedBackOff == nil ? 0 : WallClock.now.seconds }
 }

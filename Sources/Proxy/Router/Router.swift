@@ -113,12 +113,12 @@ final class Router: PoolClient, UpstreamClient {
         self.cluster = cluster
         priority = forwarding.priority
         stream.info.upstreamCluster = cluster.name
-        cluster.count(.upstream_rq_total)
         stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
-        if let category = cluster.hostSet.drop(random: worker.random.next()) {
-            stream.info.details = "drop_overload"
+        if cluster.hostSet.drop(random: worker.random.next()) != nil {
+            cluster.count(.upstream_rq_drop_overload)
+            countResponse(503)
             return stream.localReply(
-                status: 503, body: "drop overload", details: "drop_overload_\(category)",
+                status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
         if stream.request.isUpgrade {
@@ -199,6 +199,8 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
+        // As Envoy: one for each try that has a connection.
+        cluster?.count(.upstream_rq_total)
         if let host = pool?.host { cluster?.outlier?.report(.localSuccess, host) }
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
@@ -579,25 +581,4 @@ final class Router: PoolClient, UpstreamClient {
         cluster.uncount(.upstream_rq_active)
         cluster.released(pool.host)
     }
-
-    /// The client is gone or the stream was answered by somebody else.
-    func abandon() {
-        guard state != .finished else { return }
-        if state != .created { cluster?.count(.upstream_rq_cancelled) }
-        letGo()
-        state = .finished
-    }
-
-    /// The stream is over; whatever is left is given back.
-    func streamFinished() {
-        if state != .finished { letGo() }
-        releaseRetry(succeeded: false)
-        state = .finished
-        body = nil
-        mirrors = []
-        failureBeforeHedge = nil
-    }
-
-    /// Seconds since 1970, for responses that name a time.
-    private var wallSeconds: Int64 { forwarding?.retryPolicy?.rateLimitedBackOff == nil ? 0 : WallClock.now.seconds }
 }

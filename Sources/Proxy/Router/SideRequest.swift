@@ -39,7 +39,6 @@ final class SideRequest: PoolClient, UpstreamClient {
 
     /// Begins; false when no host takes it.
     func start(_ choice: LoadBalancer.Request, timeout: Duration?) -> Bool {
-        cluster.count(.upstream_rq_total)
         guard let host = cluster.choose(choice, connection: nil), let pool = cluster.pool(of: host) else {
             cluster.count(.upstream_cx_none_healthy)
             isFinished = true
@@ -99,6 +98,7 @@ final class SideRequest: PoolClient, UpstreamClient {
 
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
+        cluster.count(.upstream_rq_total)
         upstream.begin(head, isUpgrade: false, for: self)
         if let body {
             self.body = nil
