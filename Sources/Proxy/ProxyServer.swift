@@ -187,6 +187,7 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError(options.configPath, error)
         }
+        collectors.cluster = { [store] name in store.clusters[name]?.config }
         collectors.addresses = { [store] name in
             (store.endpoints[name]?.groups ?? []).flatMap(\.endpoints).compactMap { IO.SocketAddress($0.address) }
         }

@@ -1,6 +1,7 @@
 internal import HTTP
 internal import IO
 internal import Telemetry
+internal import Upstream
 
 /// The connections to collectors of logs and spans, on the control loop.
 ///
@@ -10,6 +11,8 @@ final class CollectorHub: @unchecked Sendable {
     private let row: Int
     /// The addresses of a cluster's hosts now.
     var addresses: (String) -> [SocketAddress] = { _ in [] }
+    /// A cluster as it is now: its transport socket is spoken to collectors too.
+    var cluster: (String) -> ClusterConfig? = { _ in nil }
     private var senders: [ObjectIdentifier: CollectorSender] = [:]
 
     init(loop: EventLoop, row: Int) {
@@ -36,7 +39,9 @@ final class CollectorHub: @unchecked Sendable {
         let key = ObjectIdentifier(queue)
         if let known = senders[key], !known.isAbandoned { return known }
         let cluster = queue.target.cluster
-        let sender = CollectorSender(queue, loop: loop, row: row) { [weak self] in self?.addresses(cluster) ?? [] }
+        let sender = CollectorSender(
+            queue, loop: loop, row: row, addresses: { [weak self] in self?.addresses(cluster) ?? [] },
+            cluster: { [weak self] in self?.cluster(cluster) })
         // A queue whose configuration is gone leaves with its last batch.
         senders = senders.filter { !$0.value.isAbandoned }
         senders[key] = sender
@@ -65,6 +70,7 @@ private final class CollectorSender: @unchecked Sendable {
     private let loop: EventLoop
     private let row: Int
     private let addresses: () -> [SocketAddress]
+    private let cluster: () -> ClusterConfig?
     private var client: GRPCClient?
     private var stream: GRPCStream?
     private var http: (address: SocketAddress, client: HTTPClient)?
@@ -72,7 +78,11 @@ private final class CollectorSender: @unchecked Sendable {
     private var isSending = false
     private var hasFailed = false
 
-    init(_ queue: ExportQueue, loop: EventLoop, row: Int, addresses: @escaping () -> [SocketAddress]) {
+    init(
+        _ queue: ExportQueue, loop: EventLoop, row: Int, addresses: @escaping () -> [SocketAddress],
+        cluster: @escaping () -> ClusterConfig?
+    ) {
+        self.cluster = cluster
         self.queue = queue
         target = queue.target
         interval = queue.interval
@@ -183,7 +193,13 @@ private final class CollectorSender: @unchecked Sendable {
             client = known.client
         } else {
             guard let address = nextAddress() else { return false }
-            client = HTTPClient(to: address, authority: target.authority, on: loop)
+            client = HTTPClient(authority: target.authority, on: loop) { () throws(HTTPError) in
+                do throws(SystemError) {
+                    return try await self.connect(to: address)
+                } catch {
+                    throw HTTPError.connection(error)
+                }
+            }
             http = (address, client)
         }
         var request = HTTPClientRequest(.post, path, body: body)
@@ -213,11 +229,18 @@ private final class CollectorSender: @unchecked Sendable {
         return addresses[turn % addresses.count]
     }
 
+    private func connect(to address: SocketAddress) async throws(SystemError) -> any ByteStream {
+        guard let cluster = cluster() else {
+            return try await SocketStream.connect(to: address, on: loop, timeout: Self.connectTimeout)
+        }
+        return try await HostStream.connect(to: address, of: cluster, on: loop, timeout: Self.connectTimeout)
+    }
+
     private func connected() async -> GRPCClient? {
         if let client, client.isOpen { return client }
         guard let address = nextAddress() else { return nil }
         do {
-            let socket = try await SocketStream.connect(to: address, on: loop, timeout: Self.connectTimeout)
+            let socket = try await connect(to: address)
             let fresh = try GRPCClient(socket, authority: target.authority, on: loop)
             client = fresh
             return fresh

@@ -238,7 +238,7 @@ final class ConfigurationStore {
             }
             healthCheckers[name] = checker
         }
-        checker.update(check, endpoints: endpoints[key(of: entry.config)] ?? EndpointTable())
+        checker.update(check, of: entry.config, endpoints: endpoints[key(of: entry.config)] ?? EndpointTable())
     }
 
     // MARK: Routes

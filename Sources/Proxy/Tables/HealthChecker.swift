@@ -19,6 +19,8 @@ final class HealthChecker: @unchecked Sendable {
     private let count: (ClusterMetrics.Cell) -> Void
     private var random = SystemRandomNumberGenerator()
     private var config: HealthCheckConfig?
+    /// The cluster as it is now: its transport socket is spoken in checks too.
+    private var clusterConfig: ClusterConfig?
     private var hosts: [HostAddress: Target] = [:]
 
     /// One host under examination.
@@ -42,8 +44,9 @@ final class HealthChecker: @unchecked Sendable {
     }
 
     /// Examines these hosts from now on; known ones go on as they were.
-    func update(_ check: HealthCheckConfig, endpoints: EndpointTable) {
+    func update(_ check: HealthCheckConfig, of cluster: ClusterConfig, endpoints: EndpointTable) {
         config = check
+        clusterConfig = cluster
         var present: Set<HostAddress> = []
         for endpoint in endpoints.groups.flatMap(\.endpoints) {
             present.insert(endpoint.address)
@@ -133,9 +136,21 @@ final class HealthChecker: @unchecked Sendable {
         }
         switch config.kind {
         case .http(let http): return await check(http, address, endpoint)
-        case .tcp(let send, let receive): return await check(send, receive, address, config.timeout)
+        case .tcp(let send, let receive): return await check(send, receive, address, endpoint, config.timeout)
         case .grpc(let grpc): return await check(grpc, address, endpoint, config.timeout)
         }
+    }
+
+    /// A check has its own timeout; this one ends what that leaves behind.
+    private static let connectTimeout: Duration = .seconds(30)
+
+    private func connect(
+        to address: IO.SocketAddress, _ endpoint: EndpointTable.Endpoint, _ timeout: Duration
+    ) async throws(SystemError) -> any ByteStream {
+        guard let clusterConfig else { return try await SocketStream.connect(to: address, on: loop, timeout: timeout) }
+        return try await HostStream.connect(
+            to: address, of: clusterConfig, metadata: endpoint.metadata,
+            hostname: endpoint.hostname, on: loop, timeout: timeout)
     }
 
     private func check(
@@ -144,7 +159,13 @@ final class HealthChecker: @unchecked Sendable {
         var authority = check.host
         if authority.isEmpty { authority = endpoint.healthCheckHostname }
         if authority.isEmpty { authority = endpoint.hostname.isEmpty ? cluster : endpoint.hostname }
-        let client = HTTPClient(to: address, authority: authority, on: loop)
+        let client = HTTPClient(authority: authority, on: loop) { () throws(HTTPError) in
+            do throws(SystemError) {
+                return try await self.connect(to: address, endpoint, Self.connectTimeout)
+            } catch {
+                throw HTTPError.connection(error)
+            }
+        }
         defer { client.close() }
         let method = HTTPMethod.allCases.first { "\($0.name)" == check.method } ?? .get
         do throws(HTTPError) {
@@ -195,7 +216,7 @@ final class HealthChecker: @unchecked Sendable {
         if authority.isEmpty { authority = endpoint.healthCheckHostname }
         if authority.isEmpty { authority = endpoint.hostname.isEmpty ? cluster : endpoint.hostname }
         do {
-            let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
+            let stream = try await connect(to: address, endpoint, timeout)
             defer { stream.close() }
             let call = try GRPCClientStream(
                 path: "/grpc.health.v1.Health/Check", authority: authority, messageBytesMax: Self.readBytes)
@@ -229,10 +250,11 @@ final class HealthChecker: @unchecked Sendable {
     private static let nameBytesMax = 127
 
     private func check(
-        _ send: [UInt8], _ receive: [[UInt8]], _ address: IO.SocketAddress, _ timeout: Duration
+        _ send: [UInt8], _ receive: [[UInt8]], _ address: IO.SocketAddress, _ endpoint: EndpointTable.Endpoint,
+        _ timeout: Duration
     ) async -> HealthCheckState.Result {
         do throws(SystemError) {
-            let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
+            let stream = try await connect(to: address, endpoint, timeout)
             defer { stream.close() }
             if !send.isEmpty { try await stream.write(send) }
             var got: [UInt8] = []

@@ -21,7 +21,7 @@ final class DiscoveryStream: @unchecked Sendable {
     private let path: String
     private let session: DiscoverySession
     private var random = SystemRandomNumberGenerator()
-    private var stream: SocketStream?
+    private var stream: (any ByteStream)?
     private var call: GRPCClientStream?
     private var isFlushing = false
     private var isStopped = false
@@ -68,20 +68,23 @@ final class DiscoveryStream: @unchecked Sendable {
     }
 
     /// Connects to the cluster's endpoints in turn.
-    private func connect(_ turn: Int) async throws(SystemError) -> SocketStream {
+    private func connect(_ turn: Int) async throws(SystemError) -> any ByteStream {
         let hosts = (store.endpoints[source.clusterName]?.groups ?? []).flatMap(\.endpoints).map(\.address)
         let addresses = hosts.compactMap { IO.SocketAddress($0) }
         guard !addresses.isEmpty else {
             throw SystemError(Self.noAddress, "cluster \(source.clusterName) has no endpoint")
         }
-        return try await SocketStream.connect(
-            to: addresses[turn % addresses.count], on: loop, timeout: Self.connectTimeout)
+        guard let cluster = store.clusters[source.clusterName]?.config else {
+            throw SystemError(Self.noAddress, "there is no cluster \(source.clusterName)")
+        }
+        return try await HostStream.connect(
+            to: addresses[turn % addresses.count], of: cluster, on: loop, timeout: Self.connectTimeout)
     }
 
     private static let noAddress: Int32 = 99  // EADDRNOTAVAIL
 
     /// One stream from its beginning to its end; the answer is whether the server said anything.
-    private func talk(_ stream: SocketStream) async -> Bool {
+    private func talk(_ stream: any ByteStream) async -> Bool {
         var metadata = HeaderTable()
         for field in source.initialMetadata { try? metadata.append(field.name, field.value) }
         var hasTalked = false
