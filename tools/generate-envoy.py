@@ -14,7 +14,7 @@ A description is one package per section:
         enum DiscoveryType { STATIC 0, EDS 3 }
     }
 
-Types: string bytes bool u32 u64 i32 i64 double float; dur time any struct value list; a message or enum of
+Types: string bytes bool u32 u64 i32 i64 double float fixed32 fixed64; dur time any struct value list; a message or enum of
 this scope, this package, or any package when the name is the only one (`core.RetryPolicy` picks a package).
 
     tools/generate-envoy.py           writes
@@ -27,13 +27,13 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "Sources" / "EnvoyAPI"
 SCALARS = {"string": "String", "bytes": "[UInt8]", "bool": "Bool", "u32": "UInt32", "u64": "UInt64", "i32": "Int32",
-           "i64": "Int64", "double": "Double", "float": "Float"}
+           "i64": "Int64", "double": "Double", "float": "Float", "fixed32": "Fixed32", "fixed64": "Fixed64"}
 VALUES = {"dur": "Swift.Duration", "time": "Timestamp", "any": "AnyMessage"}
 DYNAMIC = {"struct": "structure", "value": "value", "list": "list"}
 ZERO = {"String": '""', "[UInt8]": "[]", "Bool": "false", "UInt32": "0", "UInt64": "0", "Int32": "0", "Int64": "0",
-        "Double": "0", "Float": "0"}
+        "Double": "0", "Float": "0", "Fixed32": "0", "Fixed64": "0"}
 SIZES = {"String": 16, "[UInt8]": 8, "Bool": 1, "UInt32": 4, "UInt64": 8, "Int32": 4, "Int64": 8, "Double": 8,
-         "Float": 4, "Swift.Duration": 16, "Timestamp": 16, "AnyMessage": 24, "JSON": 17}
+         "Float": 4, "Fixed32": 4, "Fixed64": 8, "Swift.Duration": 16, "Timestamp": 16, "AnyMessage": 24, "JSON": 17}
 INLINE_MAX = 48  # A message larger than this is kept outside the one that has it.
 KEYWORDS = set("""associatedtype class deinit enum extension fileprivate func import init inout internal let open
 operator private protocol public rethrows static struct subscript typealias var break case continue default defer do
@@ -338,7 +338,10 @@ class Generator:
     def emit_enum(self, made, put):
         prefix = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", made.name).upper() + "_"
         cases = []
+        values = {}
         for name, number in made.values:
+            values.setdefault(number, name)  # A second name of a number is read, and no case of its own.
+        for number, name in values.items():
             short = name[len(prefix):] if name.startswith(prefix) else name
             if "_" in short or not re.search("[a-z]", short):
                 case = lower(short.lower())
@@ -348,8 +351,8 @@ class Generator:
             cases.append((quoted(case if not case[0].isdigit() else "_" + case), number))
         put(f"/// The enumeration `{made.proto}`.")
         put(f"public enum {made.leaf}: EnumValue {{")
-        for (case, number), (name, _) in zip(cases, made.values):
-            put(f"    /// `{name}`, {number}.")
+        for case, number in cases:
+            put(f"    /// `{values[number]}`, {number}.")
             put(f"    case {case}")
         put("    /// A number that the description does not name.")
         put("    case unrecognized(Int32)")
@@ -422,4 +425,5 @@ def main():
     print(f"{len(types)} types, {sum(len(t.fields) for t in types)} fields, {len(changed)} files written")
 
 
-main()
+if __name__ == "__main__":
+    main()

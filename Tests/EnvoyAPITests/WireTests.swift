@@ -128,6 +128,18 @@ struct WireTests {
         }
     }
 
+    @Test("numbers of fixed width take four and eight bytes")
+    func fixedWidth() throws {
+        var span = OTLPSpan()
+        span.flags = 1
+        span.startTimeUnixNano = 0x0102_0304_0506_0708
+        let bytes = span.serialized()
+        #expect(bytes.contains([0x39, 8, 7, 6, 5, 4, 3, 2, 1]))
+        #expect(bytes.contains([0x85, 0x01, 1, 0, 0, 0]))
+        #expect(try OTLPSpan(serialized: bytes) == span)
+        #expect(try OTLPSpan(json: span.json) == span)
+    }
+
     @Test("every message survives bytes and JSON with nothing in it")
     func empty() throws {
         for typeURL in MessageRegistry.envoy.typeURLs {

@@ -24,7 +24,7 @@ public struct StringMatcher: EnvoyMessage {
         /// `contains`, field 7.
         case contains(String)
         /// `custom`, field 8.
-        case custom(TypedExtensionConfig)
+        case custom(XdsTypedExtensionConfig)
     }
 
     /// The names of the fields.
