@@ -186,7 +186,7 @@ final class HTTPStream {
 
     /// Whether the connection must not read more of the request now.
     var requestIsPaused: Bool {
-        if requestFilters.heldBytes >= Limits.bufferBytes && !requestFilters.isEmpty { return true }
+        if requestFilters.pausesSender { return true }
         return router?.requestIsPaused ?? false
     }
 
@@ -295,7 +295,7 @@ final class HTTPStream {
 
     /// Whether the client does not keep up; `responseMayContinue` follows.
     var responseIsPaused: Bool {
-        (connection?.responseIsBlocked ?? false) || responseFilters.heldBytes >= Limits.bufferBytes
+        (connection?.responseIsBlocked ?? false) || responseFilters.pausesSender
     }
 
     func responseMayContinue() { router?.responseMayContinue() }
@@ -303,11 +303,17 @@ final class HTTPStream {
     /// Answers from here.
     ///
     /// The texts are Envoy's.
-    func localReply(status: UInt16, body: String = "", details: String, headers: [(String, String)] = []) {
-        localReply(status: status, bytes: Array(body.utf8), details: details, headers: headers)
+    func localReply(
+        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+    ) {
+        localReply(
+            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus)
     }
 
-    func localReply(status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = []) {
+    /// - Parameter grpcStatus: What a gRPC client gets instead of what stands for `status`.
+    func localReply(
+        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+    ) {
         guard !isFinished else { return }
         info.details = info.details ?? details
         guard !responseHasBegun else { return finish(isReset: true) }
@@ -320,7 +326,7 @@ final class HTTPStream {
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
-            response.headers.append(.grpcStatus, number: GRPCFailure.of(httpStatus: status))
+            response.headers.append(.grpcStatus, number: grpcStatus ?? GRPCFailure.of(httpStatus: status))
             if !bytes.isEmpty { try? response.headers.append(.grpcMessage, GRPCFailure.escape(bytes)) }
         } else if !bytes.isEmpty {
             if !response.headers.contains(.contentType) {

@@ -94,7 +94,7 @@ struct ResourceApplier {
     private func routes(_ update: DeltaClient.Update) -> Outcome {
         let outcome = each(update, as: RouteConfiguration.self, kind: "routes") {
             message, resource, path throws(ConfigurationError) in
-            store.set(try CompiledRoutes(message, at: path), name: resource.name, version: resource.version)
+            store.set(try CompiledRoutes(message, at: path, context: store.context), name: resource.name, version: resource.version)
         }
         for name in update.removed { store.removeRoutes(name) }
         store.publish()

@@ -67,6 +67,14 @@ struct PerFilterConfig {
         return result
     }
 
+    /// Takes a field of the route or virtual host itself that belongs to a filter: its name stands for the filter's.
+    mutating func add<M: Message>(field name: String, _ message: M, _ path: FieldPath) throws(ConfigurationError) {
+        guard let compiled = try compiler?(name, AnyMessage(packing: message), path.text) else {
+            throw path.unsupported()
+        }
+        configs[name, default: []].append(compiled)
+    }
+
     private mutating func overlay(
         _ name: String, _ any: AnyMessage, isOptional: Bool, _ path: FieldPath
     ) throws(ConfigurationError) {
@@ -121,7 +129,7 @@ struct RouteCompiler {
         try FieldCheck.check(
             message, path,
             handles:
-                "name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy per_request_buffer_limit_bytes request_body_buffer_limit metadata"
+                "name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy per_request_buffer_limit_bytes request_body_buffer_limit metadata cors rate_limits"
         )
         let level = MutationLevel(
             request: try HeaderMutation.list(
@@ -130,7 +138,13 @@ struct RouteCompiler {
             response: try HeaderMutation.list(
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
-        let filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        var filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        if let cors = message.cors { try filters.add(field: "cors", cors, path / "cors") }
+        if !message.rateLimits.isEmpty {
+            var limits = EnvoyAPI.VirtualHost()
+            limits.rateLimits = message.rateLimits
+            try filters.add(field: "rate_limits", limits, path)
+        }
         let retryPolicy: RetryPolicy?
         if let retry = message.retryPolicy {
             retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
@@ -185,7 +199,16 @@ struct RouteCompiler {
             response: try HeaderMutation.list(
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
-        let filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        var filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        if case .route(let forward) = message.action {
+            if let cors = forward.cors { try filters.add(field: "cors", cors, path / "route.cors") }
+            if !forward.rateLimits.isEmpty || forward.includeVhRateLimits != nil {
+                var limits = RouteAction()
+                limits.rateLimits = forward.rateLimits
+                limits.includeVhRateLimits = forward.includeVhRateLimits
+                try filters.add(field: "rate_limits", limits, path / "route")
+            }
+        }
         let mutations = flatten([level, host.mutations, tableMutations])
         let matcher = try RouteMatcher(compiling: match, path / "match")
         let action: Route.Action
@@ -236,7 +259,7 @@ struct RouteCompiler {
         try FieldCheck.check(
             message, path,
             handles:
-                "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header append_x_forwarded_host timeout idle_timeout retry_policy priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration"
+                "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header append_x_forwarded_host timeout idle_timeout retry_policy priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration cors rate_limits include_vh_rate_limits"
         )
         let destination: Forwarding.Destination
         switch message.clusterSpecifier {

@@ -16,7 +16,9 @@ struct FaultFilterConfig: HTTPFilterConfig {
                 name: context.name, isDisabled: context.isDisabled,
                 policy: try FaultPolicy(compiling: message, path: context.path))
         },
-        compileRoute: { message, path throws(ConfigurationError) in try FaultPolicy(compiling: message, path: path) })
+        compileRoute: { message, context throws(ConfigurationError) in
+            try FaultPolicy(compiling: message, path: context.path)
+        })
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
         // The most specific policy counts: weighted cluster, route, virtual host, table, listener.

@@ -67,7 +67,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
         case .routeConfig(let configuration):
-            routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config"))
+            routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config", context: context))
         case .rds(let rds):
             guard !rds.routeConfigName.isEmpty else {
                 throw ConfigurationError(at: path + ".rds.route_config_name", "a name is needed")
@@ -152,10 +152,10 @@ final class CompiledRoutes: Sendable {
     let table: RouteTable
     let message: RouteConfiguration
 
-    init(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) {
+    init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
         self.message = message
         do throws(ConfigurationError) {
-            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler)
+            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }

@@ -1,0 +1,16 @@
+public import EnvoyAPI
+
+/// The matchers by themselves, for what the proxy compiles (log filters, statistics, tags): errors carry the path.
+extension StringMatcher {
+    /// Compiles a matcher found at a field path.
+    public init(compiling message: EnvoyAPI.StringMatcher, at path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+}
+
+extension HeaderMatcher {
+    /// Compiles a matcher found at a field path.
+    public init(compiling message: EnvoyAPI.HeaderMatcher, at path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+}
