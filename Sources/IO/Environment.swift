@@ -9,6 +9,14 @@ public enum Environment {
         return String(cString: value)
     }
 
+    /// Memory of this process in bytes: its address space, and what of it is in memory; zeros when that is not known.
+    public static var memory: (virtual: UInt64, resident: UInt64) {
+        guard let text = try? File.text("/proc/self/statm") else { return (0, 0) }
+        let pages = text.split(separator: " ").prefix(2).compactMap { UInt64($0) }
+        let size = UInt64(max(sysconf(Int32(_SC_PAGESIZE)), 0))
+        return pages.count == 2 ? (pages[0] &* size, pages[1] &* size) : (0, 0)
+    }
+
     /// The current directory; nil when it is gone.
     public static var workingDirectory: String? {
         var buffer = [CChar](repeating: 0, count: 4096)

@@ -32,4 +32,7 @@ enum Limits {
 
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
+
+    /// Bounds that one histogram may be given.
+    static let histogramBuckets = 256
 }

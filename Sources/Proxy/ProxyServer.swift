@@ -24,6 +24,7 @@ public final class ProxyServer: @unchecked Sendable {
     let workers: [WorkerHandle]
     let metrics: MetricSet
     let store: ConfigurationStore
+    let stats: StatsConfiguration
     let started = MonotonicTime.now
     private(set) var state = State.preInitializing
     private(set) var failsHealthCheck = false
@@ -46,7 +47,7 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(SystemError) {
             loop = try EventLoop()
             let count = options.concurrency ?? Environment.processorCount
-            let metrics = MetricSet(rows: count)
+            let metrics = MetricSet(workers: count)
             self.metrics = metrics
             var workers: [WorkerHandle] = []
             for index in 0..<count {
@@ -56,7 +57,11 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError("\(error)")
         }
-        store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: bootstrap.context)
+        stats = bootstrap.stats
+        metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
+        var context = bootstrap.context
+        context.metrics = metrics
+        store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: context)
     }
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.

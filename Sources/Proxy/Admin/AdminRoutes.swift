@@ -24,9 +24,10 @@ final class AdminRoutes: @unchecked Sendable {
         /listeners: addresses of listeners (?format=json)
         /logging: POST: change the log level (?level=debug)
         /quitquitquit: POST: exit
+        /reset_counters: POST: counters and histograms begin at zero again
         /ready: 200 LIVE when everything is configured
         /server_info: version, state, flags
-        /stats: counters and gauges (?filter=text, ?usedonly, ?format=prometheus)
+        /stats: metrics (?filter=regex, ?usedonly, ?type=, ?histogram_buckets=, ?format=json|prometheus)
         /stats/prometheus: the same for Prometheus
 
         """
@@ -40,12 +41,9 @@ final class AdminRoutes: @unchecked Sendable {
             return HTTPResponse(status: proxy.isReady ? 200 : 503, text: proxy.state.rawValue + "\n")
         case "/server_info": return json(serverInfo(proxy))
         case "/stats":
-            if query["format"] == "prometheus" { return prometheus(proxy) }
-            return HTTPResponse(
-                status: 200,
-                text: MetricText.dotted(
-                    MetricReport.samples(proxy), filter: query["filter"], usedOnly: query["usedonly"] != nil))
-        case "/stats/prometheus": return prometheus(proxy)
+            return await StatsPages.answer(proxy, query, isPrometheus: false)
+        case "/stats/prometheus": return await StatsPages.answer(proxy, query, isPrometheus: true)
+        case "/reset_counters": return change(request) { proxy.metrics.resetCounters() }
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
         case "/config_dump": return json(ConfigDump.of(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
@@ -71,12 +69,6 @@ final class AdminRoutes: @unchecked Sendable {
 
     private func json(_ value: JSON) -> HTTPResponse {
         HTTPResponse(status: 200, contentType: "application/json", body: Array(value.pretty.utf8))
-    }
-
-    private func prometheus(_ proxy: ProxyServer) -> HTTPResponse {
-        HTTPResponse(
-            status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8",
-            body: Array(MetricText.prometheus(MetricReport.samples(proxy)).utf8))
     }
 
     private func logging(_ request: HTTPRequest, _ query: [String: String]) -> HTTPResponse {

@@ -10,6 +10,7 @@ final class BootstrapConfig: Sendable {
     let admin: IO.SocketAddress?
     /// The cluster of the ADS stream and the name of the management server's type; nil without ADS.
     let ads: ADSSource?
+    let stats: StatsConfiguration
     let wantsListeners: Bool
     let wantsClusters: Bool
 
@@ -80,7 +81,8 @@ final class BootstrapConfig: Sendable {
             throw ConfigurationError(at: error.path, error.problem)
         }
         self.message = message
-        try FieldCheck.check(message, reads: ["node", "static_resources", "dynamic_resources", "admin"], at: "")
+        try FieldCheck.check(
+            message, reads: ["node", "static_resources", "dynamic_resources", "admin", "stats_config"], at: "")
         var node = message.node ?? Node()
         if let id = options.serviceNode { node.id = id }
         if let cluster = options.serviceCluster { node.cluster = cluster }
@@ -98,6 +100,10 @@ final class BootstrapConfig: Sendable {
         } else {
             admin = nil
         }
+        stats =
+            try message.statsConfig.map { config throws(ConfigurationError) in
+                try StatsConfiguration(compiling: config, at: "stats_config")
+            } ?? StatsConfiguration()
         if let resources = message.staticResources {
             try FieldCheck.check(resources, reads: ["listeners", "clusters"], at: "static_resources")
         }

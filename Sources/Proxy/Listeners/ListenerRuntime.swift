@@ -78,7 +78,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func accept(_ socket: Socket) {
-        metrics.block.add(ListenerMetrics.Cell.downstream_cx_total.rawValue, row: worker.index)
+        metrics.add(.downstream_cx_total, row: worker.index)
         let peer = socket.peerAddress ?? .unix("")
         var info = ConnectionInfo(
             localAddress: socket.localAddress ?? config.address, remoteAddress: peer, directRemoteAddress: peer,
@@ -108,7 +108,7 @@ final class ListenerRuntime: ReadinessHandler {
     ) {
         sniffing[ObjectIdentifier(connection)] = nil
         guard let socket else {
-            metrics.block.add(ListenerMetrics.Cell.downstream_pre_cx_timeout.rawValue, row: worker.index)
+            metrics.add(.downstream_pre_cx_timeout, row: worker.index)
             return
         }
         choose(socket, connection.info, protocols: protocols, input: input)
@@ -121,7 +121,7 @@ final class ListenerRuntime: ReadinessHandler {
                 applicationProtocols: protocols))
         let chain = found.map { config.chains[$0] } ?? config.defaultChain
         guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
-            metrics.block.add(ListenerMetrics.Cell.no_filter_chain_match.rawValue, row: worker.index)
+            metrics.add(.no_filter_chain_match, row: worker.index)
             socket.close()
             return
         }
@@ -173,12 +173,13 @@ final class FilterChainRuntime {
     private let tcp: TCPProxy?
     private let worker: Worker
 
-    init(_ config: FilterChainConfig, worker: Worker) {
+    init(_ config: FilterChainConfig, worker: Worker, listener: String = "") {
         self.config = config
         self.worker = worker
         switch config.terminal {
         case .http(let manager):
-            http = HTTPConnectionManager(manager, metrics: worker.metrics.http(manager.statPrefix), worker: worker)
+            http = HTTPConnectionManager(
+                manager, metrics: worker.metrics.http(manager.statPrefix), worker: worker, listener: listener)
             tcp = nil
         case .tcp(let proxy):
             tcp = TCPProxy(proxy, metrics: worker.metrics.tcp(proxy.statPrefix), worker: worker)
@@ -215,19 +216,5 @@ final class FilterChainRuntime {
     func closeAll() {
         for connection in Array(http?.connections.values ?? [:].values) { connection.cutOff() }
         for session in Array(tcp?.sessions.values ?? [:].values) { session.end() }
-    }
-}
-
-/// The counters of one listener, shared by all loops.
-final class ListenerMetrics: Sendable {
-    /// The cells, by Envoy's names.
-    enum Cell: Int, CaseIterable { case downstream_cx_total, no_filter_chain_match, downstream_pre_cx_timeout }
-
-    let address: String
-    let block: MetricBlock
-
-    init(address: String, rows: Int) {
-        self.address = address
-        block = MetricBlock(count: Cell.allCases.count, rows: rows)
     }
 }

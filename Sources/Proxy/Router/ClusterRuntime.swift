@@ -46,7 +46,8 @@ final class ClusterRuntime {
     func apply(_ endpoints: EndpointTable) {
         let change = hostSet.apply(endpoints)
         for host in change.removed { (host.attachment as? HostPool)?.drain() }
-        if !change.added.isEmpty || !change.removed.isEmpty { metrics.add(.membership_change, row: worker.index) }
+        // Every loop sees the same change; it is counted once.
+        if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
     }
 
     /// The cluster is no longer configured: what is under way finishes, nothing new begins.

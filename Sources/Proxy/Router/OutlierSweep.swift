@@ -34,7 +34,7 @@ final class OutlierSweep {
                 result, for: host, in: cluster.hostSet, now: worker.loop.now.nanoseconds, random: worker.random.next()),
             detection.isEjected
         else { return }
-        cluster.count(.outlier_ejections_total)
+        cluster.count(.outlier_ejections_enforced_total)
         Self.log.info(
             "host ejected",
             ["cluster": cluster.name, "host": host.address.description, "cause": "\(detection.cause)"])

@@ -49,7 +49,6 @@ public enum IgnoredProxyFields {
             "hash balancing of TCP comes with the next milestone",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",
         "envoy.config.bootstrap.v3.Bootstrap.layered_runtime": "there is no runtime",
-        "envoy.config.bootstrap.v3.Bootstrap.stats_config": "metrics have no tag rules",
         "envoy.config.bootstrap.v3.Bootstrap.cluster_manager": "local cluster and outlier log are not used",
         "envoy.config.bootstrap.v3.Bootstrap.overload_manager": "limits are built in",
         "envoy.config.bootstrap.v3.Bootstrap.stats_flush_interval": "metrics are read, not flushed",

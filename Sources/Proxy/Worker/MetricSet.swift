@@ -1,7 +1,10 @@
 internal import Synchronization
 internal import Telemetry
 
-/// Every metric block of the process, made on demand and kept: counters survive their cluster's update.
+/// Every metric of the process, made on demand and kept: counters survive their cluster's update.
+///
+/// Clusters, listeners, connection managers and TCP proxies have fixed sets of cells; all else (filters, subscriptions,
+/// loggers, …) asks `scope` for metrics by name when its configuration is compiled.
 final class MetricSet: Sendable {
     private struct Blocks {
         var clusters: [String: ClusterMetrics] = [:]
@@ -10,11 +13,24 @@ final class MetricSet: Sendable {
         var listeners: [String: ListenerMetrics] = [:]
     }
 
+    /// One row for each worker loop, and the last for the control loop.
     let rows: Int
+    let workers: Int
+    let registry: MetricRegistry
     /// Taken when a configuration is published and when metrics are read, never per request.
     private let blocks = Mutex(Blocks())
 
-    init(rows: Int) { self.rows = rows }
+    init(workers: Int) {
+        self.workers = workers
+        rows = workers + 1
+        registry = MetricRegistry(rows: rows)
+    }
+
+    /// The row that code on the control loop counts in.
+    var controlRow: Int { workers }
+
+    /// The metrics of names that begin with these elements: `scope("http", statPrefix, "rbac")`.
+    func scope(_ elements: String...) -> MetricScope { registry.scope(elements) }
 
     func cluster(_ name: String) -> ClusterMetrics {
         blocks.withLock { blocks in
@@ -28,7 +44,7 @@ final class MetricSet: Sendable {
     func http(_ prefix: String) -> HTTPMetrics {
         blocks.withLock { blocks in
             if let known = blocks.http[prefix] { return known }
-            let fresh = HTTPMetrics(prefix: prefix, rows: rows)
+            let fresh = HTTPMetrics(prefix: prefix, rows: rows) { registry.histogram(named: $0) }
             blocks.http[prefix] = fresh
             return fresh
         }
@@ -43,11 +59,13 @@ final class MetricSet: Sendable {
         }
     }
 
+    /// A listener's metrics by its `stat_prefix` or address.
     func listener(_ address: String) -> ListenerMetrics {
-        blocks.withLock { blocks in
-            if let known = blocks.listeners[address] { return known }
-            let fresh = ListenerMetrics(address: address, rows: rows)
-            blocks.listeners[address] = fresh
+        let name = ListenerMetrics.name(of: address)
+        return blocks.withLock { blocks in
+            if let known = blocks.listeners[name] { return known }
+            let fresh = ListenerMetrics(address: name, rows: rows) { registry.histogram(named: $0) }
+            blocks.listeners[name] = fresh
             return fresh
         }
     }
@@ -64,5 +82,15 @@ final class MetricSet: Sendable {
                 $0.tcp.values.sorted { $0.prefix < $1.prefix }, $0.listeners.values.sorted { $0.address < $1.address }
             )
         }
+    }
+
+    /// `/reset_counters`: counters and histograms begin at zero again, gauges stay.
+    func resetCounters() {
+        let all = all
+        for cluster in all.clusters { cluster.reset() }
+        for http in all.http { http.reset() }
+        for tcp in all.tcp { tcp.reset() }
+        for listener in all.listeners { listener.reset() }
+        for scope in registry.scopes { scope.reset() }
     }
 }

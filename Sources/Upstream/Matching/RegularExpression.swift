@@ -48,6 +48,29 @@ public final class RegularExpression: @unchecked Sendable {
         }
     }
 
+    /// The first match anywhere in the bytes: where it lies, and where its first groups lie (at most `groups` of them).
+    public func find(in bytes: [UInt8], groups: Int = 0) -> (match: Range<Int>, groups: [Range<Int>?])? {
+        let count = min(max(groups, 0), 7) + 1
+        var bounds = [Int64](repeating: -1, count: count * 2)
+        let isFound = bytes.withUnsafeBufferPointer { buffer in
+            buffer.withMemoryRebound(to: CChar.self) { text in
+                // An empty array has no address; RE2 wants one.
+                withUnsafePointer(to: CChar(0)) { empty in
+                    cre2_find(handle, text.baseAddress ?? empty, text.count, &bounds, Int32(count))
+                }
+            }
+        }
+        guard isFound else { return nil }
+        let ranges = (0..<count).map { index -> Range<Int>? in
+            let (low, high) = (Int(bounds[2 * index]), Int(bounds[2 * index + 1]))
+            return low >= 0 && high >= low && high <= bytes.count ? low..<high : nil
+        }
+        return (ranges[0] ?? 0..<0, Array(ranges.dropFirst()))
+    }
+
+    /// How many groups the expression has.
+    public var groupCount: Int { Int(cre2_group_count(handle)) }
+
     /// Why a substitution cannot be used with this expression; nil when it can.
     func refusal(ofRewrite rewrite: [UInt8]) -> String? {
         var reason = [CChar](repeating: 0, count: 256)

@@ -9,6 +9,7 @@ final class HTTPConnectionManager {
     let config: HTTPConnectionManagerConfig
     let filters: [any HTTPFilterConfig]
     let metrics: HTTPMetrics
+    private let responses: HTTPMetrics.Responses
     let worker: Worker
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
@@ -19,9 +20,10 @@ final class HTTPConnectionManager {
     var activeFaults: UInt32 = 0
     let keepsAccessLog: Bool
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker) {
+    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
         self.config = config
         self.metrics = metrics
+        responses = metrics.responses(listener: listener)
         self.worker = worker
         filters = config.filters
         keepsAccessLog = !config.accessLogs.isEmpty
@@ -92,8 +94,7 @@ final class HTTPConnectionManager {
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
-        count(.downstream_rq_completed, worker)
-        if stream.info.status > 0 { metrics.countResponse(stream.info.status, row: worker.index) }
+        responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         for log in config.accessLogs {
             worker.accessLog.write(

@@ -166,6 +166,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
+    var metrics = MetricSet(workers: 1)
 
     var hasADS: Bool { adsCluster != nil }
 

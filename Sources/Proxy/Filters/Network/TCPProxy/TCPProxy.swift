@@ -33,24 +33,6 @@ final class TCPProxy {
     }
 }
 
-/// The counters of one TCP `stat_prefix`.
-final class TCPMetrics: Sendable {
-    /// The cells, by Envoy's names.
-    enum Cell: Int, CaseIterable {
-        case downstream_cx_total, downstream_cx_no_route, downstream_cx_rx_bytes_total, downstream_cx_tx_bytes_total,
-            idle_timeout
-        case downstream_cx_active
-    }
-
-    let prefix: String
-    let block: MetricBlock
-
-    init(prefix: String, rows: Int) {
-        self.prefix = prefix
-        block = MetricBlock(count: Cell.allCases.count, rows: rows)
-    }
-}
-
 /// One proxied TCP connection: two sockets and what is on its way between them.
 final class TCPSession {
     private let proxy: TCPProxy
