@@ -114,7 +114,9 @@ var targets: [Target] = [
         linkerSettings: isStatic
             ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]),
 ]
-for door in doors {
+// The OpenSSL door has a little C of its own.
+targets.append(.target(name: "COpenSSL"))
+for door in doors where door.name != "COpenSSL" {
     targets.append(
         .systemLibrary(
             name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil,

@@ -35,4 +35,12 @@ enum Limits {
 
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256
+    /// How long a TLS handshake may take where a filter chain says nothing.
+    static let handshakeTimeout: Duration = .seconds(10)
+
+    /// Verified leaves that one TLS context remembers: some 2 KiB each.
+    static let verifiedLeaves = 10_000
+
+    /// How often files of certificates and keys are looked at.
+    static let fileCheckInterval: Duration = .seconds(1)
 }

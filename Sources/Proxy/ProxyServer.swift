@@ -72,7 +72,7 @@ public final class ProxyServer: @unchecked Sendable {
             var names: Set<String> = []
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
-                let config = try ClusterConfig(compiling: cluster, path: path)
+                let config = try bootstrap.context.cluster(cluster, at: path)
                 try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
@@ -101,6 +101,8 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
             if let address = bootstrap.admin {
@@ -156,7 +158,9 @@ public final class ProxyServer: @unchecked Sendable {
     func changed() {
         ads?.session.subscribe()
         releaseLater()
-        guard state == .initializing, store.isWarm, ads?.session.isInitialised ?? true else { return }
+        guard state == .initializing, store.isWarm, bootstrap.secrets.isWarm, ads?.session.isInitialised ?? true else {
+            return
+        }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive

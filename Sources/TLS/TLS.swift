@@ -2,7 +2,9 @@
 //
 // TLS: the only target that opens the COpenSSL door.
 //
-// Engine/    TLSContext (what a side presents and trusts), TLSEngine (one connection, bytes in and bytes out, no I/O), TLSStream (an engine over a ByteStream).
+// Engine/    TLSConfiguration and TLSContext (what a side presents and trusts), TLSEngine (one connection, bytes in and bytes out, no I/O), TLSStream (an
+//            engine over a ByteStream), IdentityChoice (which of several certificates), ClientSessions and TicketSealer (resumption).
+// Verification/  PeerFacts (what a peer's certificate says), VerifiedLeafCache (whose chain need not be verified again), OCSPStaple.
 // X509/      PrivateKey, Certificate, CertificateRequest, CertificateAuthority, DistinguishedName, SubjectAlternativeName; PEM and DER in and out.
 // Digest/    SHA256, HMACSHA256, SecureRandom.
 //

@@ -193,10 +193,9 @@ import Testing
                 "eds_cluster_config: stands in a cluster whose type is not EDS"
             ),
             (
-                #"{"name":"c","transport_socket":{"name":"tls","typed_config":{"@type":"type.googleapis.com/envoy.config.core.v3.Locality"}}}"#,
-                "transport_socket: not supported yet (tls: connections to hosts are plain text)"
+                #"{"name":"c","lb_subset_config":{"subset_selectors":[{}]}}"#,
+                "lb_subset_config.subset_selectors[0].keys: is empty"
             ),
-            (#"{"name":"c","lb_subset_config":{}}"#, "lb_subset_config: not supported yet"),
             (
                 #"{"name":"c","lb_policy":"CLUSTER_PROVIDED"}"#,
                 "lb_policy: CLUSTER_PROVIDED and type ORIGINAL_DST go together only"

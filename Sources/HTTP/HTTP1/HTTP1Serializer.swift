@@ -20,23 +20,39 @@ public enum HTTP1Serializer {
     public static func append(
         _ head: borrowing RequestHead, connection: Connection = .keepAlive, to buffer: inout [UInt8]
     ) {
-        reserve(head.headers, &buffer)
-        buffer.append(span: head.methodName)
-        buffer.append(ASCII.space)
-        if head.method == .connect { buffer.append(span: head.authority) } else { buffer.append(span: head.path) }
-        buffer.append(" HTTP/1.1\r\nhost: ")
-        buffer.append(span: head.authority)
-        buffer.append("\r\n")
-        appendFields(head.headers, connection, to: &buffer)
+        withUnsafeTemporaryAllocation(byteCount: sizeBound(head), alignment: 1) { room in
+            let count = write(head, connection: connection, into: room)
+            buffer.append(contentsOf: UnsafeRawBufferPointer(rebasing: room[..<count]))
+        }
+    }
+
+    /// Room that a written request head needs at most.
+    public static func sizeBound(_ head: borrowing RequestHead) -> Int { sizeBound(head.headers) }
+
+    /// Writes a request head into room of at least `sizeBound`; how many bytes it took.
+    ///
+    /// The framing comes from `head.body`.
+    public static func write(
+        _ head: borrowing RequestHead, connection: Connection = .keepAlive, into room: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        var cursor = HeadCursor(room)
+        cursor.put(head.methodName)
+        cursor.put(" ")
+        if head.method == .connect { cursor.put(head.authority) } else { cursor.put(head.path) }
+        cursor.put(" HTTP/1.1\r\nhost: ")
+        cursor.put(head.authority)
+        cursor.put("\r\n")
+        putFields(head.headers, connection, &cursor)
         switch head.body {
-        case .length(let count): appendLength(count, to: &buffer)
-        case .chunked: buffer.append("transfer-encoding: chunked\r\n")
+        case .length(let count): putLength(count, &cursor)
+        case .chunked: cursor.put("transfer-encoding: chunked\r\n")
         case .none:
             // A method that usually has a body says that this one has none (RFC 9110 §8.6).
-            if head.method == .post || head.method == .put || head.method == .patch { appendLength(0, to: &buffer) }
+            if head.method == .post || head.method == .put || head.method == .patch { putLength(0, &cursor) }
         case .untilClose, .tunnel: break
         }
-        buffer.append("\r\n")
+        cursor.put("\r\n")
+        return cursor.count
     }
 
     /// Appends a response head.
@@ -46,27 +62,42 @@ public enum HTTP1Serializer {
         _ head: borrowing ResponseHead, answering method: HTTPMethod = .get, connection: Connection = .keepAlive,
         to buffer: inout [UInt8]
     ) {
-        reserve(head.headers, &buffer)
-        buffer.append("HTTP/1.1 ")
-        buffer.append(decimal: Int(head.status))
-        buffer.append(ASCII.space)
-        buffer.append(ResponseHead.reason(head.status))
-        buffer.append("\r\n")
-        appendFields(head.headers, connection, to: &buffer)
+        withUnsafeTemporaryAllocation(byteCount: sizeBound(head), alignment: 1) { room in
+            let count = write(head, answering: method, connection: connection, into: room)
+            buffer.append(contentsOf: UnsafeRawBufferPointer(rebasing: room[..<count]))
+        }
+    }
+
+    /// Room that a written response head needs at most.
+    public static func sizeBound(_ head: borrowing ResponseHead) -> Int { sizeBound(head.headers) }
+
+    /// Writes a response head into room of at least `sizeBound`; how many bytes it took (see `append`).
+    public static func write(
+        _ head: borrowing ResponseHead, answering method: HTTPMethod = .get, connection: Connection = .keepAlive,
+        into room: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        var cursor = HeadCursor(room)
+        cursor.put("HTTP/1.1 ")
+        cursor.put(decimal: Int(head.status))
+        cursor.put(" ")
+        cursor.put(ResponseHead.reason(head.status))
+        cursor.put("\r\n")
+        putFields(head.headers, connection, &cursor)
         let isDescription = method == .head || head.status == 304
         if isDescription, let length = head.headers.index(of: .contentLength) {
-            buffer.append("content-length: ")
-            buffer.append(span: head.headers.value(at: length))
-            buffer.append("\r\n")
+            cursor.put("content-length: ")
+            cursor.put(head.headers.value(at: length))
+            cursor.put("\r\n")
         } else if head.status >= 200, head.status != 204 {
             switch head.body {
-            case .length(let count): appendLength(count, to: &buffer)
-            case .chunked: buffer.append("transfer-encoding: chunked\r\n")
-            case .none: if !isDescription { appendLength(0, to: &buffer) }
+            case .length(let count): putLength(count, &cursor)
+            case .chunked: cursor.put("transfer-encoding: chunked\r\n")
+            case .none: if !isDescription { putLength(0, &cursor) }
             case .untilClose, .tunnel: break
             }
         }
-        buffer.append("\r\n")
+        cursor.put("\r\n")
+        return cursor.count
     }
 
     /// Appends the line before a chunk's bytes; `appendChunkEnd` follows them.
@@ -104,20 +135,19 @@ public enum HTTP1Serializer {
     /// Appends the end of a chunked body without trailers.
     public static func appendLastChunk(to buffer: inout [UInt8]) { buffer.append("0\r\n\r\n") }
 
-    /// Start line, framing and the separators that the stored bytes do not contain.
-    private static func reserve(_ table: borrowing HeaderTable, _ buffer: inout [UInt8]) {
-        let needed = buffer.count + table.bytes.count + table.fields.count * 4 + 128
-        if buffer.capacity < needed { buffer.reserveCapacity(max(needed, buffer.capacity * 2)) }
+    /// Every stored byte at most twice (an authority stands in the start line and as `host`), separators, framing.
+    private static func sizeBound(_ table: borrowing HeaderTable) -> Int {
+        table.bytes.count * 2 + table.fields.count * 4 + 256
     }
 
-    private static func appendLength(_ count: Int, to buffer: inout [UInt8]) {
-        buffer.append("content-length: ")
-        buffer.append(decimal: count)
-        buffer.append("\r\n")
+    private static func putLength(_ count: Int, _ cursor: inout HeadCursor) {
+        cursor.put("content-length: ")
+        cursor.put(decimal: count)
+        cursor.put("\r\n")
     }
 
-    private static func appendFields(
-        _ table: borrowing HeaderTable, _ connection: Connection, to buffer: inout [UInt8]
+    private static func putFields(
+        _ table: borrowing HeaderTable, _ connection: Connection, _ cursor: inout HeadCursor
     ) {
         // Lines that lie one behind the other in the table are copied together.
         var pending = 0..<0
@@ -133,24 +163,65 @@ public enum HTTP1Serializer {
                 if line.lowerBound == pending.upperBound {
                     pending = pending.lowerBound..<line.upperBound
                 } else {
-                    buffer.append(span: bytes.extracting(pending))
+                    cursor.put(bytes.extracting(pending))
                     pending = line
                 }
                 continue
             }
-            buffer.append(span: bytes.extracting(pending))
+            cursor.put(bytes.extracting(pending))
             pending = 0..<0
-            buffer.append(span: table.span(field.name))
-            buffer.append(": ")
-            buffer.append(span: table.span(field.value))
-            buffer.append("\r\n")
+            cursor.put(table.span(field.name))
+            cursor.put(": ")
+            cursor.put(table.span(field.value))
+            cursor.put("\r\n")
         }
-        buffer.append(span: bytes.extracting(pending))
+        cursor.put(bytes.extracting(pending))
         switch connection {
         case .keepAlive: break
-        case .announcedKeepAlive: buffer.append("connection: keep-alive\r\n")
-        case .close: buffer.append("connection: close\r\n")
-        case .upgrade: buffer.append("connection: upgrade\r\n")
+        case .announcedKeepAlive: cursor.put("connection: keep-alive\r\n")
+        case .close: cursor.put("connection: close\r\n")
+        case .upgrade: cursor.put("connection: upgrade\r\n")
+        }
+    }
+}
+
+/// A position in room that a head is written into.
+private struct HeadCursor {
+    private let room: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
+
+    @inline(__always)
+    private mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        guard let from = bytes.baseAddress, let to = room.baseAddress, bytes.count > 0 else { return }
+        precondition(bytes.count <= room.count &- count, "a head larger than its bound")
+        (to + count).copyMemory(from: from, byteCount: bytes.count)
+        count &+= bytes.count
+    }
+
+    mutating func put(_ span: RawSpan) { span.withUnsafeBytes { put($0) } }
+
+    @inline(__always)
+    mutating func put(_ text: StaticString) {
+        put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// A number that is not negative.
+    mutating func put(decimal number: Int) {
+        var rest = UInt64(clamping: number)
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var used = 0
+        repeat {
+            digits[used] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+            used &+= 1
+        } while rest > 0
+        precondition(used <= room.count &- count, "a head larger than its bound")
+        while used > 0 {
+            used &-= 1
+            room[count] = digits[used]
+            count &+= 1
         }
     }
 }

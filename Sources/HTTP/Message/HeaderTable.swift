@@ -62,6 +62,9 @@ public struct HeaderTable: Sendable {
     /// How many fields there are.
     public var count: Int { fields.count }
 
+    /// Bytes of storage it holds, used or not.
+    public var storageBytes: Int { bytes.capacity }
+
     /// Whether there is no field.
     public var isEmpty: Bool { fields.isEmpty }
 

@@ -229,3 +229,23 @@ public final class FileLock: Sendable {
 
     deinit { close(fd) }
 }
+
+extension File {
+    /// What tells one content of a path from another without reading it.
+    public struct Stamp: Sendable, Hashable {
+        let device: UInt64
+        let inode: UInt64
+        let size: Int64
+        let seconds: Int64
+        let nanoseconds: Int64
+    }
+
+    /// The stamp of what is at a path now, links followed; nil when there is nothing.
+    public static func stamp(_ path: String) -> Stamp? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return Stamp(
+            device: UInt64(status.st_dev), inode: UInt64(status.st_ino), size: Int64(status.st_size),
+            seconds: Int64(status.st_mtim.tv_sec), nanoseconds: Int64(status.st_mtim.tv_nsec))
+    }
+}

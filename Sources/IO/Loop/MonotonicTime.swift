@@ -26,6 +26,17 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
         return MonotonicTime(nanoseconds: overflow ? .max : sum)
     }
 
+    /// Nanoseconds from `earlier` to here; zero when they are the wrong way round.
+    public func nanoseconds(since earlier: MonotonicTime) -> UInt64 {
+        nanoseconds > earlier.nanoseconds ? nanoseconds &- earlier.nanoseconds : 0
+    }
+
+    /// That many nanoseconds later (saturating).
+    public func advanced(byNanoseconds count: UInt64) -> MonotonicTime {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(count)
+        return MonotonicTime(nanoseconds: overflow ? .max : sum)
+    }
+
     /// The time from `earlier` to `later`; zero when they are the wrong way round.
     public static func - (later: MonotonicTime, earlier: MonotonicTime) -> Duration {
         guard later > earlier else { return .zero }

@@ -27,6 +27,9 @@ public final class Socket {
         _ = fcntl(fd, F_SETFD, FD_CLOEXEC)
     }
 
+    /// Whether `close` sends a reset (`setResetOnClose`).
+    public private(set) var resetsOnClose = false
+
     /// Takes over a descriptor that is non-blocking and close-on-exec already.
     init(prepared fd: Int32) { self.fd = fd }
 
@@ -163,6 +166,7 @@ public final class Socket {
 
     /// Makes `close` send a reset instead of an orderly end: for connections whose peer must notice at once.
     public func setResetOnClose() {
+        resetsOnClose = true
         var value = linger(l_onoff: 1, l_linger: 0)
         _ = setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
     }

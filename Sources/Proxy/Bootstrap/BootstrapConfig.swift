@@ -21,7 +21,9 @@ final class BootstrapConfig: Sendable {
         var initialMetadata: [(name: String, value: String)]
     }
 
-    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName) }
+    let secrets = SecretStore()
+
+    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName, secrets: secrets) }
 
     /// Reads the file and the text of the command line.
     convenience init(_ options: Options) throws(ConfigurationError) {
@@ -105,7 +107,8 @@ final class BootstrapConfig: Sendable {
                 try StatsConfiguration(compiling: config, at: "stats_config")
             } ?? StatsConfiguration()
         if let resources = message.staticResources {
-            try FieldCheck.check(resources, reads: ["listeners", "clusters"], at: "static_resources")
+            try FieldCheck.check(resources, reads: ["listeners", "clusters", "secrets"], at: "static_resources")
+            try secrets.setStatic(resources.secrets, at: "static_resources.secrets")
         }
         let dynamic = message.dynamicResources
         ads = try dynamic?.adsConfig.map { source throws(ConfigurationError) in
@@ -116,7 +119,7 @@ final class BootstrapConfig: Sendable {
                 dynamic,
                 reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
                 at: "dynamic_resources")
-            let context = CompileContext(adsCluster: ads?.clusterName)
+            let context = CompileContext(adsCluster: ads?.clusterName, secrets: secrets)
             if dynamic.ldsConfig != nil {
                 try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config")
             }

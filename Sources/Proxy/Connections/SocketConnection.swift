@@ -12,9 +12,12 @@ class SocketConnection: ReadinessHandler {
         case failed(SystemError)
     }
 
-    unowned let worker: Worker
+    /// Strong, though the worker outlives its connections: an unowned reference costs a check at each use.
+    let worker: Worker
     let input: ByteBuffer
     let output: ByteBuffer
+    /// The connection's TLS; nil for plain text.
+    private(set) var tls: TLSTransport?
     private(set) var socket: Socket?
     private var registration: Registration?
     private(set) var mayRead = false
@@ -25,8 +28,9 @@ class SocketConnection: ReadinessHandler {
 
     var isClosed: Bool { socket == nil }
 
-    init(_ socket: Socket, worker: Worker, input: ByteBuffer? = nil) {
+    init(_ socket: Socket, worker: Worker, input: ByteBuffer? = nil, tls: TLSTransport? = nil) {
         self.socket = socket
+        self.tls = tls
         self.worker = worker
         self.input = input ?? ByteBuffer(pool: worker.blocks)
         output = ByteBuffer(pool: worker.blocks)
@@ -43,6 +47,7 @@ class SocketConnection: ReadinessHandler {
         if readiness.contains(.readable) { mayRead = true }
         if readiness.contains(.writable) { mayWrite = true }
         if readiness.contains(.ended) { peerHasEnded = true }
+        if mayWrite, let tls, !tls.wireOutput.isEmpty { worker.markDirty(self) }
         handleReady(readiness)
         worker.endTurn()
     }
@@ -61,33 +66,46 @@ class SocketConnection: ReadinessHandler {
     /// Reads once into `input`.
     final func fill() -> Filled {
         guard let socket else { return .end }
+        if let tls { return fill(tls, socket) }
         guard mayRead else { return .wouldBlock }
-        let room = input.room(Limits.readMinimumBytes)
+        return readOnce(socket, into: input, input.room(Limits.readMinimumBytes))
+    }
+
+    /// One call of the kernel, into room of a buffer.
+    @inline(__always)
+    final func readOnce(_ socket: Socket, into buffer: ByteBuffer, _ room: UnsafeMutableRawBufferPointer) -> Filled {
         switch socket.read(into: room) {
         case .bytes(let count):
-            input.commit(count)
+            buffer.commit(count)
             worker.bytesRead &+= UInt64(count)
             if count < room.count && !peerHasEnded { mayRead = false }
             return .bytes
         case .wouldBlock:
-            input.commit(0)
+            buffer.commit(0)
             mayRead = false
             return .wouldBlock
         case .end:
-            input.commit(0)
+            buffer.commit(0)
             mayRead = false
             return .end
         case .failed(let error):
-            input.commit(0)
+            buffer.commit(0)
             mayRead = false
             return .failed(error)
         }
     }
 
+    final func setMayRead(_ value: Bool) { mayRead = value }
+
+    final func setMayWrite(_ value: Bool) { mayWrite = value }
+
+    /// Begins TLS on a connection that was plain so far: an upstream's, once it is established.
+    final func beginTLS(_ transport: TLSTransport) { tls = transport }
+
     /// Appends to `output`, to be sent when the turn ends; large pieces go to the kernel at once, without a copy.
     final func send(_ bytes: UnsafeRawBufferPointer) {
         guard let socket, !bytes.isEmpty else { return }
-        if bytes.count >= Limits.directWriteBytes && output.isEmpty && mayWrite {
+        if bytes.count >= Limits.directWriteBytes && output.isEmpty && mayWrite && tls == nil {
             switch socket.write(bytes) {
             case .bytes(let count):
                 if count == bytes.count { return }
@@ -114,6 +132,7 @@ class SocketConnection: ReadinessHandler {
     final func flush() {
         isDirty = false
         guard let socket, mayWrite else { return }
+        if let tls { return flush(tls, socket) }
         guard !output.isEmpty else { return handleFlushed() }
         switch socket.write(output.bytes) {
         case .bytes(let count):
@@ -143,6 +162,16 @@ class SocketConnection: ReadinessHandler {
     /// Closes at once, also with bytes unsent.
     func close() {
         guard let socket else { return }
+        if let tls {
+            // An orderly end says so; a reset is meant to say the contrary.
+            if !socket.resetsOnClose, !peerHasEnded {
+                tls.shutdown()
+                flushWire(tls, socket)
+            }
+            tls.wireInput.removeAll()
+            tls.wireOutput.removeAll()
+            tls.sealedBytes = 0
+        }
         registration?.cancel()
         registration = nil
         socket.close()

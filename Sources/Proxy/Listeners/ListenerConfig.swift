@@ -141,10 +141,17 @@ final class FilterChainConfig: Sendable {
 
     let name: String
     let terminal: Terminal
+    /// nil for plain text.
+    let transport: DownstreamTransport?
     let message: FilterChain
 
     init(compiling message: FilterChain, at path: String, context: CompileContext) throws(ConfigurationError) {
-        try FieldCheck.check(message, reads: ["filter_chain_match", "filters", "name"], at: path)
+        try FieldCheck.check(
+            message,
+            reads: [
+                "filter_chain_match", "filters", "name", "transport_socket", "transport_socket_connect_timeout",
+            ], at: path)
+        transport = try DownstreamTransport.compile(message, at: path, context: context)
         self.message = message
         name = message.name
         guard let filter = message.filters.first else {

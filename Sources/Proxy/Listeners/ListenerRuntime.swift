@@ -28,7 +28,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker)
+        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
     }
 
     func start() throws(SystemError) {
@@ -171,10 +171,12 @@ final class FilterChainRuntime {
     let config: FilterChainConfig
     private let http: HTTPConnectionManager?
     private let tcp: TCPProxy?
+    private let tlsMetrics: TLSMetrics?
     private let worker: Worker
 
     init(_ config: FilterChainConfig, worker: Worker, listener: String = "") {
         self.config = config
+        tlsMetrics = config.transport.map { _ in worker.metrics.tls("listener", listener) }
         self.worker = worker
         switch config.terminal {
         case .http(let manager):
@@ -189,10 +191,20 @@ final class FilterChainRuntime {
 
     func resolve() { http?.resolve() }
 
+    /// Serves a connection, behind its TLS handshake where the chain has a transport socket.
     func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
+        guard let transport = config.transport, let tlsMetrics else {
+            return serve(socket, info, input: input, tls: nil)
+        }
+        DownstreamHandshake.begin(
+            socket, info: info, input: input, transport: transport, metrics: tlsMetrics, worker: worker
+        ) { [self] in serve($0, $1, input: $2, tls: $3) }
+    }
+
+    private func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
         if let http {
             let hadInput = input?.isEmpty == false
-            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker)
+            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker, tls: tls)
             do throws(SystemError) {
                 try connection.start()
             } catch {
@@ -200,7 +212,7 @@ final class FilterChainRuntime {
             }
             if hadInput { connection.run() }
         } else {
-            tcp?.accept(socket, info: info, input: input)
+            tcp?.accept(socket, info: info, input: input, tls: tls)
         }
     }
 

@@ -1,4 +1,5 @@
 internal import IO
+internal import TLS
 internal import Telemetry
 internal import Upstream
 
@@ -118,6 +119,29 @@ final class ClusterRuntime {
         }
         return nil
     }
+
+    // MARK: TLS
+
+    private lazy var tlsMetrics = worker.metrics.tls("cluster", name)
+
+    /// The TLS of a new connection to a host; nil for plain text.
+    func beginTLS(_ host: Host) throws(SystemError) -> TLSTransport? {
+        guard let transport = config.transport as? UpstreamTransport else { return nil }
+        let socket = transport.socket(for: host)
+        guard socket.context != nil else { return nil }
+        do throws(TLSError) {
+            return try socket.begin(host, pool: worker.blocks)
+        } catch {
+            tlsMetrics.count(
+                socket.context?.current == nil ? .context_secrets_not_ready : .connection_error, row: worker.index)
+            throw SystemError(Self.protocolError, "TLS: \(error.reason)")
+        }
+    }
+    private static let protocolError: Int32 = 71  // EPROTO
+
+    func handshakeFinished(_ engine: TLSEngine) { tlsMetrics.finished(engine, row: worker.index) }
+
+    func handshakeFailed(_ engine: TLSEngine) { tlsMetrics.failed(engine, row: worker.index) }
 
     // MARK: Limits
 

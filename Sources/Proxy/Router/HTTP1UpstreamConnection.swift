@@ -12,6 +12,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// Whether a byte of the present response has arrived.
     private(set) var responseHasBegun = false
     private(set) var isConnecting = true
+    /// The socket is connected; TLS may still be on its way.
+    private var isEstablished = false
 
     private var parser = HTTP1ResponseParser()
     private var isRunning = false
@@ -25,20 +27,19 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private let started: MonotonicTime
     private var idleSince: MonotonicTime
 
-    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority) {
+    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil) {
         self.pool = pool
         self.priority = priority
         started = pool.cluster.worker.loop.now
         idleSince = started
-        super.init(socket, worker: pool.cluster.worker)
-        connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [weak self] in
-            self?.connectTimedOut()
-        }
+        super.init(socket, worker: pool.cluster.worker, tls: tls)
+        // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
+        connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
     }
 
     override func handleReady(_ readiness: Readiness) {
         if isConnecting {
-            guard readiness.contains(.writable) else { return }
+            guard isEstablished || readiness.contains(.writable) else { return }
             return finishConnecting()
         }
         if readiness.contains(.writable) && !output.isEmpty { worker.markDirty(self) }
@@ -46,13 +47,24 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     }
 
     private func finishConnecting() {
+        if !isEstablished {
+            if let error = socket?.pendingError("connect \(pool.address)") {
+                return failConnecting(.connectFailed(error))
+            }
+            isEstablished = true
+        }
+        if let tls {
+            switch stepHandshake(tls) {
+            case .pending: return
+            case .failed(let reason):
+                pool.cluster.handshakeFailed(tls.engine)
+                return failConnecting(.handshakeFailed(reason))
+            case .done: pool.cluster.handshakeFinished(tls.engine)
+            }
+        }
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil
-        if let error = socket?.pendingError("connect \(pool.address)") {
-            super.close()
-            return pool.connectFailed(self, .connectFailed(error))
-        }
         let metrics = pool.cluster.metrics
         metrics.connectTime.record(worker.loop.now - started, row: worker.index)
         armIdleTimer()
@@ -61,12 +73,18 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         if !isClosed { run() }
     }
 
+    private func failConnecting(_ failure: PoolFailure) {
+        isConnecting = false
+        connectTimer?.cancel()
+        connectTimer = nil
+        super.close()
+        pool.connectFailed(self, failure)
+    }
+
     private func connectTimedOut() {
         guard isConnecting, !isClosed else { return }
-        isConnecting = false
         pool.cluster.count(.upstream_cx_connect_timeout)
-        super.close()
-        pool.connectFailed(self, .connectTimedOut)
+        failConnecting(.connectTimedOut)
     }
 
     // MARK: Request out
@@ -85,10 +103,11 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         requestIsComplete = false
         keepsAlive = true
         if case .chunked = request.body { requestIsChunked = true } else { requestIsChunked = false }
+        worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
-        HTTP1Serializer.append(request, connection: isUpgrade ? .upgrade : .keepAlive, to: &worker.scratch)
-        send(worker.scratch)
-        worker.scratch.removeAll(keepingCapacity: true)
+        let room = output.room(HTTP1Serializer.sizeBound(request))
+        output.commit(HTTP1Serializer.write(request, connection: isUpgrade ? .upgrade : .keepAlive, into: room))
+        worker.markDirty(self)
     }
 
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
@@ -121,7 +140,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     /// The client ended its side of a tunnel.
     func sendTunnelEnd() {
-        if output.isEmpty { socket?.shutdownWrite() } else { endsTunnelWhenFlushed = true }
+        if output.isEmpty { shutdownWrite() } else { endsTunnelWhenFlushed = true }
     }
     private var endsTunnelWhenFlushed = false
 
@@ -130,7 +149,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     override func handleFlushed() {
         if endsTunnelWhenFlushed {
             endsTunnelWhenFlushed = false
-            socket?.shutdownWrite()
+            shutdownWrite()
         }
         client?.requestMayContinue()
     }
@@ -238,7 +257,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     private func handleEnd(_ error: SystemError?) {
         guard client != nil else { return close() }
-        if error == nil {
+        // A response that lasts until the end is whole only if TLS says so.
+        if error == nil, tls?.wasCutOff != true {
             do throws(HTTP1Error) {
                 if try parser.inputEnded() != nil {
                     keepsAlive = false
@@ -280,7 +300,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func armIdleTimer() {
         guard let timeout = pool.cluster.config.idleTimeout else { return }
         let wait = (idleSince + timeout) - worker.loop.now
-        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [weak self] in self?.idleTimerFired() }
+        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [self] in idleTimerFired() }
     }
 
     private func idleTimerFired() {

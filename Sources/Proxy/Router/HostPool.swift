@@ -14,6 +14,8 @@ enum PoolFailure {
     case overflow
     case connectFailed(SystemError)
     case connectTimedOut
+    /// The connection came about, TLS did not.
+    case handshakeFailed(String)
 }
 
 /// The HTTP/1.1 connections of one loop to one host.
@@ -84,8 +86,9 @@ final class HostPool {
             return
         }
         do throws(SystemError) {
+            let tls = try cluster.beginTLS(host)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
-            let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority)
+            let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1
             host.statistics.connectionsTotal &+= 1

@@ -10,7 +10,8 @@ internal import Upstream
 final class Router: PoolClient, UpstreamClient {
     private enum State { case created, waitingForConnection, active, backingOff, responding, finished }
 
-    unowned let stream: HTTPStream
+    /// Strong; the stream lets go of its router when it ends.
+    let stream: HTTPStream
     let worker: Worker
     let route: Route
     let target: ClusterTarget?
@@ -186,6 +187,8 @@ final class Router: PoolClient, UpstreamClient {
             failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
         case .connectTimedOut:
             failedToConnect("connection timeout", nil)
+        case .handshakeFailed(let reason):
+            failedToConnect("remote connection failure", "TLS_error: \(reason)")
         }
     }
 

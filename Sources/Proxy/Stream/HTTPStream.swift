@@ -389,8 +389,11 @@ final class HTTPStream {
         filters = []
         requestFilters.bypass()
         responseFilters.bypass()
+        router = nil
         connection?.streamEnded(isReset: isReset)
     }
+
+    deinit { worker.spareHeads.give(&request, &response) }
 
     // MARK: Time
 

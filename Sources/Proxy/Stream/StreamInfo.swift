@@ -14,6 +14,8 @@ struct ConnectionInfo: Sendable {
     var isRedirected = false
     /// What listener filters found out: `http/1.1`, `h2c`.
     var applicationProtocol: StaticString?
+    /// The connection's TLS; nil for plain text.
+    var tls: TLSFacts?
     /// Number of the connection in this process.
     var id: UInt64
 }

@@ -71,7 +71,7 @@ final class ConfigurationStore {
 
     /// Compiles a cluster without putting it in force.
     func compile(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
-        let config = try ClusterConfig(compiling: message, path: path)
+        let config = try context.cluster(message, at: path)
         try context.checkCodec(config, at: path)
         if case .eds = config.discovery {
             let source = message.edsClusterConfig?.edsConfig

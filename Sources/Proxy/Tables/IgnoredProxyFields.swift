@@ -18,7 +18,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
-        "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout": "no transport socket yet",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.codec_type":
@@ -27,10 +26,6 @@ public enum IgnoredProxyFields {
             "downstream HTTP/2 comes with the next milestone",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
             "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.forward_client_cert_details":
-            "without TLS there is no client certificate; the header is always removed at the edge",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.set_current_client_cert_details":
-            "without TLS there is no client certificate",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
             "no address is internal (P-5)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":

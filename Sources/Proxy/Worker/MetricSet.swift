@@ -59,6 +59,9 @@ final class MetricSet: Sendable {
         }
     }
 
+    /// The `ssl` counters of a listener or a cluster: `tls("cluster", name)`.
+    func tls(_ kind: String, _ name: String) -> TLSMetrics { TLSMetrics(scope(kind, name), isListener: kind == "listener") }
+
     /// A listener's metrics by its `stat_prefix` or address.
     func listener(_ address: String) -> ListenerMetrics {
         let name = ListenerMetrics.name(of: address)
@@ -72,7 +75,9 @@ final class MetricSet: Sendable {
 
     /// Forgets clusters that are gone: names come from a control plane and must not pile up.
     func keep(clusters names: Set<String>) {
-        blocks.withLock { $0.clusters = $0.clusters.filter { names.contains($0.key) } }
+        blocks.withLock { blocks in
+            blocks.clusters = blocks.clusters.filter { names.contains($0.key) }
+        }
     }
 
     var all: (clusters: [ClusterMetrics], http: [HTTPMetrics], tcp: [TCPMetrics], listeners: [ListenerMetrics]) {

@@ -18,6 +18,16 @@ public enum SHA256 {
     }
 }
 
+/// SHA-1: for names that others have given with it, never for security.
+enum SHA1 {
+    static func hash(_ bytes: [UInt8]) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 20) { buffer, initialized in
+            _ = COpenSSL.SHA1(bytes, bytes.count, buffer.baseAddress)
+            initialized = 20
+        }
+    }
+}
+
 /// SHA-256 of bytes that come piece by piece.
 public final class SHA256Digest {
     private let context: OpaquePointer

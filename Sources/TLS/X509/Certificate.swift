@@ -64,12 +64,18 @@ public final class Certificate: @unchecked Sendable, Hashable {
     /// Reads all certificates of a PEM text: a chain or a bundle.
     ///
     /// At least one.
-    public static func all(pem: [UInt8]) throws(TLSError) -> [Certificate] {
+    ///
+    /// - Parameter skippingDamaged: leaves out those that we refuse to read: a system's bundle is not ours to mend.
+    public static func all(pem: [UInt8], skippingDamaged: Bool = false) throws(TLSError) -> [Certificate] {
         ERR_clear_error()
         let bio = try MemoryBIO(pem)
         var result: [Certificate] = []
         while let next = PEM_read_bio_X509(bio.pointer, nil, nil, nil) {
-            result.append(try Certificate(adopting: next))
+            do throws(TLSError) {
+                result.append(try Certificate(adopting: next))
+            } catch {
+                if !skippingDamaged { throw error }
+            }
         }
         let error = ERR_peek_last_error()
         let isEnd = error != 0 && copenssl_error_reason(error) == PEM_R_NO_START_LINE
@@ -113,7 +119,7 @@ public final class Certificate: @unchecked Sendable, Hashable {
         return X509_verify(pointer, X509_get0_pubkey(issuer.pointer)) == 1
     }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) throws(TLSError) -> Int64 {
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) throws(TLSError) -> Int64 {
         var days: Int32 = 0
         var seconds: Int32 = 0
         guard let epoch = ASN1_TIME_set(nil, 0) else { throw TLSError.last("certificate time") }

@@ -6,7 +6,8 @@ internal import COpenSSL
 public final class PrivateKey: @unchecked Sendable {
     let pointer: OpaquePointer
 
-    private init(_ pointer: OpaquePointer) { self.pointer = pointer }
+    /// Takes over a reference.
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
 
     deinit { EVP_PKEY_free(pointer) }
 
@@ -16,12 +17,22 @@ public final class PrivateKey: @unchecked Sendable {
         return PrivateKey(try made(copenssl_make_p256(), "making a P-256 key"))
     }
 
-    /// Reads an unencrypted key from PEM (PKCS#8, SEC 1 or PKCS#1).
-    public convenience init(pem: [UInt8]) throws(TLSError) {
+    /// Reads a key from PEM (PKCS#8, SEC 1 or PKCS#1).
+    ///
+    /// - Parameter password: for a key that is encrypted.
+    public convenience init(pem: [UInt8], password: [UInt8]? = nil) throws(TLSError) {
         ERR_clear_error()
         let bio = try MemoryBIO(pem)
-        // An encrypted key would make OpenSSL ask on the terminal: refuse the passphrase instead.
-        let key = PEM_read_bio_PrivateKey(bio.pointer, nil, { _, _, _, _ in -1 }, nil)
+        guard let password else {
+            // An encrypted key would make OpenSSL ask on the terminal: refuse the passphrase instead.
+            let key = PEM_read_bio_PrivateKey(bio.pointer, nil, { _, _, _, _ in -1 }, nil)
+            self.init(try made(key, "private key PEM"))
+            return
+        }
+        let key = (password + [0]).withUnsafeBytes { bytes in
+            // Without a callback OpenSSL takes its argument for a text.
+            PEM_read_bio_PrivateKey(bio.pointer, nil, nil, UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+        }
         self.init(try made(key, "private key PEM"))
     }
 

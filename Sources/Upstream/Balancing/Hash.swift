@@ -68,4 +68,27 @@ enum Hash {
     private static func merge(_ hash: UInt64, _ lane: UInt64) -> UInt64 {
         (hash ^ round(0, lane)) &* prime1 &+ prime4
     }
+
+    /// MurmurHash2 for 64 bits as libstdc++ has it in `std::hash`: Envoy's MURMUR_HASH_2.
+    static func murmur2(_ bytes: borrowing Span<UInt8>, seed: UInt64 = 0xC70F_6907) -> UInt64 {
+        let multiplier: UInt64 = 0xC6A4_A793_5BD1_E995
+        func mix(_ value: UInt64) -> UInt64 { value ^ (value >> 47) }
+        var hash = seed ^ (UInt64(bytes.count) &* multiplier)
+        var index = 0
+        while index + 8 <= bytes.count {
+            hash = (hash ^ (mix(word(bytes, index) &* multiplier) &* multiplier)) &* multiplier
+            index += 8
+        }
+        if index < bytes.count {
+            var rest: UInt64 = 0
+            var shift: UInt64 = 0
+            while index < bytes.count {
+                rest |= UInt64(bytes[index]) << shift
+                shift += 8
+                index += 1
+            }
+            hash = (hash ^ rest) &* multiplier
+        }
+        return mix(mix(hash) &* multiplier)
+    }
 }

@@ -1,6 +1,7 @@
 /// Hosts in turn, each as often as its weight says: earliest deadline first.
 ///
-/// Equal weights need no heap: then a cursor goes round.
+/// Equal weights need no heap: then a cursor goes round. A weight is looked at when a host has had its turn, so weights may
+/// change at any time and nothing is rebuilt: a choice costs O(log n).
 final class Schedule {
     private struct Entry {
         var deadline: Double
@@ -8,41 +9,66 @@ final class Schedule {
         var index: Int
     }
 
-    private let hosts: [Host]
+    let hosts: [Host]
     private let isWeighted: Bool
     private var cursor: Int
     private var heap: [Entry] = []
     private var now = 0.0
     private var order: UInt64 = 0
 
-    /// A schedule that starts at a place drawn by chance, so that many proxies do not all begin with the first host.
+    static func hasEqualWeights(_ hosts: [Host]) -> Bool {
+        guard let first = hosts.first?.weight else { return true }
+        return hosts.allSatisfy { $0.weight == first }
+    }
+
+    /// A schedule by configured weights that starts at a place drawn by chance, so that many proxies do not all begin with
+    /// the first host.
     init(_ hosts: [Host], random: UInt64) {
         self.hosts = hosts
-        isWeighted = Set(hosts.map(\.weight)).count > 1
+        isWeighted = !Self.hasEqualWeights(hosts)
         cursor = hosts.isEmpty ? 0 : Int(UInt64(hosts.count).multipliedFullWidth(by: random).high)
-        guard isWeighted else { return }
+        if isWeighted { fill(random) { Double($0.weight) } }
+    }
+
+    /// A schedule by weights that change.
+    init(_ hosts: [Host], random: UInt64, weight: (Host) -> Double) {
+        self.hosts = hosts
+        isWeighted = true
+        cursor = 0
+        fill(random, weight)
+    }
+
+    /// Begins anew with weights that have changed all at once: old deadlines mean nothing beside new ones.
+    func fill(_ random: UInt64, _ weight: (Host) -> Double) {
+        heap.removeAll(keepingCapacity: true)
+        now = 0
+        heap.reserveCapacity(hosts.count)
         var draws = SplitMix64(seed: random)
         for index in hosts.indices {
             // A first deadline inside the host's own period: the start is spread, the shares stay exact.
-            push(Entry(deadline: draws.nextUnit() / Double(hosts[index].weight), order: order, index: index))
+            push(Entry(deadline: draws.nextUnit() * Self.period(weight(hosts[index])), order: order, index: index))
             order += 1
         }
     }
 
+    private static func period(_ weight: Double) -> Double { 1 / max(weight, 1e-9) }
+
     func next() -> Host? {
+        guard !isWeighted else { return next { Double($0.weight) } }
         guard !hosts.isEmpty else { return nil }
-        guard isWeighted else {
-            let host = hosts[cursor]
-            cursor = cursor + 1 == hosts.count ? 0 : cursor + 1
-            return host
-        }
-        guard var entry = pop() else { return nil }
+        let host = hosts[cursor]
+        cursor = cursor + 1 == hosts.count ? 0 : cursor + 1
+        return host
+    }
+
+    func next(_ weight: (Host) -> Double) -> Host? {
+        guard let entry = heap.first else { return nil }
         now = entry.deadline
         let host = hosts[entry.index]
-        entry.deadline = now + 1 / Double(host.weight)
-        entry.order = order
+        // The first goes back in with its new deadline: one walk down instead of out and in.
+        heap[0] = Entry(deadline: now + Self.period(weight(host)), order: order, index: entry.index)
         order += 1
-        push(entry)
+        sink()
         return host
     }
 
@@ -61,21 +87,17 @@ final class Schedule {
         }
     }
 
-    private func pop() -> Entry? {
-        guard let first = heap.first, let last = heap.popLast() else { return nil }
-        guard !heap.isEmpty else { return first }
-        heap[0] = last
+    private func sink() {
         var parent = 0
         while true {
             var smallest = parent
             for child in (2 * parent + 1)...(2 * parent + 2) where child < heap.count {
                 if Self.isEarlier(heap[child], heap[smallest]) { smallest = child }
             }
-            guard smallest != parent else { break }
+            guard smallest != parent else { return }
             heap.swapAt(parent, smallest)
             parent = smallest
         }
-        return first
     }
 }
 
@@ -87,7 +109,7 @@ struct WeightedDraw {
 
     init(_ hosts: [Host]) {
         self.hosts = hosts
-        guard Set(hosts.map(\.weight)).count > 1 else {
+        guard !Schedule.hasEqualWeights(hosts) else {
             cumulativeWeights = []
             return
         }

@@ -38,22 +38,6 @@ public struct ClusterConfig: Sendable {
         case all
     }
 
-    /// How a host is chosen.
-    public enum Balancing: Sendable, Hashable {
-        /// In turn, by weight.
-        case roundRobin
-        /// The least busy of some drawn by chance (B-1).
-        case leastRequest(choiceCount: Int)
-        /// By chance.
-        case random
-        /// By hash, on a ring.
-        case ringHash(minimumSize: Int, maximumSize: Int)
-        /// By hash, in a Maglev table.
-        case maglev(tableSize: Int)
-        /// The original destination: the proxy makes the host.
-        case clusterProvided
-    }
-
     /// HTTP version spoken upstream.
     public enum Codec: Sendable, Hashable {
         /// HTTP/1.1.
@@ -110,6 +94,8 @@ public struct ClusterConfig: Sendable {
     ///
     /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
+    /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
+    public var transport: (any ClusterTransport)?
     /// Connections close after this, however busy; nil is never.
     public var maxConnectionDuration: Duration?
     /// Requests on one connection before it closes; nil is unlimited.
@@ -126,10 +112,14 @@ public struct ClusterConfig: Sendable {
     public var bufferBytes: UInt32 = 1 << 20
     /// Circuit breakers.
     public var limits = ResourceLimits()
-    /// Balancing goes by locality weights (`locality_weighted_lb_config`).
-    public var isLocalityWeighted = false
+    /// How places count (`locality_weighted_lb_config`, `zone_aware_lb_config`).
+    public var localityBalancing = LocalityBalancing.zoneAware(ZoneAware())
+    /// Further settings of balancing.
+    public var balancingOptions = BalancingOptions()
     /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
     public var hashesHostnames = false
+    /// What the cluster itself hashes, where a route says nothing.
+    public var hashPolicies: [HashPolicy] = []
     /// Below this share of available hosts, in percent, all get traffic (O-7).
     public var panicThresholdPercent: Double = 50
     /// In panic, requests fail instead.
@@ -144,6 +134,10 @@ public struct ClusterConfig: Sendable {
     public var ignoresHealthOnHostRemoval = false
     /// Connections to hosts that leave or fail are closed.
     public var closesConnectionsOnHostHealthFailure = false
+    /// Connections to hosts of a priority whose hosts change are closed.
+    public var closesConnectionsOnHostSetChange = false
+    /// Hosts without a finished active check count neither as healthy nor among the hosts there are.
+    public var ignoresNewHostsUntilFirstCheck = false
     /// Source address of connections (`upstream_bind_config`), in text.
     public var bindAddress: String?
     /// Further source addresses, for the other family (`additional`/`extra_source_addresses`).
@@ -167,9 +161,32 @@ public struct ClusterConfig: Sendable {
     /// `metadata.filter_metadata`: provenance.
     public var metadata: JSON?
 
+    /// Balancing goes by locality weights.
+    public var isLocalityWeighted: Bool {
+        get { localityBalancing == .weighted }
+        set { localityBalancing = newValue ? .weighted : .zoneAware(ZoneAware()) }
+    }
+
+    /// Whether the discovery itself chooses hosts, so that no policy is needed.
+    var providesBalancing: Bool { false }
+
+    /// Whether response times are to be recorded with the hosts.
+    public var measuresLatency: Bool { if case .peakEWMA = balancing { true } else { false } }
+
+    /// Whether bytes under way are to be counted with the hosts.
+    public var countsBytes: Bool { if case .leastBytes = balancing { true } else { false } }
+
+    /// How load reports of hosts count; nil ignores them.
+    public var reportedWeights: ReportedWeights? {
+        if case .reportedWeights(let settings) = balancing { settings } else { nil }
+    }
+
     /// A cluster with Envoy's defaults.
     public init(name: String, discovery: Discovery) {
         self.name = name
         self.discovery = discovery
     }
 }
+
+/// Transport sockets of a cluster's hosts, which the proxy makes.
+public protocol ClusterTransport: AnyObject, Sendable {}

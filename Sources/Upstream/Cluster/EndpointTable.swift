@@ -58,6 +58,8 @@ public struct EndpointTable: Sendable, Hashable {
     public var groups: [Group] = []
     /// B-9, in percent.
     public var overprovisioningFactor: UInt32 = 140
+    /// A priority's health goes by weights (`policy.weighted_priority_health`).
+    public var countsWeights = false
     /// Shares of requests to drop, by category (`policy.drop_overloads`).
     public var drops: [Drop] = []
 

@@ -1,3 +1,5 @@
+public import Serialization
+
 /// One upstream host and what one loop knows of it.
 ///
 /// It keeps its identity (counters, pool, ejection) while its cluster's endpoints are updated, as long as its address stays.
@@ -5,16 +7,16 @@ public final class Host {
     /// Reasons not to send requests to a host.
     public struct Conditions: OptionSet, Sendable, Hashable {
         /// One bit per reason.
-        public let rawValue: UInt8
+        public let rawValue: UInt16
 
         /// Conditions from bits.
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        public init(rawValue: UInt16) { self.rawValue = rawValue }
 
         /// The control plane says UNHEALTHY.
         public static let endpointUnhealthy = Conditions(rawValue: 1)
         /// The control plane says DRAINING.
         public static let draining = Conditions(rawValue: 2)
-        /// The control plane, or a health check, says DEGRADED.
+        /// The control plane says DEGRADED.
         public static let degraded = Conditions(rawValue: 4)
         /// Active health checks failed, or none has passed yet.
         public static let failedActiveCheck = Conditions(rawValue: 8)
@@ -22,6 +24,14 @@ public final class Host {
         public static let ejected = Conditions(rawValue: 16)
         /// It left its endpoints and only finishes what it has.
         public static let removed = Conditions(rawValue: 32)
+        /// An active health check was answered with `x-envoy-degraded`.
+        public static let degradedByCheck = Conditions(rawValue: 64)
+        /// It said `x-envoy-immediate-health-check-fail`: it counts neither as healthy nor among the hosts there are.
+        public static let excluded = Conditions(rawValue: 128)
+        /// No active check of it has ended yet.
+        public static let unchecked = Conditions(rawValue: 256)
+        /// The latest active check ran out of time.
+        public static let checkTimedOut = Conditions(rawValue: 512)
 
         static let unhealthy: Conditions = [.endpointUnhealthy, .draining, .failedActiveCheck, .ejected, .removed]
     }
@@ -54,6 +64,16 @@ public final class Host {
     public var activeConnections: UInt32 = 0
     /// Counters for the admin page; the proxy counts.
     public var statistics = Statistics()
+    /// Bytes of requests and responses that are under way; the proxy counts, least-bytes balancing reads.
+    public var bytesInFlight: UInt64 = 0
+    /// Moving average of response times; the proxy records where `ClusterConfig.measuresLatency`.
+    public var latency = LatencyEstimate()
+    /// Moving average of connect times; the proxy records.
+    public var connectTime = LatencyEstimate()
+    /// The weight that the host's own load reports give it.
+    public internal(set) var reportedWeight = ReportedWeight()
+    /// When it was last found healthy, for slow start, in nanoseconds of the monotonic clock.
+    public internal(set) var healthySince: UInt64?
     /// What outlier detection remembers.
     var outlier = OutlierRecord()
     /// The proxy's own: its connection pool.
@@ -89,8 +109,14 @@ public final class Host {
     /// How it counts for balancing.
     public var health: Health {
         if !conditions.isDisjoint(with: .unhealthy) { return .unhealthy }
-        return conditions.contains(.degraded) ? .degraded : .healthy
+        return conditions.isDisjoint(with: [.degraded, .degradedByCheck]) ? .healthy : .degraded
     }
+
+    /// Its metadata for balancing: the namespace `envoy.lb`.
+    public var balancingMetadata: [String: JSON] { endpoint.metadata?["envoy.lb"]?.object ?? [:] }
+
+    /// Whether its metadata calls it a canary.
+    public var isCanary: Bool { endpoint.metadata?["envoy.lb"]?["canary"]?.bool ?? false }
 
     /// Its share, at least 1.
     public var weight: UInt32 { max(endpoint.weight, 1) }

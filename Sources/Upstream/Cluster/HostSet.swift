@@ -18,12 +18,6 @@ public final class HostSet {
         public internal(set) var degraded: [Host] = []
         /// Their places, in the order of the endpoints.
         var localities: [LocalityHosts] = []
-
-        /// Percent of this priority that counts as available: at most 100, 1.4 times the healthy share by default (B-9).
-        func availability(of count: Int, factor: UInt32) -> UInt32 {
-            guard !hosts.isEmpty else { return 0 }
-            return UInt32(min(100, UInt64(factor) * UInt64(count) / UInt64(hosts.count)))
-        }
     }
 
     struct LocalityHosts {
@@ -34,40 +28,64 @@ public final class HostSet {
         var degraded: [Host] = []
     }
 
+    /// The hosts as they may be chosen now; a new one with each change.
+    private(set) var selection: HostSelection
+
     /// The priorities, first choice first.
     ///
     /// There is always one.
-    public private(set) var priorities: [Priority] = [Priority()]
+    public var priorities: [Priority] { selection.priorities }
     /// Share of the load by priority in percent; healthy and degraded together make 100.
-    public private(set) var healthyLoad: [UInt32] = [100]
+    public var healthyLoad: [UInt32] { selection.healthyLoad }
     /// Share that degraded hosts get.
-    public private(set) var degradedLoad: [UInt32] = [0]
+    public var degradedLoad: [UInt32] { selection.degradedLoad }
     /// Priorities in panic (O-7).
-    public private(set) var isInPanic: [Bool] = [false]
+    public var isInPanic: [Bool] { selection.isInPanic }
     /// Moves when any of the above does; balancers compare it.
     public private(set) var version: UInt64 = 0
+    /// Moves when the hosts, their metadata or places change.
+    private(set) var membershipVersion: UInt64 = 0
     /// Shares of requests to drop.
     public private(set) var drops: [EndpointTable.Drop] = []
-    /// B-9, in percent.
-    public private(set) var overprovisioningFactor: UInt32 = 140
+    private var rules: HostSelection.Rules
+    /// By priority: all places with all their hosts.
+    private(set) var groups: [[LocalityHosts]] = [[]]
+    private var byAddress: [HostAddress: Host] = [:]
+
     /// Below this share of available hosts, in percent, a priority panics; 0 is never (O-7).
     public var panicThresholdPercent: Double {
-        didSet { refresh() }
+        get { rules.panicThresholdPercent }
+        set {
+            guard newValue != rules.panicThresholdPercent else { return }
+            rules.panicThresholdPercent = newValue
+            refresh()
+        }
     }
+    /// B-9, in percent.
+    public var overprovisioningFactor: UInt32 { rules.overprovisioningFactor }
     /// New hosts wait for their first passed active check.
     ///
     /// Switched off, it forgets what checks said: nobody would ever take it back.
     public var startsUnchecked = false {
-        didSet { if oldValue, !startsUnchecked { clear(.failedActiveCheck) } }
+        didSet { if oldValue, !startsUnchecked { clear([.failedActiveCheck, .unchecked, .degradedByCheck]) } }
     }
 
-    private var table = EndpointTable()
-
     /// No hosts.
-    public init(panicThresholdPercent: Double = 50) { self.panicThresholdPercent = panicThresholdPercent }
+    public init(panicThresholdPercent: Double = 50) {
+        rules = HostSelection.Rules(panicThresholdPercent: panicThresholdPercent)
+        selection = HostSelection([[]], rules: rules)
+    }
 
     /// Every host, priority by priority.
-    public var hosts: [Host] { priorities.flatMap(\.hosts) }
+    public var hosts: [Host] {
+        selection.priorities.count == 1 ? selection.priorities[0].hosts : selection.priorities.flatMap(\.hosts)
+    }
+
+    /// How many hosts there are.
+    public var count: Int { byAddress.count }
+
+    /// The host at an address.
+    public func host(at address: HostAddress) -> Host? { byAddress[address] }
 
     /// Takes over endpoints.
     ///
@@ -75,56 +93,69 @@ public final class HostSet {
     ///
     /// Endpoints with names must be resolved before (`EndpointTable.resolved`); those left unresolved are passed over. An
     /// address that stands twice counts once, where it stands first.
+    /// - Parameter now: Nanoseconds of a monotonic clock, from which slow start counts.
     @discardableResult
-    public func apply(_ newTable: EndpointTable) -> Change {
-        var known: [HostAddress: Host] = [:]
-        for host in hosts { known[host.address] = host }
+    public func apply(_ newTable: EndpointTable, now: UInt64 = 0) -> Change {
+        var known = byAddress
         var change = Change()
-        var taken: Set<HostAddress> = []
+        var taken: [HostAddress: Host] = [:]
+        taken.reserveCapacity(known.count)
         let count = Int(newTable.groups.map(\.priority).max() ?? 0) + 1
-        var next = [Priority](repeating: Priority(), count: count)
+        var next = [[LocalityHosts]](repeating: [], count: count)
         for group in newTable.groups {
             let priority = Int(group.priority)
             var place = LocalityHosts(locality: group.locality, weight: group.weight ?? 0)
+            place.hosts.reserveCapacity(group.endpoints.count)
             for endpoint in group.endpoints {
                 if case .name = endpoint.address { continue }
-                guard taken.insert(endpoint.address).inserted else { continue }
+                guard taken[endpoint.address] == nil else { continue }
                 let host: Host
                 if let old = known.removeValue(forKey: endpoint.address) {
                     host = old
                 } else {
                     host = Host(endpoint)
-                    if startsUnchecked, !endpoint.skipsActiveChecks { host.conditions.insert(.failedActiveCheck) }
+                    if startsUnchecked, !endpoint.skipsActiveChecks {
+                        host.conditions.insert([.failedActiveCheck, .unchecked])
+                    } else {
+                        host.healthySince = now
+                    }
                     change.added.append(host)
                 }
+                taken[endpoint.address] = host
                 host.take(endpoint, locality: group.locality, priority: priority)
                 place.hosts.append(host)
-                next[priority].hosts.append(host)
             }
-            if !place.hosts.isEmpty { next[priority].localities.append(place) }
+            if !place.hosts.isEmpty { next[priority].append(place) }
         }
         for host in hosts where known[host.address] != nil {
             host.conditions.insert(.removed)
             change.removed.append(host)
         }
-        table = newTable
         drops = newTable.drops
-        overprovisioningFactor = newTable.overprovisioningFactor
-        priorities = next
+        rules.overprovisioningFactor = newTable.overprovisioningFactor
+        rules.countsWeights = newTable.countsWeights
+        groups = next
+        byAddress = taken
+        membershipVersion &+= 1
         refresh()
         return change
     }
 
     /// Sets or clears a condition of a host; the lists and loads follow.
-    public func set(_ condition: Host.Conditions, of host: Host, to isOn: Bool) {
+    ///
+    /// - Parameter now: When the host is found healthy; slow start counts from it. Nil leaves that time.
+    public func set(_ condition: Host.Conditions, of host: Host, to isOn: Bool, now: UInt64? = nil) {
         let before = host.health
-        if isOn { host.conditions.insert(condition) } else { host.conditions.remove(condition) }
-        if host.health != before { refresh() }
+        let wasExcluded = host.conditions.contains(.excluded)
+        if isOn { host.conditions.formUnion(condition) } else { host.conditions.subtract(condition) }
+        guard host.health != before || wasExcluded != host.conditions.contains(.excluded) else { return }
+        if before == .unhealthy, host.health != .unhealthy, let now { host.healthySince = now }
+        refresh()
     }
 
     /// Takes a condition from all hosts: its source is gone (`ejected` when outlier detection is switched off).
     public func clear(_ condition: Host.Conditions) {
-        for host in hosts { host.conditions.remove(condition) }
+        for host in hosts { host.conditions.subtract(condition) }
         refresh()
     }
 
@@ -135,69 +166,33 @@ public final class HostSet {
         return nil
     }
 
-    private func refresh() {
-        for index in priorities.indices {
-            priorities[index].healthy = priorities[index].hosts.filter { $0.health == .healthy }
-            priorities[index].degraded = priorities[index].hosts.filter { $0.health == .degraded }
-            for place in priorities[index].localities.indices {
-                let hosts = priorities[index].localities[place].hosts
-                priorities[index].localities[place].healthy = hosts.filter { $0.health == .healthy }
-                priorities[index].localities[place].degraded = hosts.filter { $0.health == .degraded }
+    /// A part of the hosts as they may be chosen now.
+    ///
+    /// - Parameter scalesWeights: A place's weight shrinks with the share of its hosts that are in the part.
+    func selection(of part: [Bool], scalesWeights: Bool) -> HostSelection {
+        var index = 0
+        let groups = groups.map { places in
+            places.compactMap { place -> LocalityHosts? in
+                var chosen = place
+                chosen.hosts = []
+                for host in place.hosts {
+                    if part[index] { chosen.hosts.append(host) }
+                    index += 1
+                }
+                guard !chosen.hosts.isEmpty else { return nil }
+                if scalesWeights, place.weight > 0 {
+                    let scaled = UInt64(place.weight) * UInt64(chosen.hosts.count) / UInt64(place.hosts.count)
+                    chosen.weight = UInt32(max(scaled, 1))
+                }
+                return chosen
             }
         }
-        distribute()
-        version &+= 1
+        return HostSelection(groups, rules: rules)
     }
 
-    /// Spreads the load over the priorities as Envoy does: what a priority cannot take spills to the next, healthy hosts
-    /// before degraded ones; panic only when all together cannot take 100 %.
-    private func distribute() {
-        let healthy = priorities.map { $0.availability(of: $0.healthy.count, factor: overprovisioningFactor) }
-        let degraded = priorities.map { $0.availability(of: $0.degraded.count, factor: overprovisioningFactor) }
-        let total = min(100, healthy.reduce(0, +) + degraded.reduce(0, +))
-        let none = [UInt32](repeating: 0, count: priorities.count)
-        healthyLoad = none
-        degradedLoad = none
-        isInPanic = priorities.map { priority in
-            guard panicThresholdPercent > 0, total < 100 else { return false }
-            let available = priority.healthy.count + priority.degraded.count
-            return priority.hosts.isEmpty
-                || Double(available) * 100 < panicThresholdPercent * Double(priority.hosts.count)
-        }
-        if panicThresholdPercent > 0, isInPanic.allSatisfy({ $0 }) {
-            // Everything panics: health says nothing any more, the load follows the number of hosts.
-            let count = priorities.reduce(0) { $0 + $1.hosts.count }
-            guard count > 0 else {
-                healthyLoad[0] = 100
-                return
-            }
-            var left: UInt32 = 100
-            for index in priorities.indices {
-                healthyLoad[index] = UInt32(UInt64(priorities[index].hosts.count) * 100 / UInt64(count))
-                left -= healthyLoad[index]
-            }
-            if let first = priorities.firstIndex(where: { !$0.hosts.isEmpty }) { healthyLoad[first] += left }
-            return
-        }
-        guard total > 0 else {
-            healthyLoad[0] = 100
-            return
-        }
-        var left: UInt32 = 100
-        for index in priorities.indices {
-            healthyLoad[index] = min(left, healthy[index] * 100 / total)
-            left -= healthyLoad[index]
-        }
-        for index in priorities.indices {
-            degradedLoad[index] = min(left, degraded[index] * 100 / total)
-            left -= degradedLoad[index]
-        }
-        // Rounding leaves some percent over: they go to the first that has any load.
-        if let first = healthyLoad.firstIndex(where: { $0 > 0 }) {
-            healthyLoad[first] += left
-        } else if let first = degradedLoad.firstIndex(where: { $0 > 0 }) {
-            degradedLoad[first] += left
-        }
+    private func refresh() {
+        selection = HostSelection(groups, rules: rules)
+        version &+= 1
     }
 }
 

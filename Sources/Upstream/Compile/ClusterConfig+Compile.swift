@@ -8,18 +8,17 @@ extension ClusterConfig {
         try FieldCheck.check(
             message, root,
             handles:
-                "transport_socket_matches name alt_stat_name type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal"
+                "transport_socket_matches name alt_stat_name type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal"
         )
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
         self.init(name: message.name, discovery: try Self.discovery(message, root))
         statName = message.altStatName
-        try Self.refuseTLS(message, root)
         if let assignment = message.loadAssignment {
             try takeEndpoints(assignment, root / "load_assignment")
         } else if discovery == .logicalDNS {
             throw (root / "load_assignment").error("is missing: LOGICAL_DNS needs exactly one endpoint")
         }
-        balancing = try Self.balancing(message, root, isOriginalDestination: isOriginalDestination)
+        try takeBalancing(message, root)
         connectTimeout = try .checked(message.connectTimeout, default: .seconds(5), root / "connect_timeout")
         guard connectTimeout > .zero else { throw (root / "connect_timeout").error("must be above 0") }
         if let bytes = message.perConnectionBufferLimitBytes { bufferBytes = bytes }
@@ -37,7 +36,6 @@ extension ClusterConfig {
         for (index, check) in message.healthChecks.enumerated() {
             healthChecks.append(try HealthCheckConfig(compiling: check, (root / "health_checks")[index]))
         }
-        if let common = message.commonLbConfig { try takeCommon(common, root / "common_lb_config") }
         if let bind = message.upstreamBindConfig { try takeBind(bind, root / "upstream_bind_config") }
         if let options = message.upstreamConnectionOptions {
             try takeConnection(options, root / "upstream_connection_options")
@@ -50,7 +48,7 @@ extension ClusterConfig {
         }
     }
 
-    private var isOriginalDestination: Bool {
+    var isOriginalDestination: Bool {
         if case .originalDestination = discovery { true } else { false }
     }
 
@@ -100,96 +98,6 @@ extension ClusterConfig {
         }
     }
 
-    private static func balancing(
-        _ message: Cluster, _ path: FieldPath, isOriginalDestination: Bool
-    ) throws(ConfigurationError) -> Balancing {
-        if isOriginalDestination || message.lbPolicy == .clusterProvided {
-            guard isOriginalDestination, message.lbPolicy == .clusterProvided else {
-                throw (path / "lb_policy").error("CLUSTER_PROVIDED and type ORIGINAL_DST go together only")
-            }
-            return .clusterProvided
-        }
-        switch message.lbPolicy {
-        case .roundRobin:
-            if case .roundRobinLbConfig(let config) = message.lbConfig {
-                try FieldCheck.check(config, path / "round_robin_lb_config", handles: "")
-            }
-            return .roundRobin
-        case .leastRequest:
-            guard case .leastRequestLbConfig(let config) = message.lbConfig else {
-                return .leastRequest(choiceCount: 2)
-            }
-            let place = path / "least_request_lb_config"
-            try FieldCheck.check(config, place, handles: "choice_count")
-            let count = config.choiceCount ?? 2
-            guard (2...1000).contains(count) else {
-                throw (place / "choice_count").error("\(count) is not in 2...1000")
-            }
-            return .leastRequest(choiceCount: Int(count))
-        case .random: return .random
-        case .ringHash:
-            guard case .ringHashLbConfig(let config) = message.lbConfig else {
-                return .ringHash(minimumSize: 1024, maximumSize: ringSizeMax)
-            }
-            let place = path / "ring_hash_lb_config"
-            guard config.hashFunction == .xxHash else { throw (place / "hash_function").unsupported("MURMUR_HASH_2") }
-            let minimum = config.minimumRingSize ?? 1024
-            let maximum = config.maximumRingSize ?? UInt64(ringSizeMax)
-            guard minimum <= UInt64(ringSizeMax) else {
-                throw (place / "minimum_ring_size").error("\(minimum) is above \(ringSizeMax)")
-            }
-            guard maximum <= UInt64(ringSizeMax) else {
-                throw (place / "maximum_ring_size").error("\(maximum) is above \(ringSizeMax)")
-            }
-            guard minimum <= maximum else {
-                throw (place / "minimum_ring_size").error("\(minimum) is above maximum_ring_size \(maximum)")
-            }
-            return .ringHash(minimumSize: Int(minimum), maximumSize: Int(maximum))
-        case .maglev:
-            guard case .maglevLbConfig(let config) = message.lbConfig, let size = config.tableSize else {
-                return .maglev(tableSize: 65537)
-            }
-            let place = path / "maglev_lb_config.table_size"
-            guard size <= 5_000_011 else { throw place.error("\(size) is above 5000011") }
-            guard isPrime(size) else { throw place.error("\(size) is no prime number") }
-            return .maglev(tableSize: Int(size))
-        case .loadBalancingPolicyConfig: throw (path / "lb_policy").unsupported("LOAD_BALANCING_POLICY_CONFIG")
-        case .clusterProvided: return .clusterProvided
-        case .unrecognized(let number): throw (path / "lb_policy").error("\(number) is no policy")
-        }
-    }
-
-    /// Envoy's limit for rings: 8 Mi entries.
-    private static let ringSizeMax = 8_388_608
-
-    private static func isPrime(_ number: UInt64) -> Bool {
-        guard number > 3 else { return number > 1 }
-        var divisor: UInt64 = 2
-        while divisor * divisor <= number {
-            if number % divisor == 0 { return false }
-            divisor += 1
-        }
-        return true
-    }
-
-    private static func refuseTLS(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
-        func isPlain(_ socket: TransportSocket) -> Bool {
-            if case .typedConfig(let any) = socket.configType {
-                return any.name == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-            }
-            return socket.name == "envoy.transport_sockets.raw_buffer"
-        }
-        if let socket = message.transportSocket, !isPlain(socket) {
-            throw (path / "transport_socket").unsupported("\(socket.name): connections to hosts are plain text")
-        }
-        for (index, match) in message.transportSocketMatches.enumerated() {
-            if let socket = match.transportSocket, !isPlain(socket) {
-                throw ((path / "transport_socket_matches")[index] / "transport_socket").unsupported(
-                    "\(socket.name): connections to hosts are plain text")
-            }
-        }
-    }
-
     private mutating func takeEndpoints(
         _ message: ClusterLoadAssignment, _ path: FieldPath
     ) throws(ConfigurationError) {
@@ -229,35 +137,6 @@ extension ClusterConfig {
             dnsFailureBackOff = backOff
         }
         respectsDNSTTL = message.respectDnsTtl
-    }
-
-    private mutating func takeCommon(
-        _ message: Cluster.CommonLbConfig, _ path: FieldPath
-    ) throws(ConfigurationError) {
-        try FieldCheck.check(
-            message, path,
-            handles:
-                "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config consistent_hashing_lb_config"
-        )
-        if let threshold = message.healthyPanicThreshold {
-            guard threshold.value >= 0, threshold.value <= 100 else {
-                throw (path / "healthy_panic_threshold.value").error("\(threshold.value) is not in 0...100")
-            }
-            panicThresholdPercent = threshold.value
-        }
-        switch message.localityConfigSpecifier {
-        case nil: break
-        case .localityWeightedLbConfig: isLocalityWeighted = true
-        case .zoneAwareLbConfig(let config):
-            // Zone-aware routing itself needs the proxy's own cluster (`local_cluster_name`), which nobody configures here.
-            try FieldCheck.check(config, path / "zone_aware_lb_config", handles: "fail_traffic_on_panic")
-            failsInPanic = config.failTrafficOnPanic
-        }
-        if let config = message.consistentHashingLbConfig {
-            try FieldCheck.check(
-                config, path / "consistent_hashing_lb_config", handles: "use_hostname_for_hashing")
-            hashesHostnames = config.useHostnameForHashing
-        }
     }
 
     private mutating func takeBind(_ message: BindConfig, _ path: FieldPath) throws(ConfigurationError) {

@@ -15,7 +15,9 @@ extension EndpointTable {
         clusterName = message.clusterName
         if let policy = message.policy {
             let place = path / "policy"
-            try FieldCheck.check(policy, place, handles: "drop_overloads overprovisioning_factor")
+            try FieldCheck.check(
+                policy, place, handles: "drop_overloads overprovisioning_factor weighted_priority_health")
+            countsWeights = policy.weightedPriorityHealth
             if let factor = policy.overprovisioningFactor {
                 guard factor > 0 else { throw (place / "overprovisioning_factor").error("must be above 0") }
                 overprovisioningFactor = factor

@@ -1,6 +1,11 @@
-internal import EnvoyAPI
+public import EnvoyAPI
 
 extension StringMatcher {
+    /// Compiles a matcher.
+    public init(compiling message: EnvoyAPI.StringMatcher, path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+
     init(compiling message: EnvoyAPI.StringMatcher, _ path: FieldPath) throws(ConfigurationError) {
         let ignoringCase = message.ignoreCase
         func bytes(_ text: String, _ field: String) throws(ConfigurationError) -> [UInt8] {

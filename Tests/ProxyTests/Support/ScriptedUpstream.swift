@@ -1,5 +1,6 @@
 import IO
 import Synchronization
+import TLS
 
 /// A server that does what a script says, connection by connection.
 final class ScriptedUpstream: Sendable {
@@ -35,11 +36,14 @@ final class ScriptedUpstream: Sendable {
     }
 
     /// A server that answers each request with `answer`.
+    ///
+    /// - Parameter tls: it speaks TLS.
     convenience init(
-        on loop: EventLoop, answering answer: @escaping @Sendable (_ head: String, _ body: String) -> String
+        on loop: EventLoop, tls: TLSContext? = nil,
+        answering answer: @escaping @Sendable (_ head: String, _ body: String) -> String
     ) async throws {
         let requests = Counts()
-        try await self.init(on: loop, counts: requests) { wire, _ in
+        try await self.init(on: loop, counts: requests, tls: tls) { wire, _ in
             while true {
                 let request = try await wire.request()
                 requests.requests.add(1, ordering: .relaxed)
@@ -49,7 +53,8 @@ final class ScriptedUpstream: Sendable {
     }
 
     private init(
-        on loop: EventLoop, counts: Counts, _ script: @escaping @Sendable (Wire, Int) async throws -> Void
+        on loop: EventLoop, counts: Counts, tls: TLSContext?,
+        _ script: @escaping @Sendable (Wire, Int) async throws -> Void
     ) async throws {
         let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
         port = socket.localAddress?.port ?? 0
@@ -59,8 +64,13 @@ final class ScriptedUpstream: Sendable {
             while let accepted = try? await listener.accept() {
                 let number = counts.connections.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard let stream = try? SocketStream(accepted, on: loop) else { continue }
-                let wire = Wire(stream)
                 Task(executorPreference: loop) {
+                    var secured: any ByteStream = stream
+                    if let tls {
+                        guard let accepted = try? await TLSStream.accept(stream, tls) else { return }
+                        secured = accepted
+                    }
+                    let wire = Wire(secured)
                     try? await script(wire, number)
                     wire.close()
                 }

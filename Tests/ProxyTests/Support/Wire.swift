@@ -21,10 +21,10 @@ final class Wire: @unchecked Sendable {
         }
     }
 
-    let stream: SocketStream
+    let stream: any ByteStream
     private var buffer: [UInt8] = []
 
-    init(_ stream: SocketStream) { self.stream = stream }
+    init(_ stream: any ByteStream) { self.stream = stream }
 
     static func connect(to address: SocketAddress, on loop: EventLoop) async throws -> Wire {
         Wire(try await SocketStream.connect(to: address, on: loop, timeout: .seconds(5)))

@@ -10,6 +10,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     let info: ConnectionInfo
 
     private var parser: HTTP1RequestParser
+    private var hasHeadStorage = false
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
     private var requestIsComplete = false
@@ -29,12 +30,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var lastActivity: MonotonicTime
     private var headStarted: MonotonicTime?
 
-    init(_ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker) {
+    init(
+        _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
+        tls: TLSTransport? = nil
+    ) {
         self.manager = manager
         self.info = info
         parser = HTTP1RequestParser(limits: manager.config.limits)
         lastActivity = worker.loop.now
-        super.init(socket, worker: worker, input: input)
+        super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
         armTimer()
@@ -103,6 +107,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 return
             }
             if input.isEmpty && !parserMayActOnNothing { return }
+            if stream == nil && !hasHeadStorage {
+                // An idle connection holds no storage for a head; it takes a used one when the next request comes.
+                worker.spareHeads.take(&parser.head)
+                hasHeadStorage = true
+            }
             var offset = 0
             let event: HTTP1Event
             do throws(HTTP1Error) {
@@ -139,6 +148,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         let stream = HTTPStream(connection: self)
         self.stream = stream
         swap(&parser.head, &stream.request)
+        hasHeadStorage = false
         httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
@@ -169,6 +179,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         }
         let request = HTTPStream(connection: self)
         swap(&parser.head, &request.request)
+        hasHeadStorage = false
         stream = request
         requestIsComplete = true
         input.removeAll()
@@ -198,14 +209,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     func sendInterim(_ head: borrowing ResponseHead) {
         // RFC 9110 §15.2: a client of HTTP/1.0 does not know them.
         guard httpVersion != .http10 else { return }
-        HTTP1Serializer.append(head, answering: .get, connection: .keepAlive, to: &worker.scratch)
-        sendScratch()
+        write(head, answering: .get, connection: .keepAlive)
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
         if response.status == 101 {
-            HTTP1Serializer.append(response, answering: request.method, connection: .upgrade, to: &worker.scratch)
-            sendScratch()
+            write(response, answering: request.method, connection: .upgrade)
             responseFraming = .tunnel
             isTunnel = true
             parser.switchToTunnel()
@@ -225,9 +234,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             isClosing = isClosing || isDraining || manager.isDraining
         }
         responseFraming = response.body
-        HTTP1Serializer.append(
-            response, answering: request.method, connection: isClosing ? .close : .keepAlive, to: &worker.scratch)
-        sendScratch()
+        write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
+    }
+
+    private func write(
+        _ head: borrowing ResponseHead, answering method: HTTPMethod, connection: HTTP1Serializer.Connection
+    ) {
+        let room = output.room(HTTP1Serializer.sizeBound(head))
+        output.commit(HTTP1Serializer.write(head, answering: method, connection: connection, into: room))
+        worker.markDirty(self)
     }
 
     private func sendScratch() {
@@ -301,7 +316,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private func linger() {
         guard !isLingering, !isClosed else { return }
         isLingering = true
-        socket?.shutdownWrite()
+        shutdownWrite()
         lastActivity = worker.loop.now
         armTimer()
         if !isRunning { run() }
@@ -341,7 +356,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         guard next < timerAt else { return }
         timer?.cancel()
         timerAt = next
-        timer = worker.schedule(after: next - worker.loop.now) { [weak self] in self?.timerFired() }
+        // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timer.
+        timer = worker.schedule(after: next - worker.loop.now) { [self] in timerFired() }
     }
 
     private var earliestDeadline: MonotonicTime {

@@ -111,22 +111,23 @@ final class HTTPConnectionManager {
         if config.stripsPort != .never { stripPort(&stream.request) }
         if config.usesRemoteAddress {
             stream.request.headers.removeEnvoyFields()
-            stream.request.headers.remove(.xForwardedClientCert)
             if !config.skipsXFFAppend, let address = stream.connectionInfo.directRemoteAddress.address {
                 appendForwardedFor(address, &stream.request.headers)
             }
             if config.trustedHops == 0 { stream.request.headers.remove(.xForwardedProto) }
             if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
         }
+        let tls = stream.connectionInfo.tls
+        config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
         if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, constant: "http")
+            stream.request.headers.append(.xForwardedProto, constant: tls == nil ? "http" : "https")
         }
         if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
             let port = stream.connectionInfo.localAddress.port
         {
             stream.request.headers.append(.xForwardedPort, number: Int(port))
         }
-        stream.request.setScheme("http")
+        stream.request.setScheme(tls == nil ? "http" : "https")
         if config.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }

@@ -37,6 +37,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    let forwardedClientCertificate: ForwardedClientCertificate
 
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
@@ -55,8 +56,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port",
+                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
             ], at: path)
+        forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         if case .http2 = message.codecType {
             throw ConfigurationError(
                 at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
@@ -168,6 +170,8 @@ struct CompileContext: Sendable {
     var adsCluster: String?
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
+    /// Secrets by name, for whoever is made of them.
+    let secrets: SecretStore
 
     var hasADS: Bool { adsCluster != nil }
 

@@ -15,12 +15,12 @@ final class TCPProxy {
         self.worker = worker
     }
 
-    func accept(_ socket: Socket, info: ConnectionInfo, input: ByteBuffer?) {
+    func accept(_ socket: Socket, info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport? = nil) {
         let session = TCPSession(proxy: self, info: info)
         sessions[ObjectIdentifier(session)] = session
         metrics.block.add(TCPMetrics.Cell.downstream_cx_total.rawValue, row: worker.index)
         metrics.block.add(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
-        session.begin(socket, input: input)
+        session.begin(socket, input: input, tls: tls)
     }
 
     func ended(_ session: TCPSession) {
@@ -43,6 +43,7 @@ final class TCPSession {
     private var downstream: TCPSide?
     private var upstream: TCPSide?
     private var cluster: ClusterRuntime?
+    var upstreamCluster: ClusterRuntime? { cluster }
     private var host: Host?
     private var triedHosts: [Host] = []
     private var attempts = 0
@@ -61,9 +62,9 @@ final class TCPSession {
         if !proxy.config.accessLogs.isEmpty { info.startedWall = WallClock.now }
     }
 
-    func begin(_ socket: Socket, input: ByteBuffer?) {
+    func begin(_ socket: Socket, input: ByteBuffer?, tls: TLSTransport?) {
         socket.setNoDelay()
-        let side = TCPSide(socket, worker: worker, input: input, session: self, isDownstream: true)
+        let side = TCPSide(socket, worker: worker, input: input, session: self, isDownstream: true, tls: tls)
         downstream = side
         do throws(SystemError) {
             try side.start()
@@ -112,8 +113,10 @@ final class TCPSession {
         cluster.count(.upstream_cx_active)
         info.upstreamHost = address
         do throws(SystemError) {
+            let tls = try cluster.beginTLS(host)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
-            let side = TCPSide(socket, worker: worker, input: nil, session: self, isDownstream: false)
+            let side = TCPSide(
+                socket, worker: worker, input: nil, session: self, isDownstream: false, tls: tls)
             upstream = side
             try side.start()
             connectTimer = worker.schedule(after: cluster.config.connectTimeout) { [weak self] in
@@ -242,22 +245,39 @@ final class TCPSide: SocketConnection {
     private weak var session: TCPSession?
     private let isDownstream: Bool
     private(set) var isConnected: Bool
+    /// The socket is; TLS may still be on its way.
+    private var isEstablished = false
     /// The peer sends no more.
     var hasEnded = false
     private var endsWhenFlushed = false
 
-    init(_ socket: Socket, worker: Worker, input: ByteBuffer?, session: TCPSession, isDownstream: Bool) {
+    init(
+        _ socket: Socket, worker: Worker, input: ByteBuffer?, session: TCPSession, isDownstream: Bool,
+        tls: TLSTransport? = nil
+    ) {
         self.session = session
         self.isDownstream = isDownstream
         isConnected = isDownstream
-        super.init(socket, worker: worker, input: input)
+        super.init(socket, worker: worker, input: input, tls: tls)
     }
 
     override func handleReady(_ readiness: Readiness) {
         guard let session else { return close() }
         if !isConnected {
-            guard readiness.contains(.writable) else { return }
-            if let error = socket?.pendingError() { return session.connectFailed(error.reason) }
+            guard isEstablished || readiness.contains(.writable) else { return }
+            if !isEstablished {
+                if let error = socket?.pendingError() { return session.connectFailed(error.reason) }
+                isEstablished = true
+            }
+            if let tls {
+                switch stepHandshake(tls) {
+                case .pending: return
+                case .failed(let reason):
+                    session.upstreamCluster?.handshakeFailed(tls.engine)
+                    return session.connectFailed("TLS_error: \(reason)")
+                case .done: session.upstreamCluster?.handshakeFinished(tls.engine)
+                }
+            }
             isConnected = true
             return session.connected()
         }
@@ -268,7 +288,7 @@ final class TCPSide: SocketConnection {
     override func handleFlushed() {
         if endsWhenFlushed {
             endsWhenFlushed = false
-            socket?.shutdownWrite()
+            shutdownWrite()
         }
         session?.relay()
     }
@@ -277,6 +297,6 @@ final class TCPSide: SocketConnection {
 
     /// No more bytes follow in this direction.
     func finishWriting() {
-        if output.isEmpty { socket?.shutdownWrite() } else { endsWhenFlushed = true }
+        if output.isEmpty { shutdownWrite() } else { endsWhenFlushed = true }
     }
 }

@@ -1,0 +1,131 @@
+internal import EnvoyAPI
+internal import IO
+internal import Serialization
+internal import TLS
+internal import Upstream
+
+/// The transport sockets of a cluster: one for all hosts, or by what their metadata says.
+final class UpstreamTransport: ClusterTransport {
+    /// One transport socket.
+    struct Socket: Sendable {
+        var name = ""
+        /// nil is plain text.
+        var context: TransportContext?
+        var serverName = ""
+        var usesHostName = false
+        /// The certificate must be good for the name sent as SNI.
+        var checksServerName = false
+    }
+
+    private struct Match: Sendable {
+        /// What the endpoint's `envoy.transport_socket_match` must hold.
+        var wanted: [String: JSON]
+        var socket: Socket
+    }
+
+    private let matches: [Match]
+    private let fallback: Socket
+    static let metadataNamespace = "envoy.transport_socket_match"
+
+    /// Compiles a cluster's transport sockets; nil when all is plain text.
+    static func compile(
+        _ message: Cluster, codec: ClusterConfig.Codec, at path: String, context: CompileContext
+    ) throws(ConfigurationError) -> UpstreamTransport? {
+        let protocols: [String] =
+            switch codec {
+            case .http1: []
+            case .http2: ["h2"]
+            default: ["h2", "http/1.1"]
+            }
+        var matches: [Match] = []
+        for (index, match) in message.transportSocketMatches.enumerated() {
+            let here = "\(path).transport_socket_matches[\(index)]"
+            guard let socket = match.transportSocket else {
+                throw ConfigurationError(at: here + ".transport_socket", "it is needed")
+            }
+            var wanted: [String: JSON] = [:]
+            if case .object(let members) = match.match ?? .object([:]) { wanted = members }
+            matches.append(
+                Match(
+                    wanted: wanted,
+                    socket: try compile(
+                        socket, name: match.name, protocols, at: here + ".transport_socket", context: context)))
+        }
+        let fallback =
+            try message.transportSocket.map { socket throws(ConfigurationError) in
+                try compile(socket, name: "default", protocols, at: path + ".transport_socket", context: context)
+            } ?? Socket(name: "default")
+        if fallback.context == nil, matches.allSatisfy({ $0.socket.context == nil }) { return nil }
+        return UpstreamTransport(matches, fallback)
+    }
+
+    private init(_ matches: [Match], _ fallback: Socket) {
+        self.matches = matches
+        self.fallback = fallback
+    }
+
+    private static func compile(
+        _ socket: TransportSocket, name: String, _ protocols: [String], at path: String, context: CompileContext
+    ) throws(ConfigurationError) -> Socket {
+        guard case .typedConfig(let any) = socket.configType else {
+            guard socket.name == "envoy.transport_sockets.raw_buffer" else {
+                throw ConfigurationError(at: path + ".typed_config", "it is needed")
+            }
+            return Socket(name: name)
+        }
+        switch any.name {
+        case RawBuffer.schema.name: return Socket(name: name)
+        case UpstreamTlsContext.schema.name:
+            let message = try HTTPFilters.unpack(any, as: UpstreamTlsContext.self, at: path)
+            return Socket(
+                name: name,
+                context: try TransportContext(
+                    .upstream(message, applicationProtocols: protocols), at: path + ".typed_config",
+                    secrets: context.secrets),
+                serverName: message.sni, usesHostName: message.autoHostSni,
+                checksServerName: message.autoSniSanValidation)
+        default:
+            throw ConfigurationError(
+                at: path, "transport socket \(any.typeURL) is not supported; supported: raw_buffer, tls")
+        }
+    }
+
+    /// The transport socket for a host.
+    func socket(for host: Host) -> Socket {
+        guard !matches.isEmpty else { return fallback }
+        var labels: [String: JSON] = [:]
+        if case .object(let namespaces) = host.endpoint.metadata ?? .null,
+            case .object(let members) = namespaces[Self.metadataNamespace] ?? .null
+        {
+            labels = members
+        }
+        for match in matches where match.wanted.allSatisfy({ labels[$0.key] == $0.value }) { return match.socket }
+        return fallback
+    }
+
+    /// Contexts, for readiness.
+    var contexts: [TransportContext] { (matches.map(\.socket) + [fallback]).compactMap(\.context) }
+}
+
+extension UpstreamTransport.Socket {
+    /// An engine for a new connection to a host; nil for plain text.
+    func begin(_ host: Host, pool: BlockPool) throws(TLSError) -> TLSTransport? {
+        guard let context else { return nil }
+        guard let current = context.current else { throw TLSError("TLS", context.problem) }
+        let name = usesHostName && !host.endpoint.hostname.isEmpty ? host.endpoint.hostname : serverName
+        let sni: String? = name.isEmpty ? nil : name
+        let engine = try TLSEngine(
+            current, serverName: checksServerName ? sni : nil, indicates: checksServerName ? nil : sni,
+            sessionKey: "\(name)|\(host.address)")
+        return TLSTransport(engine, pool: pool)
+    }
+}
+
+extension CompileContext {
+    /// Compiles a cluster with its transport sockets.
+    func cluster(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
+        var config = try ClusterConfig(compiling: message, path: path)
+        config.transport = try UpstreamTransport.compile(message, codec: config.codec, at: path, context: self)
+        return config
+    }
+}
