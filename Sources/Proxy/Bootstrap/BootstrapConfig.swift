@@ -23,7 +23,7 @@ final class BootstrapConfig: Sendable {
 
     let secrets = SecretStore()
 
-    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName, secrets: secrets) }
+    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName, serviceCluster: node.cluster, secrets: secrets) }
 
     /// Reads the file and the text of the command line.
     convenience init(_ options: Options) throws(ConfigurationError) {
@@ -119,7 +119,7 @@ final class BootstrapConfig: Sendable {
                 dynamic,
                 reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
                 at: "dynamic_resources")
-            let context = CompileContext(adsCluster: ads?.clusterName, secrets: secrets)
+            let context = CompileContext(adsCluster: ads?.clusterName, serviceCluster: node.cluster, secrets: secrets)
             if dynamic.ldsConfig != nil {
                 try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config")
             }

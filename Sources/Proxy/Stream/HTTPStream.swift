@@ -304,15 +304,20 @@ final class HTTPStream {
     ///
     /// The texts are Envoy's.
     func localReply(
-        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil,
+        mutations: [HeaderMutation] = []
     ) {
         localReply(
-            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus)
+            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus,
+            mutations: mutations)
     }
 
-    /// - Parameter grpcStatus: What a gRPC client gets instead of what stands for `status`.
+    /// - Parameters:
+    ///   - grpcStatus: What a gRPC client gets instead of what stands for `status`.
+    ///   - mutations: What a filter's configuration adds to its answer.
     func localReply(
-        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil,
+        mutations: [HeaderMutation] = []
     ) {
         guard !isFinished else { return }
         info.details = info.details ?? details
@@ -333,6 +338,11 @@ final class HTTPStream {
                 response.headers.append(.contentType, constant: "text/plain")
             }
             response.body = .length(bytes.count)
+        }
+        if !mutations.isEmpty {
+            var headers = response.headers
+            HeaderRewriter(stream: self).apply(mutations, to: &headers)
+            response.headers = headers
         }
         applyResponseMutations()
         respondHead()

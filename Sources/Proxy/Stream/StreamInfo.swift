@@ -42,6 +42,8 @@ struct StreamInfo {
     var routeName: String?
     var virtualHost: String?
     var attempts = 0
+    /// The health check filter knows the request as one of somebody's health checks.
+    var isHealthCheck = false
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.

@@ -17,6 +17,8 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "there is no overload manager",
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
+        "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
+            "upstream connections carry no filter state",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
             "spans come with the telemetry milestone; trace headers pass through",
@@ -58,7 +60,6 @@ public enum IgnoredProxyFields {
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with HTTP/2",
-        "envoy.extensions.filters.http.cors.v3.Cors": "acts only with a CORS policy, and those are refused yet",
     ]
 
     /// Why a field is ignored; nil when it is not.

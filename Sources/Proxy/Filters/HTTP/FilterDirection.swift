@@ -196,6 +196,16 @@ extension HTTPStream {
         return left
     }
 
+    /// What a filter keeps of the body.
+    func heldBytes(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Int {
+        self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
+    }
+
+    /// Whether the end of the body stands behind what a filter keeps.
+    func holdsEnd(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Bool {
+        self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
+    }
+
     private func release(_ flow: FilterDirection.Flow, _ index: Int) {
         // What stood before the filter is shown to it; what it has seen goes to the next one.
         let next = self[flow].isStoppedBefore(index) ? index : index + 1

@@ -66,7 +66,15 @@ enum HTTPFilters {
 
     /// A new filter is a line here.
     static let kinds: [String: HTTPFilterKind] = [
-        HTTPFault.schema.name: FaultFilterConfig.kind
+        HTTPFault.schema.name: FaultFilterConfig.kind,
+        Cors.schema.name: CORSFilterConfig.kind,
+        BufferFilterConfig.schema.name: BufferHTTPFilterConfig.kind,
+        EnvoyAPI.HeaderMutationFilter.schema.name: HeaderMutationFilterConfig.kind,
+        CsrfPolicy.schema.name: CSRFFilterConfig.kind,
+        HTTPLocalRateLimit.schema.name: LocalRateLimitFilterConfig.kind,
+        HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
+        HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
+        EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
@@ -124,7 +132,18 @@ enum HTTPFilters {
 
     /// Fields of routes and virtual hosts themselves that filters read, by name and message.
     private static let routeFields:
-        [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [:]
+        [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
+            "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
+                try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
+            },
+            "rate_limits" + RouteAction.schema.name: { any, context throws(ConfigurationError) in
+                try RouteRateLimits(compiling: try decode(any, as: RouteAction.self, at: context.path), context)
+            },
+            "rate_limits" + EnvoyAPI.VirtualHost.schema.name: { any, context throws(ConfigurationError) in
+                try RouteRateLimits(
+                    compiling: try decode(any, as: EnvoyAPI.VirtualHost.self, at: context.path), context)
+            },
+        ]
 
     /// Decodes the `typed_config` of the object at a path.
     static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M

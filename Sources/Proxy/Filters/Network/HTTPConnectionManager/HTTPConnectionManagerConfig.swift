@@ -168,6 +168,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// This node's cluster: `node.cluster`, or `--service-cluster`.
+    var serviceCluster = ""
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
