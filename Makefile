@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down bench install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down bench differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -53,6 +53,13 @@ demo-check: build ## the whole product, from outside: split, failover, scaling, 
 
 bench: build ## skein-proxy under load (see Benchmarks/README.md)
 	/usr/bin/python3 Benchmarks/run.py
+
+differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
+	python3 tools/differential/run.py --quiet --defaults envoy
+	python3 tools/differential/run.py --quiet --defaults hardened
+
+differential-planted: ## whether the differential suite sees faults that are built in on purpose
+	python3 tools/differential/planted.py
 
 install: build ## into $(DESTDIR)$(PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/skein $(RELEASE)/skein-proxy

@@ -1,5 +1,7 @@
+#include <sched.h>
 #include "clinux_system.h"
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -31,3 +33,17 @@ int clinux_free_bytes(const char *path, uint64_t *free_bytes, uint64_t *total_by
     *total_bytes = (uint64_t)facts.f_blocks * facts.f_frsize;
     return 0;
 }
+
+int clinux_affinity_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return -errno;
+    return CPU_COUNT(&set);
+}
+
+void clinux_heap(uint64_t *allocated, uint64_t *total) {
+    struct mallinfo2 info = mallinfo2();
+    *allocated = info.uordblks + info.hblkhd;
+    *total = info.arena + info.hblkhd;
+}
+
+void clinux_heap_trim(void) { malloc_trim(0); }

@@ -475,7 +475,7 @@ extension MessageRegistry {
         RouteMatch.self,
         Router.self,
         RoutesConfigDump.self,
-        Runtime.self,
+        RuntimeDirectory.self,
         RuntimeDouble.self,
         RuntimeFeatureFlag.self,
         RuntimeFilter.self,

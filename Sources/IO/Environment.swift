@@ -17,6 +17,13 @@ public enum Environment {
         return pages.count == 2 ? (pages[0] &* size, pages[1] &* size) : (0, 0)
     }
 
+    /// Seconds that local time is ahead of UTC at a moment.
+    public static func localTimeOffset(at seconds: Int64) -> Int {
+        var moment = time_t(seconds)
+        var parts = tm()
+        return localtime_r(&moment, &parts) == nil ? 0 : Int(parts.tm_gmtoff)
+    }
+
     /// The current directory; nil when it is gone.
     public static var workingDirectory: String? {
         var buffer = [CChar](repeating: 0, count: 4096)
@@ -38,11 +45,31 @@ public enum Environment {
         return name.split(separator: ".").first.map(String.init) ?? "localhost"
     }
 
-    /// Number of processors that this process may run on.
+    /// Number of processors that this process may run on: its affinity, and the quota of its control groups.
     public static var processorCount: Int {
-        let count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
-        return max(1, count)
+        var count = clinux_affinity_count()
+        if count <= 0 { count = Int32(clamping: sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+        if let quota = ControlGroup.processorQuota { count = min(count, Int32(max(1, quota.rounded(.up)))) }
+        return max(1, Int(count))
     }
+
+    /// Bytes of this process that are in memory.
+    public static var residentBytes: UInt64? {
+        guard let text = try? File.text("/proc/self/statm") else { return nil }
+        let fields = text.split(separator: " ")
+        guard fields.count > 1, let pages = UInt64(fields[1]) else { return nil }
+        return pages * UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
+    }
+
+    /// Bytes that the allocator has given out, and bytes it has from the system.
+    public static var heapBytes: (allocated: UInt64, total: UInt64) {
+        var (allocated, total) = (UInt64(0), UInt64(0))
+        clinux_heap(&allocated, &total)
+        return (allocated, total)
+    }
+
+    /// Gives memory that is allocated and free back to the system.
+    public static func returnFreeMemory() { clinux_heap_trim() }
 
     /// Whether the descriptor is a terminal.
     public static func isTerminal(_ fd: Int32) -> Bool { isatty(fd) == 1 }

@@ -33,8 +33,17 @@ enum Limits {
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
 
+    /// Virtual hosts of one route configuration that requests may ask a management server for.
+    static let demandedHostsMax = 10_000
+
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256
+    /// Names under which connections to one host are kept apart (`auto_sni`) before those out of use are closed.
+    static let serverNamesPerHost = 64
+
+    /// Virtual clusters and routes that have metrics of their own.
+    static let routeMetrics = 10_000
+
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
 
@@ -43,4 +52,22 @@ enum Limits {
 
     /// How often files of certificates and keys are looked at.
     static let fileCheckInterval: Duration = .seconds(1)
+
+    /// Bytes waiting for a client from which on the overload manager may end its connection.
+    static let expensiveBytes = 16_384
+
+    /// Lines of one log that wait on one loop for a slow reader; beyond it lines are dropped and counted.
+    static let logBufferBytes = 1_048_576
+
+    /// Records that wait for one collector; beyond it they are dropped and counted.
+    static let exportQueueBytes = 4_194_304
+
+    /// What a collector may answer.
+    static let collectorAnswerBytes = 65_536
+
+    /// A text that a configuration takes from a file.
+    static let dataSourceBytes = 1_048_576
+
+    /// One value in a line of an access log: longer ones are cut (ATK-19).
+    static let formatValueBytes = 16_384
 }

@@ -8,6 +8,16 @@ public struct Options: Sendable {
         case serve
         /// Check it and exit.
         case validate
+        /// Check it, bind what it binds, and exit.
+        case initOnly = "init_only"
+    }
+
+    /// How `/drain_listeners?graceful` and the end of the process ask connections to go.
+    public enum DrainStrategy: String, Sendable {
+        /// More and more responses say `connection: close` while the drain time passes.
+        case gradual
+        /// All do at once.
+        case immediate
     }
 
     /// `-c`: the bootstrap file.
@@ -16,10 +26,16 @@ public struct Options: Sendable {
     public var configYAML: String?
     /// `--mode`.
     public var mode = Mode.serve
-    /// `--concurrency`: number of loops; nil is one per processor.
+    /// `--concurrency`: number of loops; nil is one per processor that affinity and quota allow.
     public var concurrency: Int?
     /// `-l`.
     public var logLevel: LogLevel?
+    /// `--component-log-level`.
+    public var componentLogLevels: [String: LogLevel] = [:]
+    /// `--log-path`: nil is standard error.
+    public var logPath: String?
+    /// `--log-format`.
+    public var logFormat: LogFormat?
     /// `--service-cluster`: overrides `node.cluster`.
     public var serviceCluster: String?
     /// `--service-node`: overrides `node.id`.
@@ -28,12 +44,26 @@ public struct Options: Sendable {
     public var serviceZone: String?
     /// `--drain-time-s`.
     public var drainTime: Duration = .seconds(600)
+    /// `--drain-strategy`.
+    public var drainStrategy = DrainStrategy.gradual
+    /// `--parent-shutdown-time-s`: how long a replaced process may go on.
+    public var parentShutdownTime: Duration = .seconds(900)
+    /// `--restart-epoch`: above 0, this process takes over from the one before.
+    public var restartEpoch: UInt32 = 0
+    /// `--base-id`: processes with different ones know nothing of each other.
+    public var baseID: UInt32 = 0
+    /// `--disable-hot-restart`.
+    public var disablesHotRestart = false
     /// `--admin-address-path`: file to write the admin server's address to.
     public var adminAddressPath: String?
+    /// `--defaults envoy`: limits that the configuration leaves out are Envoy's.
+    public var usesEnvoyDefaults = false
     /// `--version`.
     public var showsVersion = false
     /// `--help`.
     public var showsHelp = false
+    /// Flags of Envoy's that were given and say nothing to us.
+    public private(set) var ignored: [String] = []
 
     /// Nothing set.
     public init() {}
@@ -46,13 +76,27 @@ public struct Options: Sendable {
 
           -c, --config-path FILE      bootstrap, YAML or JSON
               --config-yaml TEXT      YAML merged over the file
-              --mode serve|validate   validate: check, list ignored fields, exit
-              --concurrency N         loops (default: one per processor)
+              --mode serve|validate|init_only
+                                      validate: check, list ignored fields, exit
+              --concurrency N         loops (default: the processors that affinity and cgroup quota allow)
+              --defaults hardened|envoy
+                                      limits that the file leaves out (default hardened)
           -l, --log-level LEVEL       trace, debug, info, warning, error, critical, off
+              --component-log-level PART:LEVEL,…
+                                      levels of single parts
+              --log-path FILE         where the log goes (default standard error)
+              --log-format PATTERN    %Y-%m-%d %T.%e time, %l level, %n part, %v message, %t thread, %P process
               --service-cluster NAME  overrides node.cluster
               --service-node ID       overrides node.id
               --service-zone ZONE     overrides node.locality.zone
-              --drain-time-s SECONDS  how long connections may finish at SIGTERM (default 600)
+              --drain-time-s SECONDS  how long connections may finish (default 600)
+              --drain-strategy gradual|immediate
+                                      whether connections are asked to go one by one or all at once (default gradual)
+              --restart-epoch N       above 0: take over from the running process with N-1
+              --base-id N             which processes belong together for that (default 0)
+              --parent-shutdown-time-s SECONDS
+                                      how long the replaced process may go on (default 900)
+              --disable-hot-restart   neither take over nor be replaced
               --admin-address-path F  writes the admin server's address to F
               --version, --help
 
@@ -86,7 +130,7 @@ public struct Options: Sendable {
             case "--mode":
                 let text = try value()
                 guard let mode = Mode(rawValue: text) else {
-                    throw UsageError("--mode: \(text) is neither serve nor validate")
+                    throw UsageError("--mode: \(text) is none of serve, validate and init_only")
                 }
                 self.mode = mode
             case "--concurrency":
@@ -97,7 +141,7 @@ public struct Options: Sendable {
                 concurrency = count == 0 ? nil : count
             case "-l", "--log-level":
                 let text = try value()
-                guard let level = LogLevel(name: text == "off" ? "error" : text) else {
+                guard let level = LogLevel(name: text) else {
                     throw UsageError("--log-level: \(text) is no level")
                 }
                 logLevel = level
@@ -108,16 +152,58 @@ public struct Options: Sendable {
             case "--admin-address-path": adminAddressPath = try value()
             case "--version": showsVersion = true
             case "--help", "-h": showsHelp = true
+            case "--component-log-level": componentLogLevels = try Self.levels(try value())
+            case "--log-path": logPath = try value()
+            case "--log-format":
+                let text = try value()
+                guard let format = LogFormat(pattern: text) else {
+                    throw UsageError("--log-format: \(text) has a letter that is not known")
+                }
+                logFormat = format
+            case "--drain-strategy":
+                let text = try value()
+                guard let strategy = DrainStrategy(rawValue: text) else {
+                    throw UsageError("--drain-strategy: \(text) is neither gradual nor immediate")
+                }
+                drainStrategy = strategy
+            case "--parent-shutdown-time-s": parentShutdownTime = .seconds(try number())
+            case "--restart-epoch": restartEpoch = UInt32(clamping: try number())
+            case "--base-id": baseID = UInt32(clamping: try number())
+            case "--disable-hot-restart": disablesHotRestart = true
+            case "--defaults":
+                let text = try value()
+                guard text == "envoy" || text == "hardened" else {
+                    throw UsageError("--defaults: \(text) is neither hardened nor envoy")
+                }
+                usesEnvoyDefaults = text == "envoy"
             // Flags of Envoy's that say nothing to us but stand in people's start scripts.
-            case "--parent-shutdown-time-s", "--log-format", "--component-log-level", "--local-address-ip-version",
-                "--drain-strategy", "--restart-epoch", "--base-id", "--log-path":
+            case "--local-address-ip-version", "--file-flush-interval-msec", "--file-flush-min-size-kb",
+                "--socket-path", "--socket-mode", "--base-id-path", "--stats-tag", "--disable-extensions":
                 _ = try value()
-            case "--disable-hot-restart", "--allow-unknown-static-fields", "--reject-unknown-dynamic-fields",
-                "--ignore-unknown-dynamic-fields":
-                break
+                ignored.append(name)
+            case "--allow-unknown-static-fields", "--reject-unknown-dynamic-fields", "--ignore-unknown-dynamic-fields",
+                "--allow-unknown-fields", "--log-format-escaped", "--enable-fine-grain-logging", "--cpuset-threads",
+                "--use-dynamic-base-id", "--enable-mutex-tracing", "--skip-hot-restart-on-no-parent",
+                "--skip-hot-restart-parent-stats", "--skip-deprecated-logs", "--enable-core-dump":
+                ignored.append(name)
             default: throw UsageError("unknown argument \(argument); see --help")
             }
         }
+    }
+}
+
+extension Options {
+    /// `upstream:debug,xds:trace`.
+    static func levels(_ text: String) throws(UsageError) -> [String: LogLevel] {
+        var levels: [String: LogLevel] = [:]
+        for pair in text.split(separator: ",") {
+            let parts = pair.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2, let level = LogLevel(name: parts[1]) else {
+                throw UsageError("--component-log-level: \(pair) is not PART:LEVEL")
+            }
+            levels[String(parts[0])] = level
+        }
+        return levels
     }
 }
 

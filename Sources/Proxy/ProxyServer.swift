@@ -25,11 +25,16 @@ public final class ProxyServer: @unchecked Sendable {
     let metrics: MetricSet
     let store: ConfigurationStore
     let stats: StatsConfiguration
+    let collectors: CollectorHub
     let started = MonotonicTime.now
+    let startedAt = WallClock.now
     private(set) var state = State.preInitializing
     private(set) var failsHealthCheck = false
     private var admin: AdminServer?
-    private var ads: ADSClient?
+    private(set) var discovery: Discovery?
+    let runtimeLayers: RuntimeLayers
+    let overload: OverloadState
+    private(set) var overloadMonitor: OverloadMonitor?
     private var signals: SignalSource?
     private var isStopping = false
     private var exitStatus: Int32 = 0
@@ -44,6 +49,10 @@ public final class ProxyServer: @unchecked Sendable {
         } catch {
             throw ProxyError(options.configPath, error)
         }
+        let overload = OverloadState(bootstrap.overload)
+        self.overload = overload
+        let layers = RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: bootstrap.node.cluster)
+        runtimeLayers = layers
         do throws(SystemError) {
             loop = try EventLoop()
             let count = options.concurrency ?? Environment.processorCount
@@ -51,7 +60,9 @@ public final class ProxyServer: @unchecked Sendable {
             self.metrics = metrics
             var workers: [WorkerHandle] = []
             for index in 0..<count {
-                workers.append(try WorkerHandle(index: index, metrics: metrics, drainTime: options.drainTime))
+                workers.append(
+                    try WorkerHandle(
+                        index: index, metrics: metrics, drainTime: options.drainTime, overload: overload))
             }
             self.workers = workers
         } catch {
@@ -61,19 +72,23 @@ public final class ProxyServer: @unchecked Sendable {
         metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
         var context = bootstrap.context
         context.metrics = metrics
-        store = ConfigurationStore(loop: loop, workers: workers, metrics: metrics, context: context)
+        collectors = CollectorHub(loop: loop, row: metrics.controlRow)
+        context.collectors = collectors
+        context.node = bootstrap.node
+        store = ConfigurationStore(
+            loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.
     public static func validate(_ options: Options) throws(ProxyError) -> [String] {
         do throws(ConfigurationError) {
             let bootstrap = try BootstrapConfig(options)
+            _ = try RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: "").wants(hasADS: bootstrap.ads != nil)
             let resources = bootstrap.message.staticResources
             var names: Set<String> = []
             for (index, cluster) in (resources?.clusters ?? []).enumerated() {
                 let path = "static_resources.clusters[\(index)]"
                 let config = try bootstrap.context.cluster(cluster, at: path)
-                try bootstrap.context.checkCodec(config, at: path)
                 guard names.insert(config.name).inserted else {
                     throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
                 }
@@ -82,7 +97,8 @@ public final class ProxyServer: @unchecked Sendable {
                 _ = try ListenerConfig(
                     compiling: listener, at: "static_resources.listeners[\(index)]", context: bootstrap.context)
             }
-            return IgnoredFieldReport.inUse(bootstrap.message)
+            let flags = options.ignored.map { "\($0): ignored: it says nothing to skein-proxy" }
+            return IgnoredFieldReport.inUse(bootstrap.message) + flags
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -101,12 +117,21 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.message.staticResources
             store.onChange = { [weak self] in self?.changed() }
+            store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }
+            try runtimeLayers.start(on: loop)
+            store.extraWants = Set(try runtimeLayers.wants(hasADS: bootstrap.ads != nil))
             bootstrap.secrets.onChange = { [weak self] in self?.changed() }
+            bootstrap.secrets.onTrustLost = { [workers] contexts in
+                for worker in workers { worker.send { $0.retireConnections(of: contexts) } }
+            }
             bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
-            if let address = bootstrap.admin {
-                admin = try AdminServer(self, address: address)
+            if let config = bootstrap.admin {
+                admin = try AdminServer(self, config: config)
+                if config.isExposed {
+                    Self.log.warning("the admin server is open to other machines", ["address": "\(config.address)"])
+                }
                 if let path = options.adminAddressPath, let bound = admin?.address {
                     do throws(SystemError) {
                         try File.write(path, Array("\(bound)".utf8))
@@ -115,17 +140,23 @@ public final class ProxyServer: @unchecked Sendable {
                     }
                 }
             }
-            if let source = bootstrap.ads {
-                let session = ADSSession(
-                    node: bootstrap.node, store: store, wantsClusters: bootstrap.wantsClusters,
-                    wantsListeners: bootstrap.wantsListeners)
-                session.onChange = { [weak self] in self?.changed() }
-                let client = try ADSClient(loop: loop, store: store, source: source, session: session)
-                ads = client
-                client.start()
+            if let config = bootstrap.overload {
+                let monitor = OverloadMonitor(config, state: overload, loop: loop)
+                monitor.resetStreams = { [workers] share in
+                    for worker in workers { worker.send { $0.resetExpensive(share: share) } }
+                }
+                overloadMonitor = monitor
+                monitor.start()
             }
+            let discovery = try Discovery(loop: loop, store: store, bootstrap: bootstrap)
+            discovery.onChange = { [weak self] in self?.changed() }
+            self.discovery = discovery
+            discovery.start()
         } catch {
             throw ProxyError(options.configPath, error)
+        }
+        collectors.addresses = { [store] name in
+            (store.endpoints[name]?.groups ?? []).flatMap(\.endpoints).compactMap { IO.SocketAddress($0.address) }
         }
         state = .initializing
         changed()
@@ -142,8 +173,10 @@ public final class ProxyServer: @unchecked Sendable {
     /// The signals must be blocked in all threads before.
     public func handleSignals() throws(ProxyError) {
         do throws(SystemError) {
-            signals = try SignalSource([Signals.terminate, Signals.interrupt], on: loop) { [weak self] _ in
+            signals = try SignalSource([Signals.terminate, Signals.interrupt, Signals.user1], on: loop) {
+                [weak self] signal in
                 guard let self else { return }
+                if signal == Signals.user1 { return self.reopenLogs() }
                 if self.isStopping { Environment.exit(0) }
                 self.stop()
             }
@@ -152,15 +185,19 @@ public final class ProxyServer: @unchecked Sendable {
         }
     }
 
+    /// Log files may have been moved away: what comes now goes to new ones (SIGUSR1, `/reopen_logs`).
+    func reopenLogs() {
+        for worker in workers { worker.send { $0.accessLog.reopen() } }
+    }
+
     // MARK: State
 
     /// Whatever changed may have been the last thing that was missing.
     func changed() {
-        ads?.session.subscribe()
+        discovery?.subscribe()
         releaseLater()
-        guard state == .initializing, store.isWarm, bootstrap.secrets.isWarm, ads?.session.isInitialised ?? true else {
-            return
-        }
+        guard state == .initializing, store.isWarm, discovery?.isInitialised ?? true else { return }
+        guard bootstrap.secrets.isWarm || discovery?.hasWaitedForSecrets ?? false else { return }
         state = .live
         Self.log.info("live", ["listeners": "\(store.listeners.count)", "clusters": "\(store.clusters.count)"])
         let bodies = onLive
@@ -191,14 +228,20 @@ public final class ProxyServer: @unchecked Sendable {
     // MARK: Ending
 
     /// `/drain_listeners`: gracefully, responses say `connection: close` for the drain time before the sockets close.
-    func drainListeners(gracefully: Bool) {
-        if gracefully {
-            for worker in workers { worker.send { $0.drainGracefully() } }
-            loop.schedule(after: options.drainTime) { [weak self] in
-                for worker in self?.workers ?? [] { worker.send { $0.drainAll() } }
-            }
-        } else {
-            for worker in workers { worker.send { $0.drainAll() } }
+    ///
+    /// `staysOpen`: they say so, and the sockets stay.
+    func drainListeners(gracefully: Bool, inboundOnly: Bool = false, staysOpen: Bool = false) {
+        let names: Set<String>? =
+            inboundOnly
+            ? Set(store.listeners.filter { $0.value.config.message.trafficDirection == .inbound }.keys) : nil
+        guard gracefully else {
+            for worker in workers { worker.send { $0.drain(listeners: names) } }
+            return
+        }
+        for worker in workers { worker.send { $0.drainGracefully(listeners: names) } }
+        guard !staysOpen else { return }
+        loop.schedule(after: options.drainTime) { [weak self] in
+            for worker in self?.workers ?? [] { worker.send { $0.drain(listeners: names) } }
         }
     }
 
@@ -231,8 +274,10 @@ public final class ProxyServer: @unchecked Sendable {
     }
 
     private func finish() async {
-        ads?.stop()
+        discovery?.stop()
+        overloadMonitor?.stop()
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
+        await collectors.finish()
         for worker in workers { worker.loop.stop() }
         admin?.close()
         loop.stop()

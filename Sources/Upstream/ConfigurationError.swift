@@ -24,18 +24,54 @@ public struct ConfigurationError: Error, Sendable, Hashable, CustomStringConvert
 }
 
 /// The path of a field while a message is compiled.
-struct FieldPath: Sendable, Hashable {
-    let text: String
+///
+/// A chain of steps: it becomes text only when there is an error to tell, for a configuration has many fields and hardly an
+/// error.
+struct FieldPath: Sendable {
+    private final class Step: Sendable {
+        enum Name: Sendable {
+            case field(String)
+            case index(Int)
+            case key(String)
+        }
+        let name: Name
+        let parent: Step?
 
-    init(_ text: String = "") { self.text = text }
-
-    static func / (path: FieldPath, field: String) -> FieldPath {
-        FieldPath(path.text.isEmpty ? field : path.text + "." + field)
+        init(_ name: Name, _ parent: Step?) {
+            self.name = name
+            self.parent = parent
+        }
     }
 
-    subscript(index: Int) -> FieldPath { FieldPath("\(text)[\(index)]") }
+    private let last: Step?
 
-    subscript(key: String) -> FieldPath { FieldPath("\(text)[\(key)]") }
+    init(_ text: String = "") { last = text.isEmpty ? nil : Step(.field(text), nil) }
+
+    private init(_ step: Step) { last = step }
+
+    var text: String {
+        var names: [Step.Name] = []
+        var step = last
+        while let here = step {
+            names.append(here.name)
+            step = here.parent
+        }
+        var text = ""
+        for name in names.reversed() {
+            switch name {
+            case .field(let field): text += text.isEmpty ? field : "." + field
+            case .index(let index): text += "[\(index)]"
+            case .key(let key): text += "[\(key)]"
+            }
+        }
+        return text
+    }
+
+    static func / (path: FieldPath, field: String) -> FieldPath { FieldPath(Step(.field(field), path.last)) }
+
+    subscript(index: Int) -> FieldPath { FieldPath(Step(.index(index), last)) }
+
+    subscript(key: String) -> FieldPath { FieldPath(Step(.key(key), last)) }
 
     func error(_ reason: String) -> ConfigurationError { ConfigurationError(at: text, reason) }
 

@@ -106,7 +106,8 @@ public struct DeltaClient: Sendable {
             }
         }
         func isWanted(_ name: String) -> Bool {
-            guard case .names(let names) = type.interest else { return true }
+            // Virtual hosts go by any of their domains; whose they are says the part before the slash.
+            guard case .names(let names) = type.interest, response.typeUrl != VirtualHost.typeURL else { return true }
             return names.contains(name)
         }
         // A resource without body only prolongs the life of the one we have.

@@ -21,6 +21,12 @@ func run() -> Int32 {
         return 0
     }
     if let level = options.logLevel { Logger.level = level }
+    Logger.componentLevels = options.componentLogLevels
+    Logger.setFormat(options.logFormat)
+    if let path = options.logPath, !Logger.open(path) {
+        Console.error("skein-proxy: --log-path: \(path) cannot be opened\n")
+        return 1
+    }
     do throws(ProxyError) {
         if options.mode == .validate {
             for line in try ProxyServer.validate(options) { Console.out(line + "\n") }
@@ -28,7 +34,7 @@ func run() -> Int32 {
             return 0
         }
         // Before any thread starts: they inherit it, and the signals reach the control loop alone.
-        Signals.block([Signals.terminate, Signals.interrupt])
+        Signals.block([Signals.terminate, Signals.interrupt, Signals.user1])
         let server = try ProxyServer(options)
         try server.handleSignals()
         try server.start()

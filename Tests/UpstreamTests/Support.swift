@@ -123,3 +123,7 @@ func isNear(_ count: Int, share: Double, of total: Int) -> Bool {
     let sigma = (Double(total) * share * (1 - share)).squareRoot()
     return abs(Double(count) - mean) <= 4 * max(sigma, 0.5)
 }
+
+func routeConfiguration(_ json: String) throws -> RouteConfiguration {
+    try RouteConfiguration(json: try JSON.parse(json))
+}

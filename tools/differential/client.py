@@ -181,7 +181,10 @@ class Request(Step):
             return {"handshake": tls_failure(error)}
         out = {}
         if self.tls and (self.conn is None or writer not in side.told):
-            out["tls"] = tls_facts(writer)
+            try:
+                out["tls"] = tls_facts(writer)
+            except ValueError:
+                return {"handshake": "ended by the server"}
             side.told.add(writer)
         try:
             writer.write(self.prefix + self.head(side))
@@ -476,6 +479,7 @@ class Until(Step):
         while True:
             now = (await side.stats()).get(self.stat)
             if (self.value(now) if callable(self.value) else now == self.value):
+                await asyncio.sleep(0.05)  # the gauge may be set before the workers know
                 return {"until": f"{self.stat} reached"}
             if loop.time() > (end if now is not None else end - self.timeout + 1):
                 return {"until": f"{self.stat} stayed {now}"}

@@ -122,6 +122,8 @@ class HTTP2Server:
 
     async def start(self, port):
         context = None
+        if self.upstream.decode:  # Imported now: later the proxy's call would wait for it.
+            importlib.import_module(self.upstream.decode.partition(":")[0])
         if self.upstream.tls:
             context = server_context(self.side.certs, {"alpn": ["h2"], **self.upstream.tls})
         self.context = context

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import copy
 import importlib
+import json
 import multiprocessing
 import os
 import pathlib
@@ -60,6 +61,7 @@ class Options:
     def __init__(self, arguments, certs):
         self.envoy, self.skein, self.certs = envoy_binary(), skein_binary(), certs
         self.defaults, self.verbose = arguments.defaults, arguments.verbose
+        self.show = arguments.show
         self.ignore, self.attempts = arguments.ignore, 1 if arguments.once else 2
         self.envoy_arguments = ["--disable-hot-restart", "--file-flush-interval-msec", "20", "-l", "warning"]
         self.skein_arguments = []
@@ -103,8 +105,8 @@ async def run_case(side, case):
             steps.append(await asyncio.wait_for(step.run(side), CASE_TIMEOUT))
     except asyncio.TimeoutError:
         steps.append({"step": "took too long"})
-    except (OSError, EOFError) as error:
-        steps.append({"step": f"{type(error).__name__}"})
+    except Exception as error:  # What a proxy did to the client is an observation, too.
+        steps.append({"step": f"{type(error).__name__}: {error}"})
     side.close_connections()
     lines = await side.wait_for_lines(start, expected if case.logs is None else case.logs)
     after = await side.stats()
@@ -125,6 +127,19 @@ def short(value) -> str:
     return text if len(text) <= 300 else text[:300] + "…"
 
 
+def summary(seen) -> str:
+    """One side of a case in a line."""
+    def of(step):
+        for key in ("responses", "streams", "together"):
+            if key in step:
+                return f"[{', '.join(of(s) for s in step[key])}] {step.get('connection', '')}{step.get('goaway', '')}"
+        if "status" in step:
+            return f"{step['status']} {str(step.get('body', step.get('picked')))[:40]!r} {step.get('end', '')} {step.get('connection', '')}".replace(" complete", "").strip()
+        return str(step)[:160]
+    logs = [f"{line.get('code', '')}/{line.get('flags')}/{line.get('details')}" if isinstance(line, dict) else line for line in seen["log"]]
+    return f"{' ; '.join(of(s) for s in seen['client'])} | up {[r.get('line', r['host']) for r in seen['upstream']]} | log {logs}"[:700]
+
+
 def reason(error) -> str:
     """What skein-proxy said when it refused: its last lines, without the file's name and the time."""
     lines = [re.sub(r"^.*?config\.(json|yaml):\s*", "", line) for line in str(error).strip().split("\n")[-3:]]
@@ -141,6 +156,8 @@ def judge(setup, wanted, seen, options, listed) -> list:
         return [(case.id, "BROKEN", f"Envoy refused it: {envoy['refused']}") for case in wanted]
     if setup.refused:
         return [(case.id, "BROKEN", "Envoy takes the configuration") for case in wanted]
+    if "refused" in skein and options.show:
+        return [(case.id, "not supported", f"    E {summary(envoy[case.name])}") for case in wanted if case.name in envoy]
     if "refused" in skein:
         return [(case.id, "not supported", reason(skein["refused"])) for case in wanted]
     for case in wanted:
@@ -151,8 +168,9 @@ def judge(setup, wanted, seen, options, listed) -> list:
         found = differences(left, right, [*setup.ignore, *case.ignore, *options.ignore])
         open_ones = {path: pair for path, pair in found.items() if not listed.covers(case.id, path, options.defaults)}
         detail = "\n".join(f"    {path}: Envoy {short(pair[0])}, Skein {short(pair[1])}" for path, pair in (open_ones or found).items())
+        if options.show:
+            detail = f"    E {summary(left)}\n    S {summary(right)}"
         if options.verbose:
-            import json
             detail += "\n  envoy: " + json.dumps(left, indent=1) + "\n  skein: " + json.dumps(right, indent=1)
         out.append((case.id, "DIFFERENT" if open_ones else "listed" if found else "same", detail))
     return out
@@ -196,9 +214,11 @@ def main():
     parser.add_argument("--quiet", action="store_true", help="only what is not the same")
     parser.add_argument("--causes", action="store_true", help="differences that many cases share, once each")
     parser.add_argument("--ignore", action="append", default=[], help="paths (globs) to leave out, when looking for causes")
+    parser.add_argument("--show", action="store_true", help="what both sides did, a line each")
     parser.add_argument("--once", action="store_true", help="do not try a second time what differs")
     parser.add_argument("--defaults", choices=("envoy", "hardened"), default="envoy")
     parser.add_argument("--jobs", type=int, default=4, help="setups at a time (most of the time is waited)")
+    parser.add_argument("--json", help="file for the verdicts")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     jobs = []
@@ -226,23 +246,26 @@ def main():
         if arguments.list:
             return 0
         JOBS.extend(jobs)
-        tally, used, causes = {}, None, {}
+        tally, used, causes, verdicts = {}, None, {}, {}
         # Forked, because cases hold functions; jobs are named by their index.
         with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
             for group, name, results, rows, _ in pool.imap_unordered(work_at, range(len(jobs))):
                 used = rows if used is None else [a + b for a, b in zip(used, rows)]
                 for case, verdict, detail in results:
                     tally[verdict] = tally.get(verdict, 0) + 1
+                    verdicts[case] = verdict
                     if arguments.causes:
                         for line in detail.strip().split("\n") if verdict in ("DIFFERENT", "BROKEN", "not supported") else ():
                             causes.setdefault((verdict, re.sub(r"\.\d+\.", ".N.", line.strip())), []).append(case)
                         continue
                     if not (arguments.quiet and verdict in ("same", "listed", "not supported")):
                         print(f"{verdict:13} {case}", flush=True)
-                    if detail and (verdict in ("DIFFERENT", "BROKEN") or arguments.verbose):
+                    if detail and (verdict in ("DIFFERENT", "BROKEN") or arguments.verbose or arguments.show):
                         print(detail, flush=True)
         for (verdict, cause), found in sorted(causes.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
             print(f"{verdict:13} {len(found):4} x {cause}\n{'':18} {', '.join(found[:6])}{' …' if len(found) > 6 else ''}")
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(verdicts, indent=1))
     if not arguments.group and not arguments.case:
         for row, count in zip(Listed(text).rows, used or []):
             if count == 0 and row["defaults"] in ("both", arguments.defaults):

@@ -16,7 +16,7 @@ from upstreams import HTTP1Server, TCPServer, UDPServer, reset
 from model import Upstream
 
 KINDS = {"http1": HTTP1Server, "http2": HTTP2Server, "tcp": TCPServer, "udp": UDPServer}
-START_TIMEOUT = 15.0
+START_TIMEOUT = 40.0
 
 
 class NotSupported(Exception):
@@ -89,6 +89,8 @@ class Side:
             for name, port in self.ports.items():
                 value = re.sub(rf"(?<!\d){port}(?!\d)", f"<{name}>", value)
             return value.replace(str(self.dir), "<dir>")
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 and value in self.ports.values():
+            return next(f"<{name}>" for name, port in self.ports.items() if port == value)
         if isinstance(value, dict):
             return {self.names(key): self.names(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -181,13 +183,25 @@ class Side:
                 raise (Refused if self.name == "envoy" else NotSupported)(text)
             try:
                 status, _, _ = await self.admin("GET", "/ready")
-                if status == 200:
+                if status == 200 and await self.listens(listeners):
                     return
             except (OSError, asyncio.TimeoutError):
                 pass
             if asyncio.get_running_loop().time() > end:
                 raise (Refused if self.name == "envoy" else NotSupported)("not ready in time: " + self.output())
             await asyncio.sleep(0.02)
+
+    async def listens(self, names) -> bool:
+        """Whether the TCP listeners accept, without a connection that would be counted."""
+        kinds = udp_names(self.setup.config)
+        ports = {self.ports[name] for name in names if name in self.ports and name not in kinds}
+        for _ in range(100):
+            with open("/proc/net/tcp") as file:
+                open_ones = {int(line.split()[1].split(":")[1], 16) for line in file.readlines()[1:] if line.split()[3] == "0A"}
+            if ports <= open_ones:
+                return True
+            await asyncio.sleep(0.02)
+        return True  # One that never listens is the cases' finding.
 
     def output(self) -> str:
         try:
@@ -259,12 +273,20 @@ class Side:
         except FileNotFoundError:
             return []
 
-    async def wait_for_lines(self, start, count, timeout=1.5) -> list:
+    async def wait_for_lines(self, start, count, timeout=2.5) -> list:
         end = asyncio.get_running_loop().time() + timeout
         while len(lines := self.log_lines(start)) < count and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.04)
         return self.log_lines(start)
+
+
+def udp_names(config) -> set:
+    """Names of ports of UDP listeners."""
+    if isinstance(config, str):
+        return set()
+    addresses = [item["address"].get("socket_address", {}) for item in config["static_resources"]["listeners"]]
+    return {a["port_value"].removeprefix("$port:") for a in addresses if a.get("protocol") == "UDP"}
 
 
 def listener_names(config) -> set:

@@ -1,6 +1,7 @@
 // The OpenSSL door: headers, and functions for what OpenSSL defines as macros. No logic, but for what must be C: a BIO (wire.c) and a provider
 // (slim.c).
 #pragma once
+#include "copenssl_keys.h"
 #include "copenssl_slim.h"
 #include "copenssl_wire.h"
 #include <openssl/bio.h>
@@ -10,9 +11,12 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/ocsp.h>
+#include <openssl/param_build.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -60,7 +64,14 @@ static inline void copenssl_no_session_cache(SSL_CTX *context) { SSL_CTX_set_ses
 static inline size_t copenssl_bio_pending(BIO *bio) { return BIO_ctrl_pending(bio); }
 static inline void copenssl_bio_set_eof(BIO *bio, int value) { BIO_set_mem_eof_return(bio, value); }
 static inline long copenssl_bio_bytes(BIO *bio, const char **bytes) { return BIO_get_mem_data(bio, (char **)bytes); }
-static inline EVP_PKEY *copenssl_make_p256(void) { return EVP_EC_gen("P-256"); }
+static inline int copenssl_set_mac_key(EVP_MAC_CTX *context, unsigned char *key, size_t size) {
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string("key", key, size), OSSL_PARAM_construct_utf8_string("digest", (char *)"SHA256", 0), OSSL_PARAM_END};
+    return EVP_MAC_CTX_set_params(context, parameters);
+}
+static inline EVP_PKEY *copenssl_make_ec(const char *curve) { return EVP_EC_gen(curve); }
+static inline EVP_PKEY *copenssl_make_rsa(unsigned bits) { return EVP_RSA_gen(bits); }
+static inline EVP_PKEY *copenssl_make_ed25519(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }
 static inline int copenssl_error_reason(unsigned long error) { return ERR_GET_REASON(error); }
 static inline int copenssl_name_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
 static inline GENERAL_NAME *copenssl_name_at(const GENERAL_NAMES *names, int index) { return sk_GENERAL_NAME_value(names, index); }

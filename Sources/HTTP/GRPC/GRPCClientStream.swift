@@ -22,10 +22,11 @@ public final class GRPCClientStream {
     }
 
     private let session: HTTP2Session
-    private let token: HTTP2StreamToken
+    private var stream: HTTP2Stream?
+    /// What happened during the present `receive`.
+    private var events: [Event] = []
     private var decoder: GRPCMessageDecoder
     private var httpStatus: UInt16 = 0
-    private var headers = HeaderTable()
     private var isClosed = false
 
     /// A call at its beginning; the request is in the first output.
@@ -36,11 +37,13 @@ public final class GRPCClientStream {
         decoder = GRPCMessageDecoder(limitBytes: messageBytesMax)
         do throws(HTTP2Error) {
             session = try HTTP2Session(.client, limits: limits)
-            token = try session.request(
+            stream = try session.request(
                 GRPCRequest.head(path: path, authority: authority, metadata: metadata), isEnd: false)
         } catch {
             throw .http2(error)
         }
+        session.delegate = self
+        stream?.delegate = self
     }
 
     /// Whether the call is over.
@@ -48,21 +51,25 @@ public final class GRPCClientStream {
 
     /// Sends a message; `queuedBytes` tells how much waits for the server.
     public func send(_ message: [UInt8]) throws(HTTP2Error) {
-        try session.send(token, GRPCMessageDecoder.frame(message).span.bytes)
+        guard let stream else { throw HTTP2Session.gone }
+        try session.send(stream, GRPCMessageDecoder.frame(message).span.bytes)
     }
 
     /// Says that no more messages follow.
-    public func finishSending() throws(HTTP2Error) { try session.end(token) }
+    public func finishSending() throws(HTTP2Error) {
+        guard let stream else { throw HTTP2Session.gone }
+        try session.end(stream)
+    }
 
     /// Bytes of messages that have not left yet.
-    public var queuedBytes: Int { session.queuedBytes(token) }
+    public var queuedBytes: Int { stream?.queuedBytes ?? 0 }
 
     /// Asks the server for a sign of life.
     public func ping() { session.ping() }
 
     /// Ends the call at once.
     public func cancel() {
-        session.reset(token, code: HTTP2Code.cancel)
+        if let stream { session.reset(stream, code: HTTP2Code.cancel) }
         session.goAway()
         isClosed = true
     }
@@ -84,65 +91,81 @@ public final class GRPCClientStream {
 
     /// Takes bytes from the server and tells what they mean.
     public func receive(_ bytes: RawSpan) -> [Event] {
-        var result: [Event] = []
         do throws(HTTP2Error) {
             try session.receive(bytes)
         } catch {
             failure = failure ?? GRPCStatus(.unavailable, error.description)
         }
-        for event in session.takeEvents() where !isClosed { handle(event, &result) }
-        if let failure { close(failure, &result) }
-        if !isClosed, session.isFinished { close(GRPCStatus(.unavailable, "the server ended the connection"), &result) }
-        return result
+        if let failure { close(failure) }
+        if !isClosed, session.isFinished { close(GRPCStatus(.unavailable, "the server ended the connection")) }
+        return takeEvents()
     }
 
     /// The connection has ended, or broken for the given reason.
     public func inputEnded(_ reason: String = "the connection was closed") -> [Event] {
-        var result: [Event] = []
-        close(failure ?? GRPCStatus(.unavailable, reason), &result)
-        return result
+        close(failure ?? GRPCStatus(.unavailable, reason))
+        return takeEvents()
     }
 
-    private func close(_ status: GRPCStatus, _ result: inout [Event]) {
+    private func takeEvents() -> [Event] {
+        defer { events = [] }
+        return events
+    }
+
+    private func close(_ status: GRPCStatus) {
         guard !isClosed else { return }
         isClosed = true
-        result.append(.closed(status))
+        events.append(.closed(status))
+    }
+}
+
+extension GRPCClientStream: HTTP2SessionDelegate {
+    public func streamBegan(_ stream: HTTP2Stream) {}
+
+    public func pong() { if !isClosed { events.append(.pong) } }
+
+    public func goAway(lastStream: Int32, code: UInt32) {
+        // The call goes on if the server has seen it; otherwise nghttp2 closes the stream.
+        if lastStream < 1 {
+            close(GRPCStatus(.unavailable, "the server refused the connection (error \(code))"))
+        }
+    }
+}
+
+extension GRPCClientStream: HTTP2StreamDelegate {
+    public func head(_ stream: HTTP2Stream, isEnd: Bool) {
+        let head = stream.response
+        guard !head.isInterim, !isClosed else { return }
+        httpStatus = head.status
+        if isEnd { return close(GRPCStatus(trailers: head.headers, httpStatus: head.status)) }
+        guard head.status == 200, GRPCRequest.isGRPC(head.headers) else {
+            session.reset(stream, code: HTTP2Code.cancel)
+            return close(GRPCStatus(trailers: HeaderTable(), httpStatus: head.status))
+        }
+        events.append(.opened(head.headers))
     }
 
-    private func handle(_ event: HTTP2Event, _ result: inout [Event]) {
-        switch event {
-        case .response(_, let head, let isEnd):
-            guard !head.isInterim else { return }
-            httpStatus = head.status
-            headers = head.headers
-            if isEnd { return close(GRPCStatus(trailers: head.headers, httpStatus: head.status), &result) }
-            guard head.status == 200, GRPCRequest.isGRPC(head.headers) else {
-                session.reset(token, code: HTTP2Code.cancel)
-                return close(GRPCStatus(trailers: HeaderTable(), httpStatus: head.status), &result)
-            }
-            result.append(.opened(head.headers))
-        case .data(_, let bytes):
-            decoder.append(bytes)
-            session.consumed(token, bytes.count)
-            do throws(GRPCStatus) {
-                while let message = try decoder.next() { result.append(.message(message)) }
-            } catch {
-                session.reset(token, code: HTTP2Code.cancel)
-                close(error, &result)
-            }
-        case .end(_, let trailers):
-            close(GRPCStatus(trailers: trailers, httpStatus: httpStatus), &result)
-        case .closed(_, let code):
-            close(GRPCStatus.ofReset(code), &result)
-        case .drained: result.append(.drained)
-        case .pong: result.append(.pong)
-        case .goAway(let last, let code):
-            // The call goes on if the server has seen it; otherwise nghttp2 closes the stream.
-            if last < 1 {
-                close(GRPCStatus(.unavailable, "the server refused the connection (error \(code))"), &result)
-            }
-        case .request: break
+    public func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+        session.consumed(stream, bytes.count)
+        guard !isClosed else { return }
+        decoder.append([UInt8](bytes))
+        do throws(GRPCStatus) {
+            while let message = try decoder.next() { events.append(.message(message)) }
+        } catch {
+            session.reset(stream, code: HTTP2Code.cancel)
+            close(error)
         }
+    }
+
+    public func end(_ stream: HTTP2Stream) {
+        close(GRPCStatus(trailers: stream.trailers, httpStatus: httpStatus))
+    }
+
+    public func drained(_ stream: HTTP2Stream) { if !isClosed { events.append(.drained) } }
+
+    public func closed(_ stream: HTTP2Stream, code: UInt32) {
+        self.stream = nil
+        close(GRPCStatus.ofReset(code))
     }
 }
 

@@ -43,8 +43,8 @@ public final class GRPCServer: @unchecked Sendable {
             return stream.close()
         }
         let calls = Calls()
-        connection.onRequest = { [unowned self, unowned connection] token, head, isEnd in
-            accept(token, head, isEnd: isEnd, peer, connection, calls)
+        connection.onRequest = { [unowned self, unowned connection] stream in
+            accept(stream, peer, connection, calls)
         }
         connections[ObjectIdentifier(connection)] = connection
         await withTaskCancellationHandler {
@@ -59,7 +59,7 @@ public final class GRPCServer: @unchecked Sendable {
 
     /// The tasks of a connection's calls; touched on the loop only.
     private final class Calls: @unchecked Sendable {
-        var tasks: [HTTP2StreamToken: Task<Void, Never>] = [:]
+        var tasks: [ObjectIdentifier: Task<Void, Never>] = [:]
     }
 
     /// Takes no more calls and ends the connections: their peers get a GOAWAY, and are cut off after the grace period.
@@ -72,41 +72,60 @@ public final class GRPCServer: @unchecked Sendable {
     }
 
     private func accept(
-        _ token: HTTP2StreamToken, _ head: RequestHead, isEnd: Bool, _ peer: HTTPPeer, _ connection: HTTP2Connection,
-        _ calls: Calls
-    ) {
+        _ stream: HTTP2Stream, _ peer: HTTPPeer, _ connection: HTTP2Connection, _ calls: Calls
+    ) -> any HTTP2StreamDelegate {
+        let head = stream.request
         guard head.method == .post, GRPCRequest.isGRPC(head.headers) else {
             // gRPC's answer to something that is not gRPC.
-            return answer(token, ResponseHead(status: 415), connection)
+            return answer(stream, ResponseHead(status: 415), connection)
         }
         guard let method = methods[head.pathText] else {
             var response = GRPCServer.head()
             GRPCStatus(.unimplemented, "no method \(head.pathText)").write(to: &response.headers)
-            return answer(token, response, connection)
+            return answer(stream, response, connection)
+        }
+        do throws(HTTP2Error) {
+            try connection.session.respond(stream, GRPCServer.head(), isEnd: false)
+        } catch {
+            connection.session.reset(stream, code: HTTP2Code.internalError)
+            return RefusedCall(connection)
         }
         let call = GRPCStream(
-            connection, token, path: head.pathText, metadata: head.headers, peer: peer, isServer: true)
-        do throws(HTTP2Error) {
-            try connection.session.respond(token, GRPCServer.head(), isEnd: false)
-        } catch {
-            return connection.session.reset(token, code: HTTP2Code.internalError)
-        }
+            connection, stream, path: head.pathText, metadata: head.headers, peer: peer, isServer: true)
         connection.add(call)
-        if isEnd { call.ended(HeaderTable()) }
         let task = Task(executorPreference: loop) {
-            await self.run(method, call, connection)
-            calls.tasks[token] = nil
+            await self.run(method, call)
+            calls.tasks[ObjectIdentifier(call)] = nil
         }
-        calls.tasks[token] = task
+        calls.tasks[ObjectIdentifier(call)] = task
         call.onClose = { task.cancel() }
+        return call
     }
 
-    private func answer(_ token: HTTP2StreamToken, _ head: ResponseHead, _ connection: HTTP2Connection) {
+    private func answer(
+        _ stream: HTTP2Stream, _ head: ResponseHead, _ connection: HTTP2Connection
+    ) -> any HTTP2StreamDelegate {
         do throws(HTTP2Error) {
-            try connection.session.respond(token, head, isEnd: true)
+            try connection.session.respond(stream, head, isEnd: true)
         } catch {
-            connection.session.reset(token, code: HTTP2Code.internalError)
+            connection.session.reset(stream, code: HTTP2Code.internalError)
         }
+        return RefusedCall(connection)
+    }
+
+    /// A call that was answered with its head: what still comes of it is read and dropped.
+    private final class RefusedCall: HTTP2StreamDelegate {
+        private unowned let connection: HTTP2Connection
+
+        init(_ connection: HTTP2Connection) { self.connection = connection }
+
+        func head(_ stream: HTTP2Stream, isEnd: Bool) {}
+        func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+            connection.session.consumed(stream, bytes.count)
+        }
+        func end(_ stream: HTTP2Stream) {}
+        func drained(_ stream: HTTP2Stream) {}
+        func closed(_ stream: HTTP2Stream, code: UInt32) {}
     }
 
     private static func head() -> ResponseHead {
@@ -115,7 +134,7 @@ public final class GRPCServer: @unchecked Sendable {
         return head
     }
 
-    private func run(_ method: Method, _ call: GRPCStream, _ connection: HTTP2Connection) async {
+    private func run(_ method: Method, _ call: GRPCStream) async {
         var status = GRPCStatus.ok
         do throws(GRPCStatus) {
             try await method(call)
@@ -125,9 +144,7 @@ public final class GRPCServer: @unchecked Sendable {
         guard !call.isClosed else { return }
         var trailers = HeaderTable()
         status.write(to: &trailers)
-        // Fails only if the stream has ended meanwhile: then nobody waits for the status.
-        try? connection.session.end(call.token, trailers: trailers)
-        connection.outputReady()
+        call.end(trailers: trailers)
     }
 }
 
@@ -156,9 +173,9 @@ public final class GRPCClient: @unchecked Sendable {
         guard connection.isOpen else { throw GRPCStatus(.unavailable, "the connection has ended") }
         do throws(HTTP2Error) {
             let head = try GRPCRequest.head(path: path, authority: authority, metadata: metadata)
-            let token = try connection.session.request(head, isEnd: false)
             let call = GRPCStream(
-                connection, token, path: path, metadata: HeaderTable(), peer: HTTPPeer(), isServer: false)
+                connection, nil, path: path, metadata: HeaderTable(), peer: HTTPPeer(), isServer: false)
+            call.began(try connection.session.request(head, isEnd: false, delegate: call))
             connection.add(call)
             connection.outputReady()
             return call

@@ -7,7 +7,8 @@ public final class GRPCStream: @unchecked Sendable {
     /// Bytes queued for the peer beyond which `send` waits.
     private static let highWaterBytes = 64 * 1024
 
-    let token: HTTP2StreamToken
+    /// The stream as long as it lives.
+    private(set) var stream: HTTP2Stream?
     /// `/package.Service/Method`.
     public let path: String
     /// The metadata of the request (server), or of the answer once a message came (client).
@@ -29,11 +30,11 @@ public final class GRPCStream: @unchecked Sendable {
     var onClose: (() -> Void)?
 
     init(
-        _ connection: HTTP2Connection, _ token: HTTP2StreamToken, path: String, metadata: HeaderTable, peer: HTTPPeer,
+        _ connection: HTTP2Connection, _ stream: HTTP2Stream?, path: String, metadata: HeaderTable, peer: HTTPPeer,
         isServer: Bool
     ) {
         self.connection = connection
-        self.token = token
+        self.stream = stream
         self.path = path
         self.metadata = metadata
         self.peer = peer
@@ -51,15 +52,16 @@ public final class GRPCStream: @unchecked Sendable {
             do throws(GRPCStatus) {
                 if let message = try decoder.next() { return message }
             } catch {
-                connection.session.reset(token, code: HTTP2Code.cancel)
-                connection.outputReady()
+                cancel()
                 throw error
             }
             if !chunks.isEmpty {
                 let chunk = chunks.removeFirst()
                 decoder.append(chunk)
-                connection.session.consumed(token, chunk.count)
-                connection.outputReady()
+                if let stream {
+                    connection.session.consumed(stream, chunk.count)
+                    connection.outputReady()
+                }
                 continue
             }
             if isEnded, decoder.isInsideMessage { throw GRPCStatus(.internal, "the peer ended inside a message") }
@@ -90,15 +92,16 @@ public final class GRPCStream: @unchecked Sendable {
     /// Sends a message; waits while the peer leaves too much unread.
     public func send(_ message: [UInt8]) async throws(GRPCStatus) {
         if let status { throw status == .ok ? GRPCStatus(.cancelled, "the call is over") : status }
+        guard let stream else { throw GRPCStatus(.cancelled, "the call is over") }
         do throws(HTTP2Error) {
-            try connection.session.send(token, GRPCMessageDecoder.frame(message).span.bytes)
+            try connection.session.send(stream, GRPCMessageDecoder.frame(message).span.bytes)
         } catch {
             throw GRPCStatus(.unavailable, error.description)
         }
         connection.outputReady()
-        while status == nil, connection.session.queuedBytes(token) > GRPCStream.highWaterBytes {
+        while status == nil, queuedBytes > GRPCStream.highWaterBytes {
             await withCheckedContinuation { continuation in
-                guard status == nil, connection.session.queuedBytes(token) > GRPCStream.highWaterBytes else {
+                guard status == nil, queuedBytes > GRPCStream.highWaterBytes else {
                     return continuation.resume()
                 }
                 senders.append(continuation)
@@ -107,10 +110,13 @@ public final class GRPCStream: @unchecked Sendable {
         if let status, status != .ok { throw status }
     }
 
+    private var queuedBytes: Int { stream?.queuedBytes ?? 0 }
+
     /// Says that no more messages follow (client).
     public func finishSending() throws(GRPCStatus) {
+        guard let stream else { throw GRPCStatus(.unavailable, "the call is over") }
         do throws(HTTP2Error) {
-            try connection.session.end(token)
+            try connection.session.end(stream)
         } catch {
             throw GRPCStatus(.unavailable, error.description)
         }
@@ -119,30 +125,36 @@ public final class GRPCStream: @unchecked Sendable {
 
     /// Ends the call at once.
     public func cancel() {
-        connection.session.reset(token, code: HTTP2Code.cancel)
+        guard let stream else { return }
+        connection.session.reset(stream, code: HTTP2Code.cancel)
+        connection.outputReady()
+    }
+
+    /// Ends our direction with trailers (server); nothing happens if the stream has ended meanwhile: nobody waits for them.
+    func end(trailers: HeaderTable) {
+        guard let stream else { return }
+        try? connection.session.end(stream, trailers: trailers)
         connection.outputReady()
     }
 
     // MARK: What the connection tells
 
-    func opened(_ head: ResponseHead, isEnd: Bool) {
+    /// The request is with the session (client).
+    func began(_ stream: HTTP2Stream) { self.stream = stream }
+
+    private func opened(_ head: ResponseHead, isEnd: Bool) {
         guard !head.isInterim else { return }
         metadata = head.headers
         httpStatus = head.status
         if isEnd {
             ended(head.headers)
         } else if head.status != 200 || !GRPCRequest.isGRPC(head.headers) {
-            connection.session.reset(token, code: HTTP2Code.cancel)
-            closed(GRPCStatus(trailers: HeaderTable(), httpStatus: head.status))
+            cancel()
+            over(GRPCStatus(trailers: HeaderTable(), httpStatus: head.status))
         }
     }
 
-    func received(_ bytes: [UInt8]) {
-        // Bounded by the stream's window.
-        chunks.append(bytes)
-        wakeReader()
-    }
-
+    /// The peer sends no more.
     func ended(_ trailers: HeaderTable) {
         isEnded = true
         if !isServer, status == nil { status = GRPCStatus(trailers: trailers, httpStatus: httpStatus) }
@@ -150,19 +162,45 @@ public final class GRPCStream: @unchecked Sendable {
         wakeSenders()
     }
 
-    func drained() { wakeSenders() }
-
     private func wakeSenders() {
         let waiting = senders
         senders = []
         for sender in waiting { sender.resume() }
     }
 
-    func closed(_ reason: GRPCStatus) {
+    /// The call is over, whatever becomes of the stream.
+    func over(_ reason: GRPCStatus) {
         if status == nil { status = reason }
         wakeReader()
         wakeSenders()
         onClose?()
         onClose = nil
+    }
+}
+
+extension GRPCStream: HTTP2StreamDelegate {
+    public func head(_ stream: HTTP2Stream, isEnd: Bool) {
+        // The request's head (server) was looked at before the call was made.
+        if isServer {
+            if isEnd { ended(HeaderTable()) }
+        } else {
+            opened(stream.response, isEnd: isEnd)
+        }
+    }
+
+    public func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+        // Bounded by the stream's window.
+        chunks.append([UInt8](bytes))
+        wakeReader()
+    }
+
+    public func end(_ stream: HTTP2Stream) { ended(stream.trailers) }
+
+    public func drained(_ stream: HTTP2Stream) { wakeSenders() }
+
+    public func closed(_ stream: HTTP2Stream, code: UInt32) {
+        self.stream = nil
+        connection.remove(self)
+        over(GRPCStatus.ofReset(code))
     }
 }

@@ -11,9 +11,9 @@ final class HTTP2Connection: @unchecked Sendable {
     let session: HTTP2Session
     let loop: EventLoop
     private let stream: any ByteStream
-    private(set) var calls: [HTTP2StreamToken: GRPCStream] = [:]
-    /// Takes requests (server).
-    var onRequest: ((HTTP2StreamToken, RequestHead, Bool) -> Void)?
+    private var calls: [ObjectIdentifier: GRPCStream] = [:]
+    /// Takes requests (server): who hears of the stream.
+    var onRequest: ((HTTP2Stream) -> (any HTTP2StreamDelegate)?)?
     private var writer: CheckedContinuation<Void, Never>?
     private var hasWork = true
     private var isEnding = false
@@ -24,11 +24,14 @@ final class HTTP2Connection: @unchecked Sendable {
         session = try HTTP2Session(role, limits: limits)
         self.stream = stream
         self.loop = loop
+        session.delegate = self
     }
 
     var isOpen: Bool { !isEnding }
 
-    func add(_ call: GRPCStream) { calls[call.token] = call }
+    func add(_ call: GRPCStream) { calls[ObjectIdentifier(call)] = call }
+
+    func remove(_ call: GRPCStream) { calls[ObjectIdentifier(call)] = nil }
 
     /// Carries bytes until the connection ends.
     func run() async {
@@ -36,7 +39,7 @@ final class HTTP2Connection: @unchecked Sendable {
             group.addTask { await self.write() }
             let reason = await read()
             isEnding = true
-            for call in calls.values { call.closed(GRPCStatus(.unavailable, reason)) }
+            for call in calls.values { call.over(GRPCStatus(.unavailable, reason)) }
             calls = [:]
             let timer = loop.schedule(after: HTTP2Connection.farewell) { self.stream.close() }
             outputReady()
@@ -71,11 +74,10 @@ final class HTTP2Connection: @unchecked Sendable {
             if bytes.isEmpty { return "the peer closed the connection" }
             var failure: HTTP2Error?
             do throws(HTTP2Error) {
-                try session.receive(bytes.span.bytes)
+                try session.receive(bytes.span.bytes, at: loop.now)
             } catch {
                 failure = error
             }
-            dispatch()
             outputReady()
             if let failure { return failure.description }
             if session.isFinished { return "the peer ended the connection" }
@@ -91,7 +93,6 @@ final class HTTP2Connection: @unchecked Sendable {
             } catch {
                 return stream.close()
             }
-            dispatch()
             if output.isEmpty {
                 if isEnding || session.isFinished { return stream.close() }
                 await withCheckedContinuation { continuation in
@@ -114,23 +115,8 @@ final class HTTP2Connection: @unchecked Sendable {
         writer?.resume()
         writer = nil
     }
+}
 
-    private func dispatch() {
-        for event in session.takeEvents() {
-            switch event {
-            case .request(let token, let head, let isEnd): onRequest?(token, head, isEnd)
-            case .response(let token, let head, let isEnd): calls[token]?.opened(head, isEnd: isEnd)
-            case .data(let token, let bytes):
-                if let call = calls[token] {
-                    call.received(bytes)
-                } else {
-                    session.consumed(token, bytes.count)
-                }
-            case .end(let token, let trailers): calls[token]?.ended(trailers)
-            case .drained(let token): calls[token]?.drained()
-            case .closed(let token, let code): calls.removeValue(forKey: token)?.closed(GRPCStatus.ofReset(code))
-            case .goAway, .pong: break
-            }
-        }
-    }
+extension HTTP2Connection: HTTP2SessionDelegate {
+    func streamBegan(_ stream: HTTP2Stream) { stream.delegate = onRequest?(stream) }
 }

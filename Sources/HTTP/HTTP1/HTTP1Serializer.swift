@@ -135,6 +135,26 @@ public enum HTTP1Serializer {
     /// Appends the end of a chunked body without trailers.
     public static func appendLastChunk(to buffer: inout [UInt8]) { buffer.append("0\r\n\r\n") }
 
+    /// Writes the field names of a written head with capitals: `Content-Type` (Envoy's `proper_case_words`).
+    public static func capitalizeNames(_ head: UnsafeMutableRawBufferPointer) {
+        var isName = false
+        var isWordStart = false
+        for index in head.indices {
+            let byte = head[index]
+            if byte == ASCII.lineFeed {
+                isName = true
+                isWordStart = true
+            } else if isName {
+                if byte == ASCII.colon {
+                    isName = false
+                } else {
+                    if isWordStart, byte &- 97 < 26 { head[index] = byte &- 32 }
+                    isWordStart = byte == UInt8(ascii: "-")
+                }
+            }
+        }
+    }
+
     /// Every stored byte at most twice (an authority stands in the start line and as `host`), separators, framing.
     private static func sizeBound(_ table: borrowing HeaderTable) -> Int {
         table.bytes.count * 2 + table.fields.count * 4 + 256

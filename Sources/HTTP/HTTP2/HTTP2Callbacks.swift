@@ -2,13 +2,17 @@ internal import CNGHTTP2
 
 /// What nghttp2 calls.
 ///
-/// C functions that capture nothing: the session comes as user data, streams by their id.
+/// C functions that capture nothing: the session comes as user data, streams by their slot.
 enum HTTP2Callbacks {
+    @inline(__always)
     static func session(_ user: UnsafeMutableRawPointer?) -> HTTP2Session? {
-        user.map { Unmanaged<HTTP2Session>.fromOpaque($0).takeUnretainedValue() }
+        user.map { Unmanaged<HTTP2Session>.fromOpaque($0)._withUnsafeGuaranteedRef { $0 } }
     }
 
-    static func makeSession(_ role: HTTP2Session.Role, _ user: UnsafeMutableRawPointer) -> OpaquePointer? {
+    /// What ends `receive` at once: the connection is over.
+    static var fatal: Int32 { NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+
+    static func makeSession(_ role: HTTP2Session.Role, _ limits: HTTP2Limits, _ memory: HTTP2Memory) -> OpaquePointer? {
         var callbacks: OpaquePointer?
         var option: OpaquePointer?
         guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&option) == 0 else { return nil }
@@ -17,26 +21,55 @@ enum HTTP2Callbacks {
             nghttp2_option_del(option)
         }
         nghttp2_option_set_no_auto_window_update(option, 1)
-        nghttp2_option_set_max_outbound_ack(option, HTTP2Limits.acknowledgements)
-        nghttp2_option_set_max_continuations(option, HTTP2Limits.continuations)
-        nghttp2_option_set_stream_reset_rate_limit(option, HTTP2Limits.resetBurst, HTTP2Limits.resetRate)
+        nghttp2_option_set_no_closed_streams(option, 1)
+        nghttp2_option_set_max_outbound_ack(option, max(limits.outboundControlFrames, 1))
+        // A frame more than ours, which comes first and is counted.
+        nghttp2_option_set_max_continuations(option, max(limits.continuations, 0) + 1)
+        nghttp2_option_set_max_deflate_dynamic_table_size(option, 4096)
+        // Resets have a budget of our own, with a counter and calmer words.
+        nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)
+        setInput(callbacks)
+        setOutput(callbacks)
 
+        var session: OpaquePointer?
+        var functions = memory.functions
+        let result =
+            role == .server
+            ? nghttp2_session_server_new3(&session, callbacks, nil, option, &functions)
+            : nghttp2_session_client_new3(&session, callbacks, nil, option, &functions)
+        return result == 0 ? session : nil
+    }
+
+    private static func setInput(_ callbacks: OpaquePointer?) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, hd, user in
+            guard let session = HTTP2Callbacks.session(user), let hd else { return 0 }
+            return session.frameBegins(hd.pointee) ? 0 : HTTP2Callbacks.fatal
+        }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
             guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            session.beginHeaders(frame.pointee)
+            session.headBegins(frame.pointee)
             return 0
         }
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
-            _, frame, name, nameCount, value, valueCount, _, user in
-            guard let session = HTTP2Callbacks.session(user), let frame, let name, let value else { return 0 }
-            let isAccepted = session.header(
-                frame.pointee, UnsafeRawBufferPointer(start: name, count: nameCount).bytes,
-                UnsafeRawBufferPointer(start: value, count: valueCount).bytes)
-            return isAccepted ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
+            _, _, name, nameCount, value, valueCount, _, user in
+            guard let session = HTTP2Callbacks.session(user), let name, let value else { return 0 }
+            let isBearable = session.field(
+                UnsafeRawBufferPointer(start: name, count: nameCount),
+                UnsafeRawBufferPointer(start: value, count: valueCount))
+            return isBearable ? 0 : HTTP2Callbacks.fatal
+        }
+        nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) { _, _, _, _, _, _, _, _ in
+            // nghttp2 would leave such a field out; a message with one is malformed (RFC 9113 §8.2.1).
+            NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
             guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
             session.received(frame.pointee)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, frame, code, user in
+            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
+            session.receivedInvalid(frame.pointee, code)
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, id, data, count, user in
@@ -46,9 +79,12 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, id, code, user in
             guard let session = HTTP2Callbacks.session(user), let stream = session.stream(id: id) else { return 0 }
-            session.closeStream(stream, code: code)
+            session.close(stream, code: code)
             return 0
         }
+    }
+
+    private static func setOutput(_ callbacks: OpaquePointer?) {
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) { _, frame, _, user in
             guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
             if session.role == .client, frame.pointee.hd.type == NGHTTP2_HEADERS.rawValue {
@@ -56,162 +92,93 @@ enum HTTP2Callbacks {
             }
             return 0
         }
-        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { raw, frame, user in
-            guard let session = HTTP2Callbacks.session(user), let frame, session.role == .server else { return 0 }
-            let hd = frame.pointee.hd
-            let carries = hd.type == NGHTTP2_DATA.rawValue || hd.type == NGHTTP2_HEADERS.rawValue
-            guard carries, UInt32(hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
-                let stream = session.stream(id: hd.stream_id), !stream.isRemoteEnded, stream.ownTrailers != nil
-            else { return 0 }
-            // The call is over before its caller has ended: more messages are not wanted (RFC 9113 §8.1). Answers without
-            // trailers do without the reset: curl takes one behind a head for a failure. Their rest is read and dropped.
-            nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), hd.stream_id, HTTP2Code.noError)
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
+            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
+            session.sent(frame.pointee)
             return 0
         }
-
-        var session: OpaquePointer?
-        let result =
-            role == .server
-            ? nghttp2_session_server_new2(&session, callbacks, user, option)
-            : nghttp2_session_client_new2(&session, callbacks, user, option)
-        return result == 0 ? session : nil
+        nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, frame, head, count, source, user in
+            guard let session = HTTP2Callbacks.session(user), let frame, let head, let source else {
+                return HTTP2Callbacks.fatal
+            }
+            return session.sendData(head, count, source.pointee.ptr, frame.pointee.hd.stream_id)
+        }
     }
 
-    /// Where nghttp2 gets the bytes of a body: the stream's queue.
+    /// Where nghttp2 learns how much of a body there is: the stream's queue, whose bytes `sendData` writes.
     static func provider() -> nghttp2_data_provider {
         var provider = nghttp2_data_provider()
-        provider.read_callback = { raw, id, buffer, count, flags, _, user in
-            guard let session = HTTP2Callbacks.session(user), let stream = session.stream(id: id), let flags else {
-                return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
-            }
-            var isLast = false
-            let target = UnsafeMutableRawBufferPointer(start: buffer, count: count)
-            guard let filled = session.fill(stream, target, isLast: &isLast) else {
-                return Int(NGHTTP2_ERR_DEFERRED.rawValue)
-            }
-            if isLast {
+        provider.read_callback = { raw, id, _, room, flags, source, user in
+            guard let session = HTTP2Callbacks.session(user), let flags, let source,
+                let stream = session.stream(slot: source.pointee.ptr, id: id)
+            else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+            let count = min(room, stream.queuedBytes)
+            if count > 0 { flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
+            if count == stream.queuedBytes, stream.endsAfterQueue {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
                 if let trailers = stream.ownTrailers {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    var fields = HTTP2Fields()
-                    fields.append(trailers)
-                    _ = fields.withNameValues { nghttp2_submit_trailer(raw, id, $0, $1) }
+                    _ = session.withTrailerFields(trailers) { nghttp2_submit_trailer(raw, id, $0, $1) }
                 }
+                return count
             }
-            return filled
+            guard count > 0 else {
+                stream.isDeferred = true
+                return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+            }
+            return count
         }
         return provider
     }
 }
 
-// What the callbacks do to a session. None of it throws: C stands between.
+// What nghttp2 says about frames that leave.
 extension HTTP2Session {
-    func beginHeaders(_ frame: nghttp2_frame) {
-        let id = frame.hd.stream_id
-        if role == .server, frame.headers.cat == NGHTTP2_HCAT_REQUEST {
-            _ = openStream(id: id)
+    /// Writes a DATA frame: its head and the bytes from the stream's queue, copied once.
+    func sendData(_ head: UnsafePointer<UInt8>, _ count: Int, _ slot: UnsafeMutableRawPointer?, _ id: Int32) -> Int32 {
+        // Checked here because nghttp2 writes DATA after DATA without returning.
+        guard produced < produceLimit else { return NGHTTP2_ERR_WOULDBLOCK.rawValue }
+        guard let output else { return HTTP2Callbacks.fatal }
+        guard let stream = stream(slot: slot, id: id), stream.queuedBytes >= count else {
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
-        guard let stream = stream(id: id) else { return }
-        stream.headBytes = 0
-        if !stream.hasFinalHead { stream.response.removeAll() }
+        output.append(UnsafeRawBufferPointer(start: head, count: HTTP2Session.frameHeadBytes))
+        let start = stream.queueOffset
+        stream.queue.withUnsafeBytes { output.append(UnsafeRawBufferPointer(rebasing: $0[start..<(start &+ count)])) }
+        produced &+= count &+ HTTP2Session.frameHeadBytes
+        stream.queueOffset &+= count
+        if stream.queuedBytes == 0 {
+            stream.emptyQueue()
+            if !stream.endsAfterQueue { stream.delegate?.drained(stream) }
+        }
+        return 0
     }
 
-    /// Takes one field; false refuses the stream.
-    func header(_ frame: nghttp2_frame, _ name: RawSpan, _ value: RawSpan) -> Bool {
-        guard let stream = stream(id: frame.hd.stream_id) else { return false }
-        // 32 a field is HPACK's own measure of what a field costs (RFC 7541 §4.1).
-        stream.headBytes += name.byteCount + value.byteCount + 32
-        guard stream.headBytes <= limits.headBytes else { return false }
-        do throws(HTTPFieldError) {
-            if stream.hasFinalHead {
-                try HTTP2Session.append(name, value, to: &stream.trailers, limits)
-            } else if role == .client {
-                if name.byteCount > 0, ByteScan.byte(name, 0) == ASCII.colon {
-                    stream.response.status = UInt16(clamping: ASCII.number(value) ?? 0)
-                } else {
-                    try HTTP2Session.append(name, value, to: &stream.response.headers, limits)
-                }
-            } else {
-                try HTTP2Session.take(name, value, into: &stream.request, limits)
-            }
-            return true
-        } catch {
-            return false
-        }
-    }
+    private static var frameHeadBytes: Int { 9 }
 
-    private static func append(
-        _ name: RawSpan, _ value: RawSpan, to table: inout HeaderTable, _ limits: HTTP2Limits
-    ) throws(HTTPFieldError) {
-        guard table.count < limits.fields else { throw HTTPFieldError(.value) }
-        try table.append(name, value)
-    }
-
-    private static func take(
-        _ name: RawSpan, _ value: RawSpan, into head: inout RequestHead, _ limits: HTTP2Limits
-    ) throws(HTTPFieldError) {
-        guard name.byteCount > 0, ByteScan.byte(name, 0) == ASCII.colon else {
-            guard HeaderID.of(lowercased: name) == .host else {
-                return try append(name, value, to: &head.headers, limits)
-            }
-            // One authority (ATK-18): a Host that differs from it is a lie to somebody.
-            if head.authorityRun.count == 0 { return try head.setAuthority(value) }
-            guard ByteScan.equalIgnoringCase(head.authority, value) else { throw HTTPFieldError(.value) }
-            return
-        }
-        if ByteScan.equalIgnoringCase(name, ":method") {
-            try head.setMethod(token: value)
-        } else if ByteScan.equalIgnoringCase(name, ":path") {
-            try head.setPath(value)
-        } else if ByteScan.equalIgnoringCase(name, ":authority") {
-            guard value.byteCount == 0 || HTTP1StartLine.isAuthority(value) else { throw HTTPFieldError(.value) }
-            try head.setAuthority(value)
-        } else if ByteScan.equalIgnoringCase(name, ":scheme") {
-            if ByteScan.equalIgnoringCase(value, "https") {
-                head.setScheme("https")
-            } else if ByteScan.equalIgnoringCase(value, "http") {
-                head.setScheme("http")
-            } else {
-                throw HTTPFieldError(.value)
-            }
-        } else {
-            throw HTTPFieldError(.name)
-        }
-    }
-
-    func received(_ frame: nghttp2_frame) {
-        let isEnd = UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
+    func sent(_ frame: nghttp2_frame) {
         switch UInt32(frame.hd.type) {
-        case NGHTTP2_HEADERS.rawValue:
-            guard let stream = stream(id: frame.hd.stream_id) else { return }
-            if isEnd { stream.isRemoteEnded = true }
-            if stream.hasFinalHead {
-                if isEnd { events.append(.end(stream.token, trailers: stream.trailers)) }
-            } else if role == .server {
-                stream.hasFinalHead = true
-                stream.request.body = isEnd ? .none : .untilClose
-                events.append(.request(stream.token, stream.request, isEnd: isEnd))
-                stream.request.removeAll()
-            } else {
-                let head = stream.response
-                stream.hasFinalHead = !head.isInterim
-                events.append(.response(stream.token, head, isEnd: isEnd))
-            }
         case NGHTTP2_DATA.rawValue:
-            guard isEnd, let stream = stream(id: frame.hd.stream_id) else { return }
-            stream.isRemoteEnded = true
-            events.append(.end(stream.token, trailers: HeaderTable()))
-        case NGHTTP2_GOAWAY.rawValue:
-            events.append(.goAway(lastStream: frame.goaway.last_stream_id, code: frame.goaway.error_code))
-        case NGHTTP2_PING.rawValue:
-            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_ACK.rawValue != 0 { events.append(.pong) }
+            budget.dataSent()
+            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, true) }
+        case NGHTTP2_HEADERS.rawValue:
+            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, false) }
+        case NGHTTP2_RST_STREAM.rawValue:
+            resets.add(frame.hd.stream_id)
+            delegate?.count(.tx_reset)
+        case NGHTTP2_GOAWAY.rawValue: delegate?.count(.goaway_sent)
         default: break
         }
     }
 
-    func received(data: UnsafeRawBufferPointer, on id: Int32) {
+    private func sentEnd(_ id: Int32, _ isData: Bool) {
         guard let stream = stream(id: id) else { return }
-        stream.unconsumedBytes += data.count
-        events.append(.data(stream.token, Array(data)))
+        stream.isLocalEnded = true
+        guard role == .server else { return }
+        budget.streamCompleted()
+        guard !stream.isRemoteEnded, isData || stream.ownTrailers != nil else { return }
+        // The exchange is over before the client has ended: more of its body is not wanted (RFC 9113 §8.1). Answers without
+        // a body do without the reset: curl takes one behind a head for a failure. Their rest is read and dropped.
+        nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2Code.noError)
     }
 }

@@ -1,9 +1,11 @@
 internal import CNGHTTP2
+public import IO
 
-/// One HTTP/2 connection without its transport: bytes in, events and bytes out.
+/// One HTTP/2 connection without its transport: bytes in, calls of its delegates and bytes out.
 ///
-/// Owned by one loop, not `Sendable`. After each call the owner sends what `takeOutput` gives; that also advances streams whose queue waits for the
-/// peer's window. Flow control is tied to the reader: the peer's window grows by what `consumed` reports.
+/// Owned by one loop, not `Sendable`. The owner gives it what it reads (`receive`) and sends what `produce` writes; between the two, delegates
+/// submit heads and bodies. Flow control is tied to the reader: the peer's window grows by what `consumed` reports. Streams, their heads and
+/// queues are used again, so that a warm connection allocates little.
 public final class HTTP2Session {
     /// Which side of the connection.
     public enum Role: Sendable {
@@ -13,267 +15,269 @@ public final class HTTP2Session {
         case client
     }
 
-    /// Output produced by one `takeOutput`: more stays in the streams' queues until the transport has taken it.
-    private static let outputStepBytes = 64 * 1024
-
     let role: Role
-    let limits: HTTP2Limits
-    private var session: OpaquePointer?
-    private var streams: [HTTP2Stream?] = []
-    private var generations: [UInt32] = []
-    private var freeSlots: [Int] = []
-    var events: [HTTP2Event] = []
+    /// The bounds it works in.
+    public let limits: HTTP2Limits
+    /// Hears of the connection.
+    ///
+    /// Neither counted nor checked: it owns the session, and nobody else calls that. A weak reference would make each use of the delegate dear.
+    public unowned(unsafe) var delegate: (any HTTP2SessionDelegate)?
+    let raw: OpaquePointer
+    // Not checked for exclusive access, like all that is touched for each frame: calls come from one loop, one at a time.
+    @exclusivity(unchecked) var budget: HTTP2FrameBudget
+    /// The time of the present `receive`.
+    var now: MonotonicTime?
+
+    /// All streams ever needed at once, by slot; nghttp2's user data is a slot plus one, never a pointer.
+    @exclusivity(unchecked) private var streams: [HTTP2Stream] = []
+    @exclusivity(unchecked) private var free: [HTTP2Stream] = []
+    /// The stream whose head is being received.
+    @exclusivity(unchecked) var receiving: HTTP2Stream?
+    @exclusivity(unchecked) var continuations = 0
+    /// The highest stream that the peer has begun, and those that we have reset lately.
+    @exclusivity(unchecked) var streamsSeen: Int32 = 0
+    @exclusivity(unchecked) var resets = HTTP2ResetMemory()
+    /// What ended the connection from our side.
+    var violation: HTTP2Error?
+
+    var output: (any HTTP2Output)?
+    @exclusivity(unchecked) var produced = 0
+    var produceLimit = 0
+    /// Field lists on their way to nghttp2, which copies them.
+    @exclusivity(unchecked) var fields: [nghttp2_nv] = []
+    let scratch: HTTP2Scratch
+    private let memory: HTTP2Memory
+    /// The stream that was looked up last: DATA, its end and its close mostly follow each other.
+    @exclusivity(unchecked) private var latest: HTTP2Stream?
 
     /// A session at the beginning of a connection; its first output is the preface.
-    public init(_ role: Role, limits: HTTP2Limits = HTTP2Limits()) throws(HTTP2Error) {
+    ///
+    /// Sessions of one loop may share their memory.
+    public init(
+        _ role: Role, limits: HTTP2Limits = HTTP2Limits(), memory: HTTP2Memory = HTTP2Memory()
+    ) throws(HTTP2Error) {
         self.role = role
+        self.memory = memory
         self.limits = limits
-        session = HTTP2Callbacks.makeSession(role, Unmanaged.passUnretained(self).toOpaque())
-        guard let session else { throw HTTP2Error(HTTP2Code.internalError, "no memory for a session") }
-        func entry(_ id: nghttp2_settings_id, _ value: UInt32) -> nghttp2_settings_entry {
-            nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: value)
+        budget = HTTP2FrameBudget(limits)
+        scratch = HTTP2Scratch()
+        guard let raw = HTTP2Callbacks.makeSession(role, limits, memory) else {
+            throw HTTP2Error(HTTP2Code.internalError, "no memory for a session")
         }
-        var settings = [
-            entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindow),
-            entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, UInt32(clamping: limits.headBytes)),
-        ]
-        if role == .server {
-            settings.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams))
-        } else {
-            settings.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
-        }
-        try checked(nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count))
-        try checked(nghttp2_session_set_local_window_size(session, 0, 0, Int32(clamping: limits.connectionWindow)))
+        self.raw = raw
+        nghttp2_session_set_user_data(raw, Unmanaged.passUnretained(self).toOpaque())
+        try submitSettings()
     }
 
-    deinit { nghttp2_session_del(session) }
+    private func submitSettings() throws(HTTP2Error) {
+        var settings: [nghttp2_settings_entry] = []
+        func add(_ id: nghttp2_settings_id, _ value: UInt32) {
+            settings.append(nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: value))
+        }
+        add(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindow)
+        add(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, UInt32(clamping: limits.headBytes))
+        if limits.headerTableBytes != 4096 { add(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, limits.headerTableBytes) }
+        if limits.frameBytes != 16_384 { add(NGHTTP2_SETTINGS_MAX_FRAME_SIZE, limits.frameBytes) }
+        if role == .server {
+            add(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams)
+            if limits.allowsConnect { add(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1) }
+        } else {
+            add(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)
+        }
+        try checked(nghttp2_submit_settings(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count))
+        try checked(nghttp2_session_set_local_window_size(raw, 0, 0, Int32(clamping: limits.connectionWindow)))
+    }
+
+    deinit { nghttp2_session_del(raw) }
 
     @discardableResult
-    private func checked(_ result: Int32) throws(HTTP2Error) -> Int32 {
+    func checked(_ result: Int32) throws(HTTP2Error) -> Int32 {
         guard result < 0 else { return result }
         throw HTTP2Error(HTTP2Code.internalError, String(cString: nghttp2_strerror(result)))
     }
 
     // MARK: The wire
 
-    /// Takes bytes that came from the peer; what they mean is in `takeEvents`.
+    /// Takes bytes that came from the peer and tells the delegates what they mean.
     ///
-    /// After an error only the output (a GOAWAY) is left to send.
-    public func receive(_ bytes: RawSpan) throws(HTTP2Error) {
-        let result = bytes.withUnsafeBytes { buffer in
-            nghttp2_session_mem_recv(session, buffer.assumingMemoryBound(to: UInt8.self).baseAddress, buffer.count)
-        }
+    /// After an error only the output (a GOAWAY) is left to send. The time lets budgets refill.
+    public func receive(_ bytes: UnsafeRawBufferPointer, at now: MonotonicTime? = nil) throws(HTTP2Error) {
+        guard !bytes.isEmpty else { return }
+        self.now = now
+        let result = nghttp2_session_mem_recv(
+            raw, bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count)
+        if let violation { throw violation }
         guard result < 0 else { return }
-        throw HTTP2Error(HTTP2Code.protocolError, String(cString: nghttp2_strerror(Int32(clamping: result))))
+        let code = Int32(clamping: result)
+        if code == NGHTTP2_ERR_FLOODED.rawValue { delegate?.count(.outbound_control_flood) }
+        let isFlood = code == NGHTTP2_ERR_FLOODED.rawValue
+        let error = HTTP2Error(
+            isFlood ? HTTP2Code.enhanceYourCalm : HTTP2Code.protocolError, String(cString: nghttp2_strerror(code)))
+        violation = error
+        nghttp2_session_terminate_session(raw, error.code)
+        throw error
     }
 
-    /// What has happened since the last call, in order.
-    public func takeEvents() -> [HTTP2Event] {
-        defer { events = [] }
-        return events
+    /// Takes bytes that came from the peer.
+    public func receive(_ bytes: RawSpan, at now: MonotonicTime? = nil) throws(HTTP2Error) {
+        // A typed throw cannot leave the closure of withUnsafeBytes.
+        var failure: HTTP2Error?
+        bytes.withUnsafeBytes { bytes in
+            do throws(HTTP2Error) {
+                try receive(bytes, at: now)
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
     }
 
     /// Whether there may be bytes for the peer.
-    public var hasOutput: Bool { nghttp2_session_want_write(session) != 0 }
+    public var hasOutput: Bool { nghttp2_session_want_write(raw) != 0 }
 
     /// Whether the connection has ended: nothing more will be read or written.
-    public var isFinished: Bool { nghttp2_session_want_read(session) == 0 && !hasOutput }
+    public var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && !hasOutput }
 
-    /// Appends bytes for the peer to a buffer, not much more than 64 KiB at once; call again when they are sent.
-    public func takeOutput(into buffer: inout [UInt8]) throws(HTTP2Error) {
-        let start = buffer.count
-        while buffer.count - start < HTTP2Session.outputStepBytes {
+    /// Writes bytes for the peer, not much more than `limit`; call again when they are sent.
+    public func produce(into output: any HTTP2Output, upTo limit: Int) throws(HTTP2Error) {
+        self.output = output
+        produced = 0
+        produceLimit = limit
+        defer { self.output = nil }
+        while produced < limit {
             var bytes: UnsafePointer<UInt8>?
-            let count = nghttp2_session_mem_send(session, &bytes)
+            let count = nghttp2_session_mem_send(raw, &bytes)
             if count < 0 {
                 throw HTTP2Error(HTTP2Code.internalError, String(cString: nghttp2_strerror(Int32(clamping: count))))
             }
             guard count > 0, let bytes else { return }
-            buffer.append(contentsOf: UnsafeBufferPointer(start: bytes, count: count))
+            output.append(UnsafeRawBufferPointer(start: bytes, count: count))
+            produced &+= count
         }
     }
 
-    // MARK: Streams
-
-    /// The stream of a token, if it still lives.
-    func stream(_ token: HTTP2StreamToken) -> HTTP2Stream? {
-        guard streams.indices.contains(token.slot), let stream = streams[token.slot], stream.token == token else {
-            return nil
-        }
-        return stream
+    /// Appends bytes for the peer to an array, not much more than 64 KiB at once; call again when they are sent.
+    public func takeOutput(into buffer: inout [UInt8]) throws(HTTP2Error) {
+        let output = HTTP2ArrayOutput()
+        swap(&output.bytes, &buffer)
+        defer { swap(&output.bytes, &buffer) }
+        try produce(into: output, upTo: 64 * 1024)
     }
 
-    /// The stream of an id of the wire; the slot is kept in nghttp2's user data as a number, never as a pointer.
+    /// Ends the connection because the peer exceeds a budget.
+    func calm(_ counter: HTTP2Counter) {
+        guard violation == nil else { return }
+        violation = HTTP2Error(HTTP2Code.enhanceYourCalm, "\(counter)")
+        delegate?.count(counter)
+        nghttp2_session_terminate_session(raw, HTTP2Code.enhanceYourCalm)
+    }
+
+    // MARK: Streams by slot
+
+    /// The stream of an id of the wire.
     func stream(id: Int32) -> HTTP2Stream? {
-        let slot = Int(bitPattern: nghttp2_session_get_stream_user_data(session, id)) - 1
-        guard streams.indices.contains(slot), let stream = streams[slot], stream.id == id else { return nil }
-        return stream
+        if let latest, latest.id == id, latest.isOpen { return latest }
+        latest = stream(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
+        return latest
     }
 
-    func openStream(id: Int32) -> HTTP2Stream {
-        let stream = takeSlot(id: id)
-        nghttp2_session_set_stream_user_data(session, id, UnsafeMutableRawPointer(bitPattern: stream.token.slot + 1))
-        return stream
+    func stream(slot user: UnsafeMutableRawPointer?, id: Int32) -> HTTP2Stream? {
+        let slot = Int(bitPattern: user) &- 1
+        guard streams.indices.contains(slot) else { return nil }
+        let stream = streams[slot]
+        return stream.isOpen && stream.id == id ? stream : nil
     }
 
-    private func releaseSlot(_ stream: HTTP2Stream) {
-        streams[stream.token.slot] = nil
-        freeSlots.append(stream.token.slot)
-    }
-
-    private func takeSlot(id: Int32) -> HTTP2Stream {
-        let slot: Int
-        if let free = freeSlots.popLast() {
-            slot = free
+    func takeStream(id: Int32) -> HTTP2Stream {
+        budget.streamOpened()
+        let stream: HTTP2Stream
+        if let kept = free.popLast() {
+            stream = kept
         } else {
-            slot = streams.count
-            streams.append(nil)
-            generations.append(0)
+            stream = HTTP2Stream(slot: streams.count)
+            streams.append(stream)
         }
-        generations[slot] &+= 1
-        let stream = HTTP2Stream(HTTP2StreamToken(slot: slot, generation: generations[slot]), id: id)
-        streams[slot] = stream
+        stream.begin(id: id)
         return stream
     }
 
-    func closeStream(_ stream: HTTP2Stream, code: UInt32) {
-        releaseSlot(stream)
-        // What nobody has read still counts on the connection's window: give it back.
-        if stream.unconsumedBytes > 0 { nghttp2_session_consume_connection(session, stream.unconsumedBytes) }
-        events.append(.closed(stream.token, code: code))
+    func release(_ stream: HTTP2Stream) {
+        stream.end()
+        free.append(stream)
+    }
+
+    /// How many streams are open.
+    public var streamCount: Int { streams.count &- free.count }
+
+    /// Visits the open streams; the body may end them.
+    public func forEachStream(_ body: (HTTP2Stream) -> Void) {
+        for stream in streams where stream.isOpen { body(stream) }
+    }
+
+    /// The connection is gone: all streams end with it.
+    public func abandonStreams(code: UInt32) {
+        for stream in streams where stream.isOpen {
+            stream.isEndedByUs = true
+            close(stream, code: code)
+        }
     }
 
     /// A stream that nghttp2 never made: its HEADERS could not be sent.
     func closeUnsent(id: Int32) {
-        for case let stream? in streams where stream.id == id {
-            return closeStream(stream, code: HTTP2Code.refusedStream)
+        for stream in streams where stream.isOpen && stream.id == id {
+            return close(stream, code: HTTP2Code.refusedStream)
         }
     }
 
-    /// How many streams are open.
-    public var streamCount: Int { streams.count - freeSlots.count }
-
-    /// Starts a request (client); the body follows by `send`, or `isEnd` says that there is none.
-    public func request(_ head: borrowing RequestHead, isEnd: Bool) throws(HTTP2Error) -> HTTP2StreamToken {
-        var fields = HTTP2Fields()
-        fields.append(":method", head.methodName)
-        fields.append(":scheme", head.schemeRun.count > 0 ? head.scheme : HTTP2Fields.http)
-        fields.append(":authority", head.authority)
-        fields.append(":path", head.path)
-        fields.append(head.headers)
-        // nghttp2 makes the stream when its HEADERS are sent and takes the user data over then.
-        let stream = takeSlot(id: Int32(bitPattern: nghttp2_session_get_next_stream_id(session)))
-        let id = fields.withNameValues { values, count in
-            var provider = HTTP2Callbacks.provider()
-            let user = UnsafeMutableRawPointer(bitPattern: stream.token.slot + 1)
-            return withUnsafePointer(to: &provider) {
-                nghttp2_submit_request(session, nil, values, count, isEnd ? nil : $0, user)
-            }
+    func close(_ stream: HTTP2Stream, code: UInt32) {
+        // What nobody has read still counts on the connection's window: give it back.
+        if stream.unconsumedBytes > 0 {
+            nghttp2_session_consume_connection(raw, stream.unconsumedBytes)
+            stream.unconsumedBytes = 0
         }
-        guard id == stream.id else {
-            releaseSlot(stream)
-            try checked(id)
-            throw HTTP2Error(HTTP2Code.internalError, "unexpected stream id \(id)")
+        if receiving === stream { receiving = nil }
+        // Whoever makes us end requests that we work on, by resetting them or by provoking us to, does that by budget.
+        if role == .server, code != HTTP2Code.noError, stream.delegate != nil, !stream.isLocalEnded,
+            !stream.isEndedByUs, !budget.resetReceived(at: now)
+        {
+            calm(.premature_resets_flood)
         }
-        return stream.token
+        stream.isOpen = false
+        let delegate = stream.delegate
+        stream.delegate = nil
+        delegate?.closed(stream, code: code)
+        release(stream)
     }
+}
 
-    /// Answers a request (server).
-    public func respond(
-        _ token: HTTP2StreamToken, _ head: borrowing ResponseHead, isEnd: Bool
-    ) throws(HTTP2Error) {
-        guard let stream = stream(token) else { throw HTTP2Session.gone }
-        var fields = HTTP2Fields()
-        var status: [UInt8] = []
-        status.append(decimal: Int(head.status))
-        fields.append(":status", status.span.bytes)
-        fields.append(head.headers)
-        try checked(
-            fields.withNameValues { values, count in
-                var provider = HTTP2Callbacks.provider()
-                return withUnsafePointer(to: &provider) {
-                    nghttp2_submit_response(session, stream.id, values, count, isEnd ? nil : $0)
-                }
-            })
+/// Digits of a head on its way to nghttp2: memory that does not move.
+final class HTTP2Scratch {
+    static let byteCount = 32
+    let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: HTTP2Scratch.byteCount)
+    /// What nghttp2 asks for bodies; copied with each submission.
+    var provider = HTTP2Callbacks.provider()
+
+    deinit { bytes.deallocate() }
+
+    /// Writes a number in decimal from a position on; how many digits.
+    func write(_ number: Int, at start: Int) -> Int {
+        var rest = UInt64(clamping: number)
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var used = 0
+        repeat {
+            digits[used] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+            used &+= 1
+        } while rest > 0
+        precondition(start >= 0 && start + used <= Self.byteCount, "a number beyond the scratch memory")
+        for position in 0..<used { bytes[start + position] = digits[used - 1 - position] }
+        return used
     }
+}
 
-    static let gone = HTTP2Error(HTTP2Code.cancel, "the stream has ended")
+/// Output that is kept in an array.
+final class HTTP2ArrayOutput: HTTP2Output {
+    var bytes: [UInt8] = []
 
-    /// Queues bytes of a body; they leave as the peer's window allows.
-    public func send(_ token: HTTP2StreamToken, _ bytes: RawSpan) throws(HTTP2Error) {
-        guard let stream = stream(token), !stream.endsAfterQueue else { throw HTTP2Session.gone }
-        guard stream.queuedBytes + bytes.byteCount <= limits.queuedBytes else {
-            reset(token, code: HTTP2Code.enhanceYourCalm)
-            throw HTTP2Error(HTTP2Code.enhanceYourCalm, "the peer left more than \(limits.queuedBytes) bytes unread")
-        }
-        stream.queue.append(span: bytes)
-        resume(stream)
-    }
-
-    /// Ends our direction after what is queued, with trailers if there are any.
-    public func end(_ token: HTTP2StreamToken, trailers: HeaderTable? = nil) throws(HTTP2Error) {
-        guard let stream = stream(token), !stream.endsAfterQueue else { throw HTTP2Session.gone }
-        stream.endsAfterQueue = true
-        stream.ownTrailers = trailers
-        resume(stream)
-    }
-
-    private func resume(_ stream: HTTP2Stream) {
-        guard stream.isDeferred else { return }
-        stream.isDeferred = false
-        nghttp2_session_resume_data(session, stream.id)
-    }
-
-    /// Bytes that wait in a stream's queue.
-    public func queuedBytes(_ token: HTTP2StreamToken) -> Int { stream(token)?.queuedBytes ?? 0 }
-
-    /// Says that body bytes were read, so that the peer may send as many more.
-    public func consumed(_ token: HTTP2StreamToken, _ count: Int) {
-        // Of a stream that is gone, all was given back when it closed.
-        guard count > 0, let stream = stream(token) else { return }
-        let consumed = min(count, stream.unconsumedBytes)
-        stream.unconsumedBytes -= consumed
-        nghttp2_session_consume(session, stream.id, consumed)
-    }
-
-    /// Ends a stream at once.
-    public func reset(_ token: HTTP2StreamToken, code: UInt32) {
-        guard let stream = stream(token) else { return }
-        nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code)
-    }
-
-    /// Says that no new streams are taken; open ones go on.
-    public func goAway(code: UInt32 = 0) {
-        let last = nghttp2_session_get_last_proc_stream_id(session)
-        nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, code, nil, 0)
-    }
-
-    /// Asks the peer for a sign of life; `pong` follows.
-    public func ping() { nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
-
-    /// Fills a DATA frame from a stream's queue; how many bytes, or nghttp2's code for "later".
-    func fill(_ stream: HTTP2Stream, _ buffer: UnsafeMutableRawBufferPointer, isLast: inout Bool) -> Int? {
-        let count = min(buffer.count, stream.queuedBytes)
-        if count > 0 {
-            stream.queue.withUnsafeBytes { queue in
-                buffer.copyMemory(
-                    from: UnsafeRawBufferPointer(rebasing: queue[stream.queueOffset..<(stream.queueOffset + count)]))
-            }
-            stream.queueOffset += count
-            if stream.queueOffset == stream.queue.count {
-                stream.queue = []
-                stream.queueOffset = 0
-                events.append(.drained(stream.token))
-            }
-        }
-        if stream.queuedBytes == 0, stream.endsAfterQueue {
-            isLast = true
-            return count
-        }
-        if count == 0 {
-            stream.isDeferred = true
-            return nil
-        }
-        return count
-    }
+    func append(_ bytes: UnsafeRawBufferPointer) { self.bytes.append(contentsOf: bytes) }
 }

@@ -132,6 +132,7 @@ enum ASCII {
     static let slash: UInt8 = 0x2F
     static let colon: UInt8 = 0x3A
     static let semicolon: UInt8 = 0x3B
+    static let underscore: UInt8 = 0x5F
 
     // `token` characters (RFC 9110 §5.6.2) as two bitmaps: bytes 0–63 (!#$%&'*+-. and digits) and 64–127 (letters ^_`|~).
     // Numbers, not computed: a lazily made global costs a call of swift_once for each byte.

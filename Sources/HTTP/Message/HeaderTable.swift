@@ -177,8 +177,8 @@ extension HeaderTable {
 extension HeaderTable {
     /// Forgets all fields and keeps the memory.
     public mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        fields.removeAll(keepingCapacity: true)
+        if !bytes.isEmpty { bytes.removeAll(keepingCapacity: true) }
+        if !list.fields.isEmpty { list.fields.removeAll(keepingCapacity: true) }
         list.presence = Presence()
     }
 
@@ -213,6 +213,34 @@ extension HeaderTable {
         let run = Run(start: UInt32(start), count: UInt32(name.byteCount))
         let id = HeaderID.of(lowercased: span(run))
         list.add(Field(name: run, value: store(value.extracting(kept)), id: id))
+    }
+
+    /// Adds a field that came by HTTP/2, as a line that HTTP/1 can write as it lies there; refuses upper case in the name.
+    mutating func appendLine(_ name: RawSpan, _ value: RawSpan) throws(HTTPFieldError) {
+        let id = HeaderID.of(lowercased: name)
+        // A name that is known is well formed.
+        if id == .other, !HeaderTable.isLowercaseName(name) { throw HTTPFieldError(.name) }
+        let kept = ByteScan.trimmed(value, 0..<value.byteCount)
+        guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
+        let nameRun = store(name)
+        bytes.append(": ")
+        let valueRun = store(value.extracting(kept))
+        bytes.append("\r\n")
+        list.add(Field(name: nameRun, value: valueRun, id: id, isLine: true))
+    }
+
+    /// Makes one `cookie` field of those that HTTP/2 cuts it into (RFC 9113 §8.2.3).
+    mutating func joinCookies() {
+        guard let first = index(of: .cookie), let second = index(of: .cookie, from: first &+ 1) else { return }
+        var joined = [UInt8](copying: value(at: first))
+        var next: Int? = second
+        while let index = next {
+            joined.append("; ")
+            joined.append(span: value(at: index))
+            next = self.index(of: .cookie, from: index &+ 1)
+        }
+        remove(.cookie)
+        add(.cookie, value: store(joined.span.bytes))
     }
 
     /// Adds a field given as text.
@@ -325,6 +353,15 @@ extension HeaderTable {
         ByteScan.firstControl(in: value, from: 0, to: value.byteCount) == value.byteCount
     }
 
+    static func isLowercaseName(_ name: RawSpan) -> Bool {
+        guard name.byteCount > 0 else { return false }
+        for position in 0..<name.byteCount {
+            let byte = ByteScan.byte(name, position)
+            if !ASCII.isToken(byte) || byte &- 0x41 < 26 { return false }
+        }
+        return true
+    }
+
     static func isName(_ name: RawSpan) -> Bool {
         guard name.byteCount > 0 else { return false }
         for position in 0..<name.byteCount where !ASCII.isToken(ByteScan.byte(name, position)) { return false }
@@ -356,6 +393,10 @@ public struct HTTPFieldError: Error, Sendable, Hashable, CustomStringConvertible
 }
 
 extension [UInt8] {
+    fileprivate init(copying span: RawSpan) {
+        self = span.withUnsafeBytes { [UInt8]($0) }
+    }
+
     /// Appends the bytes of a span.
     mutating func append(span: RawSpan) {
         guard span.byteCount > 0 else { return }

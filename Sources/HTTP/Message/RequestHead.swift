@@ -111,6 +111,27 @@ public struct RequestHead: Sendable {
         pathRun = .empty
     }
 
+    /// Whether the authority is that, letters of either case counting as equal.
+    func hasAuthority(_ other: RawSpan) -> Bool { ByteScan.equalIgnoringCase(authority, other) }
+
+    /// Makes it a request to speak another protocol.
+    public mutating func makeUpgrade(_ name: String) {
+        isUpgrade = true
+        try? headers.set(.upgrade, name)
+    }
+
+    /// Takes an extended CONNECT (RFC 8441) for what HTTP/1.1 calls an upgrade.
+    mutating func becomeUpgrade() {
+        method = .get
+        isUpgrade = true
+    }
+
+    /// Notices `Expect: 100-continue` of an HTTP/2 request.
+    mutating func adoptExpectation() {
+        guard let index = headers.index(of: .expect) else { return }
+        expectsContinue = headers.value(at: index, is: "100-continue")
+    }
+
     mutating func adoptMethod(_ run: HeaderTable.Run) {
         methodRun = run
         method = HTTPMethod.of(headers.span(run))

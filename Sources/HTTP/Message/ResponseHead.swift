@@ -29,7 +29,7 @@ public struct ResponseHead: Sendable {
         isKeepAlive = true
     }
 
-    /// The usual reason phrase of a status code; empty when there is none.
+    /// The usual reason phrase of a status code; `Unknown` when there is none.
     public static func reason(_ status: UInt16) -> StaticString {
         switch status {
         case 100: "Continue"
@@ -67,7 +67,6 @@ public struct ResponseHead: Sendable {
         case 415: "Unsupported Media Type"
         case 416: "Range Not Satisfiable"
         case 417: "Expectation Failed"
-        case 418: "I'm a teapot"
         case 421: "Misdirected Request"
         case 422: "Unprocessable Entity"
         case 425: "Too Early"
@@ -82,7 +81,7 @@ public struct ResponseHead: Sendable {
         case 504: "Gateway Timeout"
         case 505: "HTTP Version Not Supported"
         case 507: "Insufficient Storage"
-        default: ""
+        default: "Unknown"
         }
     }
 }

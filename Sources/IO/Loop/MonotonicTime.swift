@@ -47,6 +47,9 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
 extension Duration {
     /// Nanoseconds, saturating at both ends (negative durations are zero).
     public var wholeNanoseconds: UInt64 {
+        let total = attoseconds
+        // Up to 2.6 hours one division of 64 bits does: 10⁹ is 2⁹ times 5⁹. `components` divides 128 bits twice.
+        if total >= 0, total < 1 << 73 { return UInt64(truncatingIfNeeded: total >> 9) / 1_953_125 }
         let (seconds, attoseconds) = components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
         let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)

@@ -13,12 +13,22 @@ public enum IOResult: Sendable, Hashable {
     case failed(SystemError)
 }
 
+/// Somebody who wants to know when a socket is closed.
+public protocol SocketObserver: AnyObject {
+    /// The socket's owner has closed it, or let go of it.
+    ///
+    /// Called once, on the thread that did.
+    func socketClosed()
+}
+
 /// A non-blocking, close-on-exec socket.
 ///
 /// Owned by one loop; closes itself when nobody holds it any more.
 public final class Socket {
     /// The descriptor; -1 after `close`.
     public private(set) var fd: Int32
+    /// Is told of the end, whoever closes the socket.
+    public var observer: (any SocketObserver)?
 
     /// Takes over a descriptor and makes it non-blocking and close-on-exec.
     public init(adopting fd: Int32) {
@@ -42,6 +52,10 @@ public final class Socket {
         guard fd >= 0 else { return }
         _ = Glibc.close(fd)
         fd = -1
+        if let observer {
+            self.observer = nil
+            observer.socketClosed()
+        }
     }
 
     /// Gives the descriptor away: the caller closes it.

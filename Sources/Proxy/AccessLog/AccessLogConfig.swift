@@ -3,95 +3,153 @@ internal import IO
 internal import Serialization
 internal import Upstream
 
-/// A compiled access logger: where lines go and what they look like.
+/// A compiled access logger: which requests get a line, what it looks like, and where it goes.
 struct AccessLogConfig: Sendable {
-    /// Where the lines go.
-    enum Sink: Sendable, Hashable {
-        case file(String)
-        case stdout
-        case stderr
+    /// Where lines go.
+    enum Sink: Sendable {
+        case file(LogFileName, SubstitutionFormat)
+        case remote(RemoteLog)
     }
 
+    let filter: AccessLogFilterRule?
     let sink: Sink
-    let format: AccessLogFormat
 
-    static func compile(_ messages: [AccessLog], at path: String) throws(ConfigurationError) -> [AccessLogConfig] {
+    static func compile(
+        _ messages: [AccessLog], at path: String, context: CompileContext
+    ) throws(ConfigurationError) -> [AccessLogConfig] {
         var configs: [AccessLogConfig] = []
         for (index, message) in messages.enumerated() {
             let here = "\(path)[\(index)]"
-            try FieldCheck.check(message, reads: ["name", "typed_config"], at: here)
+            try FieldCheck.check(message, reads: ["name", "typed_config", "filter"], at: here)
             guard case .typedConfig(let any) = message.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
-            configs.append(try compile(any, at: here))
+            let filter = try message.filter.map { filter throws(ConfigurationError) in
+                try AccessLogFilterRule(compiling: filter, at: here + ".filter")
+            }
+            configs.append(AccessLogConfig(filter: filter, sink: try compile(any, at: here, context: context)))
         }
         return configs
     }
 
-    private static func compile(_ any: AnyMessage, at path: String) throws(ConfigurationError) -> AccessLogConfig {
+    private static func compile(
+        _ any: AnyMessage, at path: String, context: CompileContext
+    ) throws(ConfigurationError) -> Sink {
         let here = path + ".typed_config"
         switch any.name {
         case FileAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: FileAccessLog.self, at: path)
             guard !message.path.isEmpty else { throw ConfigurationError(at: here + ".path", "a path is needed") }
-            let format: AccessLogFormat
+            let format: SubstitutionFormat
             switch message.accessLogFormat {
-            case nil: format = try AccessLogFormat(text: AccessLogFormat.standard, path: here)
-            case .format(let text): format = try AccessLogFormat(text: text, path: here + ".format")
-            case .jsonFormat(let json), .typedJsonFormat(let json):
-                format = try AccessLogFormat(json: json, path: here + ".json_format")
-            case .logFormat(let message): format = try compile(message, at: here + ".log_format")
+            case nil: format = try SubstitutionFormat(text: SubstitutionFormat.standard, path: here)
+            case .format(let text): format = try SubstitutionFormat(text: text, path: here + ".format")
+            case .jsonFormat(let json): format = try SubstitutionFormat(json: json, path: here + ".json_format")
+            case .typedJsonFormat(let json):
+                format = try SubstitutionFormat(json: json, path: here + ".typed_json_format")
+            case .logFormat(let message): format = try SubstitutionFormat(compiling: message, at: here + ".log_format")
             }
             switch message.path {
-            case "/dev/stdout": return AccessLogConfig(sink: .stdout, format: format)
-            case "/dev/stderr": return AccessLogConfig(sink: .stderr, format: format)
-            default: return AccessLogConfig(sink: .file(message.path), format: format)
+            case "/dev/stdout": return .file(.stdout, format)
+            case "/dev/stderr": return .file(.stderr, format)
+            default: return .file(.path(message.path), format)
             }
         case StdoutAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StdoutAccessLog.self, at: path)
-            return AccessLogConfig(
-                sink: .stdout, format: try compileStream(Self.format(message.accessLogFormat), at: here))
+            if case .logFormat(let format) = message.accessLogFormat {
+                return .file(.stdout, try SubstitutionFormat(compiling: format, at: here + ".log_format"))
+            }
+            return .file(.stdout, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here))
         case StderrAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StderrAccessLog.self, at: path)
-            return AccessLogConfig(
-                sink: .stderr, format: try compileStream(Self.format(message.accessLogFormat), at: here))
+            if case .logFormat(let format) = message.accessLogFormat {
+                return .file(.stderr, try SubstitutionFormat(compiling: format, at: here + ".log_format"))
+            }
+            return .file(.stderr, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here))
+        case HttpGrpcAccessLogConfig.schema.name:
+            let message = try HTTPFilters.unpack(any, as: HttpGrpcAccessLogConfig.self, at: path)
+            return .remote(.grpc(try GRPCAccessLog(compiling: message, at: here, context: context)))
+        case TcpGrpcAccessLogConfig.schema.name:
+            let message = try HTTPFilters.unpack(any, as: TcpGrpcAccessLogConfig.self, at: path)
+            return .remote(.grpc(try GRPCAccessLog(compiling: message, at: here, context: context)))
+        case OpenTelemetryAccessLogConfig.schema.name:
+            let message = try HTTPFilters.unpack(any, as: OpenTelemetryAccessLogConfig.self, at: path)
+            return .remote(.openTelemetry(try OpenTelemetryAccessLog(compiling: message, at: here, context: context)))
         default:
             throw ConfigurationError(
-                at: path, "unknown access logger \(any.typeURL); supported: file, stdout and stderr")
+                at: path,
+                "unknown access logger \(any.typeURL); supported: file, stdout, stderr, http_grpc, tcp_grpc and "
+                    + "open_telemetry")
         }
     }
+}
 
-    private static func format(_ choice: StdoutAccessLog.AccessLogFormat?) -> SubstitutionFormatString? {
-        if case .logFormat(let format) = choice { format } else { nil }
-    }
+/// Where the lines of a file log go.
+enum LogFileName: Sendable, Hashable {
+    case path(String)
+    case stdout
+    case stderr
+}
 
-    private static func format(_ choice: StderrAccessLog.AccessLogFormat?) -> SubstitutionFormatString? {
-        if case .logFormat(let format) = choice { format } else { nil }
-    }
+/// A log that a collector takes.
+enum RemoteLog: Sendable {
+    case grpc(GRPCAccessLog)
+    case openTelemetry(OpenTelemetryAccessLog)
+}
 
-    private static func compileStream(
-        _ message: SubstitutionFormatString?, at path: String
-    ) throws(ConfigurationError) -> AccessLogFormat {
-        guard let message else { return try AccessLogFormat(text: AccessLogFormat.standard, path: path) }
-        return try compile(message, at: path + ".log_format")
-    }
-
-    static func compile(
-        _ message: SubstitutionFormatString, at path: String
-    ) throws(ConfigurationError) -> AccessLogFormat {
+extension SubstitutionFormat {
+    /// Compiles Envoy's `SubstitutionFormatString`.
+    init(compiling message: SubstitutionFormatString, at path: String) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
-            reads: ["text_format", "text_format_source", "json_format", "json_format_options", "content_type"],
+            reads: [
+                "text_format", "text_format_source", "json_format", "json_format_options", "content_type",
+                "omit_empty_values", "formatters",
+            ],
             at: path)
-        switch message.format {
-        case nil: return try AccessLogFormat(text: AccessLogFormat.standard, path: path)
-        case .textFormat(let text): return try AccessLogFormat(text: text, path: path + ".text_format")
-        case .jsonFormat(let json): return try AccessLogFormat(json: json, path: path + ".json_format")
-        case .textFormatSource(let source):
-            guard case .inlineString(let text) = source.specifier else {
-                throw ConfigurationError(at: path + ".text_format_source", "only inline_string is supported")
+        for (index, formatter) in message.formatters.enumerated() {
+            // Their operators are always there; other formatters bring operators that nobody here knows.
+            let name = formatter.typedConfig?.name ?? ""
+            guard name == ReqWithoutQuery.schema.name || name == MetadataFormatter.schema.name else {
+                throw ConfigurationError(
+                    at: "\(path).formatters[\(index)]",
+                    "unknown formatter \(formatter.name); supported: req_without_query and metadata")
             }
-            return try AccessLogFormat(text: text, path: path + ".text_format_source.inline_string")
+        }
+        let omits = message.omitEmptyValues
+        switch message.format {
+        case nil: try self.init(text: SubstitutionFormat.standard, path: path, omitsEmptyValues: omits)
+        case .textFormat(let text):
+            try self.init(text: text, path: path + ".text_format", omitsEmptyValues: omits)
+        case .jsonFormat(let json):
+            try self.init(json: json, path: path + ".json_format", omitsEmptyValues: omits)
+        case .textFormatSource(let source):
+            let here = path + ".text_format_source"
+            let text = String(decoding: try DataSourceText.bytes(source, at: here), as: UTF8.self)
+            try self.init(text: text, path: here, omitsEmptyValues: omits)
+        }
+        if !message.contentType.isEmpty { contentType = message.contentType }
+    }
+}
+
+/// The content of Envoy's `DataSource`.
+enum DataSourceText {
+    static func bytes(_ source: DataSource, at path: String) throws(ConfigurationError) -> [UInt8] {
+        switch source.specifier {
+        case .inlineString(let text): return Array(text.utf8)
+        case .inlineBytes(let bytes): return bytes
+        case .filename(let name):
+            do throws(SystemError) {
+                return try File.read(name, limit: Limits.dataSourceBytes)
+            } catch {
+                throw ConfigurationError(at: path + ".filename", "\(error)")
+            }
+        case .environmentVariable(let name):
+            guard let value = Environment.variable(name) else {
+                throw ConfigurationError(at: path + ".environment_variable", "\"\(name)\" is not set")
+            }
+            return Array(value.utf8)
+        case nil: throw ConfigurationError(at: path, "a source is needed: inline_string, inline_bytes, filename, …")
         }
     }
 }

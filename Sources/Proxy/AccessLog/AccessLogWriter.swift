@@ -1,50 +1,146 @@
 internal import IO
+internal import Serialization
 internal import Telemetry
 
-/// Collects a loop's access-log lines and writes them in batches.
+/// The access logs of one loop: collects lines and writes them in batches, never waiting for whoever takes them.
 final class AccessLogWriter {
     private static let log = Logger("access log")
     /// A batch this large does not wait for the timer.
-    private static let batchBytes = 32_768
-    private static let interval: Duration = .seconds(1)
+    private static let batchBytes = 65_536
+    /// How long a line waits for others (`--file-flush-interval-msec`).
+    var interval: Duration = .seconds(1)
 
     private unowned let loop: EventLoop
-    private var pending: [AccessLogConfig.Sink: [UInt8]] = [:]
+    private let metrics: LogFileMetrics
+    private let row: Int
+    private var files: [LogFileName: LogFile] = [:]
     private var isScheduled = false
-    private var hasFailed = false
 
-    init(loop: EventLoop) { self.loop = loop }
+    /// One open log.
+    private final class LogFile {
+        var file: AppendFile?
+        var pending: [UInt8] = []
+        var hasFailed = false
+    }
 
-    func write(_ line: String, to sink: AccessLogConfig.Sink) {
-        pending[sink, default: []].append(contentsOf: line.utf8)
-        if pending[sink, default: []].count >= Self.batchBytes { flush(sink) }
+    init(loop: EventLoop, metrics: MetricSet, row: Int) {
+        self.loop = loop
+        self.row = row
+        self.metrics = LogFileMetrics(metrics.scope("filesystem"))
+    }
+
+    /// Writes a line about the context into each of the logs whose filter it passes.
+    func log<Context: FormatContext>(
+        _ configs: [AccessLogConfig], _ context: Context, _ type: LogType, random: () -> UInt64
+    ) {
+        let moment = FormatMoment(type: type, now: loop.now)
+        for config in configs {
+            if let filter = config.filter, !filter.passes(context, moment, random: random) { continue }
+            switch config.sink {
+            case .file(let name, let format): write(name, format, context, moment)
+            case .remote(.grpc(let log)): log.write(context, moment, row: row)
+            case .remote(.openTelemetry(let log)): log.write(context, moment, row: row)
+            }
+        }
+    }
+
+    private func write<Context: FormatContext>(
+        _ name: LogFileName, _ format: SubstitutionFormat, _ context: Context, _ moment: FormatMoment
+    ) {
+        let file: LogFile
+        if let known = files[name] {
+            file = known
+        } else {
+            file = LogFile()
+            files[name] = file
+        }
+        guard file.pending.count < Limits.logBufferBytes else { return metrics.failed.add(row: row) }
+        let before = file.pending.count
+        format.appendLine(context, moment, to: &file.pending)
+        metrics.buffered.add(row: row)
+        metrics.bytesBuffered.add(UInt64(file.pending.count - before), row: row)
+        if file.pending.count >= Self.batchBytes { flush(name, file) }
         guard !isScheduled else { return }
         isScheduled = true
-        loop.schedule(after: Self.interval) { [weak self] in
-            self?.isScheduled = false
-            self?.flush()
+        loop.schedule(after: interval) { [weak self] in
+            guard let self else { return }
+            self.isScheduled = false
+            self.metrics.flushedByTimer.add(row: self.row)
+            self.flush()
         }
     }
 
     func flush() {
-        for sink in pending.keys { flush(sink) }
+        for (name, file) in files { flush(name, file) }
     }
 
-    private func flush(_ sink: AccessLogConfig.Sink) {
-        guard let bytes = pending[sink], !bytes.isEmpty else { return }
-        pending[sink] = []
-        switch sink {
-        case .stdout: Console.out(String(decoding: bytes, as: UTF8.self))
-        case .stderr: Console.error(String(decoding: bytes, as: UTF8.self))
-        case .file(let path):
-            do throws(SystemError) {
-                try File.append(path, bytes)
-                hasFailed = false
-            } catch {
-                // Said once, not per line: a full disk must not fill another log.
-                if !hasFailed { Self.log.error("lines are lost: \(error)") }
-                hasFailed = true
+    /// Opens the files anew: somebody has moved them away (SIGUSR1).
+    func reopen() {
+        flush()
+        for file in files.values { file.file = nil }
+    }
+
+    private func flush(_ name: LogFileName, _ file: LogFile) {
+        guard !file.pending.isEmpty else { return }
+        do throws(SystemError) {
+            let open: AppendFile
+            if let known = file.file {
+                open = known
+            } else {
+                switch name {
+                case .path(let path): open = try AppendFile(path)
+                case .stdout: open = AppendFile(descriptor: 1)
+                case .stderr: open = AppendFile(descriptor: 2)
+                }
+                file.file = open
             }
+            var failure: SystemError?
+            let written = file.pending.withUnsafeBytes { bytes in
+                do throws(SystemError) {
+                    return try open.write(bytes)
+                } catch {
+                    failure = error
+                    return 0
+                }
+            }
+            if let failure { throw failure }
+            metrics.bytesBuffered.subtract(UInt64(written), row: row)
+            if written == file.pending.count {
+                file.pending.removeAll(keepingCapacity: true)
+                metrics.completed.add(row: row)
+            } else {
+                // Whoever reads the pipe is slow: the rest waits, up to a limit.
+                file.pending.removeFirst(written)
+            }
+            file.hasFailed = false
+        } catch {
+            // Said once, not per line: a full disk must not fill another log.
+            if !file.hasFailed { Self.log.error("lines are lost: \(error)") }
+            file.hasFailed = true
+            if file.file == nil { metrics.reopenFailed.add(row: row) }
+            metrics.failed.add(row: row)
+            metrics.bytesBuffered.subtract(UInt64(file.pending.count), row: row)
+            file.pending.removeAll(keepingCapacity: true)
+            file.file = nil
         }
+    }
+}
+
+/// `filesystem.*`, as Envoy counts its log files.
+private struct LogFileMetrics {
+    let buffered: MetricCounter
+    let completed: MetricCounter
+    let failed: MetricCounter
+    let reopenFailed: MetricCounter
+    let flushedByTimer: MetricCounter
+    let bytesBuffered: MetricGauge
+
+    init(_ scope: MetricScope) {
+        buffered = scope.counter("write_buffered")
+        completed = scope.counter("write_completed")
+        failed = scope.counter("write_failed")
+        reopenFailed = scope.counter("reopen_failed")
+        flushedByTimer = scope.counter("flushed_by_timer")
+        bytesBuffered = scope.gauge("write_total_buffered")
     }
 }

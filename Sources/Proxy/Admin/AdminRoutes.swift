@@ -10,22 +10,32 @@ internal import Upstream
 /// `@unchecked Sendable`: called on the control loop alone.
 final class AdminRoutes: @unchecked Sendable {
     private weak var proxy: ProxyServer?
+    private let config: AdminConfig
 
-    init(_ proxy: ProxyServer) { self.proxy = proxy }
+    init(_ proxy: ProxyServer, _ config: AdminConfig) {
+        self.proxy = proxy
+        self.config = config
+    }
 
     private static let help = """
         /: this page
-        /certs: certificates (none: TLS comes with a later version)
+        /certs: certificates
         /clusters: upstream hosts and their state (?format=json)
-        /config_dump: the configuration in force
-        /drain_listeners: POST: drain listeners (?graceful)
+        /config_dump: the configuration in force (?resource=, ?mask=, ?name_regex=, ?include_eds)
+        /drain_listeners: POST: drain listeners (?graceful, ?inboundonly, ?skip_exit)
         /healthcheck/fail: POST: answer /ready with 503
         /healthcheck/ok: POST: take that back
+        /hot_restart_version: whether another process can take over
+        /init_dump: what the proxy waits for before it is live
         /listeners: addresses of listeners (?format=json)
-        /logging: POST: change the log level (?level=debug)
+        /logging: POST: show or change log levels (?level=debug, ?paths=xds:debug,worker:info, ?xds=debug)
+        /memory: memory of the process
         /quitquitquit: POST: exit
+        /reopen_logs: POST: open the files of access logs anew
         /reset_counters: POST: counters and histograms begin at zero again
         /ready: 200 LIVE when everything is configured
+        /runtime: runtime keys and where they come from
+        /runtime_modify: POST: change keys of the admin layer (?key1=value1&key2=)
         /server_info: version, state, flags
         /stats: metrics (?filter=regex, ?usedonly, ?type=, ?histogram_buckets=, ?format=json|prometheus)
         /stats/prometheus: the same for Prometheus
@@ -34,35 +44,53 @@ final class AdminRoutes: @unchecked Sendable {
 
     func answer(_ request: HTTPRequest) async -> HTTPResponse {
         guard let proxy else { return HTTPResponse(status: 503, text: "shutting down\n") }
+        guard isAllowed(request.path) else {
+            return HTTPResponse(status: 403, text: "request to path \(request.path) not allowed\n")
+        }
         let query = Dictionary(request.queryItems.map { ($0.name, $0.value) }) { first, _ in first }
         switch request.path {
-        case "/", "/help": return HTTPResponse(status: 200, text: Self.help)
+        case "/", "/help": return HTTPResponse(status: 200, text: "admin commands are:\n" + Self.help)
         case "/ready":
             return HTTPResponse(status: proxy.isReady ? 200 : 503, text: proxy.state.rawValue + "\n")
-        case "/server_info": return json(serverInfo(proxy))
+        case "/server_info": return json(ServerInfoPage.of(proxy))
         case "/stats":
             return await StatsPages.answer(proxy, query, isPrometheus: false)
         case "/stats/prometheus": return await StatsPages.answer(proxy, query, isPrometheus: true)
+        case "/reopen_logs": return change(request) { proxy.reopenLogs() }
         case "/reset_counters": return change(request) { proxy.metrics.resetCounters() }
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
-        case "/config_dump": return json(ConfigDump.of(proxy))
+        case "/config_dump": return configDump(proxy, query)
+        case "/init_dump": return json(ServerInfoPage.waiting(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
-        case "/certs": return json(.object(["certificates": .array([])]))
-        case "/logging": return logging(request, query)
+        case "/certs":
+            return json(CertificateReport.json(proxy.bootstrap.secrets, now: WallClock.now.seconds))
+        case "/memory": return json(ServerInfoPage.memory())
+        case "/runtime": return json(RuntimePage.of(proxy.runtimeLayers.runtime))
+        case "/runtime_modify": return runtimeModify(request, proxy)
+        case "/hot_restart_version":
+            return HTTPResponse(status: 200, text: proxy.options.disablesHotRestart ? "disabled" : HotRestart.version)
+        case "/logging": return logging(request)
         case "/healthcheck/fail": return change(request) { proxy.setHealthCheck(fails: true) }
         case "/healthcheck/ok": return change(request) { proxy.setHealthCheck(fails: false) }
-        case "/drain_listeners":
-            return change(request) { proxy.drainListeners(gracefully: query["graceful"] != nil) }
+        case "/drain_listeners": return drain(request, proxy, query)
         case "/quitquitquit": return change(request) { proxy.quit() }
-        default: return HTTPResponse(status: 404, text: "invalid path. admin commands are:\n" + Self.help)
+        default:
+            return HTTPResponse(status: 404, text: "invalid path. admin commands are:\n" + Self.help)
         }
     }
 
+    private func isAllowed(_ path: String) -> Bool {
+        config.allowedPaths.isEmpty || config.allowedPaths.contains { $0.matches(Array(path.utf8).span) }
+    }
+
     /// What changes something takes POST: a link on a web page must not stop a proxy.
+    private func refusal(_ request: HTTPRequest) -> HTTPResponse? {
+        guard request.method != "POST" else { return nil }
+        return HTTPResponse(status: 405, text: "Method \(request.method) not allowed, POST required.")
+    }
+
     private func change(_ request: HTTPRequest, _ body: () -> Void) -> HTTPResponse {
-        guard request.method == "POST" else {
-            return HTTPResponse(status: 405, text: "Method \(request.method) not allowed, POST required.\n")
-        }
+        if let refusal = refusal(request) { return refusal }
         body()
         return HTTPResponse(status: 200, text: "OK\n")
     }
@@ -71,51 +99,92 @@ final class AdminRoutes: @unchecked Sendable {
         HTTPResponse(status: 200, contentType: "application/json", body: Array(value.pretty.utf8))
     }
 
-    private func logging(_ request: HTTPRequest, _ query: [String: String]) -> HTTPResponse {
-        guard request.method == "POST" else {
-            return HTTPResponse(status: 200, text: "active level: \(Logger.level)\n")
+    private func configDump(_ proxy: ProxyServer, _ query: [String: String]) -> HTTPResponse {
+        do throws(ConfigDump.Failure) {
+            return json(
+                try ConfigDump(proxy).page(
+                    resource: query["resource"], mask: query["mask"], nameRegex: query["name_regex"],
+                    includesEndpoints: query["include_eds"] != nil))
+        } catch {
+            return HTTPResponse(status: error.status, text: error.text)
         }
-        guard let name = query["level"], let level = LogLevel(name: name) else {
-            return HTTPResponse(status: 400, text: "usage: /logging?level=<debug|info|warning|error>\n")
-        }
-        Logger.level = level
-        return HTTPResponse(status: 200, text: "active level: \(level)\n")
     }
 
-    private func serverInfo(_ proxy: ProxyServer) -> JSON {
-        let uptime = (MonotonicTime.now - proxy.started).components.seconds
-        return .object([
-            "version": .string("skein/\(Version.text)"), "state": .string(proxy.state.rawValue),
-            "uptime_current_epoch": .string("\(uptime)s"), "uptime_all_epochs": .string("\(uptime)s"),
-            "node": proxy.bootstrap.node.json(names: .proto),
-            "command_line_options": .object([
-                "concurrency": .integer(Int64(proxy.workers.count)),
-                "config_path": .string(proxy.options.configPath ?? ""),
-                "mode": .string("Serve"), "drain_time": .string("\(proxy.options.drainTime.components.seconds)s"),
-            ]),
-        ])
+    private func runtimeModify(_ request: HTTPRequest, _ proxy: ProxyServer) -> HTTPResponse {
+        if let refusal = refusal(request) { return refusal }
+        let changes = request.queryItems
+        guard !changes.isEmpty else {
+            return HTTPResponse(
+                status: 400,
+                text: "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n"
+                    + "       or send the parameters as form values\nuse an empty value to remove a previously added override"
+            )
+        }
+        guard proxy.runtimeLayers.modify(changes) else {
+            return HTTPResponse(status: 503, text: "Could not update: No admin layer specified")
+        }
+        return HTTPResponse(status: 200, text: "OK\n")
+    }
+
+    private func logging(_ request: HTTPRequest) -> HTTPResponse {
+        if let refusal = refusal(request) { return refusal }
+        var components = Logger.componentLevels
+        func bad(_ text: String) -> HTTPResponse {
+            HTTPResponse(
+                status: 400,
+                text: text + "\nusage: /logging?<name>=<level> (change single level)\n"
+                    + "usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)\n"
+                    + "usage: /logging?level=<level> (change all levels)\n"
+                    + "levels: trace debug info warning error critical off\n")
+        }
+        for (name, value) in request.queryItems {
+            switch name {
+            case "level":
+                guard let level = LogLevel(name: value) else { return bad("error: unknown logger level") }
+                Logger.level = level
+                components = [:]
+            case "paths":
+                guard let levels = try? Options.levels(value) else { return bad("error: invalid paths") }
+                components.merge(levels) { _, new in new }
+            default:
+                guard let level = LogLevel(name: value) else { return bad("error: unknown logger level") }
+                components[name] = level
+            }
+        }
+        Logger.componentLevels = components
+        var text = "active loggers:\n  all: \(Logger.level)\n"
+        for (name, level) in components.sorted(by: { $0.key < $1.key }) { text += "  \(name): \(level)\n" }
+        return HTTPResponse(status: 200, text: text)
+    }
+
+    private func drain(_ request: HTTPRequest, _ proxy: ProxyServer, _ query: [String: String]) -> HTTPResponse {
+        let isGraceful = query["graceful"] != nil
+        let skipsExit = query["skip_exit"] != nil
+        if let refusal = refusal(request) { return refusal }
+        guard isGraceful || !skipsExit else {
+            return HTTPResponse(
+                status: 400, text: "skip_exit requires graceful\n")
+        }
+        proxy.drainListeners(
+            gracefully: isGraceful, inboundOnly: query["inboundonly"] != nil, staysOpen: skipsExit)
+        return HTTPResponse(status: 200, text: "OK\n")
     }
 
     private func listeners(_ proxy: ProxyServer, asJSON: Bool) -> HTTPResponse {
-        let entries = proxy.store.listeners.sorted { $0.key < $1.key }
-        if asJSON {
-            return json(
-                .object([
-                    "listener_statuses": .array(
-                        entries.map { name, entry in
-                            .object([
-                                "name": .string(name),
-                                "local_address": .string(
-                                    (proxy.store.boundAddresses[name] ?? entry.config.address).description),
-                                "state": .string(entry.isWarm ? "ACTIVE" : "WARMING"),
-                            ])
-                        })
-                ]))
+        let entries = proxy.store.listeners.sorted { $0.key < $1.key }.map { name, entry in
+            (name, proxy.store.boundAddresses[name] ?? entry.config.address)
         }
-        return HTTPResponse(
-            status: 200,
-            text: entries.map { "\($0.key)::\(proxy.store.boundAddresses[$0.key] ?? $0.value.config.address)\n" }
-                .joined())
+        guard asJSON else {
+            return HTTPResponse(status: 200, text: entries.map { "\($0.0)::\($0.1)\n" }.joined())
+        }
+        var message = Listeners()
+        for (name, address) in entries {
+            var status = ListenerStatus()
+            status.name = name
+            status.localAddress = EnvoyAPI.Address(address)
+            message.listenerStatuses.append(status)
+        }
+        return json(message.json(names: .proto))
     }
 
     private func clusters(_ proxy: ProxyServer, asJSON: Bool) async -> HTTPResponse {
@@ -124,8 +193,15 @@ final class AdminRoutes: @unchecked Sendable {
             reports = ClusterReport.merge(
                 reports, await worker.ask { worker in worker.allClusters.map { ClusterReport($0) } } ?? [])
         }
+        for index in reports.indices {
+            let name = reports[index].name
+            reports[index].isDynamic = proxy.store.clusters[name]?.isStatic == false
+            reports[index].serviceName = proxy.store.clusterMessages[name]?.edsClusterConfig?.serviceName ?? ""
+        }
         if asJSON {
-            return json(.object(["cluster_statuses": .array(reports.map(\.json))]))
+            var message = Clusters()
+            message.clusterStatuses = reports.map(\.message)
+            return json(message.json(names: .proto))
         }
         return HTTPResponse(status: 200, text: reports.map(\.text).joined())
     }

@@ -16,16 +16,16 @@ final class AdminServer: @unchecked Sendable {
     private let listener: SocketListener
     let address: SocketAddress
 
-    init(_ proxy: ProxyServer, address: SocketAddress) throws(ConfigurationError) {
+    init(_ proxy: ProxyServer, config: AdminConfig) throws(ConfigurationError) {
         self.proxy = proxy
         do throws(SystemError) {
-            let socket = try Socket.listen(on: address)
-            self.address = socket.localAddress ?? address
+            let socket = try Socket.listen(on: config.address)
+            address = socket.localAddress ?? config.address
             listener = try SocketListener(socket, on: proxy.loop)
         } catch {
             throw ConfigurationError(at: "admin.address", "\(error)")
         }
-        let routes = AdminRoutes(proxy)
+        let routes = AdminRoutes(proxy, config)
         server = HTTPServer(on: proxy.loop) { request in await routes.answer(request) }
         let server = server
         let listener = listener

@@ -1,4 +1,5 @@
-internal import Serialization
+internal import EnvoyAPI
+internal import IO
 internal import Upstream
 
 /// A cluster as `/clusters` tells it: what one worker knows, merged with the others.
@@ -20,6 +21,10 @@ struct ClusterReport: Sendable {
     var name: String
     var limits: ResourceLimits
     var hosts: [HostReport]
+    /// From a management server or file, not from the bootstrap.
+    var isDynamic = false
+    /// What EDS calls it, when that is not its name.
+    var serviceName = ""
 
     init(_ cluster: ClusterRuntime) {
         name = cluster.name
@@ -61,22 +66,39 @@ struct ClusterReport: Sendable {
     /// Envoy's lines.
     var text: String {
         var text = "\(name)::observability_name::\(name)\n"
-        text += "\(name)::default_priority::max_connections::\(limits.normal.connectionsMax)\n"
-        text += "\(name)::default_priority::max_pending_requests::\(limits.normal.pendingRequestsMax)\n"
-        text += "\(name)::default_priority::max_requests::\(limits.normal.requestsMax)\n"
-        text += "\(name)::default_priority::max_retries::\(limits.normal.retriesMax)\n"
-        text += "\(name)::added_via_api::true\n"
+        for (kind, limits) in [("default", limits.normal), ("high", limits.high)] {
+            text += "\(name)::\(kind)_priority::max_connections::\(limits.connectionsMax)\n"
+            text += "\(name)::\(kind)_priority::max_pending_requests::\(limits.pendingRequestsMax)\n"
+            text += "\(name)::\(kind)_priority::max_requests::\(limits.requestsMax)\n"
+            text += "\(name)::\(kind)_priority::max_retries::\(limits.retriesMax)\n"
+        }
+        text += "\(name)::added_via_api::\(isDynamic)\n"
+        if !serviceName.isEmpty { text += "\(name)::eds_service_name::\(serviceName)\n" }
         for host in hosts {
             for (key, value) in host.fields { text += "\(name)::\(host.address)::\(key)::\(value)\n" }
         }
         return text
     }
 
-    var json: JSON {
-        .object([
-            "name": .string(name), "observability_name": .string(name), "added_via_api": .bool(true),
-            "host_statuses": .array(hosts.map(\.json)),
-        ])
+    var message: ClusterStatus {
+        var status = ClusterStatus()
+        status.name = name
+        status.observabilityName = name
+        status.addedViaApi = isDynamic
+        status.edsServiceName = serviceName
+        status.hostStatuses = hosts.map(\.message)
+        var breakers = CircuitBreakers()
+        for (priority, limits) in [(RoutingPriority.default, limits.normal), (.high, limits.high)] {
+            var thresholds = CircuitBreakers.Thresholds()
+            thresholds.priority = priority
+            thresholds.maxConnections = UInt32(clamping: limits.connectionsMax)
+            thresholds.maxPendingRequests = UInt32(clamping: limits.pendingRequestsMax)
+            thresholds.maxRequests = UInt32(clamping: limits.requestsMax)
+            thresholds.maxRetries = UInt32(clamping: limits.retriesMax)
+            breakers.thresholds.append(thresholds)
+        }
+        status.circuitBreakers = breakers
+        return status
     }
 }
 
@@ -105,38 +127,35 @@ extension ClusterReport.HostReport {
         ]
     }
 
-    var json: JSON {
-        var address = JSON.object(["pipe": .object(["path": .string(self.address)])])
-        if let colon = self.address.lastIndex(of: ":"),
-            let port = Int64(self.address[self.address.index(after: colon)...])
-        {
-            address = .object([
-                "socket_address": .object([
-                    "address": .string(String(self.address[..<colon])), "port_value": .integer(port),
-                ])
-            ])
+    var message: HostStatus {
+        var status = HostStatus()
+        status.address = IO.SocketAddress(address).map { EnvoyAPI.Address($0) } ?? EnvoyAPI.Address()
+        status.weight = weight
+        status.hostname = hostname
+        status.priority = UInt32(clamping: priority)
+        var locality = EnvoyAPI.Locality()
+        (locality.region, locality.zone, locality.subZone) = (region, zone, subZone)
+        status.locality = locality
+        var conditions = HostHealthStatus()
+        conditions.failedActiveHealthCheck = health.contains("failed_active_hc")
+        conditions.failedOutlierCheck = health.contains("failed_outlier_check")
+        conditions.edsHealthStatus =
+            health.contains("failed_eds_health")
+            ? .unhealthy : health.contains("degraded_eds_health") ? .degraded : .healthy
+        status.healthStatus = conditions
+        func metric(_ name: String, _ value: UInt64, _ kind: SimpleMetric.MetricKind = .counter) {
+            var metric = SimpleMetric()
+            (metric.name, metric.value, metric.type) = (name, value, kind)
+            status.stats.append(metric)
         }
-        func counter(_ name: String, _ value: UInt64) -> JSON {
-            .object(["name": .string(name), "value": .string(String(value))])
-        }
-        var status: [String: JSON] = [
-            "eds_health_status": .string(health.contains("failed_eds_health") ? "UNHEALTHY" : "HEALTHY")
-        ]
-        if health.contains("failed_active_hc") { status["failed_active_health_check"] = .bool(true) }
-        if health.contains("failed_outlier_check") { status["failed_outlier_check"] = .bool(true) }
-        return .object([
-            "address": address, "weight": .integer(Int64(weight)), "health_status": .object(status),
-            "hostname": .string(hostname), "priority": .integer(Int64(priority)),
-            "locality": .object([
-                "region": .string(region), "zone": .string(zone), "sub_zone": .string(subZone),
-            ]),
-            "stats": .array([
-                counter("cx_total", statistics.connectionsTotal),
-                counter("cx_connect_fail", statistics.connectFailures),
-                counter("cx_active", activeConnections), counter("rq_total", statistics.requestsTotal),
-                counter("rq_success", statistics.successes), counter("rq_error", statistics.errors),
-                counter("rq_timeout", statistics.timeouts), counter("rq_active", activeRequests),
-            ]),
-        ])
+        metric("cx_connect_fail", statistics.connectFailures)
+        metric("cx_total", statistics.connectionsTotal)
+        metric("rq_error", statistics.errors)
+        metric("rq_success", statistics.successes)
+        metric("rq_timeout", statistics.timeouts)
+        metric("rq_total", statistics.requestsTotal)
+        metric("cx_active", activeConnections, .gauge)
+        metric("rq_active", activeRequests, .gauge)
+        return status
     }
 }

@@ -5,25 +5,42 @@ internal import Upstream
 
 /// A bootstrap: read, decoded and checked.
 final class BootstrapConfig: Sendable {
-    let message: Bootstrap
-    let node: Node
-    let admin: IO.SocketAddress?
-    /// The cluster of the ADS stream and the name of the management server's type; nil without ADS.
-    let ads: ADSSource?
-    let stats: StatsConfiguration
-    let wantsListeners: Bool
-    let wantsClusters: Bool
-
-    /// Where the ADS stream goes.
-    struct ADSSource: Sendable {
-        var clusterName: String
-        var authority: String
-        var initialMetadata: [(name: String, value: String)]
+    /// Where resources of a type that nothing names come from, and how long they are waited for at the start.
+    struct Source: Sendable {
+        var source: DiscoverySource
+        var timeout: Duration?
     }
 
+    let message: Bootstrap
+    let node: Node
+    let admin: AdminConfig?
+    /// The aggregated stream; nil without ADS.
+    let ads: DiscoverySource.GRPCSource?
+    let listeners: Source?
+    let clusters: Source?
+    let runtimeLayers: [RuntimeLayerConfig]
+    let overload: OverloadConfig?
+    let stats: StatsConfiguration
     let secrets = SecretStore()
 
-    var context: CompileContext { CompileContext(adsCluster: ads?.clusterName, serviceCluster: node.cluster, secrets: secrets) }
+    var context: CompileContext {
+        CompileContext(
+            adsCluster: ads?.clusterName, serviceCluster: node.cluster,
+            managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets)
+    }
+
+    /// The management servers that the bootstrap itself names, with their paths.
+    var grpcSources: [(DiscoverySource.GRPCSource, String)] {
+        var sources: [(DiscoverySource.GRPCSource, String)] = []
+        if let ads { sources.append((ads, "dynamic_resources.ads_config")) }
+        if case .grpc(let grpc) = clusters?.source {
+            sources.append((grpc, "dynamic_resources.cds_config.api_config_source"))
+        }
+        if case .grpc(let grpc) = listeners?.source {
+            sources.append((grpc, "dynamic_resources.lds_config.api_config_source"))
+        }
+        return sources
+    }
 
     /// Reads the file and the text of the command line.
     convenience init(_ options: Options) throws(ConfigurationError) {
@@ -40,27 +57,41 @@ final class BootstrapConfig: Sendable {
     }
 
     private static func read(_ path: String) throws(ConfigurationError) -> JSON {
-        let text: String
+        let bytes: [UInt8]
         do throws(SystemError) {
-            text = try File.text(path)
+            bytes = try File.read(path)
         } catch {
             throw ConfigurationError(at: "", "\(error)")
         }
+        do throws(MessageError) {
+            return try parse(bytes, path: path)
+        } catch {
+            throw ConfigurationError(at: "", error.problem)
+        }
+    }
+
+    /// Text of a file, JSON or YAML by its name.
+    static func parse(_ bytes: [UInt8], path: String) throws(MessageError) -> JSON {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw MessageError("\(path): not UTF-8") }
         if path.hasSuffix(".json") {
             do throws(JSONError) {
                 return try JSON.parse(text)
             } catch {
-                throw ConfigurationError(at: "", "\(path): \(error)")
+                throw MessageError("\(path): \(error)")
             }
         }
-        return try parse(text, file: path)
+        do throws(YAMLError) {
+            return try YAML.parse(text, file: path).first?.json ?? .object([:])
+        } catch {
+            throw MessageError("\(error)")
+        }
     }
 
     private static func parse(_ text: String, file: String) throws(ConfigurationError) -> JSON {
-        do throws(YAMLError) {
-            return try YAML.parse(text, file: file).first?.json ?? .object([:])
+        do throws(MessageError) {
+            return try parse(Array(text.utf8), path: file)
         } catch {
-            throw ConfigurationError(at: "", "\(error)")
+            throw ConfigurationError(at: "", error.problem)
         }
     }
 
@@ -84,8 +115,57 @@ final class BootstrapConfig: Sendable {
         }
         self.message = message
         try FieldCheck.check(
-            message, reads: ["node", "static_resources", "dynamic_resources", "admin", "stats_config"], at: "")
-        var node = message.node ?? Node()
+            message,
+            reads: [
+                "node", "static_resources", "dynamic_resources", "admin", "layered_runtime", "overload_manager",
+                "cluster_manager", "stats_config", "application_log_config",
+            ], at: "")
+        node = Self.node(message.node, options)
+        admin = try message.admin.flatMap { message throws(ConfigurationError) in
+            try AdminConfig(compiling: message, at: "admin")
+        }
+        if let resources = message.staticResources {
+            try FieldCheck.check(resources, reads: ["listeners", "clusters", "secrets"], at: "static_resources")
+            try secrets.setStatic(resources.secrets, at: "static_resources.secrets")
+        }
+        stats =
+            try message.statsConfig.map { config throws(ConfigurationError) in
+                try StatsConfiguration(compiling: config, at: "stats_config")
+            } ?? StatsConfiguration()
+        if let manager = message.clusterManager {
+            try FieldCheck.check(
+                manager, reads: ["local_cluster_name", "outlier_detection", "upstream_bind_config"],
+                at: "cluster_manager")
+        }
+        let dynamic = message.dynamicResources
+        let place = "dynamic_resources"
+        if let dynamic {
+            try FieldCheck.check(
+                dynamic, reads: ["ads_config", "lds_config", "cds_config"], at: place)
+        }
+        let ads = try dynamic?.adsConfig.map { source throws(ConfigurationError) in
+            try DiscoverySource.GRPCSource(compiling: source, at: place + ".ads_config")
+        }
+        self.ads = ads
+        func source(_ config: ConfigSource?, _ path: String) throws(ConfigurationError) -> Source? {
+            guard let config else { return nil }
+            return Source(
+                source: try DiscoverySource(compiling: config, at: path, hasADS: ads != nil),
+                timeout: DiscoverySource.initialFetchTimeout(config))
+        }
+        listeners = try source(dynamic?.ldsConfig, place + ".lds_config")
+        clusters = try source(dynamic?.cdsConfig, place + ".cds_config")
+        runtimeLayers = try RuntimeLayerConfig.compile(message.layeredRuntime, at: "layered_runtime")
+        overload = try message.overloadManager.map { manager throws(ConfigurationError) in
+            try OverloadConfig(compiling: manager, at: "overload_manager")
+        }
+        guard grpcSources.isEmpty || !node.id.isEmpty else {
+            throw ConfigurationError(at: "node.id", "discovery needs a node id (or --service-node)")
+        }
+    }
+
+    private static func node(_ message: Node?, _ options: Options) -> Node {
+        var node = message ?? Node()
         if let id = options.serviceNode { node.id = id }
         if let cluster = options.serviceCluster { node.cluster = cluster }
         if let zone = options.serviceZone {
@@ -93,73 +173,13 @@ final class BootstrapConfig: Sendable {
             locality.zone = zone
             node.locality = locality
         }
-        node.userAgentName = "skein-proxy"
+        if node.userAgentName.isEmpty { node.userAgentName = "skein-proxy" }
         node.userAgentVersionType = .userAgentVersion(Version.text)
-        self.node = node
-        if let admin = message.admin, let address = admin.address {
-            try FieldCheck.check(admin, reads: ["address"], at: "admin")
-            self.admin = try IO.SocketAddress(compiling: address, at: "admin.address")
-        } else {
-            admin = nil
+        // Resources of state-of-the-world responses may be wrapped with their names.
+        if !node.clientFeatures.contains("xds.config.resource-in-sotw") {
+            node.clientFeatures.append("xds.config.resource-in-sotw")
         }
-        stats =
-            try message.statsConfig.map { config throws(ConfigurationError) in
-                try StatsConfiguration(compiling: config, at: "stats_config")
-            } ?? StatsConfiguration()
-        if let resources = message.staticResources {
-            try FieldCheck.check(resources, reads: ["listeners", "clusters", "secrets"], at: "static_resources")
-            try secrets.setStatic(resources.secrets, at: "static_resources.secrets")
-        }
-        let dynamic = message.dynamicResources
-        ads = try dynamic?.adsConfig.map { source throws(ConfigurationError) in
-            try Self.compile(source, node: node, at: "dynamic_resources.ads_config")
-        }
-        if let dynamic {
-            try FieldCheck.check(
-                dynamic,
-                reads: ["ads_config", "lds_config", "cds_config", "lds_resources_locator", "cds_resources_locator"],
-                at: "dynamic_resources")
-            let context = CompileContext(adsCluster: ads?.clusterName, serviceCluster: node.cluster, secrets: secrets)
-            if dynamic.ldsConfig != nil {
-                try context.checkSource(dynamic.ldsConfig, at: "dynamic_resources.lds_config")
-            }
-            if dynamic.cdsConfig != nil {
-                try context.checkSource(dynamic.cdsConfig, at: "dynamic_resources.cds_config")
-            }
-        }
-        wantsListeners = dynamic?.ldsConfig != nil
-        wantsClusters = dynamic?.cdsConfig != nil
-    }
-
-    private static func compile(
-        _ source: ApiConfigSource, node: Node, at path: String
-    ) throws(ConfigurationError) -> ADSSource {
-        try FieldCheck.check(
-            source,
-            reads: [
-                "api_type", "transport_api_version", "grpc_services", "set_node_on_first_message_only",
-                "rate_limit_settings",
-            ],
-            at: path)
-        switch source.apiType {
-        case .deltaGrpc, .aggregatedDeltaGrpc: break
-        case .grpc, .aggregatedGrpc:
-            throw ConfigurationError(
-                at: path + ".api_type", "state-of-the-world ADS is not supported yet; use DELTA_GRPC")
-        default: throw ConfigurationError(at: path + ".api_type", "DELTA_GRPC is needed")
-        }
-        guard node.id.isEmpty == false else {
-            throw ConfigurationError(at: "node.id", "ADS needs a node id (or --service-node)")
-        }
-        guard let service = source.grpcServices.first else {
-            throw ConfigurationError(at: path + ".grpc_services", "one gRPC service is needed")
-        }
-        guard case .envoyGrpc(let grpc) = service.targetSpecifier, !grpc.clusterName.isEmpty else {
-            throw ConfigurationError(at: path + ".grpc_services[0]", "envoy_grpc with a cluster_name is needed")
-        }
-        return ADSSource(
-            clusterName: grpc.clusterName, authority: grpc.authority.isEmpty ? grpc.clusterName : grpc.authority,
-            initialMetadata: service.initialMetadata.map { ($0.key, $0.value) })
+        return node
     }
 }
 

@@ -63,6 +63,9 @@ class SocketConnection: ReadinessHandler {
     /// The peer takes no more bytes.
     func handleWriteFailure(_ error: SystemError) {}
 
+    /// So many bytes of `output` are on their way (with TLS: before they were sealed).
+    func countSent(_ count: Int) {}
+
     /// Reads once into `input`.
     final func fill() -> Filled {
         guard let socket else { return .end }
@@ -108,6 +111,7 @@ class SocketConnection: ReadinessHandler {
         if bytes.count >= Limits.directWriteBytes && output.isEmpty && mayWrite && tls == nil {
             switch socket.write(bytes) {
             case .bytes(let count):
+                countSent(count)
                 if count == bytes.count { return }
                 mayWrite = false
                 output.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
@@ -128,16 +132,22 @@ class SocketConnection: ReadinessHandler {
         bytes.withUnsafeBytes { send($0) }
     }
 
+    /// Puts what is still elsewhere into `output`, before it is written.
+    func prepareOutput() {}
+
     /// Hands `output` to the kernel as far as it takes it.
     final func flush() {
         isDirty = false
-        guard let socket, mayWrite else { return }
+        guard mayWrite, !isClosed else { return }
+        prepareOutput()
+        guard let socket else { return }
         if let tls { return flush(tls, socket) }
         guard !output.isEmpty else { return handleFlushed() }
         switch socket.write(output.bytes) {
         case .bytes(let count):
             let isShort = count < output.count
             output.consume(count)
+            countSent(count)
             if isShort { mayWrite = false } else { handleFlushed() }
         case .wouldBlock, .end:
             mayWrite = false

@@ -12,8 +12,9 @@ final class ListenerRuntime: ReadinessHandler {
     private var socket: Socket?
     private var registration: Registration?
     private var chains: [ObjectIdentifier: FilterChainRuntime] = [:]
-    private var sniffing: [ObjectIdentifier: SniffingConnection] = [:]
-    private let metrics: ListenerMetrics
+    /// Connections whose first bytes are looked at.
+    private var inspected: [ObjectIdentifier: InspectedConnection] = [:]
+    let metrics: ListenerMetrics
     private(set) var isDraining = false
     /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
     private var acceptPause: LoopTimer?
@@ -28,7 +29,7 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
+        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker)
     }
 
     func start() throws(SystemError) {
@@ -47,6 +48,15 @@ final class ListenerRuntime: ReadinessHandler {
         for chain in newConfig.allChains where chains[ObjectIdentifier(chain)] == nil { makeRuntime(chain) }
     }
 
+    /// Serves new connections apart from those there are, which drain: they were accepted under a trust that is gone.
+    func renewChains(_ isConcerned: (FilterChainConfig) -> Bool) {
+        for runtime in Array(chains.values) where isConcerned(runtime.config) {
+            makeRuntime(runtime.config)
+            chains[ObjectIdentifier(runtime.config)]?.resolve()
+            worker.drain(runtime)
+        }
+    }
+
     /// Routes and clusters changed.
     func resolve() {
         for chain in chains.values { chain.resolve() }
@@ -62,69 +72,126 @@ final class ListenerRuntime: ReadinessHandler {
     private func acceptAll() {
         guard let socket, acceptPause == nil else { return }
         while true {
+            if worker.overload.stopsAccepting, !isDraining { return pauseAccepting() }
             do throws(SystemError) {
                 guard let accepted = try socket.accept() else { return }
                 accept(accepted)
             } catch {
                 // Out of descriptors: the connection stays in the queue, and edge-triggered readiness does not come again.
                 Self.log.warning("\(config.name): \(error)")
-                acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
-                    self?.acceptPause = nil
-                    self?.acceptAll()
-                }
-                return
+                return pauseAccepting()
             }
+        }
+    }
+
+    private func pauseAccepting() {
+        acceptPause = worker.schedule(after: Limits.acceptPause) { [weak self] in
+            self?.acceptPause = nil
+            self?.acceptAll()
         }
     }
 
     private func accept(_ socket: Socket) {
-        metrics.add(.downstream_cx_total, row: worker.index)
+        let ticket: ConnectionTicket?
+        switch worker.overload.admit(
+            ignoresLimit: config.ignoresConnectionLimit, worker.random.next())
+        {
+        case .admitted(let admitted): ticket = admitted
+        case .overflow:
+            metrics.add(.downstream_global_cx_overflow, row: worker.index)
+            return socket.close()
+        case .rejected:
+            metrics.add(.downstream_cx_overload_reject, row: worker.index)
+            return socket.close()
+        }
         let peer = socket.peerAddress ?? .unix("")
         var info = ConnectionInfo(
             localAddress: socket.localAddress ?? config.address, remoteAddress: peer, directRemoteAddress: peer,
             id: worker.nextConnectionID())
-        if config.restoresOriginalDestination, let original = socket.originalDestination() {
-            info.isRedirected = original != info.localAddress
-            info.localAddress = original
-            if config.handsOff, info.isRedirected, let other = worker.listener(for: original, besides: self) {
-                return other.serve(socket, info)
-            }
-        }
+        info.ticket = ticket
         serve(socket, info)
     }
 
-    /// Serves a connection whose destination is known: sniffs it, or chooses its chain at once.
-    func serve(_ socket: Socket, _ info: ConnectionInfo) {
-        guard config.inspectsHTTP(port: info.localAddress.port) && config.matcher.usesApplicationProtocol else {
-            return choose(socket, info, protocols: [], input: nil)
-        }
-        let connection = SniffingConnection(socket, info: info, listener: self)
-        sniffing[ObjectIdentifier(connection)] = connection
-        connection.begin(timeout: config.listenerFiltersTimeout, continues: config.continuesOnTimeout)
+    /// Serves a connection from its first listener filter on.
+    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer? = nil) {
+        metrics.add(.downstream_cx_total, row: worker.index)
+        metrics.add(.downstream_cx_active, row: worker.index)
+        socket.observer = ConnectionLife(metrics, previous: socket.observer, worker: worker)
+        runFilters(socket, info, from: 0, input: input)
     }
 
-    func sniffed(
-        _ connection: SniffingConnection, socket: Socket?, protocols: [String], input: ByteBuffer?
-    ) {
-        sniffing[ObjectIdentifier(connection)] = nil
-        guard let socket else {
-            metrics.add(.downstream_pre_cx_timeout, row: worker.index)
-            return
+    private func runFilters(_ socket: Socket, _ start: ConnectionInfo, from first: Int, input: ByteBuffer?) {
+        var info = start
+        for (index, entry) in config.filters.entries.enumerated().dropFirst(first)
+        where entry.runs(port: info.localAddress.port) {
+            if case .close = entry.filter.accepted(socket, &info) { return socket.close() }
+            if let filter = entry.filter.make(self) {
+                let connection = InspectedConnection(
+                    socket, info: info, filter: filter, index: index, listener: self, input: input)
+                inspected[ObjectIdentifier(connection)] = connection
+                metrics.add(.downstream_pre_cx_active, row: worker.index)
+                return connection.begin(timeout: config.listenerFiltersTimeout, continues: config.continuesOnTimeout)
+            }
         }
-        choose(socket, connection.info, protocols: protocols, input: input)
+        choose(socket, info, input: input)
     }
 
-    private func choose(_ socket: Socket, _ info: ConnectionInfo, protocols: [String], input: ByteBuffer?) {
-        let found = config.matcher.find(
-            FilterChainMatcher.Connection(
-                destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress,
-                applicationProtocols: protocols))
-        let chain = found.map { config.chains[$0] } ?? config.defaultChain
+    /// The next filter that reads, for a connection that is read from already; nil when there is none.
+    func nextFilter(
+        after index: Int, _ socket: Socket, _ info: inout ConnectionInfo
+    ) -> (filter: any ConnectionInspector, index: Int)? {
+        for (number, entry) in config.filters.entries.enumerated().dropFirst(index + 1)
+        where entry.runs(port: info.localAddress.port) {
+            _ = entry.filter.accepted(socket, &info)
+            if let filter = entry.filter.make(self) { return (filter, number) }
+        }
+        return nil
+    }
+
+    /// Why the first bytes of a connection led to nothing.
+    enum InspectionFailure { case timeout, remoteClose, filterError }
+
+    func inspectionFailed(_ connection: InspectedConnection, _ failure: InspectionFailure) {
+        forget(connection)
+        switch failure {
+        case .timeout: metrics.add(.downstream_pre_cx_timeout, row: worker.index)
+        case .remoteClose: metrics.add(.downstream_listener_filter_remote_close, row: worker.index)
+        case .filterError: metrics.add(.downstream_listener_filter_error, row: worker.index)
+        }
+    }
+
+    /// `timedOut`: the time was over, and the listener goes on without an answer.
+    func inspected(_ connection: InspectedConnection, _ socket: Socket, input: ByteBuffer, timedOut: Bool) {
+        forget(connection)
+        if timedOut { metrics.add(.downstream_pre_cx_timeout, row: worker.index) }
+        choose(socket, connection.info, input: input)
+    }
+
+    private func forget(_ connection: InspectedConnection) {
+        guard inspected.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+        metrics.subtract(.downstream_pre_cx_active, row: worker.index)
+    }
+
+    private func choose(_ socket: Socket, _ start: ConnectionInfo, input: ByteBuffer?) {
+        var info = start
+        if config.handsOff, info.isRedirected, let other = worker.listener(for: info.localAddress, besides: self) {
+            return other.serve(socket, info, input: input)
+        }
+        var connection = FilterChainMatcher.Connection(
+            destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
+        if info.hasFacts {
+            let facts = info.facts
+            connection.serverName = facts.serverName
+            if !facts.transportProtocol.isEmpty { connection.transportProtocol = facts.transportProtocol }
+            connection.applicationProtocols = facts.applicationProtocols
+        }
+        let chain = config.matcher.find(connection).map { config.chains[$0] } ?? config.defaultChain
         guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
             metrics.add(.no_filter_chain_match, row: worker.index)
             socket.close()
             return
         }
+        if info.hasFacts, !chain.name.isEmpty { info.facts.filterChainName = chain.name }
         runtime.serve(socket, info, input: input)
     }
 
@@ -136,8 +203,10 @@ final class ListenerRuntime: ReadinessHandler {
         isDraining = true
         stopAccepting()
         // Those that have not said enough yet to belong anywhere; the listener is gone when they would ask it.
-        for connection in sniffing.values { connection.abandon() }
-        sniffing = [:]
+        for connection in Array(inspected.values) {
+            connection.abandon()
+            forget(connection)
+        }
         for chain in chains.values { worker.drain(chain) }
         chains = [:]
     }
@@ -166,67 +235,3 @@ final class ListenerRuntime: ReadinessHandler {
     }
 }
 
-/// A filter chain at work on one loop.
-final class FilterChainRuntime {
-    let config: FilterChainConfig
-    private let http: HTTPConnectionManager?
-    private let tcp: TCPProxy?
-    private let tlsMetrics: TLSMetrics?
-    private let worker: Worker
-
-    init(_ config: FilterChainConfig, worker: Worker, listener: String = "") {
-        self.config = config
-        tlsMetrics = config.transport.map { _ in worker.metrics.tls("listener", listener) }
-        self.worker = worker
-        switch config.terminal {
-        case .http(let manager):
-            http = HTTPConnectionManager(
-                manager, metrics: worker.metrics.http(manager.statPrefix), worker: worker, listener: listener)
-            tcp = nil
-        case .tcp(let proxy):
-            tcp = TCPProxy(proxy, metrics: worker.metrics.tcp(proxy.statPrefix), worker: worker)
-            http = nil
-        }
-    }
-
-    func resolve() { http?.resolve() }
-
-    /// Serves a connection, behind its TLS handshake where the chain has a transport socket.
-    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?) {
-        guard let transport = config.transport, let tlsMetrics else {
-            return serve(socket, info, input: input, tls: nil)
-        }
-        DownstreamHandshake.begin(
-            socket, info: info, input: input, transport: transport, metrics: tlsMetrics, worker: worker
-        ) { [self] in serve($0, $1, input: $2, tls: $3) }
-    }
-
-    private func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
-        if let http {
-            let hadInput = input?.isEmpty == false
-            let connection = HTTP1Connection(socket, info: info, manager: http, input: input, worker: worker, tls: tls)
-            do throws(SystemError) {
-                try connection.start()
-            } catch {
-                return connection.close()
-            }
-            if hadInput { connection.run() }
-        } else {
-            tcp?.accept(socket, info: info, input: input, tls: tls)
-        }
-    }
-
-    func drain() { http?.drain() }
-
-    func closeIdle(for duration: Duration) { http?.closeIdle(for: duration) }
-
-    var isEmpty: Bool { http?.connections.isEmpty ?? true && tcp?.sessions.isEmpty ?? true }
-
-    var activeConnections: Int { (http?.connections.count ?? 0) + (tcp?.sessions.count ?? 0) }
-
-    /// Closes whatever is left.
-    func closeAll() {
-        for connection in Array(http?.connections.values ?? [:].values) { connection.cutOff() }
-        for session in Array(tcp?.sessions.values ?? [:].values) { session.end() }
-    }
-}

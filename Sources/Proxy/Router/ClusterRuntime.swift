@@ -103,7 +103,10 @@ final class ClusterRuntime {
     }
 
     /// The pool of a host, made at first use.
-    func pool(of host: Host) -> HostPool? {
+    ///
+    /// - Parameter name: what its TLS connections ask for, where that follows requests.
+    func pool(of host: Host, named name: String? = nil) -> HostPool? {
+        if let name { return pool(of: host)?.pool(named: name) }
         if let pool = host.attachment as? HostPool { return pool }
         guard let address = SocketAddress(host.address) else { return nil }
         let pool = HostPool(host: host, address: address, cluster: self)
@@ -125,12 +128,13 @@ final class ClusterRuntime {
     private lazy var tlsMetrics = worker.metrics.tls("cluster", name)
 
     /// The TLS of a new connection to a host; nil for plain text.
-    func beginTLS(_ host: Host) throws(SystemError) -> TLSTransport? {
+    func beginTLS(_ host: Host, serverName: String? = nil) throws(SystemError) -> TLSTransport? {
         guard let transport = config.transport as? UpstreamTransport else { return nil }
         let socket = transport.socket(for: host)
         guard socket.context != nil else { return nil }
         do throws(TLSError) {
-            return try socket.begin(host, pool: worker.blocks)
+            return try socket.begin(
+                host, pool: worker.blocks, serverName: serverName, isChecked: config.serverNames.areChecked)
         } catch {
             tlsMetrics.count(
                 socket.context?.current == nil ? .context_secrets_not_ready : .connection_error, row: worker.index)
@@ -138,6 +142,18 @@ final class ClusterRuntime {
         }
     }
     private static let protocolError: Int32 = 71  // EPROTO
+
+    /// Connections under these contexts serve what they serve, and nothing further.
+    func retireConnections(of contexts: Set<ObjectIdentifier>) {
+        guard let transport = config.transport as? UpstreamTransport,
+            transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
+        else { return }
+        for host in hostSet.hosts + originalHosts.values {
+            guard let pool = host.attachment as? HostPool else { continue }
+            host.attachment = nil
+            pool.drain()
+        }
+    }
 
     func handshakeFinished(_ engine: TLSEngine) { tlsMetrics.finished(engine, row: worker.index) }
 

@@ -27,6 +27,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private let started: MonotonicTime
     private var idleSince: MonotonicTime
 
+    var tlsFacts: TLSFacts? { tls.map { TLSFacts($0.engine) } }
+
     init(_ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil) {
         self.pool = pool
         self.priority = priority
@@ -163,6 +165,10 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         fail(.terminated(error))
     }
 
+    override func countSent(_ count: Int) {
+        pool.cluster.count(.upstream_cx_tx_bytes_total, UInt64(clamping: count))
+    }
+
     // MARK: Response in
 
     func run() {
@@ -183,8 +189,11 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 }
                 return
             }
+            let before = input.count
             switch fill() {
-            case .bytes: continue
+            case .bytes:
+                pool.cluster.count(.upstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
+                continue
             case .wouldBlock: return
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)

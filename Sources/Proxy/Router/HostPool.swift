@@ -31,20 +31,50 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
+    /// The name that TLS connections of this pool ask for; nil is the transport socket's own.
+    let serverName: String?
+    /// Pools of connections with other names, which follow requests (`auto_sni`).
+    private var named: [String: HostPool] = [:]
+    /// The HTTP/2 connections, made at first use.
+    private var http2: HTTP2Pool?
 
     private struct Waiter {
         let client: any PoolClient
         let priority: ResourcePriority
     }
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime) {
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String? = nil) {
+        self.serverName = serverName
         self.host = host
         self.address = address
         self.cluster = cluster
     }
 
-    /// Gives the client a connection, now or later; `fresh` refuses one that was used before.
-    func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false) {
+    /// The pool for a name: connections under one name never serve requests for another.
+    func pool(named name: String) -> HostPool {
+        if let known = named[name] { return known }
+        if named.count >= Limits.serverNamesPerHost {
+            // Names come with requests: those that nobody uses any more make room.
+            for (old, pool) in named where pool.isUnused { named.removeValue(forKey: old)?.drain() }
+        }
+        let pool = HostPool(host: host, address: address, cluster: cluster, serverName: name)
+        named[name] = pool
+        return pool
+    }
+
+    private var isUnused: Bool { busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true) }
+
+    /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
+    ///
+    /// `downstream` is what the client of the request speaks, for clusters that go by it.
+    func acquire(
+        _ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false, downstream: HTTPVersion = .http11
+    ) {
+        if usesHTTP2(downstream) {
+            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster, serverName: serverName)
+            http2 = pool
+            return pool.acquire(client, priority: priority, fresh: fresh)
+        }
         while !fresh, let connection = idle.popLast() {
             if connection.isClosed { continue }
             busy[ObjectIdentifier(connection)] = connection
@@ -61,8 +91,17 @@ final class HostPool {
         if connecting < waiting.count { connect(priority) }
     }
 
+    private func usesHTTP2(_ downstream: HTTPVersion) -> Bool {
+        switch cluster.config.codec {
+        case .http1: false
+        case .http2: true
+        case .downstream: downstream == .http2
+        }
+    }
+
     /// Takes a client out of the line.
     func cancel(_ client: any PoolClient) {
+        http2?.cancel(client)
         guard let index = waiting.firstIndex(where: { $0.client === client }) else { return }
         leave(waiting.remove(at: index))
     }
@@ -86,7 +125,7 @@ final class HostPool {
             return
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host)
+            let tls = try cluster.beginTLS(host, serverName: serverName)
             let socket = try Socket.connect(to: address, from: cluster.source(for: address))
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
@@ -162,11 +201,16 @@ final class HostPool {
         cluster.released(host)
     }
 
-    var isEmpty: Bool { idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty }
+    var isEmpty: Bool {
+        idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+            && named.values.allSatisfy(\.isEmpty)
+    }
 
     /// Idle connections close now, busy ones when they are done.
     func drain() {
         isDraining = true
+        for pool in named.values { pool.drain() }
+        http2?.drain()
         let closing = idle
         idle = []
         for connection in closing { connection.close() }

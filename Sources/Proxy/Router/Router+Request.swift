@@ -48,6 +48,10 @@ extension Router {
             if let value = stream.request.headers[name.description], !value.isEmpty {
                 setAuthority(Array(value.utf8), forwarding)
             }
+        case .pathRegex(let expression, let substitution):
+            let path = stream.originalPath ?? stream.request.pathBytes
+            let host = expression.replacingAll(inPath: path, with: substitution)
+            if !host.isEmpty { setAuthority(host, forwarding) }
         case .auto: break  // Known when the host is chosen.
         }
         if let timeout = timeouts?.total, timeout > .zero {

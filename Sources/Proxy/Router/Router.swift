@@ -54,14 +54,24 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = stream.worker.loop.now
     }
 
+    // MARK: For formats
+
+    /// The cluster that the request goes to.
+    var upstreamCluster: ClusterRuntime? { cluster }
+
+    /// The host of the latest try.
+    var upstreamHost: Host? { triedHosts.last }
+
     // MARK: Beginning
 
     func start() {
+        stream.manager.count(.rq_total, worker)
         switch route.action {
         case .directResponse(let direct):
+            stream.manager.count(.rq_direct_response, worker)
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
-            stream.manager.count(.redirect, worker)
+            stream.manager.count(.rq_direct_response, worker)
             let location = route.location(for: RequestHeadView(stream.request)) ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
@@ -84,6 +94,7 @@ final class Router: PoolClient, UpstreamClient {
         priority = forwarding.priority
         stream.info.upstreamCluster = cluster.name
         cluster.count(.upstream_rq_total)
+        stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if let category = cluster.hostSet.drop(random: worker.random.next()) {
             stream.info.details = "drop_overload"
             return stream.localReply(
@@ -96,7 +107,7 @@ final class Router: PoolClient, UpstreamClient {
             }
             isUpgrade = true
         }
-        let honorsHeaders = !stream.manager.config.usesRemoteAddress
+        let honorsHeaders = stream.isInternal
         timeouts = RequestTimeouts(
             forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
         if !isUpgrade {
@@ -106,9 +117,16 @@ final class Router: PoolClient, UpstreamClient {
         }
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
         if !forwarding.hashPolicies.isEmpty { makeHash(forwarding) }
+        // As the router finds it, before the route rewrites it.
+        if cluster.config.serverNames.followRequests {
+            serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
+        }
         rewriteRequest(forwarding)
         beginTry()
     }
+
+    /// The name that the upstream's TLS must have; nil is its transport socket's.
+    private var serverName: String?
 
     // MARK: Tries
 
@@ -122,7 +140,8 @@ final class Router: PoolClient, UpstreamClient {
             choice.avoiding = triedHosts
             choice.attemptsMax = policy.hostSelectionAttemptsMax
         }
-        guard let host = cluster.choose(choice, connection: stream.connectionInfo), let pool = cluster.pool(of: host)
+        guard let host = cluster.choose(choice, connection: stream.connectionInfo),
+            let pool = cluster.pool(of: host, named: serverName)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -143,7 +162,8 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         let isFresh = hasFreshTry
-        pool.acquire(self, priority: priority, fresh: isFresh)
+        pool.acquire(
+            self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
 
     private func overflow() {
@@ -158,7 +178,12 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
-        if stream.manager.keepsAccessLog { stream.info.upstreamLocalAddress = upstream.localAddress }
+        if stream.manager.keepsAccessLog {
+            stream.info.upstreamLocalAddress = upstream.localAddress
+            stream.info.upstreamProtocol = upstream.httpVersion
+            stream.info.upstreamTLS = upstream.tlsFacts
+            stream.info.upstreamHostname = pool?.host.endpoint.hostname
+        }
         if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
             let forwarding
         {
@@ -168,13 +193,17 @@ final class Router: PoolClient, UpstreamClient {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
+        if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
             upstream.sendBody(body.bytes)
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete { upstream.sendEnd(trailers ?? HeaderTable()) }
+        if requestIsComplete {
+            upstream.sendEnd(trailers ?? HeaderTable())
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -238,7 +267,10 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding { upstream?.sendEnd(trailers) }
+        if state == .active || state == .responding {
+            upstream?.sendEnd(trailers)
+            stream.info.lastUpstreamByteSent = worker.loop.now
+        }
     }
 
     private func setTryDeadline() {
@@ -274,7 +306,7 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.firstUpstreamByteReceived = now
         swap(&head, &stream.response)
         let status = stream.response.status
-        cluster.metrics.countResponse(status, row: worker.index)
+        countResponse(status)
         if let host = pool?.host {
             if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
             cluster.outlier?.report(.response(status), host)
@@ -345,14 +377,26 @@ final class Router: PoolClient, UpstreamClient {
     func responseEnd(_ trailers: borrowing HeaderTable) {
         guard state == .responding else { return }
         upstream = nil
+        stream.info.lastUpstreamByteReceived = worker.loop.now
         recordTime()
         releaseHost()
         state = .finished
         stream.respondEnd(trailers)
     }
 
+    private func countResponse(_ status: UInt16) {
+        cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+        stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
+    }
+
     private func recordTime() {
-        cluster?.metrics.requestTime.record(worker.loop.now - tryStarted, row: worker.index)
+        let time = worker.loop.now - tryStarted
+        if stream.isInternal {
+            cluster?.metrics.internalRequestTime.record(time, row: worker.index)
+        } else {
+            cluster?.metrics.requestTime.record(time, row: worker.index)
+        }
+        stream.requestMetrics?.record(time, row: worker.index)
     }
 
     /// The connection is closed already.
@@ -451,7 +495,7 @@ final class Router: PoolClient, UpstreamClient {
     ) {
         releaseRetry(succeeded: false)
         state = .finished
-        cluster?.metrics.countResponse(status, row: worker.index)
+        countResponse(status)
         stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 
@@ -493,6 +537,7 @@ final class Router: PoolClient, UpstreamClient {
 
     private func retryAfter(_ wait: Duration) {
         cluster?.count(.upstream_rq_retry)
+        stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
         state = .backingOff
         tryDeadline = .never
         backOffTimer = worker.schedule(after: wait) { [weak self] in
@@ -509,6 +554,7 @@ final class Router: PoolClient, UpstreamClient {
         guard let cluster, state != .finished else { return }
         if routeDeadline <= now {
             cluster.count(.upstream_rq_timeout)
+            stream.requestMetrics?.add(.upstream_rq_timeout, row: worker.index)
             stream.info.flags.insert(.upstreamRequestTimeout)
             pool?.host.statistics.timeouts &+= 1
             if let host = pool?.host, state == .active { cluster.outlier?.report(.timeout, host) }

@@ -61,6 +61,11 @@ final class StatusCodeCells: Sendable {
         append(counted.map { ($0.code, $0.inside) }, "\(prefix).internal.", isOptional: true, to: &samples)
     }
 
+    /// As `append`, without the origins.
+    func appendSums(to samples: inout [MetricSample], _ prefix: String) {
+        append(counted.map { ($0.code, $0.outside + $0.inside) }, "\(prefix).", isOptional: false, to: &samples)
+    }
+
     private func append(
         _ counts: [(code: UInt16, count: UInt64)], _ prefix: String, isOptional: Bool, to samples: inout [MetricSample]
     ) {

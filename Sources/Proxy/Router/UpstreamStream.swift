@@ -5,6 +5,8 @@ internal import IO
 protocol UpstreamStream: AnyObject {
     var httpVersion: HTTPVersion { get }
     var localAddress: SocketAddress? { get }
+    /// The connection's TLS; nil for plain text.
+    var tlsFacts: TLSFacts? { get }
     /// Whether the host reads slower than the client writes; `UpstreamClient.requestMayContinue` follows.
     var requestIsBlocked: Bool { get }
 
@@ -18,6 +20,10 @@ protocol UpstreamStream: AnyObject {
     func responseMayContinue()
     /// The request was given up: nothing more is said to its client.
     func abandon()
+}
+
+extension UpstreamStream {
+    var tlsFacts: TLSFacts? { nil }
 }
 
 /// Who gets the response: the router, a mirrored request, a call of a filter's own.

@@ -91,7 +91,8 @@ struct ClusterGauges: Sendable {
             gauge("membership_healthy", one.healthy)
             gauge("membership_degraded", one.degraded)
             gauge("membership_excluded", one.excluded)
-            gauge("max_host_weight", Int(one.weightMax))
+            // Envoy leaves it at zero where all hosts weigh the same.
+            gauge("max_host_weight", one.weightMax > 1 ? Int(one.weightMax) : 0)
             one.normal.append("\(prefix).circuit_breakers.default", to: &samples)
             one.high.append("\(prefix).circuit_breakers.high", to: &samples)
         }

@@ -19,6 +19,7 @@ enum MetricReport {
         for http in all.http { samples += http.samples }
         for tcp in all.tcp { samples += tcp.samples }
         for listener in all.listeners { samples += listener.samples(workers: proxy.metrics.workers) }
+        for route in proxy.metrics.routes { samples += route.samples }
         for scope in proxy.metrics.registry.scopes { samples += scope.samples() }
         samples += await ClusterGauges.samples(proxy)
         append(proxy, to: &samples)
@@ -46,6 +47,8 @@ enum MetricReport {
         gauge("server.memory_physical_size", Int64(memory.resident))
         gauge("server.parent_connections", 0)
         gauge("server.hot_restart_generation", 1)
+        gauge("server.hot_restart_epoch", 0)
+        gauge("server.version", Int64(Version.text.utf8.reduce(into: UInt32(0)) { $0 = $0 &* 31 &+ UInt32($1) }))
         var connections: Int64 = 0
         for listener in proxy.metrics.all.listeners {
             connections += Int64(bitPattern: listener.block.value(ListenerMetrics.Cell.downstream_cx_active.rawValue))

@@ -46,10 +46,21 @@ protocol DownstreamConnection: AnyObject {
     var isIdle: Bool { get }
     var idleSince: MonotonicTime { get }
     var httpVersion: HTTPVersion { get }
+    /// Bytes that wait for a slow client: what the overload manager ends first.
+    var bufferedBytes: Int { get }
     /// Says with the next response that no further request is taken.
     func drain()
     /// Closes at once.
     func close()
+    /// Closes an idle connection, saying so where the protocol can.
+    func closeGracefully()
     /// Ends at once what is still under way: the drain time is over.
     func cutOff()
+}
+
+extension DownstreamConnection {
+    /// Nothing that anybody has counted.
+    var bufferedBytes: Int { 0 }
+
+    func closeGracefully() { close() }
 }

@@ -12,13 +12,27 @@ final class HTTPStream {
     let manager: HTTPConnectionManager
     /// Strong while the stream lives; `finish` breaks the cycle.
     private(set) var connection: (any DownstreamStream)?
-    let connectionInfo: ConnectionInfo
+    /// The connection's addresses, with the client as `x-forwarded-for` names it where that is trusted.
+    var connectionInfo: ConnectionInfo
+    /// Whether the client's `x-envoy-*` fields count.
+    var isInternal = false
+    /// The answer is the proxy's own.
+    private(set) var isLocalReply = false
 
-    var request = RequestHead()
-    var response = ResponseHead()
+    // Not checked for exclusive access: a stream belongs to one loop, and the checks of these two cost each request more than its routing.
+    @exclusivity(unchecked) var request = RequestHead()
+    @exclusivity(unchecked) var response = ResponseHead()
     var info: StreamInfo
     /// What the client sent, before rewrites, where a rewrite changed it (access log, `x-envoy-original-path`).
     var originalPath: [UInt8]?
+    /// The client's version of HTTP.
+    let version: HTTPVersion
+    /// What the response ended with, where an access log may want to know.
+    private(set) var responseTrailers: HeaderTable?
+    /// The span of this request; nil where nothing is traced.
+    var span: ActiveSpan?
+    /// What the request counts for besides its cluster; nil for nearly all.
+    private(set) var requestMetrics: RequestMetrics?
 
     private(set) var route: Route?
     private(set) var target: ClusterTarget?
@@ -36,6 +50,7 @@ final class HTTPStream {
 
     private var lastActivity: MonotonicTime
     private var requestDeadline = MonotonicTime.never
+    private var streamDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
 
     init(connection: any DownstreamStream) {
@@ -43,12 +58,14 @@ final class HTTPStream {
         connectionInfo = connection.info
         worker = connection.worker
         manager = connection.manager
+        version = connection.httpVersion
         let now = worker.loop.now
         info = StreamInfo(started: now)
         if manager.keepsAccessLog { info.startedWall = WallClock.now }
         lastActivity = now
         idleTimeout = manager.config.streamIdleTimeout
         if let timeout = manager.config.requestTimeout { requestDeadline = now + timeout }
+        if let duration = manager.config.maxStreamDuration { streamDeadline = now + duration }
     }
 
     // MARK: Request
@@ -58,6 +75,8 @@ final class HTTPStream {
         manager.requestBegan(self)
         guard prepareRequest() else { return }
         findRoute()
+        if let tracing = manager.config.tracing { span = ActiveSpan.begin(self, tracing) }
+        if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
             startRouter()
@@ -69,8 +88,30 @@ final class HTTPStream {
     /// What the connection manager does to each request before anything else looks at it.
     private func prepareRequest() -> Bool {
         let config = manager.config
+        if worker.overload.refusesRequest(worker.random.next()) {
+            info.flags.insert(.overloadManager)
+            manager.count(.downstream_rq_overload_close, worker)
+            localReply(status: 503, body: "envoy overloaded", details: "overload")
+            return false
+        }
         guard config.pathNormalization.apply(to: &request) else {
+            manager.count(.downstream_rq_failed_path_normalization, worker)
             localReply(status: 400, details: "path_normalization_failed")
+            return false
+        }
+        if connection?.httpVersion == .http10 {
+            guard config.http1.acceptsHTTP10 else {
+                // RFC 9110 §15.5.22; Envoy's details.
+                localReply(status: 426, details: "low_version")
+                return false
+            }
+            if request.authority.byteCount == 0, !config.http1.defaultHost.isEmpty {
+                let host = config.http1.defaultHost
+                try? request.setAuthority(host.span.bytes)
+            }
+        }
+        guard allowsUnderscores() else {
+            localReply(status: 400, body: "Bad Request", details: "http1.unexpected_underscore")
             return false
         }
         manager.setForwardingHeaders(self)
@@ -80,6 +121,21 @@ final class HTTPStream {
             try? request.headers.append(.upgrade, upgrade)
         } else {
             request.headers.removeHopByHopFields()
+        }
+        return true
+    }
+
+    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
+    private func allowsUnderscores() -> Bool {
+        guard manager.config.underscores != .allow else { return true }
+        var index = 0
+        while index < request.headers.count {
+            guard request.headers.nameHasUnderscore(at: index) else {
+                index += 1
+                continue
+            }
+            if manager.config.underscores == .reject { return false }
+            request.headers.remove(at: index)
         }
         return true
     }
@@ -95,10 +151,23 @@ final class HTTPStream {
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
+        if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty {
+            findMetrics(found.virtualHost, found.route)
+        }
         if case .forward(let forwarding) = found.route.action {
             target = forwarding.target(for: RequestHeadView(request), random: worker.random.next())
+            info.upstreamCluster = target?.cluster
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
+            if let duration = forwarding.maxStreamDuration {
+                streamDeadline = duration == .zero ? .never : info.started + duration
+            }
         }
+    }
+
+    private func findMetrics(_ host: VirtualHost, _ route: Route) {
+        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        if let index { info.virtualCluster = host.virtualClusters[index].name }
+        requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
 
     /// A filter changed a field that routes may match: the next look at the route searches again.
@@ -239,6 +308,8 @@ final class HTTPStream {
     /// An interim response goes straight through.
     func respondInterim(_ head: borrowing ResponseHead) {
         guard !isFinished, !responseHasBegun else { return }
+        // We answered `Expect` ourselves unless the upstream was to.
+        if head.status == 100 && !manager.config.passesContinue { return }
         connection?.sendInterim(head)
     }
 
@@ -253,11 +324,14 @@ final class HTTPStream {
         guard !isFinished, let connection else { return }
         responseHasBegun = true
         info.status = response.status
+        info.firstDownstreamByteSent = worker.loop.now
+        span?.respond(self)
         manager.prepareResponse(self)
         if response.status == 101 { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
+            if manager.config.logsTunnels { manager.log(self, .downstreamTunnelSuccessfullyEstablished) }
             connection.requestMayContinue()
         }
     }
@@ -289,6 +363,7 @@ final class HTTPStream {
 
     private func sendResponseEnd(_ trailers: borrowing HeaderTable) {
         guard !isFinished, let connection else { return }
+        if manager.keepsAccessLog, !trailers.isEmpty { responseTrailers = copy trailers }
         connection.sendEnd(trailers)
         finish(isReset: false)
     }
@@ -320,7 +395,17 @@ final class HTTPStream {
         mutations: [HeaderMutation] = []
     ) {
         guard !isFinished else { return }
+        isLocalReply = true
         info.details = info.details ?? details
+        var (status, bytes) = (status, bytes)
+        var rewritten: LocalReplyRules.Reply?
+        if let rules = manager.config.localReply, !responseHasBegun {
+            var reply = LocalReplyRules.Reply(status: status, body: bytes)
+            info.status = status
+            rules.rewrite(&reply, self, worker.loop.now) { worker.random.next() }
+            (status, bytes) = (reply.status, reply.body)
+            rewritten = reply
+        }
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
@@ -328,6 +413,12 @@ final class HTTPStream {
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }
+        if let rewritten {
+            if let type = rewritten.contentType, !isGRPC { try? response.headers.set(.contentType, type) }
+            if !rewritten.headers.isEmpty {
+                HeaderRewriter(stream: self).apply(rewritten.headers, to: &response.headers)
+            }
+        }
         if isGRPC {
             // P-3: a gRPC client understands a failure only as trailers-only.
             response.headers.append(.contentType, constant: "application/grpc")
@@ -351,15 +442,16 @@ final class HTTPStream {
     }
 
     /// The client's bytes are no request; the connection closes after this answer.
-    func refuse(status: UInt16, details: String) {
+    func refuse(status: UInt16, body: String, details: String, isProtocolError: Bool = true) {
         manager.requestBegan(self)
         requestIsComplete = true
-        info.flags.insert(.downstreamProtocolError)
-        localReply(status: status, details: details)
+        if isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        localReply(status: status, body: body, details: details)
     }
 
     /// Header changes of route, virtual host and table.
     func applyResponseMutations() {
+        info.status = response.status
         guard let route else { return }
         let mutations = target?.responseMutations ?? route.responseMutations
         if !mutations.isEmpty {
@@ -391,6 +483,12 @@ final class HTTPStream {
         isFinished = true
         let now = worker.loop.now
         info.lastDownstreamByteSent = now
+        if isReset {
+            let isTheirs = info.flags.contains(.downstreamConnectionTermination)
+            manager.count(isTheirs ? .downstream_rq_rx_reset : .downstream_rq_tx_reset, worker)
+        } else if !requestIsComplete, !requestHasNoBody, responseHasBegun, !isTunnel {
+            manager.count(.downstream_rq_response_before_rq_complete, worker)
+        }
         router?.streamFinished()
         for filter in filters { filter.streamEnded(self) }
         manager.requestEnded(self)
@@ -408,8 +506,10 @@ final class HTTPStream {
     // MARK: Time
 
     var earliestDeadline: MonotonicTime {
-        var next = requestDeadline
-        if let idleTimeout { next = min(next, lastActivity + idleTimeout) }
+        var next = min(requestDeadline, streamDeadline)
+        if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle) {
+            next = min(next, lastActivity + idleTimeout)
+        }
         if let router { next = min(next, router.earliestDeadline) }
         return next
     }
@@ -417,11 +517,21 @@ final class HTTPStream {
     func deadlineReached(_ now: MonotonicTime) {
         if let router, router.earliestDeadline <= now {
             router.deadlineReached(now)
+        } else if streamDeadline <= now {
+            streamDeadline = .never
+            manager.count(.downstream_rq_max_duration_reached, worker)
+            router?.abandon()
+            info.details = "max_duration_timeout"
+            localReply(
+                status: requestIsComplete ? 504 : 408, body: "downstream duration timeout",
+                details: "max_duration_timeout", grpcStatus: 4)
         } else if requestDeadline <= now {
             requestDeadline = .never
             router?.abandon()
             localReply(status: 408, body: "request timeout", details: "request_overall_timeout")
-        } else if let idleTimeout, lastActivity + idleTimeout <= now {
+        } else if let idleTimeout = worker.overload.scaled(idleTimeout, .streamIdle),
+            lastActivity + idleTimeout <= now
+        {
             info.flags.insert(.streamIdleTimeout)
             manager.count(.streamIdleTimeout, worker)
             router?.abandon()

@@ -48,8 +48,16 @@ struct HeaderRewriter {
             switch segment {
             case .literal(let literal): bytes += literal
             case .command(let name, let argument, let lengthMax):
-                let text = FormatOperator.value(name, argument, stream) ?? ""
-                bytes += lengthMax.map { Array(text.utf8.prefix($0)) } ?? Array(text.utf8)
+                let start = bytes.count
+                guard let operation = stream.worker.formatOperator(name, argument),
+                    operation.append(stream, FormatMoment(now: stream.worker.loop.now), to: &bytes)
+                else {
+                    // Envoy writes a dash into a value that has other parts, and nothing where there is nothing else.
+                    if template.segments.count > 1 { bytes.append(UInt8(ascii: "-")) }
+                    continue
+                }
+                let limit = min(lengthMax ?? .max, Limits.formatValueBytes)
+                if bytes.count - start > limit { bytes.removeLast(bytes.count - start - limit) }
             }
         }
         return bytes

@@ -2,6 +2,7 @@
 struct ResponseFlags: OptionSet, Sendable, Hashable {
     let rawValue: UInt32
 
+    // In Envoy's order, which is the order of printing.
     static let failedLocalHealthCheck = ResponseFlags(rawValue: 1 << 0)
     static let noHealthyUpstream = ResponseFlags(rawValue: 1 << 1)
     static let upstreamRequestTimeout = ResponseFlags(rawValue: 1 << 2)
@@ -33,42 +34,44 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
     static let downstreamRemoteReset = ResponseFlags(rawValue: 1 << 28)
     static let unconditionalDropOverload = ResponseFlags(rawValue: 1 << 29)
 
-    private static let letters: [(ResponseFlags, String)] = [
-        (.failedLocalHealthCheck, "LH"),
-        (.noHealthyUpstream, "UH"),
-        (.upstreamRequestTimeout, "UT"),
-        (.localReset, "LR"),
-        (.upstreamRemoteReset, "UR"),
-        (.upstreamConnectionFailure, "UF"),
-        (.upstreamConnectionTermination, "UC"),
-        (.upstreamOverflow, "UO"),
-        (.noRouteFound, "NR"),
-        (.delayInjected, "DI"),
-        (.faultInjected, "FI"),
-        (.rateLimited, "RL"),
-        (.unauthorizedExternalService, "UAEX"),
-        (.rateLimitServiceError, "RLSE"),
-        (.downstreamConnectionTermination, "DC"),
-        (.upstreamRetryLimitExceeded, "URX"),
-        (.streamIdleTimeout, "SI"),
-        (.invalidEnvoyRequestHeaders, "IH"),
-        (.downstreamProtocolError, "DPE"),
-        (.upstreamMaxStreamDurationReached, "UMSDR"),
-        (.responseFromCacheFilter, "RFCF"),
-        (.noFilterConfigFound, "NFCF"),
-        (.durationTimeout, "DT"),
-        (.upstreamProtocolError, "UPE"),
-        (.noClusterFound, "NC"),
-        (.overloadManager, "OM"),
-        (.dnsResolutionFailed, "DF"),
-        (.dropOverload, "DO"),
-        (.downstreamRemoteReset, "DR"),
-        (.unconditionalDropOverload, "UDO"),
+    /// Letters and names by bit.
+    static let table: [(letters: StaticString, name: StaticString)] = [
+        ("LH", "FailedLocalHealthCheck"), ("UH", "NoHealthyUpstream"), ("UT", "UpstreamRequestTimeout"),
+        ("LR", "LocalReset"), ("UR", "UpstreamRemoteReset"), ("UF", "UpstreamConnectionFailure"),
+        ("UC", "UpstreamConnectionTermination"), ("UO", "UpstreamOverflow"), ("NR", "NoRouteFound"),
+        ("DI", "DelayInjected"), ("FI", "FaultInjected"), ("RL", "RateLimited"),
+        ("UAEX", "UnauthorizedExternalService"), ("RLSE", "RateLimitServiceError"),
+        ("DC", "DownstreamConnectionTermination"), ("URX", "UpstreamRetryLimitExceeded"),
+        ("SI", "StreamIdleTimeout"), ("IH", "InvalidEnvoyRequestHeaders"), ("DPE", "DownstreamProtocolError"),
+        ("UMSDR", "UpstreamMaxStreamDurationReached"), ("RFCF", "ResponseFromCacheFilter"),
+        ("NFCF", "NoFilterConfigFound"), ("DT", "DurationTimeout"), ("UPE", "UpstreamProtocolError"),
+        ("NC", "NoClusterFound"), ("OM", "OverloadManagerTerminated"), ("DF", "DnsResolutionFailed"),
+        ("DO", "DropOverload"), ("DR", "DownstreamRemoteReset"), ("UDO", "UnconditionalDropOverload"),
     ]
 
-    /// The flags as an access log prints them: `UF,URX`, or `-` when there are none.
+    /// The flag with these letters.
+    init?(letters: String) {
+        guard let index = Self.table.firstIndex(where: { "\($0.letters)" == letters }) else { return nil }
+        self.init(rawValue: 1 << UInt32(index))
+    }
+
+    init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Appends the flags as an access log prints them: `UF,URX`, or `-` when there are none.
+    func append(isLong: Bool, to bytes: inout [UInt8]) {
+        guard !isEmpty else { return bytes.append(UInt8(ascii: "-")) }
+        var isFirst = true
+        for (index, entry) in Self.table.enumerated() where rawValue >> UInt32(index) & 1 == 1 {
+            if !isFirst { bytes.append(UInt8(ascii: ",")) }
+            isFirst = false
+            bytes.append(isLong ? entry.name : entry.letters)
+        }
+    }
+
+    /// The flags' letters: `UF,URX`, or `-` when there are none.
     var text: String {
-        if isEmpty { return "-" }
-        return Self.letters.filter { contains($0.0) }.map(\.1).joined(separator: ",")
+        var bytes: [UInt8] = []
+        append(isLong: false, to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

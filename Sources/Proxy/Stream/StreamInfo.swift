@@ -16,8 +16,41 @@ struct ConnectionInfo: Sendable {
     var applicationProtocol: StaticString?
     /// The connection's TLS; nil for plain text.
     var tls: TLSFacts?
+    /// The name that the client asked for by SNI.
+    var requestedServerName: String?
+    /// The filter chain that serves the connection.
+    var filterChain: String?
     /// Number of the connection in this process.
     var id: UInt64
+    /// Its place among all downstream connections, where there is a limit.
+    var ticket: ConnectionTicket?
+    /// What filters found out; nil where none did.
+    private var box: ConnectionFactsBox?
+
+    init(
+        localAddress: SocketAddress, remoteAddress: SocketAddress, directRemoteAddress: SocketAddress, id: UInt64
+    ) {
+        self.localAddress = localAddress
+        self.remoteAddress = remoteAddress
+        self.directRemoteAddress = directRemoteAddress
+        self.id = id
+    }
+
+    /// What listener filters and network filters found out.
+    var facts: ConnectionFacts {
+        get { box?.facts ?? .none }
+        set { box = ConnectionFactsBox(newValue) }
+    }
+
+    /// Whether filters found anything out.
+    var hasFacts: Bool { box != nil }
+
+    /// Whether ALPN chose HTTP/2.
+    var isHTTP2: Bool {
+        guard let applicationProtocol, applicationProtocol.utf8CodeUnitCount == 2 else { return false }
+        return applicationProtocol.utf8Start[0] == UInt8(ascii: "h")
+            && applicationProtocol.utf8Start[1] == UInt8(ascii: "2")
+    }
 }
 
 /// What became of one request or TCP connection: for access log, counters and header formats.
@@ -34,20 +67,41 @@ struct StreamInfo {
     var bytesSent: UInt64 = 0
     var requestEnded: MonotonicTime?
     var firstUpstreamByteSent: MonotonicTime?
+    var lastUpstreamByteSent: MonotonicTime?
     var firstUpstreamByteReceived: MonotonicTime?
+    var lastUpstreamByteReceived: MonotonicTime?
+    var firstDownstreamByteSent: MonotonicTime?
     var lastDownstreamByteSent: MonotonicTime?
     var upstreamHost: SocketAddress?
     var upstreamLocalAddress: SocketAddress?
+    /// The host's name as endpoints give it.
+    var upstreamHostname: String?
+    var upstreamProtocol: HTTPVersion?
+    var upstreamConnectionID: UInt64 = 0
+    var downstreamTransportFailure: String?
+    var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?
-    var attempts = 0
-    /// The health check filter knows the request as one of somebody's health checks.
+    var virtualCluster: String?
+    /// Whether a health check filter answered.
     var isHealthCheck = false
+    var wire = WireBytes()
+    var attempts = 0
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.
     var filterState: [String: String] = [:]
 
     init(started: MonotonicTime) { self.started = started }
+}
+
+/// Bytes of heads as they were on the wire; bodies are counted beside.
+struct WireBytes {
+    var downstreamHeadReceived: UInt64 = 0
+    var downstreamHeadSent: UInt64 = 0
+    var upstreamHeadSent: UInt64 = 0
+    var upstreamHeadReceived: UInt64 = 0
+    var upstreamBodySent: UInt64 = 0
+    var upstreamBodyReceived: UInt64 = 0
 }

@@ -18,18 +18,27 @@ final class ConfigurationStore {
         var isStatic: Bool
         /// Complete: the workers have it.
         var isWarm: Bool
+        /// What it needs from a management server or file.
+        var wants: [Want] = []
         var updated: (seconds: Int64, nanoseconds: Int32)
     }
 
-    /// Envoy's `initial_fetch_timeout`.
-    static let initialFetchTimeout: Duration = .seconds(15)
+    /// A resource that another one needs.
+    struct Want: Hashable, Sendable {
+        var source: DiscoverySource
+        var typeURL: String
+        var name: String
+    }
 
     private static let log = Logger("config")
 
     let context: CompileContext
+    /// What compiled resources take their runtime keys from.
+    let runtime: Runtime
     private let loop: EventLoop
     private let workers: [WorkerHandle]
     private let metrics: MetricSet
+    private let counts: StoreMetrics
     private(set) var clusters: [String: Entry<ClusterConfig>] = [:]
     private(set) var listeners: [String: Entry<ListenerConfig>] = [:]
     private(set) var routes: [String: Entry<CompiledRoutes>] = [:]
@@ -44,11 +53,30 @@ final class ConfigurationStore {
     private lazy var resolver = DNSResolver(on: loop)
     /// Asked after each change: subscriptions follow what is configured.
     var onChange: () -> Void = {}
+    /// Counts changes of what is wanted: endpoints that come and go change nothing there.
+    private(set) var wantsGeneration = 0
+    /// What was refused last, by type and name; the last good one stays in force.
+    var failures: [String: [String: ResourceFailure]] = [:]
+    /// The messages of route configurations as they came, and the virtual hosts that VHDS added.
+    var routeMessages: [String: RouteConfiguration] = [:]
+    var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
+    /// Hosts that requests asked for, by route configuration, with who waits for them.
+    var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
+    /// Told what RTDS says of a layer.
+    var runtimeChanged: (_ name: String, _ values: JSON?) -> Void = { _, _ in }
+    /// What something else than clusters, listeners and routes wants.
+    var extraWants: Set<Want> = [] { didSet { wantsGeneration += 1 } }
 
-    init(loop: EventLoop, workers: [WorkerHandle], metrics: MetricSet, context: CompileContext) {
+    func wantsChanged() { wantsGeneration += 1 }
+
+    init(
+        loop: EventLoop, workers: [WorkerHandle], metrics: MetricSet, context: CompileContext, runtime: Runtime
+    ) {
+        self.runtime = runtime
         self.loop = loop
         self.workers = workers
         self.metrics = metrics
+        counts = StoreMetrics(metrics)
         self.context = context
     }
 
@@ -71,11 +99,12 @@ final class ConfigurationStore {
 
     /// Compiles a cluster without putting it in force.
     func compile(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
-        let config = try context.cluster(message, at: path)
-        try context.checkCodec(config, at: path)
+        let config = try runtime.compiling { () throws(ConfigurationError) in
+            try context.cluster(message, at: path)
+        }
         if case .eds = config.discovery {
-            let source = message.edsClusterConfig?.edsConfig
-            try context.checkSource(source, at: path + ".eds_cluster_config.eds_config")
+            try context.checkSource(
+                message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
         }
         return config
     }
@@ -84,8 +113,12 @@ final class ConfigurationStore {
         let name = config.name
         clusterMessages[name] = message
         let wasWarm = clusters[name]?.isWarm ?? false
+        counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
         clusters[name] = Entry(
-            config: config, version: version, isStatic: isStatic, isWarm: wasWarm, updated: WallClock.now)
+            config: config, version: version, isStatic: isStatic, isWarm: wasWarm, wants: wants(of: message),
+            updated: WallClock.now)
+        failures[Cluster.typeURL]?[name] = nil
+        wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         switch config.discovery {
         case .staticEndpoints:
@@ -97,7 +130,7 @@ final class ConfigurationStore {
             if endpoints[key] != nil {
                 clusters[name]?.isWarm = true
             } else if !wasWarm {
-                warmLater { store in
+                warmLater(DiscoverySource.initialFetchTimeout(message.edsClusterConfig?.edsConfig)) { store in
                     guard store.clusters[name]?.isWarm == false else { return }
                     Self.log.warning("no endpoints arrived in time", ["cluster": name])
                     store.clusters[name]?.isWarm = true
@@ -120,14 +153,17 @@ final class ConfigurationStore {
     func removeCluster(_ name: String) {
         guard clusters[name]?.isStatic == false else { return }
         clusters[name] = nil
+        counts.count(counts.clusterRemoved)
         clusterMessages[name] = nil
+        wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         healthCheckers.removeValue(forKey: name)?.cancel()
         if !edsNames.contains(name) { endpoints[name] = nil }
     }
 
-    private func warmLater(_ body: @escaping (ConfigurationStore) -> Void) {
-        loop.schedule(after: Self.initialFetchTimeout) { [weak self] in
+    private func warmLater(_ timeout: Duration?, _ body: @escaping (ConfigurationStore) -> Void) {
+        guard let timeout else { return }
+        loop.schedule(after: timeout) { [weak self] in
             guard let self else { return }
             body(self)
             self.publish()
@@ -152,6 +188,7 @@ final class ConfigurationStore {
 
     func set(_ table: EndpointTable, message: ClusterLoadAssignment, name: String, version: String) {
         endpoints[name] = table
+        failures[ClusterLoadAssignment.typeURL]?[name] = nil
         endpointMessages[name] = message
         endpointVersions[name] = version
         for (cluster, entry) in clusters where key(of: entry.config) == name {
@@ -200,16 +237,21 @@ final class ConfigurationStore {
 
     // MARK: Routes
 
-    /// The names that RDS is asked for.
-    var rdsNames: Set<String> { Set(listeners.values.flatMap { $0.config.allChains.compactMap(\.rdsName) }) }
-
     func set(_ compiled: CompiledRoutes, name: String, version: String) {
         routes[name] = Entry(
-            config: compiled, version: version, isStatic: false, isWarm: true, updated: WallClock.now)
+            config: compiled, version: version, isStatic: false, isWarm: true,
+            wants: wants(of: routeMessages[name] ?? compiled.message), updated: WallClock.now)
+        failures[RouteConfiguration.typeURL]?[name] = nil
+        wantsChanged()
         for (listener, entry) in listeners where !entry.isWarm && isComplete(entry.config) { warm(listener) }
     }
 
-    func removeRoutes(_ name: String) { routes[name] = nil }
+    func removeRoutes(_ name: String) {
+        routes[name] = nil
+        routeMessages[name] = nil
+        discoveredHosts[name] = nil
+        wantsChanged()
+    }
 
     private func isComplete(_ config: ListenerConfig) -> Bool {
         config.allChains.allSatisfy { $0.rdsName.map { routes[$0] != nil } ?? true }
@@ -220,7 +262,7 @@ final class ConfigurationStore {
     func setStatic(listeners messages: [Listener], at path: String) throws(ConfigurationError) {
         for (index, message) in messages.enumerated() {
             let here = "\(path)[\(index)]"
-            let config = try ListenerConfig(compiling: message, at: here, context: context)
+            let config = try compile(message, at: here)
             guard listeners[config.name] == nil else {
                 throw ConfigurationError(at: here + ".name", "\"\(config.name)\" is there twice")
             }
@@ -229,7 +271,9 @@ final class ConfigurationStore {
     }
 
     func compile(_ message: Listener, at path: String) throws(ConfigurationError) -> ListenerConfig {
-        try ListenerConfig(compiling: message, at: path, context: context, old: listeners[message.name]?.config)
+        try runtime.compiling { () throws(ConfigurationError) in
+            try ListenerConfig(compiling: message, at: path, context: context, old: listeners[message.name]?.config)
+        }
     }
 
     /// Puts a listener in force: binds its address now, serves when its routes are there.
@@ -241,20 +285,34 @@ final class ConfigurationStore {
         let keepsSocket =
             old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
         if !keepsSocket {
-            let sockets = try bind(config, at: path)
+            let sockets: [Int32]
+            do throws(ConfigurationError) {
+                sockets = try bind(config, at: path)
+            } catch {
+                counts.count(counts.listenerCreateFailure, workers.count)
+                throw error
+            }
+            counts.count(counts.listenerCreateSuccess, workers.count)
             for fd in boundSockets[name] ?? [] where fd >= 0 { Socket(adopting: fd).close() }
             boundSockets[name] = sockets
         }
+        counts.count(old == nil ? counts.listenerAdded : counts.listenerModified)
+        if keepsSocket { counts.count(counts.listenerInPlace) }
         listeners[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: keepsSocket && (old?.isWarm ?? false),
-            updated: WallClock.now)
+            wants: wants(of: config), updated: WallClock.now)
+        failures[Listener.typeURL]?[name] = nil
+        wantsChanged()
         if listeners[name]?.isWarm == true {
             // In place. Chains whose routes are still on their way answer 404 until then only if they are new.
             for worker in workers { worker.send { $0.publish(config, socket: nil) } }
         } else if isComplete(config) {
             warm(name)
         } else {
-            warmLater { store in
+            // The longest of the timeouts; nil is "for ever".
+            let timeouts = config.allChains.compactMap(\.manager).filter { $0.rdsSource != nil }.map(\.rdsTimeout)
+            let longest = timeouts.contains(nil) ? nil : timeouts.compactMap { $0 }.max()
+            warmLater(longest) { store in
                 guard store.listeners[name]?.isWarm == false else { return }
                 Self.log.warning("no routes arrived in time", ["listener": name])
                 store.warm(name)
@@ -307,6 +365,8 @@ final class ConfigurationStore {
     func removeListener(_ name: String) {
         guard listeners[name]?.isStatic == false else { return }
         listeners[name] = nil
+        wantsChanged()
+        counts.count(counts.listenerRemoved)
         boundAddresses[name] = nil
         for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
         for worker in workers { worker.send { $0.removeListener(name) } }
@@ -327,6 +387,7 @@ final class ConfigurationStore {
     /// Sends everything that is complete to the workers.
     func publish() {
         let tables = makeTables()
+        metrics.keep(clusters: Set(clusters.keys))
         for worker in workers { worker.send { $0.publish(tables) } }
         onChange()
     }

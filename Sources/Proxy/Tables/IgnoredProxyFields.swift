@@ -13,53 +13,62 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.drain_type": "a changed listener drains what changed",
         "envoy.config.listener.v3.Listener.connection_balance_config": "the kernel balances connections over loops",
         "envoy.config.listener.v3.Listener.tcp_fast_open_queue_length": "TCP Fast Open is not used",
-        "envoy.config.listener.v3.Listener.ignore_global_conn_limit": "there is no global limit to ignore",
-        "envoy.config.listener.v3.Listener.bypass_overload_manager": "there is no overload manager",
+        "envoy.config.listener.v3.Listener.bypass_overload_manager": "the overload manager sees every listener",
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
         "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
             "upstream connections carry no filter state",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing":
-            "spans come with the telemetry milestone; trace headers pass through",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.codec_type":
-            "HTTP/1.1 is spoken; HTTP2 alone is refused",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http2_protocol_options":
-            "downstream HTTP/2 comes with the next milestone",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.http_protocol_options":
-            "the strict defaults apply",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.internal_address_config":
-            "no address is internal (P-5)",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.stream_error_on_invalid_http_message":
-            "an HTTP/1.1 connection with an invalid message always closes",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.drain_timeout":
-            "HTTP/1.1 connections drain at their next response",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options":
-            "a line is written when the request ends",
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.proxy_100_continue":
-            "the proxy itself answers 100-continue",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy":
             "hash balancing of TCP comes with the next milestone",
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options": "a line is written at the end",
-        "envoy.config.bootstrap.v3.Bootstrap.layered_runtime": "there is no runtime",
-        "envoy.config.bootstrap.v3.Bootstrap.cluster_manager": "local cluster and outlier log are not used",
-        "envoy.config.bootstrap.v3.Bootstrap.overload_manager": "limits are built in",
+        "envoy.config.bootstrap.v3.Bootstrap.node_context_params": "they belong to xdstp names, which are not used",
+        "envoy.config.bootstrap.v3.Bootstrap.flags_path": "there are no flag files",
+        "envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options": "metrics are always made when they are needed",
         "envoy.config.bootstrap.v3.Bootstrap.stats_flush_interval": "metrics are read, not flushed",
+        "envoy.config.bootstrap.v3.Bootstrap.stats_flush_on_admin": "metrics are read, not flushed",
+        "envoy.config.bootstrap.v3.Bootstrap.stats_server_version_override": "there is no such gauge",
+        "envoy.config.bootstrap.v3.Bootstrap.watchdog": "there is no watchdog",
         "envoy.config.bootstrap.v3.Bootstrap.watchdogs": "there is no watchdog",
+        "envoy.config.bootstrap.v3.Bootstrap.enable_dispatcher_stats": "there are no statistics of the loops",
+        "envoy.config.bootstrap.v3.Bootstrap.use_tcp_for_dns_lookups": "the resolver uses TCP for truncated answers",
+        "envoy.config.bootstrap.v3.Bootstrap.dns_resolution_config": "there is one resolver: that of resolv.conf",
+        "envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config": "there is one resolver: that of resolv.conf",
+        "envoy.config.bootstrap.v3.Bootstrap.fatal_actions": "nothing runs when a process dies",
+        "envoy.config.bootstrap.v3.Bootstrap.default_socket_interface": "there is one socket interface",
+        "envoy.config.bootstrap.v3.Bootstrap.inline_headers": "every header is found equally fast",
+        "envoy.config.bootstrap.v3.Bootstrap.perf_tracing_file_path": "there is no such tracing",
         "envoy.config.bootstrap.v3.Bootstrap.default_regex_engine": "RE2 is the engine",
+        "envoy.config.bootstrap.v3.Bootstrap.listener_manager": "there is one kind of listeners",
+        "envoy.config.bootstrap.v3.Bootstrap.grpc_async_client_manager_config": "calls are not cached",
+        "envoy.config.bootstrap.v3.Bootstrap.memory_allocator_manager": "the allocator gives memory back by itself",
+        "envoy.config.bootstrap.v3.ClusterManager.enable_deferred_cluster_creation": "a cluster costs little unused",
+        "envoy.config.overload.v3.OverloadManager.buffer_factory_config":
+            "what a stream buffers is always accounted for",
+        "envoy.config.core.v3.ConfigSource.authorities": "they belong to xdstp names, which are not used",
+        "envoy.config.core.v3.ApiConfigSource.refresh_delay": "it is for REST",
+        "envoy.config.core.v3.ApiConfigSource.request_timeout": "it is for REST",
+        "envoy.config.core.v3.ApiConfigSource.rate_limit_settings": "requests follow responses; they are few",
+        "envoy.config.core.v3.ApiConfigSource.set_node_on_first_message_only":
+            "the node is always in the first message only",
+        "envoy.config.core.v3.GrpcService.timeout": "a discovery stream has no end",
+        "envoy.config.core.v3.GrpcService.EnvoyGrpc.max_receive_message_length": "64 MiB",
+        "envoy.config.core.v3.GrpcService.EnvoyGrpc.skip_envoy_headers": "there are none on discovery streams",
+        "envoy.config.core.v3.GrpcService.EnvoyGrpc.retry_policy": "a stream that breaks is opened again",
+        "envoy.config.core.v3.GrpcService.retry_policy": "a stream that breaks is opened again",
         "envoy.config.bootstrap.v3.Admin.access_log": "the admin server keeps no access log",
         "envoy.config.bootstrap.v3.Admin.access_log_path": "the admin server keeps no access log",
         "envoy.config.bootstrap.v3.Admin.profile_path": "there is no profiler",
         "envoy.config.bootstrap.v3.Bootstrap.DynamicResources.cds_resources_locator": "wildcard subscription",
+        "envoy.config.bootstrap.v3.Bootstrap.DynamicResources.lds_resources_locator": "wildcard subscription",
     ]
 
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with HTTP/2",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters",
     ]
 
     /// Why a field is ignored; nil when it is not.

@@ -33,6 +33,8 @@ final class SecretStore: @unchecked Sendable {
     private var loop: EventLoop?
     /// Asked when secrets are wanted that were not before, or when contexts became complete.
     var onChange: () -> Void = {}
+    /// Told of contexts that trust less than before: connections under them must not live on.
+    var onTrustLost: (Set<ObjectIdentifier>) -> Void = { _ in }
 
     // MARK: Secrets
 
@@ -215,14 +217,16 @@ final class SecretStore: @unchecked Sendable {
     /// Makes contexts anew; all are tried, and the first that fails is told.
     private func remake(_ isConcerned: (TransportContext) -> Bool) throws(ConfigurationError) {
         var failure: ConfigurationError?
+        var lost: Set<ObjectIdentifier> = []
         for watched in contexts {
             guard let context = watched.context, isConcerned(context) else { continue }
             do throws(ConfigurationError) {
-                try context.remake(with: self)
+                if try context.remake(with: self) { lost.insert(ObjectIdentifier(context)) }
             } catch {
                 failure = failure ?? error
             }
         }
+        if !lost.isEmpty { onTrustLost(lost) }
         if let failure { throw failure }
     }
 

@@ -64,6 +64,7 @@ extension SocketConnection {
                 return failWriting(tls, SystemError(Self.protocolError, error.description))
             }
             tls.sealedBytes = count
+            countSent(count)
         }
     }
 

@@ -120,7 +120,7 @@ extension TLSCompiler {
                 "trusted_ca", "system_root_certs", "watched_directory", "verify_certificate_spki",
                 "verify_certificate_hash", "match_typed_subject_alt_names", "match_subject_alt_names", "crl",
                 "allow_expired_certificate", "trust_chain_verification", "only_verify_leaf_cert_crl",
-                "max_verify_depth",
+                "max_verify_depth", "custom_validator_config",
             ], at: path)
         if let pem = try bytes(message.trustedCa, at: path + ".trusted_ca") {
             configuration.trust = try authorities(pem, message.trustedCa, at: path + ".trusted_ca")
@@ -137,12 +137,22 @@ extension TLSCompiler {
             configuration.revocationLists = crl
             configuration.checksLeafRevocationOnly = message.onlyVerifyLeafCertCrl
         }
+        var policyMessage = message
+        policyMessage.trustedCa = nil
+        policyMessage.crl = nil
+        ingredients.validation = SHA256.hash(policyMessage.serialized() + configuration.revocationLists)
         configuration.allowsExpired = message.allowExpiredCertificate
         if case .acceptUntrusted = message.trustChainVerification { configuration.acceptsUntrusted = true }
         configuration.verifyDepth = message.maxVerifyDepth.map { Int32(clamping: $0) }
         configuration.remembersVerified = Limits.verifiedLeaves
         let policy = try PeerPolicy(compiling: message, at: path)
-        if !policy.isEmpty {
+        if let custom = message.customValidatorConfig {
+            guard configuration.trust.isEmpty else {
+                throw ConfigurationError(at: path + ".trusted_ca", "the SPIFFE validator brings its own trust bundles")
+            }
+            let domains = try trustDomains(custom, &configuration, at: path + ".custom_validator_config")
+            configuration.judge = { facts in domains.refusal(of: facts) ?? policy.refusal(of: facts) }
+        } else if !policy.isEmpty {
             guard !configuration.trust.isEmpty || !policy.namesPeers || configuration.acceptsUntrusted else {
                 throw ConfigurationError(
                     at: path + ".match_typed_subject_alt_names",
@@ -150,6 +160,37 @@ extension TLSCompiler {
             }
             configuration.judge = { policy.refusal(of: $0) }
         }
+    }
+
+    /// The SPIFFE validator's bundles, all of which are trusted here; which one a peer needs, its name says.
+    private mutating func trustDomains(
+        _ message: TypedExtensionConfig, _ configuration: inout TLSConfiguration, at path: String
+    ) throws(ConfigurationError) -> TrustDomains {
+        guard let any = message.typedConfig, any.holds(SPIFFECertValidatorConfig.self) else {
+            throw ConfigurationError(at: path, "only envoy.tls.cert_validator.spiffe is supported")
+        }
+        let here = path + ".typed_config"
+        let config = try HTTPFilters.decode(any, as: SPIFFECertValidatorConfig.self, at: here)
+        guard config.trustBundles == nil else {
+            throw ConfigurationError(
+                at: here + ".trust_bundles", "SPIFFE's own bundle format is not supported yet; use trust_domains")
+        }
+        guard !config.trustDomains.isEmpty else {
+            throw ConfigurationError(at: here + ".trust_domains", "at least one is needed")
+        }
+        var domains = TrustDomains()
+        for (index, domain) in config.trustDomains.enumerated() {
+            let place = "\(here).trust_domains[\(index)]"
+            guard !domain.name.isEmpty, let pem = try bytes(domain.trustBundle, at: place + ".trust_bundle") else {
+                throw ConfigurationError(at: place, "a name and a trust_bundle are needed")
+            }
+            let bundle = try authorities(pem, domain.trustBundle, at: place + ".trust_bundle")
+            guard domains.add(domain.name, Set(bundle.map(\.fingerprint))) else {
+                throw ConfigurationError(at: place + ".name", "\"\(domain.name)\" is there twice")
+            }
+            configuration.trust += bundle
+        }
+        return domains
     }
 
     private mutating func authorities(

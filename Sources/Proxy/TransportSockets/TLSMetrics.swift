@@ -92,7 +92,7 @@ final class TLSMetrics: Sendable {
         case .chain: count(.fail_verify_error, row: row)
         case .name: count(.fail_verify_san, row: row)
         case .pin: count(.fail_verify_cert_hash, row: row)
-        case nil: count(.connection_error, row: row)
+        case nil: if engine.hasFailed { count(.connection_error, row: row) }
         }
     }
 

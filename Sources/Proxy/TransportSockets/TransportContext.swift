@@ -42,6 +42,14 @@ final class TransportContext: Sendable {
     /// Why there is no context.
     var problem: String { state.withLock { $0.problem } }
 
+    /// Whether the configuration asks for the peer's chain.
+    var verifiesPeers: Bool {
+        switch recipe {
+        case .downstream(let message): message.commonTlsContext?.validationContextType != nil
+        case .upstream(let message, _): message.commonTlsContext?.validationContextType != nil
+        }
+    }
+
     var ingredients: Ingredients { state.withLock { $0.ingredients } }
 
     /// How often the context was made anew.
@@ -64,7 +72,14 @@ final class TransportContext: Sendable {
     }
 
     /// Makes the context anew; what does not work leaves the one there is in force.
-    func remake(with secrets: SecretStore) throws(ConfigurationError) { try make(with: secrets) }
+    ///
+    /// The answer is whether peers that were accepted before may not be any more (ATK-28).
+    func remake(with secrets: SecretStore) throws(ConfigurationError) -> Bool {
+        let before = ingredients
+        let had = current != nil
+        try make(with: secrets)
+        return had && ingredients.trustsLess(than: before)
+    }
 }
 
 /// What a TLS context was made of, besides its configuration.
@@ -78,6 +93,14 @@ struct Ingredients: Sendable {
     /// Certificates that are presented and trusted, for `/certs`.
     var certificates: [CertificateFact] = []
     var authorities: [CertificateFact] = []
+    /// What else decides who is accepted: revocation lists, names, pins.
+    var validation: [UInt8] = []
+
+    /// Whether anybody whom the other trusted may be refused now.
+    func trustsLess(than other: Ingredients) -> Bool {
+        let now = Set(authorities.map(\.facts.fingerprint))
+        return validation != other.validation || !other.authorities.allSatisfy { now.contains($0.facts.fingerprint) }
+    }
 }
 
 /// One certificate of `/certs`.

@@ -29,10 +29,10 @@ final class UpstreamTransport: ClusterTransport {
 
     /// Compiles a cluster's transport sockets; nil when all is plain text.
     static func compile(
-        _ message: Cluster, codec: ClusterConfig.Codec, at path: String, context: CompileContext
+        _ message: Cluster, config: ClusterConfig, at path: String, context: CompileContext
     ) throws(ConfigurationError) -> UpstreamTransport? {
         let protocols: [String] =
-            switch codec {
+            switch config.codec {
             case .http1: []
             case .http2: ["h2"]
             default: ["h2", "http/1.1"]
@@ -55,6 +55,11 @@ final class UpstreamTransport: ClusterTransport {
             try message.transportSocket.map { socket throws(ConfigurationError) in
                 try compile(socket, name: "default", protocols, at: path + ".transport_socket", context: context)
             } ?? Socket(name: "default")
+        let sockets = matches.map(\.socket) + [fallback]
+        if config.serverNames.areChecked, sockets.contains(where: { $0.context?.verifiesPeers == false }) {
+            throw ConfigurationError(
+                at: path + ".transport_socket", "auto_san_validation needs a validation_context with trusted_ca")
+        }
         if fallback.context == nil, matches.allSatisfy({ $0.socket.context == nil }) { return nil }
         return UpstreamTransport(matches, fallback)
     }
@@ -109,9 +114,23 @@ final class UpstreamTransport: ClusterTransport {
 
 extension UpstreamTransport.Socket {
     /// An engine for a new connection to a host; nil for plain text.
-    func begin(_ host: Host, pool: BlockPool) throws(TLSError) -> TLSTransport? {
+    ///
+    /// - Parameters:
+    ///   - wanted: the name that follows the request.
+    ///   - isChecked: the certificate must be good for that name.
+    func begin(
+        _ host: Host, pool: BlockPool, serverName wanted: String? = nil, isChecked: Bool = false
+    ) throws(TLSError) -> TLSTransport? {
         guard let context else { return nil }
         guard let current = context.current else { throw TLSError("TLS", context.problem) }
+        if let wanted {
+            // An address is no SNI (RFC 6066 §3), but may be checked.
+            let isAddress = IPAddress(wanted) != nil
+            let engine = try TLSEngine(
+                current, serverName: isChecked ? wanted : nil, indicates: isChecked || isAddress ? nil : wanted,
+                sessionKey: "\(wanted)|\(host.address)")
+            return TLSTransport(engine, pool: pool)
+        }
         let name = usesHostName && !host.endpoint.hostname.isEmpty ? host.endpoint.hostname : serverName
         let sni: String? = name.isEmpty ? nil : name
         let engine = try TLSEngine(
@@ -125,7 +144,7 @@ extension CompileContext {
     /// Compiles a cluster with its transport sockets.
     func cluster(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
         var config = try ClusterConfig(compiling: message, path: path)
-        config.transport = try UpstreamTransport.compile(message, codec: config.codec, at: path, context: self)
+        config.transport = try UpstreamTransport.compile(message, config: config, at: path, context: self)
         return config
     }
 }

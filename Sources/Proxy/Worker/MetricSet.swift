@@ -11,6 +11,7 @@ final class MetricSet: Sendable {
         var http: [String: HTTPMetrics] = [:]
         var tcp: [String: TCPMetrics] = [:]
         var listeners: [String: ListenerMetrics] = [:]
+        var routes: [String: RouteMetrics] = [:]
     }
 
     /// One row for each worker loop, and the last for the control loop.
@@ -60,7 +61,9 @@ final class MetricSet: Sendable {
     }
 
     /// The `ssl` counters of a listener or a cluster: `tls("cluster", name)`.
-    func tls(_ kind: String, _ name: String) -> TLSMetrics { TLSMetrics(scope(kind, name), isListener: kind == "listener") }
+    func tls(_ kind: String, _ name: String) -> TLSMetrics {
+        TLSMetrics(scope(kind, name), isListener: kind == "listener")
+    }
 
     /// A listener's metrics by its `stat_prefix` or address.
     func listener(_ address: String) -> ListenerMetrics {
@@ -72,6 +75,21 @@ final class MetricSet: Sendable {
             return fresh
         }
     }
+
+    /// The metrics of a virtual cluster or a named route; nil when there are too many.
+    func route(_ elements: [String]) -> RouteMetrics? {
+        let prefix = elements.map(MetricName.element).joined(separator: ".")
+        return blocks.withLock { blocks in
+            if let known = blocks.routes[prefix] { return known }
+            guard blocks.routes.count < Limits.routeMetrics else { return nil }
+            let fresh = RouteMetrics(
+                prefix: prefix, rows: rows, bounds: registry.bounds(of: MetricName(masked: prefix).dotted))
+            blocks.routes[prefix] = fresh
+            return fresh
+        }
+    }
+
+    var routes: [RouteMetrics] { blocks.withLock { Array($0.routes.values) } }
 
     /// Forgets clusters that are gone: names come from a control plane and must not pile up.
     func keep(clusters names: Set<String>) {
@@ -96,6 +114,7 @@ final class MetricSet: Sendable {
         for http in all.http { http.reset() }
         for tcp in all.tcp { tcp.reset() }
         for listener in all.listeners { listener.reset() }
+        for route in routes { route.reset() }
         for scope in registry.scopes { scope.reset() }
     }
 }

@@ -5,7 +5,7 @@ internal import HTTP
 /// A head owns two arrays. Taking them over from an ended stream saves four allocations a request, and an idle connection holds none.
 struct SpareHeads {
     /// Heads kept; beyond it they are freed.
-    private static let keptMax = 64
+    private static let keptMax = 256
     /// A head that grew beyond this is freed: one large request must not fill memory for good.
     private static let keptBytesMax = 16_384
 

@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Synchronization
 internal import Telemetry
 internal import Upstream
 
@@ -12,6 +13,7 @@ final class Worker {
     let index: Int
     let loop: EventLoop
     let metrics: MetricSet
+    let overload: OverloadState
     let blocks = BlockPool()
     let accessLog: AccessLogWriter
     var random: SplitMix64
@@ -29,9 +31,15 @@ final class Worker {
     private var draining: [Draining] = []
     private let drainTime: Duration
     private var dirty: [SocketConnection] = []
+    private var dirtyForPass: [SocketConnection] = []
     private var isEndingTurn = false
+    /// Memory of HTTP/2 sessions.
+    let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
     private var connections: UInt64 = 0
+    /// Operators of header formats by name and argument: as many as the configuration names.
+    private var formatOperators: [String: FormatOperator] = [:]
+    private var routeMetrics: [[String]: RouteMetrics] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -39,13 +47,16 @@ final class Worker {
         var deadline: MonotonicTime
     }
 
-    init(index: Int, loop: EventLoop, metrics: MetricSet, drainTime: Duration, seed: UInt64) {
+    init(
+        index: Int, loop: EventLoop, metrics: MetricSet, drainTime: Duration, overload: OverloadState, seed: UInt64
+    ) {
+        self.overload = overload
         self.drainTime = drainTime
         self.index = index
         self.loop = loop
         self.metrics = metrics
         random = SplitMix64(seed: seed)
-        accessLog = AccessLogWriter(loop: loop)
+        accessLog = AccessLogWriter(loop: loop, metrics: metrics, row: index)
     }
 
     // MARK: Turns
@@ -55,6 +66,22 @@ final class Worker {
         guard !connection.isDirty else { return }
         connection.setDirty()
         dirty.append(connection)
+    }
+
+    /// Asks for `flush` of a connection when all events of the loop's pass are served: what many of them say on it goes out in one write.
+    func markDirtyForPass(_ connection: SocketConnection) {
+        guard !connection.isDirty else { return }
+        connection.setDirty()
+        if dirtyForPass.isEmpty { loop.atEndOfPass { [self] in endPass() } }
+        dirtyForPass.append(connection)
+    }
+
+    private func endPass() {
+        // Flushing may make others dirty, which ask for another end of the pass.
+        let connections = dirtyForPass
+        dirtyForPass = []
+        for connection in connections { connection.flush() }
+        endTurn()
     }
 
     /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.
@@ -75,6 +102,32 @@ final class Worker {
 
     /// The value of `date`.
     func date() -> [UInt8] { clock.date() }
+
+    /// The metrics of a virtual cluster or a named route, found without a lock from the second time on.
+    func routeMetrics(_ elements: String...) -> RouteMetrics? {
+        if let known = routeMetrics[elements] { return known }
+        let found = metrics.route(elements)
+        routeMetrics[elements] = found
+        return found
+    }
+
+    /// The operator of a header format, understood once.
+    func formatOperator(_ name: String, _ argument: String?) -> FormatOperator? {
+        let key = argument.map { "\(name)(\($0)" } ?? name
+        if let known = formatOperators[key] { return known }
+        do throws(FormatOperator.Refusal) {
+            switch try FormatOperator.parse(name, argument) {
+            case .operation(let operation):
+                formatOperators[key] = operation
+                return operation
+            case .literal(let text):
+                formatOperators[key] = .constant(Array(text.utf8))
+                return formatOperators[key]
+            }
+        } catch {
+            return nil
+        }
+    }
 
     /// Connection numbers are unique in the process: the loop's number is in the low bits.
     func nextConnectionID() -> UInt64 {
@@ -193,14 +246,49 @@ final class Worker {
     /// A drained connection that was silent this long is closed; a client that is about to use it has done so by then.
     private static let idleBeforeClose: Duration = .seconds(1)
 
-    /// Responses say `connection: close`; listeners go on accepting until `stopAccepting`.
-    func drainGracefully() {
-        for listener in listeners.values { listener.drainGracefully() }
+    /// ATK-28: connections under TLS contexts that trust less than before come to their end.
+    func retireConnections(of contexts: Set<ObjectIdentifier>) {
+        for listener in listeners.values {
+            listener.renewChains { chain in
+                chain.transport.map { contexts.contains(ObjectIdentifier($0.context)) } ?? false
+            }
+        }
+        for cluster in clusters.values { cluster.retireConnections(of: contexts) }
+    }
+
+    /// Responses say `connection: close`; listeners (nil: all) go on accepting.
+    func drainGracefully(listeners names: Set<String>? = nil) {
+        for (name, listener) in listeners where names?.contains(name) ?? true { listener.drainGracefully() }
+    }
+
+    /// Those listeners take no new connections (nil: none does); what is there drains.
+    func drain(listeners names: Set<String>?) {
+        for name in Array(listeners.keys) where names?.contains(name) ?? true {
+            listeners.removeValue(forKey: name)?.drain()
+        }
+        endTurn()
     }
 
     /// No new connections; what is there drains.
     func drainAll() {
         for name in Array(listeners.keys) { listeners.removeValue(forKey: name)?.drain() }
+        endTurn()
+    }
+
+    /// Ends the given share of the connections for which most bytes wait (overload).
+    func resetExpensive(share: Double) {
+        var expensive: [any DownstreamConnection] = []
+        for listener in listeners.values {
+            listener.forEachChain { chain in
+                expensive += chain.httpConnections.filter { $0.bufferedBytes >= Limits.expensiveBytes }
+            }
+        }
+        expensive.sort { $0.bufferedBytes > $1.bufferedBytes }
+        let count = Int((Double(expensive.count) * share).rounded(.up))
+        for connection in expensive.prefix(count) {
+            overload.resetStreams.add(1, ordering: .relaxed)
+            connection.cutOff()
+        }
         endTurn()
     }
 

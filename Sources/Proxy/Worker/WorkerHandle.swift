@@ -10,13 +10,14 @@ final class WorkerHandle: @unchecked Sendable {
     private var worker: Worker?
 
     /// Starts the loop's thread and makes the worker on it.
-    init(index: Int, metrics: MetricSet, drainTime: Duration) throws(SystemError) {
+    init(index: Int, metrics: MetricSet, drainTime: Duration, overload: OverloadState) throws(SystemError) {
         self.index = index
         loop = try EventLoop.start(name: "worker-\(index)")
         var generator = SystemRandomNumberGenerator()
         let seed = generator.next()
         loop.execute { [self] in
-            worker = Worker(index: index, loop: loop, metrics: metrics, drainTime: drainTime, seed: seed)
+            worker = Worker(
+                index: index, loop: loop, metrics: metrics, drainTime: drainTime, overload: overload, seed: seed)
         }
     }
 

@@ -1,4 +1,5 @@
 internal import EnvoyAPI
+internal import IO
 internal import Serialization
 internal import Upstream
 internal import XDS
@@ -22,6 +23,9 @@ struct ResourceApplier {
         case ClusterLoadAssignment.typeURL: endpoints(update)
         case Listener.typeURL: listeners(update)
         case RouteConfiguration.typeURL: routes(update)
+        case EnvoyAPI.VirtualHost.typeURL: virtualHosts(update)
+        case Secret.typeURL: secrets(update)
+        case RuntimeResource.typeURL: runtime(update)
         default: Outcome(problems: ["\(update.typeURL) was not asked for"])
         }
     }
@@ -38,6 +42,9 @@ struct ResourceApplier {
                 outcome.applied.append(resource.name)
             } catch {
                 outcome.problems.append("\(error)")
+                store.failures[M.typeURL, default: [:]][resource.name] = ResourceFailure(
+                    details: "\(error)", version: resource.version, attempted: WallClock.now,
+                    resource: M.self == Secret.self ? nil : resource.resource)
             }
         }
         return outcome
@@ -94,10 +101,45 @@ struct ResourceApplier {
     private func routes(_ update: DeltaClient.Update) -> Outcome {
         let outcome = each(update, as: RouteConfiguration.self, kind: "routes") {
             message, resource, path throws(ConfigurationError) in
-            store.set(try CompiledRoutes(message, at: path, context: store.context), name: resource.name, version: resource.version)
+            try store.setRoutes(message, name: resource.name, version: resource.version, at: path)
         }
         for name in update.removed { store.removeRoutes(name) }
         store.publish()
+        return outcome
+    }
+
+    private func virtualHosts(_ update: DeltaClient.Update) -> Outcome {
+        var outcome = Outcome()
+        var hosts: [(Resource, EnvoyAPI.VirtualHost)] = []
+        for resource in update.resources {
+            let path = "virtual_hosts[\(resource.name)]"
+            do throws(ConfigurationError) {
+                hosts.append((resource, try decode(resource, as: EnvoyAPI.VirtualHost.self, at: path)))
+            } catch {
+                outcome.problems.append("\(error)")
+            }
+        }
+        let (applied, problems) = store.changeHosts(set: hosts, removed: update.removed)
+        outcome.applied = applied
+        outcome.problems += problems
+        return outcome
+    }
+
+    private func secrets(_ update: DeltaClient.Update) -> Outcome {
+        let outcome = each(update, as: Secret.self, kind: "secrets") {
+            message, resource, path throws(ConfigurationError) in
+            try store.setSecret(message, name: resource.name, version: resource.version, at: path)
+        }
+        for name in update.removed { store.removeSecret(name) }
+        store.onChange()
+        return outcome
+    }
+
+    private func runtime(_ update: DeltaClient.Update) -> Outcome {
+        let outcome = each(update, as: RuntimeResource.self, kind: "runtime") { message, resource, _ in
+            store.runtimeChanged(resource.name, message.layer)
+        }
+        for name in update.removed { store.runtimeChanged(name, nil) }
         return outcome
     }
 }

@@ -66,6 +66,9 @@ extension Message {
         try MessageDecoder(json: json, registry: registry).root(&self)
     }
 
+    /// The numbers of the fields that are set, in the order of the description.
+    public var setFields: [Int] { MessageEncoder.setFields(of: self) }
+
     /// The bytes on the wire; equal messages have equal bytes.
     public func serialized() -> [UInt8] {
         let encoder = MessageEncoder(registry: Self.registry, names: nil)

@@ -13,12 +13,30 @@ public final class MessageEncoder {
     let registry: MessageRegistry
     let names: FieldNames?
 
+    /// Only the numbers of the fields that are set are wanted, not the fields.
+    private var collectsNumbers = false
+    private var numbers: [Int] = []
+
     private var members: [String: JSON] = [:]
     private var schema: MessageSchema?
 
     init(registry: MessageRegistry, names: FieldNames?) {
         self.registry = registry
         self.names = names
+    }
+
+    /// The numbers of the fields of a message that are set, in their order; nothing is written and nothing nested is looked at.
+    static func setFields<M: Message>(of message: M) -> [Int] {
+        let encoder = MessageEncoder(registry: .none, names: nil)
+        encoder.collectsNumbers = true
+        message.encodeFields(encoder)
+        return encoder.numbers
+    }
+
+    private func collect(_ number: Int) -> Bool {
+        guard collectsNumbers else { return false }
+        if numbers.last != number { numbers.append(number) }
+        return true
     }
 
     /// Writes the fields of a nested message.
@@ -45,6 +63,7 @@ extension MessageEncoder {
 
     /// Writes one value, for a member of a oneof.
     public func field<T: FieldValue>(_ number: Int, _ value: T) {
+        if collect(number) { return }
         if !isJSON { tag(number, T.wireType) }
         value.encode(self)
         if isJSON { add(number, json) }
@@ -52,7 +71,7 @@ extension MessageEncoder {
 
     /// Writes a wrapper that is present.
     public func wrapped<T: FieldValue>(_ number: Int, _ value: T?) {
-        guard let value else { return }
+        guard let value, !collect(number) else { return }
         guard !isJSON else { return field(number, value) }
         tag(number, .delimited)
         delimited { singular(1, value) }
@@ -60,7 +79,7 @@ extension MessageEncoder {
 
     /// Writes a repeated field; numbers are packed.
     public func repeated<T: FieldValue>(_ number: Int, _ values: [T]) {
-        guard !values.isEmpty else { return }
+        guard !values.isEmpty, !collect(number) else { return }
         if isJSON {
             var elements: [JSON] = []
             for value in values {
@@ -78,7 +97,7 @@ extension MessageEncoder {
 
     /// Writes a map.
     public func map<K: FieldValue, V: FieldValue>(_ number: Int, _ entries: [K: V]) {
-        guard !entries.isEmpty else { return }
+        guard !entries.isEmpty, !collect(number) else { return }
         let sorted = entries.map { ($0.key.mapKey, $0.key, $0.value) }.sorted { $0.0 < $1.0 }
         if isJSON {
             var object: [String: JSON] = [:]
@@ -100,7 +119,7 @@ extension MessageEncoder {
 
     /// Writes a `google.protobuf.Struct`, `Value` or `ListValue` that is present.
     public func dynamic(_ number: Int, _ value: JSON?, _ kind: DynamicKind) {
-        guard let value else { return }
+        guard let value, !collect(number) else { return }
         if isJSON { return add(number, value) }
         tag(number, .delimited)
         delimited { wireDynamic(value, kind) }
@@ -108,7 +127,7 @@ extension MessageEncoder {
 
     /// Writes a map from strings to `google.protobuf.Struct`, `Value` or `ListValue`.
     public func dynamicMap(_ number: Int, _ entries: [String: JSON], _ kind: DynamicKind) {
-        guard !entries.isEmpty else { return }
+        guard !entries.isEmpty, !collect(number) else { return }
         if isJSON { return add(number, .object(entries)) }
         for key in entries.keys.sorted() {
             tag(number, .delimited)

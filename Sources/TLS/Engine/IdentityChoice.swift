@@ -97,6 +97,8 @@ struct IdentityChoice: Sendable {
         for certificate in identity.chain.dropFirst() {
             guard copenssl_push_certificate(chain, certificate.pointer) == 1 else { return false }
         }
+        // The context's certificate would go on competing with this one.
+        SSL_certs_clear(ssl)
         return SSL_use_cert_and_key(ssl, leaf.pointer, identity.key.pointer, chain, 1) == 1
     }
 }

@@ -93,7 +93,9 @@ public struct TLSConfiguration: Sendable {
     /// A server follows the client's preference among cipher suites.
     public var prefersClientCiphers = false
     /// Key exchange groups, the preferred first, as OpenSSL's list; TLS.md, measure 5.
-    public var groups = "X25519:P-256"
+    ///
+    /// With TLS 1.2 they are the curves of certificates too, which is what the last two are there for.
+    public var groups = "X25519:P-256:P-384:P-521"
     /// Signature algorithms, as OpenSSL's list; nil is OpenSSL's.
     public var signatureAlgorithms: String?
     /// ALPN names, the preferred first: `h2`, `http/1.1`.
@@ -110,6 +112,9 @@ public struct TLSConfiguration: Sendable {
     /// Sessions that a client keeps for resumption, for each name.
     public var clientSessionsMax = 0
 
+    /// A certificate presented as it is.
+    var unreadCertificate: [UInt8]?
+
     /// Gets a line of the key log for connections that asked for it (`TLSEngine.logsKeys`).
     public var keyLog: (@Sendable (String) -> Void)?
 
@@ -121,6 +126,13 @@ public struct TLSConfiguration: Sendable {
         if let chainPEM { certificateChain = try Certificate.all(pem: chainPEM) }
         if let keyPEM { privateKey = try PrivateKey(pem: keyPEM) }
         if let trustPEM { trust = try Certificate.all(pem: trustPEM) }
+    }
+
+    /// Of a certificate that we would refuse to read: to test who accepts it.
+    public init(presentingUnread der: [UInt8], key: PrivateKey, trusting authority: CertificateAuthority) {
+        unreadCertificate = der
+        privateKey = key
+        trust = [authority.certificate]
     }
 
     /// What is presented, wherever it was put.

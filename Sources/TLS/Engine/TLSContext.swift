@@ -113,6 +113,13 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     private func present(_ configuration: TLSConfiguration) throws(TLSError) {
+        if let der = configuration.unreadCertificate {
+            try checked(SSL_CTX_use_certificate_ASN1(pointer, Int32(clamping: der.count), der), "TLS context")
+            if let key = configuration.privateKey {
+                try checked(SSL_CTX_use_PrivateKey(pointer, key.pointer), "TLS context")
+            }
+            return
+        }
         let identities = try configuration.presented()
         guard let first = identities.first, let leaf = first.chain.first else {
             if role == .server { throw TLSError("TLS context", "a server needs a certificate") }

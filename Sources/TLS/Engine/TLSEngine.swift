@@ -49,6 +49,8 @@ public final class TLSEngine {
 
     /// What the peer's certificate says; nil when it showed none, or when nobody asked.
     public internal(set) var peer: PeerFacts?
+    /// Whether TLS itself failed: the peer did not just go away.
+    public private(set) var hasFailed = false
     /// Why the handshake failed, as far as the peer's certificate goes.
     public internal(set) var refusal: Refusal?
     /// The words of a refusal that OpenSSL has none for.
@@ -101,7 +103,8 @@ public final class TLSEngine {
         ERR_clear_error()
         guard !name.utf8.contains(0) else { throw TLSError("TLS server name", "NUL in the name") }
         try checked(X509_VERIFY_PARAM_set1_host(parameters, name, name.utf8.count), "TLS server name \(name)")
-        X509_VERIFY_PARAM_set_hostflags(parameters, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+        X509_VERIFY_PARAM_set_hostflags(
+            parameters, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
         try indicate(name)
     }
 
@@ -284,6 +287,7 @@ public final class TLSEngine {
     // MARK: Failure and resumption
 
     private func handshakeFailure() -> TLSError {
+        hasFailed = true
         if copenssl_error_reason(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE {
             refusal = .noCertificate
         }
@@ -317,6 +321,7 @@ public final class TLSEngine {
         peer = sessionFacts
         guard context.verifiesPeer, let judge = context.judge else { return }
         guard let facts = sessionFacts, judge(facts) == nil else {
+            hasFailed = true
             refusal = .name
             throw TLSError("TLS handshake", "the resumed session is of a peer that is no longer accepted")
         }

@@ -30,16 +30,7 @@ enum TicketSealer {
     }
 
     private static func authenticate(_ code: OpaquePointer?, _ key: TLSTicketKey) -> Bool {
-        var digest = Array("SHA256".utf8CString)
         var secret = key.authentication
-        return digest.withUnsafeMutableBufferPointer { digest in
-            secret.withUnsafeMutableBytes { secret in
-                var parameters = [
-                    OSSL_PARAM_construct_octet_string("key", secret.baseAddress, secret.count),
-                    OSSL_PARAM_construct_utf8_string("digest", digest.baseAddress, 0), OSSL_PARAM_construct_end(),
-                ]
-                return EVP_MAC_CTX_set_params(code, &parameters) == 1
-            }
-        }
+        return copenssl_set_mac_key(code, &secret, secret.count) == 1
     }
 }

@@ -46,6 +46,10 @@ public final class PeerFacts: Sendable {
     public let fingerprint: [UInt8]
     /// SHA-256 of the public key's DER (SubjectPublicKeyInfo).
     public let keyFingerprint: [UInt8]
+    /// SHA-256 of the certificate at the end of the verified chain; nil when none was verified.
+    public let authority: [UInt8]?
+    /// Whether the certificate may sign others, which no peer of ours does.
+    public let maySign: Bool
     /// Whether the chain was verified, or only the key was proved.
     public let isVerified: Bool
 
@@ -66,8 +70,15 @@ public final class PeerFacts: Sendable {
     ///
     /// Refuses names with NUL or control characters, names of which there are two lists, and texts that are no UTF-8: different readers would
     /// read them differently (ATK-26).
-    init(_ leaf: OpaquePointer, chain others: OpaquePointer?, isVerified: Bool) throws(TLSError) {
-        self.isVerified = isVerified
+    ///
+    /// - Parameter verified: the chain that OpenSSL built.
+    init(_ leaf: OpaquePointer, chain others: OpaquePointer?, verified: OpaquePointer?) throws(TLSError) {
+        isVerified = verified != nil
+        let last = verified.flatMap { copenssl_chain_at($0, copenssl_chain_count($0) - 1) }
+        authority = last.map { last in SHA256.hash(encoded { i2d_X509(last, $0) }) }
+        let usage = X509_get_key_usage(leaf)
+        let signs = UInt32(KU_KEY_CERT_SIGN | KU_CRL_SIGN)
+        maySign = X509_check_ca(leaf) > 0 || (usage != UInt32.max && usage & signs != 0)
         var chain = [encoded { i2d_X509(leaf, $0) }]
         if let others {
             for index in 0..<max(0, copenssl_chain_count(others)) {
@@ -89,7 +100,7 @@ public final class PeerFacts: Sendable {
 
     /// The facts of a certificate that no peer has sent: for `/certs` and for tests.
     public convenience init(_ certificate: Certificate) throws(TLSError) {
-        try self.init(certificate.pointer, chain: nil, isVerified: false)
+        try self.init(certificate.pointer, chain: nil, verified: nil)
     }
 
     private static func text(_ name: OpaquePointer?) throws(TLSError) -> String {

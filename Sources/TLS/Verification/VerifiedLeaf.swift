@@ -18,7 +18,9 @@ extension TLSEngine {
         do throws(TLSError) {
             let facts = try engine.verified(store, leaf)
             guard let facts else {
-                engine.refusal = .chain
+                let isOther = [X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH].contains(
+                    X509_STORE_CTX_get_error(store))
+                engine.refusal = isOther ? .name : .chain
                 return 0
             }
             engine.peer = facts
@@ -48,11 +50,11 @@ extension TLSEngine {
     /// The facts of a leaf that holds; nil when OpenSSL says it does not.
     private func verified(_ store: OpaquePointer, _ leaf: OpaquePointer) throws(TLSError) -> PeerFacts? {
         let others = X509_STORE_CTX_get0_untrusted(store)
-        guard context.verifiesChain else { return try PeerFacts(leaf, chain: others, isVerified: false) }
+        guard context.verifiesChain else { return try PeerFacts(leaf, chain: others, verified: nil) }
         guard let cache = context.cache, let key = VerifiedLeafCache.Key(leaf), !checksHost(store) else {
             guard X509_verify_cert(store) == 1 else { return nil }
             chainHoldsUntil = try TLSEngine.window(store, context).until
-            return try PeerFacts(leaf, chain: others, isVerified: true)
+            return try PeerFacts(leaf, chain: others, verified: X509_STORE_CTX_get0_chain(store))
         }
         let now = VerifiedLeaf.now
         let entry = cache.find(key, at: now)
@@ -63,7 +65,7 @@ extension TLSEngine {
         }
         guard X509_verify_cert(store) == 1 else { return nil }
         let window = try TLSEngine.window(store, context)
-        let facts = try PeerFacts(leaf, chain: others, isVerified: true)
+        let facts = try PeerFacts(leaf, chain: others, verified: X509_STORE_CTX_get0_chain(store))
         cache.insert(key, VerifiedLeafCache.Entry(facts: facts, from: window.from, until: window.until))
         chainHoldsUntil = window.until
         return facts

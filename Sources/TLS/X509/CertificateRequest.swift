@@ -35,7 +35,7 @@ public struct CertificateRequest: Sendable {
             defer { copenssl_free_extensions(list) }
             try checked(X509_REQ_add_extensions(request, list), operation)
         }
-        try checked(X509_REQ_sign(request, key.pointer, EVP_sha256()), operation)
+        try checked(X509_REQ_sign(request, key.pointer, key.certificateDigest), operation)
         let bio = try MemoryBIO()
         try checked(PEM_write_bio_X509_REQ(bio.pointer, request), operation)
         return try CertificateRequest(pem: bio.contents)

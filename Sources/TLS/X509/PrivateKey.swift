@@ -11,10 +11,37 @@ public final class PrivateKey: @unchecked Sendable {
 
     deinit { EVP_PKEY_free(pointer) }
 
+    /// A kind of key.
+    public enum Kind: Sendable, Hashable, CaseIterable {
+        /// EC on P-256.
+        case p256
+        /// EC on P-384.
+        case p384
+        /// EC on P-521.
+        case p521
+        /// RSA with 2048 bits.
+        case rsa2048
+        /// Ed25519.
+        case ed25519
+    }
+
+    /// Makes a key.
+    public static func make(_ kind: Kind) throws(TLSError) -> PrivateKey {
+        ERR_clear_error()
+        let operation = "making a key"
+        switch kind {
+        case .p256: return PrivateKey(try made(copenssl_make_ec("P-256"), operation))
+        case .p384: return PrivateKey(try made(copenssl_make_ec("P-384"), operation))
+        case .p521: return PrivateKey(try made(copenssl_make_ec("P-521"), operation))
+        case .rsa2048: return PrivateKey(try made(copenssl_make_rsa(2048), operation))
+        case .ed25519: return PrivateKey(try made(copenssl_make_ed25519(), operation))
+        }
+    }
+
     /// Makes an EC key on P-256.
     public static func makeP256() throws(TLSError) -> PrivateKey {
         ERR_clear_error()
-        return PrivateKey(try made(copenssl_make_p256(), "making a P-256 key"))
+        return PrivateKey(try made(copenssl_make_ec("P-256"), "making a P-256 key"))
     }
 
     /// Reads a key from PEM (PKCS#8, SEC 1 or PKCS#1).
@@ -47,6 +74,11 @@ public final class PrivateKey: @unchecked Sendable {
     public var publicKey: PublicKey {
         EVP_PKEY_up_ref(pointer)
         return PublicKey(pointer)
+    }
+
+    /// The digest that certificates are signed with: none for EdDSA, which has its own.
+    var certificateDigest: OpaquePointer? {
+        EVP_PKEY_get_base_id(pointer) == EVP_PKEY_ED25519 ? nil : EVP_sha256()
     }
 
     /// Signs a message with SHA-256; for EC keys the result is a DER sequence of two integers.

@@ -28,9 +28,10 @@ public final class MetricRegistry: Sendable {
     public func setBuckets(_ bounds: @escaping @Sendable (String) -> [Double]?) { buckets.withLock { $0 = bounds } }
 
     /// A histogram with the buckets that its name is configured for.
-    public func histogram(named name: String) -> Histogram {
-        Histogram(rows: rows, bounds: buckets.withLock { $0 }(name) ?? Histogram.bounds)
-    }
+    public func histogram(named name: String) -> Histogram { Histogram(rows: rows, bounds: bounds(of: name)) }
+
+    /// The bucket bounds of a histogram with this name.
+    public func bounds(of name: String) -> [Double] { buckets.withLock { $0 }(name) ?? Histogram.bounds }
 
     /// The scope of a name's leading elements; `scope("http", "ingress", "rbac")` holds `http.ingress.rbac.*`.
     ///

@@ -61,20 +61,16 @@ public struct ClusterConfig: Sendable {
         public init() {}
     }
 
-    /// HTTP/2 settings.
-    public struct HTTP2Options: Sendable, Hashable {
-        /// Streams at once on one connection.
-        public var concurrentStreamsMax: UInt32 = 1024
-        /// Initial window of a stream.
-        public var streamWindowBytes: UInt32 = 256 << 10
-        /// Window of a connection.
-        public var connectionWindowBytes: UInt32 = 1 << 20
-        /// Time between PINGs; nil sends none.
-        public var pingInterval: Duration?
-        /// How long an answer to a PING may take.
-        public var pingTimeout: Duration?
+    /// Names of TLS connections that follow requests (`upstream_http_protocol_options`).
+    public struct ServerNames: Sendable, Hashable {
+        /// SNI is the request's host, or another header of it.
+        public var followRequests = false
+        /// The certificate must be good for that name.
+        public var areChecked = false
+        /// The header in place of the host, lower case.
+        public var header: String?
 
-        /// The defaults.
+        /// The transport socket's own name.
         public init() {}
     }
 
@@ -94,6 +90,8 @@ public struct ClusterConfig: Sendable {
     ///
     /// 1 h by default (T-13).
     public var idleTimeout: Duration? = .seconds(3600)
+    /// The names that TLS connections to hosts ask for and check.
+    public var serverNames = ServerNames()
     /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
     public var transport: (any ClusterTransport)?
     /// Connections close after this, however busy; nil is never.

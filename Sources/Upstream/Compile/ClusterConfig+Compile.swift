@@ -8,7 +8,7 @@ extension ClusterConfig {
         try FieldCheck.check(
             message, root,
             handles:
-                "transport_socket_matches name alt_stat_name type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal"
+                "transport_socket_matches name alt_stat_name type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options upstream_http_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal"
         )
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
         self.init(name: message.name, discovery: try Self.discovery(message, root))
@@ -68,12 +68,9 @@ extension ClusterConfig {
         case .logicalDns: return .logicalDNS
         case .eds:
             let place = path / "eds_cluster_config"
-            guard let config = message.edsClusterConfig, let source = config.edsConfig else {
+            // What kind of source it is and whether there is such a one is checked by who subscribes.
+            guard let config = message.edsClusterConfig, config.edsConfig != nil else {
                 throw (place / "eds_config").error("is missing; write ads: {}")
-            }
-            switch source.configSourceSpecifier {
-            case .ads, .`self`: break
-            default: throw (place / "eds_config").unsupported("EDS comes over ADS; write ads: {}")
             }
             return .eds(serviceName: config.serviceName.isEmpty ? message.name : config.serviceName)
         case .originalDst:

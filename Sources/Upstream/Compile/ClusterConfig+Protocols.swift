@@ -10,6 +10,7 @@ extension ClusterConfig {
         }
         if let http1 = message.httpProtocolOptions { try checkHTTP1(http1, path / "http_protocol_options") }
         if let http2 = message.http2ProtocolOptions { try takeHTTP2(http2, path / "http2_protocol_options") }
+        if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         switch message.protocolSelection {
         case .useConfiguredProtocol: break
         case .useDownstreamProtocol: codec = .downstream
@@ -29,12 +30,21 @@ extension ClusterConfig {
         }
     }
 
+    private mutating func takeNames(_ message: UpstreamHttpNamesOptions) {
+        serverNames.followRequests = message.autoSni
+        serverNames.areChecked = message.autoSanValidation
+        serverNames.header = message.overrideAutoSniHeader.isEmpty ? nil : message.overrideAutoSniHeader.lowercased()
+    }
+
     private mutating func takeHTTP(
         _ message: UpstreamHttpProtocolOptions, _ path: FieldPath
     ) throws(ConfigurationError) {
         try FieldCheck.check(
             message, path,
-            handles: "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config")
+            handles:
+                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options"
+        )
+        if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         if let common = message.commonHttpProtocolOptions {
             try takeCommonHTTP(common, path / "common_http_protocol_options")
         }
@@ -89,39 +99,7 @@ extension ClusterConfig {
     }
 
     private mutating func takeHTTP2(_ message: Http2ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
-        try FieldCheck.check(
-            message, path,
-            handles:
-                "max_concurrent_streams initial_stream_window_size initial_connection_window_size connection_keepalive")
         codec = .http2
-        var options = HTTP2Options()
-        if let streams = message.maxConcurrentStreams {
-            guard streams > 0 else { throw (path / "max_concurrent_streams").error("must be above 0") }
-            options.concurrentStreamsMax = streams
-        }
-        func window(_ value: UInt32, _ field: String) throws(ConfigurationError) -> UInt32 {
-            guard (65_535...2_147_483_647).contains(value) else {
-                throw (path / field).error("\(value) is not in 65535...2147483647")
-            }
-            return value
-        }
-        if let bytes = message.initialStreamWindowSize {
-            options.streamWindowBytes = try window(bytes, "initial_stream_window_size")
-        }
-        if let bytes = message.initialConnectionWindowSize {
-            options.connectionWindowBytes = try window(bytes, "initial_connection_window_size")
-        }
-        if let settings = message.connectionKeepalive {
-            let place = path / "connection_keepalive"
-            try FieldCheck.check(settings, place, handles: "interval timeout")
-            if let interval = settings.interval {
-                options.pingInterval = try .checkedLimit(interval, default: nil, place / "interval")
-            }
-            guard let timeout = settings.timeout, timeout > .zero else {
-                throw (place / "timeout").error("must be there and above 0")
-            }
-            options.pingTimeout = timeout
-        }
-        http2 = options
+        http2 = try HTTP2Options(message, path)
     }
 }

@@ -2,13 +2,6 @@ public import EnvoyAPI
 
 /// Parts of filters' configurations that routes have too: errors carry the path.
 extension HeaderMutation {
-    /// Compiles additions to a field list, found at a field path.
-    public static func list(adding options: [HeaderValueOption], at path: String) throws(ConfigurationError)
-        -> [HeaderMutation]
-    {
-        try list(add: options, FieldPath(path), remove: [], FieldPath(path))
-    }
-
     /// Compiles the removal of a field.
     public static func removal(of name: String, at path: String) throws(ConfigurationError) -> HeaderMutation {
         guard let removal = try list(add: [], FieldPath(path), remove: [name], FieldPath(path)).first else {

@@ -1,8 +1,11 @@
 internal import EnvoyAPI
+internal import Serialization
 
 extension Forwarding {
     /// Takes over what a route action says besides its cluster.
-    mutating func take(_ message: RouteAction, _ path: FieldPath) throws(ConfigurationError) {
+    mutating func take(
+        _ message: RouteAction, _ path: FieldPath, matchedBy matcher: PathMatcher
+    ) throws(ConfigurationError) {
         switch message.clusterNotFoundResponseCode {
         case .serviceUnavailable: clusterNotFoundStatus = 503
         case .notFound: clusterNotFoundStatus = 404
@@ -17,9 +20,16 @@ extension Forwarding {
         if let limit = message.maxGrpcTimeout {
             maxGRPCTimeout = try .checked(limit, default: .zero, path / "max_grpc_timeout")
         }
+        if let offset = message.grpcTimeoutOffset {
+            grpcTimeoutOffset = try .checked(offset, default: .zero, path / "grpc_timeout_offset")
+        }
         if let stream = message.maxStreamDuration {
             let place = path / "max_stream_duration"
-            try FieldCheck.check(stream, place, handles: "max_stream_duration grpc_timeout_header_max")
+            try FieldCheck.check(
+                stream, place, handles: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset")
+            if let offset = stream.grpcTimeoutHeaderOffset {
+                grpcTimeoutOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
+            }
             if let limit = stream.maxStreamDuration {
                 maxStreamDuration = try .checked(limit, default: .zero, place / "max_stream_duration")
             }
@@ -30,7 +40,7 @@ extension Forwarding {
         if let retry = message.retryPolicy {
             retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
         }
-        pathRewrite = try Self.pathRewrite(message, path)
+        pathRewrite = try Self.pathRewrite(message, path, matcher)
         switch message.hostRewriteSpecifier {
         case nil: break
         case .hostRewriteLiteral(let host):
@@ -41,7 +51,10 @@ extension Forwarding {
                 throw (path / "host_rewrite_header").error("\(name): must be the name of a header")
             }
             hostRewrite = .header(HeaderName(name))
-        default: throw path.unsupported("this way of rewriting the host")
+        case .hostRewritePathRegex(let rewrite):
+            let compiled = try Substitution(compiling: rewrite, path / "host_rewrite_path_regex")
+            hostRewrite = .pathRegex(compiled.expression, substitution: compiled.substitution)
+        case .hostRewrite: throw (path / "host_rewrite").unsupported("give host_rewrite_literal or host_rewrite_header")
         }
         appendsForwardedHost = message.appendXForwardedHost
         switch message.priority {
@@ -52,10 +65,23 @@ extension Forwarding {
         for (index, upgrade) in message.upgradeConfigs.enumerated() {
             let place = (path / "upgrade_configs")[index]
             guard !upgrade.upgradeType.isEmpty else { throw (place / "upgrade_type").error("is empty") }
-            guard upgrade.connectConfig == nil else { throw (place / "connect_config").unsupported() }
-            upgrades.append(
-                Upgrade(
-                    type: upgrade.upgradeType.utf8.map { Bytes.lowercased($0) }, isEnabled: upgrade.enabled ?? true))
+            var compiled = Upgrade(
+                type: upgrade.upgradeType.utf8.map { Bytes.lowercased($0) }, isEnabled: upgrade.enabled ?? true)
+            if let connect = upgrade.connectConfig {
+                guard compiled.type == Array("connect".utf8) else {
+                    throw (place / "connect_config").error("has a meaning only with upgrade_type CONNECT")
+                }
+                compiled.terminatesConnect = true
+                compiled.allowsPost = connect.allowPost
+                compiled.proxyProtocol = connect.proxyProtocolConfig.map { $0.version == .v2 ? 2 : 1 }
+            }
+            upgrades.append(compiled)
+        }
+        mirrors = try MirrorPolicy.list(message.requestMirrorPolicies, path / "request_mirror_policies")
+        includesVirtualHostRateLimits = message.includeVhRateLimits ?? false
+        if let policy = message.hedgePolicy { hedge = try HedgePolicy(compiling: policy, path / "hedge_policy") }
+        if let policy = message.internalRedirectPolicy {
+            internalRedirects = try InternalRedirectPolicy(compiling: policy, path / "internal_redirect_policy")
         }
         for (index, policy) in message.hashPolicy.enumerated() {
             hashPolicies.append(try HashPolicy(compiling: policy, (path / "hash_policy")[index]))
@@ -63,7 +89,7 @@ extension Forwarding {
     }
 
     private static func pathRewrite(
-        _ message: RouteAction, _ path: FieldPath
+        _ message: RouteAction, _ path: FieldPath, _ matcher: PathMatcher
     ) throws(ConfigurationError) -> PathRewrite? {
         if let rewrite = message.regexRewrite {
             guard message.prefixRewrite.isEmpty else {
@@ -71,6 +97,24 @@ extension Forwarding {
             }
             let substitution = try Substitution(compiling: rewrite, path / "regex_rewrite")
             return .regex(substitution.expression, substitution: substitution.substitution)
+        }
+        if let policy = message.pathRewritePolicy {
+            let place = path / "path_rewrite_policy.typed_config"
+            guard message.prefixRewrite.isEmpty else {
+                throw (path / "path_rewrite_policy").error("stands beside prefix_rewrite; set one")
+            }
+            guard let any = policy.typedConfig, any.holds(UriTemplateRewriteConfig.self) else {
+                throw place.unsupported(policy.typedConfig?.name ?? policy.name)
+            }
+            guard case .template(let template) = matcher else {
+                throw place.error("needs a match by path_match_policy with a template")
+            }
+            let rewrite = try Unpacked.message(any, as: UriTemplateRewriteConfig.self, place)
+            do throws(RegularExpressionError) {
+                return .regex(template.expression, substitution: try template.substitution(rewrite.pathTemplateRewrite))
+            } catch {
+                throw (place / "path_template_rewrite").error(error.description)
+            }
         }
         if message.prefixRewrite.isEmpty { return nil }
         return .prefix(try checkedTarget(message.prefixRewrite, path / "prefix_rewrite"))
@@ -99,13 +143,29 @@ extension HashPolicy {
         switch message.policySpecifier {
         case .header(let header):
             guard !header.headerName.isEmpty else { throw (path / "header.header_name").error("is empty") }
-            guard header.regexRewrite == nil else { throw (path / "header.regex_rewrite").unsupported() }
             let name = HeaderName(header.headerName)
-            source = .header(name.description == "host" ? HeaderName(":authority") : name)
+            var rewrite: Rewrite?
+            if let message = header.regexRewrite {
+                let compiled = try Substitution(compiling: message, path / "header.regex_rewrite")
+                rewrite = Rewrite(expression: compiled.expression, substitution: compiled.substitution)
+            }
+            source = .header(name.description == "host" ? HeaderName(":authority") : name, rewrite)
         case .cookie(let cookie):
             guard !cookie.name.isEmpty else { throw (path / "cookie.name").error("is empty") }
-            guard cookie.attributes.isEmpty else { throw (path / "cookie.attributes").unsupported() }
-            source = .cookie(name: Array(cookie.name.utf8), lifetime: cookie.ttl, path: Array(cookie.path.utf8))
+            var attributes = ""
+            for (index, attribute) in cookie.attributes.enumerated() {
+                let place = (path / "cookie.attributes")[index]
+                guard !attribute.name.isEmpty else { throw (place / "name").error("is empty") }
+                guard (attribute.name + attribute.value).utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F && $0 != 0x3B })
+                else {
+                    throw place.error("holds a semicolon or control character")
+                }
+                attributes += "; \(attribute.name)"
+                if !attribute.value.isEmpty { attributes += "=\(attribute.value)" }
+            }
+            source = .cookie(
+                name: Array(cookie.name.utf8), lifetime: cookie.ttl, path: Array(cookie.path.utf8),
+                attributes: Array(attributes.utf8))
         case .connectionProperties(let properties):
             guard properties.sourceIp else {
                 throw (path / "connection_properties.source_ip").error("must be true: there is nothing else")
@@ -114,7 +174,9 @@ extension HashPolicy {
         case .queryParameter(let parameter):
             guard !parameter.name.isEmpty else { throw (path / "query_parameter.name").error("is empty") }
             source = .queryParameter(Array(parameter.name.utf8))
-        case .filterState: throw (path / "filter_state").unsupported()
+        case .filterState(let state):
+            guard !state.key.isEmpty else { throw (path / "filter_state.key").error("is empty") }
+            source = .filterState(state.key)
         case nil: throw path.error("has no source: set one of header, cookie, connection_properties, query_parameter")
         }
     }
@@ -162,7 +224,7 @@ extension Redirect {
 
 extension DirectResponse {
     init(
-        compiling message: DirectResponseAction, _ path: FieldPath, bodyBytesMax: Int
+        compiling message: DirectResponseAction, _ path: FieldPath, bodyBytesMax: Int, files: RouteFileReader?
     ) throws(ConfigurationError) {
         guard (200...599).contains(message.status) else {
             throw (path / "status").error("\(message.status) is not in 200...599")
@@ -173,12 +235,106 @@ extension DirectResponse {
         case nil: body = []
         case .inlineString(let text): body = Array(text.utf8)
         case .inlineBytes(let bytes): body = bytes
-        case .filename: throw (path / "body.filename").unsupported("give inline_string")
+        case .filename(let name):
+            guard let files else { throw (path / "body.filename").unsupported("give inline_string") }
+            guard let bytes = files(name) else { throw (path / "body.filename").error("\(name): cannot be read") }
+            body = bytes
         case .environmentVariable: throw (path / "body.environment_variable").unsupported("give inline_string")
         }
         guard body.count <= bodyBytesMax else {
             throw (path / "body").error(
                 "\(body.count) bytes, max_direct_response_body_size_bytes is \(bodyBytesMax)")
         }
+    }
+}
+
+extension MirrorPolicy {
+    static func list(
+        _ messages: [RouteAction.RequestMirrorPolicy], _ path: FieldPath
+    ) throws(ConfigurationError) -> [MirrorPolicy] {
+        var result: [MirrorPolicy] = []
+        for (index, message) in messages.enumerated() {
+            let place = path[index]
+            try FieldCheck.check(
+                message, place,
+                handles:
+                    "cluster cluster_header runtime_fraction trace_sampled disable_shadow_host_suffix_append host_rewrite_literal"
+            )
+            guard message.cluster.isEmpty != message.clusterHeader.isEmpty else {
+                throw place.error("set exactly one of cluster, cluster_header")
+            }
+            var policy = MirrorPolicy(
+                destination: message.cluster.isEmpty
+                    ? .header(HeaderName(message.clusterHeader)) : .cluster(message.cluster))
+            policy.share = try RuntimeFraction(compiling: message.runtimeFraction, place / "runtime_fraction")
+            policy.appendsShadow = !message.disableShadowHostSuffixAppend
+            policy.isTraced = message.traceSampled
+            if !message.hostRewriteLiteral.isEmpty {
+                policy.hostRewrite = try Forwarding.checkedHost(
+                    message.hostRewriteLiteral, place / "host_rewrite_literal")
+            }
+            result.append(policy)
+        }
+        return result
+    }
+}
+
+extension HedgePolicy {
+    init(compiling message: EnvoyAPI.HedgePolicy, _ path: FieldPath) throws(ConfigurationError) {
+        if let initial = message.initialRequests, initial != 1 {
+            throw (path / "initial_requests").unsupported("as in Envoy, only 1")
+        }
+        if let chance = message.additionalRequestChance, chance.numerator > 0 {
+            throw (path / "additional_request_chance").unsupported("as in Envoy, only 0")
+        }
+        hedgesOnPerTryTimeout = message.hedgeOnPerTryTimeout
+    }
+}
+
+extension InternalRedirectPolicy {
+    init(compiling message: EnvoyAPI.InternalRedirectPolicy, _ path: FieldPath) throws(ConfigurationError) {
+        self.init()
+        redirectsMax = message.maxInternalRedirects ?? 1
+        if !message.redirectResponseCodes.isEmpty {
+            statuses = []
+            for (index, code) in message.redirectResponseCodes.enumerated() {
+                guard [301, 302, 303, 307, 308].contains(code) else {
+                    throw (path / "redirect_response_codes")[index].error("\(code): only 301, 302, 303, 307, 308")
+                }
+                statuses.append(UInt16(code))
+            }
+        }
+        allowsOtherScheme = message.allowCrossSchemeRedirect
+        for (index, predicate) in message.predicates.enumerated() {
+            let place = (path / "predicates")[index] / "typed_config"
+            guard let any = predicate.typedConfig else { throw place.error("is missing") }
+            if any.holds(AllowListedRoutesConfig.self) {
+                let list = try Unpacked.message(any, as: AllowListedRoutesConfig.self, place)
+                allowedRoutes = Set(list.allowedRouteNames)
+            } else if any.holds(PreviousRoutesConfig.self) {
+                avoidsPreviousRoutes = true
+            } else if any.holds(SafeCrossSchemeConfig.self) {
+                crossesSafely = true
+            } else {
+                throw place.unsupported(any.name)
+            }
+        }
+        for (index, name) in message.responseHeadersToCopy.enumerated() {
+            let place = (path / "response_headers_to_copy")[index]
+            guard !name.isEmpty, !name.hasPrefix(":"), name.lowercased() != "host" else {
+                throw place.error("\(name): cannot be copied")
+            }
+            copiedHeaders.append(HeaderName(name))
+        }
+    }
+}
+
+extension MetadataCriteria {
+    /// The criteria of `metadata_match`; nil without any.
+    init?(compiling message: Metadata?, overlaid other: Metadata? = nil) {
+        var members = message?.filterMetadata["envoy.lb"]?.object ?? [:]
+        for (key, value) in other?.filterMetadata["envoy.lb"]?.object ?? [:] { members[key] = value }
+        guard !members.isEmpty else { return nil }
+        self.init(members, readsAlternatives: true)
     }
 }

@@ -1,31 +1,18 @@
 /// The fields that are accepted without an effect, with the reason; all others are acted on or refused.
 public enum IgnoredFields {
     private static let noRuntime = "there is no runtime layer: the default value counts always"
-    private static let noTracing = "spans are not made yet; tracing changes no request"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
-    private static let onlyTLS = "it has no effect without TLS, which is refused at transport_socket"
-    private static let onlyHTTP2 = "a limit of an HTTP/2 codec that never does what it limits, or a hint to it"
     private static let noReload = "files are read once, by whoever writes the configuration"
 
     /// Reasons by message (full name) and field.
     public static let reasons: [String: [String: String]] = [
-        "envoy.config.route.v3.RouteConfiguration": [
-            "metadata": "provenance is taken from virtual hosts and routes"
-        ],
-        "envoy.config.route.v3.VirtualHost": ["virtual_clusters": onlyStatistics],
-        "envoy.config.route.v3.Route": [
-            "decorator": noTracing, "tracing": noTracing, "stat_prefix": onlyStatistics,
-        ],
         "envoy.config.route.v3.WeightedCluster": [
-            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26",
-            "runtime_key_prefix": noRuntime,
+            "total_weight": "the total is the sum of the weights, as in Envoy since 1.26"
         ],
         "envoy.config.route.v3.RouteAction": [
-            "include_vh_rate_limits": "rate_limits are refused, so there is nothing to include",
-            "early_data_policy": "Skein takes no TLS early data",
+            "early_data_policy": "Skein takes no TLS early data"
         ],
-        "envoy.config.core.v3.RuntimeFractionalPercent": ["runtime_key": noRuntime],
         "envoy.config.core.v3.DataSource": ["watched_directory": noReload],
         "envoy.extensions.filters.http.fault.v3.HTTPFault": [
             "delay_percent_runtime": noRuntime, "abort_percent_runtime": noRuntime,
@@ -35,7 +22,6 @@ public enum IgnoredFields {
         ],
         "envoy.config.cluster.v3.Cluster": [
             "track_timeout_budgets": onlyStatistics, "track_cluster_stats": onlyStatistics,
-            "upstream_http_protocol_options": onlyTLS,
             "preconnect_policy": "connections are opened when they are needed",
             "typed_dns_resolver_config": "Skein has one resolver",
             "wait_for_warm_on_init": "a cluster is used when its first endpoints are there",
@@ -72,15 +58,9 @@ public enum IgnoredFields {
             "allow_chunked_length": "both lengths at once are refused always (P-2)",
         ],
         "envoy.config.core.v3.Http2ProtocolOptions": [
-            "hpack_table_size": onlyHTTP2, "allow_connect": onlyDownstream, "allow_metadata": onlyHTTP2,
-            "max_outbound_frames": onlyHTTP2, "max_outbound_control_frames": onlyHTTP2,
-            "max_consecutive_inbound_frames_with_empty_payload": onlyHTTP2,
-            "max_inbound_priority_frames_per_stream": onlyHTTP2,
-            "max_inbound_window_update_frames_per_data_frame_sent": onlyHTTP2,
-            "stream_error_on_invalid_http_messaging": onlyDownstream,
-            "override_stream_error_on_invalid_http_message": onlyDownstream,
-            "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": onlyHTTP2,
+            "allow_metadata": "METADATA frames are nobody's standard; they are skipped",
+            "use_oghttp2_codec": "Skein has one codec", "max_metadata_size": "METADATA frames are skipped",
+            "enable_huffman_encoding": "text is coded in whichever way is shorter",
         ],
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": ["upstream_http_protocol_options": onlyTLS],
     ]
 }

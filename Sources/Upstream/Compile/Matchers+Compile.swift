@@ -1,4 +1,5 @@
 public import EnvoyAPI
+internal import Serialization
 
 extension StringMatcher {
     /// Compiles a matcher.
@@ -131,6 +132,7 @@ extension Fraction {
         guard let message else { return nil }
         guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
         try self.init(compiling: value, path / "default_value")
+        if !message.runtimeKey.isEmpty { runtime = Runtime.compiling.entry(message.runtimeKey) }
     }
 }
 
@@ -139,7 +141,7 @@ extension RouteMatcher {
         try FieldCheck.check(
             message, path,
             handles:
-                "prefix path safe_regex connect_matcher path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc"
+                "prefix path safe_regex connect_matcher path_separated_prefix path_match_policy case_sensitive runtime_fraction headers query_parameters grpc tls_context dynamic_metadata filter_state cookies"
         )
         self.path = try Self.pathMatcher(message, path)
         headers = try HeaderMatcher.list(message.headers, path / "headers")
@@ -147,8 +149,9 @@ extension RouteMatcher {
             queryParameters.append(
                 try QueryParameterMatcher(compiling: parameter, (path / "query_parameters")[index]))
         }
-        runtimeFraction = try Fraction(compiling: message.runtimeFraction, path / "runtime_fraction")
+        runtimeFraction = try RuntimeFraction(compiling: message.runtimeFraction, path / "runtime_fraction")
         grpcOnly = message.grpc != nil
+        rest = try Rest(compiling: message, path)
     }
 
     private static func pathMatcher(
@@ -170,7 +173,116 @@ extension RouteMatcher {
             }
             return .pathSeparatedPrefix(Array(text.utf8), ignoringCase: ignoringCase)
         case .connectMatcher: return .connect
-        case .pathMatchPolicy: throw (path / "path_match_policy").unsupported()
+        case .pathMatchPolicy(let config):
+            let place = path / "path_match_policy.typed_config"
+            guard let any = config.typedConfig, any.holds(UriTemplateMatchConfig.self) else {
+                throw place.unsupported(config.typedConfig?.name ?? config.name)
+            }
+            let template = try Unpacked.message(any, as: UriTemplateMatchConfig.self, place)
+            do throws(RegularExpressionError) {
+                return .template(try PathTemplate(template.pathTemplate))
+            } catch {
+                throw (place / "path_template").error(error.description)
+            }
+        }
+    }
+}
+
+extension RuntimeFraction {
+    init?(compiling message: RuntimeFractionalPercent?, _ path: FieldPath) throws(ConfigurationError) {
+        guard let message else { return nil }
+        guard let value = message.defaultValue else { throw (path / "default_value").error("is missing") }
+        standard = try Fraction(compiling: value, path / "default_value")
+        key = message.runtimeKey.isEmpty ? nil : message.runtimeKey
+        if let key { standard.runtime = Runtime.compiling.entry(key) }
+    }
+}
+
+extension RouteMatcher.Rest {
+    convenience init?(compiling message: RouteMatch, _ path: FieldPath) throws(ConfigurationError) {
+        guard
+            !message.cookies.isEmpty || message.tlsContext != nil || !message.dynamicMetadata.isEmpty
+                || !message.filterState.isEmpty
+        else { return nil }
+        var cookies: [CookieMatcher] = []
+        for (index, cookie) in message.cookies.enumerated() {
+            let place = (path / "cookies")[index]
+            guard !cookie.name.isEmpty else { throw (place / "name").error("is empty") }
+            guard let matcher = cookie.stringMatch else { throw (place / "string_match").error("is missing") }
+            cookies.append(
+                CookieMatcher(
+                    name: Array(cookie.name.utf8),
+                    value: try StringMatcher(compiling: matcher, place / "string_match"), isInverted: cookie.invertMatch
+                ))
+        }
+        var metadata: [MetadataMatcher] = []
+        for (index, matcher) in message.dynamicMetadata.enumerated() {
+            metadata.append(try MetadataMatcher(compiling: matcher, (path / "dynamic_metadata")[index]))
+        }
+        var filterState: [(key: String, value: StringMatcher)] = []
+        for (index, matcher) in message.filterState.enumerated() {
+            let place = (path / "filter_state")[index]
+            guard !matcher.key.isEmpty else { throw (place / "key").error("is empty") }
+            guard case .stringMatch(let string)? = matcher.matcher else { throw place.unsupported("give string_match") }
+            filterState.append((matcher.key, try StringMatcher(compiling: string, place / "string_match")))
+        }
+        self.init(
+            cookies: cookies, certificateIsPresented: message.tlsContext?.presented,
+            certificateIsValidated: message.tlsContext?.validated, metadata: metadata, filterState: filterState)
+    }
+}
+
+extension MetadataMatcher {
+    /// Compiles a matcher.
+    public init(compiling message: EnvoyAPI.MetadataMatcher, path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+
+    init(compiling message: EnvoyAPI.MetadataMatcher, _ path: FieldPath) throws(ConfigurationError) {
+        guard !message.filter.isEmpty else { throw (path / "filter").error("is empty") }
+        guard let value = message.value else { throw (path / "value").error("is missing") }
+        var keys: [String] = []
+        for (index, segment) in message.path.enumerated() {
+            guard case .key(let key)? = segment.segment, !key.isEmpty else {
+                throw ((path / "path")[index] / "key").error("is empty")
+            }
+            keys.append(key)
+        }
+        self.init(
+            namespace: message.filter, path: keys, value: try ValueMatcher(compiling: value, path / "value"),
+            isInverted: message.invert)
+    }
+}
+
+extension ValueMatcher {
+    init(
+        compiling message: EnvoyAPI.ValueMatcher, _ path: FieldPath, depth: Int = 0
+    ) throws(ConfigurationError) {
+        guard depth < 16 else { throw path.error("is nested too deep") }
+        switch message.matchPattern {
+        case .nullMatch: self = .null
+        case .doubleMatch(let matcher):
+            switch matcher.matchPattern {
+            case .range(let range): self = .range(start: range.start, end: range.end)
+            case .exact(let number): self = .number(number)
+            case nil: throw (path / "double_match").error("has no pattern: set one of range, exact")
+            }
+        case .stringMatch(let matcher): self = .string(try StringMatcher(compiling: matcher, path / "string_match"))
+        case .boolMatch(let wanted): self = .bool(wanted)
+        case .presentMatch(let wanted): self = .present(wanted)
+        case .listMatch(let matcher):
+            guard case .oneOf(let inner)? = matcher.matchPattern else {
+                throw (path / "list_match").error("has no pattern: set one_of")
+            }
+            self = .oneOf(try ValueMatcher(compiling: inner, path / "list_match.one_of", depth: depth + 1))
+        case .orMatch(let matcher):
+            var any: [ValueMatcher] = []
+            for (index, inner) in matcher.valueMatchers.enumerated() {
+                any.append(
+                    try ValueMatcher(compiling: inner, (path / "or_match.value_matchers")[index], depth: depth + 1))
+            }
+            self = .anyOf(any)
+        case nil: throw path.error("has no pattern")
         }
     }
 }

@@ -8,6 +8,15 @@ extension StringMatcher {
     }
 }
 
+extension HeaderMutation {
+    /// Compiles header options found at a field path.
+    public static func list(
+        adding options: [HeaderValueOption], at path: String
+    ) throws(ConfigurationError) -> [HeaderMutation] {
+        try list(add: options, FieldPath(path), remove: [], FieldPath(path))
+    }
+}
+
 extension HeaderMatcher {
     /// Compiles a matcher found at a field path.
     public init(compiling message: EnvoyAPI.HeaderMatcher, at path: String) throws(ConfigurationError) {

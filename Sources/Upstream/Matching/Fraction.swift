@@ -4,6 +4,8 @@ public struct Fraction: Sendable, Hashable {
     public var numerator: UInt32
     /// 100, 10,000 or 1,000,000.
     public var denominator: UInt32
+    /// The runtime key that may override it.
+    public var runtime: RuntimeEntry?
 
     /// Everything.
     public static let all = Fraction(numerator: 100, denominator: 100)
@@ -18,6 +20,7 @@ public struct Fraction: Sendable, Hashable {
 
     /// Whether an event with this draw is inside the share.
     public func includes(random: UInt64) -> Bool {
-        UInt64(denominator).multipliedFullWidth(by: random).high < UInt64(numerator)
+        if let override = runtime?.fraction { return override.includes(random: random) }
+        return UInt64(denominator).multipliedFullWidth(by: random).high < UInt64(numerator)
     }
 }

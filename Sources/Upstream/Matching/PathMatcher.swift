@@ -8,6 +8,8 @@ public enum PathMatcher: Sendable {
     case pathSeparatedPrefix([UInt8], ignoringCase: Bool)
     /// An expression over the whole path (H-4).
     case regex(RegularExpression)
+    /// A pattern with variables over the whole path.
+    case template(PathTemplate)
     /// CONNECT requests, whatever their path.
     case connect
 
@@ -25,6 +27,7 @@ public enum PathMatcher: Sendable {
             return Bytes.hasPrefix(path, prefix.span, at: 0, ignoringCase: ignoringCase) && prefix.count <= end
                 && (end == prefix.count || path[prefix.count] == 0x2F)
         case .regex(let expression): return expression.matches(path.extracting(0..<Self.pathEnd(path)))
+        case .template(let template): return template.expression.matches(path.extracting(0..<Self.pathEnd(path)))
         case .connect: return false
         }
     }
@@ -34,7 +37,7 @@ public enum PathMatcher: Sendable {
         switch self {
         case .prefix(let prefix, _), .pathSeparatedPrefix(let prefix, _): prefix.count
         case .path(let whole, _): whole.count
-        case .regex: Self.pathEnd(path)
+        case .regex, .template: Self.pathEnd(path)
         case .connect: nil
         }
     }

@@ -84,6 +84,12 @@ public final class RegularExpression: @unchecked Sendable {
         return fits ? nil : String(decoding: reason.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// A path without its query, with every match replaced.
+    public func replacingAll(inPath path: [UInt8], with rewrite: [UInt8]) -> [UInt8] {
+        let span = path.span
+        return replacingAll(in: span.extracting(0..<PathMatcher.pathEnd(span)), with: rewrite)
+    }
+
     /// The bytes with every match replaced by `rewrite`, where `\1` stands for the first group.
     func replacingAll(in bytes: borrowing Span<UInt8>, with rewrite: [UInt8]) -> [UInt8] {
         var count = 0

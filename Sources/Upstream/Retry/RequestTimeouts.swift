@@ -4,6 +4,10 @@ public struct RequestTimeouts: Sendable, Hashable {
     public var total: Duration?
     /// For one try; nil is none.
     public var perTry: Duration?
+    /// Without bytes in one try; nil is none.
+    public var perTryIdle: Duration?
+    /// A try above its limit is not given up: another runs beside it.
+    public var hedges = false
 
     /// The limits of a request on a route.
     ///
@@ -16,11 +20,17 @@ public struct RequestTimeouts: Sendable, Hashable {
     ) {
         total = forwarding.timeout
         perTry = forwarding.retryPolicy?.perTryTimeout
-        if let limit = forwarding.maxGRPCTimeout, RouteMatcher.isGRPC(request),
-            let index = request.nextField(named: Self.grpcHeader, from: 0),
-            let wanted = Self.grpcTimeout(request.fieldValue(at: index))
-        {
-            total = limit > .zero ? min(wanted, limit) : wanted
+        perTryIdle = forwarding.retryPolicy?.perTryIdleTimeout
+        hedges = forwarding.hedge?.hedgesOnPerTryTimeout ?? false
+        if let limit = forwarding.maxGRPCTimeout, RouteMatcher.isGRPC(request) {
+            // Zero stands for no limit throughout, as in Envoy.
+            var wanted = Duration.zero
+            if let index = request.nextField(named: Self.grpcHeader, from: 0) {
+                wanted = Self.grpcTimeout(request.fieldValue(at: index)) ?? .zero
+            }
+            if let offset = forwarding.grpcTimeoutOffset, offset < wanted { wanted -= offset }
+            if limit > .zero, wanted == .zero || wanted > limit { wanted = limit }
+            total = wanted == .zero ? nil : wanted
         }
         if honorsHeaders {
             if let index = request.nextField(named: Self.totalHeader, from: 0),
@@ -34,8 +44,14 @@ public struct RequestTimeouts: Sendable, Hashable {
                 perTry = value == 0 ? nil : .milliseconds(value)
             }
         }
+        if honorsHeaders, let index = request.nextField(named: Self.hedgeHeader, from: 0) {
+            hedges = Bytes.equal(request.fieldValue(at: index), Self.yes.span)
+        }
         if let total, let perTry, perTry >= total { self.perTry = nil }
     }
+
+    /// What the upstream is told (`x-envoy-expected-rq-timeout-ms`): one try's limit, unless tries go on beside another.
+    public var expected: Duration? { hedges ? total : perTry ?? total }
 
     /// `8S`, `100m`: at most eight digits and a unit (the gRPC specification).
     static func grpcTimeout(_ value: borrowing Span<UInt8>) -> Duration? {
@@ -55,5 +71,7 @@ public struct RequestTimeouts: Sendable, Hashable {
 
     private static let totalHeader = HeaderName("x-envoy-upstream-rq-timeout-ms")
     private static let perTryHeader = HeaderName("x-envoy-upstream-rq-per-try-timeout-ms")
+    private static let hedgeHeader = HeaderName("x-envoy-hedge-on-per-try-timeout")
+    private static let yes = Array("true".utf8)
     private static let grpcHeader = HeaderName("grpc-timeout")
 }

@@ -62,6 +62,14 @@ public struct RetryPolicy: Sendable {
     public var avoidsPreviousHosts: Bool
     /// How often a host is chosen again when it was tried already.
     public var hostSelectionAttemptsMax: Int
+    /// Whether canaries are avoided on retries.
+    public var avoidsCanaries = false
+    /// Hosts with this metadata are avoided on retries.
+    public var avoidedMetadata: MetadataCriteria?
+    /// Priorities that were tried are left out, each time so many more tries have been made; nil is off.
+    public var priorityUpdateFrequency: UInt32?
+    /// The back-off that a response asks for; nil is none.
+    public var rateLimitedBackOff: RateLimitedBackOff?
 
     /// A policy.
     public init(conditions: Conditions, retriesMax: UInt32 = 1, backOff: BackOff = BackOff()) {
@@ -73,6 +81,41 @@ public struct RetryPolicy: Sendable {
         retriableRequestHeaders = []
         avoidsPreviousHosts = false
         hostSelectionAttemptsMax = 1
+    }
+}
+
+/// A back-off that responses ask for in a header.
+public struct RateLimitedBackOff: Sendable, Hashable {
+    /// A header and what stands in it.
+    public struct Header: Sendable, Hashable {
+        /// Its name.
+        public var name: HeaderName
+        /// A time in seconds since 1970, in place of a number of seconds.
+        public var isTimestamp: Bool
+    }
+
+    /// The headers, the first that is there counts.
+    public var headers: [Header]
+    /// Longer waits are not taken: the usual back-off counts then.
+    public var limit: Duration = .seconds(300)
+
+    /// The wait that a response asks for; nil when it asks for none, or for one that is too long.
+    ///
+    /// - Parameter wallSeconds: Seconds since 1970.
+    func wait(
+        for response: borrowing some ResponseView & ~Copyable & ~Escapable, wallSeconds: Int64, random: UInt64
+    ) -> Duration? {
+        for header in headers {
+            guard let index = response.nextField(named: header.name, from: 0),
+                let number = Bytes.integer(response.fieldValue(at: index)), number >= 0
+            else { continue }
+            guard !header.isTimestamp || number >= wallSeconds else { continue }
+            let wait = Duration.seconds(header.isTimestamp ? number - wallSeconds : number)
+            guard wait > .zero, wait <= limit else { continue }
+            // Never earlier than asked, and up to half as much again, so that not all come back at once.
+            return wait + wait / 2 * (Double(random >> 11) * 0x1p-53)
+        }
+        return nil
     }
 }
 

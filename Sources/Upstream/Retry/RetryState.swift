@@ -105,6 +105,13 @@ public struct RetryState: Sendable {
     /// Whether a request has any use for being kept for another try.
     public var mayRetry: Bool { !conditions.isEmpty && retries < retriesMax }
 
+    /// Counts a try that begins beside another one (hedging); false when there is none left.
+    public mutating func hedge() -> Bool {
+        guard mayRetry else { return false }
+        retries += 1
+        return true
+    }
+
     /// Limit for one try of the policy; nil is none.
     public var perTryTimeout: Duration? { policy?.perTryTimeout }
 
@@ -115,12 +122,18 @@ public struct RetryState: Sendable {
 
     /// What to do after a try; counts the retry when there is one.
     public mutating func decide(
-        after outcome: TryOutcome, response: borrowing some ResponseView & ~Copyable & ~Escapable, random: UInt64
+        after outcome: TryOutcome, response: borrowing some ResponseView & ~Copyable & ~Escapable, random: UInt64,
+        wallSeconds: Int64 = 0
     ) -> Decision {
         guard !conditions.isEmpty else { return .deliver(.noPolicy) }
         guard isRetriable(outcome, response) else { return .deliver(.notRetriable) }
         guard retries < retriesMax else { return .deliver(.limitExceeded) }
         retries += 1
+        if let limited = policy?.rateLimitedBackOff,
+            let wait = limited.wait(for: response, wallSeconds: wallSeconds, random: random)
+        {
+            return .retry(after: wait)
+        }
         return .retry(after: (policy?.backOff ?? BackOff()).wait(beforeRetry: retries, random: random))
     }
 

@@ -1,3 +1,5 @@
+internal import Serialization
+
 /// Where a forwarded request goes and how long, how often and with which changes.
 public struct Forwarding: Sendable {
     /// How the cluster is named.
@@ -5,13 +7,13 @@ public struct Forwarding: Sendable {
         /// Always this one.
         case cluster(ClusterTarget)
         /// The value of a request header names it.
-        case header(HeaderName)
+        case header(HeaderName, MetadataCriteria?)
         /// One of several, drawn by weight (B-13: before any balancing).
         case weighted(WeightedClusters)
     }
 
     /// What the upstream sees as authority.
-    public enum HostRewrite: Sendable, Hashable {
+    public enum HostRewrite: Sendable {
         /// What the client sent.
         case none
         /// These bytes.
@@ -20,6 +22,8 @@ public struct Forwarding: Sendable {
         case auto
         /// The value of a request header, when it is there.
         case header(HeaderName)
+        /// The path (without its query) with the matches of an expression replaced.
+        case pathRegex(RegularExpression, substitution: [UInt8])
     }
 
     /// A protocol that may be switched to.
@@ -28,6 +32,12 @@ public struct Forwarding: Sendable {
         public var type: [UInt8]
         /// Whether it is allowed here.
         public var isEnabled: Bool
+        /// CONNECT: the proxy ends the tunnel, and its payload goes on as plain bytes.
+        public var terminatesConnect = false
+        /// POST requests are tunnels as well.
+        public var allowsPost = false
+        /// CONNECT: a PROXY protocol header goes before the payload; its version.
+        public var proxyProtocol: Int?
     }
 
     /// How the cluster is named.
@@ -60,22 +70,48 @@ public struct Forwarding: Sendable {
     public var priority: ResourcePriority = .normal
     /// What ring hash and Maglev hash (B-3).
     public var hashPolicies: [HashPolicy] = []
+    /// What is taken off a `grpc-timeout`, so that the answer is there before the client gives up.
+    public var grpcTimeoutOffset: Duration?
+    /// Redirects to follow; nil is none.
+    public var internalRedirects: InternalRedirectPolicy?
+    /// Copies to other clusters.
+    public var mirrors: [MirrorPolicy] = []
+    /// A second try beside the first; nil is none.
+    public var hedge: HedgePolicy?
+    /// The virtual host's rate limits count too, though the route has its own.
+    public var includesVirtualHostRateLimits = false
 
     init(destination: Destination) { self.destination = destination }
 
     /// The cluster for one request; nil when it is named by a header that is missing.
     public func target(
         for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64
+    ) -> ClusterTarget? { target(for: request, random: random, facts: NoFacts(), hash: { nil }) }
+
+    /// The cluster for one request, of which more than its head is known.
+    ///
+    /// - Parameter hash: The hash by the route's hash policies, where weights go by it.
+    public func target(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64, facts: some RouteFacts,
+        hash: () -> UInt64?
     ) -> ClusterTarget? {
         switch destination {
         case .cluster(let target): return target
-        case .weighted(let clusters): return clusters.pick(random: random)
-        case .header(let name):
-            guard let index = request.nextField(named: name, from: 0) else { return nil }
-            let value = request.fieldValue(at: index)
-            guard !value.isEmpty else { return nil }
-            return ClusterTarget(cluster: String(decoding: Bytes.copy(value), as: UTF8.self), index: nil)
+        case .weighted(let clusters):
+            guard let target = clusters.pick(for: request, random: random, facts: facts, hash: hash) else { return nil }
+            guard let header = target.clusterHeader else { return target }
+            return Self.name(in: header, request).map { target.named($0) }
+        case .header(let name, let criteria):
+            return Self.name(in: name, request).map { ClusterTarget(cluster: $0, index: nil, criteria: criteria) }
         }
+    }
+
+    private static func name(
+        in header: HeaderName, _ request: borrowing some RequestView & ~Copyable & ~Escapable
+    ) -> String? {
+        guard let index = request.nextField(named: header, from: 0) else { return nil }
+        let value = request.fieldValue(at: index)
+        return value.isEmpty ? nil : String(decoding: Bytes.copy(value), as: UTF8.self)
     }
 }
 
@@ -95,18 +131,32 @@ public final class ClusterTarget: Sendable {
     public let hostRewrite: [UInt8]?
     /// What this weighted cluster's `typed_per_filter_config` says, by filter name; it beats the route's.
     public let filterConfigs: [String: [any Sendable]]?
+    /// Metadata that hosts must have (`metadata_match`).
+    public let criteria: MetadataCriteria?
+    /// A header that names the cluster of this weighted entry.
+    let clusterHeader: HeaderName?
 
     init(
         cluster: String, index: Int?, requestMutations: [HeaderMutation]? = nil,
         responseMutations: [HeaderMutation]? = nil, hostRewrite: [UInt8]? = nil,
-        filterConfigs: [String: [any Sendable]]? = nil
+        filterConfigs: [String: [any Sendable]]? = nil, criteria: MetadataCriteria? = nil,
+        clusterHeader: HeaderName? = nil
     ) {
+        self.criteria = criteria
+        self.clusterHeader = clusterHeader
         self.cluster = cluster
         self.index = index
         self.requestMutations = requestMutations
         self.responseMutations = responseMutations
         self.hostRewrite = hostRewrite
         self.filterConfigs = filterConfigs
+    }
+
+    /// The same with the cluster that a header named.
+    func named(_ name: String) -> ClusterTarget {
+        ClusterTarget(
+            cluster: name, index: nil, requestMutations: requestMutations, responseMutations: responseMutations,
+            hostRewrite: hostRewrite, filterConfigs: filterConfigs, criteria: criteria)
     }
 }
 
@@ -116,14 +166,60 @@ public struct WeightedClusters: Sendable {
     public let targets: [ClusterTarget]
     /// Sum of the weights up to and including each target.
     let cumulativeWeights: [UInt64]
+    private let source: RandomSource
+    private let runtimePrefix: String?
 
-    init(targets: [ClusterTarget], weights: [UInt32]) {
+    /// Where the number comes from that chooses.
+    enum RandomSource: Sendable {
+        case draw
+        case header(HeaderName)
+        case hashPolicy
+    }
+
+    init(
+        targets: [ClusterTarget], weights: [UInt32], source: RandomSource = .draw, runtimePrefix: String? = nil
+    ) {
         self.targets = targets
+        self.source = source
+        self.runtimePrefix = runtimePrefix
         var sum: UInt64 = 0
         cumulativeWeights = weights.map { weight in
             sum += UInt64(weight)
             return sum
         }
+    }
+
+    func pick(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64, facts: some RouteFacts,
+        hash: () -> UInt64?
+    ) -> ClusterTarget? {
+        var given: UInt64?
+        switch source {
+        case .draw: if runtimePrefix == nil { return pick(random: random) }
+        case .header(let name):
+            if let index = request.nextField(named: name, from: 0),
+                let number = Bytes.integer(request.fieldValue(at: index)), number >= 0
+            {
+                given = UInt64(number)
+            }
+        case .hashPolicy: given = hash()
+        }
+        var sums = cumulativeWeights
+        if let runtimePrefix {
+            var sum: UInt64 = 0
+            var before: UInt64 = 0
+            for index in targets.indices {
+                let own = cumulativeWeights[index] - before
+                before = cumulativeWeights[index]
+                let value = facts.runtimeValue("\(runtimePrefix).\(targets[index].cluster)")?.int
+                sum += value.map { UInt64(clamping: max($0, 0)) } ?? own
+                sums[index] = sum
+            }
+        }
+        guard let total = sums.last, total > 0 else { return nil }
+        let point = given.map { $0 % total } ?? total.multipliedFullWidth(by: random).high
+        for index in sums.indices where point < sums[index] { return targets[index] }
+        return targets.last
     }
 
     /// The target for a draw; nil only when all weights are 0, which the compiler refuses (H-8).
@@ -182,14 +278,22 @@ public enum ResourcePriority: Sendable, Hashable, CaseIterable {
 public struct HashPolicy: Sendable {
     /// A source of the hash.
     public enum Source: Sendable {
-        /// The values of a header.
-        case header(HeaderName)
+        /// The values of a header, changed by an expression where there is one.
+        case header(HeaderName, Rewrite?)
         /// A cookie; one that is absent is made when there is a lifetime (zero: a session cookie).
-        case cookie(name: [UInt8], lifetime: Duration?, path: [UInt8])
+        case cookie(name: [UInt8], lifetime: Duration?, path: [UInt8], attributes: [UInt8])
         /// The client's address.
         case sourceAddress
         /// A query parameter.
         case queryParameter([UInt8])
+        /// A filter state object.
+        case filterState(String)
+    }
+
+    /// A change of a value before it is hashed.
+    public struct Rewrite: Sendable {
+        let expression: RegularExpression
+        let substitution: [UInt8]
     }
 
     /// What is hashed.

@@ -10,6 +10,8 @@ public struct RequestHash: Sendable, Hashable {
         public var lifetime: Duration
         /// Its path; empty is none.
         public var path: [UInt8]
+        /// Further attributes: `; SameSite=Strict`.
+        public var attributes: [UInt8] = []
 
         /// The value of a `set-cookie` field.
         public var field: [UInt8] {
@@ -18,6 +20,7 @@ public struct RequestHash: Sendable, Hashable {
             result.append(contentsOf: value)
             if lifetime > .zero { result.append(contentsOf: "; Max-Age=\(lifetime.components.seconds)".utf8) }
             if !path.isEmpty { result.append(contentsOf: Array("; Path=".utf8) + path) }
+            result.append(contentsOf: attributes)
             result.append(contentsOf: "; HttpOnly".utf8)
             return result
         }
@@ -37,22 +40,34 @@ public struct RequestHash: Sendable, Hashable {
         _ policies: [HashPolicy], request: borrowing some RequestView & ~Copyable & ~Escapable,
         sourceAddress: borrowing Span<UInt8>, random: UInt64
     ) {
+        self.init(policies, request: request, sourceAddress: sourceAddress, random: random, facts: NoFacts())
+    }
+
+    /// Hashes what the policies name, filter state included.
+    public init(
+        _ policies: [HashPolicy], request: borrowing some RequestView & ~Copyable & ~Escapable,
+        sourceAddress: borrowing Span<UInt8>, random: UInt64, facts: some RouteFacts
+    ) {
         for policy in policies {
             var part: UInt64?
             switch policy.source {
-            case .header(let name): part = Self.header(name, request)
-            case .cookie(let name, let lifetime, let path):
-                if let index = Self.cookie(name, request) {
-                    part = index
+            case .header(let name, let rewrite): part = Self.header(name, request, rewrite)
+            case .cookie(let name, let lifetime, let path, let attributes):
+                if let value = Cookies.value(of: name, in: request), !value.isEmpty {
+                    part = Hash.xxh64(value.span)
                 } else if let lifetime, newCookie == nil {
                     var hexadecimal = String(random, radix: 16)
                     while hexadecimal.utf8.count < 16 { hexadecimal = "0" + hexadecimal }
                     let bytes = Array(hexadecimal.utf8)
-                    newCookie = NewCookie(name: name, value: bytes, lifetime: lifetime, path: path)
+                    newCookie = NewCookie(
+                        name: name, value: bytes, lifetime: lifetime, path: path, attributes: attributes)
                     part = Hash.xxh64(bytes.span)
                 }
             case .sourceAddress: if !sourceAddress.isEmpty { part = Hash.xxh64(sourceAddress) }
-            case .queryParameter(let name): part = Self.parameter(name, request)
+            case .queryParameter(let name):
+                if let value = Query.value(of: name, in: request.path) { part = Hash.xxh64(value.span) }
+            case .filterState(let key):
+                if let value = facts.filterState(key) { part = Hash.xxh64(value) }
             }
             if let part {
                 // As Envoy: each further source turns the hash so far by one bit.
@@ -63,15 +78,21 @@ public struct RequestHash: Sendable, Hashable {
     }
 
     private static func header(
-        _ name: HeaderName, _ request: borrowing some RequestView & ~Copyable & ~Escapable
+        _ name: HeaderName, _ request: borrowing some RequestView & ~Copyable & ~Escapable,
+        _ rewrite: HashPolicy.Rewrite?
     ) -> UInt64? {
+        func hash(_ value: borrowing Span<UInt8>) -> UInt64 {
+            guard let rewrite else { return Hash.xxh64(value) }
+            let changed = rewrite.expression.replacingAll(in: value, with: rewrite.substitution)
+            return Hash.xxh64(changed.span)
+        }
         if name.isPseudo {
             guard let value = request.pseudoHeader(name), !value.isEmpty else { return nil }
-            return Hash.xxh64(value)
+            return hash(value)
         }
         guard let first = request.nextField(named: name, from: 0) else { return nil }
         guard let second = request.nextField(named: name, from: first + 1) else {
-            return Hash.xxh64(request.fieldValue(at: first))
+            return hash(request.fieldValue(at: first))
         }
         // The order of repeated fields must not matter.
         var values = [Bytes.copy(request.fieldValue(at: first))]
@@ -80,51 +101,11 @@ public struct RequestHash: Sendable, Hashable {
             values.append(Bytes.copy(request.fieldValue(at: index)))
             next = request.nextField(named: name, from: index + 1)
         }
+        if let rewrite {
+            values = values.map { rewrite.expression.replacingAll(in: $0.span, with: rewrite.substitution) }
+        }
         values.sort { $0.lexicographicallyPrecedes($1) }
         let joined = Array(values.joined())
         return Hash.xxh64(joined.span)
-    }
-
-    private static let cookieHeader = HeaderName("cookie")
-
-    private static func cookie(
-        _ name: [UInt8], _ request: borrowing some RequestView & ~Copyable & ~Escapable
-    ) -> UInt64? {
-        var next = request.nextField(named: cookieHeader, from: 0)
-        while let index = next {
-            let value = request.fieldValue(at: index)
-            var start = 0
-            while start < value.count {
-                while start < value.count, value[start] == 0x20 || value[start] == 0x3B { start += 1 }
-                let end = Bytes.firstIndex(of: 0x3B, in: value, from: start) ?? value.count
-                let pair = value.extracting(start..<end)
-                if let equals = Bytes.firstIndex(of: 0x3D, in: pair),
-                    Bytes.equal(pair.extracting(0..<equals), name.span), equals + 1 < pair.count
-                {
-                    return Hash.xxh64(pair.extracting((equals + 1)..<pair.count))
-                }
-                start = end + 1
-            }
-            next = request.nextField(named: cookieHeader, from: index + 1)
-        }
-        return nil
-    }
-
-    private static func parameter(
-        _ name: [UInt8], _ request: borrowing some RequestView & ~Copyable & ~Escapable
-    ) -> UInt64? {
-        let path = request.path
-        guard let mark = Bytes.firstIndex(of: 0x3F, in: path) else { return nil }
-        let end = Bytes.firstIndex(of: 0x23, in: path, from: mark) ?? path.count
-        var start = mark + 1
-        while start < end {
-            let stop = min(Bytes.firstIndex(of: 0x26, in: path, from: start) ?? end, end)
-            let pair = path.extracting(start..<stop)
-            if let equals = Bytes.firstIndex(of: 0x3D, in: pair), Bytes.equal(pair.extracting(0..<equals), name.span) {
-                return Hash.xxh64(pair.extracting((equals + 1)..<pair.count))
-            }
-            start = stop + 1
-        }
-        return nil
     }
 }

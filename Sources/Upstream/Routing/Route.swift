@@ -1,3 +1,4 @@
+public import EnvoyAPI
 public import Serialization
 
 /// One compiled route: what it matches, and what happens to a request it matches.
@@ -39,6 +40,14 @@ public final class Route: Sendable {
     public let includesAttemptCountInResponse: Bool
     /// Most request bytes to buffer for a retry; nil leaves the listener's limit.
     public let bufferBytesMax: UInt32?
+    /// `metadata.filter_metadata`.
+    public let metadata: JSON?
+    /// Rate limit descriptors of the route itself.
+    public let rateLimits: [RateLimitRule]
+    /// What tracing needs of the route.
+    public let tracing: RouteTracing?
+    /// Name in the route's own metrics; empty is none.
+    public let statPrefix: String
 
     let match: RouteMatcher
 
@@ -47,7 +56,8 @@ public final class Route: Sendable {
         filterConfigs: [String: [any Sendable]] = [:], filterSwitches: [String: Bool] = [:],
         requestMutations: [HeaderMutation] = [],
         responseMutations: [HeaderMutation] = [], includesAttemptCount: Bool = false,
-        includesAttemptCountInResponse: Bool = false, bufferBytesMax: UInt32? = nil
+        includesAttemptCountInResponse: Bool = false, bufferBytesMax: UInt32? = nil, metadata: JSON? = nil,
+        rateLimits: [RateLimitRule] = [], tracing: RouteTracing? = nil, statPrefix: String = ""
     ) {
         self.name = name
         self.match = match
@@ -60,6 +70,10 @@ public final class Route: Sendable {
         self.includesAttemptCount = includesAttemptCount
         self.includesAttemptCountInResponse = includesAttemptCountInResponse
         self.bufferBytesMax = bufferBytesMax
+        self.metadata = metadata
+        self.rateLimits = rateLimits
+        self.tracing = tracing
+        self.statPrefix = statPrefix
     }
 
     /// Whether a filter is off for this route.
@@ -82,26 +96,71 @@ struct RouteMatcher: Sendable {
     var path: PathMatcher
     var headers: [HeaderMatcher] = []
     var queryParameters: [QueryParameterMatcher] = []
-    var runtimeFraction: Fraction?
+    var runtimeFraction: RuntimeFraction?
     var grpcOnly = false
+    /// What few routes ask.
+    var rest: Rest?
 
-    func matches(_ request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64) -> Bool {
+    /// Conditions that few routes have.
+    final class Rest: Sendable {
+        let cookies: [CookieMatcher]
+        let certificateIsPresented: Bool?
+        let certificateIsValidated: Bool?
+        let metadata: [MetadataMatcher]
+        let filterState: [(key: String, value: StringMatcher)]
+
+        init(
+            cookies: [CookieMatcher], certificateIsPresented: Bool?, certificateIsValidated: Bool?,
+            metadata: [MetadataMatcher], filterState: [(key: String, value: StringMatcher)]
+        ) {
+            self.cookies = cookies
+            self.certificateIsPresented = certificateIsPresented
+            self.certificateIsValidated = certificateIsValidated
+            self.metadata = metadata
+            self.filterState = filterState
+        }
+
+        func matches(
+            _ request: borrowing some RequestView & ~Copyable & ~Escapable, _ facts: some RouteFacts
+        ) -> Bool {
+            for cookie in cookies where !cookie.matches(request) { return false }
+            if certificateIsPresented != nil || certificateIsValidated != nil {
+                // As Envoy: without TLS there is nothing to ask, and the condition does not count.
+                if let certificate = facts.clientCertificate {
+                    if let wanted = certificateIsPresented, certificate.isPresented != wanted { return false }
+                    if let wanted = certificateIsValidated, certificate.isValidated != wanted { return false }
+                }
+            }
+            for matcher in metadata where !matcher.matches(facts.metadata(matcher.namespace)) { return false }
+            for (key, matcher) in filterState {
+                guard let value = facts.filterState(key) else { return false }
+                let bytes = Array(value.utf8)
+                guard matcher.matches(bytes.span) else { return false }
+            }
+            return true
+        }
+    }
+
+    func matches(
+        _ request: borrowing some RequestView & ~Copyable & ~Escapable, path otherPath: [UInt8]? = nil, random: UInt64,
+        facts: some RouteFacts
+    ) -> Bool {
         let requestPath = request.path
-        if case .connect = path {
+        if let otherPath {
+            guard path.matches(path: otherPath.span) else { return false }
+        } else if case .connect = path {
             guard Bytes.equal(request.method, Self.connectMethod.span) else { return false }
         } else if !path.matches(path: requestPath) {
             return false
         }
         for header in headers where !header.matches(request) { return false }
         if !queryParameters.isEmpty {
-            let end = Bytes.firstIndex(of: 0x23, in: requestPath) ?? requestPath.count
-            let start = Bytes.firstIndex(of: 0x3F, in: requestPath).map { $0 + 1 } ?? end
-            let query = requestPath.extracting(min(start, end)..<end)
+            let query = requestPath.extracting(Query.range(requestPath))
             for parameter in queryParameters where !parameter.matches(query: query) { return false }
         }
         if grpcOnly, !Self.isGRPC(request) { return false }
-        if let runtimeFraction, !runtimeFraction.includes(random: random) { return false }
-        return true
+        if let runtimeFraction, !runtimeFraction.fraction(facts).includes(random: random) { return false }
+        return rest?.matches(request, facts) ?? true
     }
 
     private static let connectMethod = Array("CONNECT".utf8)
@@ -114,5 +173,39 @@ struct RouteMatcher: Sendable {
         let value = request.fieldValue(at: index)
         return Bytes.hasPrefix(value, grpcType.span)
             && (value.count == grpcType.count || value[grpcType.count] == 0x2B || value[grpcType.count] == 0x3B)
+    }
+}
+
+/// What tracing needs of a route: `decorator` and `tracing`.
+public final class RouteTracing: Sendable {
+    /// Name of the span (`decorator.operation`); empty leaves the listener's.
+    public let operation: String
+    /// Whether the name goes on in `x-envoy-decorator-operation`.
+    public let propagatesOperation: Bool
+    /// Share of requests traced because the client asks for it.
+    public let clientSampling: Fraction?
+    /// Share of requests traced by chance.
+    public let randomSampling: Fraction?
+    /// Share of what would be traced that is.
+    public let overallSampling: Fraction?
+    /// Tags of spans.
+    public let customTags: [CustomTag]
+
+    init(_ decorator: Decorator?, _ tracing: Tracing?, _ path: FieldPath) throws(ConfigurationError) {
+        operation = decorator?.operation ?? ""
+        propagatesOperation = decorator?.propagate ?? true
+        func share(_ message: FractionalPercent?, _ field: String) throws(ConfigurationError) -> Fraction? {
+            try message.map { (message) throws(ConfigurationError) in
+                try Fraction(compiling: message, path / "tracing" / field)
+            }
+        }
+        if let tracing {
+            try FieldCheck.check(
+                tracing, path / "tracing", handles: "client_sampling random_sampling overall_sampling custom_tags")
+        }
+        clientSampling = try share(tracing?.clientSampling, "client_sampling")
+        randomSampling = try share(tracing?.randomSampling, "random_sampling")
+        overallSampling = try share(tracing?.overallSampling, "overall_sampling")
+        customTags = tracing?.customTags ?? []
     }
 }

@@ -13,13 +13,25 @@ public final class RouteTable: Sendable {
     /// Whether naming an unknown cluster makes the configuration invalid; the proxy checks, who knows the clusters.
     public let validatesClusters: Bool
 
+    /// Request fields that only the inside may send (`internal_only_headers`).
+    public let internalOnlyHeaders: [HeaderName]
+    /// `metadata.filter_metadata`.
+    public let metadata: JSON?
+
     private let domains: DomainTable
     private let ignoresPort: Bool
+    private let ignoresPathParameters: Bool
+    private let virtualHostHeader: HeaderName?
 
     init(
         name: String, virtualHosts: [VirtualHost], clusterNames: [String], validatesClusters: Bool,
-        domains: DomainTable, ignoresPort: Bool
+        domains: DomainTable, ignoresPort: Bool, ignoresPathParameters: Bool = false,
+        virtualHostHeader: HeaderName? = nil, internalOnlyHeaders: [HeaderName] = [], metadata: JSON? = nil
     ) {
+        self.ignoresPathParameters = ignoresPathParameters
+        self.virtualHostHeader = virtualHostHeader
+        self.internalOnlyHeaders = internalOnlyHeaders
+        self.metadata = metadata
         self.name = name
         self.virtualHosts = virtualHosts
         self.clusterNames = clusterNames
@@ -40,9 +52,43 @@ public final class RouteTable: Sendable {
     ///   with 50 % each, the second gets nothing.
     public func route(
         for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64
+    ) -> (route: Route, virtualHost: VirtualHost)? { route(for: request, random: random, facts: NoFacts()) }
+
+    /// The route for a request, of which more than its head is known.
+    public func route(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64, facts: some RouteFacts
     ) -> (route: Route, virtualHost: VirtualHost)? {
-        guard let host = virtualHost(for: request.authority) else { return nil }
-        return host.route(for: request, random: random).map { ($0, host) }
+        let host: VirtualHost?
+        if let virtualHostHeader {
+            guard let index = request.nextField(named: virtualHostHeader, from: 0) else { return nil }
+            host = virtualHost(for: request.fieldValue(at: index))
+        } else {
+            host = virtualHost(for: request.authority)
+        }
+        guard let host else { return nil }
+        if ignoresPathParameters, Bytes.firstIndex(of: 0x3B, in: request.path) != nil {
+            let path = Self.withoutParameters(request.path)
+            return host.route(for: request, path: path, random: random, facts: facts).map { ($0, host) }
+        }
+        return host.route(for: request, random: random, facts: facts).map { ($0, host) }
+    }
+
+    /// A path without what follows `;` in its elements.
+    private static func withoutParameters(_ path: borrowing Span<UInt8>) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(path.count)
+        let end = PathMatcher.pathEnd(path)
+        var index = 0
+        while index < end {
+            if path[index] == 0x3B {
+                while index < end, path[index] != 0x2F { index += 1 }
+            } else {
+                result.append(path[index])
+                index += 1
+            }
+        }
+        Bytes.append(path.extracting(end..<path.count), to: &result)
+        return result
     }
 }
 
@@ -54,19 +100,68 @@ public final class VirtualHost: Sendable {
     public let routes: [Route]
     /// Where it comes from: `metadata.filter_metadata["skein.provenance"]`.
     public let provenance: JSON?
-    /// The answer to plain-text requests when the virtual host wants TLS for all.
+    /// The answer to plain-text requests when the virtual host wants TLS.
     let tlsRedirect: Route?
+    /// Only requests from outside need TLS.
+    let asksOutsideForTLS: Bool
+    /// Decides in place of `routes`.
+    let tree: MatchTree<[Route]>?
+    /// Rate limit descriptors of the virtual host.
+    public let rateLimits: [RateLimitRule]
+    /// Requests that are counted apart.
+    public let virtualClusters: [VirtualCluster]
+    /// Whether a retry after a timeout says so in `x-envoy-is-timeout-retry`.
+    public let includesTimeoutRetryHeader: Bool
+    /// `metadata.filter_metadata`.
+    public let metadata: JSON?
 
-    init(name: String, routes: [Route], tlsRedirect: Route? = nil, provenance: JSON? = nil) {
+    init(
+        name: String, routes: [Route], tlsRedirect: Route? = nil, asksOutsideForTLS: Bool = false,
+        tree: MatchTree<[Route]>? = nil, rateLimits: [RateLimitRule] = [], virtualClusters: [VirtualCluster] = [],
+        includesTimeoutRetryHeader: Bool = false, metadata: JSON? = nil
+    ) {
         self.name = name
-        self.provenance = provenance
         self.routes = routes
         self.tlsRedirect = tlsRedirect
+        self.asksOutsideForTLS = asksOutsideForTLS
+        self.tree = tree
+        self.rateLimits = rateLimits
+        self.virtualClusters = virtualClusters
+        self.includesTimeoutRetryHeader = includesTimeoutRetryHeader
+        self.metadata = metadata
+        provenance = metadata?["skein.provenance"]
     }
 
-    func route(for request: borrowing some RequestView & ~Copyable & ~Escapable, random: UInt64) -> Route? {
-        if let tlsRedirect, !Bytes.equal(request.scheme, Self.https.span, ignoringCase: true) { return tlsRedirect }
-        for route in routes where route.match.matches(request, random: random) { return route }
+    /// The index of the virtual cluster that a request counts for; nil is none.
+    public func virtualCluster(for request: borrowing some RequestView & ~Copyable & ~Escapable) -> Int? {
+        for index in virtualClusters.indices where virtualClusters[index].matches(request) { return index }
+        return nil
+    }
+
+    /// - Parameter path: In place of the request's own; nil is that.
+    func route(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, path: [UInt8]? = nil, random: UInt64,
+        facts: some RouteFacts
+    ) -> Route? {
+        if let tlsRedirect, !Bytes.equal(request.scheme, Self.https.span, ignoringCase: true),
+            !asksOutsideForTLS || !facts.isInternal
+        {
+            return tlsRedirect
+        }
+        if let tree {
+            var found: Route?
+            tree.visit(request, facts) { candidates in
+                for route in candidates where route.match.matches(request, path: path, random: random, facts: facts) {
+                    found = route
+                    return true
+                }
+                return false
+            }
+            return found
+        }
+        for route in routes where route.match.matches(request, path: path, random: random, facts: facts) {
+            return route
+        }
         return nil
     }
 

@@ -1,4 +1,6 @@
 import EnvoyAPI
+import HTTP
+import IO
 import Serialization
 import Telemetry
 import Testing
@@ -236,5 +238,68 @@ struct StatsTests {
         #expect(refusal(["type": "foo"]) == "invalid &type= param")
         #expect(refusal(["format": "foo"])?.hasPrefix("usage: /stats?format=") == true)
         #expect(refusal(["filter": "upstream_rq", "usedonly": "", "type": "Gauges"]) == nil)
+    }
+}
+
+@Suite("Statistics of a running proxy")
+struct RunningStatsTests {
+    @Test("virtual clusters and named routes have metrics of their own; what the proxy does is counted once")
+    func virtualClusters() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("x") }
+            let listener = """
+                  - name: ingress
+                    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+                    filter_chains:
+                    - filters:
+                      - name: envoy.filters.network.http_connection_manager
+                        typed_config:
+                          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                          stat_prefix: ingress
+                          http_filters:
+                          - name: envoy.filters.http.router
+                            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+                          route_config:
+                            virtual_hosts:
+                            - name: all
+                              domains: ["*"]
+                              virtual_clusters: [ { name: vc1, headers: [ { name: ":path", string_match: { prefix: /vc } } ] } ]
+                              routes: [ { match: { prefix: "/" }, route: { cluster: back.end }, stat_prefix: r1 } ]
+
+                """
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(listeners: listener, clusters: Yaml.cluster("back.end", [upstream.port]), admin: true),
+                concurrency: 2)
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            _ = try await client.get("/vc/1")
+            _ = try await client.get("/other")
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let text = try await admin.get("/stats?usedonly").body
+            let lines = Set(text.split(separator: "\n").map(String.init))
+            for line in [
+                "vhost.all.vcluster.vc1.upstream_rq_200: 1", "vhost.all.vcluster.vc1.upstream_rq_total: 1",
+                "vhost.all.vcluster.other.upstream_rq_2xx: 1", "vhost.all.route.r1.upstream_rq_completed: 2",
+                "cluster.back.end.membership_change: 1", "cluster.back.end.membership_total: 1",
+                "cluster.back.end.upstream_rq_total: 2", "cluster.back.end.upstream_rq_200: 2",
+                "http.ingress.rq_total: 2", "http.ingress.downstream_rq_2xx: 2",
+                "listener.127.0.0.1_0.http.ingress.downstream_rq_2xx: 2", "cluster_manager.cluster_added: 1",
+                "listener_manager.listener_added: 1", "listener_manager.listener_create_success: 2",
+            ] {
+                #expect(lines.contains(line), "\(line)")
+            }
+            let prometheus = try await admin.get("/stats/prometheus?usedonly").body
+            #expect(
+                prometheus.contains(
+                    "envoy_vhost_vcluster_upstream_rq{envoy_response_code=\"200\",envoy_virtual_cluster=\"vc1\",envoy_virtual_host=\"all\"} 1\n"
+                ))
+            #expect(prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"back.end\"} 2\n"))
+            try await admin.write("POST /reset_counters HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            #expect(try await admin.response().body == "OK\n")
+            let after = try await admin.get("/stats?filter=upstream_rq_total$").body
+            #expect(after.contains("cluster.back.end.upstream_rq_total: 0\n"))
+            #expect(after.contains("vhost.all.vcluster.vc1.upstream_rq_total: 0\n"))
+            #expect(try await admin.get("/stats?filter=%28").status == 400)
+        }
     }
 }

@@ -55,6 +55,13 @@ final class Wire: @unchecked Sendable {
         }
     }
 
+    /// So many bytes, as they are.
+    func bytes(_ count: Int) async throws -> [UInt8] {
+        while buffer.count < count { try await more() }
+        defer { buffer.removeFirst(count) }
+        return Array(buffer.prefix(count))
+    }
+
     func read(_ count: Int) async throws -> String {
         while buffer.count < count { try await more() }
         defer { buffer.removeFirst(count) }

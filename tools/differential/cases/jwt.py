@@ -64,7 +64,7 @@ s = setup("options", {"p": provider(forward=True, forward_payload_header="x-payl
 for name, path, headers in [("from another header", "/", [("x-token", f"Token {GOOD}")]), ("from a parameter", f"/?a=1&token={GOOD}&b=2", []), ("from a cookie", "/", [("cookie", f"x=1; session={GOOD}")]), ("forwarded, with claims as headers", "/", bearer(GOOD)),
                             ("spoofed claim headers", "/", bearer(GOOD) + [("x-sub", "spoof"), ("x-payload", "spoof")]), ("two tokens, one bad", "/", [("x-token", f"Token {GOOD}")] + bearer("bad"))]:
     s.case(name, get(path, headers))
-s = setup("no forward", {"p": provider(forward_payload_header="x-payload", pad_forward_payload_header=True, from_params=["token"])}, [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}])
+s = setup("no forward", {"p": provider(forward_payload_header="x-payload", pad_forward_payload_header=True)}, [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}])
 s.case("token is removed, payload is padded", get("/", bearer(GOOD)))
 s = setup("combinations", {"p": provider(), "q": provider(issuer="https://second.test", from_headers=[{"name": "x-second"}])}, [
     {"match": {"prefix": "/any"}, "requires": {"requires_any": {"requirements": [{"provider_name": "p"}, {"provider_name": "q"}]}}},

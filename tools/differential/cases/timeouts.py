@@ -55,7 +55,7 @@ s = GROUP.setup("request headers", http([route("/", "a")], request_headers_timeo
 s.case("request headers timeout", Raw(b"", pieces=[b"GET / HTTP/1.1\r\nhost: a.example\r\nx-slow: 1\r\n", 1.0], requests=1))
 s.case("request headers timeout is not for the body", Request("POST", "/", [], b"x" * 10, pause=0.6))
 
-s = GROUP.setup("connection", http([route("/", "a")], common_http_protocol_options={"idle_timeout": "0.3s"}))
+s = GROUP.setup("connection", http([route("/", "a")], common_http_protocol_options={"idle_timeout": "0.3s"}, drain_timeout="0.3s"))
 s.case("idle connection is closed", get("/", conn="c", end=True))
 s.case("idle connection that never asked", Raw(b"", responses=0, requests=0))
 s = GROUP.setup("connection age", http([route("/", "a")], common_http_protocol_options={"max_connection_duration": "0.3s"}, drain_timeout="0.2s"))

@@ -6,7 +6,8 @@ from model import Group, Upstream, answer
 GROUP = Group("tls")
 INSPECTOR = {"listener_filters": [{"name": "tls", "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")}]}
 STATS = ["listener.*.ssl.connection_error", "listener.*.ssl.handshake", "listener.*.ssl.fail_verify_*", "listener.*.ssl.no_certificate", "cluster.*.ssl.handshake", "cluster.*.ssl.connection_error", "cluster.*.ssl.fail_verify_*"]
-FORMAT = {**LOG_FORMAT, "tls": "%DOWNSTREAM_TLS_VERSION%", "sni": "%REQUESTED_SERVER_NAME%", "uri": "%DOWNSTREAM_PEER_URI_SAN%", "subject": "%DOWNSTREAM_PEER_SUBJECT%", "dns": "%DOWNSTREAM_PEER_DNS_SAN%"}
+FORMAT = {**LOG_FORMAT, "tls": "%DOWNSTREAM_TLS_VERSION%", "sni": "%REQUESTED_SERVER_NAME%", "uri": "%DOWNSTREAM_PEER_URI_SAN%"}
+PEER = {"subject": "%DOWNSTREAM_PEER_SUBJECT%", "issuer": "%DOWNSTREAM_PEER_ISSUER%", "dns": "%DOWNSTREAM_PEER_DNS_SAN%", "local": "%DOWNSTREAM_LOCAL_URI_SAN%", "cipher": "%DOWNSTREAM_TLS_CIPHER%"}
 
 
 def setup(name, tls, *, fields=None, clusters=None, upstreams=None, listener_fields=None):
@@ -58,6 +59,9 @@ s = setup("optional", downstream_tls(common=VALIDATE), fields=CLIENT)
 s.case("optional: none", get("/", tls=tls()))
 s.case("optional: one", get("/", tls=tls(certificate="client")))
 s.case("optional: a bad one", get("/", tls=tls(certificate="client-other")), logs=0, ignore=["client.*"])
+s = GROUP.setup("peer operators", bootstrap([listener(chain(hcm([route("/", "a")], access_log=[access_log(PEER)]), tls=downstream_tls(common=VALIDATE)))], [cluster("a")]), ignore=["log.*.cipher"])
+s.case("log operators about the peer", get("/", tls=tls(certificate="client")))
+s.case("log operators without a peer", get("/", tls=tls()))
 URI = {"san_type": "URI", "matcher": {"exact": "spiffe://cluster.local/ns/default/sa/client"}}
 for name, matcher in [("exact", URI), ("prefix", {"san_type": "URI", "matcher": {"prefix": "spiffe://cluster.local/ns/default/"}}), ("suffix", {"san_type": "URI", "matcher": {"suffix": "/sa/client"}}), ("regex", {"san_type": "URI", "matcher": {"safe_regex": {"regex": ".*/sa/client"}}}),
                       ("dns", {"san_type": "DNS", "matcher": {"exact": "client.example"}})]:

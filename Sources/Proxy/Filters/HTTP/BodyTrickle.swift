@@ -4,7 +4,7 @@ internal import IO
 ///
 /// The filter answers `wait` to each piece and calls `begin`; the bucket may be its own or one that many streams share.
 final class BodyTrickle {
-    private let bucket: SharedTokenBucket
+    private let bucket: EvenTokenBucket
     private let interval: Duration
     private var timer: LoopTimer?
     private var isRunning = false
@@ -16,7 +16,7 @@ final class BodyTrickle {
 
     static let intervalDefault: Duration = .milliseconds(50)
 
-    init(_ bucket: SharedTokenBucket, interval: Duration = intervalDefault) {
+    init(_ bucket: EvenTokenBucket, interval: Duration = intervalDefault) {
         self.bucket = bucket
         self.interval = interval
     }
@@ -25,7 +25,7 @@ final class BodyTrickle {
     convenience init(kilobytesPerSecond: UInt64, at now: MonotonicTime) {
         let bytes = Int(clamping: kilobytesPerSecond.multipliedReportingOverflow(by: 1024).partialValue)
         self.init(
-            SharedTokenBucket(
+            EvenTokenBucket(
                 size: max(bytes, 1), rate: Double(bytes), tokens: Double(bytes) / 20, at: now))
     }
 

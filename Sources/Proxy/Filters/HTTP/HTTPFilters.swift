@@ -146,6 +146,15 @@ enum HTTPFilters {
         ]
 
     /// Decodes the `typed_config` of the object at a path.
+    ///
+    /// Whether the router wants a span of its own for each try.
+    static func startsChildSpan(_ filters: [HttpFilter]) -> Bool {
+        guard case .typedConfig(let any)? = filters.last?.configType, any.holds(EnvoyAPI.Router.self) else {
+            return false
+        }
+        return (try? any.unpack(as: EnvoyAPI.Router.self))?.startChildSpan ?? false
+    }
+
     static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M
     {
         try decode(any, as: type, at: path + ".typed_config")

@@ -100,7 +100,7 @@ final class LocalRateLimitSettings: Sendable {
 /// The limit on one request.
 final class LocalRateLimitFilter: HTTPFilter {
     private let settings: LocalRateLimitSettings
-    private var bucket: SharedTokenBucket?
+    private var bucket: EvenTokenBucket?
 
     init(_ settings: LocalRateLimitSettings) {
         self.settings = settings

@@ -11,13 +11,13 @@ final class LocalRateLimiter: Sendable {
         let size: Int
         let rate: Double
         let isShadow: Bool
-        let bucket: SharedTokenBucket
+        let bucket: EvenTokenBucket
         var isWildcard: Bool { entries.contains { $0.value.isEmpty } }
     }
 
     /// Buckets of values that requests brought.
     private struct Dynamic {
-        var buckets: [[RequestDescriptor.Entry]: SharedTokenBucket] = [:]
+        var buckets: [[RequestDescriptor.Entry]: EvenTokenBucket] = [:]
         /// The values in the order of their first sight.
         var order: [[RequestDescriptor.Entry]] = []
     }
@@ -25,10 +25,10 @@ final class LocalRateLimiter: Sendable {
     struct Verdict {
         var isAllowed: Bool
         /// The bucket that decided; nil when none applied.
-        var bucket: SharedTokenBucket?
+        var bucket: EvenTokenBucket?
     }
 
-    private let fallback: SharedTokenBucket?
+    private let fallback: EvenTokenBucket?
     private let rules: [Rule]
     private let alwaysTakesFallback: Bool
     private let dynamicMax: Int
@@ -43,7 +43,7 @@ final class LocalRateLimiter: Sendable {
     init(compiling message: HTTPLocalRateLimit, at path: String, now: MonotonicTime) throws(ConfigurationError) {
         fallback = try message.tokenBucket.map { bucket throws(ConfigurationError) in
             let (size, rate) = try Self.sizes(bucket, at: path + ".token_bucket")
-            return SharedTokenBucket(size: size, rate: rate, at: now)
+            return EvenTokenBucket(size: size, rate: rate, at: now)
         }
         var rules: [Rule] = []
         for (index, descriptor) in message.descriptors.enumerated() {
@@ -60,7 +60,7 @@ final class LocalRateLimiter: Sendable {
             rules.append(
                 Rule(
                     entries: entries, size: size, rate: rate, isShadow: descriptor.shadowMode,
-                    bucket: SharedTokenBucket(size: size, rate: rate, at: now)))
+                    bucket: EvenTokenBucket(size: size, rate: rate, at: now)))
         }
         self.rules = rules
         alwaysTakesFallback = message.alwaysConsumeDefaultTokenBucket ?? true
@@ -81,15 +81,15 @@ final class LocalRateLimiter: Sendable {
     }
 
     /// A copy of the default bucket, for limits that each connection has for itself.
-    func freshFallback(now: MonotonicTime) -> SharedTokenBucket? {
-        fallback.map { SharedTokenBucket(size: $0.size, rate: $0.rate, at: now) }
+    func freshFallback(now: MonotonicTime) -> EvenTokenBucket? {
+        fallback.map { EvenTokenBucket(size: $0.size, rate: $0.rate, at: now) }
     }
 
     /// Takes tokens for a request.
     ///
     /// The strictest of the matching buckets is asked first; one that is empty refuses the request.
-    func ask(_ descriptors: [RequestDescriptor], own: SharedTokenBucket? = nil, now: MonotonicTime) -> Verdict {
-        var matches: [(bucket: SharedTokenBucket, hits: UInt64, isShadow: Bool)] = []
+    func ask(_ descriptors: [RequestDescriptor], own: EvenTokenBucket? = nil, now: MonotonicTime) -> Verdict {
+        var matches: [(bucket: EvenTokenBucket, hits: UInt64, isShadow: Bool)] = []
         for descriptor in descriptors {
             guard let found = bucket(for: descriptor, now: now) else { continue }
             matches.append((found.bucket, descriptor.hits, found.isShadow))
@@ -109,7 +109,7 @@ final class LocalRateLimiter: Sendable {
     }
 
     private func bucket(for descriptor: RequestDescriptor, now: MonotonicTime) -> (
-        bucket: SharedTokenBucket, isShadow: Bool
+        bucket: EvenTokenBucket, isShadow: Bool
     )? {
         for rule in rules where !rule.isWildcard && rule.entries == descriptor.entries {
             return (rule.bucket, rule.isShadow)
@@ -128,10 +128,10 @@ final class LocalRateLimiter: Sendable {
     /// ATK-19: values come from requests; the oldest bucket makes room for a new one.
     private func dynamicBucket(
         _ index: Int, _ rule: Rule, _ entries: [RequestDescriptor.Entry], _ now: MonotonicTime
-    ) -> SharedTokenBucket {
+    ) -> EvenTokenBucket {
         dynamic.withLock { all in
             if let known = all[index]?.buckets[entries] { return known }
-            let fresh = SharedTokenBucket(size: rule.size, rate: rule.rate, at: now)
+            let fresh = EvenTokenBucket(size: rule.size, rate: rule.rate, at: now)
             var own = all[index] ?? Dynamic()
             all[index] = nil
             if own.order.count >= max(dynamicMax, 1) { own.buckets[own.order.removeFirst()] = nil }
@@ -147,12 +147,12 @@ final class LocalRateLimiter: Sendable {
 ///
 /// A bucket that has filled up again is as good as a new one, so full ones are what is forgotten when there are many.
 final class ConnectionBuckets: Sendable {
-    private let buckets = Mutex<[UInt64: SharedTokenBucket]>([:])
+    private let buckets = Mutex<[UInt64: EvenTokenBucket]>([:])
 
     /// Connections remembered.
     static let countMax = 65_536
 
-    func bucket(of connection: UInt64, now: MonotonicTime, make: () -> SharedTokenBucket?) -> SharedTokenBucket? {
+    func bucket(of connection: UInt64, now: MonotonicTime, make: () -> EvenTokenBucket?) -> EvenTokenBucket? {
         buckets.withLock { buckets in
             if let known = buckets[connection] { return known }
             if buckets.count >= Self.countMax { buckets = buckets.filter { !$0.value.isFull(at: now) } }

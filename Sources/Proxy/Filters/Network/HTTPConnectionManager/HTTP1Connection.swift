@@ -10,6 +10,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     let info: ConnectionInfo
 
     private var parser: HTTP1RequestParser
+    /// Bytes of the head that is being read.
+    private var headBytes: UInt64 = 0
+    /// The client closed its side first.
+    private var peerHasLeft = false
     private var hasHeadStorage = false
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
@@ -24,6 +28,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private(set) var isDraining = false
     private var requestsServed = 0
     private(set) var httpVersion = HTTPVersion.http11
+    /// Whether the first bytes may turn out to be HTTP/2's preface (`codec_type` AUTO, prior knowledge).
+    private var mayBeHTTP2: Bool
 
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
@@ -37,6 +43,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         self.manager = manager
         self.info = info
         parser = HTTP1RequestParser(limits: manager.config.limits)
+        mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
@@ -54,6 +61,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         run()
     }
 
+    override func countSent(_ count: Int) { manager.count(.downstream_cx_tx_bytes_total, UInt64(clamping: count)) }
+
     // MARK: Requests in
 
     /// Reads and parses as far as possible.
@@ -69,7 +78,14 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         var reads = 0
         while !isClosed {
             if !isLingering {
-                parse()
+                if mayBeHTTP2, !input.isEmpty {
+                    switch HTTP2Preface.look(input.bytes) {
+                    case .no: mayBeHTTP2 = false
+                    case .yes: return becomeHTTP2()
+                    case .undecided: break
+                    }
+                }
+                if !mayBeHTTP2 { parse() }
                 if isClosed { return }
             }
             if isLingering { input.removeAll() }
@@ -82,12 +98,30 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 }
                 return
             }
+            let before = input.count
             switch fill() {
-            case .bytes: lastActivity = worker.loop.now
+            case .bytes:
+                lastActivity = worker.loop.now
+                manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
             case .failed(let error): return handleEnd(error)
             }
+        }
+    }
+
+    /// The client speaks HTTP/2 with prior knowledge: another codec takes the connection over.
+    private func becomeHTTP2() {
+        timer?.cancel()
+        timer = nil
+        guard let (socket, input) = surrender() else { return }
+        manager.connectionLeft(self)
+        do throws(HTTP2Error) {
+            try HTTP2ServerConnection(
+                socket, info: info, manager: manager, input: input, worker: worker, tls: tls
+            ).begin()
+        } catch {
+            socket.close()
         }
     }
 
@@ -122,10 +156,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             switch event {
             case .needMore:
                 input.consume(offset)
+                if stream == nil { headBytes &+= UInt64(offset) }
                 if stream == nil, headStarted == nil, !parser.isBetweenRequests { headStarted = worker.loop.now }
                 return
             case .head:
                 input.consume(offset)
+                headBytes &+= UInt64(offset)
                 beginStream()
             case .body(let range):
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
@@ -133,7 +169,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .end:
                 input.consume(offset)
                 requestIsComplete = true
-                stream?.requestEnd(parser.trailers)
+                stream?.requestEnd(manager.config.http1.passesTrailers ? parser.trailers : HeaderTable())
             }
         }
     }
@@ -146,13 +182,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         requestIsComplete = false
         requestsServed += 1
         let stream = HTTPStream(connection: self)
+        stream.info.wire.downstreamHeadReceived = headBytes
+        headBytes = 0
         self.stream = stream
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
         httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
-        if stream.request.expectsContinue {
+        if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
@@ -177,16 +215,16 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             // In the middle of a body: the upstream must not take what it has for a whole request.
             return stream.downstreamFailed(.downstreamProtocolError, details: "http1.codec_error")
         }
+        // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
-        swap(&parser.head, &request.request)
-        hasHeadStorage = false
         stream = request
         requestIsComplete = true
         input.removeAll()
-        request.refuse(status: error.status, details: "http1.\(error)")
+        request.refuse(status: error.status, body: error.replyText, details: error.details)
     }
 
     private func handleEnd(_ error: SystemError?) {
+        peerHasLeft = true
         if isLingering || error != nil {
             stream?.downstreamFailed(.downstreamConnectionTermination, details: "downstream_remote_disconnect")
             return close()
@@ -230,9 +268,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
+        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
+        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade { isClosing = true }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }
@@ -241,7 +281,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         _ head: borrowing ResponseHead, answering method: HTTPMethod, connection: HTTP1Serializer.Connection
     ) {
         let room = output.room(HTTP1Serializer.sizeBound(head))
-        output.commit(HTTP1Serializer.write(head, answering: method, connection: connection, into: room))
+        let count = HTTP1Serializer.write(head, answering: method, connection: connection, into: room)
+        if manager.config.http1.capitalizesNames {
+            HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
+        }
+        output.commit(count)
+        stream?.info.wire.downstreamHeadSent &+= UInt64(clamping: count)
         worker.markDirty(self)
     }
 
@@ -267,8 +312,13 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         if case .chunked = responseFraming {
-            HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
-            sendScratch()
+            if manager.config.http1.passesTrailers {
+                HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
+                sendScratch()
+            } else {
+                output.append("0\r\n\r\n")
+                worker.markDirty(self)
+            }
         }
         if case .tunnel = responseFraming { isClosing = true }
     }
@@ -283,11 +333,21 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isClosed { return }
         lastActivity = worker.loop.now
         if isReset {
-            flush()
-            socketAbort()
+            if case .untilClose = responseFraming {
+                // An orderly end would make the part look like the whole.
+                flush()
+                socketAbort()
+                return
+            }
+            // The client counts bytes or chunks: it gets what there is, and the end that comes too early.
+            isClosing = true
+            worker.markDirty(self)
+            if output.isEmpty { linger() }
             return
         }
-        if isClosing || !requestWasComplete || isDraining {
+        // A drain that began after the head went out waits for the next response: that one says `connection: close`. To close
+        // without a word would cost a client that has sent its next request.
+        if isClosing || !requestWasComplete {
             isClosing = true
             worker.markDirty(self)
             if output.isEmpty { linger() }
@@ -326,8 +386,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         guard !isClosed else { return }
         timer?.cancel()
         timer = nil
+        let wasBusy = stream != nil
         super.close()
-        manager.connectionClosed(self)
+        manager.connectionClosed(self, byPeer: peerHasLeft, isBusy: wasBusy)
     }
 
     /// Ends at once what is still under way: the drain time is over.
@@ -338,6 +399,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     /// From now on each response says `connection: close`.
     func drain() { isDraining = true }
+
+    var bufferedBytes: Int { output.count }
 
     /// The request side has room again.
     func requestMayContinue() {
@@ -363,8 +426,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var earliestDeadline: MonotonicTime {
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
-        if let headStarted, let timeout = manager.config.requestHeadersTimeout { return headStarted + timeout }
-        if let timeout = manager.config.idleTimeout { return lastActivity + timeout }
+        if let headStarted, let timeout = headTimeout { return headStarted + timeout }
+        if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
+            return lastActivity + timeout
+        }
         return .never
     }
 
@@ -388,6 +453,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if !isClosed { armTimer() }
     }
 
+    /// A head may take as long as heads may, and no longer than whole requests.
+    private var headTimeout: Duration? {
+        guard let whole = manager.config.requestTimeout else { return manager.config.requestHeadersTimeout }
+        return min(whole, manager.config.requestHeadersTimeout ?? whole)
+    }
+
     private func requestHeadTimedOut() {
         headStarted = nil
         isClosing = true
@@ -395,7 +466,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         stream = request
         requestIsComplete = true
         input.removeAll()
-        request.refuse(status: 408, details: "request_header_timeout")
+        let isWhole = headTimeout == manager.config.requestTimeout
+        manager.count(isWhole ? .downstream_rq_timeout : .downstream_rq_header_timeout, worker)
+        request.refuse(
+            status: 408, body: isWhole ? "request timeout" : "request header timeout",
+            details: isWhole ? "request_overall_timeout" : "request_header_timeout", isProtocolError: false)
     }
 }
 

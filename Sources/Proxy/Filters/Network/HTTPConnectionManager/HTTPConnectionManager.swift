@@ -18,14 +18,17 @@ final class HTTPConnectionManager {
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     let keepsAccessLog: Bool
+    /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
+    let http2Metrics: HTTP2Metrics
 
     init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
         self.config = config
         self.metrics = metrics
         responses = metrics.responses(listener: listener)
         self.worker = worker
+        http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty
+        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
         resolve()
     }
 
@@ -51,19 +54,67 @@ final class HTTPConnectionManager {
 
     // MARK: Connections
 
+    /// Serves a connection with the codec that configuration, ALPN or, later, its first bytes ask for.
+    func serve(_ socket: Socket, _ info: ConnectionInfo, input: ByteBuffer?, tls: TLSTransport?) {
+        if config.codec == .http2 || (config.codec == .auto && info.isHTTP2) {
+            do throws(HTTP2Error) {
+                try HTTP2ServerConnection(
+                    socket, info: info, manager: self, input: input, worker: worker, tls: tls
+                ).begin()
+            } catch {
+                socket.close()
+            }
+            return
+        }
+        let hadInput = input?.isEmpty == false
+        let connection = HTTP1Connection(socket, info: info, manager: self, input: input, worker: worker, tls: tls)
+        do throws(SystemError) {
+            try connection.start()
+        } catch {
+            return connection.close()
+        }
+        if hadInput { connection.run() }
+    }
+
     func connectionOpened(_ connection: any DownstreamConnection) {
         connections[ObjectIdentifier(connection)] = connection
         count(.downstream_cx_total, worker)
-        if connection.httpVersion != .http2 { count(.downstream_cx_http1_total, worker) }
+        if connection.httpVersion == .http2 {
+            count(.downstream_cx_http2_total, worker)
+            count(.downstream_cx_http2_active, worker)
+        } else {
+            count(.downstream_cx_http1_total, worker)
+            count(.downstream_cx_http1_active, worker)
+        }
         count(.downstream_cx_active, worker)
         if isDraining { connection.drain() }
     }
 
-    func connectionClosed(_ connection: any DownstreamConnection) {
+    /// `byPeer`: the client closed first; `isBusy`: a request was under way.
+    func connectionClosed(_ connection: any DownstreamConnection, byPeer: Bool = false, isBusy: Bool = false) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
-        metrics.block.subtract(HTTPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        uncount(.downstream_cx_active)
+        uncount(connection.httpVersion == .http2 ? .downstream_cx_http2_active : .downstream_cx_http1_active)
         count(.downstream_cx_destroy, worker)
+        count(byPeer ? .downstream_cx_destroy_remote : .downstream_cx_destroy_local, worker)
+        if isBusy {
+            count(.downstream_cx_destroy_active_rq, worker)
+            count(byPeer ? .downstream_cx_destroy_remote_active_rq : .downstream_cx_destroy_local_active_rq, worker)
+        }
     }
+
+    /// Another codec takes the connection over and counts it anew.
+    func connectionLeft(_ connection: any DownstreamConnection) {
+        guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+        for cell in [
+            HTTPMetrics.Cell.downstream_cx_total, .downstream_cx_active, .downstream_cx_http1_total,
+            .downstream_cx_http1_active,
+        ] {
+            uncount(cell)
+        }
+    }
+
+    private func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -77,7 +128,7 @@ final class HTTPConnectionManager {
     func closeIdle(for duration: Duration) {
         let now = worker.loop.now
         for connection in Array(connections.values) where connection.isIdle && connection.idleSince + duration <= now {
-            connection.close()
+            connection.closeGracefully()
         }
     }
 
@@ -86,7 +137,8 @@ final class HTTPConnectionManager {
     func requestBegan(_ stream: HTTPStream) {
         activeStreams += 1
         count(.downstream_rq_total, worker)
-        if stream.connection?.httpVersion != .http2 { count(.downstream_rq_http1_total, worker) }
+        count(
+            stream.connection?.httpVersion == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
         count(.downstream_rq_active, worker)
     }
 
@@ -95,10 +147,32 @@ final class HTTPConnectionManager {
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
-        for log in config.accessLogs {
-            worker.accessLog.write(
-                log.format.line { FormatOperator.value($0, $1, stream) }, to: log.sink)
+        if keepsAccessLog { log(stream, .downstreamEnd) }
+        stream.span?.end(stream)
+    }
+
+    // MARK: Access logs
+
+    func log(_ stream: HTTPStream, _ type: LogType) {
+        worker.accessLog.log(config.accessLogs, stream, type) { stream.worker.random.next() }
+    }
+
+    /// What is written before a request is over, where the configuration asks for it.
+    func logBeginning(_ stream: HTTPStream) {
+        if config.logsNewRequests { log(stream, .downstreamStart) }
+        if let interval = config.accessLogInterval { logPeriodically(stream, interval) }
+    }
+
+    private func logPeriodically(_ stream: HTTPStream, _ interval: Duration) {
+        _ = worker.schedule(after: interval) { [weak stream, weak self] in
+            guard let stream, let self, !stream.isFinished else { return }
+            self.log(stream, .downstreamPeriodic)
+            self.logPeriodically(stream, interval)
         }
+    }
+
+    func count(_ cell: HTTPMetrics.Cell, _ amount: UInt64) {
+        metrics.block.add(cell.rawValue, amount, row: worker.index)
     }
 
     func count(_ cell: HTTPMetrics.Cell, _ worker: Worker) { metrics.block.add(cell.rawValue, row: worker.index) }
@@ -107,46 +181,33 @@ final class HTTPConnectionManager {
 
     /// What every request gets before routing (P-1, P-5, ATK-17).
     func setForwardingHeaders(_ stream: HTTPStream) {
-        if config.stripsPort != .never { stripPort(&stream.request) }
-        if config.usesRemoteAddress {
-            stream.request.headers.removeEnvoyFields()
-            if !config.skipsXFFAppend, let address = stream.connectionInfo.directRemoteAddress.address {
-                appendForwardedFor(address, &stream.request.headers)
-            }
-            if config.trustedHops == 0 { stream.request.headers.remove(.xForwardedProto) }
-            if !config.preservesRequestID { stream.request.headers.remove(.xRequestId) }
+        if config.stripsPort != .never {
+            stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
         }
         let tls = stream.connectionInfo.tls
+        let peer = stream.connectionInfo.directRemoteAddress
+        let client = config.forwarding.apply(
+            to: &stream.request, peer: peer.address, localPort: stream.connectionInfo.localAddress.port,
+            isTLS: tls != nil)
+        stream.isInternal = client.isInternal
+        if let address = client.address, address != peer.address {
+            // Port 0, as Envoy has it: the field names no port.
+            stream.connectionInfo.remoteAddress = .ip(address, port: 0)
+        }
         config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
-        if !stream.request.headers.contains(.xForwardedProto) {
-            stream.request.headers.append(.xForwardedProto, constant: tls == nil ? "http" : "https")
-        }
-        if config.appendsForwardedPort, !stream.request.headers.contains(.xForwardedPort),
-            let port = stream.connectionInfo.localAddress.port
-        {
-            stream.request.headers.append(.xForwardedPort, number: Int(port))
-        }
-        stream.request.setScheme(tls == nil ? "http" : "https")
-        if config.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
+        if config.forwarding.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }
         if !config.via.isEmpty { try? stream.request.headers.append(.via, config.via) }
     }
 
-    private func appendForwardedFor(_ address: IPAddress, _ headers: inout HeaderTable) {
-        if let old = headers[.xForwardedFor], !old.isEmpty {
-            try? headers.set(.xForwardedFor, "\(old),\(address)")
-        } else {
-            try? headers.set(.xForwardedFor, "\(address)")
-        }
-    }
-
-    private func stripPort(_ request: inout RequestHead) {
+    /// Takes the port away from the authority: every port, or the listener's own.
+    private func stripPort(_ request: inout RequestHead, localPort: UInt16?) {
         let authority = [UInt8](copying: request.authority)
         guard let colon = authority.lastIndex(of: UInt8(ascii: ":")), authority.last != UInt8(ascii: "]"),
-            let port = UInt16(String(decoding: authority[(colon + 1)...], as: UTF8.self))
+            let port = UInt16(String(decoding: authority[(colon + 1)...], as: UTF8.self)),
+            config.stripsPort == .always || port == localPort
         else { return }
-        _ = port
         try? request.setAuthority(Array(authority[..<colon]).span.bytes)
     }
 
@@ -175,22 +236,6 @@ final class HTTPConnectionManager {
             headers.append(.server, constant: "skein")
         } else {
             try? headers.append(.server, config.serverName)
-        }
-    }
-}
-
-extension HeaderTable {
-    /// Removes every `x-envoy-*` field: at the edge they are a stranger's.
-    mutating func removeEnvoyFields() {
-        var index = 0
-        while index < count {
-            if name(at: index).withUnsafeBytes({ bytes in
-                bytes.count > 8 && bytes.prefix(8).elementsEqual("x-envoy-".utf8)
-            }) {
-                remove(at: index)
-            } else {
-                index += 1
-            }
         }
     }
 }

@@ -14,19 +14,33 @@ final class HTTPConnectionManagerConfig: Sendable {
 
     let statPrefix: String
     let routes: Routes
+    /// Where `rds` comes from, and how long the listener waits for it.
+    let rdsSource: DiscoverySource?
+    let rdsTimeout: Duration?
     let filters: [any HTTPFilterConfig]
     let accessLogs: [AccessLogConfig]
+    let localReply: LocalReplyRules?
+    let tracing: TracingConfig?
+    /// A line is written when a request begins, too.
+    let logsNewRequests: Bool
+    /// A line is written when a tunnel stands, too.
+    let logsTunnels: Bool
+    /// A line is written so often while a request is under way; nil is never.
+    let accessLogInterval: Duration?
     let limits: HTTP1Limits
+    let codec: Codec
+    let http2: HTTP2Options
+    let http2Limits: HTTP2Limits
     let pathNormalization: PathNormalization
     let serverName: String
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
-    let usesRemoteAddress: Bool
-    let trustedHops: Int
-    let skipsXFFAppend: Bool
-    let appendsForwardedPort: Bool
     let via: String
-    let generatesRequestID: Bool
-    let preservesRequestID: Bool
+    let forwarding: ForwardingHeaders
+    let underscores: Underscores
+    let maxStreamDuration: Duration?
+    let http1: HTTP1Options
+    /// `Expect: 100-continue` is for the upstream to answer.
+    let passesContinue: Bool
     let setsRequestIDInResponse: Bool
     let suppressesEnvoyHeaders: Bool
     let upgrades: Set<String>
@@ -38,6 +52,17 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
     let forwardedClientCertificate: ForwardedClientCertificate
+
+    /// Longest life of a connection.
+    let connectionDurationMax: Duration?
+    /// Time between the two GOAWAY frames of a draining connection.
+    let drainTimeout: Duration
+
+    /// What clients may speak; `auto` is whatever ALPN or the first bytes say.
+    enum Codec: Sendable { case auto, http1, http2 }
+
+    /// Envoy's.
+    static let drainTimeoutDefault: Duration = .seconds(5)
 
     /// Which port leaves the authority before routing.
     enum StripsPort: Sendable { case never, matching, always }
@@ -56,25 +81,34 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
                 "path_with_escaped_slashes_action", "common_http_protocol_options", "stream_idle_timeout",
                 "request_timeout", "request_headers_timeout", "max_request_headers_kb", "strip_matching_host_port",
-                "strip_any_host_port", "forward_client_cert_details", "set_current_client_cert_details",
+                "strip_any_host_port", "tracing", "local_reply_config", "access_log_options",
+                "access_log_flush_interval",
+                "flush_access_log_on_new_request",
+                "forward_client_cert_details", "set_current_client_cert_details",
+                "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
-        if case .http2 = message.codecType {
-            throw ConfigurationError(
-                at: path + ".codec_type", "HTTP2 downstream is not supported yet; use AUTO or HTTP1")
-        }
-        if case .http3 = message.codecType {
-            throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        switch message.codecType {
+        case .auto: codec = .auto
+        case .http1: codec = .http1
+        case .http2: codec = .http2
+        case .http3: throw ConfigurationError(at: path + ".codec_type", "HTTP3 is not supported")
+        case .unrecognized(let number):
+            throw ConfigurationError(at: path + ".codec_type", "\(number) is no codec")
         }
         statPrefix = message.statPrefix
         switch message.routeSpecifier {
         case .routeConfig(let configuration):
+            (rdsSource, rdsTimeout) = (nil, nil)
             routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config", context: context))
         case .rds(let rds):
             guard !rds.routeConfigName.isEmpty else {
                 throw ConfigurationError(at: path + ".rds.route_config_name", "a name is needed")
             }
-            try context.checkSource(rds.configSource, at: path + ".rds.config_source")
+            rdsSource = try DiscoverySource(
+                compiling: rds.configSource, at: path + ".rds.config_source", hasADS: context.hasADS)
+            rdsTimeout = DiscoverySource.initialFetchTimeout(rds.configSource)
             routes = .rds(name: rds.routeConfigName)
         case .scopedRoutes:
             throw ConfigurationError(at: path + ".scoped_routes", "not supported yet; use rds or route_config")
@@ -83,7 +117,23 @@ final class HTTPConnectionManagerConfig: Sendable {
         }
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
+        localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
+            try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
+        }
+        tracing = try message.tracing.map { tracing throws(ConfigurationError) in
+            try TracingConfig(
+                compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
+                isEgress: context.isEgress, at: path + ".tracing", context: context)
+        }
+        let logOptions = message.accessLogOptions
+        logsNewRequests = logOptions?.flushAccessLogOnNewRequest ?? message.flushAccessLogOnNewRequest
+        logsTunnels = logOptions?.flushLogOnTunnelSuccessfullyEstablished ?? false
+        let interval = logOptions?.accessLogFlushInterval ?? message.accessLogFlushInterval
+        guard interval.map({ $0 >= .milliseconds(1) }) ?? true else {
+            throw ConfigurationError(at: path + ".access_log_options.access_log_flush_interval", "is below 1 ms")
+        }
+        accessLogInterval = interval
         var limits = HTTP1Limits()
         if let kilobytes = message.maxRequestHeadersKb {
             guard (1...8192).contains(kilobytes) else {
@@ -97,12 +147,31 @@ final class HTTPConnectionManagerConfig: Sendable {
                 common,
                 reads: [
                     "idle_timeout", "max_headers_count", "max_requests_per_connection",
-                    "headers_with_underscores_action",
+                    "headers_with_underscores_action", "max_connection_duration", "max_stream_duration",
                 ],
                 at: path + ".common_http_protocol_options")
             if let count = common.maxHeadersCount { limits.fields = Int(count) }
         }
         self.limits = limits
+        if let options = message.http2ProtocolOptions {
+            http2 = try HTTP2Options(compiling: options, at: path + ".http2_protocol_options")
+        } else {
+            http2 = HTTP2Options()
+        }
+        var http2Limits = HTTP2Limits(http2)
+        http2Limits.headBytes = limits.headBytes
+        http2Limits.fields = limits.fields
+        if let endsStream = http2.endsStreamOnInvalidMessage ?? message.streamErrorOnInvalidHttpMessage {
+            http2Limits.malformedMessageEndsConnection = !endsStream
+        }
+        switch common?.headersWithUnderscoresAction {
+        case .rejectRequest: http2Limits.underscores = .reject
+        case .dropHeader: http2Limits.underscores = .drop
+        default: http2Limits.underscores = .allow
+        }
+        self.http2Limits = http2Limits
+        connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
+        drainTimeout = message.drainTimeout ?? Self.drainTimeoutDefault
         requestsPerConnectionMax = common?.maxRequestsPerConnection.map { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
         streamIdleTimeout = Self.timeout(message.streamIdleTimeout, default: .seconds(300))
@@ -113,13 +182,17 @@ final class HTTPConnectionManagerConfig: Sendable {
             escapedSlashes: message.pathWithEscapedSlashesAction, at: path)
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
-        usesRemoteAddress = message.useRemoteAddress ?? false
-        trustedHops = Int(message.xffNumTrustedHops)
-        skipsXFFAppend = message.skipXffAppend
-        appendsForwardedPort = message.appendXForwardedPort
+        forwarding = try ForwardingHeaders(message, at: path)
+        underscores =
+            switch common?.headersWithUnderscoresAction {
+            case .rejectRequest: .reject
+            case .dropHeader: .drop
+            default: .allow
+            }
+        maxStreamDuration = Self.timeout(common?.maxStreamDuration, default: nil)
+        http1 = try HTTP1Options(message.httpProtocolOptions, at: path + ".http_protocol_options")
+        passesContinue = message.proxy100Continue
         via = message.via
-        generatesRequestID = message.generateRequestId ?? true
-        preservesRequestID = message.preserveExternalRequestId
         setsRequestIDInResponse = message.alwaysSetRequestIdInResponse
         var upgrades: Set<String> = []
         for (index, upgrade) in message.upgradeConfigs.enumerated() where upgrade.enabled ?? true {
@@ -149,6 +222,41 @@ final class HTTPConnectionManagerConfig: Sendable {
     }
 }
 
+/// What happens to fields with an underscore in their name (ATK-16).
+enum Underscores: Sendable { case allow, reject, drop }
+
+/// How HTTP/1.1 is spoken with clients: Envoy's `Http1ProtocolOptions`.
+struct HTTP1Options: Sendable {
+    /// Names in responses begin their words with capitals.
+    var capitalizesNames = false
+    /// Trailers pass; otherwise they are dropped.
+    var passesTrailers = false
+    /// Clients of HTTP/1.0 are served.
+    var acceptsHTTP10 = false
+    /// The authority of a request of HTTP/1.0 without one.
+    var defaultHost: [UInt8] = []
+
+    init(_ options: Http1ProtocolOptions?, at path: String) throws(ConfigurationError) {
+        guard let options else { return }
+        try FieldCheck.check(
+            options,
+            reads: [
+                "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
+                "allow_absolute_url", "override_stream_error_on_invalid_http_message",
+            ], at: path)
+        passesTrailers = options.enableTrailers
+        acceptsHTTP10 = options.acceptHttp10
+        defaultHost = Array(options.defaultHostForHttp10.utf8)
+        switch options.headerKeyFormat?.headerFormat {
+        case .properCaseWords: capitalizesNames = true
+        case .statefulFormatter:
+            throw ConfigurationError(
+                at: path + ".header_key_format.stateful_formatter", "not supported: names are kept in lower case")
+        case nil: break
+        }
+    }
+}
+
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
@@ -161,6 +269,7 @@ final class CompiledRoutes: Sendable {
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
+        try HeaderFormatCheck.check(message, at: path)
     }
 }
 
@@ -170,30 +279,22 @@ struct CompileContext: Sendable {
     var adsCluster: String?
     /// This node's cluster: `node.cluster`, or `--service-cluster`.
     var serviceCluster = ""
+    /// The clusters of other discovery streams of the bootstrap.
+    var managementClusters: Set<String> = []
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.
     let secrets: SecretStore
+    /// Who sends logs and spans away; nil where nothing is going to run.
+    var collectors: CollectorHub?
+    /// Who we are.
+    var node: Node?
+    /// The listener that is compiled is for traffic that leaves.
+    var isEgress = false
 
     var hasADS: Bool { adsCluster != nil }
 
-    /// HTTP/2 is spoken to the management server only, so far.
-    func checkCodec(_ config: ClusterConfig, at path: String) throws(ConfigurationError) {
-        guard config.codec == .http2, config.name != adsCluster else { return }
-        throw ConfigurationError(
-            at: path + ".typed_extension_protocol_options",
-            "HTTP/2 to upstreams is not supported yet (only to the ADS cluster); remove http2_protocol_options")
-    }
-
     func checkSource(_ source: ConfigSource?, at path: String) throws(ConfigurationError) {
-        switch source?.configSourceSpecifier {
-        case .ads:
-            if !hasADS {
-                throw ConfigurationError(at: path + ".ads", "there is no ADS: dynamic_resources.ads_config is not set")
-            }
-        case .self: return
-        case nil: throw ConfigurationError(at: path, "a source is needed: ads")
-        default: throw ConfigurationError(at: path, "only ads (aggregated discovery) is supported as a source")
-        }
+        _ = try DiscoverySource(compiling: source, at: path, hasADS: hasADS)
     }
 }

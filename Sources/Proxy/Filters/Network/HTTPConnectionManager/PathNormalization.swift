@@ -52,8 +52,8 @@ struct PathNormalization: Sendable {
         for byte in path {
             switch byte {
             case UInt8(ascii: "?"): return .clean
-            // A fragment never belongs into a request; what stood before it would be routed, the whole forwarded.
-            case UInt8(ascii: "#"): return .dirty
+            // ATK-22: what stood before it would be routed, the whole forwarded.
+            case UInt8(ascii: "#"): return .hopeless
             case UInt8(ascii: "%"): return .dirty
             case UInt8(ascii: "\\"): if normalizes { return .dirty }
             case UInt8(ascii: "."): if normalizes && previous == UInt8(ascii: "/") { return .dirty }
@@ -66,16 +66,15 @@ struct PathNormalization: Sendable {
     }
 
     private func normalized(_ bytes: [UInt8]) -> [UInt8]? {
-        let end = bytes.firstIndex { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") } ?? bytes.count
+        let end = bytes.firstIndex(of: UInt8(ascii: "?")) ?? bytes.count
         var path = Array(bytes[..<end])
-        // The fragment goes, the query stays.
-        let query = Array(bytes[end...].prefix { $0 != UInt8(ascii: "#") })
+        guard !path.contains(UInt8(ascii: "#")) else { return nil }
+        let query = Array(bytes[end...])
         guard let decoded = decodeUnreserved(path) else { return nil }
         path = decoded
         if normalizes {
             for index in path.indices where path[index] == UInt8(ascii: "\\") { path[index] = UInt8(ascii: "/") }
-            guard let resolved = Self.removeDotSegments(path) else { return nil }
-            path = resolved
+            path = Self.removeDotSegments(path)
         }
         if mergesSlashes {
             var merged: [UInt8] = []
@@ -119,8 +118,8 @@ struct PathNormalization: Sendable {
         return result
     }
 
-    /// RFC 3986 §5.2.4; a path that climbs above the root has no normal form (Envoy: 400).
-    private static func removeDotSegments(_ path: [UInt8]) -> [UInt8]? {
+    /// RFC 3986 §5.2.4; a path does not climb above the root.
+    private static func removeDotSegments(_ path: [UInt8]) -> [UInt8] {
         var kept: [ArraySlice<UInt8>] = []
         let segments = path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         for (index, segment) in segments.enumerated() {
@@ -128,7 +127,7 @@ struct PathNormalization: Sendable {
             if segment.elementsEqual([UInt8(ascii: ".")]) {
                 if isLast { kept.append([]) }
             } else if segment.elementsEqual([UInt8(ascii: "."), UInt8(ascii: ".")]) {
-                guard kept.popLast() != nil else { return nil }
+                _ = kept.popLast()
                 if isLast { kept.append([]) }
             } else {
                 kept.append(segment)

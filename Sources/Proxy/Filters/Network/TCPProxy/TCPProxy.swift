@@ -23,20 +23,33 @@ final class TCPProxy {
         session.begin(socket, input: input, tls: tls)
     }
 
+    /// Logs a connection that a network filter before this one refused.
+    func refused(_ info: ConnectionInfo, details: String) {
+        guard !config.accessLogs.isEmpty else { return }
+        let session = TCPSession(proxy: self, info: info)
+        session.info.connectionTerminationDetails = details
+        session.info.lastDownstreamByteSent = worker.loop.now
+        log(session)
+    }
+
+    private func log(_ session: TCPSession) {
+        guard !config.accessLogs.isEmpty else { return }
+        worker.accessLog.log(config.accessLogs, session, .tcpConnectionEnd) { worker.random.next() }
+    }
+
     func ended(_ session: TCPSession) {
         guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
-        for log in config.accessLogs {
-            worker.accessLog.write(
-                log.format.line { FormatOperator.value($0, $1, session.info, session.connectionInfo) }, to: log.sink)
-        }
+        metrics.add(.downstream_cx_rx_bytes_total, session.info.bytesReceived, row: worker.index)
+        metrics.add(.downstream_cx_tx_bytes_total, session.info.bytesSent, row: worker.index)
+        session.log(.tcpConnectionEnd)
     }
 }
 
 /// One proxied TCP connection: two sockets and what is on its way between them.
-final class TCPSession {
-    private let proxy: TCPProxy
-    private let worker: Worker
+final class TCPSession: FormatContext {
+    let proxy: TCPProxy
+    let worker: Worker
     let connectionInfo: ConnectionInfo
     var info: StreamInfo
 
@@ -47,7 +60,7 @@ final class TCPSession {
     private var host: Host?
     private var triedHosts: [Host] = []
     private var attempts = 0
-    private var isOver = false
+    private(set) var isOver = false
     private var timer: LoopTimer?
     private var connectTimer: LoopTimer?
     private var durationTimer: LoopTimer?
@@ -71,6 +84,7 @@ final class TCPSession {
         } catch {
             return end()
         }
+        logStart()
         armIdleTimer()
         if let duration = proxy.config.maxDuration, duration > .zero {
             durationTimer = worker.schedule(after: duration) { [weak self] in self?.end() }
@@ -133,6 +147,7 @@ final class TCPSession {
         connectTimer = nil
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty { info.upstreamLocalAddress = upstream?.socket?.localAddress }
+        if proxy.config.logOptions.logsConnected { log(.tcpUpstreamConnected) }
         relay()
     }
 

@@ -5,6 +5,9 @@ internal import Upstream
 
 /// A compiled `TcpProxy`.
 final class TCPProxyConfig: Sendable {
+    /// The filter state object that names the cluster (sni_cluster, set_filter_state).
+    static let clusterKey = "envoy.tcp_proxy.cluster"
+
     let statPrefix: String
     /// Clusters with the sum of the weights up to each.
     let clusters: [(name: String, cumulativeWeight: UInt64)]
@@ -12,13 +15,15 @@ final class TCPProxyConfig: Sendable {
     let maxConnectAttempts: Int
     let maxDuration: Duration?
     let accessLogs: [AccessLogConfig]
+    let logOptions: TCPLogOptions
 
-    init(compiling message: TcpProxy, at path: String) throws(ConfigurationError) {
+    init(compiling message: TcpProxy, at path: String, context: CompileContext) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
             reads: [
                 "stat_prefix", "cluster", "weighted_clusters", "idle_timeout", "max_connect_attempts",
-                "max_downstream_connection_duration", "access_log",
+                "max_downstream_connection_duration", "access_log", "access_log_options", "access_log_flush_interval",
+                "flush_access_log_on_connected",
             ], at: path)
         statPrefix = message.statPrefix
         switch message.clusterSpecifier {
@@ -46,7 +51,8 @@ final class TCPProxyConfig: Sendable {
         }
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
-        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log")
+        logOptions = try TCPLogOptions(compiling: message, at: path)
+        accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
     }
 
     /// The cluster for a draw.

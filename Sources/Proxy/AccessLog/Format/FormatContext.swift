@@ -1,0 +1,248 @@
+internal import HTTP
+internal import IO
+internal import Serialization
+internal import TLS
+internal import Upstream
+
+/// What a format is asked about: one request, one TCP connection, or one connection of a listener.
+///
+/// Functions append their value and say whether there was one.
+protocol FormatContext {
+    var info: StreamInfo { get }
+    var connectionInfo: ConnectionInfo { get }
+    /// The client's version of HTTP; nil where none is spoken.
+    var protocolVersion: HTTPVersion? { get }
+    /// Whether the request is a gRPC call.
+    var isGRPC: Bool { get }
+    /// The gRPC status of the response; nil when it has none.
+    var grpcStatus: Int? { get }
+    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
+    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
+    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
+    /// The path with its query: as the client sent it, or as it is now.
+    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool
+    /// Bytes of names and values in the request's, the response's head, and the response's trailers.
+    func fieldBytes(_ part: FieldPart) -> Int?
+    func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON?
+    func appendTLS(
+        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
+    ) -> Bool
+    /// A new random UUID.
+    func appendUniqueID(to bytes: inout [UInt8])
+    /// Trace and span of the request, if it is traced.
+    var traceContext: TraceContext? { get }
+}
+
+/// Parts of a message that have fields.
+enum FieldPart: Sendable { case requestHead, responseHead, responseTrailers }
+
+/// What is true at the moment of rendering only.
+struct FormatMoment {
+    /// Why a line is written.
+    var type = LogType.downstreamEnd
+    /// The body that a local reply would have.
+    var localReplyBody: [UInt8]?
+    /// The monotonic time now, for durations of what is not over.
+    var now: MonotonicTime
+}
+
+/// Why a line of an access log is written; the texts are Envoy's.
+enum LogType: String, Sendable {
+    case notSet = "NotSet", tcpUpstreamConnected = "TcpUpstreamConnected", tcpPeriodic = "TcpPeriodic"
+    case tcpConnectionStart = "TcpConnectionStart", tcpConnectionEnd = "TcpConnectionEnd"
+    case downstreamStart = "DownstreamStart", downstreamPeriodic = "DownstreamPeriodic"
+    case downstreamEnd = "DownstreamEnd", upstreamPoolReady = "UpstreamPoolReady"
+    case upstreamPeriodic = "UpstreamPeriodic", upstreamEnd = "UpstreamEnd"
+    case downstreamTunnelSuccessfullyEstablished = "DownstreamTunnelSuccessfullyEstablished"
+    case udpTunnelUpstreamConnected = "UdpTunnelUpstreamConnected", udpPeriodic = "UdpPeriodic"
+    case udpSessionEnd = "UdpSessionEnd"
+
+    /// The number in Envoy's messages.
+    var number: Int32 {
+        switch self {
+        case .notSet: 0
+        case .tcpUpstreamConnected: 1
+        case .tcpPeriodic: 2
+        case .tcpConnectionStart: 14
+        case .tcpConnectionEnd: 3
+        case .downstreamStart: 4
+        case .downstreamPeriodic: 5
+        case .downstreamEnd: 6
+        case .upstreamPoolReady: 7
+        case .upstreamPeriodic: 8
+        case .upstreamEnd: 9
+        case .downstreamTunnelSuccessfullyEstablished: 10
+        case .udpTunnelUpstreamConnected: 11
+        case .udpPeriodic: 12
+        case .udpSessionEnd: 13
+        }
+    }
+}
+
+/// Where there is no request, most of it is missing.
+extension FormatContext {
+    var protocolVersion: HTTPVersion? { nil }
+    var isGRPC: Bool { false }
+    var grpcStatus: Int? { nil }
+    var traceContext: TraceContext? { nil }
+    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
+    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
+    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
+    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool { false }
+    func fieldBytes(_ part: FieldPart) -> Int? { nil }
+    func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
+        source == .dynamic ? info.metadata[namespace] : nil
+    }
+    func appendTLS(
+        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
+    ) -> Bool {
+        guard let facts = isUpstream ? info.upstreamTLS : connectionInfo.tls else { return false }
+        if let time {
+            guard let peer = facts.peer else { return false }
+            time.append((field == .peerValidFrom ? peer.notBefore : peer.notAfter, 0), to: &bytes)
+            return true
+        }
+        guard let text = facts.value(of: field.rawValue) else { return false }
+        bytes += text.utf8
+        return true
+    }
+    func appendUniqueID(to bytes: inout [UInt8]) {
+        var generator = SystemRandomNumberGenerator()
+        bytes.append(uuid: generator.next(), generator.next())
+    }
+}
+
+extension HTTPStream: FormatContext {
+    var protocolVersion: HTTPVersion? { version }
+
+    var isGRPC: Bool { request.headers.isGRPC }
+
+    var grpcStatus: Int? {
+        let text = responseTrailers?[.grpcStatus] ?? response.headers[.grpcStatus]
+        if let text { return Int(text) }
+        return responseHasBegun ? GRPCFailure.of(httpStatus: info.status) : nil
+    }
+
+    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+        request.append(name, to: &bytes)
+    }
+
+    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+        if name.bytes == FormatNames.status {
+            guard info.status > 0 else { return false }
+            bytes.append(padded: Int(info.status), 1)
+            return true
+        }
+        if response.headers.append(name, to: &bytes) { return true }
+        // The codec writes it: in a response of the proxy's own no field says it.
+        guard name.bytes == FormatNames.contentLength, case .length(let count) = response.body else { return false }
+        bytes.append(padded: count, 1)
+        return true
+    }
+
+    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+        responseTrailers?.append(name, to: &bytes) ?? false
+    }
+
+    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
+        if isOriginal, let originalPath {
+            bytes += originalPath
+        } else {
+            request.appendPath(to: &bytes)
+        }
+        return true
+    }
+
+    func fieldBytes(_ part: FieldPart) -> Int? {
+        switch part {
+        case .requestHead:
+            return request.fieldBytes
+        case .responseHead: return response.headers.fieldBytes + 7 + 3
+        case .responseTrailers: return responseTrailers?.fieldBytes ?? 0
+        }
+    }
+
+    func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
+        switch source {
+        case .dynamic: info.metadata[namespace]
+        case .cluster: router?.upstreamCluster?.config.metadata?[namespace]
+        case .upstream: router?.upstreamHost?.endpoint.metadata?[namespace]
+        case .route, .virtualHost, .listener: nil
+        }
+    }
+
+    func appendUniqueID(to bytes: inout [UInt8]) { bytes.append(uuid: worker.random.next(), worker.random.next()) }
+}
+
+/// Names that are compared as bytes.
+enum FormatNames {
+    static let host = Array("host".utf8)
+    static let method = Array(":method".utf8)
+    static let path = Array(":path".utf8)
+    static let authority = Array(":authority".utf8)
+    static let scheme = Array(":scheme".utf8)
+    static let status = Array(":status".utf8)
+    static let contentLength = Array("content-length".utf8)
+}
+
+extension RequestHead {
+    /// Appends a field or a pseudo header.
+    func append(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+        guard name.isPseudo || name.bytes == FormatNames.host else { return headers.append(name, to: &bytes) }
+        switch name.bytes {
+        case FormatNames.method: bytes.append(span: methodName)
+        case FormatNames.path: bytes.append(span: path)
+        case FormatNames.authority, FormatNames.host:
+            guard authority.byteCount > 0 else { return false }
+            bytes.append(span: authority)
+        case FormatNames.scheme:
+            guard scheme.byteCount > 0 else { return false }
+            bytes.append(span: scheme)
+        default: return false
+        }
+        return true
+    }
+
+    func appendPath(to bytes: inout [UInt8]) { bytes.append(span: path) }
+
+    /// Bytes of names and values; those of the pseudo headers count, as Envoy counts them.
+    var fieldBytes: Int {
+        let pseudo = methodName.byteCount + path.byteCount + authority.byteCount + scheme.byteCount
+        return headers.fieldBytes + pseudo + ":method:path:authority:scheme".utf8.count
+    }
+}
+
+extension HeaderTable {
+    /// Appends the first field of a name.
+    func append(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+        guard let index = index(named: name.bytes.span.bytes) else { return false }
+        appendValue(at: index, to: &bytes)
+        return true
+    }
+
+    private func appendValue(at index: Int, to bytes: inout [UInt8]) { bytes.append(span: value(at: index)) }
+
+    /// Bytes of names and values.
+    var fieldBytes: Int {
+        var sum = 0
+        for index in 0..<count { sum += name(at: index).byteCount + value(at: index).byteCount }
+        return sum
+    }
+}
+
+extension [UInt8] {
+    /// Appends bytes where they lie.
+    mutating func append(span: RawSpan) { span.withUnsafeBytes { append(contentsOf: $0) } }
+
+    /// Appends a UUID (version 4) made of random words.
+    mutating func append(uuid first: UInt64, _ second: UInt64) {
+        let high = (first & ~0xF000) | 0x4000
+        let low = (second & ~(0b11 << 62)) | (0b10 << 62)
+        for digit in 0..<32 {
+            if digit == 8 || digit == 12 || digit == 16 || digit == 20 { append(UInt8(ascii: "-")) }
+            let word = digit < 16 ? high : low
+            let value = UInt8(truncatingIfNeeded: word >> UInt64(60 - 4 * (digit % 16))) & 15
+            append(value < 10 ? 48 + value : 87 + value)
+        }
+    }
+}

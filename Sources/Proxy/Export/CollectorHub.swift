@@ -1,0 +1,229 @@
+internal import HTTP
+internal import IO
+internal import Telemetry
+
+/// The connections to collectors of logs and spans, on the control loop.
+///
+/// `@unchecked Sendable`: `senders` and `addresses` are touched on the control loop alone; `flush` is the way in from other threads.
+final class CollectorHub: @unchecked Sendable {
+    private let loop: EventLoop
+    private let row: Int
+    /// The addresses of a cluster's hosts now.
+    var addresses: (String) -> [SocketAddress] = { _ in [] }
+    private var senders: [ObjectIdentifier: CollectorSender] = [:]
+
+    init(loop: EventLoop, row: Int) {
+        self.loop = loop
+        self.row = row
+    }
+
+    /// Sends what waits in a queue, at once or within an interval.
+    func flush(_ queue: ExportQueue, after interval: Duration) {
+        loop.execute { [self] in
+            let sender = sender(queue)
+            if interval > .zero {
+                loop.schedule(after: interval) { [row] in
+                    queue.timerFlushed?.add(row: row)
+                    sender.send()
+                }
+            } else {
+                sender.send()
+            }
+        }
+    }
+
+    private func sender(_ queue: ExportQueue) -> CollectorSender {
+        let key = ObjectIdentifier(queue)
+        if let known = senders[key], !known.isAbandoned { return known }
+        let cluster = queue.target.cluster
+        let sender = CollectorSender(queue, loop: loop, row: row) { [weak self] in self?.addresses(cluster) ?? [] }
+        // A queue whose configuration is gone leaves with its last batch.
+        senders = senders.filter { !$0.value.isAbandoned }
+        senders[key] = sender
+        return sender
+    }
+
+    /// Sends what is left; the process is about to end.
+    func finish() async {
+        for sender in senders.values { await sender.finish() }
+        senders = [:]
+    }
+}
+
+/// One queue's connection.
+///
+/// `@unchecked Sendable`: on the control loop alone.
+private final class CollectorSender: @unchecked Sendable {
+    private static let log = Logger("collector")
+    private static let connectTimeout: Duration = .seconds(5)
+
+    private let target: CollectorTarget
+    private let interval: Duration
+    private weak var queue: ExportQueue?
+    /// Held while there is something to send.
+    private var working: ExportQueue?
+    private let loop: EventLoop
+    private let row: Int
+    private let addresses: () -> [SocketAddress]
+    private var client: GRPCClient?
+    private var stream: GRPCStream?
+    private var http: (address: SocketAddress, client: HTTPClient)?
+    private var turn = 0
+    private var isSending = false
+    private var hasFailed = false
+
+    init(_ queue: ExportQueue, loop: EventLoop, row: Int, addresses: @escaping () -> [SocketAddress]) {
+        self.queue = queue
+        target = queue.target
+        interval = queue.interval
+        self.loop = loop
+        self.row = row
+        self.addresses = addresses
+    }
+
+    var isAbandoned: Bool { queue == nil && !isSending }
+
+    func send() {
+        guard !isSending, let queue else { return }
+        isSending = true
+        working = queue
+        Task(executorPreference: loop) { await self.drain(queue) }
+    }
+
+    /// Sends what is left, unless that is being done.
+    func finish() async {
+        guard !isSending, let queue else { return }
+        isSending = true
+        await drain(queue)
+        client?.close()
+    }
+
+    private func drain(_ queue: ExportQueue) async {
+        while true {
+            let records = queue.take()
+            if records.isEmpty { break }
+            guard await send(records, queue) else {
+                queue.dropped.add(UInt64(records.count), row: row)
+                if !hasFailed {
+                    Self.log.warning("a batch is lost: nobody takes it", ["cluster": target.cluster])
+                }
+                hasFailed = true
+                disconnect()
+                break
+            }
+            queue.written.add(UInt64(records.count), row: row)
+            hasFailed = false
+        }
+        isSending = false
+        working = nil
+    }
+
+    private func disconnect() {
+        stream?.cancel()
+        stream = nil
+        client?.close()
+        client = nil
+        http?.client.close()
+        http = nil
+    }
+
+    private func send(_ records: [[UInt8]], _ queue: ExportQueue) async -> Bool {
+        // A collector that hangs must not hold the queue for ever.
+        let timer = loop.schedule(after: target.timeout) { [weak self] in self?.disconnect() }
+        defer { timer.cancel() }
+        switch target.transport {
+        case .grpcStream(let path): return await sendOnStream(records, queue, path)
+        case .grpcUnary(let path): return await sendCall(queue.encode(records, true), path)
+        case .http(let path, let type): return await post(queue.encode(records, true), path, type)
+        }
+    }
+
+    private func sendOnStream(_ records: [[UInt8]], _ queue: ExportQueue, _ path: String) async -> Bool {
+        // A stream that has broken meanwhile is noticed by sending: once more on a new one.
+        for _ in 0..<2 {
+            do throws(GRPCStatus) {
+                if stream == nil || stream?.isClosed == true {
+                    guard let client = await connected() else { return false }
+                    let fresh = try client.call(path, metadata: metadata)
+                    stream = fresh
+                    try await fresh.send(queue.encode(records, true))
+                } else {
+                    try await stream?.send(queue.encode(records, false))
+                }
+                if stream?.isClosed == false { return true }
+            } catch {
+                Self.log.debug("stream: \(error)")
+            }
+            disconnect()
+        }
+        return false
+    }
+
+    private func sendCall(_ message: [UInt8], _ path: String) async -> Bool {
+        for _ in 0..<2 {
+            guard let client = await connected() else { return false }
+            do throws(GRPCStatus) {
+                let call = try client.call(path, metadata: metadata)
+                try await call.send(message)
+                try call.finishSending()
+                while try await call.next() != nil {}
+                return true
+            } catch {
+                Self.log.debug("call: \(error)")
+                disconnect()
+                guard error.code == .unavailable else { return false }
+            }
+        }
+        return false
+    }
+
+    private func post(_ body: [UInt8], _ path: String, _ type: String) async -> Bool {
+        let client: HTTPClient
+        if let known = http {
+            client = known.client
+        } else {
+            guard let address = nextAddress() else { return false }
+            client = HTTPClient(to: address, authority: target.authority, on: loop)
+            http = (address, client)
+        }
+        var request = HTTPClientRequest(.post, path, body: body)
+        try? request.headers.append(.contentType, type)
+        for field in target.headers { try? request.headers.append(field.name, field.value) }
+        do throws(HTTPError) {
+            let response = try await client.send(request)
+            let status = response.status
+            _ = try await response.collect(limit: Limits.collectorAnswerBytes)
+            return status / 100 == 2
+        } catch {
+            Self.log.debug("post: \(error)")
+            return false
+        }
+    }
+
+    private var metadata: HeaderTable {
+        var table = HeaderTable()
+        for field in target.headers { try? table.append(field.name, field.value) }
+        return table
+    }
+
+    private func nextAddress() -> SocketAddress? {
+        let addresses = addresses()
+        guard !addresses.isEmpty else { return nil }
+        turn &+= 1
+        return addresses[turn % addresses.count]
+    }
+
+    private func connected() async -> GRPCClient? {
+        if let client, client.isOpen { return client }
+        guard let address = nextAddress() else { return nil }
+        do {
+            let socket = try await SocketStream.connect(to: address, on: loop, timeout: Self.connectTimeout)
+            let fresh = try GRPCClient(socket, authority: target.authority, on: loop)
+            client = fresh
+            return fresh
+        } catch {
+            Self.log.debug("connect: \(error)")
+            return nil
+        }
+    }
+}

@@ -1,0 +1,159 @@
+internal import EnvoyAPI
+internal import HTTP
+internal import IO
+internal import Upstream
+
+/// Who sent a request, and which of its fields may be believed: what each request gets before routing (P-1, P-5, ATK-17).
+///
+/// Envoy's `mutateRequestHeaders`: the client's address comes from the socket at the edge (`use_remote_address`), from `x-forwarded-for` behind it;
+/// fields that steer a proxy are taken from internal clients only, and nobody is internal unless `internal_address_config` says so.
+struct ForwardingHeaders: Sendable {
+    let usesRemoteAddress: Bool
+    let trustedHops: Int
+    let skipsXFFAppend: Bool
+    let appendsForwardedPort: Bool
+    let preservesRequestID: Bool
+    let generatesRequestID: Bool
+    let internalRanges: [Prefix]
+
+    /// What was found out about the client.
+    struct Client {
+        /// Who it is; nil when only the socket knows.
+        var address: IPAddress?
+        /// Whether its `x-envoy-*` fields count.
+        var isInternal = false
+    }
+
+    init(_ message: HttpConnectionManager, at path: String) throws(ConfigurationError) {
+        usesRemoteAddress = message.useRemoteAddress ?? false
+        trustedHops = Int(message.xffNumTrustedHops)
+        skipsXFFAppend = message.skipXffAppend
+        appendsForwardedPort = message.appendXForwardedPort
+        preservesRequestID = message.preserveExternalRequestId
+        generatesRequestID = message.generateRequestId ?? true
+        var ranges: [Prefix] = []
+        if let config = message.internalAddressConfig {
+            let place = path + ".internal_address_config"
+            try FieldCheck.check(config, reads: ["cidr_ranges", "unix_sockets"], at: place)
+            for (index, range) in config.cidrRanges.enumerated() {
+                guard let address = IPAddress(range.addressPrefix),
+                    let prefix = Prefix(address, length: Int(range.prefixLen ?? 0))
+                else {
+                    throw ConfigurationError(
+                        at: "\(place).cidr_ranges[\(index)]",
+                        "\(range.addressPrefix)/\(range.prefixLen ?? 0) is no address range")
+                }
+                ranges.append(prefix)
+            }
+        }
+        internalRanges = ranges
+    }
+
+    /// Sets what follows from who the client is; the answer is who that is.
+    func apply(
+        to request: inout RequestHead, peer: IPAddress?, localPort: UInt16?, isTLS: Bool
+    ) -> Client {
+        var client = Client(address: peer)
+        let hadForwardedFor = request.headers.contains(.xForwardedFor)
+        var isSingle = true
+        if usesRemoteAddress {
+            isSingle = !hadForwardedFor
+            if trustedHops > 0, let (address, _) = forwardedFor(request.headers, hops: trustedHops - 1) {
+                client.address = address
+            }
+            if !skipsXFFAppend, let peer { append(peer, &request.headers) }
+            if trustedHops == 0 { request.headers.remove(.xForwardedProto) }
+        } else if hadForwardedFor, let (address, single) = forwardedFor(request.headers, hops: trustedHops) {
+            client.address = address
+            isSingle = single
+        }
+        if isSingle, !internalRanges.isEmpty, let address = client.address?.canonical {
+            client.isInternal = internalRanges.contains { $0.contains(address) }
+        }
+        let isEdge = usesRemoteAddress && !client.isInternal
+        setProtocol(&request, isTLS: isTLS, localPort: localPort)
+        if client.isInternal {
+            request.headers.remove(.xEnvoyInternal)
+            request.headers.append(.xEnvoyInternal, constant: "true")
+        } else if isEdge {
+            request.headers.removeEnvoyFields()
+            if let address = client.address {
+                try? request.headers.append(.xEnvoyExternalAddress, "\(address)")
+            }
+            if !preservesRequestID { request.headers.remove(.xRequestId) }
+        } else {
+            request.headers.removeSteeringFields()
+        }
+        return client
+    }
+
+    private func setProtocol(_ request: inout RequestHead, isTLS: Bool, localPort: UInt16?) {
+        if let index = request.headers.index(of: .xForwardedProto) {
+            // P-5: where the connection ended in front of us, the field says what it was.
+            request.setScheme(request.headers.value(at: index, is: "https") ? "https" : "http")
+        } else {
+            request.headers.append(.xForwardedProto, constant: isTLS ? "https" : "http")
+            request.setScheme(isTLS ? "https" : "http")
+        }
+        if appendsForwardedPort, !request.headers.contains(.xForwardedPort), let localPort {
+            request.headers.append(.xForwardedPort, number: Int(localPort))
+        }
+    }
+
+    /// The address that many members from the right of `x-forwarded-for`, and whether it is the only one.
+    private func forwardedFor(_ headers: borrowing HeaderTable, hops: Int) -> (IPAddress, isSingle: Bool)? {
+        guard let text = headers[.xForwardedFor] else { return nil }
+        let members = text.split(separator: ",", omittingEmptySubsequences: false)
+        guard hops < members.count else { return nil }
+        let member = members[members.count - 1 - hops]
+        guard let address = IPAddress(String(member.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())) else {
+            return nil
+        }
+        return (address, members.count == 1)
+    }
+
+    private func append(_ address: IPAddress, _ headers: inout HeaderTable) {
+        if let old = headers[.xForwardedFor], !old.isEmpty {
+            try? headers.set(.xForwardedFor, "\(old),\(address)")
+        } else {
+            try? headers.set(.xForwardedFor, "\(address)")
+        }
+    }
+}
+
+extension HeaderTable {
+    /// Removes every `x-envoy-*` field: at the edge they are a stranger's.
+    mutating func removeEnvoyFields() {
+        removeFields { $0.starts(with: "x-envoy-".utf8) }
+    }
+
+    /// Removes the `x-envoy-*` fields that steer a proxy; those that inform stay.
+    mutating func removeSteeringFields() {
+        removeFields { name in
+            name.starts(with: "x-envoy-".utf8)
+                && Self.steering.contains { name.dropFirst(8).elementsEqual($0) }
+        }
+    }
+
+    /// What follows `x-envoy-`.
+    private static let steering: [[UInt8]] = [
+        "internal", "retry-on", "retry-grpc-on", "max-retries", "retriable-status-codes", "retriable-header-names",
+        "upstream-rq-timeout-ms", "upstream-rq-per-try-timeout-ms", "upstream-rq-timeout-alt-response",
+        "hedge-on-per-try-timeout", "upstream-alt-stat-name", "force-trace", "ip-tags", "expected-rq-timeout-ms",
+    ].map { Array($0.utf8) }
+
+    func nameHasUnderscore(at index: Int) -> Bool {
+        name(at: index).withUnsafeBytes { $0.contains(UInt8(ascii: "_")) }
+    }
+
+    private mutating func removeFields(where isRemoved: (UnsafeRawBufferPointer) -> Bool) {
+        var index = 0
+        while index < count {
+            // Most names are told apart by their first byte.
+            let goes = name(at: index).withUnsafeBytes { bytes in
+                bytes.count > 8 && bytes[0] == UInt8(ascii: "x") && isRemoved(bytes)
+            }
+            if goes { remove(at: index) } else { index += 1 }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+internal import HTTP
+internal import IO
+
+/// One request on a downstream HTTP/2 connection.
+///
+/// Two lives end independently: the stream on the wire (`closed`) and the exchange (`streamEnded`).
+final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
+    private let connection: HTTP2ServerConnection
+    /// The stream as long as it is on the wire.
+    private var stream: HTTP2Stream?
+    private(set) var exchange: HTTPStream?
+    private var responseHasEnded = false
+    /// Bytes behind an extended CONNECT that nobody has agreed to yet (ATK-14); the stream's window bounds them.
+    private var early: [UInt8] = []
+
+    init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream) {
+        self.connection = connection
+        self.stream = stream
+    }
+
+    var info: ConnectionInfo { connection.info }
+    var worker: Worker { connection.worker }
+    var manager: HTTPConnectionManager { connection.manager }
+    var httpVersion: HTTPVersion { .http2 }
+
+    // MARK: Request in
+
+    func head(_ stream: HTTP2Stream, isEnd: Bool) {
+        let exchange = HTTPStream(connection: self)
+        self.exchange = exchange
+        swap(&stream.request, &exchange.request)
+        if exchange.request.expectsContinue {
+            // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
+            exchange.request.headers.remove(.expect)
+            if !isEnd { sendInterim(ResponseHead(status: 100)) }
+        }
+        exchange.begin()
+        // An upgrade's request is its head; what follows belongs to the tunnel.
+        if isEnd || stream.isExtendedConnect, !exchange.isFinished { exchange.requestEnd(HeaderTable()) }
+        if !exchange.isFinished { armTimer() }
+    }
+
+    func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return early += bytes }
+        exchange?.requestBody(bytes)
+        // What has no place to go stays with the client: its window does not grow.
+        if exchange?.requestIsPaused != true { connection.session.consumed(stream, bytes.count) }
+    }
+
+    func end(_ stream: HTTP2Stream) {
+        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return }
+        exchange?.requestEnd(stream.trailers)
+    }
+
+    func requestMayContinue() {
+        guard let stream else { return }
+        if !early.isEmpty, let exchange, exchange.isTunnel {
+            let bytes = early
+            early = []
+            bytes.withUnsafeBytes { exchange.requestBody($0) }
+            if stream.isRemoteEnded { exchange.requestEnd(HeaderTable()) }
+            if exchange.requestIsPaused { return }
+        }
+        connection.session.consumedAll(stream)
+        worker.markDirtyForPass(connection)
+    }
+
+    func drained(_ stream: HTTP2Stream) { exchange?.responseMayContinue() }
+
+    func closed(_ stream: HTTP2Stream, code: UInt32) {
+        self.stream = nil
+        exchange?.downstreamFailed(
+            .downstreamRemoteReset,
+            details: code == HTTP2Code.refusedStream ? "http2.remote_refuse" : "http2.remote_reset")
+    }
+
+    /// The connection ends below the stream.
+    func fail(_ flag: ResponseFlags, _ details: String) { exchange?.downstreamFailed(flag, details: details) }
+
+    // MARK: Response out
+
+    var responseIsBlocked: Bool { (stream?.queuedBytes ?? 0) >= Limits.bufferBytes }
+
+    func sendInterim(_ head: borrowing ResponseHead) {
+        guard let stream else { return }
+        try? connection.session.sendInterim(stream, head)
+        worker.markDirtyForPass(connection)
+    }
+
+    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
+        guard let stream else { return }
+        if response.status == 101 {
+            // What HTTP/1.1 calls switching protocols is a 200 here (RFC 8441 §5).
+            response.status = 200
+            response.headers.remove(.upgrade)
+            response.body = .tunnel
+        }
+        switch response.body {
+        case .none, .length(0): responseHasEnded = true
+        case .length, .chunked, .untilClose, .tunnel: responseHasEnded = request.method == .head
+        }
+        do throws(HTTP2Error) {
+            try connection.session.respond(stream, response, isEnd: responseHasEnded)
+        } catch {
+            connection.session.reset(stream, code: HTTP2Code.internalError)
+        }
+        worker.markDirtyForPass(connection)
+    }
+
+    func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard let stream, !responseHasEnded, !bytes.isEmpty else { return }
+        try? connection.session.send(stream, bytes)
+        worker.markDirtyForPass(connection)
+    }
+
+    func sendEnd(_ trailers: borrowing HeaderTable) {
+        guard let stream, !responseHasEnded else { return }
+        responseHasEnded = true
+        try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
+        worker.markDirtyForPass(connection)
+    }
+
+    func armTimer() {
+        guard let exchange else { return }
+        connection.armTimer(exchange.earliestDeadline)
+    }
+
+    func streamEnded(isReset: Bool) {
+        exchange = nil
+        if isReset, let stream { connection.session.reset(stream, code: HTTP2Code.internalError) }
+        connection.streamEnded()
+    }
+}

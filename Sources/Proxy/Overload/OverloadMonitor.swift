@@ -1,0 +1,70 @@
+internal import IO
+internal import Telemetry
+
+/// Measures resources once per interval and decides what is done about their pressure.
+///
+/// On the control loop; the loops read `OverloadState`.
+final class OverloadMonitor {
+    private static let log = Logger("overload")
+
+    private let config: OverloadConfig
+    private let state: OverloadState
+    private let loop: EventLoop
+    /// Pressure by monitor, as last measured.
+    private(set) var pressures: [Double]
+    /// Ends the most expensive streams, the given share of them.
+    var resetStreams: (Double) -> Void = { _ in }
+    private var timer: LoopTimer?
+
+    init(_ config: OverloadConfig, state: OverloadState, loop: EventLoop) {
+        self.config = config
+        self.state = state
+        self.loop = loop
+        pressures = config.monitors.map { _ in 0 }
+    }
+
+    func start() { measure() }
+
+    func stop() { timer?.cancel() }
+
+    private func measure() {
+        for (index, monitor) in config.monitors.enumerated() {
+            pressures[index] = Self.pressure(monitor.monitor, connections: state.connections) ?? pressures[index]
+        }
+        for (action, level) in Self.decide(config, pressures) {
+            if (level >= 1) != (state.thousandths(action) >= 1000) {
+                Self.log.warning(level >= 1 ? "begins" : "ends", ["action": action.rawValue])
+            }
+            state.set(action, level)
+            if level > 0 {
+                if action == .shrinkHeap { Environment.returnFreeMemory() }
+                if action == .resetStreams { resetStreams(level) }
+            }
+        }
+        timer = loop.schedule(after: config.refreshInterval) { [weak self] in self?.measure() }
+    }
+
+    /// The state of each action at these pressures: the highest of its triggers.
+    static func decide(_ config: OverloadConfig, _ pressures: [Double]) -> [(OverloadConfig.Action, Double)] {
+        config.actions.map { action, triggers in
+            let states = triggers.map { trigger in
+                pressures.indices.contains(trigger.monitor) ? trigger.threshold.state(pressures[trigger.monitor]) : 0
+            }
+            return (action, states.max() ?? 0)
+        }
+    }
+
+    private static func pressure(_ monitor: OverloadConfig.Monitor, connections: Int) -> Double? {
+        switch monitor {
+        case .heap(let max): return Environment.residentBytes.map { Double($0) / Double(max) }
+        case .cgroupMemory(let max):
+            guard let used = ControlGroup.memoryBytes else { return nil }
+            let limit = max > 0 ? max : ControlGroup.memoryLimit ?? 0
+            return limit > 0 ? Double(used) / Double(limit) : 0
+        case .injected(let path):
+            guard let text = try? File.text(path) else { return nil }
+            return Double(String(text.prefix { $0 != "\n" && $0 != " " }))
+        case .connections(let max): return Double(connections) / Double(max)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+internal import EnvoyAPI
+internal import IO
+internal import Serialization
+internal import Upstream
+
+/// A compiled `xds.type.matcher.v3.Matcher`: conditions on inputs, and what to do when they hold.
+///
+/// Pure. `Input` says which facts can be asked for, `Action` what comes of it; the facts are given as text.
+struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
+    private indirect enum Outcome: Sendable {
+        case action(Action)
+        case tree(Body, onNoMatch: Outcome?)
+    }
+
+    private enum Body: Sendable {
+        case list([(condition: Condition, outcome: Outcome)])
+        case exact(Input, [String: Outcome])
+        /// By falling length of the prefix.
+        case prefix(Input, [(prefix: String, outcome: Outcome)])
+        case addresses(Input, PrefixTable<Outcome>)
+    }
+
+    private indirect enum Condition: Sendable {
+        case value(Input, TextMatcher)
+        case any([Condition])
+        case all([Condition])
+        case not(Condition)
+    }
+
+    /// Envoy's limit is the stack; deeper than this is a mistake.
+    private static var depthMax: Int { 32 }
+
+    private let outcome: Outcome
+
+    typealias InputCompiler = (AnyMessage, String) throws(ConfigurationError) -> Input
+    typealias ActionCompiler = (AnyMessage, String) throws(ConfigurationError) -> Action
+
+    init(
+        compiling message: Matcher, at path: String, input: InputCompiler, action: ActionCompiler
+    ) throws(ConfigurationError) {
+        outcome = try Self.compile(message, path, 0, input, action)
+    }
+
+    // MARK: Finding
+
+    /// The action of the first match; nil when nothing matches.
+    func find(_ value: (Input) -> String?) -> Action? { Self.find(outcome, value) }
+
+    private static func find(_ outcome: Outcome, _ value: (Input) -> String?) -> Action? {
+        switch outcome {
+        case .action(let action): return action
+        case .tree(let body, let onNoMatch):
+            if let found = find(body, value) { return found }
+            return onNoMatch.flatMap { find($0, value) }
+        }
+    }
+
+    private static func find(_ body: Body, _ value: (Input) -> String?) -> Action? {
+        switch body {
+        case .list(let entries):
+            for entry in entries where holds(entry.condition, value) {
+                if let found = find(entry.outcome, value) { return found }
+            }
+            return nil
+        case .exact(let input, let map):
+            return value(input).flatMap { map[$0] }.flatMap { find($0, value) }
+        case .prefix(let input, let entries):
+            guard let text = value(input) else { return nil }
+            for entry in entries where text.hasPrefix(entry.prefix) {
+                if let found = find(entry.outcome, value) { return found }
+            }
+            return nil
+        case .addresses(let input, let table):
+            return value(input).flatMap { IPAddress($0) }.flatMap { table.find($0) }.flatMap { find($0, value) }
+        }
+    }
+
+    private static func holds(_ condition: Condition, _ value: (Input) -> String?) -> Bool {
+        switch condition {
+        case .value(let input, let matcher): value(input).map { matcher.matches($0) } ?? false
+        case .any(let conditions): conditions.contains { holds($0, value) }
+        case .all(let conditions): conditions.allSatisfy { holds($0, value) }
+        case .not(let condition): !holds(condition, value)
+        }
+    }
+
+    // MARK: Compiling
+
+    private static func compile(
+        _ message: Matcher, _ path: String, _ depth: Int, _ input: InputCompiler, _ action: ActionCompiler
+    ) throws(ConfigurationError) -> Outcome {
+        guard depth < depthMax else { throw ConfigurationError(at: path, "nested too deeply") }
+        let body: Body
+        switch message.matcherType {
+        case .matcherList(let list):
+            var entries: [(Condition, Outcome)] = []
+            for (index, matcher) in list.matchers.enumerated() {
+                let here = "\(path).matcher_list.matchers[\(index)]"
+                guard let predicate = matcher.predicate else {
+                    throw ConfigurationError(at: here + ".predicate", "a predicate is needed")
+                }
+                entries.append(
+                    (
+                        try compile(predicate, here + ".predicate", depth, input),
+                        try compile(matcher.onMatch, here + ".on_match", depth, input, action)
+                    ))
+            }
+            body = .list(entries)
+        case .matcherTree(let tree): body = try compile(tree, path + ".matcher_tree", depth, input, action)
+        case nil: throw ConfigurationError(at: path, "matcher_list or matcher_tree is needed")
+        }
+        var onNoMatch: Outcome?
+        if let other = message.onNoMatch {
+            onNoMatch = try compile(other, path + ".on_no_match", depth, input, action)
+        }
+        return .tree(body, onNoMatch: onNoMatch)
+    }
+
+    private static func compile(
+        _ message: Matcher.OnMatch?, _ path: String, _ depth: Int, _ input: InputCompiler, _ action: ActionCompiler
+    ) throws(ConfigurationError) -> Outcome {
+        guard message?.keepMatching != true else {
+            throw ConfigurationError(at: path + ".keep_matching", "not supported")
+        }
+        switch message?.onMatch {
+        case .matcher(let inner): return try compile(inner, path + ".matcher", depth + 1, input, action)
+        case .action(let extension_):
+            guard let any = extension_.typedConfig else {
+                throw ConfigurationError(at: path + ".action.typed_config", "is missing")
+            }
+            return .action(try action(any, path + ".action.typed_config"))
+        case nil: throw ConfigurationError(at: path, "matcher or action is needed")
+        }
+    }
+
+    private static func compile(
+        _ tree: Matcher.MatcherTree, _ path: String, _ depth: Int, _ input: InputCompiler, _ action: ActionCompiler
+    ) throws(ConfigurationError) -> Body {
+        let source = try compile(tree.input, path + ".input", input)
+        func outcomes(
+            _ map: Matcher.MatcherTree.MatchMap, _ name: String
+        ) throws(ConfigurationError) -> [String: Outcome] {
+            var outcomes: [String: Outcome] = [:]
+            for (key, value) in map.map {
+                outcomes[key] = try compile(value, "\(path).\(name).map[\(key)]", depth, input, action)
+            }
+            return outcomes
+        }
+        switch tree.treeType {
+        case .exactMatchMap(let map): return .exact(source, try outcomes(map, "exact_match_map"))
+        case .prefixMatchMap(let map):
+            let entries = try outcomes(map, "prefix_match_map")
+            return .prefix(
+                source,
+                entries.sorted { $0.key.utf8.count > $1.key.utf8.count }.map { (prefix: $0.key, outcome: $0.value) })
+        case .customMatch(let custom):
+            let here = path + ".custom_match.typed_config"
+            guard let any = custom.typedConfig else { throw ConfigurationError(at: here, "is missing") }
+            guard let ranges = try MatchActions.addressRanges(any, here) else {
+                throw ConfigurationError(
+                    at: here, "unknown matcher \(any.typeURL); supported: xds.type.matcher.v3.IPMatcher")
+            }
+            var table = PrefixTable<Outcome>()
+            for (index, entry) in ranges.enumerated() {
+                let outcome = try compile(entry.onMatch, "\(here).range_matchers[\(index)].on_match", depth, input, action)
+                for prefix in entry.prefixes where table[prefix] == nil { table[prefix] = outcome }
+            }
+            return .addresses(source, table)
+        case nil: throw ConfigurationError(at: path, "exact_match_map, prefix_match_map or custom_match is needed")
+        }
+    }
+
+    private static func compile(
+        _ message: XdsTypedExtensionConfig?, _ path: String, _ input: InputCompiler
+    ) throws(ConfigurationError) -> Input {
+        guard let any = message?.typedConfig else {
+            throw ConfigurationError(at: path + ".typed_config", "is missing")
+        }
+        return try input(any, path + ".typed_config")
+    }
+
+    private static func compile(
+        _ message: Matcher.MatcherList.Predicate, _ path: String, _ depth: Int, _ input: InputCompiler
+    ) throws(ConfigurationError) -> Condition {
+        guard depth < depthMax else { throw ConfigurationError(at: path, "nested too deeply") }
+        func list(
+            _ list: Matcher.MatcherList.Predicate.PredicateList, _ name: String
+        ) throws(ConfigurationError) -> [Condition] {
+            guard list.predicate.count >= 2 else {
+                throw ConfigurationError(at: "\(path).\(name).predicate", "at least two predicates are needed")
+            }
+            var conditions: [Condition] = []
+            for (index, inner) in list.predicate.enumerated() {
+                conditions.append(try compile(inner, "\(path).\(name).predicate[\(index)]", depth + 1, input))
+            }
+            return conditions
+        }
+        switch message.matchType {
+        case .singlePredicate(let single):
+            let here = path + ".single_predicate"
+            let source = try compile(single.input, here + ".input", input)
+            switch single.matcher {
+            case .valueMatch(let matcher):
+                return .value(source, try TextMatcher(compiling: matcher, at: here + ".value_match"))
+            case .customMatch(let custom):
+                throw ConfigurationError(
+                    at: here + ".custom_match", "unknown matcher \(custom.typedConfig?.typeURL ?? custom.name)")
+            case nil: throw ConfigurationError(at: here, "value_match is needed")
+            }
+        case .orMatcher(let predicates): return .any(try list(predicates, "or_matcher"))
+        case .andMatcher(let predicates): return .all(try list(predicates, "and_matcher"))
+        case .notMatcher(let inner): return .not(try compile(inner, path + ".not_matcher", depth + 1, input))
+        case nil: throw ConfigurationError(at: path, "a condition is needed")
+        }
+    }
+}

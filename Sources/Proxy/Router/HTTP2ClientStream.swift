@@ -1,0 +1,147 @@
+internal import HTTP
+internal import IO
+
+/// One request on an HTTP/2 connection to a host.
+final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
+    private let connection: HTTP2ClientConnection
+    /// The stream as long as it is on the wire.
+    private var stream: HTTP2Stream?
+    private var client: (any UpstreamClient)?
+    private var requestHasEnded = false
+    /// What was asked for by extended CONNECT; the answer 200 says that it is so now.
+    private var upgrade: [UInt8]?
+    private var isReused = false
+    private var responseHasBegun = false
+
+    init(_ connection: HTTP2ClientConnection) { self.connection = connection }
+
+    var httpVersion: HTTPVersion { .http2 }
+
+    var localAddress: SocketAddress? { connection.socket?.localAddress }
+
+    // MARK: Request out
+
+    func begin(_ request: borrowing RequestHead, isUpgrade: Bool, for client: any UpstreamClient) {
+        self.client = client
+        isReused = connection.requestsServed > 0
+        if isUpgrade, let index = request.headers.index(of: .upgrade) {
+            upgrade = [UInt8](copying: request.headers.value(at: index))
+            if connection.hasSettings, !connection.session.peerAllowsConnect {
+                return fail(.protocolError("http2.extended_connect_not_allowed"))
+            }
+        }
+        if case .none = request.body { requestHasEnded = !isUpgrade }
+        if case .length(0) = request.body { requestHasEnded = !isUpgrade }
+        do throws(HTTP2Error) {
+            let stream = try connection.session.request(request, isEnd: requestHasEnded, delegate: self)
+            connection.worker.spareHeads.take(&stream.response)
+            self.stream = stream
+            connection.requestBegan()
+        } catch {
+            // The connection takes no more requests, which it did not know a moment ago.
+            connection.drain()
+            fail(.refused)
+        }
+    }
+
+    func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard let stream, !requestHasEnded, !bytes.isEmpty else { return }
+        try? connection.session.send(stream, bytes)
+        connection.worker.markDirtyForPass(connection)
+    }
+
+    func sendEnd(_ trailers: borrowing HeaderTable) {
+        guard let stream, !requestHasEnded, upgrade == nil else { return }
+        requestHasEnded = true
+        try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
+        connection.worker.markDirtyForPass(connection)
+    }
+
+    func sendTunnelEnd() {
+        guard let stream, !requestHasEnded else { return }
+        requestHasEnded = true
+        try? connection.session.end(stream)
+        connection.worker.markDirtyForPass(connection)
+    }
+
+    var requestIsBlocked: Bool { (stream?.queuedBytes ?? 0) >= Limits.bufferBytes }
+
+    func drained(_ stream: HTTP2Stream) { client?.requestMayContinue() }
+
+    // MARK: Response in
+
+    func head(_ stream: HTTP2Stream, isEnd: Bool) {
+        guard let client else { return }
+        if stream.response.isInterim { return client.responseInterim(stream.response) }
+        responseHasBegun = true
+        if let upgrade, stream.response.status == 200 {
+            // What HTTP/2 calls success of an extended CONNECT is 101 to everybody else here (RFC 8441 §5).
+            stream.response.status = 101
+            stream.response.body = .tunnel
+            try? stream.response.headers.append(.upgrade, upgrade.span.bytes)
+        }
+        // The client takes the head with its memory.
+        var head = ResponseHead()
+        swap(&head, &stream.response)
+        client.responseHead(&head)
+        if isEnd { finish(HeaderTable()) }
+    }
+
+    func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
+        guard let client else { return connection.session.consumed(stream, bytes.count) }
+        client.responseBody(bytes)
+        // What has no place to go stays with the host: its window does not grow.
+        if !client.responseIsPaused { connection.session.consumed(stream, bytes.count) }
+    }
+
+    func end(_ stream: HTTP2Stream) { finish(stream.trailers) }
+
+    private func finish(_ trailers: HeaderTable) {
+        guard let client else { return }
+        self.client = nil
+        if let stream, !requestHasEnded {
+            // The host has answered without reading to the end: the rest is not sent (RFC 9113 §8.1).
+            requestHasEnded = true
+            connection.session.reset(stream, code: HTTP2Code.noError)
+            connection.worker.markDirtyForPass(connection)
+        }
+        client.responseEnd(trailers)
+    }
+
+    func responseMayContinue() {
+        guard let stream else { return }
+        connection.session.consumedAll(stream)
+        connection.worker.markDirtyForPass(connection)
+    }
+
+    func closed(_ stream: HTTP2Stream, code: UInt32) {
+        self.stream = nil
+        if let client {
+            self.client = nil
+            let failure: UpstreamFailure =
+                if code == HTTP2Code.refusedStream && !responseHasBegun {
+                    .refused
+                } else if code == HTTP2Code.protocolError && stream.isRefusedByUs {
+                    .protocolError("http2.invalid_response")
+                } else {
+                    .reset(code: code)
+                }
+            client.upstreamFailed(failure, onReusedConnection: false)
+        }
+        connection.streamClosed()
+    }
+
+    /// The connection ends below the stream.
+    func fail(_ failure: UpstreamFailure) {
+        guard let client else { return }
+        self.client = nil
+        client.upstreamFailed(failure, onReusedConnection: isReused && !responseHasBegun)
+    }
+
+    func abandon() {
+        client = nil
+        guard let stream else { return }
+        connection.session.reset(stream, code: HTTP2Code.cancel)
+        connection.worker.markDirtyForPass(connection)
+    }
+}

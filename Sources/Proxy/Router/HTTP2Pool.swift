@@ -1,0 +1,177 @@
+internal import HTTP
+internal import IO
+internal import Upstream
+
+/// The HTTP/2 connections of one loop to one host: as few as the host's own limits allow.
+///
+/// Requests go to the first connection with room; a new one is made when all are full. Who comes before any is ready waits in
+/// line, and one connection on its way is enough for as many as it will probably take.
+final class HTTP2Pool {
+    let host: Host
+    let address: SocketAddress
+    let cluster: ClusterRuntime
+    let metrics: HTTP2Metrics
+    private var connections: [HTTP2ClientConnection] = []
+    private var connecting = 0
+    private var waiting: [Waiter] = []
+    private var isDraining = false
+    private var isServing = false
+
+    private struct Waiter {
+        let client: any PoolClient
+        let priority: ResourcePriority
+    }
+
+    /// What a host is expected to take before it has said so (RFC 9113 §6.5.2 recommends no less).
+    private static let expectedStreams = 100
+
+    /// The name that TLS connections ask for; nil is the transport socket's own.
+    private let serverName: String?
+
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String?) {
+        self.serverName = serverName
+        self.host = host
+        self.address = address
+        self.cluster = cluster
+        metrics = HTTP2Metrics(cluster.worker.metrics.scope("cluster", cluster.name, "http2"))
+    }
+
+    /// Gives the client a stream, now or later; `fresh` asks for a connection that has not just refused one.
+    func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool) {
+        if waiting.isEmpty, let connection = connections.first(where: { $0.capacity > 0 }) {
+            return client.poolReady(connection.makeStream())
+        }
+        cluster.count(.upstream_rq_pending_total)
+        guard cluster.acquire(.pendingRequest, priority) else {
+            cluster.count(.upstream_rq_pending_overflow)
+            return client.poolFailed(.overflow)
+        }
+        cluster.count(.upstream_rq_pending_active)
+        waiting.append(Waiter(client: client, priority: priority))
+        connectIfNeeded()
+    }
+
+    /// Takes a client out of the line.
+    func cancel(_ client: any PoolClient) {
+        guard let index = waiting.firstIndex(where: { $0.client === client }) else { return }
+        leave(waiting.remove(at: index))
+    }
+
+    private func leave(_ waiter: Waiter) {
+        cluster.release(.pendingRequest, waiter.priority)
+        cluster.uncount(.upstream_rq_pending_active)
+    }
+
+    private func connectIfNeeded() {
+        let own = cluster.config.http2.concurrentStreamsMax.map { Int(clamping: $0) } ?? Self.expectedStreams
+        let each = max(1, min(own, Self.expectedStreams, Int(cluster.config.maxRequestsPerConnection ?? .max)))
+        if waiting.count > connecting * each, let last = waiting.last { connect(last.priority) }
+    }
+
+    private func connect(_ priority: ResourcePriority) {
+        // At the limit the waiter stays in line if a connection exists that can come free; otherwise it would wait forever.
+        let isAllowed =
+            host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
+            && cluster.acquire(.connection, priority)
+        guard isAllowed else {
+            cluster.count(.upstream_cx_overflow)
+            if connections.allSatisfy(\.isDraining) && connecting == 0, let last = waiting.popLast() {
+                leave(last)
+                last.client.poolFailed(.overflow)
+            }
+            return
+        }
+        do throws(SystemError) {
+            let tls = try cluster.beginTLS(host, serverName: serverName)
+            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
+                socket.close()
+                throw SystemError(Self.noMemory, "an HTTP/2 session")
+            }
+            connecting += 1
+            host.activeConnections &+= 1
+            host.statistics.connectionsTotal &+= 1
+            cluster.count(.upstream_cx_total)
+            cluster.count(.upstream_cx_http2_total)
+            cluster.count(.upstream_cx_active)
+            do throws(SystemError) {
+                try connection.start()
+            } catch {
+                connection.close()
+                connecting -= 1
+                host.activeConnections &-= 1
+                cluster.uncount(.upstream_cx_active)
+                throw error
+            }
+        } catch {
+            cluster.release(.connection, priority)
+            failAll(.connectFailed(error))
+        }
+    }
+
+    private static let noMemory: Int32 = 12  // ENOMEM
+
+    /// One attempt stands for all that wait for it.
+    private func failAll(_ failure: PoolFailure) {
+        cluster.count(.upstream_cx_connect_fail)
+        host.statistics.connectFailures &+= 1
+        let failed = waiting
+        waiting = []
+        for waiter in failed {
+            leave(waiter)
+            waiter.client.poolFailed(failure)
+        }
+    }
+
+    func connected(_ connection: HTTP2ClientConnection) {
+        connecting -= 1
+        connections.append(connection)
+        if isDraining { connection.drain() }
+        capacityGrew()
+    }
+
+    func connectFailed(_ connection: HTTP2ClientConnection, _ failure: PoolFailure) {
+        connecting -= 1
+        gone(connection)
+        if connecting == 0 { failAll(failure) }
+        cluster.released(host)
+    }
+
+    /// A stream ended, or a host allows more of them.
+    func capacityGrew() {
+        guard !waiting.isEmpty, !isServing else { return }
+        isServing = true
+        defer { isServing = false }
+        while !waiting.isEmpty, let connection = connections.first(where: { $0.capacity > 0 }) {
+            let waiter = waiting.removeFirst()
+            leave(waiter)
+            waiter.client.poolReady(connection.makeStream())
+        }
+        if !waiting.isEmpty { connectIfNeeded() }
+    }
+
+    /// A connection is gone, whatever it was doing.
+    func closed(_ connection: HTTP2ClientConnection) {
+        connections.removeAll { $0 === connection }
+        gone(connection)
+        capacityGrew()
+        if !waiting.isEmpty { connectIfNeeded() }
+        cluster.released(host)
+    }
+
+    private func gone(_ connection: HTTP2ClientConnection) {
+        host.activeConnections &-= 1
+        cluster.release(.connection, connection.priority)
+        cluster.uncount(.upstream_cx_active)
+        cluster.count(.upstream_cx_destroy)
+    }
+
+    var isEmpty: Bool { connections.isEmpty && connecting == 0 && waiting.isEmpty }
+
+    /// No connection takes new requests; each closes when its last one is done.
+    func drain() {
+        isDraining = true
+        for connection in connections { connection.drain() }
+        cluster.released(host)
+    }
+}

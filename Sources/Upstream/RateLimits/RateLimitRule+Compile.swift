@@ -1,0 +1,123 @@
+internal import EnvoyAPI
+
+extension RateLimitRule {
+    static func list(_ messages: [RateLimit], _ path: FieldPath) throws(ConfigurationError) -> [RateLimitRule] {
+        var result: [RateLimitRule] = []
+        for (index, message) in messages.enumerated() {
+            result.append(try RateLimitRule(compiling: message, path[index]))
+        }
+        return result
+    }
+
+    init(compiling message: RateLimit, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path, handles: "stage disable_key actions limit hits_addend apply_on_stream_done")
+        stage = message.stage ?? 0
+        guard stage <= 10 else { throw (path / "stage").error("\(stage) is above 10") }
+        disableKey = message.disableKey
+        appliesOnStreamDone = message.applyOnStreamDone
+        var actions: [Action] = []
+        for (index, action) in message.actions.enumerated() {
+            actions.append(try Self.action(action, (path / "actions")[index]))
+        }
+        guard !actions.isEmpty else { throw (path / "actions").error("is empty") }
+        self.actions = actions
+        if case .dynamicMetadata(let source)? = message.limit?.overrideSpecifier {
+            let place = path / "limit.dynamic_metadata.metadata_key"
+            guard let key = source.metadataKey else { throw place.error("is missing") }
+            limitSource = (key.key, try ClusterConfig.segments(key, place))
+        } else {
+            limitSource = nil
+        }
+        if let hits = message.hitsAddend {
+            guard hits.format.isEmpty else { throw (path / "hits_addend.format").unsupported("give number") }
+            hitsAddend = hits.number
+        } else {
+            hitsAddend = nil
+        }
+    }
+
+    private static func action(
+        _ message: RateLimit.Action, _ path: FieldPath
+    ) throws(ConfigurationError) -> Action {
+        func key(_ text: String, _ field: String) throws(ConfigurationError) -> String {
+            guard !text.isEmpty else { throw (path / field).error("is empty") }
+            return text
+        }
+        switch message.actionSpecifier {
+        case .sourceCluster: return .sourceCluster
+        case .destinationCluster: return .destinationCluster
+        case .requestHeaders(let headers):
+            let name = HeaderName(try key(headers.headerName, "request_headers.header_name"))
+            return .requestHeader(
+                name.description == "host" ? HeaderName(":authority") : name,
+                key: try key(headers.descriptorKey, "request_headers.descriptor_key"),
+                skipsIfAbsent: headers.skipIfAbsent)
+        case .queryParameters(let parameters):
+            return .queryParameter(
+                Array(try key(parameters.queryParameterName, "query_parameters.query_parameter_name").utf8),
+                key: try key(parameters.descriptorKey, "query_parameters.descriptor_key"),
+                skipsIfAbsent: parameters.skipIfAbsent)
+        case .remoteAddress: return .remoteAddress
+        case .maskedRemoteAddress(let masked):
+            let v4 = masked.v4PrefixMaskLen ?? 32
+            let v6 = masked.v6PrefixMaskLen ?? 128
+            guard v4 <= 32 else { throw (path / "masked_remote_address.v4_prefix_mask_len").error("\(v4) is above 32") }
+            guard v6 <= 128 else {
+                throw (path / "masked_remote_address.v6_prefix_mask_len").error("\(v6) is above 128")
+            }
+            return .maskedRemoteAddress(v4Bits: Int(v4), v6Bits: Int(v6))
+        case .genericKey(let generic):
+            return .genericKey(
+                key: generic.descriptorKey.isEmpty ? "generic_key" : generic.descriptorKey,
+                value: try key(generic.descriptorValue, "generic_key.descriptor_value"))
+        case .headerValueMatch(let match):
+            let place = path / "header_value_match"
+            guard !match.headers.isEmpty else { throw (place / "headers").error("is empty") }
+            return .headerMatch(
+                try HeaderMatcher.list(match.headers, place / "headers"), expected: match.expectMatch ?? true,
+                key: match.descriptorKey.isEmpty ? "header_match" : match.descriptorKey,
+                value: try key(match.descriptorValue, "header_value_match.descriptor_value"))
+        case .queryParameterValueMatch(let match):
+            let place = path / "query_parameter_value_match"
+            guard !match.queryParameters.isEmpty else { throw (place / "query_parameters").error("is empty") }
+            var matchers: [QueryParameterMatcher] = []
+            for (index, parameter) in match.queryParameters.enumerated() {
+                matchers.append(try QueryParameterMatcher(compiling: parameter, (place / "query_parameters")[index]))
+            }
+            return .queryMatch(
+                matchers, expected: match.expectMatch ?? true,
+                key: match.descriptorKey.isEmpty ? "query_match" : match.descriptorKey,
+                value: try key(match.descriptorValue, "query_parameter_value_match.descriptor_value"))
+        case .dynamicMetadata(let source):
+            return .metadata(
+                try metadata(
+                    source.metadataKey, key: try key(source.descriptorKey, "dynamic_metadata.descriptor_key"),
+                    standard: source.defaultValue, skips: false, isOfRoute: false, path / "dynamic_metadata"))
+        case .metadata(let source):
+            let isOfRoute: Bool
+            switch source.source {
+            case .dynamic: isOfRoute = false
+            case .routeEntry: isOfRoute = true
+            case .unrecognized(let number): throw (path / "metadata.source").error("\(number) is no source")
+            }
+            return .metadata(
+                try metadata(
+                    source.metadataKey, key: try key(source.descriptorKey, "metadata.descriptor_key"),
+                    standard: source.defaultValue, skips: source.skipIfAbsent, isOfRoute: isOfRoute, path / "metadata"))
+        case .extension(let config): throw (path / "extension").unsupported(config.name)
+        case nil: throw path.error("names no action")
+        }
+    }
+
+    private static func metadata(
+        _ key: MetadataKey?, key descriptorKey: String, standard: String, skips: Bool, isOfRoute: Bool,
+        _ path: FieldPath
+    ) throws(ConfigurationError) -> Metadata {
+        guard let key else { throw (path / "metadata_key").error("is missing") }
+        return Metadata(
+            isOfRoute: isOfRoute, namespace: key.key,
+            path: try ClusterConfig.segments(key, path / "metadata_key"), key: descriptorKey, standard: standard,
+            skipsIfAbsent: skips)
+    }
+}

@@ -1,0 +1,176 @@
+import IO
+import Proxy
+import Telemetry
+import Testing
+
+@Suite("Overload manager")
+struct OverloadTests {
+    private static func injected(_ path: String, _ action: String) -> String {
+        """
+        overload_manager:
+          refresh_interval: 0.02s
+          resource_monitors:
+          - name: injected
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig, filename: \(path) }
+          actions:
+          - name: envoy.overload_actions.\(action)
+            triggers: [ { name: injected, threshold: { value: 0.9 } } ]
+
+        """
+    }
+
+    private static let routes =
+        #"[ { match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: "ok" } } } ]"#
+
+    @Test("under pressure requests are refused with 503 until it is over")
+    func requests() async throws {
+        try await onLoop { loop in
+            let path = "/tmp/skein-overload-\(Environment.processID)"
+            defer { try? File.remove(path) }
+            try File.write(path, Array("0.95\n".utf8))
+            let proxy = try await RunningProxy.start(
+                Self.injected(path, "stop_accepting_requests")
+                    + Yaml.bootstrap(listeners: Yaml.listener(routes: Self.routes), clusters: ""))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            var response = try await client.get("/")
+            while response.status != 503 { response = try await client.get("/") }
+            #expect(response.body == "envoy overloaded")
+            try File.write(path, Array("0.1\n".utf8))
+            while response.status != 200 { response = try await client.get("/") }
+        }
+    }
+
+    @Test("ATK-45 more downstream connections than allowed are closed, and counted")
+    func connections() async throws {
+        try await onLoop { loop in
+            let proxy = try await RunningProxy.start(
+                """
+                overload_manager:
+                  resource_monitors:
+                  - name: envoy.resource_monitors.global_downstream_max_connections
+                    typed_config: { "@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: 2 }
+
+                """ + Yaml.bootstrap(listeners: Yaml.listener(routes: Self.routes), clusters: "", admin: true))
+            defer { proxy.stop() }
+            let first = try await Wire.connect(to: proxy.address, on: loop)
+            let second = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await first.get("/").status == 200)
+            #expect(try await second.get("/").status == 200)
+            let third = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(await third.readToEnd() == "")
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            #expect(try await admin.get("/stats?usedonly").body.contains("downstream_global_cx_overflow: 1"))
+            first.close()
+            // The place of the one that left is free when the proxy has seen it.
+            var status = 0
+            while status != 200 {
+                let next = try await Wire.connect(to: proxy.address, on: loop)
+                status = (try? await next.get("/").status) ?? 0
+            }
+        }
+    }
+
+    @Test("an overload manager's mistakes are refused with their path")
+    func mistakes() throws {
+        for (yaml, expected) in [
+            (
+                "overload_manager: { actions: [ { name: envoy.overload_actions.dance } ] }",
+                "overload_manager.actions[0].name: unknown action"
+            ),
+            (
+                "overload_manager: { actions: [ { name: envoy.overload_actions.shrink_heap, triggers: [ { name: nobody, threshold: { value: 1 } } ] } ] }",
+                "overload_manager.actions[0].triggers[0].name: there is no resource monitor"
+            ),
+            (
+                "overload_manager: { loadshed_points: [ { name: x } ] }", "overload_manager.loadshed_points: "
+            ),
+            (
+                "layered_runtime: { layers: [ { name: a } ] }", "layered_runtime.layers[0]: one of static_layer"
+            ),
+            (
+                "dynamic_resources: { cds_config: { ads: {} } }", "dynamic_resources.cds_config.ads: there is no ADS"
+            ),
+            (
+                "dynamic_resources: { cds_config: { api_config_source: { api_type: REST } } }",
+                "dynamic_resources.cds_config.api_config_source.api_type: REST is not supported"
+            ),
+        ] {
+            var options = Options()
+            options.configYAML = yaml
+            let error = #expect(throws: ProxyError.self) { _ = try ProxyServer.validate(options) }
+            #expect(error?.description.hasPrefix(expected) == true, "\(error?.description ?? "")")
+        }
+    }
+
+    @Test("flags are Envoy's")
+    func flags() throws {
+        let options = try Options(arguments: [
+            "-c", "x.yaml", "--mode", "init_only", "--component-log-level", "xds:debug,worker:error", "--log-format",
+            "[%Y-%m-%d %T.%e][%t][%l][%n] %v", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "5",
+            "--restart-epoch", "2", "--base-id", "7", "--cpuset-threads", "--file-flush-interval-msec", "100",
+        ])
+        #expect(options.mode == .initOnly)
+        #expect(options.componentLogLevels == ["xds": .debug, "worker": .error])
+        #expect(options.drainStrategy == .immediate)
+        #expect(options.restartEpoch == 2)
+        #expect(options.ignored == ["--cpuset-threads", "--file-flush-interval-msec"])
+        #expect(throws: UsageError.self) { try Options(arguments: ["--log-format", "%Q"]) }
+        #expect(throws: UsageError.self) { try Options(arguments: ["--component-log-level", "xds"]) }
+    }
+
+    @Test("admin pages answer as Envoy's do")
+    func admin() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("x") }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster("backend", [upstream.port]), admin: true
+                ).replacing(
+                    "static_resources:",
+                    """
+                    static_resources:
+                      secrets:
+                      - name: generic
+                        generic_secret: { secret: { inline_string: "hidden" } }
+                    """))
+            defer { proxy.stop() }
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let clusters = try await admin.get("/clusters?format=json").body
+            #expect(clusters.contains("\"port_value\": \(upstream.port)"))
+            #expect(clusters.contains("\"eds_health_status\": \"HEALTHY\""))
+            #expect(try await admin.get("/listeners?format=json").body.contains("\"socket_address\""))
+            let dump = try await admin.get("/config_dump").body
+            #expect(dump.contains("SecretsConfigDump"))
+            #expect(dump.contains("[redacted]"))
+            #expect(!dump.contains("hidden"))
+            let part = try await admin.get("/config_dump?resource=static_clusters&mask=cluster.name").body
+            #expect(part.contains("ClustersConfigDump.StaticCluster"))
+            #expect(part.contains("\"name\": \"backend\""))
+            #expect(!part.contains("load_assignment"))
+            #expect(try await admin.get("/config_dump?resource=static_things").status == 404)
+            #expect(try await admin.get("/config_dump?name_regex=(").status == 400)
+            #expect(
+                try await admin.get("/config_dump?resource=static_clusters&name_regex=no.*").body.contains(
+                    "\"configs\": []"))
+            #expect(try await admin.get("/memory").body.contains("total_physical_bytes"))
+            #expect(try await admin.get("/certs").body.contains("{"))
+            #expect(try await admin.get("/logging").status == 405)
+            #expect(try await admin.get("/runtime_modify?a=1").status == 405)
+            try await admin.write("POST /runtime_modify?a=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            #expect(try await admin.response().status == 503)
+            try await admin.write("POST /drain_listeners?skip_exit HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            #expect(try await admin.response().status == 400)
+            try await admin.write("POST /logging?xds=noise HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            #expect(try await admin.response().status == 400)
+        }
+    }
+}
+
+extension String {
+    fileprivate func replacing(_ part: String, _ other: String) -> String {
+        guard let range = firstRange(of: part) else { return self }
+        return String(self[..<range.lowerBound]) + other + String(self[range.upperBound...])
+    }
+}
