@@ -44,8 +44,6 @@ public struct Options: Sendable {
     public var serviceZone: String?
     /// `--drain-time-s`.
     public var drainTime: Duration = .seconds(600)
-    /// How long a line of an access log waits for others.
-    public var fileFlushInterval: Duration = .seconds(1)
     /// `--drain-strategy`.
     public var drainStrategy = DrainStrategy.gradual
     /// `--parent-shutdown-time-s`: how long a replaced process may go on.
@@ -158,7 +156,6 @@ public struct Options: Sendable {
             case "--service-cluster": serviceCluster = try value()
             case "--service-node": serviceNode = try value()
             case "--service-zone": serviceZone = try value()
-            case "--file-flush-interval-msec": fileFlushInterval = .milliseconds(max(1, try number()))
             case "--drain-time-s": drainTime = .seconds(try number())
             case "--admin-address-path": adminAddressPath = try value()
             case "--version": showsVersion = true

@@ -254,6 +254,7 @@ public final class ProxyServer: @unchecked Sendable {
 
     func setHealthCheck(fails: Bool) {
         failsHealthCheck = fails
+        for worker in workers { worker.send { $0.failsHealthCheck = fails } }
         if fails, state == .live { state = .draining }
         if !fails, state == .draining, !isStopping { state = .live }
     }

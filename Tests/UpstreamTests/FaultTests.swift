@@ -58,6 +58,34 @@ import Testing
         #expect(byNode.decide(for: TestRequest(), cluster: "c", random: 0) == none)
     }
 
+    @Test("headers ask for faults, and may lower a share but not raise it")
+    func headers() throws {
+        let policy = try policy(
+            #"{"delay":{"header_delay":{},"percentage":{"numerator":100}},"abort":{"header_abort":{},"percentage":{"numerator":100}},"response_rate_limit":{"header_limit":{},"percentage":{"numerator":0}}}"#
+        )
+        #expect(policy.decide(for: TestRequest(), cluster: "c", random: 0) == FaultPolicy.Decision())
+        let all = TestRequest(
+            "/",
+            [
+                "x-envoy-fault-delay-request": "250", "x-envoy-fault-abort-request": "503",
+                "x-envoy-fault-abort-grpc-request": "5", "x-envoy-fault-throughput-response": "10",
+                "x-envoy-fault-throughput-response-percentage": "100",
+            ])
+        let decision = policy.decide(for: all, cluster: "c", random: 0)
+        #expect(decision.delay == .milliseconds(250))
+        #expect(decision.abort == .http(503))
+        #expect(decision.responseKilobytesPerSecond == nil)
+        let lowered = TestRequest(
+            "/",
+            [
+                "x-envoy-fault-delay-request": "250", "x-envoy-fault-delay-request-percentage": "0",
+                "x-envoy-fault-abort-request": "99", "x-envoy-fault-abort-grpc-request": "5",
+            ])
+        let other = policy.decide(for: lowered, cluster: "c", random: 0)
+        #expect(other.delay == nil)
+        #expect(other.abort == .grpc(5))
+    }
+
     @Test("0 % is never and 100 % is always, at both ends of the draw")
     func edges() {
         #expect(!Fraction.none.includes(random: 0))

@@ -260,7 +260,10 @@ import Testing
              {"name":"w","domains":["w"],"routes":[{"match":{"path":"/1"},"route":{"cluster":"c"}}]}]}
             """#)
         func statuses(_ route: Upstream.Route) -> [FaultPolicy.AbortStatus?] {
-            (route.filterConfigs["f"] ?? []).map { ($0 as? FaultPolicy)?.abort?.status }
+            (route.filterConfigs["f"] ?? []).map { config -> FaultPolicy.AbortStatus? in
+                guard case .fixed(let status)? = (config as? FaultPolicy)?.abort?.status else { return nil }
+                return status
+            }
         }
         let routes = table.virtualHosts[0].routes
         #expect(statuses(routes[0]) == [.http(501), .http(502)])

@@ -30,7 +30,8 @@ final class BootstrapConfig: Sendable {
 
     var context: CompileContext {
         CompileContext(
-            adsCluster: ads?.clusterName, managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
+            adsCluster: ads?.clusterName, serviceCluster: node.cluster,
+            managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
             usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: message.clusterManager?.upstreamBindConfig)
     }
 

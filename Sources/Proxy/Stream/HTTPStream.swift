@@ -289,7 +289,7 @@ final class HTTPStream {
 
     /// Whether the connection must not read more of the request now.
     var requestIsPaused: Bool {
-        if requestFilters.heldBytes >= Limits.bufferBytes && !requestFilters.isEmpty { return true }
+        if requestFilters.pausesSender { return true }
         return router?.requestIsPaused ?? false
     }
 
@@ -404,7 +404,7 @@ final class HTTPStream {
 
     /// Whether the client does not keep up; `responseMayContinue` follows.
     var responseIsPaused: Bool {
-        (connection?.responseIsBlocked ?? false) || responseFilters.heldBytes >= Limits.bufferBytes
+        (connection?.responseIsBlocked ?? false) || responseFilters.pausesSender
     }
 
     func responseMayContinue() { router?.responseMayContinue() }
@@ -413,15 +413,20 @@ final class HTTPStream {
     ///
     /// The texts are Envoy's.
     func localReply(
-        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+        status: UInt16, body: String = "", details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil,
+        mutations: [HeaderMutation] = []
     ) {
         localReply(
-            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus)
+            status: status, bytes: Array(body.utf8), details: details, headers: headers, grpcStatus: grpcStatus,
+            mutations: mutations)
     }
 
-    /// - Parameter grpcStatus: what a gRPC client gets, where it is not what the HTTP status means (P-3).
+    /// - Parameters:
+    ///   - grpcStatus: What a gRPC client gets instead of what stands for `status`.
+    ///   - mutations: What a filter's configuration adds to its answer.
     func localReply(
-        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil
+        status: UInt16, bytes: [UInt8], details: String, headers: [(String, String)] = [], grpcStatus: Int? = nil,
+        mutations: [HeaderMutation] = []
     ) {
         guard !isFinished else { return }
         isLocalReply = true
@@ -458,6 +463,11 @@ final class HTTPStream {
                 response.headers.append(.contentType, constant: "text/plain")
             }
             response.body = .length(bytes.count)
+        }
+        if !mutations.isEmpty {
+            var headers = response.headers
+            HeaderRewriter(stream: self).apply(mutations, to: &headers)
+            response.headers = headers
         }
         applyResponseMutations()
         respondHead()

@@ -40,7 +40,8 @@ struct HeaderRewriter {
         try? headers.append(mutation.name.bytes.span.bytes, value.span.bytes)
     }
 
-    private func render(_ template: HeaderTemplate) -> [UInt8] {
+    /// The value with its operators filled in.
+    func render(_ template: HeaderTemplate) -> [UInt8] {
         if let literal = template.literal { return literal }
         var bytes: [UInt8] = []
         for segment in template.segments {

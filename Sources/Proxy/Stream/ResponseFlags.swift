@@ -1,4 +1,4 @@
-/// Why a request did not go as it should, in Envoy's letters.
+/// Why a request did not go as it should, in Envoy's letters and order.
 struct ResponseFlags: OptionSet, Sendable, Hashable {
     let rawValue: UInt32
 

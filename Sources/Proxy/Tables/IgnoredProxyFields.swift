@@ -15,6 +15,8 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "the overload manager sees every listener",
         "envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event":
             "a loop accepts until none waits",
+        "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
+            "upstream connections carry no filter state",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
@@ -67,7 +69,6 @@ public enum IgnoredProxyFields {
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters",
-        "envoy.extensions.filters.http.cors.v3.Cors": "acts only with a CORS policy, and those are refused yet",
     ]
 
     /// Why a field is ignored; nil when it is not.

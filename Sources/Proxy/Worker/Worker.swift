@@ -22,6 +22,8 @@ final class Worker {
     /// Reused by everyone who serialises a head, for the length of one call.
     var scratch: [UInt8] = []
     var bytesRead: UInt64 = 0
+    /// `/healthcheck/fail` was asked for.
+    var failsHealthCheck = false
     /// Storage of heads, from stream to stream.
     var spareHeads = SpareHeads()
 

@@ -18,8 +18,7 @@ public enum IgnoredFields {
             "delay_percent_runtime": noRuntime, "abort_percent_runtime": noRuntime,
             "delay_duration_runtime": noRuntime, "abort_http_status_runtime": noRuntime,
             "max_active_faults_runtime": noRuntime, "response_rate_limit_percent_runtime": noRuntime,
-            "abort_grpc_status_runtime": noRuntime, "disable_downstream_cluster_stats": onlyStatistics,
-            "filter_metadata": "it only fills the dynamic metadata of access logs",
+            "abort_grpc_status_runtime": noRuntime,
         ],
         "envoy.config.cluster.v3.Cluster": [
             "track_timeout_budgets": onlyStatistics, "track_cluster_stats": onlyStatistics,

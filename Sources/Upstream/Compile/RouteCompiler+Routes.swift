@@ -19,7 +19,16 @@ extension RouteCompiler {
             response: try HeaderMutation.list(
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
-        let filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        var filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        if case .route(let forward) = message.action {
+            if let cors = forward.cors { try filters.add(field: "cors", cors, path / "route.cors") }
+            if !forward.rateLimits.isEmpty || forward.includeVhRateLimits != nil {
+                var limits = RouteAction()
+                limits.rateLimits = forward.rateLimits
+                limits.includeVhRateLimits = forward.includeVhRateLimits
+                try filters.add(field: "rate_limits", limits, path / "route")
+            }
+        }
         let mutations = flatten([level, host.mutations, tableMutations])
         let matcher = try RouteMatcher(compiling: match, path / "match")
         let action: Route.Action
@@ -79,7 +88,7 @@ extension RouteCompiler {
         try FieldCheck.check(
             message, path,
             handles:
-                "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header append_x_forwarded_host timeout idle_timeout retry_policy priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration metadata_match path_rewrite_policy host_rewrite_path_regex request_mirror_policies rate_limits include_vh_rate_limits grpc_timeout_offset internal_redirect_policy hedge_policy"
+                "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header append_x_forwarded_host timeout idle_timeout retry_policy priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration metadata_match path_rewrite_policy host_rewrite_path_regex request_mirror_policies rate_limits include_vh_rate_limits grpc_timeout_offset internal_redirect_policy hedge_policy cors"
         )
         let criteria = MetadataCriteria(compiling: message.metadataMatch)
         let destination: Forwarding.Destination

@@ -84,6 +84,14 @@ struct PerFilterConfig {
         return result
     }
 
+    /// Takes a field of the route or virtual host itself that belongs to a filter: its name stands for the filter's.
+    mutating func add<M: Message>(field name: String, _ message: M, _ path: FieldPath) throws(ConfigurationError) {
+        guard let compiled = try compiler?(name, AnyMessage(packing: message), path.text) else {
+            throw path.unsupported()
+        }
+        configs[name, default: []].append(compiled)
+    }
+
     private mutating func overlay(
         _ name: String, _ any: AnyMessage, isOptional: Bool, _ path: FieldPath
     ) throws(ConfigurationError) {
@@ -151,16 +159,18 @@ struct RouteCompiler {
             response: try HeaderMutation.list(
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
-        let filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        var filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        if let cors = message.cors { try filters.add(field: "cors", cors, path / "cors") }
+        if !message.rateLimits.isEmpty {
+            var limits = EnvoyAPI.VirtualHost()
+            limits.rateLimits = message.rateLimits
+            try filters.add(field: "rate_limits", limits, path)
+        }
         let retryPolicy: RetryPolicy?
         if let retry = message.retryPolicy {
             retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
         } else {
             retryPolicy = nil
-        }
-        guard message.cors == nil else {
-            throw (path / "cors").error(
-                "has gone from Envoy; configure envoy.filters.http.cors in typed_per_filter_config")
         }
         let mirrors = try MirrorPolicy.list(message.requestMirrorPolicies, path / "request_mirror_policies")
         let context = HostContext(

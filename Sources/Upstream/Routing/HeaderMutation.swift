@@ -108,6 +108,9 @@ public struct HeaderTemplate: Sendable, Hashable {
         return nil
     }
 
+    /// A constant value, in which a percent sign is just that.
+    public init(constant text: String) { segments = text.isEmpty ? [] : [.literal(Array(text.utf8))] }
+
     /// Splits a format; `%%` is a percent sign.
     ///
     /// The error says what is wrong, without a path.

@@ -12,6 +12,8 @@ struct FilterDirection {
         var held: ByteBuffer?
         /// The end of the body came while the gate was closed.
         var holdsEnd = false
+        /// The filter collects the body: what it holds is no reason to read no further.
+        var collects = false
     }
 
     private enum Gate { case open, stopped, stoppedAll }
@@ -22,14 +24,28 @@ struct FilterDirection {
     private var slots: [Slot] = []
     /// Filters before this one have seen the head.
     private var front = 0
-    private var trailers: HeaderTable?
+    /// The trailers that follow the end of the body; a filter may look at them, change them or make some when it sees the end.
+    var trailers: HeaderTable?
+    /// Body that filters keep.
     private(set) var heldBytes = 0
+    /// Most that they may keep; beyond it 413 or 500.
+    var heldBytesMax = Limits.filterBufferBytes
     /// The head has left the last filter.
     private(set) var headHasPassed = false
 
     init(_ flow: Flow) { self.flow = flow }
 
     var isEmpty: Bool { slots.isEmpty }
+
+    /// Whether so much waits for a filter that the sender must pause.
+    ///
+    /// What a filter collects does not count: it wants the rest.
+    var pausesSender: Bool {
+        guard heldBytes >= Limits.bufferBytes else { return false }
+        var waiting = 0
+        for slot in slots where !slot.collects { waiting += slot.held?.count ?? 0 }
+        return waiting >= Limits.bufferBytes
+    }
 
     /// A filter has seen the head.
     var hasBegun: Bool { front > 0 }
@@ -51,13 +67,6 @@ struct FilterDirection {
     private mutating func discard(_ index: Int) {
         heldBytes -= slots[index].held?.count ?? 0
         slots[index].held = nil
-    }
-
-    /// Position of the filter that stopped the flow and now goes on; opens its gate.
-    fileprivate mutating func open(_ filter: any HTTPFilter) -> Int? {
-        guard let index = slots.firstIndex(where: { $0.filter === filter && $0.gate != .open }) else { return nil }
-        slots[index].gate = .open
-        return index
     }
 
     fileprivate mutating func takeHeld(_ index: Int) -> (ByteBuffer?, isEnd: Bool) {
@@ -117,10 +126,10 @@ extension HTTPStream {
                         self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
                         return release(flow, index)
                     }
-                case .hold:
+                case .hold, .wait:
                     self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
-                    self[flow].close(index, all: false)
-                    if self[flow].heldBytes > Limits.filterBufferBytes { bodyTooLarge(flow) }
+                    self[flow].keep(index, collecting: step == .hold)
+                    if self[flow].heldBytes > self[flow].heldBytesMax { bodyTooLarge(flow) }
                     return
                 case .drop:
                     guard isEnd else { return }
@@ -160,12 +169,46 @@ extension HTTPStream {
 
     /// A filter that stopped goes on: head first, then what was held behind it.
     func resume(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
-        guard !isFinished, let index = self[flow].open(filter) else { return }
+        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
         release(flow, index)
         armTimer()
     }
 
+    /// Lets the first bytes of what a filter keeps go on; the gate opens when nothing is left and the body has ended.
+    ///
+    /// - Returns: What is still kept.
+    @discardableResult
+    func passHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, bytes: Int) -> Int {
+        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return 0 }
+        let piece = self[flow].takeHeld(index, upTo: bytes)
+        let left = self[flow].heldCount(index)
+        if left == 0 && self[flow].holdsEnd(index) {
+            self[flow].openGate(index)
+            _ = self[flow].takeHeld(index)
+            piece.withUnsafeBytes { runBody(flow, $0, isEnd: true, from: index + 1) }
+        } else if !piece.isEmpty {
+            piece.withUnsafeBytes { runBody(flow, $0, isEnd: false, from: index + 1) }
+        }
+        if !isFinished {
+            heldBodyLeft(flow)
+            armTimer()
+        }
+        return left
+    }
+
+    /// What a filter keeps of the body.
+    func heldBytes(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Int {
+        self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
+    }
+
+    /// Whether the end of the body stands behind what a filter keeps.
+    func holdsEnd(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Bool {
+        self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
+    }
+
     private func release(_ flow: FilterDirection.Flow, _ index: Int) {
+        // What stood before the filter is shown to it; what it has seen goes to the next one.
+        let next = self[flow].isStoppedBefore(index) ? index : index + 1
         self[flow].openGate(index)
         let (held, isEnd) = self[flow].takeHeld(index)
         if self[flow].isFront(index) {
@@ -174,9 +217,9 @@ extension HTTPStream {
             if isFinished { return }
         }
         if let held, !held.isEmpty {
-            runBody(flow, held.bytes, isEnd: isEnd, from: index + 1)
+            runBody(flow, held.bytes, isEnd: isEnd, from: next)
         } else if isEnd {
-            runBody(flow, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true, from: index + 1)
+            runBody(flow, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true, from: next)
         }
         if !isFinished { heldBodyLeft(flow) }
     }
@@ -201,9 +244,14 @@ extension FilterDirection {
         slots[index].gate = all ? .stoppedAll : .stopped
     }
 
+    fileprivate func isStoppedBefore(_ index: Int) -> Bool {
+        slots.indices.contains(index) && slots[index].gate == .stoppedAll
+    }
+
     fileprivate mutating func openGate(_ index: Int) {
         guard slots.indices.contains(index) else { return }
         slots[index].gate = .open
+        slots[index].collects = false
     }
 
     fileprivate func body(_ index: Int) -> (any HTTPFilter, FilterInterest, BodyGate)? {
@@ -216,6 +264,31 @@ extension FilterDirection {
             case .stoppedAll: .all
             }
         return (slot.filter, slot.interest, gate)
+    }
+
+    fileprivate mutating func keep(_ index: Int, collecting: Bool) {
+        guard slots.indices.contains(index) else { return }
+        if slots[index].gate == .open { slots[index].gate = .stopped }
+        slots[index].collects = collecting
+    }
+
+    fileprivate func closedIndex(of filter: any HTTPFilter) -> Int? {
+        slots.firstIndex { $0.filter === filter && $0.gate != .open }
+    }
+
+    fileprivate func heldCount(_ index: Int) -> Int {
+        slots.indices.contains(index) ? slots[index].held?.count ?? 0 : 0
+    }
+
+    fileprivate func holdsEnd(_ index: Int) -> Bool { slots.indices.contains(index) && slots[index].holdsEnd }
+
+    fileprivate mutating func takeHeld(_ index: Int, upTo bytes: Int) -> [UInt8] {
+        guard slots.indices.contains(index), let held = slots[index].held else { return [] }
+        let count = min(max(bytes, 0), held.count)
+        let piece = [UInt8](held.bytes.prefix(count))
+        held.consume(count)
+        heldBytes -= count
+        return piece
     }
 
     fileprivate func holds(_ index: Int) -> Bool { slots[index].held?.isEmpty == false }

@@ -14,8 +14,10 @@ enum FilterStep {
 enum BodyStep {
     /// The piece, as the filter left it, goes on; if this filter had stopped, everything before it goes on first.
     case next
-    /// The piece is kept with those before it, and goes on when the filter resumes or says `next` to a later one.
+    /// The filter collects: the piece is kept with those before it, and goes on when the filter resumes or says `next` to a later one.
     case hold
+    /// As `hold`, but the sender pauses when enough is kept: the filter lets it go on by `passHeld` or by resuming.
+    case wait
     /// The piece is gone: the filter has taken it.
     case drop
 }

@@ -1,5 +1,6 @@
 internal import EnvoyAPI
 internal import Serialization
+internal import Synchronization
 internal import Upstream
 
 /// What compiling a filter may look at.
@@ -15,6 +16,13 @@ struct FilterContext {
     let compile: CompileContext
 }
 
+/// What compiling a route's part of a filter may look at.
+struct RouteFilterContext {
+    /// Where the message stands.
+    let path: String
+    let compile: CompileContext
+}
+
 /// One kind of HTTP filter: how its messages become configurations.
 struct HTTPFilterKind: Sendable {
     /// Compiles the filter's own message.
@@ -22,7 +30,7 @@ struct HTTPFilterKind: Sendable {
     /// Names of the messages that routes may hold for it.
     let routeMessages: Set<String>
     /// Compiles one of those.
-    let compileRoute: @Sendable (AnyMessage, _ path: String) throws(ConfigurationError) -> any Sendable
+    let compileRoute: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable
 
     init<M: Message>(
         _ type: M.Type,
@@ -32,22 +40,22 @@ struct HTTPFilterKind: Sendable {
             try compile(try HTTPFilters.decode(any, as: type, at: context.path), context)
         }
         routeMessages = []
-        compileRoute = { any, path throws(ConfigurationError) in
-            throw ConfigurationError(at: path, "\(any.typeURL) is not taken per route")
+        compileRoute = { any, context throws(ConfigurationError) in
+            throw ConfigurationError(at: context.path, "\(any.typeURL) is not taken per route")
         }
     }
 
     init<M: Message, R: Message>(
         _ type: M.Type, perRoute: R.Type,
         compile: @escaping @Sendable (M, FilterContext) throws(ConfigurationError) -> any HTTPFilterConfig,
-        compileRoute: @escaping @Sendable (R, _ path: String) throws(ConfigurationError) -> any Sendable
+        compileRoute: @escaping @Sendable (R, RouteFilterContext) throws(ConfigurationError) -> any Sendable
     ) {
         self.compile = { any, context throws(ConfigurationError) in
             try compile(try HTTPFilters.decode(any, as: type, at: context.path), context)
         }
         routeMessages = [perRoute.schema.name]
-        self.compileRoute = { any, path throws(ConfigurationError) in
-            try compileRoute(try HTTPFilters.decode(any, as: perRoute, at: path), path)
+        self.compileRoute = { any, context throws(ConfigurationError) in
+            try compileRoute(try HTTPFilters.decode(any, as: perRoute, at: context.path), context)
         }
     }
 }
@@ -58,8 +66,21 @@ enum HTTPFilters {
 
     /// A new filter is a line here.
     static let kinds: [String: HTTPFilterKind] = [
-        HTTPFault.schema.name: FaultFilterConfig.kind
+        HTTPFault.schema.name: FaultFilterConfig.kind,
+        Cors.schema.name: CORSFilterConfig.kind,
+        BufferFilterConfig.schema.name: BufferHTTPFilterConfig.kind,
+        EnvoyAPI.HeaderMutationFilter.schema.name: HeaderMutationFilterConfig.kind,
+        CsrfPolicy.schema.name: CSRFFilterConfig.kind,
+        HTTPLocalRateLimit.schema.name: LocalRateLimitFilterConfig.kind,
+        HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
+        HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
+        EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
     ]
+
+    /// Kinds that tests add, by the name of their message.
+    static let testing = Mutex<[String: HTTPFilterKind]>([:])
+
+    private static func kind(_ name: String) -> HTTPFilterKind? { kinds[name] ?? testing.withLock { $0[name] } }
 
     /// The chain before the router, and whether the router leaves `x-envoy-*` headers away.
     static func compile(
@@ -80,7 +101,7 @@ enum HTTPFilters {
                     at: here + ".typed_config")
                 return (chain, message.suppressEnvoyHeaders)
             }
-            if let kind = kinds[any.name] {
+            if let kind = kind(any.name) {
                 chain.append(
                     try kind.compile(
                         any,
@@ -98,12 +119,31 @@ enum HTTPFilters {
     }
 
     /// What routes hold for filters; for `RouteTable`.
-    static let routeCompiler: RouteFilterCompiler = { name, any, path throws(ConfigurationError) in
-        for kind in kinds.values where kind.routeMessages.contains(any.name) {
-            return try kind.compileRoute(any, path)
+    static func routeCompiler(_ context: CompileContext) -> RouteFilterCompiler {
+        { name, any, path throws(ConfigurationError) in
+            let context = RouteFilterContext(path: path, compile: context)
+            if let compile = routeFields[name + any.name] { return try compile(any, context) }
+            for kind in kinds.values where kind.routeMessages.contains(any.name) {
+                return try kind.compileRoute(any, context)
+            }
+            return nil
         }
-        return nil
     }
+
+    /// Fields of routes and virtual hosts themselves that filters read, by name and message.
+    private static let routeFields:
+        [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
+            "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
+                try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
+            },
+            "rate_limits" + RouteAction.schema.name: { any, context throws(ConfigurationError) in
+                try RouteRateLimits(compiling: try decode(any, as: RouteAction.self, at: context.path), context)
+            },
+            "rate_limits" + EnvoyAPI.VirtualHost.schema.name: { any, context throws(ConfigurationError) in
+                try RouteRateLimits(
+                    compiling: try decode(any, as: EnvoyAPI.VirtualHost.self, at: context.path), context)
+            },
+        ]
 
     /// Decodes the `typed_config` of the object at a path.
     ///

@@ -1,85 +1,151 @@
 internal import EnvoyAPI
+internal import HTTP
 internal import IO
-internal import Synchronization
+internal import Serialization
+internal import Telemetry
 internal import Upstream
 
-/// `envoy.filters.http.fault`: delays requests, and answers them with an error, by chance.
+/// `envoy.filters.http.fault`: delays requests, answers them with an error, slows responses down, by chance.
 struct FaultFilterConfig: HTTPFilterConfig {
     let name: String
     let isDisabled: Bool
-    let policy: FaultPolicy
+    let settings: FaultSettings
+    let metrics: FaultMetrics
 
     static let kind = HTTPFilterKind(
         HTTPFault.self, perRoute: HTTPFault.self,
         compile: { message, context throws(ConfigurationError) in
             FaultFilterConfig(
                 name: context.name, isDisabled: context.isDisabled,
-                policy: try FaultPolicy(compiling: message, path: context.path))
+                settings: try FaultSettings(compiling: message, at: context.path),
+                metrics: FaultMetrics(context.compile.metrics.scope("http", context.statPrefix, "fault")))
         },
-        compileRoute: { message, path throws(ConfigurationError) in try FaultPolicy(compiling: message, path: path) })
+        compileRoute: { message, context throws(ConfigurationError) in
+            try FaultSettings(compiling: message, at: context.path)
+        })
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
-        // The most specific policy counts: weighted cluster, route, virtual host, table, listener.
-        let policy = stream.routeConfig(for: name) as? FaultPolicy ?? policy
-        guard policy.delay != nil || policy.abort != nil else { return nil }
-        let decision = policy.decide(
-            for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "",
-            random: stream.worker.random.next())
-        guard decision.delay != nil || decision.abort != nil else { return nil }
-        let manager = stream.manager
-        if let maximum = policy.activeFaultsMax, manager.activeFaults >= maximum {
-            manager.count(.faultsOverflow, stream.worker)
-            return nil
-        }
-        return FaultFilter(decision)
+        // The most specific settings count: weighted cluster, route, virtual host, table, listener.
+        let settings = stream.routeConfig(for: name) as? FaultSettings ?? settings
+        return settings.policy.isEmpty ? nil : FaultFilter(settings, metrics)
     }
 }
 
-/// One injected fault.
+/// What one level says about faults.
+struct FaultSettings: Sendable {
+    let policy: FaultPolicy
+    /// Becomes dynamic metadata of requests that get a fault.
+    let metadata: JSON?
+
+    init(compiling message: HTTPFault, at path: String) throws(ConfigurationError) {
+        policy = try FaultPolicy(compiling: message, path: path)
+        metadata = message.filterMetadata
+    }
+}
+
+/// The counters of one `stat_prefix`.
+struct FaultMetrics: Sendable {
+    let delays: MetricCounter
+    let aborts: MetricCounter
+    let rateLimits: MetricCounter
+    let overflow: MetricCounter
+    let active: MetricGauge
+    /// Delays and aborts by the client's cluster, which its requests name.
+    let byCluster: MetricFamily
+
+    init(_ scope: MetricScope) {
+        delays = scope.counter("delays_injected")
+        aborts = scope.counter("aborts_injected")
+        rateLimits = scope.counter("response_rl_injected")
+        overflow = scope.counter("faults_overflow")
+        active = scope.gauge("active_faults")
+        byCluster = scope.family(limit: 256)
+    }
+}
+
+/// The faults of one request.
 ///
 /// The delay and the answer do not count against the route's timeout (H-17): the router has not begun.
 final class FaultFilter: HTTPFilter {
-    private let decision: FaultPolicy.Decision
+    private let settings: FaultSettings
+    private let metrics: FaultMetrics
+    private var abort: FaultPolicy.AbortStatus?
     private var timer: LoopTimer?
+    private var trickle: BodyTrickle?
     private var isCounted = false
 
-    init(_ decision: FaultPolicy.Decision) { self.decision = decision }
+    init(_ settings: FaultSettings, _ metrics: FaultMetrics) {
+        self.settings = settings
+        self.metrics = metrics
+        interest = settings.policy.rate == nil ? .requestHead : [.requestHead, .responseBody]
+    }
 
-    let interest = FilterInterest.requestHead
+    let interest: FilterInterest
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        stream.manager.activeFaults += 1
-        isCounted = true
-        guard let delay = decision.delay, delay > .zero else { return abort(stream) }
+        let worker = stream.worker
+        let decision = settings.policy.decide(
+            for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "", random: worker.random.next())
+        if let rate = decision.responseKilobytesPerSecond, begin(stream) {
+            metrics.rateLimits.add(row: worker.index)
+            trickle = BodyTrickle(kilobytesPerSecond: rate, at: worker.loop.now)
+        }
+        abort = decision.abort
+        guard let delay = decision.delay, begin(stream) else { return answer(stream) }
         stream.info.flags.insert(.delayInjected)
-        stream.manager.count(.delaysInjected, stream.worker)
-        timer = stream.worker.schedule(after: delay) { [weak self, weak stream] in
+        metrics.delays.add(row: worker.index)
+        countByCluster(stream, ".delays_injected")
+        timer = worker.schedule(after: delay) { [weak self, weak stream] in
             guard let self, let stream, !stream.isFinished else { return }
-            if self.abort(stream) == .next { stream.resumeRequest(self) }
+            if self.answer(stream) == .next { stream.resumeRequest(self) }
         }
         return .stop
     }
 
-    private func abort(_ stream: HTTPStream) -> FilterStep {
-        guard let abort = decision.abort else { return .next }
+    /// Counts this stream among the active faults; false when there are enough of them.
+    private func begin(_ stream: HTTPStream) -> Bool {
+        if isCounted { return true }
+        if let maximum = settings.policy.activeFaultsMax, metrics.active.value >= Int64(maximum) {
+            metrics.overflow.add(row: stream.worker.index)
+            return false
+        }
+        metrics.active.add(row: stream.worker.index)
+        isCounted = true
+        if let metadata = settings.metadata { stream.info.metadata["envoy.filters.http.fault"] = metadata }
+        return true
+    }
+
+    private func answer(_ stream: HTTPStream) -> FilterStep {
+        guard let abort, begin(stream) else { return .next }
         stream.info.flags.insert(.faultInjected)
-        stream.manager.count(.abortsInjected, stream.worker)
+        metrics.aborts.add(row: stream.worker.index)
+        countByCluster(stream, ".aborts_injected")
         switch abort {
         case .http(let status):
             stream.localReply(status: status, body: "fault filter abort", details: "fault_filter_abort")
         case .grpc(let status):
             stream.localReply(
-                status: 200, details: "fault_filter_abort",
-                headers: [
-                    ("content-type", "application/grpc"), ("grpc-status", String(status)),
-                    ("grpc-message", "fault filter abort"),
-                ])
+                status: 200, body: "fault filter abort", details: "fault_filter_abort", grpcStatus: Int(status))
         }
         return .stop
     }
 
+    private func countByCluster(_ stream: HTTPStream, _ suffix: String) {
+        guard !settings.policy.skipsClusterStatistics,
+            let cluster = stream.request.headers["x-envoy-downstream-service-cluster"], !cluster.isEmpty
+        else { return }
+        metrics.byCluster.counter(cluster, suffix).add(row: stream.worker.index)
+    }
+
+    func responseBody(_ stream: HTTPStream, _ chunk: inout BodyChunk, isEnd: Bool) -> BodyStep {
+        guard let trickle else { return .next }
+        trickle.begin(.response, stream, self)
+        return .wait
+    }
+
     func streamEnded(_ stream: HTTPStream) {
         timer?.cancel()
-        if isCounted { stream.manager.activeFaults -= 1 }
+        trickle?.cancel()
+        if isCounted { metrics.active.subtract(row: stream.worker.index) }
     }
 }

@@ -17,7 +17,6 @@ final class HTTPConnectionManager {
     private(set) var isDraining = false
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
-    var activeFaults: UInt32 = 0
     let keepsAccessLog: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics

@@ -101,7 +101,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         switch message.routeSpecifier {
         case .routeConfig(let configuration):
             (rdsSource, rdsTimeout) = (nil, nil)
-            routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config"))
+            routes = .inline(try CompiledRoutes(configuration, at: path + ".route_config", context: context))
         case .rds(let rds):
             guard !rds.routeConfigName.isEmpty else {
                 throw ConfigurationError(at: path + ".rds.route_config_name", "a name is needed")
@@ -262,10 +262,10 @@ final class CompiledRoutes: Sendable {
     let table: RouteTable
     let message: RouteConfiguration
 
-    init(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) {
+    init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
         self.message = message
         do throws(ConfigurationError) {
-            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler)
+            table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.reason)
         }
@@ -277,6 +277,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// This node's cluster: `node.cluster`, or `--service-cluster`.
+    var serviceCluster = ""
     /// The clusters of other discovery streams of the bootstrap.
     var managementClusters: Set<String> = []
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).

@@ -25,8 +25,7 @@ final class HTTPMetrics: Sendable {
             passthrough_internal_redirect_too_many_redirects, passthrough_internal_redirect_unsafe_scheme,
             rq_direct_response, rq_overload_local_reply, rq_redirect, rq_reset_after_downstream_response_started,
             rq_total, rs_too_large, tracing_client_enabled, tracing_health_check, tracing_not_traceable,
-            tracing_random_sampling, tracing_service_forced, fault_delays_injected, fault_aborts_injected,
-            fault_faults_overflow
+            tracing_random_sampling, tracing_service_forced
         case downstream_cx_active, downstream_cx_http1_active, downstream_cx_http1_soft_drain,
             downstream_cx_http2_active, downstream_cx_http3_active, downstream_cx_ssl_active,
             downstream_cx_upgrades_active, downstream_cx_rx_bytes_buffered, downstream_cx_tx_bytes_buffered,
@@ -34,7 +33,7 @@ final class HTTPMetrics: Sendable {
 
         static let firstGauge = downstream_cx_active.rawValue
         static let names = makeNames()
-        static let groups = [(start: "tracing_", name: "tracing."), (start: "fault_", name: "fault.")]
+        static let groups = [(start: "tracing_", name: "tracing.")]
 
         static let noRoute = Cell.no_route
         static let noCluster = Cell.no_cluster
@@ -42,9 +41,6 @@ final class HTTPMetrics: Sendable {
         static let protocolError = Cell.downstream_cx_protocol_error
         static let idleTimeout = Cell.downstream_cx_idle_timeout
         static let streamIdleTimeout = Cell.downstream_rq_idle_timeout
-        static let delaysInjected = Cell.fault_delays_injected
-        static let abortsInjected = Cell.fault_aborts_injected
-        static let faultsOverflow = Cell.fault_faults_overflow
     }
 
     /// Responses by class, and all; one such block for each listener that serves under this prefix.
@@ -106,9 +102,7 @@ final class HTTPMetrics: Sendable {
         let name = "http.\(element)"
         var samples: [MetricSample] = []
         for cell in Cell.allCases {
-            let sample = cell.sample(name, block)
-            if !sample.isUsed, Cell.names[cell.rawValue].hasPrefix("fault.") { continue }
-            samples.append(sample)
+            samples.append(cell.sample(name, block))
         }
         var sums = [UInt64](repeating: 0, count: 6)
         for (listener, responses) in responses.withLock({ $0 }) {

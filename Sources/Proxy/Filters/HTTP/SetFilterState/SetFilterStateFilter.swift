@@ -1,0 +1,120 @@
+internal import EnvoyAPI
+internal import Upstream
+
+/// `envoy.filters.http.set_filter_state`: gives the stream named values that later filters, matchers and logs read.
+struct SetFilterStateFilterConfig: HTTPFilterConfig {
+    let name: String
+    let isDisabled: Bool
+    let values: [FilterStateTemplate]
+    let clearsRoute: Bool
+
+    static let kind = HTTPFilterKind(
+        HTTPSetFilterState.self, perRoute: HTTPSetFilterState.self,
+        compile: { message, context throws(ConfigurationError) in
+            SetFilterStateFilterConfig(
+                name: context.name, isDisabled: context.isDisabled,
+                values: try FilterStateTemplate.list(
+                    message.onRequestHeaders, at: FieldCheck.join(context.path, "on_request_headers")),
+                clearsRoute: message.clearRouteCache)
+        },
+        compileRoute: { message, context throws(ConfigurationError) in
+            SetFilterStateRoute(
+                values: try FilterStateTemplate.list(
+                    message.onRequestHeaders, at: FieldCheck.join(context.path, "on_request_headers")),
+                clearsRoute: message.clearRouteCache)
+        })
+
+    func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
+        // The filter's own values first, then a level's, the most general first.
+        var values = values
+        var clearsRoute = clearsRoute
+        for case let route as SetFilterStateRoute in stream.routeConfigs(for: name) {
+            values += route.values
+            clearsRoute = clearsRoute || route.clearsRoute
+        }
+        return values.isEmpty ? nil : SetFilterStateFilter(values, clearsRoute: clearsRoute)
+    }
+}
+
+/// What a route adds.
+struct SetFilterStateRoute: Sendable {
+    let values: [FilterStateTemplate]
+    let clearsRoute: Bool
+}
+
+/// One value: its key, and a format that is filled in for each request.
+struct FilterStateTemplate: Sendable {
+    let key: String
+    let format: HeaderTemplate
+    let skipsEmpty: Bool
+    let isReadOnly: Bool
+
+    static func list(_ messages: [FilterStateValue], at path: String) throws(ConfigurationError)
+        -> [FilterStateTemplate]
+    {
+        var result: [FilterStateTemplate] = []
+        for (index, message) in messages.enumerated() {
+            result.append(try FilterStateTemplate(compiling: message, at: "\(path)[\(index)]"))
+        }
+        return result
+    }
+
+    init(compiling message: FilterStateValue, at path: String) throws(ConfigurationError) {
+        // `factory_key` picks a type in Envoy; here every value is text.
+        try FieldCheck.check(
+            message,
+            reads: ["object_key", "factory_key", "format_string", "read_only", "skip_if_empty"],
+            at: path)
+        guard case .objectKey(let key) = message.key, !key.isEmpty else {
+            throw ConfigurationError(at: path + ".object_key", "is empty")
+        }
+        self.key = key
+        guard case .formatString(let format) = message.value else {
+            throw ConfigurationError(at: path + ".format_string", "is missing")
+        }
+        let text: String
+        switch format.format {
+        case .textFormat(let inline): text = inline
+        case .textFormatSource(let source):
+            guard case .inlineString(let inline) = source.specifier else {
+                throw ConfigurationError(
+                    at: path + ".format_string.text_format_source", "only inline_string is supported")
+            }
+            text = inline
+        default:
+            throw ConfigurationError(at: path + ".format_string", "only text formats are supported")
+        }
+        do throws(HeaderTemplateError) {
+            self.format = try HeaderTemplate(parsing: text)
+        } catch {
+            throw ConfigurationError(at: path + ".format_string", error.description)
+        }
+        skipsEmpty = message.skipIfEmpty
+        isReadOnly = message.readOnly
+    }
+}
+
+/// The values of one request.
+final class SetFilterStateFilter: HTTPFilter {
+    private let values: [FilterStateTemplate]
+    private let clearsRoute: Bool
+
+    init(_ values: [FilterStateTemplate], clearsRoute: Bool) {
+        self.values = values
+        self.clearsRoute = clearsRoute
+    }
+
+    let interest = FilterInterest.requestHead
+
+    func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
+        var readOnly: Set<String> = []
+        for value in values {
+            let text = String(decoding: HeaderRewriter(stream: stream).render(value.format), as: UTF8.self)
+            if (text.isEmpty && value.skipsEmpty) || readOnly.contains(value.key) { continue }
+            stream.info.filterState[value.key] = text
+            if value.isReadOnly { readOnly.insert(value.key) }
+        }
+        if clearsRoute { stream.clearRoute() }
+        return .next
+    }
+}
