@@ -5,7 +5,7 @@ import Testing
 struct HTTP1ParserTests {
     static let pipeline = bytes(
         "\r\nGET /a?b=c HTTP/1.1\r\nHost: example.com:8080\r\nX-Foo:  bar baz \t\r\nEmpty:\r\nCOOKIE: a=b; c=\u{e9}\r\n\r\n"
-            + "POST http://Other.example/x HTTP/1.1\r\nHost: other.EXAMPLE\r\nContent-Length: 5\r\ncontent-length: 5\r\nExpect: 100-Continue\r\n\r\nhello"
+            + "POST http://Other.example/x HTTP/1.1\r\nHost: other.EXAMPLE\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\nhello"
             + "PUT /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nTrailer: x-sum\r\n\r\n5;ext=\"1\"\r\nhello\r\n00a\r\n, world ok\r\n0\r\nX-Sum: 12\r\n\r\n"
             + "OPTIONS * HTTP/1.1\r\nHost:\r\nConnection: upgrade, x-thing\r\nUpgrade: websocket\r\nX-Thing: 1\r\n\r\n"
             + "PURGE http://h HTTP/1.0\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n"

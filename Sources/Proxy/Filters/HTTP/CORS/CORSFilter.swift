@@ -27,11 +27,9 @@ struct CORSFilterConfig: HTTPFilterConfig {
         return CORSFilter(policy, self)
     }
 
-    /// Fields `cors` of route and virtual host count only where no level configures the filter itself.
+    /// What `typed_per_filter_config` says at all levels, merged.
     private func policy(_ stream: HTTPStream) -> CORSPolicy? {
-        var levels = stream.routeConfigs(for: name).compactMap { $0 as? CORSPolicy }
-        if levels.isEmpty { levels = stream.routeConfigs(for: "cors").compactMap { $0 as? CORSPolicy } }
-        return CORSPolicy.merged(levels)
+        CORSPolicy.merged(stream.routeConfigs(for: name).compactMap { $0 as? CORSPolicy })
     }
 }
 

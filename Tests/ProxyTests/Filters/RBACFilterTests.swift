@@ -1,0 +1,87 @@
+import EnvoyAPI
+import IO
+import Serialization
+import Testing
+
+@testable import Proxy
+
+@Suite("Filters: rbac")
+struct RBACFilterTests {
+    private static let type = "envoy.extensions.filters.http.rbac.v3.RBAC"
+    private static let allowGet =
+        "rules: { action: ALLOW, policies: { readers: { permissions: [ { header: { name: ':method', string_match: { exact: GET } } } ], principals: [ { any: true } ] } } }"
+
+    private static func request(_ method: String, _ path: String, _ fields: String = "") -> String {
+        "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\(fields)\r\n"
+    }
+
+    @Test("what no policy allows is answered with 403, in Envoy's words, and counted")
+    func denied() async throws {
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, Self.allowGet))]) { scene async throws in
+            #expect(try await scene.client.get("/").status == 200)
+            try await scene.client.write(Self.request("DELETE", "/"))
+            let answer = try await scene.client.readResponse()
+            #expect(answer.status == 403)
+            #expect(answer.body == "RBAC: access denied")
+            #expect(try await scene.stat("http.ingress.rbac.allowed") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.denied") == 1)
+        }
+    }
+
+    @Test("a route's own rules count in place of the filter's; none of them open it")
+    func perRoute() async throws {
+        let routes = """
+            [ { match: { path: /open }, route: { cluster: backend }, typed_per_filter_config: { rbac: \
+            \(FilterScene.any("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", "rbac: {}")) } }, \
+            { match: { prefix: / }, route: { cluster: backend } } ]
+            """
+        let denyAll = "rules: { action: DENY, policies: { all: { permissions: [ { any: true } ], principals: [ { any: true } ] } } }"
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, denyAll))], routes: routes) { scene async throws in
+            #expect(try await scene.client.get("/open").status == 200)
+            #expect(try await scene.client.get("/closed").status == 403)
+        }
+    }
+
+    @Test("shadow rules count and refuse nobody")
+    func shadow() async throws {
+        let config =
+            "shadow_rules_stat_prefix: dry_, shadow_rules: { action: ALLOW, policies: { none: { permissions: [ { url_path: { path: { exact: /never } } } ], principals: [ { any: true } ] } } }"
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, config))]) { scene async throws in
+            #expect(try await scene.client.get("/").status == 200)
+            #expect(try await scene.client.get("/never?x").status == 200)
+            #expect(try await scene.stat("http.ingress.rbac.dry_shadow_denied") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.dry_shadow_allowed") == 1)
+        }
+    }
+
+    @Test("ATK-24 a header with several values: DENY sees any, ALLOW needs all")
+    func severalValues() async throws {
+        let condition = "{ header: { name: x-role, string_match: { exact: admin } } }"
+        let allow =
+            "rules: { action: ALLOW, policies: { p: { permissions: [ \(condition) ], principals: [ { any: true } ] } } }"
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, allow))]) { scene async throws in
+            try await scene.client.write(Self.request("GET", "/", "x-role: admin\r\n"))
+            #expect(try await scene.client.readResponse().status == 200)
+            try await scene.client.write(Self.request("GET", "/", "x-role: admin\r\nx-role: guest\r\n"))
+            #expect(try await scene.client.readResponse().status == 403)
+        }
+        let deny = allow.replacing("ALLOW", with: "DENY")
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, deny))]) { scene async throws in
+            try await scene.client.write(Self.request("GET", "/", "x-role: guest\r\nx-role: admin\r\n"))
+            #expect(try await scene.client.readResponse().status == 403)
+            #expect(try await scene.client.get("/").status == 200)
+        }
+    }
+
+    @Test("rules in the form of a matcher are refused, as they would let everybody in")
+    func matcher() {
+        var options = Options()
+        options.configYAML = Yaml.bootstrap(
+            listeners: Yaml.listener(
+                filters: FilterScene.entries([
+                    ("rbac", FilterScene.any(Self.type, "matcher: { on_no_match: { action: { name: x } } }"))
+                ]), routes: Yaml.forward()),
+            clusters: Yaml.cluster("backend", [1]))
+        #expect(throws: ProxyError.self) { try ProxyServer.validate(options) }
+    }
+}
