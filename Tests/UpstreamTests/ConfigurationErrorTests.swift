@@ -157,10 +157,7 @@ import Testing
                 #"{"virtual_hosts":[{"name":"v","domains":["a"]},{"name":"w","domains":["b","A"]}]}"#,
                 "virtual_hosts[1].domains[1]: A: another virtual host has this domain already; each domain stands once"
             ),
-            (
-                #"{"virtual_hosts":[{"name":"v","domains":["*"],"cors":{}}]}"#,
-                "virtual_hosts[0].cors: has gone from Envoy; configure envoy.filters.http.cors in typed_per_filter_config"
-            ), (#"{"vhds":{}}"#, "vhds: not supported yet"),
+            (#"{"vhds":{}}"#, "vhds: not supported yet"),
         ])
     func virtualHostErrors(json: String, expected: String) throws {
         #expect(try routeRefusal(json) == expected)

@@ -510,7 +510,9 @@ final class HTTPStream {
     /// The rest of the request is no HTTP: the client is told where nothing was said yet, the upstream must not take what it
     /// has for a whole request.
     func requestIsMalformed(status: UInt16, body: String, details: String) {
-        guard !isFinished, !responseHasBegun else { return downstreamFailed(.downstreamProtocolError, details: details) }
+        guard !isFinished, !responseHasBegun else {
+            return downstreamFailed(.downstreamProtocolError, details: details)
+        }
         info.flags.insert(.downstreamProtocolError)
         router?.abandon()
         closesConnection = true

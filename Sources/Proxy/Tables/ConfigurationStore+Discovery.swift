@@ -112,7 +112,8 @@ extension ConfigurationStore {
     }
 
     private func compile(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) -> CompiledRoutes {
-        try runtime.compiling { () throws(ConfigurationError) in try CompiledRoutes(message, at: path, context: context) }
+        try runtime.compiling { () throws(ConfigurationError) in try CompiledRoutes(message, at: path, context: context)
+        }
     }
 
     private func merged(_ message: RouteConfiguration, _ hosts: [String: EnvoyAPI.VirtualHost]) -> RouteConfiguration {

@@ -68,7 +68,7 @@ public enum IgnoredProxyFields {
 
     /// Type URLs of filters that are taken and do nothing, with the reason.
     public static let filters: [String: String] = [
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters"
     ]
 
     /// Why a field is ignored; nil when it is not.

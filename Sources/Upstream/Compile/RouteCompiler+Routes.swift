@@ -21,6 +21,7 @@ extension RouteCompiler {
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
         var filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
         if case .route(let forward) = message.action {
+            if let cors = forward.cors { try filters.add(field: "cors", cors, path / "route.cors") }
             if !forward.rateLimits.isEmpty || forward.includeVhRateLimits != nil {
                 var limits = RouteAction()
                 limits.rateLimits = forward.rateLimits

@@ -86,11 +86,9 @@ struct PerFilterConfig {
 
     /// Takes a field of the route or virtual host itself that belongs to a filter: its name stands for the filter's.
     mutating func add<M: Message>(field name: String, _ message: M, _ path: FieldPath) throws(ConfigurationError) {
-        // Without a compiler nobody filters: the table alone is wanted.
+        // Nobody who reads it: the table alone is wanted.
         guard let compiler else { return }
-        guard let compiled = try compiler(name, AnyMessage(packing: message), path.text) else {
-            throw path.unsupported()
-        }
+        guard let compiled = try compiler(name, AnyMessage(packing: message), path.text) else { return }
         configs[name, default: []].append(compiled)
     }
 
@@ -162,6 +160,7 @@ struct RouteCompiler {
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
         var filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        if let cors = message.cors { try filters.add(field: "cors", cors, path / "cors") }
         if !message.rateLimits.isEmpty {
             var limits = EnvoyAPI.VirtualHost()
             limits.rateLimits = message.rateLimits

@@ -77,7 +77,8 @@ struct CORSFilterTests {
     func shadow() async throws {
         let policy = Self.policy(
             Self.all + ", filter_enabled: { default_value: {} }, shadow_enabled: { default_value: { numerator: 100 } }")
-        try await FilterScene.run([Self.filter], routes: FilterScene.routes(Self.filter.0, policy)) { scene async throws in
+        try await FilterScene.run([Self.filter], routes: FilterScene.routes(Self.filter.0, policy)) {
+            scene async throws in
             let response = try await scene.client.get("/", "Origin: https://good.example\r\n")
             #expect(response.field("access-control-allow-origin") == nil)
             #expect(try await scene.stat("http.ingress.cors.origin_valid") == 1)

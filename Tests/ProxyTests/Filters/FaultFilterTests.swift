@@ -57,7 +57,8 @@ struct FaultFilterTests {
         let config = FilterScene.any(
             Self.type, "response_rate_limit: { fixed_limit: { limit_kbps: 40 }, percentage: { numerator: 100 } }")
         let text = (0..<1000).map { "\($0) " }.joined()
-        try await FilterScene.run([("fault", config)], answer: { _, _ in ScriptedUpstream.ok(text) }) { scene async throws in
+        try await FilterScene.run([("fault", config)], answer: { _, _ in ScriptedUpstream.ok(text) }) {
+            scene async throws in
             let start = MonotonicTime.now
             #expect(try await scene.client.get("/").body == text)
             // 2 KiB at once, the rest at 2 KiB each 50 ms.

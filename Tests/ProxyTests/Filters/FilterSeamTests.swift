@@ -18,7 +18,8 @@ struct FilterSeamTests {
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Yaml.listener(
-                        manager: "http_protocol_options: { enable_trailers: true }", filters: filters, routes: Yaml.forward()),
+                        manager: "http_protocol_options: { enable_trailers: true }", filters: filters,
+                        routes: Yaml.forward()),
                     clusters: Yaml.cluster("backend", [upstream.port])))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)

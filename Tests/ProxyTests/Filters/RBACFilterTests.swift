@@ -20,7 +20,7 @@ struct RBACFilterTests {
         try await FilterScene.run([("rbac", FilterScene.any(Self.type, Self.allowGet))]) { scene async throws in
             #expect(try await scene.client.get("/").status == 200)
             try await scene.client.write(Self.request("DELETE", "/"))
-            let answer = try await scene.client.readResponse()
+            let answer = try await scene.client.response()
             #expect(answer.status == 403)
             #expect(answer.body == "RBAC: access denied")
             #expect(try await scene.stat("http.ingress.rbac.allowed") == 1)
@@ -35,8 +35,10 @@ struct RBACFilterTests {
             \(FilterScene.any("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", "rbac: {}")) } }, \
             { match: { prefix: / }, route: { cluster: backend } } ]
             """
-        let denyAll = "rules: { action: DENY, policies: { all: { permissions: [ { any: true } ], principals: [ { any: true } ] } } }"
-        try await FilterScene.run([("rbac", FilterScene.any(Self.type, denyAll))], routes: routes) { scene async throws in
+        let denyAll =
+            "rules: { action: DENY, policies: { all: { permissions: [ { any: true } ], principals: [ { any: true } ] } } }"
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, denyAll))], routes: routes) {
+            scene async throws in
             #expect(try await scene.client.get("/open").status == 200)
             #expect(try await scene.client.get("/closed").status == 403)
         }
@@ -61,14 +63,14 @@ struct RBACFilterTests {
             "rules: { action: ALLOW, policies: { p: { permissions: [ \(condition) ], principals: [ { any: true } ] } } }"
         try await FilterScene.run([("rbac", FilterScene.any(Self.type, allow))]) { scene async throws in
             try await scene.client.write(Self.request("GET", "/", "x-role: admin\r\n"))
-            #expect(try await scene.client.readResponse().status == 200)
+            #expect(try await scene.client.response().status == 200)
             try await scene.client.write(Self.request("GET", "/", "x-role: admin\r\nx-role: guest\r\n"))
-            #expect(try await scene.client.readResponse().status == 403)
+            #expect(try await scene.client.response().status == 403)
         }
         let deny = allow.replacing("ALLOW", with: "DENY")
         try await FilterScene.run([("rbac", FilterScene.any(Self.type, deny))]) { scene async throws in
             try await scene.client.write(Self.request("GET", "/", "x-role: guest\r\nx-role: admin\r\n"))
-            #expect(try await scene.client.readResponse().status == 403)
+            #expect(try await scene.client.response().status == 403)
             #expect(try await scene.client.get("/").status == 200)
         }
     }

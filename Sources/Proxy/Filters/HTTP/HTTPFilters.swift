@@ -134,6 +134,9 @@ enum HTTPFilters {
     /// Fields of routes and virtual hosts themselves that filters read, by name and message.
     private static let routeFields:
         [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
+            "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
+                try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
+            },
             "rate_limits" + RouteAction.schema.name: { any, context throws(ConfigurationError) in
                 try RouteRateLimits(compiling: try decode(any, as: RouteAction.self, at: context.path), context)
             },

@@ -27,9 +27,11 @@ struct CORSFilterConfig: HTTPFilterConfig {
         return CORSFilter(policy, self)
     }
 
-    /// What `typed_per_filter_config` says at all levels, merged.
+    /// Fields `cors` of route and virtual host count only where no level configures the filter itself.
     private func policy(_ stream: HTTPStream) -> CORSPolicy? {
-        CORSPolicy.merged(stream.routeConfigs(for: name).compactMap { $0 as? CORSPolicy })
+        var levels = stream.routeConfigs(for: name).compactMap { $0 as? CORSPolicy }
+        if levels.isEmpty { levels = stream.routeConfigs(for: "cors").compactMap { $0 as? CORSPolicy } }
+        return CORSPolicy.merged(levels)
     }
 }
 

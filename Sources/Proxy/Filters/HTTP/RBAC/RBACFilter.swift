@@ -17,7 +17,9 @@ final class RBACFilterConfig: HTTPFilterConfig {
         init(compiling message: HTTPRBACFilter, at path: String) throws(ConfigurationError) {
             try FieldCheck.check(
                 message,
-                reads: ["rules", "shadow_rules", "rules_stat_prefix", "shadow_rules_stat_prefix", "track_per_rule_stats"],
+                reads: [
+                    "rules", "shadow_rules", "rules_stat_prefix", "shadow_rules_stat_prefix", "track_per_rule_stats",
+                ],
                 at: path)
             // Rules that are not evaluated would let everybody in.
             if message.rules == nil, message.matcher != nil {
