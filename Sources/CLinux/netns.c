@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 int clinux_netns_current(void) {
     int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -12,6 +13,11 @@ int clinux_netns_current(void) {
 }
 
 int clinux_netns_enter(int fd) { return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0; }
+
+int clinux_own_descriptors(void) {
+    if (unshare(CLONE_FILES) < 0) return -errno;
+    return close_range(3, ~0U, 0) < 0 ? -errno : 0;
+}
 
 int clinux_netns_unshare(void) { return unshare(CLONE_NEWNET) < 0 ? -errno : 0; }
 

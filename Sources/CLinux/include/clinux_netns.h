@@ -7,6 +7,8 @@ int clinux_netns_current(void);
 int clinux_netns_enter(int fd);
 /// Moves the calling thread into a new, empty network namespace; 0 or -errno.
 int clinux_netns_unshare(void);
+// A table of descriptors of the calling thread's own, with 0 to 2 in it.
+int clinux_own_descriptors(void);
 /// Whether the descriptor is a network namespace: 1, 0 or -errno.
 int clinux_is_netns(int fd);
 /// Bind-mounts `source` on `target`; 0 or -errno.

@@ -168,6 +168,18 @@ public final class NetworkNamespace: Sendable {
         }
     }
 
+    /// Runs `body` on a thread of its own, in the calling thread's namespaces, with no descriptor open but 0 to 2.
+    ///
+    /// For libraries that use `select(2)`, which ends the process at descriptors from 1,024 on.
+    public static func withoutDescriptors<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(SystemError) -> Value
+    ) throws(SystemError) -> Value {
+        try onThread { () throws(SystemError) in
+            try check(clinux_own_descriptors(), "make a table of descriptors")
+            return try body()
+        }
+    }
+
     /// A thread that changed its namespace cannot be used for anything else, so each piece of work gets a new one
     /// (about 30 µs).
     private static func onThread<Value: Sendable>(

@@ -1,5 +1,6 @@
 internal import CNFTables
 internal import Glibc
+internal import IO
 internal import Synchronization
 
 /// Sends rules to the kernel as text, one transaction per call: all of it or nothing.
@@ -12,7 +13,19 @@ enum NFTables {
 
     /// Runs commands in the namespace of the calling thread and returns what they print.
     static func output(of text: String, flags: UInt32 = 0) throws(NetworkError) -> String {
-        let outcome = turn.withLock { _ -> Result<String, NetworkError> in
+        let outcome: Result<String, NetworkError>
+        do throws(SystemError) {
+            // libnftables waits with select(2): its socket must be a low descriptor, however many we have open.
+            outcome = try NetworkNamespace.withoutDescriptors { () throws(SystemError) in result(of: text, flags: flags)
+            }
+        } catch {
+            throw .rules("\(error)")
+        }
+        return try outcome.get()
+    }
+
+    private static func result(of text: String, flags: UInt32) -> Result<String, NetworkError> {
+        turn.withLock { _ -> Result<String, NetworkError> in
             guard let context = nft_ctx_new(0) else { return .failure(.rules("no context")) }
             defer { nft_ctx_free(context) }
             guard nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 else {
@@ -22,7 +35,6 @@ enum NFTables {
             guard nft_run_cmd_from_buffer(context, text) == 0 else { return .failure(.rules(message(context))) }
             return .success(nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? "")
         }
-        return try outcome.get()
     }
 
     /// The tables of the namespace of the calling thread, as (family, name).

@@ -71,7 +71,7 @@ struct ListenerFilters: Sendable {
         default:
             throw ConfigurationError(
                 at: path,
-                "unknown listener filter \(any.typeURL); supported: original_dst, original_src, tls_inspector, "
+                "unknown listener filter \(any.typeURL); supported: original_dst, tls_inspector, "
                     + "http_inspector, proxy_protocol")
         }
     }

@@ -18,6 +18,11 @@ public enum IgnoredProxyFields {
         "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
             "upstream connections carry no filter state",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
+        "envoy.config.core.v3.Http1ProtocolOptions.allow_absolute_url": "absolute targets are always understood",
+        "envoy.config.core.v3.Http1ProtocolOptions.override_stream_error_on_invalid_http_message":
+            "an HTTP/1 connection with an invalid message always closes",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig.unix_sockets":
+            "a client on a unix socket is never internal",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.delayed_close_timeout":
             "one second",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":

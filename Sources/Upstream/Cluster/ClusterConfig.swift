@@ -146,14 +146,10 @@ public struct ClusterConfig: Sendable {
     public var closesConnectionsOnHostHealthFailure = false
     /// Connections to hosts of a priority whose hosts change are closed.
     public var closesConnectionsOnHostSetChange = false
-    /// Hosts without a finished active check count neither as healthy nor among the hosts there are.
-    public var ignoresNewHostsUntilFirstCheck = false
     /// Source address of connections (`upstream_bind_config`), in text.
     public var bindAddress: String?
     /// Further source addresses, for the other family (`additional`/`extra_source_addresses`).
     public var extraBindAddresses: [String] = []
-    /// IP_FREEBIND on the source address.
-    public var bindsFreely = false
     /// TCP keep-alive; nil leaves the sockets alone.
     public var keepAlive: KeepAlive?
     /// DNS families.

@@ -32,8 +32,6 @@ public struct HTTP2Options: Sendable, Hashable {
     public var pingTimeout: Duration?
     /// Share of the interval that is added at random, in percent.
     public var pingJitterPercent: Double = 15
-    /// A connection that was silent this long gets a PING before its next request; nil sends none.
-    public var pingIdleInterval: Duration?
 
     /// The defaults.
     public init() {}
@@ -91,12 +89,9 @@ public struct HTTP2Options: Sendable, Hashable {
     private mutating func takeKeepAlive(
         _ settings: KeepaliveSettings, _ path: FieldPath
     ) throws(ConfigurationError) {
-        try FieldCheck.check(settings, path, handles: "interval timeout interval_jitter connection_idle_interval")
+        try FieldCheck.check(settings, path, handles: "interval timeout interval_jitter")
         if let interval = settings.interval {
             pingInterval = try .checkedLimit(interval, default: nil, path / "interval")
-        }
-        if let interval = settings.connectionIdleInterval {
-            pingIdleInterval = try .checkedLimit(interval, default: nil, path / "connection_idle_interval")
         }
         if let jitter = settings.intervalJitter {
             guard (0...100).contains(jitter.value) else {

@@ -125,7 +125,7 @@ extension ClusterConfig {
         try FieldCheck.check(
             message, path,
             handles:
-                "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config consistent_hashing_lb_config override_host_status ignore_new_hosts_until_first_hc close_connections_on_host_set_change"
+                "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config consistent_hashing_lb_config override_host_status close_connections_on_host_set_change"
         )
         if let threshold = message.healthyPanicThreshold {
             guard threshold.value >= 0, threshold.value <= 100 else {
@@ -133,7 +133,6 @@ extension ClusterConfig {
             }
             panicThresholdPercent = threshold.value
         }
-        ignoresNewHostsUntilFirstCheck = message.ignoreNewHostsUntilFirstHc
         closesConnectionsOnHostSetChange = message.closeConnectionsOnHostSetChange
         switch message.localityConfigSpecifier {
         case nil: break

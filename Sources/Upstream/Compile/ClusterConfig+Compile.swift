@@ -174,7 +174,7 @@ extension ClusterConfig {
             guard let source = extra.address else { throw (place / "address").error("is missing") }
             extraBindAddresses.append(try address(source, place / "address"))
         }
-        bindsFreely = message.freebind ?? false
+        if message.freebind == true { throw (path / "freebind").unsupported() }
     }
 
     private mutating func takeConnection(

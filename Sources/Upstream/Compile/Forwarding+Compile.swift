@@ -258,7 +258,7 @@ extension MirrorPolicy {
             try FieldCheck.check(
                 message, place,
                 handles:
-                    "cluster cluster_header runtime_fraction trace_sampled disable_shadow_host_suffix_append host_rewrite_literal"
+                    "cluster cluster_header runtime_fraction disable_shadow_host_suffix_append host_rewrite_literal"
             )
             guard message.cluster.isEmpty != message.clusterHeader.isEmpty else {
                 throw place.error("set exactly one of cluster, cluster_header")
@@ -268,7 +268,6 @@ extension MirrorPolicy {
                     ? .header(HeaderName(message.clusterHeader)) : .cluster(message.cluster))
             policy.share = try RuntimeFraction(compiling: message.runtimeFraction, place / "runtime_fraction")
             policy.appendsShadow = !message.disableShadowHostSuffixAppend
-            policy.isTraced = message.traceSampled
             if !message.hostRewriteLiteral.isEmpty {
                 policy.hostRewrite = try Forwarding.checkedHost(
                     message.hostRewriteLiteral, place / "host_rewrite_literal")

@@ -6,7 +6,7 @@ extension HealthCheckConfig {
         try FieldCheck.check(
             message, path,
             handles:
-                "timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold alt_port reuse_connection http_health_check tcp_health_check grpc_health_check custom_health_check no_traffic_interval no_traffic_healthy_interval unhealthy_interval unhealthy_edge_interval healthy_edge_interval"
+                "timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold alt_port http_health_check tcp_health_check grpc_health_check custom_health_check no_traffic_interval no_traffic_healthy_interval unhealthy_interval unhealthy_edge_interval healthy_edge_interval"
         )
         func required(_ duration: Duration?, _ field: String) throws(ConfigurationError) -> Duration {
             guard let duration, duration > .zero else {
@@ -34,7 +34,6 @@ extension HealthCheckConfig {
         unhealthyInterval = try optional(message.unhealthyInterval, "unhealthy_interval")
         unhealthyEdgeInterval = try optional(message.unhealthyEdgeInterval, "unhealthy_edge_interval")
         healthyEdgeInterval = try optional(message.healthyEdgeInterval, "healthy_edge_interval")
-        reusesConnection = message.reuseConnection ?? true
         if let value = message.altPort {
             guard let number = UInt16(exactly: value), number > 0 else {
                 throw (path / "alt_port").error("\(value) is no port")
@@ -109,7 +108,7 @@ extension HealthCheckConfig {
         check.retriableStatuses = try statuses(message.retriableStatuses, path / "retriable_statuses")
         switch message.codecClientType {
         case .http1: check.codec = .http1
-        case .http2: check.codec = .http2
+        case .http2: throw (path / "codec_client_type").unsupported("HTTP2")
         case .http3: throw (path / "codec_client_type").unsupported("HTTP3")
         case .unrecognized(let number): throw (path / "codec_client_type").error("\(number) is no codec")
         }

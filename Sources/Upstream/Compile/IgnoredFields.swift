@@ -1,6 +1,6 @@
 /// The fields that are accepted without an effect, with the reason; all others are acted on or refused.
 public enum IgnoredFields {
-    private static let noRuntime = "there is no runtime layer: the default value counts always"
+    private static let noRuntime = "the filter looks no runtime key up: the default value counts always"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
     private static let noReload = "files are read once, by whoever writes the configuration"
@@ -26,8 +26,14 @@ public enum IgnoredFields {
             "typed_dns_resolver_config": "Skein has one resolver",
             "wait_for_warm_on_init": "a cluster is used when its first endpoints are there",
         ],
+        "envoy.config.cluster.v3.CircuitBreakers.Thresholds": [
+            "max_connection_pools": "each host has one pool on each loop"
+        ],
+        "envoy.config.route.v3.RouteAction.RequestMirrorPolicy": ["trace_sampled": "mirrored requests have no spans"],
+        "envoy.config.core.v3.KeepaliveSettings": ["connection_idle_interval": "PINGs go at their interval alone"],
         "envoy.config.cluster.v3.Cluster.CommonLbConfig": [
-            "update_merge_window": "endpoint updates are applied at once (X-6)"
+            "ignore_new_hosts_until_first_hc": "a new host waits for its first check always",
+            "update_merge_window": "endpoint updates are applied at once (X-6)",
         ],
         "envoy.config.cluster.v3.UpstreamConnectionOptions": [
             "set_local_interface_name_on_upstream_connections": onlyStatistics,
@@ -42,6 +48,7 @@ public enum IgnoredFields {
         ],
         "envoy.config.core.v3.SocketAddress": ["ipv4_compat": "it concerns listeners"],
         "envoy.config.core.v3.HealthCheck": [
+            "reuse_connection": "each check has its own connection",
             "event_log_path": "changes of health are logged with everything else",
             "event_logger": "changes of health are logged with everything else",
             "always_log_health_check_failures": "changes of health are logged with everything else",

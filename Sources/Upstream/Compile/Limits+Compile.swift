@@ -43,7 +43,7 @@ extension ResourceLimits.Thresholds {
         try FieldCheck.check(
             message, path,
             handles:
-                "priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining max_connection_pools"
+                "priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining"
         )
         self.init()
         if let value = message.maxConnections { connectionsMax = value }

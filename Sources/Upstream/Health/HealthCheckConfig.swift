@@ -74,8 +74,6 @@ public struct HealthCheckConfig: Sendable {
     public var unhealthyEdgeInterval: Duration?
     /// Interval after the first pass of an unhealthy host; nil is `interval`.
     public var healthyEdgeInterval: Duration?
-    /// The connection is kept for the next check.
-    public var reusesConnection = true
     /// Another port than the endpoint's.
     public var port: UInt16?
 

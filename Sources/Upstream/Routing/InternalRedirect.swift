@@ -100,8 +100,6 @@ public struct MirrorPolicy: Sendable {
     public var mutations: [HeaderMutation] = []
     /// The copy's authority; nil is the request's.
     public var hostRewrite: [UInt8]?
-    /// Whether the copy is traced; nil follows the request.
-    public var isTraced: Bool?
 
     /// The cluster for a request; nil when the request is not copied.
     public func cluster(

@@ -111,7 +111,7 @@ enum Yaml {
         return """
               - name: "\(name)"
                 type: STATIC
-                connect_timeout: 1s
+                connect_timeout: 5s
                 \(more)
                 load_assignment: { cluster_name: "\(name)", endpoints: [ { lb_endpoints: [ \(hosts) ] } ] }
 

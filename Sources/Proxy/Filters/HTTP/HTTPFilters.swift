@@ -146,8 +146,6 @@ enum HTTPFilters {
             },
         ]
 
-    /// Decodes the `typed_config` of the object at a path.
-    ///
     /// Whether the router wants a span of its own for each try.
     static func startsChildSpan(_ filters: [HttpFilter]) -> Bool {
         guard case .typedConfig(let any)? = filters.last?.configType, any.holds(EnvoyAPI.Router.self) else {
@@ -156,6 +154,7 @@ enum HTTPFilters {
         return (try? any.unpack(as: EnvoyAPI.Router.self))?.startChildSpan ?? false
     }
 
+    /// Decodes the `typed_config` of the object at a path.
     static func unpack<M: Message>(_ any: AnyMessage, as type: M.Type, at path: String) throws(ConfigurationError) -> M
     {
         try decode(any, as: type, at: path + ".typed_config")

@@ -21,10 +21,7 @@ final class RBACFilterConfig: HTTPFilterConfig {
                     "rules", "shadow_rules", "rules_stat_prefix", "shadow_rules_stat_prefix", "track_per_rule_stats",
                 ],
                 at: path)
-            // Rules that are not evaluated would let everybody in.
-            if message.rules == nil, message.matcher != nil {
-                throw ConfigurationError(at: FieldCheck.join(path, "matcher"), "not supported yet; use rules")
-            }
+            // A matcher is refused: rules that are not evaluated would let everybody in.
             if let rules = message.rules {
                 enforced = try RBACEngine(compiling: rules, at: FieldCheck.join(path, "rules"))
             } else {

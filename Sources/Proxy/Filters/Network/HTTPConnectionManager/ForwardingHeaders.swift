@@ -34,7 +34,7 @@ struct ForwardingHeaders: Sendable {
         var ranges: [Prefix] = []
         if let config = message.internalAddressConfig {
             let place = path + ".internal_address_config"
-            try FieldCheck.check(config, reads: ["cidr_ranges", "unix_sockets"], at: place)
+            try FieldCheck.check(config, reads: ["cidr_ranges"], at: place)
             for (index, range) in config.cidrRanges.enumerated() {
                 guard let address = IPAddress(range.addressPrefix),
                     let prefix = Prefix(address, length: Int(range.prefixLen ?? 0))

@@ -176,9 +176,11 @@ final class HTTPConnectionManagerConfig: Sendable {
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
         streamIdleTimeout = Self.timeout(message.streamIdleTimeout, default: .seconds(300))
         requestTimeout = Self.timeout(message.requestTimeout, default: nil)
-        requestHeadersTimeout = Self.timeout(message.requestHeadersTimeout, default: Self.requestHeadersTimeoutDefault)
+        requestHeadersTimeout = Self.timeout(
+            message.requestHeadersTimeout,
+            default: context.usesEnvoyDefaults ? nil : Self.requestHeadersTimeoutDefault)
         pathNormalization = try PathNormalization(
-            normalizes: message.normalizePath ?? true, mergesSlashes: message.mergeSlashes,
+            normalizes: message.normalizePath ?? !context.usesEnvoyDefaults, mergesSlashes: message.mergeSlashes,
             escapedSlashes: message.pathWithEscapedSlashesAction, at: path)
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
@@ -242,7 +244,6 @@ struct HTTP1Options: Sendable {
             options,
             reads: [
                 "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
-                "allow_absolute_url", "override_stream_error_on_invalid_http_message",
             ], at: path)
         passesTrailers = options.enableTrailers
         acceptsHTTP10 = options.acceptHttp10
