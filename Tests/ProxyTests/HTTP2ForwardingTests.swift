@@ -198,6 +198,31 @@ struct HTTP2ForwardingTests {
         }
     }
 
+    @Test("T-2 the route's timeout begins with the end of a request's body")
+    func timeoutAfterBody() async throws {
+        try await onLoop { loop in
+            let gate = Gate()
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
+                _ = try await wire.read(until: "\r\n\r\n")
+                await gate.wait()
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(
+                        routes: "[ { match: { prefix: / }, route: { cluster: backend, timeout: 0.2s } } ]"),
+                    clusters: Yaml.cluster("backend", [upstream.port])))
+            defer { proxy.stop() }
+            let client = try await HTTP2End.connect(to: proxy.address, on: loop)
+            let exchange = try client.begin("POST", fields: [("content-length", "4")], isEnd: false)
+            try exchange.send([1, 2, 3, 4])
+            try exchange.finish()
+            try await exchange.finished()
+            #expect(exchange.status == 504)
+            #expect(exchange.text == "upstream request timeout")
+            gate.open()
+        }
+    }
+
     @Test("a host that does not read stops the client", arguments: [false, true])
     func slowUpstream(_ http2: Bool) async throws {
         try await onLoop { loop in

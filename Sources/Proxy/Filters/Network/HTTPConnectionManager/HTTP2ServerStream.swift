@@ -50,6 +50,8 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     func end(_ stream: HTTP2Stream) {
         if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return }
         exchange?.requestEnd(stream.trailers)
+        // The route's timeout begins now (T-2).
+        if exchange?.isFinished == false { armTimer() }
     }
 
     func requestMayContinue() {
