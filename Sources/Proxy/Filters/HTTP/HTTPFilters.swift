@@ -77,6 +77,7 @@ enum HTTPFilters {
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
         HTTPExtAuthz.schema.name: ExtAuthzFilterConfig.kind,
         HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
+        ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
     ]
 
