@@ -33,6 +33,7 @@ extension ExtProcFilter {
 
     func callEnded(_ status: GRPCStatus) {
         guard !isOver else { return }
+        config.counters.halfClosed.add(row: row)
         if status.code == .ok {
             // The processor has seen enough.
             config.counters.closed.add(row: row)
@@ -40,7 +41,14 @@ extension ExtProcFilter {
             return passEverything()
         }
         config.counters.failed.add(row: row)
-        fail(status: config.statusOnError, details: "ext_proc_error_gRPC_error_\(status.code.rawValue)")
+        if settings.allowsOnFailure {
+            // As Envoy counts it: our end, too.
+            config.counters.closed.add(row: row)
+            config.counters.halfClosed.add(row: row)
+        }
+        let source = call?.endedByServer ?? false ? "{via_upstream}" : ""
+        fail(
+            status: config.statusOnError, details: "ext_proc_error_gRPC_error_\(status.code.rawValue)\(source)")
     }
 
     private func overrideTimeout(_ timeout: Duration) {
@@ -63,7 +71,7 @@ extension ExtProcFilter {
 
     private func spurious() {
         config.counters.spurious.add(row: row)
-        fail(status: config.statusOnError, details: "ext_proc_error_spurious_message")
+        fail(status: config.statusOnError, details: "spurious_message")
     }
 
     // MARK: Head
@@ -80,7 +88,7 @@ extension ExtProcFilter {
         if answer.status == .continueAndReplace {
             direction.part = ExtProcPart(sendsHead: direction.part.sendsHead, body: .none, sendsTrailers: false)
             let bytes = replacement(answer.bodyMutation) ?? []
-            setLength(direction, bytes.count)
+            setChunked(direction)
             stream.replaceHeld(direction.flow, self, first: .max, with: bytes)
             direction.dropsBody = !direction.hasEnded
             return stream.resume(direction.flow, self)
@@ -190,7 +198,7 @@ extension ExtProcFilter {
     private func changes(_ mutation: ExtProcHeaderMutation?) -> [FieldChange]? {
         guard let mutation else { return [] }
         var wanted = mutation.removeHeaders.map { FieldChange($0, [], .remove) }
-        wanted += mutation.setHeaders.compactMap { $0.change(standard: .append) }
+        wanted += mutation.setHeaders.compactMap(\.change)
         var allowed: [FieldChange] = []
         for change in wanted {
             switch config.rules.judge(change) {
@@ -208,6 +216,7 @@ extension ExtProcFilter {
         guard let stream, let changes = changes(mutation) else { return false }
         if direction.flow == .request {
             for change in changes { stream.request.apply(change) }
+            if changes.contains(where: \.removesLength), direction.part.body != .none { removeLength(direction) }
         } else if !changes.isEmpty {
             var headers = stream.response.headers
             for change in changes {
@@ -222,12 +231,13 @@ extension ExtProcFilter {
                 }
             }
             stream.response.headers = headers
+            if changes.contains(where: \.removesLength), direction.part.body != .none { removeLength(direction) }
         }
         return true
     }
 
     private func rejected() {
-        fail(status: 500, details: "ext_proc_error_invalid_header_mutation", always: true)
+        fail(status: 500, details: "header_mutation_set_headers_failed", always: true)
     }
 
     private func framing(_ direction: ExtProcDirection) -> BodyFraming? {
@@ -245,14 +255,17 @@ extension ExtProcFilter {
     }
 
     private func changeLength(_ direction: ExtProcDirection, from old: Int, to new: Int) {
-        if direction.isWhole, !direction.hasTrailers { return setLength(direction, new) }
-        // Only the beginning is another one: what follows has the length that it had.
-        if case .length(let whole)? = framing(direction) { setLength(direction, max(whole - old, 0) + new) }
+        // Where only the beginning is another one, what follows has the length that it had.
+        guard case .length(let whole)? = framing(direction) else { return }
+        setLength(direction, direction.isWhole ? new : max(whole - old, 0) + new)
     }
 
     /// Pieces may change their size.
     private func removeLength(_ direction: ExtProcDirection) {
-        guard case .length? = framing(direction) else { return }
+        if case .length? = framing(direction) { setChunked(direction) }
+    }
+
+    private func setChunked(_ direction: ExtProcDirection) {
         if direction.flow == .request {
             stream?.request.body = .chunked
             stream?.request.headers.remove(.contentLength)
@@ -267,7 +280,6 @@ extension ExtProcFilter {
     private func answerImmediately(_ answer: ImmediateResponse, _ stream: HTTPStream) {
         guard !config.takesNoImmediateResponse else { return spurious() }
         config.counters.received.add(row: row)
-        config.counters.immediate.add(row: row)
         let code = answer.status?.code.rawValue ?? 200
         var headers = HeaderTable()
         for change in changes(answer.headers) ?? [] where change.action != .remove { headers.apply(change) }
@@ -294,12 +306,15 @@ extension ExtProcFilter {
         status: UInt16, body: [UInt8], details: String, headers: [(String, String)], grpcStatus: Int?
     ) {
         guard let stream else { return }
+        // As Envoy: whatever answers in place of the message.
+        config.counters.immediate.add(row: row)
         close()
         isOver = true
         answersItself = true
         request.stopTimer()
         response.stopTimer()
         stream.router?.abandon()
+        stream.info.details = details
         stream.localReply(status: status, bytes: body, details: details, headers: headers, grpcStatus: grpcStatus)
     }
 

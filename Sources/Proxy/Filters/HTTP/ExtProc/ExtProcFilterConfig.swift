@@ -195,7 +195,7 @@ struct ExtProcRouteConfig: Sendable {
 /// The counters of one configuration.
 struct ExtProcCounters: Sendable {
     let started, closed, failed, sent, received, spurious, failureModeAllowed, timeouts: MetricCounter
-    let rejected, timeoutReceived, timeoutIgnored, routeIgnored, routeDisabled, immediate: MetricCounter
+    let rejected, timeoutReceived, timeoutIgnored, routeIgnored, routeDisabled, immediate, halfClosed: MetricCounter
 
     init(_ scope: MetricScope, _ prefix: String) {
         func counter(_ name: String) -> MetricCounter { scope.counter(prefix + name) }
@@ -213,5 +213,6 @@ struct ExtProcCounters: Sendable {
         routeIgnored = counter("clear_route_cache_ignored")
         routeDisabled = counter("clear_route_cache_disabled")
         immediate = counter("immediate_responses_sent")
+        halfClosed = counter("server_half_closed")
     }
 }
