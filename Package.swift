@@ -93,8 +93,13 @@ let languageSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
 ]
+/// Release builds leave out the run-time checks of exclusive access, which cost a request more than its routing (docs/decisions/0009);
+/// debug builds, and so all tests, have them.
 let swiftSettings =
-    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+    languageSettings + [
+        .unsafeFlags(
+            ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
 
 /// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
 let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
