@@ -146,7 +146,7 @@ public final class ProxyServer: @unchecked Sendable {
             Self.log.warning("few file descriptors", ["limit": "\(descriptors)", "before": "\(before)"])
         }
         do throws(ConfigurationError) {
-            let resources = bootstrap.message.staticResources
+            let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
             try inherit()
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }

@@ -261,10 +261,12 @@ struct HTTP1Options: Sendable {
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
-    let message: RouteConfiguration
+    private let packed: PackedMessage<RouteConfiguration>
+    /// The configuration as it came.
+    var message: RouteConfiguration { packed.message }
 
     init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
-        self.message = message
+        packed = PackedMessage(message)
         do throws(ConfigurationError) {
             table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
