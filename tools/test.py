@@ -64,7 +64,7 @@ def main():
                 print(line, flush=True)
                 if "recorded an issue" in plain or "error:" in plain or "Fatal" in plain:
                     failures.append(plain.removeprefix("✘ "))
-                elif "↳" in plain and failures:
+                elif plain.startswith("↳") and not plain.startswith("↳ ///") and failures:
                     failures[-1] += " " + plain.strip()
             if "Test run with" in plain:
                 closing = plain
