@@ -62,6 +62,12 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CZlib", ["z"], ["zlib1g-dev"]),
 ]
 
+/// What has decoders for bytes from outside.
+let fuzzed = ["Proxy", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
+
+/// `make fuzz-libfuzzer`: the fuzz targets as a program around libFuzzer in the place of a test.
+let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
+
 /// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
@@ -81,6 +87,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Network", [], []),
     ("Workloads", [], []),
     ("Namespace", ["Network", "IO"], []),
+    ("Fuzz", fuzzed, ["Corpus", "LibFuzzer"]),
 ]
 
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
@@ -148,7 +155,17 @@ for program in programs where built.contains(program.name) {
             name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
             linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
 }
-for suite in suites where built.contains(suite.name) || part == nil {
+if isFuzzing {
+    targets.append(
+        .executableTarget(
+            name: "skein-fuzz", dependencies: depend(fuzzed), path: "Tests/FuzzTests",
+            exclude: ["Corpus", "FuzzTests.swift"], swiftSettings: swiftSettings + [.unsafeFlags(["-parse-as-library"])]
+        ))
+}
+for suite in suites
+where (built.contains(suite.name) || part == nil || suite.name == "Fuzz" && built.contains("Proxy"))
+    && !(suite.name == "Fuzz" && isFuzzing)
+{
     let layer = layers.filter { $0.name == suite.name }
     let libraries = Set(layers.map(\.name))
     targets.append(
