@@ -76,6 +76,7 @@ enum HTTPFilters {
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
