@@ -89,6 +89,7 @@ public final class ProxyServer: @unchecked Sendable {
         collectors = CollectorHub(loop: loop, row: metrics.controlRow)
         context.collectors = collectors
         context.node = bootstrap.node
+        if let first = workers.first { context.onFirstWorker = { [weak first] in first?.send($0) } }
         store = ConfigurationStore(
             loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }

@@ -293,6 +293,8 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// Sends work to a worker; nil where nothing is going to run.
+    var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
 
