@@ -76,6 +76,9 @@ enum HTTPFilters {
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        Compressor.schema.name: CompressorFilterConfig.kind,
+        Decompressor.schema.name: DecompressorFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
