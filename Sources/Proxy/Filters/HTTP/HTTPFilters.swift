@@ -77,6 +77,8 @@ enum HTTPFilters {
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
         EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
+        GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
         Compressor.schema.name: CompressorFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
     ]
