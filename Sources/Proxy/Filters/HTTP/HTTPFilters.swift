@@ -82,6 +82,11 @@ enum HTTPFilters {
         AdmissionControl.schema.name: AdmissionControlFilterConfig.kind,
         AdaptiveConcurrency.schema.name: AdaptiveConcurrencyFilterConfig.kind,
         CustomResponse.schema.name: CustomResponseFilterConfig.kind,
+        EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
+        GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
+        Compressor.schema.name: CompressorFilterConfig.kind,
+        Decompressor.schema.name: DecompressorFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
