@@ -4,7 +4,20 @@ import Telemetry
 
 // Wiring of flags only: everything else is in `Proxy`.
 
+func explain(_ arguments: [String]) -> Int32 {
+    do throws(UsageError) {
+        let command = try ExplainCommand(arguments: arguments)
+        return command.run(out: { Console.out($0) }, error: { Console.error($0) })
+    } catch {
+        Console.error("skein-proxy explain: \(error)\n")
+        return 2
+    }
+}
+
 func run() -> Int32 {
+    if CommandLine.arguments.dropFirst().first == "explain" {
+        return explain(Array(CommandLine.arguments.dropFirst(2)))
+    }
     let options: Options
     do throws(UsageError) {
         options = try Options(arguments: Array(CommandLine.arguments.dropFirst()))
