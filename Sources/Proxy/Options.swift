@@ -89,6 +89,7 @@ public struct Options: Sendable {
 
         usage: skein-proxy -c FILE [options]
                skein-proxy explain -c FILE 'GET http://reviews/x' [options]   (see skein-proxy explain --help)
+               skein-proxy completion bash|zsh|fish
 
           -c, --config-path FILE      bootstrap, YAML or JSON
               --config-yaml TEXT      YAML merged over the file

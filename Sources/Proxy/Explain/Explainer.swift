@@ -128,11 +128,13 @@ struct Explainer {
         let connection = FilterChainMatcher.Connection(info)
         let listener = world.places.listener(config.name)
         for trial in config.matcher.trials(connection) {
-            for index in trial.lost {
-                let name = config.chains.indices.contains(index) ? config.chains[index].name : ""
+            for index in trial.lost where config.chains.indices.contains(index) {
+                let chain = config.chains[index]
+                let wanted = chain.message.filterChainMatch?.json(names: .proto)[trial.criterion]
                 explanation.note(
                     "filter_chain",
-                    "not filter_chains[\(index)]\(name.isEmpty ? "" : " \"\(name)\""): the connection's \(trial.criterion) is \(trial.value)",
+                    "not filter_chains[\(index)]\(chain.name.isEmpty ? "" : " \"\(chain.name)\""): \(trial.criterion) is \(trial.value), "
+                        + (wanted.map { "\($0.text) wanted" } ?? "which another chain names"),
                     at: "\(listener).filter_chains[\(index)].filter_chain_match.\(trial.criterion)", level: 1)
             }
         }

@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import HTTP
 internal import IO
+internal import Serialization
 internal import Upstream
 
 // What an explained request notes on its way. The decisions are made elsewhere, by what every request runs.
@@ -163,30 +164,35 @@ private final class ExplainedFilter: HTTPFilter {
     var interest: FilterInterest { filter.interest.union(.requestHead).subtracting([.requestBody, .responseBody]) }
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        let before = (stream.request.headers.lines, stream.info.metadata, stream.info.filterState)
+        let before = (
+            lines: stream.request.headers.lines, metadata: stream.info.metadata, filterState: stream.info.filterState,
+            flags: stream.info.flags
+        )
         for (text, path) in notes { explanation.note("http_filters", text, at: path, level: 1) }
         let step = filter.requestHead(stream, isEnd: isEnd)
         if stream.isLocalReply {
             explanation.note("http_filters", "\(name): answers with \(stream.info.status)", at: place)
             return step
         }
-        explanation.note("http_filters", "\(name): passes", at: place)
-        explanation.noteChanges("http_filters", from: before.0, to: stream.request.headers.lines)
-        for (key, value) in stream.info.metadata where before.1[key] != value {
-            explanation.note("http_filters", "dynamic metadata \(key): \(value)", level: 1)
+        let flags = stream.info.flags.subtracting(before.flags)
+        explanation.note(
+            "http_filters", "\(name): \(flags.contains(.delayInjected) ? "delays this request" : "passes")", at: place)
+        explanation.noteChanges("http_filters", from: before.lines, to: stream.request.headers.lines)
+        for (key, value) in stream.info.metadata where before.metadata[key] != value {
+            explanation.note("http_filters", "dynamic metadata \(key): \(value.text)", level: 1)
         }
-        for (key, value) in stream.info.filterState where before.2[key] != value {
+        for (key, value) in stream.info.filterState where before.filterState[key] != value {
             explanation.note("http_filters", "filter state \(key): \(value)", level: 1)
         }
         // Who waits for something that nobody sends would wait for ever.
-        return step == .next ? .next : .next
+        return .next
     }
 
     func responseHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         let before = stream.response.headers.lines
-        let step = filter.responseHead(stream, isEnd: isEnd)
+        _ = filter.responseHead(stream, isEnd: isEnd)
         explanation.noteChanges("response", from: before, to: stream.response.headers.lines, by: name)
-        return step == .next ? .next : .next
+        return .next
     }
 
     func streamEnded(_ stream: HTTPStream) { filter.streamEnded(stream) }

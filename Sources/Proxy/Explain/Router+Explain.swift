@@ -1,3 +1,4 @@
+internal import EnvoyAPI
 internal import HTTP
 internal import IO
 internal import Serialization
@@ -23,8 +24,14 @@ extension Router {
     private func explainPolicies(_ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
         let here = explanation.actionPlace
         func note(_ text: String, _ field: String) { explanation.note("policies", text, at: "\(here).\(field)") }
+        var action: RouteAction?
+        if case .route(let message)? = explanation.routeConfiguration?.route(
+            virtualHost: explanation.virtualHostIndex, route: explanation.routeIndex)?.action
+        {
+            action = message
+        }
         if let total = timeouts?.total, total > .zero {
-            note("timeout \(total)", "timeout")
+            note("timeout \(total)\(action != nil && action?.timeout == nil ? " (the default)" : "")", "timeout")
         } else {
             note("no timeout for the whole request", "timeout")
         }

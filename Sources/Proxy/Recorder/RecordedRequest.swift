@@ -9,16 +9,30 @@ internal import Upstream
 /// No body, no secret.
 final class RecordedRequest: Sendable {
     /// What the request was when it came.
-    struct Question: Sendable {
-        var milliseconds: Int64
-        var source: String
-        var destination: String
-        var serverName: String?
-        var version: String
-        var method: String
-        var authority: String
-        var path: String
-        var headers: [(name: String, value: String)]
+    final class Question: Sendable {
+        let milliseconds: Int64
+        let source: String
+        let destination: String
+        let serverName: String?
+        let version: String
+        let method: String
+        let authority: String
+        let path: String
+        let headers: [(name: String, value: String)]
+
+        init(_ stream: HTTPStream, headers: [(name: String, value: String)], _ text: RecordedText) {
+            let wall = WallClock.now
+            let connection = stream.connectionInfo
+            milliseconds = wall.seconds * 1000 + Int64(wall.nanoseconds / 1_000_000)
+            source = "\(connection.directRemoteAddress)"
+            destination = "\(connection.localAddress)"
+            serverName = connection.requestedServerName.map { RecordedText.cut($0, to: Limits.recordedNameBytes) }
+            version = "\(stream.version.text)"
+            method = RecordedText.cut(HeaderTable.words(stream.request.methodName), to: 64)
+            authority = RecordedText.cut(stream.request.authorityText, to: Limits.recordedNameBytes)
+            path = text.path(stream.request.pathText)
+            self.headers = headers
+        }
     }
 
     let question: Question

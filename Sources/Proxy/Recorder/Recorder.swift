@@ -57,8 +57,6 @@ final class Recorder {
 
     /// A request as it came.
     func question(_ stream: HTTPStream) -> RecordedRequest.Question {
-        let wall = WallClock.now
-        let connection = stream.connectionInfo
         var headers: [(name: String, value: String)] = []
         for name in stream.manager.recordedHeaders {
             var start = 0
@@ -71,14 +69,7 @@ final class Recorder {
                 start = index + 1
             }
         }
-        return RecordedRequest.Question(
-            milliseconds: wall.seconds * 1000 + Int64(wall.nanoseconds / 1_000_000),
-            source: "\(connection.directRemoteAddress)", destination: "\(connection.localAddress)",
-            serverName: connection.requestedServerName.map { RecordedText.cut($0, to: Limits.recordedNameBytes) },
-            version: "\(stream.version.text)",
-            method: RecordedText.cut(HeaderTable.words(stream.request.methodName), to: 64),
-            authority: RecordedText.cut(stream.request.authorityText, to: Limits.recordedNameBytes),
-            path: text.path(stream.request.pathText), headers: headers)
+        return RecordedRequest.Question(stream, headers: headers, text)
     }
 
     /// A request of the sample has ended.

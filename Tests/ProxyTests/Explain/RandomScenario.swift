@@ -6,6 +6,23 @@ struct RandomScenario: Sendable {
         var domains: [String]
         var more = ""
         var routes: [String]
+        /// A matcher tree over these header values leads to the routes.
+        var tree: [String] = []
+
+        var routing: String {
+            guard !tree.isEmpty, !routes.isEmpty else {
+                return "routes: [\n" + routes.map { "                \($0)" }.joined(separator: ",\n") + " ]"
+            }
+            let route = "\"@type\": type.googleapis.com/envoy.config.route.v3.Route"
+            let input =
+                "{ name: i, typed_config: { \"@type\": type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-a } }"
+            let matchers = tree.enumerated().map { index, value in
+                let action = routes[index % routes.count].dropFirst()
+                return
+                    "                { predicate: { single_predicate: { input: \(input), value_match: { \(value) } } }, on_match: { action: { name: a, typed_config: { \(route), \(action) } } }"
+            }
+            return "matcher: { matcher_list: { matchers: [\n" + matchers.joined(separator: ",\n") + " ] } }"
+        }
     }
 
     struct Chain: Sendable {
@@ -58,8 +75,7 @@ struct RandomScenario: Sendable {
             text += "            virtual_hosts:\n"
             for (number, host) in chain.hosts.enumerated() {
                 let domains = host.domains.map { "\"\($0)\"" }.joined(separator: ", ")
-                text += "            - { name: host-\(number), domains: [ \(domains) ]\(host.more), routes: [\n"
-                text += host.routes.map { "                \($0)" }.joined(separator: ",\n") + " ] }\n"
+                text += "            - { name: host-\(number), domains: [ \(domains) ]\(host.more), \(host.routing) }\n"
             }
         }
         text += "  clusters:\n"
@@ -138,6 +154,11 @@ struct RandomScenario: Sendable {
                 host.routes.append(
                     "{ name: last, match: { prefix: \"/\" }, route: { cluster: \(random.one(of: ["good", "chance", "sick"])) } }"
                 )
+            }
+            if random.below(8) == 0 {
+                for _ in 0..<random.below(3) + 1 {
+                    host.tree.append(random.one(of: ["exact: \"1\"", "prefix: \"1\"", "exact: \"2\""]))
+                }
             }
             hosts.append(host)
         }
