@@ -82,12 +82,15 @@ install: build ## into $(DESTDIR)$(PREFIX)
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/skein.8 docs/man/skein-proxy.8
 	$(RELEASE)/skein completion bash > skein.bash.tmp
 	install -D -m 0644 skein.bash.tmp $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein
+	$(RELEASE)/skein-proxy completion bash > skein.bash.tmp
+	install -D -m 0644 skein.bash.tmp $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein-proxy
 	rm -f skein.bash.tmp
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/skein $(DESTDIR)$(PREFIX)/bin/skein-proxy
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/skein.8 $(DESTDIR)$(PREFIX)/share/man/man8/skein-proxy.8
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein-proxy
 
 clean:
 	rm -rf .build

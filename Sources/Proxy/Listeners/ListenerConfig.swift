@@ -118,6 +118,20 @@ final class ListenerConfig: Sendable {
             compiling: tree, chains: chains.map(\.name), at: path + ".filter_chain_matcher")
     }
 
+    /// The chain that serves a connection; nil when none does.
+    func chain(for connection: FilterChainMatcher.Connection) -> FilterChainConfig? {
+        matcher.find(connection).map { chains[$0] } ?? defaultChain
+    }
+
+    /// Whether connections that mean an address are for this listener (`use_original_dst` of another): exactly, or as one of all addresses.
+    func takes(_ destination: IO.SocketAddress) -> (isExact: Bool, isWildcard: Bool) {
+        if address == destination { return (true, false) }
+        let isWildcard =
+            address.port == destination.port && address.address?.isUnspecified == true
+            && address.address?.isV6 == destination.address?.isV6
+        return (false, isWildcard)
+    }
+
     /// Every chain, the default one included.
     var allChains: [FilterChainConfig] { chains + [defaultChain].compactMap { $0 } }
 }

@@ -65,6 +65,19 @@ extension Router {
         }
     }
 
+    /// What is known of the head only when the host is.
+    func finishHead() {
+        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
+            let forwarding
+        {
+            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
+        }
+        if route.includesAttemptCount {
+            stream.request.headers.remove(.xEnvoyAttemptCount)
+            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
+        }
+    }
+
     /// Fields that speak to this proxy end here.
     private func removeOwnFields() {
         stream.request.headers.remove(Self.ownFields)

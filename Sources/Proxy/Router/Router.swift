@@ -148,7 +148,7 @@ final class Router: PoolClient, UpstreamClient {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
         rewriteRequest(forwarding)
-        if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
+        if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
     }
 
@@ -164,10 +164,9 @@ final class Router: PoolClient, UpstreamClient {
         state = .waitingForConnection
         stream.info.attempts += 1
         let choice = makeChoice(forwarding, cluster)
-        guard
-            let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
-            let pool = cluster.pool(of: host, named: serverName)
-        else {
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName) else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
             return giveUp(
@@ -187,6 +186,7 @@ final class Router: PoolClient, UpstreamClient {
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         let isFresh = hasFreshTry
+        if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
         pool.acquire(
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
@@ -212,15 +212,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
-        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
-            let forwarding
-        {
-            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
-        }
-        if route.includesAttemptCount {
-            stream.request.headers.remove(.xEnvoyAttemptCount)
-            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
-        }
+        finishHead()
         if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now

@@ -386,6 +386,9 @@ final class ConfigurationStore {
 
     // MARK: Publishing
 
+    /// What the workers have.
+    var tables: Tables { makeTables() }
+
     private func makeTables() -> Tables {
         var configs: [String: ClusterConfig] = [:]
         var tables: [String: EndpointTable] = [:]
