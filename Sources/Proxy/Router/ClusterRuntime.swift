@@ -184,6 +184,8 @@ final class ClusterRuntime {
     /// Made at the first count; most clusters never need them.
     private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
     private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
+    private(set) lazy var authorizationScope = worker.metrics.scope("cluster", name, "ext_authz")
+    private(set) lazy var rateLimitScope = worker.metrics.scope("cluster", name, "ratelimit")
 
     // MARK: TLS
 
