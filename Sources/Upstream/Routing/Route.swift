@@ -150,7 +150,8 @@ struct RouteMatcher: Sendable {
             guard path.matches(path: otherPath.span) else { return false }
         } else if case .connect = path {
             guard Bytes.equal(request.method, Self.connectMethod.span) else { return false }
-        } else if !path.matches(path: requestPath) {
+        } else if requestPath.isEmpty || !path.matches(path: requestPath) {
+            // CONNECT has no path: only `connect_matcher` takes it.
             return false
         }
         for header in headers where !header.matches(request) { return false }

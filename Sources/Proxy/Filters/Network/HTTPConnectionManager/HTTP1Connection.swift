@@ -284,8 +284,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
-        if response.status == 101 {
-            write(response, answering: request.method, connection: .upgrade)
+        if response.opensTunnel(for: request) {
+            write(response, answering: request.method, connection: response.status == 101 ? .upgrade : .keepAlive)
             responseFraming = .tunnel
             isTunnel = true
             parser.switchToTunnel()
@@ -305,9 +305,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade || stream.closesConnection {
+        if let stream, stream.isLocalReply, !requestIsComplete || request.opensTunnel || stream.closesConnection {
             isClosing = true
         }
+        // What the client says next may be meant for the tunnel that it does not get.
+        if request.method == .connect { isClosing = true }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }
