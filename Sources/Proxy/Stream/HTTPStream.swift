@@ -62,6 +62,7 @@ final class HTTPStream {
     private var requestDeadline = MonotonicTime.never
     private var streamDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
+    var countsUpgrade = false
 
     init(connection: any DownstreamStream) {
         self.connection = connection
@@ -363,7 +364,7 @@ final class HTTPStream {
         info.firstDownstreamByteSent = worker.loop.now
         span?.respond(self)
         manager.prepareResponse(self)
-        if response.status == 101 { isTunnel = true }
+        if response.opensTunnel(for: request) { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil

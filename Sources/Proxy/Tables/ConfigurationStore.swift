@@ -289,7 +289,10 @@ final class ConfigurationStore {
         let name = config.name
         let old = listeners[name]
         let keepsSocket =
-            old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
+            old.map {
+                $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
+                    && ($0.config.udp == nil) == (config.udp == nil)
+            } ?? false
         if !keepsSocket {
             let sockets: [Int32]
             do throws(ConfigurationError) {
@@ -340,14 +343,19 @@ final class ConfigurationStore {
                     fds.append(-1)
                     continue
                 }
-                if let fd = inherited.take(config.address, worker: worker.index) {
+                if config.udp == nil, let fd = inherited.take(config.address, worker: worker.index) {
                     let socket = Socket(adopting: fd)
                     if let bound = socket.localAddress { address = bound }
                     fds.append(socket.release())
                     continue
                 }
-                let socket = try Socket.listen(
-                    on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                let socket =
+                    if config.udp != nil {
+                        try Socket.datagram(on: address, reusePort: true)
+                    } else {
+                        try Socket.listen(
+                            on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                    }
                 // Port 0: the kernel chooses for the first, the others follow.
                 if let chosen = socket.localAddress { address = chosen }
                 fds.append(socket.release())

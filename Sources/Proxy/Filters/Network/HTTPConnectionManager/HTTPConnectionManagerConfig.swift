@@ -200,9 +200,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                     at: "\(path).upgrade_configs[\(index)].filters", "an own filter chain is not supported yet")
             }
             let type = upgrade.upgradeType.lowercased()
-            if type == "connect" || type == "connect-udp" {
+            if type == "connect-udp" {
                 throw ConfigurationError(
-                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT is not supported yet")
+                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT-UDP belongs to HTTP/3")
             }
             upgrades.insert(type)
         }
