@@ -175,7 +175,7 @@ extension Explanation {
         route = stream.info.routeName
         cluster = stream.info.upstreamCluster
         if outcome == .forwarded {
-            note("request", "\(HeaderTable.words(stream.request.methodName)) \(stream.request.pathText)")
+            note("request", "\(stream.request.methodText) \(stream.request.pathText)")
             note("request", "authority: \(stream.request.authorityText)", level: 1)
             if let path = stream.originalPath {
                 note("request", "the path was \(String(decoding: path, as: UTF8.self))", at: actionPlace, level: 1)
