@@ -50,7 +50,7 @@ final class ClusterCall: ClusterExchangeClient {
         self.body = body
         self.options = options
         self.done = done
-        retry = RetryState(policy: options.retry, request: RequestHeadView(request), honorsHeaders: false)
+        retry = request.read { RetryState(policy: options.retry, request: $0, honorsHeaders: false) }
     }
 
     /// The host of the latest try.

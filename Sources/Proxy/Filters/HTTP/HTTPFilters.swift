@@ -79,6 +79,17 @@ enum HTTPFilters {
         HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
         ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
+        StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
+        BandwidthLimit.schema.name: BandwidthLimitFilterConfig.kind,
+        AdmissionControl.schema.name: AdmissionControlFilterConfig.kind,
+        AdaptiveConcurrency.schema.name: AdaptiveConcurrencyFilterConfig.kind,
+        CustomResponse.schema.name: CustomResponseFilterConfig.kind,
+        EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
+        GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
+        Compressor.schema.name: CompressorFilterConfig.kind,
+        Decompressor.schema.name: DecompressorFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
