@@ -152,6 +152,9 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
+        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            serverName = name
+        }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
