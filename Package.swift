@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 // The layers, bottom first. A target may import what its row names and nothing else:
@@ -92,11 +93,23 @@ let languageSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
 ]
+/// Release builds leave out the run-time checks of exclusive access, which cost a request more than its routing (docs/decisions/0009);
+/// debug builds, and so all tests, have them.
 let swiftSettings =
-    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+    languageSettings + [
+        .unsafeFlags(
+            ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
 
 /// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
 let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
+/// The READMEs inside of a target's folders: for people, not for the compiler.
+func readMes(_ target: String) -> [String] {
+    let folder = Context.packageDirectory + "/Sources/" + target
+    return (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? [])
+        .filter { $0.hasSuffix("README.md") }.sorted()
+}
 
 func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
@@ -125,7 +138,7 @@ for door in doors where door.name != "COpenSSL" {
 for layer in layers where built.contains(layer.name) {
     targets.append(
         .target(
-            name: layer.name, dependencies: depend(layer.dependencies),
+            name: layer.name, dependencies: depend(layer.dependencies), exclude: readMes(layer.name),
             swiftSettings: layer.name == "EnvoyAPI" ? messageSettings : swiftSettings,
             linkerSettings: links(layer.dependencies)))
 }

@@ -13,9 +13,9 @@ extension FaultFilterConfig {
         if let rate = policy.rate {
             note("\(name): slows \(rate.share.text) of the responses down", "response_rate_limit")
         }
-        for (index, header) in policy.headers.enumerated() where !header.matches(RequestHeadView(stream.request)) {
+        for (index, header) in policy.headers.enumerated() where !stream.request.read({ header.matches($0) }) {
             note(
-                "\(name): not for this request: \(header.explain(RequestHeadView(stream.request)))", "headers[\(index)]"
+                "\(name): not for this request: \(stream.request.read { header.explain($0) })", "headers[\(index)]"
             )
         }
         if !policy.upstreamCluster.isEmpty, policy.upstreamCluster != stream.target?.cluster {
@@ -78,8 +78,8 @@ extension SetFilterStateFilterConfig {
 
 extension HealthCheckFilterConfig {
     func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
-        for (index, header) in headers.enumerated() where !header.matches(RequestHeadView(stream.request)) {
-            note("\(name): no health check: \(header.explain(RequestHeadView(stream.request)))", "headers[\(index)]")
+        for (index, header) in headers.enumerated() where !stream.request.read({ header.matches($0) }) {
+            note("\(name): no health check: \(stream.request.read { header.explain($0) })", "headers[\(index)]")
         }
         return .runs
     }

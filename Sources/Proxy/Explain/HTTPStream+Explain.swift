@@ -7,7 +7,7 @@ internal import Upstream
 // What an explained request notes on its way. The decisions are made elsewhere, by what every request runs.
 extension HTTPStream {
     func explainRoute(_ explanation: Explanation, _ table: RouteTable, random: UInt64) {
-        let trace = table.explain(RequestHeadView(request), random: random, facts: self)
+        let trace = request.read { table.explain($0, random: random, facts: self) }
         let place = explanation.routesPlace
         let messages = explanation.routeConfiguration
         explanation.virtualHost = nil
@@ -64,7 +64,7 @@ extension HTTPStream {
         switch route.action {
         case .forward: break
         case .redirect(let redirect):
-            let location = route.location(for: RequestHeadView(request)).map { String(decoding: $0, as: UTF8.self) }
+            let location = request.read { route.location(for: $0) }.map { String(decoding: $0, as: UTF8.self) }
             explanation.note(
                 "route", "redirect with \(redirect.status) to \(location ?? "")", at: here.map { $0 + ".redirect" },
                 level: 1)

@@ -91,7 +91,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
-            let location = route.location(for: RequestHeadView(stream.request)) ?? []
+            let location = stream.request.read { route.location(for: $0) } ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -127,12 +127,16 @@ final class Router: PoolClient, UpstreamClient {
             }
             isUpgrade = true
         }
-        let honorsHeaders = stream.isInternal
-        timeouts = RequestTimeouts(
-            forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+        let isInternal = stream.isInternal
+        timeouts = stream.request.read {
+            RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
+        }
         if !isUpgrade {
-            retry = RetryState(
-                policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+            if forwarding.retryPolicy != nil || isInternal {
+                retry = stream.request.read {
+                    RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
+                }
+            }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
         countsBytes = cluster.config.countsBytes

@@ -5,12 +5,13 @@ extension HTTPStream {
     /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
     func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
         guard let table = manager.routes?.table,
-            let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
+            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
         else { return nil }
         var target: ClusterTarget?
         if case .forward(let forwarding) = found.route.action {
-            target = forwarding.target(
-                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+            target = request.read {
+                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
+            }
         }
         return (found.route, target, found.virtualHost.name)
     }

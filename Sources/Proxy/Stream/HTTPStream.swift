@@ -116,7 +116,7 @@ final class HTTPStream {
                 localReply(status: 426, body: "Upgrade Required", details: "low_version")
                 return false
             }
-            if request.authority.byteCount == 0, !config.http1.defaultHost.isEmpty {
+            if request.authorityIsEmpty, !config.http1.defaultHost.isEmpty {
                 let host = config.http1.defaultHost
                 try? request.setAuthority(host.span.bytes)
             }
@@ -162,7 +162,7 @@ final class HTTPStream {
         guard let table = manager.routes?.table else { return }
         let random = worker.random.next()
         if let explanation { explainRoute(explanation, table, random: random) }
-        guard let found = table.route(for: RequestHeadView(request), random: random, facts: self) else { return }
+        guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
@@ -170,8 +170,9 @@ final class HTTPStream {
             findMetrics(found.virtualHost, found.route)
         }
         if case .forward(let forwarding) = found.route.action {
-            target = forwarding.target(
-                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+            target = request.read {
+                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
+            }
             info.upstreamCluster = target?.cluster
             if let explanation { explainTarget(explanation, forwarding) }
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
@@ -182,7 +183,7 @@ final class HTTPStream {
     }
 
     private func findMetrics(_ host: VirtualHost, _ route: Route) {
-        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        let index = host.virtualClusters.isEmpty ? nil : request.read { host.virtualCluster(for: $0) }
         if let index { info.virtualCluster = host.virtualClusters[index].name }
         requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
