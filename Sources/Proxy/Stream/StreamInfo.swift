@@ -88,6 +88,8 @@ struct StreamInfo {
     var isHealthCheck = false
     var wire = WireBytes()
     var attempts = 0
+    /// A filter made the request gRPC; its client is told of failures as it asked.
+    var answersPlainly = false
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.
