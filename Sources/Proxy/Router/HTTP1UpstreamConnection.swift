@@ -160,7 +160,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     override func handleWriteFailure(_ error: SystemError) {
         // The response may be there already: an upstream that refuses a body answers first and closes then.
+        // The event that says so may not have been served yet.
         if client != nil {
+            setMayRead(true)
             run()
             if isClosed || client == nil { return }
         }
@@ -203,6 +205,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         }
     }
 
+    /// The parser has said that the response ends, while pieces of its body were gathered.
+    private var endIsKnown = false
+
     private func parse() {
         while !isClosed {
             guard let client else {
@@ -214,10 +219,15 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             if input.isEmpty && !responseHasBegun { return }
             var offset = 0
             let event: HTTP1Event
-            do throws(HTTP1Error) {
-                event = try parser.next(input.bytes.bytes, &offset)
-            } catch {
-                return fail(.protocolError("\(error)"))
+            if endIsKnown {
+                endIsKnown = false
+                event = .end
+            } else {
+                do throws(HTTP1Error) {
+                    event = try parser.next(input.bytes.bytes, &offset)
+                } catch {
+                    return fail(.protocolError("\(error)"))
+                }
             }
             if !input.isEmpty { responseHasBegun = true }
             switch event {
@@ -234,7 +244,12 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                     if case .tunnel = parser.head.body { isTunnel = true }
                     client.responseHead(&parser.head)
                 }
-            case .body(let range):
+            case .body(var range):
+                if range.count < Limits.gatheredBytes, offset < input.count {
+                    range = input.gather(range, &offset, end: &endIsKnown) {
+                        (bytes: RawSpan, offset: inout Int) throws(HTTP1Error) in try parser.next(bytes, &offset)
+                    }
+                }
                 client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
             case .end:
@@ -287,6 +302,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         let client = client
         self.client = nil
         let couldBeRace = requestsServed > 1 && !responseHasBegun
+        if case .protocolError = failure { pool.cluster.count(.upstream_cx_protocol_error) }
         close()
         client?.upstreamFailed(failure, onReusedConnection: couldBeRace)
     }
