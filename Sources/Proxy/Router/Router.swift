@@ -362,6 +362,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
+                pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
         } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {

@@ -20,6 +20,9 @@ final class HTTPConnectionManager {
     let keepsAccessLog: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
+    /// The same of its HTTP/1 codecs.
+    private let droppedUnderscores: MetricCounter
+    private let rejectedUnderscores: MetricCounter
 
     /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
     init(
@@ -31,6 +34,9 @@ final class HTTPConnectionManager {
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
+        let http1 = worker.metrics.scope("http1")
+        droppedUnderscores = http1.counter("dropped_headers_with_underscores")
+        rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
         keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
@@ -64,6 +70,13 @@ final class HTTPConnectionManager {
         }
         // A request that began with an older table, or a cluster named by a header.
         return worker.cluster(named: target.cluster)
+    }
+
+    /// Counts a field with an underscore in its name: true when it is dropped, false when its request is refused (ATK-16).
+    func dropsUnderscore(_ worker: Worker) -> Bool {
+        let drops = config.underscores == .drop
+        (drops ? droppedUnderscores : rejectedUnderscores).add(row: worker.index)
+        return drops
     }
 
     // MARK: Connections
