@@ -148,6 +148,7 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
+        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
         beginTry()
@@ -155,6 +156,8 @@ final class Router: PoolClient, UpstreamClient {
 
     /// The name that the upstream's TLS must have; nil is its transport socket's.
     private var serverName: String?
+    /// The host as the request named it (dynamic_forward_proxy).
+    private(set) var dynamicHost: String?
 
     // MARK: Tries
 

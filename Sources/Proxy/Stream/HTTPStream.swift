@@ -155,7 +155,7 @@ final class HTTPStream {
         routeIsStale = false
         route = nil
         target = nil
-        guard let table = manager.routes?.table,
+        guard let table = manager.table(for: request),
             let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
         else { return }
         route = found.route
@@ -226,7 +226,7 @@ final class HTTPStream {
 
     /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
     func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
-        guard let table = manager.routes?.table,
+        guard let table = manager.table(for: request),
             let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
         else { return nil }
         var target: ClusterTarget?

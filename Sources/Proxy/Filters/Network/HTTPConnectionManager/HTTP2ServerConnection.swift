@@ -22,6 +22,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
     private var keepAlive: HTTP2KeepAlive?
+    /// When the head began that is being received.
+    private var headStarted: MonotonicTime?
 
     /// Takes over a connection; `input` may hold its first bytes.
     init(
@@ -222,6 +224,9 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         }
         if let drainingSince, !hasSaidGoAway { next = min(next, drainingSince + manager.config.drainTimeout) }
         if let keepAlive { next = min(next, keepAlive.deadline) }
+        if let headStarted, session.isReceivingHead, let timeout = manager.config.requestHeadersTimeout {
+            next = min(next, headStarted + timeout)
+        }
         session.forEachStream { stream in
             if let exchange = (stream.delegate as? HTTP2ServerStream)?.exchange {
                 next = min(next, exchange.earliestDeadline)
@@ -243,6 +248,17 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         if !isClosed { armTimer(earliestDeadline) }
     }
 
+    /// Nothing else can come on the connection before the rest of the head (RFC 9113 §6.10): it ends.
+    private func headTimedOut() {
+        headStarted = nil
+        manager.count(.downstream_rq_header_timeout, worker)
+        failStreams(.downstreamConnectionTermination, "request_header_timeout")
+        isClosing = true
+        sayGoAway()
+        flush()
+        close()
+    }
+
     private func serveDeadlines(_ now: MonotonicTime) {
         session.forEachStream { stream in
             if let exchange = (stream.delegate as? HTTP2ServerStream)?.exchange, exchange.earliestDeadline <= now {
@@ -250,6 +266,11 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             }
         }
         if isClosed { return }
+        if let headStarted, session.isReceivingHead, let timeout = manager.config.requestHeadersTimeout,
+            headStarted + timeout <= now
+        {
+            return headTimedOut()
+        }
         if let timeout = manager.config.connectionDurationMax, drainingSince == nil, started + timeout <= now {
             manager.count(.downstream_cx_max_duration_reached, worker)
             drain()
@@ -275,6 +296,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
 extension HTTP2ServerConnection: HTTP2SessionDelegate {
     func streamBegan(_ stream: HTTP2Stream) {
+        headStarted = nil
         requestsServed += 1
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed == maximum {
             manager.count(.downstream_cx_max_requests_reached, worker)
@@ -283,7 +305,12 @@ extension HTTP2ServerConnection: HTTP2SessionDelegate {
         stream.delegate = HTTP2ServerStream(self, stream)
     }
 
-    func willReceive(_ stream: HTTP2Stream) { worker.spareHeads.take(&stream.request) }
+    func willReceive(_ stream: HTTP2Stream) {
+        worker.spareHeads.take(&stream.request)
+        headStarted = worker.loop.now
+        // Mostly the head is whole in a moment: the timer in force is early enough, or this one finds nothing.
+        if let timeout = manager.config.requestHeadersTimeout { armTimer(worker.loop.now + timeout) }
+    }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }
 
