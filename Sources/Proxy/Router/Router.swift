@@ -155,6 +155,7 @@ final class Router: PoolClient, UpstreamClient {
         if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
             serverName = name
         }
+        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
@@ -162,6 +163,8 @@ final class Router: PoolClient, UpstreamClient {
 
     /// The name that the upstream's TLS must have; nil is its transport socket's.
     private var serverName: String?
+    /// The host as the request named it (dynamic_forward_proxy).
+    private(set) var dynamicHost: String?
 
     // MARK: Tries
 

@@ -37,6 +37,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var timerAt = MonotonicTime.never
     private var lastActivity: MonotonicTime
     private var headStarted: MonotonicTime?
+    /// When the connection has lived as long as it may, and later when it ends.
+    private var durationDeadline = MonotonicTime.never
 
     init(
         _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
@@ -47,6 +49,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         parser = HTTP1RequestParser(limits: manager.config.limits)
         mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
+        if let duration = manager.config.connectionDurationMax { durationDeadline = lastActivity + duration }
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
@@ -234,7 +237,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         hasHeadStorage = false
         httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
-        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
+        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum {
+            if requestsServed == maximum { manager.count(.downstream_cx_max_requests_reached, worker) }
+            isClosing = true
+        }
         if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
@@ -474,6 +480,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     private var earliestDeadline: MonotonicTime {
+        isLingering ? requestDeadline : min(requestDeadline, durationDeadline)
+    }
+
+    /// The deadline of what the connection does now.
+    private var requestDeadline: MonotonicTime {
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
@@ -488,7 +499,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         timerAt = .never
         guard !isClosed else { return }
         let now = worker.loop.now
-        if earliestDeadline <= now {
+        if !isLingering, durationDeadline <= now { durationReached(now) }
+        if !isClosed, requestDeadline <= now {
             if isLingering {
                 close()
             } else if let stream {
@@ -501,6 +513,20 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         }
         if !isClosed { armTimer() }
+    }
+
+    /// `max_connection_duration`: responses say `connection: close` from now on; when the drain timeout is over too, the connection ends as soon as
+    /// nothing is under way.
+    private func durationReached(_ now: MonotonicTime) {
+        if isDraining {
+            durationDeadline = .never
+            if stream == nil { return close() }
+            isClosing = true
+        } else {
+            manager.count(.downstream_cx_max_duration_reached, worker)
+            isDraining = true
+            durationDeadline = now + manager.config.drainTimeout
+        }
     }
 
     /// A head may take as long as heads may, and no longer than whole requests.

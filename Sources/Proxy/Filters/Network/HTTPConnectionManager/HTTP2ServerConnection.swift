@@ -321,7 +321,9 @@ extension HTTP2ServerConnection: HTTP2SessionDelegate {
         stream.delegate = HTTP2ServerStream(self, stream)
     }
 
-    func willReceive(_ stream: HTTP2Stream) { worker.spareHeads.take(&stream.request) }
+    func willReceive(_ stream: HTTP2Stream) {
+        worker.spareHeads.take(&stream.request)
+    }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }
 

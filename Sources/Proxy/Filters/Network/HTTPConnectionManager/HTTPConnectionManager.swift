@@ -14,6 +14,8 @@ final class HTTPConnectionManager {
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
     private var clusters: [ClusterRuntime?] = []
+    /// Route tables by the key of their scope, where requests choose one.
+    private var scopes: [[String]: CompiledRoutes] = [:]
     private(set) var isDraining = false
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
@@ -47,6 +49,7 @@ final class HTTPConnectionManager {
         switch config.routes {
         case .inline(let compiled): routes = compiled
         case .rds(let name): routes = worker.tables.routes[name]
+        case .scoped(let scoping): resolve(scoping)
         }
         clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
         knownRecordedHeaders = nil
@@ -60,6 +63,26 @@ final class HTTPConnectionManager {
         return names
     }
     private var knownRecordedHeaders: [HeaderName]?
+    private func resolve(_ scoping: ScopedRouting) {
+        scopes = [:]
+        let all: [ScopedRouting.Scope] =
+            switch scoping.source {
+            case .inline(let scopes): scopes
+            case .discovered: worker.tables.scopes
+            }
+        for scope in all {
+            switch scope.routes {
+            case .inline(let compiled): scopes[scope.key] = compiled
+            case .named(let name): scopes[scope.key] = worker.tables.routes[name]
+            }
+        }
+    }
+
+    /// The table that a request is routed by; nil where there is none yet, or none for its scope.
+    func table(for request: borrowing RequestHead) -> RouteTable? {
+        guard case .scoped(let scoping) = config.routes else { return routes?.table }
+        return scoping.key(request.headers).flatMap { scopes[$0] }?.table
+    }
 
     /// The cluster of a route's target; nil is NC.
     func cluster(for target: ClusterTarget) -> ClusterRuntime? {
