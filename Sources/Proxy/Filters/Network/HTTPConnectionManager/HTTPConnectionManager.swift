@@ -197,7 +197,8 @@ final class HTTPConnectionManager {
         if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
-        metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
+        metrics.requestTime.record(
+            nanoseconds: worker.loop.now.nanoseconds(since: stream.info.started), row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
         stream.endRecording()
