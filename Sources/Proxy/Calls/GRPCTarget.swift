@@ -15,10 +15,14 @@ struct GRPCTarget: Sendable {
     let messageBytesMax: Int
     let addsEnvoyHeaders: Bool
 
-    init(compiling service: GrpcService?, at path: String, takesFormats: Bool = true) throws(ConfigurationError) {
+    init(
+        compiling service: GrpcService?, at path: String, takesFormats: Bool = true, isStream: Bool = false
+    ) throws(ConfigurationError) {
         guard let service else { throw ConfigurationError(at: path, "a gRPC service is needed") }
         try FieldCheck.check(
-            service, reads: ["envoy_grpc", "google_grpc", "timeout", "initial_metadata", "retry_policy"], at: path)
+            service,
+            reads: ["envoy_grpc", "google_grpc", "initial_metadata", "retry_policy", isStream ? "" : "timeout"],
+            at: path)
         let grpc: GrpcService.EnvoyGrpc
         switch service.targetSpecifier {
         case .envoyGrpc(let message): grpc = message
@@ -59,6 +63,9 @@ struct GRPCTarget: Sendable {
                 policy, at: path + (service.retryPolicy == nil ? ".envoy_grpc.retry_policy" : ".retry_policy"))
         } else {
             retry = nil
+        }
+        guard !isStream || retry == nil else {
+            throw ConfigurationError(at: path + ".retry_policy", "a stream is not begun again; remove the field")
         }
         messageBytesMax = grpc.maxReceiveMessageLength.map { Int($0) } ?? CallLimits.messageBytes
         addsEnvoyHeaders = !grpc.skipEnvoyHeaders

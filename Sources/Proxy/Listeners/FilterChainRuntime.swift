@@ -75,7 +75,9 @@ final class FilterChainRuntime {
     }
 
     /// A connection that a network filter refused: tcp_proxy logs it, as it would log any other.
-    func refused(_ info: ConnectionInfo, details: String) { tcp?.refused(info, details: details) }
+    func refused(_ info: ConnectionInfo, details: String, flag: ResponseFlags) {
+        tcp?.refused(info, details: details, flag: flag)
+    }
 
     func drain() { http?.drain() }
 

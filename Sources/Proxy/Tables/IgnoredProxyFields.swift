@@ -67,7 +67,7 @@ public enum IgnoredProxyFields {
         "envoy.config.core.v3.ApiConfigSource.rate_limit_settings": "requests follow responses; they are few",
         "envoy.config.core.v3.ApiConfigSource.set_node_on_first_message_only":
             "the node is always in the first message only",
-        "envoy.config.core.v3.GrpcService.timeout": "a discovery stream has no end",
+        "envoy.config.core.v3.GrpcService.timeout": "a stream has no end; each message has its own time",
         "envoy.config.core.v3.GrpcService.EnvoyGrpc.max_receive_message_length": "64 MiB",
         "envoy.config.core.v3.GrpcService.EnvoyGrpc.skip_envoy_headers": "there are none on discovery streams",
         "envoy.config.core.v3.GrpcService.EnvoyGrpc.retry_policy": "a stream that breaks is opened again",

@@ -313,7 +313,7 @@ struct ExtProcTests {
             try await scene.client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234")
             try await scene.client.write("56789")
             let response = try await scene.client.response()
-            #expect(response.body.contains("content-length: 7"))
+            #expect(response.body.contains("transfer-encoding: chunked"))
             #expect(response.body.hasSuffix("\r\n\r\ninstead"))
         }
     }
@@ -331,6 +331,78 @@ struct ExtProcTests {
             #expect(!response.body.contains("x-no"))
             #expect(!response.body.contains("evil"))
             #expect(try await scene.stat("http.ingress.ext_proc.rejected_header_mutations") == 4)
+        }
+    }
+
+    @Test("a body that is too large to be collected whole is sent as far as it was, and the rest follows")
+    func partial() async throws {
+        let sent = Mutex<[(Int, Bool)]>([])
+        try await ProcessorScene.run(
+            "processing_mode: { request_body_mode: BUFFERED_PARTIAL, response_header_mode: SKIP }",
+            reply: { head, body in ScriptedUpstream.ok("\(body.utf8.count) \(body.prefix(3))") },
+            answer: { request in
+                guard case .requestBody(let body)? = request.request else { return Self.answer(request) }
+                sent.withLock { $0.append((body.body.count, body.endOfStream)) }
+                return Self.answer(request, body: Self.common(nil, body: Array("new".utf8)))
+            }
+        ) { scene async throws in
+            let size = 700_000
+            try await scene.client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n")
+            try await scene.client.write(String(repeating: "x", count: size))
+            let response = try await scene.client.response()
+            let first = sent.withLock { $0.first }
+            #expect(first?.1 == false)
+            #expect(first?.0 ?? 0 >= 524_288)
+            #expect(response.body == "\(size - (first?.0 ?? 0) + 3) new")
+            #expect(sent.withLock { $0.count } == 1)
+        }
+    }
+
+    @Test("trailers are sent where that is asked for, and changed")
+    func trailers() async throws {
+        try await ProcessorScene.run(
+            "processing_mode: { response_trailer_mode: SEND, response_body_mode: BUFFERED }",
+            reply: { _, _ in
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-end\r\n\r\n3\r\nabc\r\n0\r\nx-end: 1\r\n\r\n"
+            },
+            answer: { request in
+                if case .responseBody(let body)? = request.request { #expect(!body.endOfStream) }
+                return Self.answer(request, trailers: Self.set(("x-end", "2"), ("x-more", "3")))
+            }
+        ) { scene async throws in
+            let end = try await HTTP2End.connect(to: scene.proxy.address, on: scene.loop)
+            defer { end.close() }
+            let exchange = try await end.get("/")
+            #expect(exchange.text == "abc")
+            #expect(exchange.trailers["x-end"] == "2")
+            #expect(exchange.trailers["x-more"] == "3")
+        }
+    }
+
+    @Test("a processor may ask for more time once a message, up to the maximum")
+    func moreTime() async throws {
+        try await ProcessorScene.run(
+            "max_message_timeout: 10s",
+            answer: { request in
+                var response = ProcessingResponse()
+                response.overrideMessageTimeout = .milliseconds(30)
+                return .message(response)
+            }
+        ) { scene async throws in
+            #expect(try await scene.client.get("/").status == 504)
+            #expect(try await scene.stat("http.ingress.ext_proc.override_message_timeout_received") == 1)
+            #expect(try await scene.stat("http.ingress.ext_proc.message_timeouts") == 1)
+        }
+    }
+
+    @Test("a client that goes away ends the stream to the processor")
+    func cancelled() async throws {
+        try await ProcessorScene.run("", answer: { _ in .silence }) { scene async throws in
+            try await scene.client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            while try await scene.stat("http.ingress.ext_proc.stream_msgs_sent") != 1 {}
+            scene.client.close()
+            while try await scene.stat("cluster.service.upstream_rq_active") != 0 {}
+            #expect(try await scene.stat("http.ingress.ext_proc.streams_closed") == 1)
         }
     }
 

@@ -1,6 +1,6 @@
 """ext_authz over HTTP and gRPC."""
-from client import Request, get, post
-from config import add, cluster, http, http_filter, route, typed
+from client import Request, TCP, get, post
+from config import add, bootstrap, chain, cluster, http, http_filter, listener, network_filter, route, tcp_proxy, typed
 from model import Answer, Group, Upstream, answer
 
 GROUP = Group("extauthz")
@@ -170,3 +170,21 @@ s.case("http: headers to remove", get("/", [("x-a", "1"), ("x-b", "2")]), upstre
 s.case("http: denied for gRPC", get("/", [("content-type", "application/grpc")]), upstream={"auth": [answer(401, body=b"who?")]})
 s = setup("http retries", http_fields={"retry_policy": {"retry_on": "5xx", "num_retries": 1, "retry_back_off": {"base_interval": "0.01s"}}})
 s.case("http: the second try", get("/"), upstream={"auth": [answer(503), OK]}, ignore=["upstream.*.headers.x-envoy-expected-rq-timeout-ms"])
+
+
+def over_tcp(name, *, http2=("auth",), **fields):
+    door = network_filter("envoy.filters.network.ext_authz", "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz", stat_prefix="door", grpc_service={"envoy_grpc": {"cluster_name": "auth"}, "timeout": "0.5s"}, transport_api_version="V3", **fields)
+    return GROUP.setup(name, bootstrap([listener(chain(door, tcp_proxy(cluster="t")))], [cluster("t"), cluster("auth", list(http2), http2=True)]), stats=["ext_authz.*"],
+        upstreams={"t": Upstream(kind="tcp"), "auth": Upstream(kind="http2", decode="envoy.service.auth.v3.external_auth_pb2:CheckRequest")},
+        ignore=["upstream.*.messages.*.attributes.source.address*", "upstream.*.headers.user-agent", "log.*.client"])
+
+
+s = over_tcp("network")
+s.case("network grpc: allowed", TCP(b"hello", ("read", 5), "close"), upstream={"auth": [reply()]})
+s.case("network grpc: denied", TCP(b"hello", "read-all"), upstream={"auth": [reply(code=7)]})
+s.case("network grpc: the call fails", TCP(b"hello", "read-all"), upstream={"auth": [reply(grpc_status=14)]})
+s.case("network grpc: the call hangs", TCP(b"hello", "read-all"), upstream={"auth": [answer(hang=True)]})
+s = over_tcp("network open", failure_mode_allow=True)
+s.case("network grpc: the call fails, open", TCP(b"hello", ("read", 5), "close"), upstream={"auth": [reply(grpc_status=14)]})
+s = over_tcp("network down", http2=("dead",))
+s.case("network grpc: service down", TCP(b"hello", "read-all"))

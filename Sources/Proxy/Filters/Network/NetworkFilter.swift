@@ -85,12 +85,12 @@ final class NetworkConnection {
         run()
     }
 
-    /// `details`: Envoy's `%CONNECTION_TERMINATION_DETAILS%`.
-    func close(details: String? = nil) {
+    /// `details`: Envoy's `%CONNECTION_TERMINATION_DETAILS%`; with a flag its `%RESPONSE_CODE_DETAILS%`.
+    func close(details: String? = nil, flag: ResponseFlags = []) {
         guard !isOver else { return }
         isOver = true
         letGo()
-        if let details { chain.refused(info, details: details) }
+        if let details { chain.refused(info, details: details, flag: flag) }
         socket.close()
     }
 

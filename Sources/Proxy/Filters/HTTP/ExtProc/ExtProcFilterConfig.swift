@@ -43,7 +43,7 @@ final class ExtProcFilterConfig: HTTPFilterConfig {
         name = context.name
         isDisabled = context.isDisabled
         settings = ExtProcSettings(
-            target: try GRPCTarget(compiling: message.grpcService, at: path + ".grpc_service"),
+            target: try GRPCTarget(compiling: message.grpcService, at: path + ".grpc_service", isStream: true),
             mode: try ExtProcMode(compiling: message.processingMode, at: path + ".processing_mode"),
             requestAttributes: try ExtProcAttribute.list(
                 message.requestAttributes, at: path + ".request_attributes"),
@@ -163,7 +163,7 @@ struct ExtProcRouteConfig: Sendable {
                 try ExtProcMode(compiling: mode, at: here + ".processing_mode")
             }
             target = try message.grpcService.map { service throws(ConfigurationError) in
-                try GRPCTarget(compiling: service, at: here + ".grpc_service")
+                try GRPCTarget(compiling: service, at: here + ".grpc_service", isStream: true)
             }
             metadata = try CallField.list(message.grpcInitialMetadata, at: here + ".grpc_initial_metadata")
             requestAttributes = try ExtProcAttribute.list(

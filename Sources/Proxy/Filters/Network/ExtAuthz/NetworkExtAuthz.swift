@@ -146,7 +146,7 @@ final class NetworkExtAuthzFilter: NetworkFilter {
         case .denied:
             config.denied.add(row: row)
             config.closed.add(row: row)
-            connection.close(details: "ext_authz_denied")
+            connection.close(details: "ext_authz_denied", flag: .unauthorizedExternalService)
         case .error:
             config.error.add(row: row)
             if config.allowsOnFailure {
@@ -154,7 +154,7 @@ final class NetworkExtAuthzFilter: NetworkFilter {
                 return true
             }
             config.closed.add(row: row)
-            connection.close(details: "ext_authz_error")
+            connection.close(details: "ext_authz_error", flag: .unauthorizedExternalService)
         }
         return false
     }

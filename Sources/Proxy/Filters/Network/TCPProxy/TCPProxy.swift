@@ -24,10 +24,11 @@ final class TCPProxy {
     }
 
     /// Logs a connection that a network filter before this one refused.
-    func refused(_ info: ConnectionInfo, details: String) {
+    func refused(_ info: ConnectionInfo, details: String, flag: ResponseFlags) {
         guard !config.accessLogs.isEmpty else { return }
         let session = TCPSession(proxy: self, info: info)
-        session.info.connectionTerminationDetails = details
+        if flag.isEmpty { session.info.connectionTerminationDetails = details } else { session.info.details = details }
+        session.info.flags.insert(flag)
         session.info.lastDownstreamByteSent = worker.loop.now
         session.log(.tcpConnectionEnd)
     }
