@@ -72,7 +72,9 @@ final class Worker {
     private var hostWaits: [UInt64: () -> Void] = [:]
     private var hostWaitsBegun: UInt64 = 0
 
-    /// Asks for the virtual host of a domain; `body` runs when there is an answer. Nil: nobody can be asked.
+    /// Asks for the virtual host of a domain.
+    ///
+    /// `body` runs when there is an answer. Nil: nobody can be asked.
     func demandHost(_ host: String, ofRoutes routes: String, _ body: @escaping () -> Void) -> UInt64? {
         guard let askForHost else { return nil }
         hostWaitsBegun &+= 1

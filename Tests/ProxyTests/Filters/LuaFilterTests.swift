@@ -217,6 +217,17 @@ struct LuaFilterTests {
         }
     }
 
+    @Test("an answer without a body gets one")
+    func bodyFromNothing() async throws {
+        let code = "function envoy_on_response(h) h:body(true):setBytes('made up') end"
+        try await FilterScene.run([Self.lua(code)]) { _, _ in
+            ScriptedUpstream.ok("")
+        } _: { scene async throws in
+            let response = try await scene.client.get("/")
+            #expect(response.body == "made up" && response.field("content-length") == "7")
+        }
+    }
+
     @Test("trailers are read and changed")
     func trailers() async throws {
         let code = """

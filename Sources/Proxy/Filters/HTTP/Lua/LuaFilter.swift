@@ -103,11 +103,25 @@ final class LuaFilter: HTTPFilter {
             switch result {
             case .success(let answer): done((answer.head, answer.body))
             // Envoy's: scripts see a failed call as an answer.
-            case .failure: done((ResponseHead(status: 503), Array("upstream failure".utf8)))
+            case .failure(let failed):
+                let (status, text) = Self.answer(failed.reason)
+                done((ResponseHead(status: status), Array(text.utf8)))
             }
         }
         started.start()
         return started
+    }
+
+    private static func answer(_ failure: CallFailure) -> (UInt16, String) {
+        let reset = "upstream connect error or disconnect/reset before headers. reset reason: "
+        switch failure {
+        case .noHost: return (503, "no healthy upstream")
+        case .overflow: return (503, reset + "overflow")
+        case .connect: return (503, reset + "remote connection failure")
+        case .reset: return (503, reset + "connection termination")
+        case .timedOut: return (504, "upstream request timeout")
+        case .noCluster, .tooLarge, .malformed: return (503, "upstream failure")
+        }
     }
 
     private func callEnded(_ run: LuaRun, _ stream: HTTPStream) {
@@ -131,6 +145,11 @@ final class LuaFilter: HTTPFilter {
     }
 
     private func body(_ run: LuaRun, _ stream: HTTPStream, _ chunk: inout BodyChunk, isEnd: Bool) -> BodyStep {
+        if isEnd && run.headHasPassed && !run.body.isEmpty {
+            // A message without a body got one.
+            chunk.replace(with: run.body)
+            run.body = []
+        }
         if run.state == .finished && run.headHasPassed { return .next }
         run.sees(chunk.count)
         if isEnd { run.hasEnded = true }

@@ -228,6 +228,9 @@ final class LuaRun: LuaHost {
         }
         let isAsynchronous = arguments[2].isTrue
         let milliseconds = Int(min(timeout, 86_400_000))
+        // As for Envoy's own calls.
+        try? head.headers.set(.xEnvoyInternal, "true")
+        if milliseconds > 0 { try? head.headers.set(.xEnvoyExpectedRqTimeoutMs, String(milliseconds)) }
         let call = Call(
             head: head, cluster: cluster, body: body,
             timeout: milliseconds > 0 ? .milliseconds(milliseconds) : isAsynchronous ? CallLimits.timeout : nil)
