@@ -31,12 +31,10 @@ extension Router {
 
     func recordTime() {
         guard let cluster else { return }
-        let time = worker.loop.now - tryStarted
-        if stream.isInternal {
-            cluster.metrics.internalRequestTime.record(time, row: worker.index)
-        } else {
-            cluster.metrics.requestTime.record(time, row: worker.index)
-        }
+        let nanoseconds = worker.loop.now.nanoseconds(since: tryStarted)
+        let histogram = stream.isInternal ? cluster.metrics.internalRequestTime : cluster.metrics.requestTime
+        histogram.record(nanoseconds: nanoseconds, row: worker.index)
+        let time = Duration.nanoseconds(Int64(clamping: nanoseconds))
         stream.requestMetrics?.record(time, row: worker.index)
         if case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
             host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)

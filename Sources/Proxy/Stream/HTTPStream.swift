@@ -149,7 +149,7 @@ final class HTTPStream {
                 index += 1
                 continue
             }
-            if manager.config.underscores == .reject { return false }
+            guard manager.dropsUnderscore(worker) else { return false }
             request.headers.remove(at: index)
         }
         return true
@@ -160,7 +160,7 @@ final class HTTPStream {
         routeIsStale = false
         route = nil
         target = nil
-        guard let table = manager.routes?.table else { return }
+        guard let table = manager.table(for: request) else { return }
         let random = worker.random.next()
         if let explanation { explainRoute(explanation, table, random: random) }
         guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }

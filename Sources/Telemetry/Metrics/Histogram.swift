@@ -34,6 +34,9 @@ public struct Histogram: Sendable {
         record(thousandths: UInt64(max(microseconds, 0)), row: row)
     }
 
+    /// Records one duration on a loop's row, without the 128 bits of a `Duration`; only that loop may call it.
+    public func record(nanoseconds: UInt64, row: Int) { record(thousandths: nanoseconds / 1000, row: row) }
+
     /// Records one plain number (requests per connection, bytes, …) on a loop's row; only that loop may call it.
     public func record(value: UInt64, row: Int) { record(thousandths: value &* 1000, row: row) }
 

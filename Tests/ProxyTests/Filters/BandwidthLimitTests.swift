@@ -35,6 +35,28 @@ struct BandwidthLimitTests {
         }
     }
 
+    @Test("trailers tell how long the bodies took")
+    func trailers() async throws {
+        let config = FilterScene.any(
+            Self.type,
+            "stat_prefix: bw, enable_mode: RESPONSE, limit_kbps: 64, enable_response_trailers: true, response_trailer_prefix: x"
+        )
+        let hex = String(20_000, radix: 16)
+        try await FilterScene.run(
+            [("bw", config)], manager: "http_protocol_options: { enable_trailers: true }",
+            answer: { _, _ in
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\(hex)\r\n"
+                    + String(repeating: "y", count: 20_000) + "\r\n0\r\n\r\n"
+            }
+        ) { scene async throws in
+            try await scene.client.write("GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n")
+            let all = await scene.client.readToEnd()
+            #expect(all.contains("x-bandwidth-response-delay-ms: "))
+            #expect(all.contains("x-bandwidth-response-filter-delay-ms: "))
+            #expect(!all.contains("bandwidth-request"))
+        }
+    }
+
     @Test("a route has its own limit, which must be there")
     func perRoute() async throws {
         let config = FilterScene.any(Self.type, "stat_prefix: bw, enable_mode: DISABLED")

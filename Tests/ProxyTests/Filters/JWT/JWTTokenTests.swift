@@ -40,7 +40,7 @@ struct JWTTokenTests {
         #expect(set.status(of: changed) == .verificationFails)
     }
 
-    @Test("ATK-29 a token cannot choose what it is checked with: a public key is no HMAC secret, none is no algorithm")
+    @Test("a token cannot choose what it is checked with: a public key is no HMAC secret, none is no algorithm")
     func confusion() throws {
         let header = #"{"alg":"HS256","kid":"rsa"}"#
         let set = try keys(JWTSamples.keySet)
@@ -72,7 +72,7 @@ struct JWTTokenTests {
         #expect(JWTStatus.badFormat.text.hasPrefix("Jwt is not in the form of"))
     }
 
-    @Test("ATK-27 no bytes make the parsers stop")
+    @Test("no bytes make the parsers stop")
     func garbage() {
         var random = SystemRandomNumberGenerator()
         let seeds = JWTSamples.tokens.map { Array($0.1.utf8) } + [Array(JWTSamples.keySet.utf8)]

@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import HTTP
 internal import IO
+internal import Synchronization
 internal import Telemetry
 internal import Upstream
 
@@ -107,6 +108,15 @@ final class BandwidthLimitSettings: Sendable {
         }
     }
 
+    private let hasBegun = Atomic<Bool>(false)
+
+    /// As Envoy: the very first request finds what one interval brings, not a full bucket.
+    func begin(at now: MonotonicTime) {
+        guard !hasBegun.load(ordering: .relaxed), !hasBegun.exchange(true, ordering: .relaxed) else { return }
+        let first = Double(bucket.size) * Double(interval.wholeNanoseconds) / 1e9
+        _ = bucket.take(upTo: bucket.size - Int(first), at: now)
+    }
+
     /// 1 TiB/s.
     private static let limitMax: UInt64 = 1 << 30
 }
@@ -128,6 +138,7 @@ final class BandwidthLimitFilter: HTTPFilter {
         var delayed: MonotonicTime?
 
         init(_ settings: BandwidthLimitSettings, _ metrics: BandwidthMetrics) {
+            settings.begin(at: .now)
             trickle = BodyTrickle(settings.bucket, interval: settings.interval)
             self.metrics = metrics
         }
@@ -219,8 +230,8 @@ final class BandwidthLimitFilter: HTTPFilter {
         guard let prefix = settings.trailerPrefix else { return }
         var trailers = stream.responseFilters.trailers ?? HeaderTable()
         let values: [(String, Duration)] = [
-            ("bandwidth-request-duration-ms", requestDuration), ("bandwidth-response-duration-ms", duration),
-            ("bandwidth-request-delay-ms", requestDelay), ("bandwidth-response-delay-ms", delay),
+            ("bandwidth-request-delay-ms", requestDuration), ("bandwidth-response-delay-ms", duration),
+            ("bandwidth-request-filter-delay-ms", requestDelay), ("bandwidth-response-filter-delay-ms", delay),
         ]
         for (name, value) in values {
             let milliseconds = value.wholeNanoseconds / 1_000_000

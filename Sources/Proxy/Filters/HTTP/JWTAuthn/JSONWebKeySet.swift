@@ -24,7 +24,7 @@ final class JSONWebKeySet: Sendable {
         if let list = members["keys"] {
             guard case .array(let elements) = list else { throw .badKeys }
             for element in elements {
-                // A token without `kid` is tried on every key: their number is the work of one request (ATK-19).
+                // A token without `kid` is tried on every key: their number is the work of one request.
                 guard keys.count < JWTLimits.keys else { break }
                 if let key = Self.key(element) { keys.append(key) }
             }

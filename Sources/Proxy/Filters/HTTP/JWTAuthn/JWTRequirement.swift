@@ -83,7 +83,7 @@ indirect enum JWTRequirement: Sendable {
         places.sanitize(&request)
         var tokens = places.tokens(in: request)
         guard !tokens.isEmpty else { return .failed(.missing) }
-        // ATK-19: the work of one request is bounded.
+        // The work of one request is bounded.
         guard tokens.count <= JWTLimits.tokensOfRequest else { return .failed(.verificationFails) }
         var last = Verdict.passed
         while let found = tokens.popLast() {

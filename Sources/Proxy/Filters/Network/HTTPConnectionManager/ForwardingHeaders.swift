@@ -149,9 +149,9 @@ extension HeaderTable {
     private mutating func removeFields(where isRemoved: (UnsafeRawBufferPointer) -> Bool) {
         var index = 0
         while index < count {
-            // Most names are told apart by their first byte.
+            // Most names are told apart by two bytes.
             let goes = name(at: index).withUnsafeBytes { bytes in
-                bytes.count > 8 && bytes[0] == UInt8(ascii: "x") && isRemoved(bytes)
+                bytes.count > 8 && bytes[0] == UInt8(ascii: "x") && bytes[7] == UInt8(ascii: "-") && isRemoved(bytes)
             }
             if goes { remove(at: index) } else { index += 1 }
         }
