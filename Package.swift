@@ -7,6 +7,7 @@ import PackageDescription
 let layers: [(name: String, dependencies: [String])] = [
     ("Telemetry", []),
     ("Compression", ["CZlib", "CBrotli"]),
+    ("Lua", ["CLuaJIT"]),
     ("Serialization", ["CYAML"]),
     ("IO", ["CLinux", "Telemetry"]),
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
@@ -19,7 +20,8 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "Proxy",
         [
-            "Compression", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization", "Telemetry",
+            "Compression", "Lua", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization",
+            "Telemetry",
         ]
     ),
     ("Store", ["CSQLite", "Serialization"]),
@@ -66,6 +68,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CNetlink", ["nl-route-3", "nl-3"], ["libnl-route-3-dev"]),
     ("CNFTables", ["nftables"], ["libnftables-dev"]),
     ("CZlib", ["z"], ["zlib1g-dev"]),
+    ("CLuaJIT", ["luajit-5.1"], ["libluajit-5.1-dev"]),
     ("CBrotli", ["brotlienc", "brotlidec", "brotlicommon"], ["libbrotli-dev"]),
 ]
 
@@ -79,6 +82,7 @@ let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
     ("Compression", [], []),
+    ("Lua", [], []),
     ("IO", [], []),
     ("TLS", [], []),
     ("HTTP", [], []),
@@ -142,9 +146,10 @@ var targets: [Target] = [
         linkerSettings: isStatic
             ? [.linkedLibrary(":libre2.a"), .linkedLibrary(":libstdc++.a")] : [.linkedLibrary("re2")]),
 ]
-// The OpenSSL door has a little C of its own.
-targets.append(.target(name: "COpenSSL"))
-for door in doors where door.name != "COpenSSL" {
+// These doors have a little C of their own.
+let written = ["COpenSSL", "CLuaJIT"]
+targets += written.map { .target(name: $0) }
+for door in doors where !written.contains(door.name) {
     targets.append(
         .systemLibrary(
             name: door.name, pkgConfig: door.name == "CNetlink" ? "libnl-route-3.0" : nil,

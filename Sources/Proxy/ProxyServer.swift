@@ -160,6 +160,12 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
+            let demand = HostDemand(store, loop: loop)
+            for worker in workers {
+                worker.send {
+                    $0.askForHost = { demand.ask($0, ofRoutes: $1, worker, waiting: $2) }
+                }
+            }
             try inherit()
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }
             try runtimeLayers.start(on: loop)

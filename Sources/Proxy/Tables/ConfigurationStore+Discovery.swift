@@ -193,6 +193,8 @@ extension ConfigurationStore {
             return false
         }
         guard demandedHosts[name, default: [:]].count < Limits.demandedHostsMax else { return false }
+        // It was answered before, and is not there: it comes when the server has it, and nobody waits for that.
+        if demandedHosts[name]?[host]?.isEmpty == true { return false }
         let isNew = demandedHosts[name]?[host] == nil
         demandedHosts[name, default: [:]][host, default: []].append(body)
         if isNew {

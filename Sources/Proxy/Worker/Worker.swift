@@ -67,6 +67,28 @@ final class Worker {
         accessLog = AccessLogWriter(loop: loop, metrics: metrics, row: index)
     }
 
+    // MARK: Virtual hosts on demand
+
+    /// Asks the control loop for a virtual host.
+    var askForHost: ((_ host: String, _ routes: String, _ waiting: UInt64) -> Void)?
+    private var hostWaits: [UInt64: () -> Void] = [:]
+    private var hostWaitsBegun: UInt64 = 0
+
+    /// Asks for the virtual host of a domain.
+    ///
+    /// `body` runs when there is an answer. Nil: nobody can be asked.
+    func demandHost(_ host: String, ofRoutes routes: String, _ body: @escaping () -> Void) -> UInt64? {
+        guard let askForHost else { return nil }
+        hostWaitsBegun &+= 1
+        hostWaits[hostWaitsBegun] = body
+        askForHost(host, routes, hostWaitsBegun)
+        return hostWaitsBegun
+    }
+
+    func forgetHost(_ waiting: UInt64) { hostWaits[waiting] = nil }
+
+    func hostAnswered(_ waiting: UInt64) { hostWaits.removeValue(forKey: waiting)?() }
+
     // MARK: Turns
 
     /// Asks for `flush` of a connection before control returns to the loop.

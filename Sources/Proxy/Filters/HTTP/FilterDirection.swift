@@ -249,6 +249,12 @@ extension HTTPStream {
         self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
     }
 
+    /// Puts other bytes in the place of what a filter keeps of the body.
+    func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, with bytes: [UInt8]) {
+        guard let index = self[flow].closedIndex(of: filter) else { return }
+        self[flow].replaceHeld(index, bytes, pool: worker.blocks)
+    }
+
     /// Whether the end of the body stands behind what a filter keeps.
     func holdsEnd(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Bool {
         self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
@@ -365,6 +371,11 @@ extension FilterDirection {
         chunk.withBytes { buffer.append($0) }
         slots[index].held = buffer
         heldBytes += chunk.count
+    }
+
+    fileprivate mutating func replaceHeld(_ index: Int, _ bytes: [UInt8], pool: BlockPool) {
+        discard(index)
+        bytes.withUnsafeBytes { hold(index, BodyChunk($0), isEnd: false, pool: pool) }
     }
 
     fileprivate mutating func keep(_ trailers: borrowing HeaderTable) {

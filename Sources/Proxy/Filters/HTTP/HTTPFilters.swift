@@ -89,6 +89,8 @@ enum HTTPFilters {
         GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
         GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
         Compressor.schema.name: CompressorFilterConfig.kind,
+        EnvoyAPI.OnDemandFilter.schema.name: OnDemandFilterConfig.kind,
+        EnvoyAPI.LuaFilterConfig.schema.name: LuaHTTPFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
         EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
     ]

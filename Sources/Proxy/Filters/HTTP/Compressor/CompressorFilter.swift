@@ -172,6 +172,8 @@ final class CompressorFilter: HTTPFilter {
             !headers.list(.cacheControl, contains: "no-transform")
         else { return Verdict() }
         guard responses.direction.isLongEnough(headers, stream.response.body, row: row) else {
+            // Envoy looks twice here, and counts twice.
+            responses.direction.tooShort.add(row: row)
             return Verdict(reason: "ContentLengthTooSmall")
         }
         guard responses.direction.takes(headers) else { return Verdict(reason: "ContentTypeNotAllowed") }

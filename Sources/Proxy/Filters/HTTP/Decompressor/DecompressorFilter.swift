@@ -159,7 +159,7 @@ final class UnpackingBody {
 
     /// Puts the unpacked bytes in the place of a piece.
     ///
-    /// ATK-18: a piece may grow by `max_inflate_ratio`, no more; what was unpacked by then goes on, and nothing after it.
+    /// ATK-20: a piece may grow by `max_inflate_ratio`, no more; what was unpacked by then goes on, and nothing after it.
     func unpack(_ chunk: inout BodyChunk, _ direction: DecompressorDirection, isEnd: Bool, row: Int) {
         let before = chunk.count
         var unpacked: [UInt8] = []

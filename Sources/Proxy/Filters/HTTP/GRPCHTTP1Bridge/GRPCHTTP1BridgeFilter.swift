@@ -26,6 +26,8 @@ final class GRPCHTTP1BridgeFilter: HTTPFilter {
     private var bridges = false
     /// The client sends a bare message and gets one.
     private var frames = false
+    /// The response is a message in a frame that the client does not want.
+    private var unframes = false
     private var message: [UInt8] = []
     /// Bytes of the response's frame header that have not been taken away.
     private var headerRest = GRPCFrame.headerBytes
@@ -68,12 +70,19 @@ final class GRPCHTTP1BridgeFilter: HTTPFilter {
     }
 
     func responseHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        bridges && !isEnd ? .stop : .next
+        guard bridges && !isEnd else { return .next }
+        unframes = frames && stream.response.status == 200 && stream.response.headers.isGRPC
+        if unframes {
+            // What is left is shorter.
+            stream.response.headers.remove(.contentLength)
+            stream.response.body = .chunked
+        }
+        return .stop
     }
 
     func responseBody(_ stream: HTTPStream, _ chunk: inout BodyChunk, isEnd: Bool) -> BodyStep {
         guard bridges else { return .next }
-        if frames && !stream.isLocalReply && headerRest > 0 {
+        if unframes && headerRest > 0 {
             let dropped = min(headerRest, chunk.count)
             headerRest -= dropped
             chunk.replace(with: Array(chunk.copy.dropFirst(dropped)))
