@@ -20,7 +20,6 @@ public struct HeaderTable: Sendable {
         var isLine = false
     }
 
-
     /// The fields apart from the bytes, so that a parser may hold the bytes while it adds a field.
     struct List: Sendable {
         var fields: [Field] = []

@@ -63,7 +63,8 @@ extension ExplainWorld {
         for (index, cluster) in (resources?.clusters ?? []).enumerated() {
             paths[cluster.name] = "static_resources.clusters[\(index)]"
         }
-        for (name, message) in store.clusterMessages {
+        for (name, packed) in store.clusterMessages {
+            let message = packed.message
             places.set(cluster: message, at: paths[name] ?? "Cluster \"\(name)\"")
             let key = message.edsClusterConfig?.serviceName ?? ""
             if let endpoints = store.endpointMessages[key.isEmpty ? name : key] {

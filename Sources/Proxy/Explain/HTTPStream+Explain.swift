@@ -64,7 +64,7 @@ extension HTTPStream {
         switch route.action {
         case .forward: break
         case .redirect(let redirect):
-            let location = request.read { route.location(for: $0) }.map { String(decoding: $0, as: UTF8.self) }
+            let location = request.read({ route.location(for: $0) }).map { String(decoding: $0, as: UTF8.self) }
             explanation.note(
                 "route", "redirect with \(redirect.status) to \(location ?? "")", at: here.map { $0 + ".redirect" },
                 level: 1)
@@ -127,6 +127,7 @@ extension HTTPStream {
         case .isAsked(let reason):
             explanation.isExact = false
             explanation.note("http_filters", "\(factory.name): \(reason)", at: own)
+        case .decidesNothing(let reason): explanation.note("http_filters", "\(factory.name): \(reason)", at: own)
         case .runs:
             guard let filter = factory.make(self) else {
                 explanation.note("http_filters", "\(factory.name): has nothing to do with this request", at: own)

@@ -102,11 +102,8 @@ extension Router {
     func explainEnd(_ explanation: Explanation, _ cluster: ClusterRuntime) {
         finishHead()
         explanation.outcome = .forwarded
-        let mutations = target?.responseMutations ?? route.responseMutations
-        for mutation in mutations {
-            explanation.note(
-                "response", "would \(mutation.text)",
-                at: explanation.routePlace.map { "\(explanation.routesPlace).\($0)" })
+        for change in explanation.headerChanges(ofResponse: true) {
+            explanation.note("response", "the client would get \(change.text)", at: change.path)
         }
     }
 }
@@ -162,6 +159,11 @@ extension Explanation {
         )
     }
 
+    fileprivate func headerChanges(ofResponse: Bool) -> [(text: String, path: String)] {
+        routeConfiguration?.headerChanges(
+            virtualHost: virtualHostIndex, route: routeIndex, weighted: weightedIndex, ofResponse: ofResponse) ?? []
+    }
+
     /// Hosts shown of a large cluster.
     static let hostsShown = 50
 
@@ -172,12 +174,18 @@ extension Explanation {
         route = stream.info.routeName
         cluster = stream.info.upstreamCluster
         if outcome == .forwarded {
-            note("request", "\(HeaderTable.words(stream.request.methodName)) \(stream.request.pathText)")
+            note("request", "\(stream.request.methodText) \(stream.request.pathText)")
             note("request", "authority: \(stream.request.authorityText)", level: 1)
             if let path = stream.originalPath {
                 note("request", "the path was \(String(decoding: path, as: UTF8.self))", at: actionPlace, level: 1)
             }
+            if let authority, authority != stream.request.authorityText {
+                note("request", "the authority was \(authority)", at: actionPlace, level: 1)
+            }
             for line in stream.request.headers.lines { note("request", line, level: 1) }
+            for change in headerChanges(ofResponse: false) {
+                note("request", "configured: \(change.text)", at: change.path, level: 1)
+            }
             return
         }
         details = stream.info.details

@@ -28,7 +28,7 @@ final class RecordedRequest: Sendable {
             destination = "\(connection.localAddress)"
             serverName = connection.requestedServerName.map { RecordedText.cut($0, to: Limits.recordedNameBytes) }
             version = "\(stream.version.text)"
-            method = RecordedText.cut(HeaderTable.words(stream.request.methodName), to: 64)
+            method = RecordedText.cut(stream.request.methodText, to: 64)
             authority = RecordedText.cut(stream.request.authorityText, to: Limits.recordedNameBytes)
             path = text.path(stream.request.pathText)
             self.headers = headers

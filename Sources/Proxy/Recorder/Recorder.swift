@@ -64,7 +64,7 @@ final class Recorder {
             while headers.count < Limits.recordedHeaders,
                 let index = stream.request.headers.index(named: wanted, from: start)
             {
-                let value = HeaderTable.words(stream.request.headers.value(at: index))
+                let value = stream.request.headers.valueText(at: index)
                 headers.append((name.description, text.value(value, of: name.description)))
                 start = index + 1
             }

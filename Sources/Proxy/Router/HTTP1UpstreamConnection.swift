@@ -56,6 +56,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 return failConnecting(.connectFailed(error))
             }
             isEstablished = true
+            sendPreface(pool.cluster, pool.host, pool.key.preface, to: pool.address)
         }
         if let tls {
             switch stepHandshake(tls) {
@@ -112,7 +113,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
         let room = output.room(HTTP1Serializer.sizeBound(request))
-        output.commit(HTTP1Serializer.write(request, connection: isUpgrade ? .upgrade : .keepAlive, into: room))
+        output.commit(
+            HTTP1Serializer.write(
+                request, connection: request.isUpgrade && isUpgrade ? .upgrade : .keepAlive, into: room))
         worker.markDirty(self)
     }
 

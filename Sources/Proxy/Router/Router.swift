@@ -52,6 +52,8 @@ final class Router: PoolClient, UpstreamClient {
     var requestIsComplete = false
     var trailers: HeaderTable?
     private var isUpgrade = false
+    /// The tunnel ends here: its payload goes to the host as it is.
+    private var termination: Forwarding.Upgrade?
 
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
@@ -121,12 +123,15 @@ final class Router: PoolClient, UpstreamClient {
                 status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
-        if stream.request.isUpgrade {
+        if stream.request.opensTunnel {
             guard allowsUpgrade(forwarding) else {
+                stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
                 return stream.localReply(status: 403, details: "upgrade_failed")
             }
             isUpgrade = true
+            stream.countUpgrade()
         }
+        termination = forwarding.termination(of: stream.request.method)
         let isInternal = stream.isInternal
         timeouts = stream.request.read {
             RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
@@ -166,7 +171,8 @@ final class Router: PoolClient, UpstreamClient {
         let choice = makeChoice(forwarding, cluster)
         let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
         if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
-        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName) else {
+        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName, for: stream.connection?.info)
+        else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
             return giveUp(
@@ -185,8 +191,9 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
-        let isFresh = hasFreshTry
         if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
+        if let termination { return pool.connectTunnel(self, priority: priority, opening: opening(termination)) }
+        let isFresh = hasFreshTry
         pool.acquire(
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
     }
@@ -354,6 +361,8 @@ final class Router: PoolClient, UpstreamClient {
             guard isUpgrade else {
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
+        } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {
+            routeDeadline = .never
         } else if isUpgrade && stream.response.status / 100 == 2 {
             // A server that ignores the upgrade answers as if it were not there: nothing of what follows is tunnelled.
             isUpgrade = false
@@ -366,7 +375,8 @@ final class Router: PoolClient, UpstreamClient {
         }
         stream.info.details = "via_upstream"
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
-        if !stream.manager.config.suppressesEnvoyHeaders {
+        // It tells what passed since the end of the request, which a tunnel's has not.
+        if !stream.manager.config.suppressesEnvoyHeaders, stream.request.method != .connect {
             let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
             stream.response.headers.append(
                 .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))

@@ -22,6 +22,8 @@ final class HTTPStream {
     private(set) var closesConnection = false
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
+    /// A filter made the request gRPC; its client is told of failures as it asked.
+    var answersPlainly = false
 
     // Not checked for exclusive access: a stream belongs to one loop, and the checks of these two cost each request more than its routing.
     @exclusivity(unchecked) var request = RequestHead()
@@ -60,6 +62,7 @@ final class HTTPStream {
     private var requestDeadline = MonotonicTime.never
     private var streamDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
+    var countsUpgrade = false
 
     init(connection: any DownstreamStream) {
         self.connection = connection
@@ -135,21 +138,6 @@ final class HTTPStream {
             try? request.headers.append(.upgrade, upgrade)
         } else {
             request.headers.removeHopByHopFields()
-        }
-        return true
-    }
-
-    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
-    private func allowsUnderscores() -> Bool {
-        guard manager.config.underscores != .allow else { return true }
-        var index = 0
-        while index < request.headers.count {
-            guard request.headers.nameHasUnderscore(at: index) else {
-                index += 1
-                continue
-            }
-            if manager.config.underscores == .reject { return false }
-            request.headers.remove(at: index)
         }
         return true
     }
@@ -361,7 +349,7 @@ final class HTTPStream {
         info.firstDownstreamByteSent = worker.loop.now
         span?.respond(self)
         manager.prepareResponse(self)
-        if response.status == 101 { isTunnel = true }
+        if response.opensTunnel(for: request) { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
@@ -443,7 +431,7 @@ final class HTTPStream {
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
-        let isGRPC = request.headers.isGRPC
+        let isGRPC = !answersPlainly && request.headers.isGRPC
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }

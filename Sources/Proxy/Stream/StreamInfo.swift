@@ -152,6 +152,8 @@ struct StreamInfo {
     var isHealthCheck = false
     var wire = WireBytes()
     var attempts = 0
+    /// The host that a filter wants for the first try; nil for nearly all.
+    var hostOverride: HostOverride?
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.

@@ -105,7 +105,8 @@ public final class Forwarding: Sendable {
             throw (path / "cluster_not_found_response_code").error("\(number) is no response code")
         }
         timeout = try .checkedLimit(message.timeout, default: .seconds(15), path / "timeout")
-        var (idleTimeout, maxGRPCTimeout, grpcTimeoutOffset, maxStreamDuration): (Duration?, Duration?, Duration?, Duration?)
+        var (idleTimeout, maxGRPCTimeout, grpcTimeoutOffset, maxStreamDuration):
+            (Duration?, Duration?, Duration?, Duration?)
         if let idle = message.idleTimeout {
             idleTimeout = try .checked(idle, default: .zero, path / "idle_timeout")
         }

@@ -172,7 +172,8 @@ struct RouteMatcher: Sendable {
             guard path.matches(path: otherPath.span) else { return .path }
         } else if case .connect = path {
             guard Bytes.equal(request.method, Self.connectMethod.span) else { return .path }
-        } else if !path.matches(path: requestPath) {
+        } else if requestPath.isEmpty || !path.matches(path: requestPath) {
+            // CONNECT has no path: only `connect_matcher` takes it.
             return .path
         }
         for index in headers.indices where !headers[index].matches(request) { return .header(index) }

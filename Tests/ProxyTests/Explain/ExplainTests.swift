@@ -56,6 +56,8 @@ struct ExplainTests {
         #expect(texts.contains("drawn: \"v2\", weight 1 of 1"))
         #expect(texts.contains("GET /api/x"))
         #expect(texts.contains("x-split: yes"))
+        let added = steps.first { $0["text"]?.string == "configured: x-split: yes" }
+        #expect(added?["path"]?.string == Self.place + ".routes[3].request_headers_to_add[0]")
     }
 
     @Test func `The exit status says whether the request would be forwarded, answered, or refused`() throws {

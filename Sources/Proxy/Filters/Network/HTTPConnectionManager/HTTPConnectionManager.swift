@@ -128,7 +128,7 @@ final class HTTPConnectionManager {
         }
     }
 
-    private func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
+    func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -158,6 +158,7 @@ final class HTTPConnectionManager {
 
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
+        if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
