@@ -17,11 +17,13 @@ extension Router {
                 at: explanation.places.cluster(stream.info.upstreamCluster ?? "") + ".cluster_type", level: 1)
         }
         explanation.explainHosts(cluster, choice, host)
-        guard host != nil else { return }
-        explainPolicies(explanation, forwarding, cluster)
+        guard let host else { return }
+        explainPolicies(explanation, forwarding, cluster, host)
     }
 
-    private func explainPolicies(_ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
+    private func explainPolicies(
+        _ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime, _ host: Host
+    ) {
         let here = explanation.actionPlace
         func note(_ text: String, _ field: String) { explanation.note("policies", text, at: "\(here).\(field)") }
         var action: RouteAction?
@@ -79,7 +81,7 @@ extension Router {
         explanation.note(
             "upstream", "\(codec), connect_timeout \(cluster.config.connectTimeout)", at: place)
         if cluster.config.transport != nil {
-            let name = serverNameForExplanation(cluster)
+            let name = serverName(for: host, of: cluster)
             explanation.note(
                 "upstream", "TLS\(name.map { " with SNI \"\($0)\"" } ?? "")", at: place + ".transport_socket")
         } else {
@@ -87,7 +89,7 @@ extension Router {
         }
     }
 
-    private func serverNameForExplanation(_ cluster: ClusterRuntime) -> String? {
+    private func serverName(for host: Host, of cluster: ClusterRuntime) -> String? {
         if cluster.config.serverNames.followRequests {
             return ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
