@@ -93,9 +93,7 @@ extension Router {
         if cluster.config.serverNames.followRequests {
             return ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
-        guard let transport = cluster.config.transport as? UpstreamTransport, let host = upstreamHost else {
-            return nil
-        }
+        guard let transport = cluster.config.transport as? UpstreamTransport else { return nil }
         let socket = transport.socket(for: host)
         return socket.serverName.isEmpty ? nil : socket.serverName
     }
