@@ -100,6 +100,51 @@ struct RouteMessages {
         return levels
     }
 
+    /// Header changes that the levels ask for, the most specific one first, each with its field.
+    func headerChanges(virtualHost: Int?, route: Int?, weighted: Int?, ofResponse: Bool) -> [(
+        text: String, path: String
+    )] {
+        var changes: [(text: String, path: String)] = []
+        let kind = ofResponse ? "response" : "request"
+        func look(_ additions: [HeaderValueOption], _ removals: [String], _ path: String) {
+            for (index, option) in additions.enumerated() {
+                guard let header = option.header else { continue }
+                changes.append(
+                    ("\(header.key): \(header.value)", "\(path).\(kind)_headers_to_add[\(index)]"))
+            }
+            for (index, name) in removals.enumerated() {
+                changes.append(("without \(name)", "\(path).\(kind)_headers_to_remove[\(index)]"))
+            }
+        }
+        if let virtualHost, let message = self.route(virtualHost: virtualHost, route: route) {
+            let routePath = "\(place).virtual_hosts[\(virtualHost)].routes[\(route ?? 0)]"
+            if let weighted, case .route(let action) = message.action,
+                case .weightedClusters(let clusters) = action.clusterSpecifier,
+                clusters.clusters.indices.contains(weighted)
+            {
+                let cluster = clusters.clusters[weighted]
+                look(
+                    ofResponse ? cluster.responseHeadersToAdd : cluster.requestHeadersToAdd,
+                    ofResponse ? cluster.responseHeadersToRemove : cluster.requestHeadersToRemove,
+                    "\(routePath).route.weighted_clusters.clusters[\(weighted)]")
+            }
+            look(
+                ofResponse ? message.responseHeadersToAdd : message.requestHeadersToAdd,
+                ofResponse ? message.responseHeadersToRemove : message.requestHeadersToRemove, routePath)
+        }
+        if let virtualHost, message.virtualHosts.indices.contains(virtualHost) {
+            let host = message.virtualHosts[virtualHost]
+            look(
+                ofResponse ? host.responseHeadersToAdd : host.requestHeadersToAdd,
+                ofResponse ? host.responseHeadersToRemove : host.requestHeadersToRemove,
+                "\(place).virtual_hosts[\(virtualHost)]")
+        }
+        look(
+            ofResponse ? message.responseHeadersToAdd : message.requestHeadersToAdd,
+            ofResponse ? message.responseHeadersToRemove : message.requestHeadersToRemove, place)
+        return changes
+    }
+
     /// The message of a route.
     func route(virtualHost: Int?, route: Int?) -> EnvoyAPI.Route? {
         guard let virtualHost, let route, message.virtualHosts.indices.contains(virtualHost),

@@ -279,6 +279,7 @@ struct Explainer {
         let stream = HTTPStream(connection: client)
         stream.request = head
         stream.explanation = explanation
+        explanation.authority = question.authority
         stream.begin()
         if !client.isOver { stream.requestEnd(HeaderTable()) }
         explanation.take(stream, client)

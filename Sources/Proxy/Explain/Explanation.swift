@@ -52,6 +52,8 @@ final class Explanation {
     var weightedIndex: Int?
     /// The connection manager's `typed_config`.
     var managerPlace = ""
+    /// What the client sent as authority.
+    var authority: String?
     /// Names of its HTTP filters.
     var filterNames: [String] = []
     /// False when somebody would have to be asked.

@@ -91,6 +91,50 @@ extension BufferHTTPFilterConfig {
     }
 }
 
+// What looks at bodies, statistics and responses alone decides nothing about where a request goes.
+
+extension GRPCStatsFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("counts calls")
+    }
+}
+
+extension GRPCWebFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("speaks gRPC-Web with the client")
+    }
+}
+
+extension GRPCHTTP1BridgeFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("speaks HTTP/1.1 with clients of gRPC")
+    }
+}
+
+extension CompressorFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("compresses bodies")
+    }
+}
+
+extension DecompressorFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("decompresses bodies")
+    }
+}
+
+extension BandwidthLimitFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("slows bodies down")
+    }
+}
+
+extension CustomResponseFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .decidesNothing("replaces responses of hosts")
+    }
+}
+
 extension RBACEngine {
     /// What a policy makes of a request or connection.
     struct Trial {

@@ -125,6 +125,7 @@ extension HTTPStream {
         case .isAsked(let reason):
             explanation.isExact = false
             explanation.note("http_filters", "\(factory.name): \(reason)", at: own)
+        case .decidesNothing(let reason): explanation.note("http_filters", "\(factory.name): \(reason)", at: own)
         case .runs:
             guard let filter = factory.make(self) else {
                 explanation.note("http_filters", "\(factory.name): has nothing to do with this request", at: own)

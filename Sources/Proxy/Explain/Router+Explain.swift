@@ -17,11 +17,13 @@ extension Router {
                 at: explanation.places.cluster(stream.info.upstreamCluster ?? "") + ".cluster_type", level: 1)
         }
         explanation.explainHosts(cluster, choice, host)
-        guard host != nil else { return }
-        explainPolicies(explanation, forwarding, cluster)
+        guard let host else { return }
+        explainPolicies(explanation, forwarding, cluster, host)
     }
 
-    private func explainPolicies(_ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
+    private func explainPolicies(
+        _ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime, _ host: Host
+    ) {
         let here = explanation.actionPlace
         func note(_ text: String, _ field: String) { explanation.note("policies", text, at: "\(here).\(field)") }
         var action: RouteAction?
@@ -79,7 +81,7 @@ extension Router {
         explanation.note(
             "upstream", "\(codec), connect_timeout \(cluster.config.connectTimeout)", at: place)
         if cluster.config.transport != nil {
-            let name = serverNameForExplanation(cluster)
+            let name = serverName(for: host, of: cluster)
             explanation.note(
                 "upstream", "TLS\(name.map { " with SNI \"\($0)\"" } ?? "")", at: place + ".transport_socket")
         } else {
@@ -87,13 +89,11 @@ extension Router {
         }
     }
 
-    private func serverNameForExplanation(_ cluster: ClusterRuntime) -> String? {
+    private func serverName(for host: Host, of cluster: ClusterRuntime) -> String? {
         if cluster.config.serverNames.followRequests {
             return ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
-        guard let transport = cluster.config.transport as? UpstreamTransport, let host = upstreamHost else {
-            return nil
-        }
+        guard let transport = cluster.config.transport as? UpstreamTransport else { return nil }
         let socket = transport.socket(for: host)
         return socket.serverName.isEmpty ? nil : socket.serverName
     }
@@ -102,11 +102,8 @@ extension Router {
     func explainEnd(_ explanation: Explanation, _ cluster: ClusterRuntime) {
         finishHead()
         explanation.outcome = .forwarded
-        let mutations = target?.responseMutations ?? route.responseMutations
-        for mutation in mutations {
-            explanation.note(
-                "response", "would \(mutation.text)",
-                at: explanation.routePlace.map { "\(explanation.routesPlace).\($0)" })
+        for change in explanation.headerChanges(ofResponse: true) {
+            explanation.note("response", "the client would get \(change.text)", at: change.path)
         }
     }
 }
@@ -162,6 +159,11 @@ extension Explanation {
         )
     }
 
+    fileprivate func headerChanges(ofResponse: Bool) -> [(text: String, path: String)] {
+        routeConfiguration?.headerChanges(
+            virtualHost: virtualHostIndex, route: routeIndex, weighted: weightedIndex, ofResponse: ofResponse) ?? []
+    }
+
     /// Hosts shown of a large cluster.
     static let hostsShown = 50
 
@@ -177,7 +179,13 @@ extension Explanation {
             if let path = stream.originalPath {
                 note("request", "the path was \(String(decoding: path, as: UTF8.self))", at: actionPlace, level: 1)
             }
+            if let authority, authority != stream.request.authorityText {
+                note("request", "the authority was \(authority)", at: actionPlace, level: 1)
+            }
             for line in stream.request.headers.lines { note("request", line, level: 1) }
+            for change in headerChanges(ofResponse: false) {
+                note("request", "configured: \(change.text)", at: change.path, level: 1)
+            }
             return
         }
         details = stream.info.details

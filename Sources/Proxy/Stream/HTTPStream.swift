@@ -140,21 +140,6 @@ final class HTTPStream {
         return true
     }
 
-    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
-    private func allowsUnderscores() -> Bool {
-        guard manager.config.underscores != .allow else { return true }
-        var index = 0
-        while index < request.headers.count {
-            guard request.headers.nameHasUnderscore(at: index) else {
-                index += 1
-                continue
-            }
-            guard manager.dropsUnderscore(worker) else { return false }
-            request.headers.remove(at: index)
-        }
-        return true
-    }
-
     /// The route, or none: filters see the request either way, and the router answers 404.
     private func findRoute() {
         routeIsStale = false

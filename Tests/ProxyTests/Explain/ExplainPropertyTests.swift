@@ -7,14 +7,14 @@ import Upstream
 
 /// For random requests on random configurations, an explanation equals what the access log of a running proxy says.
 ///
-/// `SKEIN_EXPLAIN_CASES` says how many requests (default 1,000), `SKEIN_EXPLAIN_SEED` where to begin: docs/explain.md.
+/// `SKEIN_EXPLAIN_CASES` says how many requests (default 500), `SKEIN_EXPLAIN_SEED` where to begin: docs/explain.md.
 struct ExplainPropertyTests {
     private static let casesPerScenario = 50
 
     private static func number(_ name: String) -> UInt64? { Environment.variable(name).flatMap { UInt64($0) } }
 
     @Test func `An explanation equals the access log: chain, route, cluster, flags, status, details`() async throws {
-        let cases = Self.number("SKEIN_EXPLAIN_CASES") ?? 1_000
+        let cases = Self.number("SKEIN_EXPLAIN_CASES") ?? 500
         let first = Self.number("SKEIN_EXPLAIN_SEED") ?? UInt64.random(in: 0..<1_000_000)
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(

@@ -56,6 +56,8 @@ struct ExplainTests {
         #expect(texts.contains("drawn: \"v2\", weight 1 of 1"))
         #expect(texts.contains("GET /api/x"))
         #expect(texts.contains("x-split: yes"))
+        let added = steps.first { $0["text"]?.string == "configured: x-split: yes" }
+        #expect(added?["path"]?.string == Self.place + ".routes[3].request_headers_to_add[0]")
     }
 
     @Test func `The exit status says whether the request would be forwarded, answered, or refused`() throws {
@@ -163,5 +165,40 @@ struct ExplainTests {
         }
         #expect(
             lost?["path"]?.string == "static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names")
+    }
+
+    @Test func `Mutual TLS: the certificate's name is what policies see, and the upstream's SNI is told`() throws {
+        let type = "type.googleapis.com/envoy.extensions."
+        let yaml = """
+            static_resources:
+              listeners:
+              - name: mtls
+                address: { socket_address: { address: 127.0.0.1, port_value: 8443 } }
+                filter_chains:
+                - transport_socket: { name: tls, typed_config: { "@type": \(type)transport_sockets.tls.v3.DownstreamTlsContext, require_client_certificate: true, common_tls_context: { tls_certificate_sds_secret_configs: [ { name: own, sds_config: { path_config_source: { path: /nowhere/sds.yaml } } } ] } } }
+                  filters:
+                  - name: rbac
+                    typed_config: { "@type": \(type)filters.network.rbac.v3.RBAC, stat_prefix: r, rules: { action: ALLOW, policies: { shop: { permissions: [ { any: true } ], principals: [ { authenticated: { principal_name: { exact: "spiffe://c/shop" } } } ] } } } }
+                  - name: hcm
+                    typed_config:
+                      "@type": \(type)filters.network.http_connection_manager.v3.HttpConnectionManager
+                      stat_prefix: m
+                      http_filters: [ { name: router, typed_config: { "@type": \(type)filters.http.router.v3.Router } } ]
+                      route_config: { name: l, virtual_hosts: [ { name: a, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: backend } } ] } ] }
+              clusters:
+            \(Yaml.cluster("backend", [1], "transport_socket: { name: tls, typed_config: { \"@type\": \(type)transport_sockets.tls.v3.UpstreamTlsContext, sni: hello.test } }"))
+            """
+        let plain = try ExplainTests.json(yaml, ["/"])
+        #expect(plain.status == 4)
+        #expect(plain.json["details"]?.string?.contains("plain text") == true)
+        let nameless = try ExplainTests.json(yaml, ["/", "--tls"])
+        #expect(nameless.json["details"]?.string == "no client certificate")
+        let stranger = try ExplainTests.json(yaml, ["/", "--principal", "spiffe://c/other"])
+        #expect(stranger.json["details"]?.string == "rbac_access_denied_matched_policy[none]")
+        let shop = try ExplainTests.json(yaml, ["/", "--principal", "spiffe://c/shop"])
+        #expect(shop.status == 0)
+        let texts = (shop.json["steps"]?.array ?? []).compactMap { $0["text"]?.string }
+        #expect(texts.contains("TLS with SNI \"hello.test\""))
+        #expect(texts.contains("x-forwarded-proto: https"))
     }
 }

@@ -105,6 +105,8 @@ enum ExplainedFilterRun {
     case runs
     /// It does not run, because it asks somebody or counts something; explanations go on as if it let the request pass.
     case isAsked(String)
+    /// It does not run, and decides nothing.
+    case decidesNothing(String)
 }
 
 extension HTTPFilterConfig {

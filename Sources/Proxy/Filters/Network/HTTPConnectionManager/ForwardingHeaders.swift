@@ -157,3 +157,20 @@ extension HeaderTable {
         }
     }
 }
+
+extension HTTPStream {
+    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
+    func allowsUnderscores() -> Bool {
+        guard manager.config.underscores != .allow else { return true }
+        var index = 0
+        while index < request.headers.count {
+            guard request.headers.nameHasUnderscore(at: index) else {
+                index += 1
+                continue
+            }
+            guard manager.dropsUnderscore(worker) else { return false }
+            request.headers.remove(at: index)
+        }
+        return true
+    }
+}
