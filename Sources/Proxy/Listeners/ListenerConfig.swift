@@ -7,6 +7,8 @@ internal import Upstream
 final class ListenerConfig: Sendable {
     let name: String
     let address: IO.SocketAddress
+    /// The file of the network namespace in which its socket is; nil is our own.
+    let namespacePath: String?
     /// The filter of a UDP listener; nil for all others.
     let udp: UDPProxyConfig?
     let bindsToPort: Bool
@@ -52,10 +54,11 @@ final class ListenerConfig: Sendable {
         }
         name = message.name.isEmpty ? path : message.name
         if case .socketAddress(let socket) = message.address?.address, !socket.networkNamespaceFilepath.isEmpty {
-            throw ConfigurationError(
-                at: path + ".address.socket_address.network_namespace_filepath", "not supported yet")
+            namespacePath = socket.networkNamespaceFilepath
+        } else {
+            namespacePath = nil
         }
-        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", allowsUDP: true)
+        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", isListener: true)
         udp = try Self.udpProxy(message, at: path, context: context)
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
@@ -152,6 +155,20 @@ final class ListenerConfig: Sendable {
         }
         return try FilterChainTree(
             compiling: tree, chains: chains.map(\.name), at: path + ".filter_chain_matcher")
+    }
+
+    /// The chain that serves a connection; nil when none does.
+    func chain(for connection: FilterChainMatcher.Connection) -> FilterChainConfig? {
+        matcher.find(connection).map { chains[$0] } ?? defaultChain
+    }
+
+    /// Whether connections that mean an address are for this listener (`use_original_dst` of another): exactly, or as one of all addresses.
+    func takes(_ destination: IO.SocketAddress) -> (isExact: Bool, isWildcard: Bool) {
+        if address == destination { return (true, false) }
+        let isWildcard =
+            address.port == destination.port && address.address?.isUnspecified == true
+            && address.address?.isV6 == destination.address?.isV6
+        return (false, isWildcard)
     }
 
     /// Every chain, the default one included.

@@ -232,16 +232,8 @@ final class ListenerRuntime: ReadinessHandler {
             other.metrics.balance.add(worker.index)
             return other.serve(socket, info, input: input)
         }
-        var connection = FilterChainMatcher.Connection(
-            destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
-        if info.hasFacts {
-            let facts = info.facts
-            connection.serverName = facts.serverName
-            if !facts.transportProtocol.isEmpty { connection.transportProtocol = facts.transportProtocol }
-            connection.applicationProtocols = facts.applicationProtocols
-        }
-        let chain = config.matcher.find(connection).map { config.chains[$0] } ?? config.defaultChain
-        guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
+        let connection = FilterChainMatcher.Connection(info)
+        guard let chain = config.chain(for: connection), let runtime = chains[ObjectIdentifier(chain)] else {
             metrics.add(.no_filter_chain_match, row: worker.index)
             worker.log(
                 config.accessLogs, info, started: worker.loop.now, flags: .noRouteFound,
@@ -271,7 +263,9 @@ final class ListenerRuntime: ReadinessHandler {
         chains = [:]
     }
 
-    func duplicateSocket() -> Socket? { config.udp == nil ? try? socket?.duplicate() : nil }
+    func duplicateSocket() -> Socket? {
+        config.udp == nil && config.namespacePath == nil ? try? socket?.duplicate() : nil
+    }
 
     func stopAccepting() {
         udp?.close()

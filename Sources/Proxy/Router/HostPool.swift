@@ -27,7 +27,8 @@ final class HostPool {
     let address: SocketAddress
     let cluster: ClusterRuntime
     private var idle: [HTTP1UpstreamConnection] = []
-    private var busy: [ObjectIdentifier: HTTP1UpstreamConnection] = [:]
+    /// Connections that serve a request; the loop keeps them.
+    private var busy = 0
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
@@ -51,6 +52,8 @@ final class HostPool {
         var serverName: String?
         /// The PROXY protocol header for a client; nil is ours, where the transport socket has one.
         var preface: [UInt8]?
+        /// Where connections come from; nil is wherever the cluster says (original_src).
+        var source: UpstreamSource?
     }
 
     init(host: Host, address: SocketAddress, cluster: ClusterRuntime, key: Key = Key()) {
@@ -73,7 +76,7 @@ final class HostPool {
     }
 
     private var isUnused: Bool {
-        tunnels.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+        tunnels.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
     }
 
     /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
@@ -93,7 +96,7 @@ final class HostPool {
                 connection.close()
                 continue
             }
-            busy[ObjectIdentifier(connection)] = connection
+            setBusy(connection, true)
             client.poolReady(connection)
             return
         }
@@ -135,7 +138,7 @@ final class HostPool {
             && cluster.acquire(.connection, priority)
         guard isAllowed else {
             cluster.count(.upstream_cx_overflow)
-            if busy.isEmpty && connecting == 0, let last = waiting.popLast() {
+            if busy == 0 && connecting == 0, let last = waiting.popLast() {
                 leave(last)
                 last.client.poolFailed(.overflow)
             }
@@ -143,7 +146,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)
-            let socket = try cluster.openSocket(to: address)
+            let socket = try cluster.openSocket(to: address, from: key.source)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1
@@ -183,21 +186,32 @@ final class HostPool {
 
     func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {
         connecting -= 1
+        // Its waiter is out of the line first: another connection would be made for it otherwise.
+        let waiter = waiting.isEmpty ? nil : waiting.removeFirst()
+        if let waiter { leave(waiter) }
         closed(connection)
-        failFirst(failure)
+        cluster.count(.upstream_cx_connect_fail)
+        host.statistics.connectFailures &+= 1
+        waiter?.client.poolFailed(failure)
     }
 
     /// A connection whose response is complete comes back.
     func release(_ connection: HTTP1UpstreamConnection) {
-        busy[ObjectIdentifier(connection)] = nil
+        setBusy(connection, false)
         give(connection)
+    }
+
+    private func setBusy(_ connection: HTTP1UpstreamConnection, _ isBusy: Bool) {
+        guard connection.isBusy != isBusy else { return }
+        connection.isBusy = isBusy
+        busy += isBusy ? 1 : -1
     }
 
     private func give(_ connection: HTTP1UpstreamConnection) {
         if !waiting.isEmpty {
             let waiter = waiting.removeFirst()
             leave(waiter)
-            busy[ObjectIdentifier(connection)] = connection
+            setBusy(connection, true)
             waiter.client.poolReady(connection)
         } else if isDraining {
             connection.close()
@@ -208,7 +222,7 @@ final class HostPool {
 
     /// A connection is gone, whatever it was doing.
     func closed(_ connection: HTTP1UpstreamConnection) {
-        busy[ObjectIdentifier(connection)] = nil
+        setBusy(connection, false)
         if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
         host.activeConnections &-= 1
         cluster.release(.connection, connection.priority)
@@ -219,7 +233,7 @@ final class HostPool {
     }
 
     var isEmpty: Bool {
-        idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+        idle.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
             && tunnels.isEmpty && named.values.allSatisfy(\.isEmpty)
     }
 

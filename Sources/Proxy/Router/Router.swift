@@ -93,7 +93,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
-            let location = route.location(for: RequestHeadView(stream.request)) ?? []
+            let location = stream.request.read { route.location(for: $0) } ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -132,12 +132,16 @@ final class Router: PoolClient, UpstreamClient {
             stream.countUpgrade()
         }
         termination = forwarding.termination(of: stream.request.method)
-        let honorsHeaders = stream.isInternal
-        timeouts = RequestTimeouts(
-            forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+        let isInternal = stream.isInternal
+        timeouts = stream.request.read {
+            RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
+        }
         if !isUpgrade {
-            retry = RetryState(
-                policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+            if forwarding.retryPolicy != nil || isInternal {
+                retry = stream.request.read {
+                    RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
+                }
+            }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
         countsBytes = cluster.config.countsBytes
@@ -149,8 +153,11 @@ final class Router: PoolClient, UpstreamClient {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
         if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
+        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            serverName = name
+        }
         rewriteRequest(forwarding)
-        if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
+        if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
     }
 
@@ -168,9 +175,11 @@ final class Router: PoolClient, UpstreamClient {
         state = .waitingForConnection
         stream.info.attempts += 1
         let choice = makeChoice(forwarding, cluster)
-        guard
-            let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
-            let pool = cluster.pool(of: host, named: serverName, for: stream.connection?.info)
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        guard let host = chosen,
+            let pool = cluster.pool(
+                of: host, named: serverName, for: stream.connection?.info, from: stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -190,6 +199,7 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
+        if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
         if let termination { return pool.connectTunnel(self, priority: priority, opening: opening(termination)) }
         let isFresh = hasFreshTry
         pool.acquire(
@@ -217,15 +227,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
-        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
-            let forwarding
-        {
-            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
-        }
-        if route.includesAttemptCount {
-            stream.request.headers.remove(.xEnvoyAttemptCount)
-            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
-        }
+        finishHead()
         if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now

@@ -314,8 +314,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if let stream, stream.isLocalReply, !requestIsComplete || request.opensTunnel || stream.closesConnection {
             isClosing = true
         }
-        // What the client says next may be meant for the tunnel that it does not get.
-        if request.method == .connect { isClosing = true }
+        // What stands behind a CONNECT is meant for a tunnel, never for us: it is no request when there is none (ATK-14).
+        if request.method == .connect, response.status / 100 != 2 { isClosing = true }
         responseFraming = response.body
         write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
     }

@@ -23,14 +23,18 @@ final class HTTPConnectionManager {
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
+    /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
+    init(
+        _ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "",
+        isExplaining: Bool = false
+    ) {
         self.config = config
         self.metrics = metrics
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
+        keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
     }
 
@@ -42,6 +46,7 @@ final class HTTPConnectionManager {
         case .scoped(let scoping): resolve(scoping)
         }
         clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
+        knownRecordedHeaders = nil
     }
 
     private func resolve(_ scoping: ScopedRouting) {
@@ -64,6 +69,15 @@ final class HTTPConnectionManager {
         guard case .scoped(let scoping) = config.routes else { return routes?.table }
         return scoping.key(request.headers).flatMap { scopes[$0] }?.table
     }
+
+    /// The fields of requests that the recorder keeps: those that routes look at.
+    var recordedHeaders: [HeaderName] {
+        if let knownRecordedHeaders { return knownRecordedHeaders }
+        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
+        knownRecordedHeaders = names
+        return names
+    }
+    private var knownRecordedHeaders: [HeaderName]?
 
     /// The cluster of a route's target; nil is NC.
     func cluster(for target: ClusterTarget) -> ClusterRuntime? {
@@ -174,6 +188,7 @@ final class HTTPConnectionManager {
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
+        stream.endRecording()
     }
 
     // MARK: Access logs

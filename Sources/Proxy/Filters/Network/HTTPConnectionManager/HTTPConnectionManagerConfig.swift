@@ -170,9 +170,12 @@ final class HTTPConnectionManagerConfig: Sendable {
             http2Limits.malformedMessageEndsConnection = !endsStream
         }
         switch common?.headersWithUnderscoresAction {
-        case .rejectRequest: http2Limits.underscores = .reject
-        case .dropHeader: http2Limits.underscores = .drop
-        default: http2Limits.underscores = .allow
+        case .rejectRequest: (underscores, http2Limits.underscores) = (.reject, .reject)
+        case .dropHeader: (underscores, http2Limits.underscores) = (.drop, .drop)
+        default:
+            // At the edge, where clients' addresses are taken from the connection, nobody's names are trusted.
+            let drops = message.useRemoteAddress == true && !context.usesEnvoyDefaults
+            (underscores, http2Limits.underscores) = drops ? (.drop, .drop) : (.allow, .allow)
         }
         self.http2Limits = http2Limits
         connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
@@ -190,12 +193,6 @@ final class HTTPConnectionManagerConfig: Sendable {
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
         forwarding = try ForwardingHeaders(message, at: path)
-        underscores =
-            switch common?.headersWithUnderscoresAction {
-            case .rejectRequest: .reject
-            case .dropHeader: .drop
-            default: .allow
-            }
         maxStreamDuration = Self.timeout(common?.maxStreamDuration, default: nil)
         http1 = try HTTP1Options(message.httpProtocolOptions, at: path + ".http_protocol_options")
         passesContinue = message.proxy100Continue
@@ -266,10 +263,12 @@ struct HTTP1Options: Sendable {
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
-    let message: RouteConfiguration
+    private let packed: PackedMessage<RouteConfiguration>
+    /// The configuration as it came.
+    var message: RouteConfiguration { packed.message }
 
     init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
-        self.message = message
+        packed = PackedMessage(message)
         do throws(ConfigurationError) {
             table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
@@ -299,6 +298,8 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// Sends work to a worker; nil where nothing is going to run.
+    var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
 
