@@ -115,12 +115,18 @@ public final class Socket {
     ///
     /// It is established, or has failed (`pendingError`), when the socket becomes writable.
     ///
-    /// - Parameter source: local address to connect from (port 0: any).
-    public static func connect(to address: SocketAddress, from source: SocketAddress? = nil) throws(SystemError)
-        -> Socket
-    {
+    /// - Parameters:
+    ///   - source: local address to connect from (port 0: any).
+    ///   - transparent: IP_TRANSPARENT: `source` need not be ours.
+    ///   - mark: SO_MARK, for routing; 0 is none.
+    public static func connect(
+        to address: SocketAddress, from source: SocketAddress? = nil, transparent: Bool = false, mark: UInt32 = 0
+    ) throws(SystemError) -> Socket {
         let operation = "connect \(address)"
         let socket = try make(address, Int32(SOCK_STREAM.rawValue), operation)
+        if transparent { try socket.setTransparent(address.family, operation) }
+        // SO_MARK is not in glibc's Swift module.
+        if mark != 0 { try socket.set(SOL_SOCKET, 36, Int32(bitPattern: mark), operation) }
         if let source {
             // The port is chosen at connect time: the same local address may talk to many peers.
             if source.family != AF_UNIX { try socket.set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, operation) }

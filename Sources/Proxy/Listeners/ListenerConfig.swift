@@ -7,6 +7,8 @@ internal import Upstream
 final class ListenerConfig: Sendable {
     let name: String
     let address: IO.SocketAddress
+    /// The file of the network namespace in which its socket is; nil is our own.
+    let namespacePath: String?
     /// The filter of a UDP listener; nil for all others.
     let udp: UDPProxyConfig?
     let bindsToPort: Bool
@@ -52,10 +54,11 @@ final class ListenerConfig: Sendable {
         }
         name = message.name.isEmpty ? path : message.name
         if case .socketAddress(let socket) = message.address?.address, !socket.networkNamespaceFilepath.isEmpty {
-            throw ConfigurationError(
-                at: path + ".address.socket_address.network_namespace_filepath", "not supported yet")
+            namespacePath = socket.networkNamespaceFilepath
+        } else {
+            namespacePath = nil
         }
-        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", allowsUDP: true)
+        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", isListener: true)
         udp = try Self.udpProxy(message, at: path, context: context)
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false

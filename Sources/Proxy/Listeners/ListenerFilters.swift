@@ -58,8 +58,8 @@ struct ListenerFilters: Sendable {
         switch any.name {
         case OriginalDst.schema.name: return OriginalDestination()
         case OriginalSrc.schema.name:
-            // Taken without effect it would break what relies on the client's address.
-            throw ConfigurationError(at: path, "listener filter original_src is not supported yet")
+            return try OriginalSource(
+                compiling: HTTPFilters.unpack(any, as: OriginalSrc.self, at: path), at: here)
         case HttpInspector.schema.name: return HTTPInspectorConfig(metrics: metrics)
         case TlsInspector.schema.name:
             return try TLSInspectorConfig(
@@ -72,7 +72,7 @@ struct ListenerFilters: Sendable {
             throw ConfigurationError(
                 at: path,
                 "unknown listener filter \(any.typeURL); supported: original_dst, tls_inspector, "
-                    + "http_inspector, proxy_protocol")
+                    + "http_inspector, proxy_protocol, original_src")
         }
     }
 }

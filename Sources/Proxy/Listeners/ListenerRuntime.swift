@@ -263,7 +263,9 @@ final class ListenerRuntime: ReadinessHandler {
         chains = [:]
     }
 
-    func duplicateSocket() -> Socket? { config.udp == nil ? try? socket?.duplicate() : nil }
+    func duplicateSocket() -> Socket? {
+        config.udp == nil && config.namespacePath == nil ? try? socket?.duplicate() : nil
+    }
 
     func stopAccepting() {
         udp?.close()

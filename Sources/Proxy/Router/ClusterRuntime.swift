@@ -163,12 +163,17 @@ final class ClusterRuntime {
     /// - Parameters:
     ///   - name: what its TLS connections ask for, where that follows requests.
     ///   - connection: on whose behalf; nil is our own.
-    func pool(of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil) -> HostPool? {
+    ///   - source: where its connections come from (original_src).
+    func pool(
+        of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil,
+        from source: UpstreamSource? = nil
+    ) -> HostPool? {
+        var key = HostPool.Key(serverName: name, source: source)
         if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
             guard let header = preface.header(for: connection) else { return nil }
-            return pool(of: host)?.pool(HostPool.Key(serverName: name, preface: header))
+            key.preface = header
         }
-        if let name { return pool(of: host)?.pool(HostPool.Key(serverName: name)) }
+        if key.serverName != nil || key.preface != nil || key.source != nil { return pool(of: host)?.pool(key) }
         if let pool = host.attachment as? HostPool { return pool }
         guard let address = SocketAddress(host.address) else { return nil }
         let pool = HostPool(host: host, address: address, cluster: self)
@@ -206,8 +211,21 @@ final class ClusterRuntime {
     }
 
     /// A socket on its way to a host, set up as the cluster says.
-    func openSocket(to address: SocketAddress) throws(SystemError) -> Socket {
-        let socket = try Socket.connect(to: address, from: source(for: address))
+    ///
+    /// - Parameter client: where it comes from instead of the cluster's own addresses.
+    func openSocket(to address: SocketAddress, from client: UpstreamSource? = nil) throws(SystemError) -> Socket {
+        let socket: Socket
+        do throws(SystemError) {
+            if let client, case .ip(let ip, _) = client.address, case .ip(let other, _) = address, ip.isV6 == other.isV6
+            {
+                socket = try Socket.connect(to: address, from: client.address, transparent: true, mark: client.mark)
+            } else {
+                socket = try Socket.connect(to: address, from: source(for: address), mark: client?.mark ?? 0)
+            }
+        } catch {
+            if error.operation.hasPrefix("bind ") || client != nil { count(.bind_errors) }
+            throw error
+        }
         if let settings = config.keepAlive, case .ip = address {
             // What is not set stays Linux's own: 2 h, 75 s, 9 probes.
             try? socket.setKeepAlive(

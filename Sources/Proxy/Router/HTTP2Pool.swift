@@ -84,7 +84,7 @@ final class HTTP2Pool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)
-            let socket = try cluster.openSocket(to: address)
+            let socket = try cluster.openSocket(to: address, from: key.source)
             guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()
                 throw SystemError(Self.noMemory, "an HTTP/2 session")

@@ -15,7 +15,8 @@ extension HostPool {
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)
             let connection = TCPUpstreamConnection(
-                try cluster.openSocket(to: address), pool: self, priority: priority, tls: tls, opening: opening,
+                try cluster.openSocket(to: address, from: key.source), pool: self, priority: priority, tls: tls,
+                opening: opening,
                 for: client)
             host.activeConnections &+= 1
             host.statistics.connectionsTotal &+= 1

@@ -52,6 +52,8 @@ final class HostPool {
         var serverName: String?
         /// The PROXY protocol header for a client; nil is ours, where the transport socket has one.
         var preface: [UInt8]?
+        /// Where connections come from; nil is wherever the cluster says (original_src).
+        var source: UpstreamSource?
     }
 
     init(host: Host, address: SocketAddress, cluster: ClusterRuntime, key: Key = Key()) {
@@ -144,7 +146,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)
-            let socket = try cluster.openSocket(to: address)
+            let socket = try cluster.openSocket(to: address, from: key.source)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1

@@ -86,6 +86,10 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Beginning
 
     func start() {
+        if stream.request.opensTunnel, case .forward(let forwarding) = route.action, !allowsUpgrade(forwarding) {
+            stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
+            return stream.localReply(status: 403, details: "upgrade_failed")
+        }
         stream.manager.count(.rq_total, worker)
         switch route.action {
         case .directResponse(let direct):
@@ -124,10 +128,6 @@ final class Router: PoolClient, UpstreamClient {
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
         if stream.request.opensTunnel {
-            guard allowsUpgrade(forwarding) else {
-                stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
-                return stream.localReply(status: 403, details: "upgrade_failed")
-            }
             isUpgrade = true
             stream.countUpgrade()
         }
@@ -177,7 +177,9 @@ final class Router: PoolClient, UpstreamClient {
         let choice = makeChoice(forwarding, cluster)
         let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
         if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
-        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName, for: stream.connection?.info)
+        guard let host = chosen,
+            let pool = cluster.pool(
+                of: host, named: serverName, for: stream.connection?.info, from: stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)

@@ -40,3 +40,8 @@ extension HTTPStream: RouteFacts {
         connectionInfo.tls?.peer.map { $0.names.compactMap(text).joined(separator: ",") }
     }
 }
+
+extension HTTPStream {
+    /// Where connections for this request come from (original_src); nil is wherever the cluster says.
+    var upstreamSource: UpstreamSource? { connectionInfo.hasFacts ? connectionInfo.facts.upstreamSource : nil }
+}

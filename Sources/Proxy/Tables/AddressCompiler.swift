@@ -5,8 +5,8 @@ internal import Upstream
 extension IO.SocketAddress {
     /// The socket address that a configured `Address` means.
     ///
-    /// - Parameter allowsUDP: the caller knows the protocol.
-    init(compiling address: Address?, at path: String, allowsUDP: Bool = false) throws(ConfigurationError) {
+    /// - Parameter isListener: the caller knows the protocol and the network namespace.
+    init(compiling address: Address?, at path: String, isListener: Bool = false) throws(ConfigurationError) {
         switch address?.address {
         case .socketAddress(let socket):
             let here = path + ".socket_address"
@@ -16,7 +16,11 @@ extension IO.SocketAddress {
             guard case .portValue(let port) = socket.portSpecifier, let port = UInt16(exactly: port) else {
                 throw ConfigurationError(at: here + ".port_value", "a port from 0 to 65535 is needed")
             }
-            if case .udp = socket.protocol, !allowsUDP {
+            if !socket.networkNamespaceFilepath.isEmpty, !isListener {
+                throw ConfigurationError(
+                    at: here + ".network_namespace_filepath", "only listeners may be elsewhere")
+            }
+            if case .udp = socket.protocol, !isListener {
                 throw ConfigurationError(at: here + ".protocol", "UDP has no place here")
             }
             self = .ip(ip, port: port)

@@ -307,6 +307,7 @@ final class ConfigurationStore {
             old.map {
                 $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
                     && ($0.config.udp == nil) == (config.udp == nil)
+                    && $0.config.namespacePath == config.namespacePath
             } ?? false
         if !keepsSocket {
             let sockets: [Int32]
@@ -361,19 +362,15 @@ final class ConfigurationStore {
                     fds.append(-1)
                     continue
                 }
-                if config.udp == nil, let fd = inherited.take(config.address, worker: worker.index) {
+                if config.udp == nil, config.namespacePath == nil,
+                    let fd = inherited.take(config.address, worker: worker.index)
+                {
                     let socket = Socket(adopting: fd)
                     if let bound = socket.localAddress { address = bound }
                     fds.append(socket.release())
                     continue
                 }
-                let socket =
-                    if config.udp != nil {
-                        try Socket.datagram(on: address, reusePort: true)
-                    } else {
-                        try Socket.listen(
-                            on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
-                    }
+                let socket = try Self.listen(config, on: address)
                 // Port 0: the kernel chooses for the first, the others follow.
                 if let chosen = socket.localAddress { address = chosen }
                 fds.append(socket.release())
@@ -388,6 +385,27 @@ final class ConfigurationStore {
 
     /// The addresses that listeners are really bound to.
     private(set) var boundAddresses: [String: IO.SocketAddress] = [:]
+
+    /// The socket of a listener, made in its network namespace: it stays there, whichever thread uses it.
+    private static func listen(
+        _ config: ListenerConfig, on address: IO.SocketAddress
+    ) throws(SystemError) -> Socket {
+        let (isUDP, backlog, isTransparent) = (config.udp != nil, config.backlog, config.isTransparent)
+        guard let path = config.namespacePath else {
+            return try listen(on: address, isUDP: isUDP, backlog: backlog, isTransparent: isTransparent)
+        }
+        let fd = try NetworkNamespace.open(path: path).run { () throws(SystemError) in
+            try listen(on: address, isUDP: isUDP, backlog: backlog, isTransparent: isTransparent).release()
+        }
+        return Socket(adopting: fd)
+    }
+
+    private static func listen(
+        on address: IO.SocketAddress, isUDP: Bool, backlog: Int32, isTransparent: Bool
+    ) throws(SystemError) -> Socket {
+        if isUDP { return try Socket.datagram(on: address, reusePort: true) }
+        return try Socket.listen(on: address, reusePort: true, backlog: backlog, transparent: isTransparent)
+    }
 
     private func warm(_ name: String) {
         guard let config = listeners[name]?.config else { return }

@@ -33,6 +33,7 @@ final class Discovery {
     private var streams: [Key: DiscoveryStream] = [:]
     private var files: [Key: FileDiscovery] = [:]
     private(set) var statistics: [String: Statistics] = [:]
+    private lazy var counts = DiscoveryCounts(store)
     private var hasClusters = false
     private var hasListeners = false
     private var wantsListenersNow = false
@@ -161,7 +162,7 @@ final class Discovery {
                 self?.apply(update) ?? ResourceApplier.Outcome()
             } failed: { [weak self] problem in
                 self?.statistics[typeURL, default: Statistics()].failures += 1
-                self?.count(typeURL, "update_failure")
+                self?.counts.failed(typeURL)
                 Self.log.warning("a file is not read; what was before stays", ["why": problem])
             }
             files[key] = file
@@ -189,35 +190,19 @@ final class Discovery {
     /// Whether there is a management server at all.
     var hasStreams: Bool { !streams.isEmpty }
 
-    /// Counts an update under Envoy's names, for the types that have one place there.
-    private func count(_ typeURL: String, _ outcome: String, version: String? = nil) {
-        let scope: MetricScope
-        switch typeURL {
-        case Cluster.typeURL: scope = store.context.metrics.scope("cluster_manager", "cds")
-        case Listener.typeURL: scope = store.context.metrics.scope("listener_manager", "lds")
-        case RuntimeResource.typeURL: scope = store.context.metrics.scope("runtime", "rtds")
-        default: return
-        }
-        let row = store.context.metrics.controlRow
-        scope.counter("update_attempt").add(row: row)
-        scope.counter(outcome).add(row: row)
-        if let version { scope.setText("version_text", version) }
-    }
-
     /// Whether a stream to a management server is open.
     var isConnected: Bool { streams.values.contains(where: \.isConnected) }
 
     private func apply(_ update: DeltaClient.Update) -> ResourceApplier.Outcome {
         let outcome = ResourceApplier(store: store).apply(update)
+        counts.count(update, outcome)
         var count = statistics[update.typeURL] ?? Statistics()
         count.attempts += 1
         if outcome.problems.isEmpty {
             count.successes += 1
             count.version = update.resources.last?.version ?? count.version
-            self.count(update.typeURL, "update_success", version: count.version)
         } else {
             count.rejections += 1
-            self.count(update.typeURL, "update_rejected")
             Self.log.warning(
                 "update refused", ["type": update.typeURL, "why": outcome.problems.joined(separator: "; ")])
         }

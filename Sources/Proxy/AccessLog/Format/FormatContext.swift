@@ -149,6 +149,8 @@ extension HTTPStream: FormatContext {
         if isOriginal, let originalPath {
             bytes += originalPath
         } else {
+            // CONNECT has none.
+            guard request.path.byteCount > 0 else { return false }
             request.appendPath(to: &bytes)
         }
         return true
@@ -192,7 +194,9 @@ extension RequestHead {
         guard name.isPseudo || name.bytes == FormatNames.host else { return headers.append(name, to: &bytes) }
         switch name.bytes {
         case FormatNames.method: bytes.append(span: methodName)
-        case FormatNames.path: bytes.append(span: path)
+        case FormatNames.path:
+            guard path.byteCount > 0 else { return false }
+            bytes.append(span: path)
         case FormatNames.authority, FormatNames.host:
             guard authority.byteCount > 0 else { return false }
             bytes.append(span: authority)

@@ -79,6 +79,8 @@ enum HTTPFilters {
         HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
         ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        HTTPOriginalSrc.schema.name: OriginalSourceFilterConfig.kind,
+        EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
         JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
         StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
         BandwidthLimit.schema.name: BandwidthLimitFilterConfig.kind,
@@ -92,7 +94,6 @@ enum HTTPFilters {
         EnvoyAPI.OnDemandFilter.schema.name: OnDemandFilterConfig.kind,
         EnvoyAPI.LuaFilterConfig.schema.name: LuaHTTPFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
-        EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.

@@ -4,7 +4,7 @@ internal import Upstream
 
 /// The listener filter original_src: upstream connections come from the client's own address.
 ///
-/// Only tcp_proxy uses it: an HTTP connection pool shares connections between clients.
+/// The address is part of what an HTTP connection pool is found by: connections are never shared between clients then.
 struct OriginalSource: ListenerFilterConfig {
     /// Whether the client's port is used too.
     let bindsPort: Bool
@@ -26,7 +26,7 @@ struct OriginalSource: ListenerFilterConfig {
 }
 
 /// Where connections for this client come from, as far as original_src says so.
-struct UpstreamSource: Sendable {
+struct UpstreamSource: Sendable, Hashable {
     let address: IO.SocketAddress
     let mark: UInt32
 }

@@ -145,7 +145,8 @@ final class TCPSession: FormatContext {
         info.upstreamHost = address
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host)
-            let socket = try cluster.openSocket(to: address)
+            let socket = try cluster.openSocket(
+                to: address, from: connectionInfo.hasFacts ? connectionInfo.facts.upstreamSource : nil)
             let side = TCPSide(
                 socket, worker: worker, input: nil, session: self, isDownstream: false, tls: tls)
             side.preface = header

@@ -34,6 +34,7 @@ final class UDPProxyConfig: Sendable {
 
     /// Envoy's default, and a usual link's.
     private static let datagramBytes: UInt64 = 1500
+    private static let longestDatagram: UInt64 = 65_535
     static let idleTimeout: Duration = .seconds(60)
 
     init(
@@ -72,13 +73,15 @@ final class UDPProxyConfig: Sendable {
         }
         hashPolicies = policies
         balancesEachDatagram = message.usePerPacketLoadBalancing
-        upstreamBytesMax = try Self.size(message.upstreamSocketConfig, at: path + ".upstream_socket_config")
+        // What a host answers is taken as it comes, unless a limit is set.
+        upstreamBytesMax = try Self.size(
+            message.upstreamSocketConfig, default: Self.longestDatagram, at: path + ".upstream_socket_config")
         let socket = "udp_listener_config"
         if let listener {
             try FieldCheck.check(listener, reads: ["downstream_socket_config"], at: socket)
         }
         downstreamBytesMax = try Self.size(
-            listener?.downstreamSocketConfig, at: socket + ".downstream_socket_config")
+            listener?.downstreamSocketConfig, default: Self.datagramBytes, at: socket + ".downstream_socket_config")
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
         if let options = message.accessLogOptions {
             try FieldCheck.check(
@@ -93,10 +96,12 @@ final class UDPProxyConfig: Sendable {
         metrics = UDPMetrics(context.metrics.scope("udp", message.statPrefix))
     }
 
-    private static func size(_ config: UdpSocketConfig?, at path: String) throws(ConfigurationError) -> Int {
-        guard let config else { return Int(datagramBytes) }
+    private static func size(
+        _ config: UdpSocketConfig?, default fallback: UInt64, at path: String
+    ) throws(ConfigurationError) -> Int {
+        guard let config else { return Int(fallback) }
         try FieldCheck.check(config, reads: ["max_rx_datagram_size"], at: path)
-        let size = config.maxRxDatagramSize ?? datagramBytes
+        let size = config.maxRxDatagramSize ?? fallback
         guard size > 0, size < 65_536 else {
             throw ConfigurationError(at: path + ".max_rx_datagram_size", "must be between 1 and 65535")
         }
