@@ -45,9 +45,6 @@ extension HTTP2Session {
         return false
     }
 
-    /// Whether a head has begun and not ended: nothing else can come until it does (RFC 9113 §6.10).
-    public var isReceivingHead: Bool { receiving != nil }
-
     func headBegins(_ frame: nghttp2_frame) {
         let id = frame.hd.stream_id
         if role == .server, frame.headers.cat == NGHTTP2_HCAT_REQUEST {

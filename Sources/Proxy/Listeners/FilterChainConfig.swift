@@ -89,7 +89,7 @@ final class FilterChainConfig: Sendable {
         case .rds(let name): return [name]
         case .scoped(let scoping):
             guard case .inline(let scopes) = scoping.source else { return [] }
-            return scopes.compactMap { if case .named(let name) = $0.routes { name } else { nil } }
+            return scopes.compactMap(\.routesName)
         }
     }
 

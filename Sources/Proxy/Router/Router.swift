@@ -152,10 +152,10 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
-        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
             serverName = name
         }
+        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
@@ -367,6 +367,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
+                pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
         } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {

@@ -149,7 +149,7 @@ final class HTTPStream {
                 index += 1
                 continue
             }
-            if manager.config.underscores == .reject { return false }
+            guard manager.dropsUnderscore(worker) else { return false }
             request.headers.remove(at: index)
         }
         return true

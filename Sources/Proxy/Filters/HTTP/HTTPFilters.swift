@@ -80,7 +80,6 @@ enum HTTPFilters {
         ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
         HTTPOriginalSrc.schema.name: OriginalSourceFilterConfig.kind,
-        EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
         JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
         StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
         BandwidthLimit.schema.name: BandwidthLimitFilterConfig.kind,
@@ -92,6 +91,7 @@ enum HTTPFilters {
         GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
         Compressor.schema.name: CompressorFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
+        EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.

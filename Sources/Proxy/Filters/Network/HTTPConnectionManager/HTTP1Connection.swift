@@ -18,6 +18,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
     private var requestIsComplete = false
+    /// The parser has said that the request ends, while pieces of its body were gathered.
+    private var endIsKnown = false
     private var responseFraming = BodyFraming.none
     private var isRunning = false
     /// No further request is taken after the present one.
@@ -104,7 +106,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             let before = input.count
             switch fill() {
             case .bytes:
-                lastActivity = worker.loop.now
+                // Whoever goes on sending while we wait for the end does not make the wait longer.
+                if !isLingering { lastActivity = worker.loop.now }
                 manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
@@ -178,10 +181,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
             var offset = 0
             let event: HTTP1Event
-            do throws(HTTP1Error) {
-                event = try parser.next(input.bytes.bytes, &offset)
-            } catch {
-                return refuse(error)
+            if endIsKnown {
+                endIsKnown = false
+                event = .end
+            } else {
+                do throws(HTTP1Error) {
+                    event = try parser.next(input.bytes.bytes, &offset)
+                } catch {
+                    return refuse(error)
+                }
             }
             switch event {
             case .needMore:
@@ -193,7 +201,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 input.consume(offset)
                 headBytes &+= UInt64(offset)
                 beginStream()
-            case .body(let range):
+            case .body(var range):
+                if range.count < Limits.gatheredBytes, offset < input.count {
+                    range = input.gather(range, &offset, end: &endIsKnown) {
+                        (bytes: RawSpan, offset: inout Int) throws(HTTP1Error) in try parser.next(bytes, &offset)
+                    }
+                }
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
             case .end:

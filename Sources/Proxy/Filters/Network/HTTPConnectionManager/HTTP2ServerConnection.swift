@@ -14,6 +14,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     /// GOAWAY is out, or on its way: nothing new is taken.
     private var isClosing = false
     private var isLingering = false
+    /// The client broke the protocol: nothing more of it is read.
+    private var isBroken = false
     private var drainingSince: MonotonicTime?
     private var hasSaidGoAway = false
     private var requestsServed = 0
@@ -22,8 +24,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
     private var keepAlive: HTTP2KeepAlive?
-    /// When the head began that is being received.
-    private var headStarted: MonotonicTime?
+    /// A head that has begun and not ended: its stream, and since when (ATK-10).
+    private var openHead: (stream: Int32, since: MonotonicTime)?
 
     /// Takes over a connection; `input` may hold its first bytes.
     init(
@@ -102,21 +104,38 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     }
 
     private func receive() {
-        lastActivity = worker.loop.now
+        if !isLingering, !isBroken { lastActivity = worker.loop.now }
         keepAlive?.heard(at: lastActivity)
-        guard !isLingering else { return input.removeAll() }
+        guard !isLingering, !isBroken else { return input.removeAll() }
         do throws(HTTP2Error) {
             try session.receive(input.bytes, at: lastActivity)
             if isClosed { return }
             input.removeAll()
+            lookForOpenHead()
         } catch {
             if isClosed { return }
             input.removeAll()
             manager.count(.protocolError, worker)
-            isClosing = true
+            breakOff()
             failStreams(.downstreamProtocolError, "http2.\(error.detail)")
         }
         worker.markDirtyForPass(self)
+    }
+
+    /// Most reads end between heads; one that ends inside of one starts its clock.
+    private func lookForOpenHead() {
+        let stream = session.streamOfOpenHead
+        guard stream != openHead?.stream ?? 0 else { return }
+        openHead = stream == 0 ? nil : (stream, lastActivity)
+        if stream != 0, let timeout = manager.config.requestHeadersTimeout { armTimer(lastActivity + timeout) }
+    }
+
+    /// Takes nothing more; whether or not the GOAWAY can be written, the connection ends soon.
+    private func breakOff() {
+        isBroken = true
+        isClosing = true
+        lastActivity = worker.loop.now
+        armTimer(lastActivity + Limits.lingerDuration)
     }
 
     private func peerEnded() {
@@ -144,7 +163,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     override func handleFlushed() {
         if isClosed { return }
         if session.hasOutput { return worker.markDirtyForPass(self) }
-        if isClosing || hasSaidGoAway || session.isFinished, session.streamCount == 0 { linger() }
+        // What is left of broken-off streams, a half head for one, goes with the connection.
+        if isBroken || ((isClosing || hasSaidGoAway || session.isFinished) && session.streamCount == 0) { linger() }
     }
 
     override func handleWriteFailure(_ error: SystemError) { peerEnded() }
@@ -216,7 +236,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     }
 
     private var earliestDeadline: MonotonicTime {
-        if isLingering { return lastActivity + Limits.lingerDuration }
+        if isLingering || isBroken { return lastActivity + Limits.lingerDuration }
         var next = MonotonicTime.never
         if session.streamCount == 0, let timeout = manager.config.idleTimeout { next = lastActivity + timeout }
         if let timeout = manager.config.connectionDurationMax, drainingSince == nil {
@@ -224,8 +244,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         }
         if let drainingSince, !hasSaidGoAway { next = min(next, drainingSince + manager.config.drainTimeout) }
         if let keepAlive { next = min(next, keepAlive.deadline) }
-        if let headStarted, session.isReceivingHead, let timeout = manager.config.requestHeadersTimeout {
-            next = min(next, headStarted + timeout)
+        if let openHead, let timeout = manager.config.requestHeadersTimeout {
+            next = min(next, openHead.since + timeout)
         }
         session.forEachStream { stream in
             if let exchange = (stream.delegate as? HTTP2ServerStream)?.exchange {
@@ -240,7 +260,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         timerAt = .never
         guard !isClosed else { return }
         let now = worker.loop.now
-        if isLingering {
+        if isLingering || isBroken {
             if lastActivity + Limits.lingerDuration <= now { return close() }
         } else {
             serveDeadlines(now)
@@ -248,15 +268,14 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         if !isClosed { armTimer(earliestDeadline) }
     }
 
-    /// Nothing else can come on the connection before the rest of the head (RFC 9113 §6.10): it ends.
+    /// Until its end nothing else may come on the connection, so the connection ends with it.
     private func headTimedOut() {
-        headStarted = nil
+        openHead = nil
         manager.count(.downstream_rq_header_timeout, worker)
-        failStreams(.downstreamConnectionTermination, "request_header_timeout")
-        isClosing = true
-        sayGoAway()
-        flush()
-        close()
+        breakOff()
+        session.terminate(code: HTTP2Code.enhanceYourCalm)
+        failStreams(.downstreamProtocolError, "request_header_timeout")
+        worker.markDirty(self)
     }
 
     private func serveDeadlines(_ now: MonotonicTime) {
@@ -266,9 +285,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             }
         }
         if isClosed { return }
-        if let headStarted, session.isReceivingHead, let timeout = manager.config.requestHeadersTimeout,
-            headStarted + timeout <= now
-        {
+        if let openHead, let timeout = manager.config.requestHeadersTimeout, openHead.since + timeout <= now {
             return headTimedOut()
         }
         if let timeout = manager.config.connectionDurationMax, drainingSince == nil, started + timeout <= now {
@@ -296,7 +313,6 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
 extension HTTP2ServerConnection: HTTP2SessionDelegate {
     func streamBegan(_ stream: HTTP2Stream) {
-        headStarted = nil
         requestsServed += 1
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed == maximum {
             manager.count(.downstream_cx_max_requests_reached, worker)
@@ -307,9 +323,6 @@ extension HTTP2ServerConnection: HTTP2SessionDelegate {
 
     func willReceive(_ stream: HTTP2Stream) {
         worker.spareHeads.take(&stream.request)
-        headStarted = worker.loop.now
-        // Mostly the head is whole in a moment: the timer in force is early enough, or this one finds nothing.
-        if let timeout = manager.config.requestHeadersTimeout { armTimer(worker.loop.now + timeout) }
     }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }

@@ -22,6 +22,9 @@ final class HTTPConnectionManager {
     let keepsAccessLog: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
+    /// The same of its HTTP/1 codecs.
+    private let droppedUnderscores: MetricCounter
+    private let rejectedUnderscores: MetricCounter
 
     /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
     init(
@@ -33,6 +36,9 @@ final class HTTPConnectionManager {
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
+        let http1 = worker.metrics.scope("http1")
+        droppedUnderscores = http1.counter("dropped_headers_with_underscores")
+        rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
         keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
@@ -49,6 +55,14 @@ final class HTTPConnectionManager {
         knownRecordedHeaders = nil
     }
 
+    /// The fields of requests that the recorder keeps: those that routes look at.
+    var recordedHeaders: [HeaderName] {
+        if let knownRecordedHeaders { return knownRecordedHeaders }
+        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
+        knownRecordedHeaders = names
+        return names
+    }
+    private var knownRecordedHeaders: [HeaderName]?
     private func resolve(_ scoping: ScopedRouting) {
         scopes = [:]
         let all: [ScopedRouting.Scope] =
@@ -70,15 +84,6 @@ final class HTTPConnectionManager {
         return scoping.key(request.headers).flatMap { scopes[$0] }?.table
     }
 
-    /// The fields of requests that the recorder keeps: those that routes look at.
-    var recordedHeaders: [HeaderName] {
-        if let knownRecordedHeaders { return knownRecordedHeaders }
-        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
-        knownRecordedHeaders = names
-        return names
-    }
-    private var knownRecordedHeaders: [HeaderName]?
-
     /// The cluster of a route's target; nil is NC.
     func cluster(for target: ClusterTarget) -> ClusterRuntime? {
         if let index = target.index, clusters.indices.contains(index), let cluster = clusters[index],
@@ -88,6 +93,13 @@ final class HTTPConnectionManager {
         }
         // A request that began with an older table, or a cluster named by a header.
         return worker.cluster(named: target.cluster)
+    }
+
+    /// Counts a field with an underscore in its name: true when it is dropped, false when its request is refused (ATK-16).
+    func dropsUnderscore(_ worker: Worker) -> Bool {
+        let drops = config.underscores == .drop
+        (drops ? droppedUnderscores : rejectedUnderscores).add(row: worker.index)
+        return drops
     }
 
     // MARK: Connections

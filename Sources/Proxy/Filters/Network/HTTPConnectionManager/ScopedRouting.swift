@@ -55,6 +55,9 @@ struct ScopedRouting: Sendable {
         let key: [String]
         let routes: Routes
 
+        /// The route configuration that it names; nil where it brings its own.
+        var routesName: String? { if case .named(let name) = routes { name } else { nil } }
+
         init(compiling message: ScopedRouteConfiguration, at path: String, context: CompileContext)
             throws(ConfigurationError)
         {
