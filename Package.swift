@@ -1,10 +1,12 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 // The layers, bottom first. A target may import what its row names and nothing else:
 // `make lint` compares every import with this table (tools/check-imports.py).
 let layers: [(name: String, dependencies: [String])] = [
     ("Telemetry", []),
+    ("Compression", ["CZlib", "CBrotli"]),
     ("Serialization", ["CYAML"]),
     ("IO", ["CLinux", "Telemetry"]),
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
@@ -14,7 +16,12 @@ let layers: [(name: String, dependencies: [String])] = [
     ("KubernetesAPI", ["Serialization"]),
     ("XDS", ["EnvoyAPI", "Serialization"]),
     ("Upstream", ["CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
-    ("Proxy", ["Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization", "Telemetry"]),
+    (
+        "Proxy",
+        [
+            "Compression", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization", "Telemetry",
+        ]
+    ),
     ("Store", ["CSQLite", "Serialization"]),
     ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
     ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
@@ -26,7 +33,7 @@ let layers: [(name: String, dependencies: [String])] = [
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
-    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    ("Workloads", ["Compression", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [
@@ -46,7 +53,7 @@ let part = Context.environment["SKEIN_PART"]
 /// The names of everything that is built.
 let built: Set<String> = {
     guard let part else { return Set((layers + programs).map(\.name)) }
-    var names: Set<String> = [part]
+    var names = Set(part.split(separator: ",").map(String.init))
     for row in (layers + programs).reversed() where names.contains(row.name) { names.formUnion(row.dependencies) }
     return names
 }()
@@ -59,10 +66,11 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CNetlink", ["nl-route-3", "nl-3"], ["libnl-route-3-dev"]),
     ("CNFTables", ["nftables"], ["libnftables-dev"]),
     ("CZlib", ["z"], ["zlib1g-dev"]),
+    ("CBrotli", ["brotlienc", "brotlidec", "brotlicommon"], ["libbrotli-dev"]),
 ]
 
 /// What has decoders for bytes from outside.
-let fuzzed = ["Proxy", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
+let fuzzed = ["Proxy", "Compression", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
 
 /// `make fuzz-libfuzzer`: the fuzz targets as a program around libFuzzer in the place of a test.
 let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
@@ -70,6 +78,7 @@ let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
 /// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
+    ("Compression", [], []),
     ("IO", [], []),
     ("TLS", [], []),
     ("HTTP", [], []),
@@ -99,11 +108,23 @@ let languageSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
 ]
+/// Release builds leave out the run-time checks of exclusive access, which cost a request more than its routing (docs/decisions/0009);
+/// debug builds, and so all tests, have them.
 let swiftSettings =
-    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+    languageSettings + [
+        .unsafeFlags(
+            ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
 
 /// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
 let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
+/// The READMEs inside of a target's folders: for people, not for the compiler.
+func readMes(_ target: String) -> [String] {
+    let folder = Context.packageDirectory + "/Sources/" + target
+    return (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? [])
+        .filter { $0.hasSuffix("README.md") }.sorted()
+}
 
 func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
@@ -132,7 +153,7 @@ for door in doors where door.name != "COpenSSL" {
 for layer in layers where built.contains(layer.name) {
     targets.append(
         .target(
-            name: layer.name, dependencies: depend(layer.dependencies),
+            name: layer.name, dependencies: depend(layer.dependencies), exclude: readMes(layer.name),
             swiftSettings: layer.name == "EnvoyAPI" ? messageSettings : swiftSettings,
             linkerSettings: links(layer.dependencies)))
 }

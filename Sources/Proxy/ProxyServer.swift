@@ -89,6 +89,18 @@ public final class ProxyServer: @unchecked Sendable {
         collectors = CollectorHub(loop: loop, row: metrics.controlRow)
         context.collectors = collectors
         context.node = bootstrap.node
+        if let first = workers.first { context.onFirstWorker = { [weak first] in first?.send($0) } }
+        var recorder = Recorder.Settings(
+            interval: options.recorderSample, size: options.recorderSize, key: Environment.randomBytes(32))
+        if let cluster = options.recorderCluster {
+            recorder.export = RecorderExport(
+                cluster: cluster, node: bootstrap.node, metrics: metrics, hub: collectors)
+        }
+        for worker in workers {
+            worker.send { [recorder, count = workers.count] in
+                $0.recorder.configure(recorder, loops: count, row: $0.index)
+            }
+        }
         store = ConfigurationStore(
             loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }
@@ -146,7 +158,7 @@ public final class ProxyServer: @unchecked Sendable {
             Self.log.warning("few file descriptors", ["limit": "\(descriptors)", "before": "\(before)"])
         }
         do throws(ConfigurationError) {
-            let resources = bootstrap.message.staticResources
+            let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
             try inherit()
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }

@@ -49,11 +49,17 @@ public struct RequestHead: Sendable {
         get { headers.span(authorityRun) }
     }
 
+    /// Whether the request names no host.
+    public var authorityIsEmpty: Bool { authorityRun.count == 0 }
+
     /// Path and query; `*` for OPTIONS about the server; empty for CONNECT.
     public var path: RawSpan {
         @_lifetime(borrow self)
         get { headers.span(pathRun) }
     }
+
+    /// The method as text.
+    public var methodText: String { headers.text(methodName) }
 
     /// The authority as text.
     public var authorityText: String { headers.text(authority) }

@@ -18,12 +18,15 @@ final class ClusterRuntime {
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
     private(set) var isRemoved = false
+    /// The transport sockets; nil is plain text for all.
+    private(set) var transport: UpstreamTransport?
 
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
         self.metrics = metrics
         self.worker = worker
         name = config.name
+        transport = config.transport as? UpstreamTransport
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
@@ -35,6 +38,7 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
         balancer = LoadBalancer(newConfig, hostSet: hostSet, place: worker.place)
@@ -149,14 +153,40 @@ final class ClusterRuntime {
 
     /// The pool of a host, made at first use.
     ///
-    /// - Parameter name: what its TLS connections ask for, where that follows requests.
-    func pool(of host: Host, named name: String? = nil) -> HostPool? {
-        if let name { return pool(of: host)?.pool(named: name) }
+    /// - Parameters:
+    ///   - name: what its TLS connections ask for, where that follows requests.
+    ///   - connection: on whose behalf; nil is our own.
+    func pool(of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil) -> HostPool? {
+        if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
+            guard let header = preface.header(for: connection) else { return nil }
+            return pool(of: host)?.pool(HostPool.Key(serverName: name, preface: header))
+        }
+        if let name { return pool(of: host)?.pool(HostPool.Key(serverName: name)) }
         if let pool = host.attachment as? HostPool { return pool }
         guard let address = SocketAddress(host.address) else { return nil }
         let pool = HostPool(host: host, address: address, cluster: self)
         host.attachment = pool
         return pool
+    }
+
+    /// Makes what a connection for a client begins with; false when its addresses allow none.
+    func makePreface(_ host: Host, for connection: ConnectionInfo, _ header: inout [UInt8]?) -> Bool {
+        guard let transport, transport.hasPrefaces, let preface = transport.socket(for: host).preface else {
+            return true
+        }
+        header = preface.header(for: connection)
+        return header != nil
+    }
+
+    /// What a connection to a host begins with, before any TLS; nil is nothing.
+    ///
+    /// - Parameter made: what was made for the client already.
+    func preface(_ host: Host, _ made: [UInt8]?, _ socket: Socket, to address: SocketAddress) -> [UInt8]? {
+        if let made { return made }
+        guard let transport, transport.hasPrefaces, let preface = transport.socket(for: host).preface else {
+            return nil
+        }
+        return preface.ownHeader(local: socket.localAddress, remote: address)
     }
 
     /// The local address for connections to a host; nil lets the kernel choose.
@@ -184,6 +214,8 @@ final class ClusterRuntime {
     /// Made at the first count; most clusters never need them.
     private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
     private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
+    private(set) lazy var authorizationScope = worker.metrics.scope("cluster", name, "ext_authz")
+    private(set) lazy var rateLimitScope = worker.metrics.scope("cluster", name, "ratelimit")
 
     // MARK: TLS
 
@@ -191,7 +223,7 @@ final class ClusterRuntime {
 
     /// The TLS of a new connection to a host; nil for plain text.
     func beginTLS(_ host: Host, serverName: String? = nil) throws(SystemError) -> TLSTransport? {
-        guard let transport = config.transport as? UpstreamTransport else { return nil }
+        guard let transport else { return nil }
         let socket = transport.socket(for: host)
         guard socket.context != nil else { return nil }
         do throws(TLSError) {
@@ -207,7 +239,7 @@ final class ClusterRuntime {
 
     /// Connections under these contexts serve what they serve, and nothing further.
     func retireConnections(of contexts: Set<ObjectIdentifier>) {
-        guard let transport = config.transport as? UpstreamTransport,
+        guard let transport,
             transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
         else { return }
         for host in hostSet.hosts + originalHosts.values {

@@ -12,6 +12,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// Whether a byte of the present response has arrived.
     private(set) var responseHasBegun = false
     private(set) var isConnecting = true
+    /// The pool has given it to a request.
+    var isBusy = false
     /// The socket is connected; TLS may still be on its way.
     private var isEstablished = false
 
@@ -54,6 +56,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 return failConnecting(.connectFailed(error))
             }
             isEstablished = true
+            sendPreface(pool.cluster, pool.host, pool.key.preface, to: pool.address)
         }
         if let tls {
             switch stepHandshake(tls) {
@@ -110,7 +113,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
         let room = output.room(HTTP1Serializer.sizeBound(request))
-        output.commit(HTTP1Serializer.write(request, connection: isUpgrade ? .upgrade : .keepAlive, into: room))
+        output.commit(
+            HTTP1Serializer.write(
+                request, connection: request.isUpgrade && isUpgrade ? .upgrade : .keepAlive, into: room))
         worker.markDirty(self)
     }
 
@@ -181,10 +186,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         defer { isRunning = false }
         var reads = 0
         while !isClosed {
-            parse()
-            if isClosed { return }
-            if let client, client.responseIsPaused { return }
-            guard mayRead else { return }
+            guard parse(), !isClosed, mayRead else { return }
             reads += 1
             if reads > Limits.readsPerTurn {
                 worker.loop.atEndOfPass { [self] in
@@ -208,15 +210,19 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// The parser has said that the response ends, while pieces of its body were gathered.
     private var endIsKnown = false
 
-    private func parse() {
+    /// Hands on what has been read; false when the client takes no more for now.
+    private func parse() -> Bool {
+        // Only bodies fill anything: a client is asked before the next piece of one.
+        var mayBePaused = responseHasBegun
         while !isClosed {
             guard let client else {
                 // Bytes that no request asked for: whatever they are, they must not become somebody's response.
                 if !input.isEmpty { close() }
-                return
+                return true
             }
-            if client.responseIsPaused { return }
-            if input.isEmpty && !responseHasBegun { return }
+            if input.isEmpty && !responseHasBegun { return true }
+            if mayBePaused, client.responseIsPaused { return false }
+            mayBePaused = false
             var offset = 0
             let event: HTTP1Event
             if endIsKnown {
@@ -226,14 +232,15 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 do throws(HTTP1Error) {
                     event = try parser.next(input.bytes.bytes, &offset)
                 } catch {
-                    return fail(.protocolError("\(error)"))
+                    fail(.protocolError("\(error)"))
+                    return true
                 }
             }
             if !input.isEmpty { responseHasBegun = true }
             switch event {
             case .needMore:
                 input.consume(offset)
-                return
+                return true
             case .head:
                 input.consume(offset)
                 isInterim = parser.head.isInterim
@@ -252,14 +259,17 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 }
                 client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
+                mayBePaused = true
             case .end:
                 input.consume(offset)
                 guard isInterim else {
-                    return complete()
+                    complete()
+                    return true
                 }
                 isInterim = false
             }
         }
+        return true
     }
 
     private func complete() {

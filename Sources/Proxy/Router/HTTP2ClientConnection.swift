@@ -66,6 +66,7 @@ final class HTTP2ClientConnection: SocketConnection {
             }
             isEstablished = true
             socket?.setNoDelay()
+            sendPreface(pool.cluster, pool.host, pool.key.preface, to: pool.address)
         }
         if let tls {
             switch stepHandshake(tls) {

@@ -8,19 +8,29 @@ extension Router {
     /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
     func makeHash(_ policies: [HashPolicy]) {
         let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
-        let made = RequestHash(
-            policies, request: RequestHeadView(stream.request), sourceAddress: source.span,
-            random: worker.random.next(), facts: stream)
+        let random = worker.random.next()
+        let made = stream.request.read {
+            RequestHash(policies, request: $0, sourceAddress: source.span, random: random, facts: stream)
+        }
         hash = made.value
         newCookie = made.newCookie?.field
     }
 
     func allowsUpgrade(_ forwarding: Forwarding) -> Bool {
-        guard let wanted = stream.request.headers[.upgrade]?.lowercased() else { return false }
+        let name = stream.request.isUpgrade ? stream.request.headers[.upgrade]?.lowercased() : "connect"
+        guard let wanted = name else { return false }
         for upgrade in forwarding.upgrades where String(decoding: upgrade.type, as: UTF8.self) == wanted {
             return upgrade.isEnabled
         }
         return stream.manager.config.upgrades.contains(wanted)
+    }
+
+    /// What goes before the payload of a tunnel that ends here.
+    func opening(_ termination: Forwarding.Upgrade) -> [UInt8] {
+        guard let version = termination.proxyProtocol else { return [] }
+        let client = stream.connection?.info ?? stream.connectionInfo
+        let settings = ProxyProtocolUpstream(version: version)
+        return settings.header(for: client) ?? settings.ownHeader(local: nil, remote: client.localAddress)
     }
 
     /// Everything a route changes in a request before it leaves.
@@ -64,17 +74,30 @@ extension Router {
         }
     }
 
+    /// What is known of the head only when the host is.
+    func finishHead() {
+        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
+            let forwarding
+        {
+            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
+        }
+        if route.includesAttemptCount {
+            stream.request.headers.remove(.xEnvoyAttemptCount)
+            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
+        }
+    }
+
     /// Fields that speak to this proxy end here.
     private func removeOwnFields() {
-        for id in Self.ownFields where stream.request.headers.contains(id) { stream.request.headers.remove(id) }
+        stream.request.headers.remove(Self.ownFields)
         guard forwarding?.retryPolicy != nil || forwarding?.hedge != nil else { return }
         for name in Self.rareOwnFields { stream.request.headers.remove(named: name) }
     }
 
-    private static let ownFields: [HeaderID] = [
+    private static let ownFields = HeaderIDSet([
         .xEnvoyRetryOn, .xEnvoyRetryGrpcOn, .xEnvoyMaxRetries, .xEnvoyUpstreamRqTimeoutMs,
         .xEnvoyUpstreamRqPerTryTimeoutMs,
-    ]
+    ])
     private static let rareOwnFields = [
         "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-hedge-on-per-try-timeout",
     ]

@@ -52,6 +52,8 @@ final class Router: PoolClient, UpstreamClient {
     var requestIsComplete = false
     var trailers: HeaderTable?
     private var isUpgrade = false
+    /// The tunnel ends here: its payload goes to the host as it is.
+    private var termination: Forwarding.Upgrade?
 
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
@@ -91,7 +93,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
-            let location = route.location(for: RequestHeadView(stream.request)) ?? []
+            let location = stream.request.read { route.location(for: $0) } ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -121,18 +123,25 @@ final class Router: PoolClient, UpstreamClient {
                 status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
-        if stream.request.isUpgrade {
+        if stream.request.opensTunnel {
             guard allowsUpgrade(forwarding) else {
+                stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
                 return stream.localReply(status: 403, details: "upgrade_failed")
             }
             isUpgrade = true
+            stream.countUpgrade()
         }
-        let honorsHeaders = stream.isInternal
-        timeouts = RequestTimeouts(
-            forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+        termination = forwarding.termination(of: stream.request.method)
+        let isInternal = stream.isInternal
+        timeouts = stream.request.read {
+            RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
+        }
         if !isUpgrade {
-            retry = RetryState(
-                policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+            if forwarding.retryPolicy != nil || isInternal {
+                retry = stream.request.read {
+                    RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
+                }
+            }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
         countsBytes = cluster.config.countsBytes
@@ -143,8 +152,11 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
+        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            serverName = name
+        }
         rewriteRequest(forwarding)
-        if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
+        if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
     }
 
@@ -160,9 +172,9 @@ final class Router: PoolClient, UpstreamClient {
         state = .waitingForConnection
         stream.info.attempts += 1
         let choice = makeChoice(forwarding, cluster)
-        guard
-            let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
-            let pool = cluster.pool(of: host, named: serverName)
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName, for: stream.connection?.info)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -182,6 +194,8 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
+        if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
+        if let termination { return pool.connectTunnel(self, priority: priority, opening: opening(termination)) }
         let isFresh = hasFreshTry
         pool.acquire(
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
@@ -208,15 +222,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
-        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
-            let forwarding
-        {
-            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
-        }
-        if route.includesAttemptCount {
-            stream.request.headers.remove(.xEnvoyAttemptCount)
-            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
-        }
+        finishHead()
         if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
@@ -359,6 +365,8 @@ final class Router: PoolClient, UpstreamClient {
                 pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
+        } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {
+            routeDeadline = .never
         } else if isUpgrade && stream.response.status / 100 == 2 {
             // A server that ignores the upgrade answers as if it were not there: nothing of what follows is tunnelled.
             isUpgrade = false
@@ -371,7 +379,8 @@ final class Router: PoolClient, UpstreamClient {
         }
         stream.info.details = "via_upstream"
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
-        if !stream.manager.config.suppressesEnvoyHeaders {
+        // It tells what passed since the end of the request, which a tunnel's has not.
+        if !stream.manager.config.suppressesEnvoyHeaders, stream.request.method != .connect {
             let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
             stream.response.headers.append(
                 .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))

@@ -45,7 +45,7 @@ final class ConfigurationStore {
     /// By EDS name (of EDS clusters), or by cluster name (of all others).
     private(set) var endpoints: [String: EndpointTable] = [:]
     private(set) var endpointVersions: [String: String] = [:]
-    private(set) var clusterMessages: [String: Cluster] = [:]
+    private(set) var clusterMessages: [String: PackedMessage<Cluster>] = [:]
     private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
     private var discoveries: [String: NameDiscovery] = [:]
     private var healthCheckers: [String: HealthChecker] = [:]
@@ -113,7 +113,7 @@ final class ConfigurationStore {
 
     func set(_ config: ClusterConfig, message: Cluster, version: String, isStatic: Bool = false) {
         let name = config.name
-        clusterMessages[name] = message
+        clusterMessages[name] = PackedMessage(message)
         let wasWarm = clusters[name]?.isWarm ?? false
         counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
         clusters[name] = Entry(
@@ -289,7 +289,10 @@ final class ConfigurationStore {
         let name = config.name
         let old = listeners[name]
         let keepsSocket =
-            old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
+            old.map {
+                $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
+                    && ($0.config.udp == nil) == (config.udp == nil)
+            } ?? false
         if !keepsSocket {
             let sockets: [Int32]
             do throws(ConfigurationError) {
@@ -340,14 +343,19 @@ final class ConfigurationStore {
                     fds.append(-1)
                     continue
                 }
-                if let fd = inherited.take(config.address, worker: worker.index) {
+                if config.udp == nil, let fd = inherited.take(config.address, worker: worker.index) {
                     let socket = Socket(adopting: fd)
                     if let bound = socket.localAddress { address = bound }
                     fds.append(socket.release())
                     continue
                 }
-                let socket = try Socket.listen(
-                    on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                let socket =
+                    if config.udp != nil {
+                        try Socket.datagram(on: address, reusePort: true)
+                    } else {
+                        try Socket.listen(
+                            on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                    }
                 // Port 0: the kernel chooses for the first, the others follow.
                 if let chosen = socket.localAddress { address = chosen }
                 fds.append(socket.release())
@@ -385,6 +393,9 @@ final class ConfigurationStore {
     }
 
     // MARK: Publishing
+
+    /// What the workers have.
+    var tables: Tables { makeTables() }
 
     private func makeTables() -> Tables {
         var configs: [String: ClusterConfig] = [:]

@@ -24,6 +24,8 @@ final class Worker {
     var bytesRead: UInt64 = 0
     /// `/healthcheck/fail` was asked for.
     var failsHealthCheck = false
+    /// A sample of the requests.
+    let recorder = Recorder()
     /// Storage of heads, from stream to stream.
     var spareHeads = SpareHeads()
 
@@ -219,12 +221,9 @@ final class Worker {
     func listener(for address: SocketAddress, besides one: ListenerRuntime) -> ListenerRuntime? {
         var wildcard: ListenerRuntime?
         for listener in listeners.values where listener !== one {
-            if listener.config.address == address { return listener }
-            if listener.config.address.port == address.port, listener.config.address.address?.isUnspecified == true,
-                listener.config.address.address?.isV6 == address.address?.isV6
-            {
-                wildcard = listener
-            }
+            let takes = listener.config.takes(address)
+            if takes.isExact { return listener }
+            if takes.isWildcard { wildcard = listener }
         }
         return wildcard
     }

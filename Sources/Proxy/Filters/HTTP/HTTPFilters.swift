@@ -75,7 +75,21 @@ enum HTTPFilters {
         HTTPRBACFilter.schema.name: RBACFilterConfig.kind,
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
+        HTTPExtAuthz.schema.name: ExtAuthzFilterConfig.kind,
+        HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
+        ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
+        StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
+        BandwidthLimit.schema.name: BandwidthLimitFilterConfig.kind,
+        AdmissionControl.schema.name: AdmissionControlFilterConfig.kind,
+        AdaptiveConcurrency.schema.name: AdaptiveConcurrencyFilterConfig.kind,
+        CustomResponse.schema.name: CustomResponseFilterConfig.kind,
+        EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
+        GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
+        Compressor.schema.name: CompressorFilterConfig.kind,
+        Decompressor.schema.name: DecompressorFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
@@ -136,14 +150,7 @@ enum HTTPFilters {
         [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
             "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
                 try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
-            },
-            "rate_limits" + RouteAction.schema.name: { any, context throws(ConfigurationError) in
-                try RouteRateLimits(compiling: try decode(any, as: RouteAction.self, at: context.path), context)
-            },
-            "rate_limits" + EnvoyAPI.VirtualHost.schema.name: { any, context throws(ConfigurationError) in
-                try RouteRateLimits(
-                    compiling: try decode(any, as: EnvoyAPI.VirtualHost.self, at: context.path), context)
-            },
+            }
         ]
 
     /// Whether the router wants a span of its own for each try.

@@ -122,12 +122,15 @@ enum NetworkFilters {
         case NetworkRBACFilter.schema.name:
             return try NetworkRBACConfig(
                 compiling: HTTPFilters.unpack(any, as: NetworkRBACFilter.self, at: path), at: here, context: context)
+        case NetworkExtAuthz.schema.name:
+            return try NetworkExtAuthzConfig(
+                compiling: HTTPFilters.unpack(any, as: NetworkExtAuthz.self, at: path), at: here, context: context)
         case NetworkSetFilterState.schema.name:
             throw ConfigurationError(at: path, "network filter set_filter_state is not supported yet")
         default:
             throw ConfigurationError(
                 at: path,
-                "unknown network filter \(any.typeURL); supported: rbac, local_ratelimit, connection_limit, "
+                "unknown network filter \(any.typeURL); supported: rbac, ext_authz, local_ratelimit, connection_limit, "
                     + "sni_cluster, http_connection_manager, tcp_proxy, echo, direct_response")
         }
     }

@@ -84,8 +84,9 @@ final class FaultFilter: HTTPFilter {
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         let worker = stream.worker
-        let decision = settings.policy.decide(
-            for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "", random: worker.random.next())
+        let decision = stream.request.read {
+            settings.policy.decide(for: $0, cluster: stream.target?.cluster ?? "", random: worker.random.next())
+        }
         if let rate = decision.responseKilobytesPerSecond, begin(stream) {
             metrics.rateLimits.add(row: worker.index)
             trickle = BodyTrickle(kilobytesPerSecond: rate, at: worker.loop.now)
@@ -95,6 +96,7 @@ final class FaultFilter: HTTPFilter {
         stream.info.flags.insert(.delayInjected)
         metrics.delays.add(row: worker.index)
         countByCluster(stream, ".delays_injected")
+        if stream.explanation != nil { return answer(stream) }
         timer = worker.schedule(after: delay) { [weak self, weak stream] in
             guard let self, let stream, !stream.isFinished else { return }
             if self.answer(stream) == .next { stream.resumeRequest(self) }

@@ -297,8 +297,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
-        if response.status == 101 {
-            write(response, answering: request.method, connection: .upgrade)
+        if response.opensTunnel(for: request) {
+            write(response, answering: request.method, connection: response.status == 101 ? .upgrade : .keepAlive)
             responseFraming = .tunnel
             isTunnel = true
             parser.switchToTunnel()
@@ -318,7 +318,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining || !requestIsComplete {
             isClosing = isClosing || isDraining || manager.isDraining
         }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade || stream.closesConnection {
+        if let stream, stream.isLocalReply, !requestIsComplete || request.opensTunnel || stream.closesConnection {
             isClosing = true
         }
         // What stands behind a CONNECT is meant for a tunnel, never for us: it is no request when there is none (ATK-14).

@@ -24,7 +24,11 @@ final class HTTPConnectionManager {
     private let droppedUnderscores: MetricCounter
     private let rejectedUnderscores: MetricCounter
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
+    /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
+    init(
+        _ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "",
+        isExplaining: Bool = false
+    ) {
         self.config = config
         self.metrics = metrics
         responses = metrics.responses(listener: listener)
@@ -34,7 +38,7 @@ final class HTTPConnectionManager {
         droppedUnderscores = http1.counter("dropped_headers_with_underscores")
         rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
+        keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
     }
 
@@ -45,7 +49,17 @@ final class HTTPConnectionManager {
         case .rds(let name): routes = worker.tables.routes[name]
         }
         clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
+        knownRecordedHeaders = nil
     }
+
+    /// The fields of requests that the recorder keeps: those that routes look at.
+    var recordedHeaders: [HeaderName] {
+        if let knownRecordedHeaders { return knownRecordedHeaders }
+        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
+        knownRecordedHeaders = names
+        return names
+    }
+    private var knownRecordedHeaders: [HeaderName]?
 
     /// The cluster of a route's target; nil is NC.
     func cluster(for target: ClusterTarget) -> ClusterRuntime? {
@@ -127,7 +141,7 @@ final class HTTPConnectionManager {
         }
     }
 
-    private func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
+    func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -157,11 +171,13 @@ final class HTTPConnectionManager {
 
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
+        if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         responses.count(stream.info.status, row: worker.index)
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
+        stream.endRecording()
     }
 
     // MARK: Access logs

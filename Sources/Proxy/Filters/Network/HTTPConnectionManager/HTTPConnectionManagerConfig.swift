@@ -200,9 +200,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                     at: "\(path).upgrade_configs[\(index)].filters", "an own filter chain is not supported yet")
             }
             let type = upgrade.upgradeType.lowercased()
-            if type == "connect" || type == "connect-udp" {
+            if type == "connect-udp" {
                 throw ConfigurationError(
-                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT is not supported yet")
+                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT-UDP belongs to HTTP/3")
             }
             upgrades.insert(type)
         }
@@ -258,10 +258,12 @@ struct HTTP1Options: Sendable {
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
-    let message: RouteConfiguration
+    private let packed: PackedMessage<RouteConfiguration>
+    /// The configuration as it came.
+    var message: RouteConfiguration { packed.message }
 
     init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
-        self.message = message
+        packed = PackedMessage(message)
         do throws(ConfigurationError) {
             table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
@@ -291,6 +293,8 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// Sends work to a worker; nil where nothing is going to run.
+    var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
 
