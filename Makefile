@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -25,9 +25,11 @@ test: deps ## all tests (as root: many make network namespaces and containers)
 	/usr/bin/python3 tools/test.py
 	/usr/bin/python3 tools/cost-check.py debug
 
-test-long: test demo-check ## the tests again under the address sanitizer
-	$(SWIFT) build --build-tests --sanitize address --scratch-path .build/asan
-	SWIFT_BACKTRACE=enable=no $(SWIFT) test --skip-build --disable-xctest --sanitize address --scratch-path .build/asan
+test-long: test demo-check proxy-check ## and everything again under the address and the thread sanitizer
+	bash tools/sanitize.sh all address thread
+
+sanitize: deps ## what is pure or reads bytes from outside, under the thread and the address sanitizer
+	bash tools/sanitize.sh
 
 lint: deps ## layer table, format
 	/usr/bin/python3 tools/check-imports.py

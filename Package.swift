@@ -55,7 +55,7 @@ let part = Context.environment["SKEIN_PART"]
 /// The names of everything that is built.
 let built: Set<String> = {
     guard let part else { return Set((layers + programs).map(\.name)) }
-    var names: Set<String> = [part]
+    var names = Set(part.split(separator: ",").map(String.init))
     for row in (layers + programs).reversed() where names.contains(row.name) { names.formUnion(row.dependencies) }
     return names
 }()
@@ -73,7 +73,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
 ]
 
 /// What has decoders for bytes from outside.
-let fuzzed = ["Proxy", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
+let fuzzed = ["Proxy", "Compression", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
 
 /// `make fuzz-libfuzzer`: the fuzz targets as a program around libFuzzer in the place of a test.
 let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"

@@ -18,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from peers import smuggling, transfers, websocket_cases  # noqa: E402
+from peers import attacks, smuggling, transfers, websocket_cases  # noqa: E402
 from peers.proxy import Proxy, cluster, free_port, http_manager, listener  # noqa: E402
 
 results = []
@@ -112,12 +112,16 @@ def smuggle(options):
     smuggling.run(options.program, check)
 
 
+def attack(options):
+    attacks.run(options.program, check)
+
+
 def soak(options):
     script(f"soak of {options.soak} seconds", str(HERE / "soak.py"), "--program", options.program, "--seconds", str(options.soak),
            timeout=options.soak + 180, summary=r"^soak: ")
 
 
-PARTS = {"conformance": conformance, "grpc": grpc, "xds": xds, "restart": restart, "websocket": websocket, "smuggling": smuggle,
+PARTS = {"conformance": conformance, "grpc": grpc, "xds": xds, "restart": restart, "websocket": websocket, "smuggling": smuggle, "attacks": attack,
          "transfers": transfer, "soak": soak}
 
 

@@ -54,7 +54,7 @@ struct CompressionTests {
         }
     }
 
-    @Test("ATK-20: a bomb stops at the bound, with what was unpacked by then")
+    @Test("ATK-20 a bomb stops at the bound, with what was unpacked by then")
     func bomb() throws {
         let zeros = [UInt8](repeating: 0, count: 10_000_000)
         for (encoder, decoder) in try Self.encoders() {

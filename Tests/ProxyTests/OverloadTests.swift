@@ -41,7 +41,40 @@ struct OverloadTests {
         }
     }
 
-    @Test("ATK-45 more downstream connections than allowed are closed, and counted")
+    @Test("ATK-11 under memory pressure the connection that holds most ends, and others go on")
+    func memory() async throws {
+        try await onLoop { loop in
+            let path = "/tmp/skein-overload-memory-\(Environment.processID)"
+            defer { try? File.remove(path) }
+            try File.write(path, Array("0.1\n".utf8))
+            let large = String(repeating: "x", count: 30_000_000)
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
+                let head = try await wire.request().head
+                try await wire.write(ScriptedUpstream.ok(head.contains("/large") ? large : "small"))
+            }
+            let proxy = try await RunningProxy.start(
+                Self.injected(path, "reset_high_memory_stream")
+                    + Yaml.bootstrap(
+                        listeners: Yaml.listener(routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [upstream.port]), admin: true))
+            defer { proxy.stop() }
+            // One that does not read what it asked for, and one that asks for little.
+            let slow = try await Wire.connect(to: proxy.address, on: loop)
+            try await slow.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            _ = try await slow.read(100)
+            let other = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await other.get("/").body == "small")
+            try File.write(path, Array("0.95\n".utf8))
+            while try await Admin.stat(proxy, "http.ingress.downstream_rq_active", on: loop) != 0 {
+                await loop.sleep(for: .milliseconds(5))
+            }
+            // What kernels hold still arrives, and not all of it.
+            #expect(await slow.readToEnd().utf8.count < large.utf8.count)
+            for _ in 0..<20 { #expect(try await other.get("/").body == "small") }
+        }
+    }
+
+    @Test("ATK-10 more downstream connections than allowed are closed, and counted")
     func connections() async throws {
         try await onLoop { loop in
             let proxy = try await RunningProxy.start(

@@ -52,6 +52,9 @@ public struct RequestHead: Sendable {
     /// Whether the request names no host.
     public var authorityIsEmpty: Bool { authorityRun.count == 0 }
 
+    /// Whether the request has no path, as CONNECT has none.
+    public var pathIsEmpty: Bool { pathRun.count == 0 }
+
     /// Path and query; `*` for OPTIONS about the server; empty for CONNECT.
     public var path: RawSpan {
         @_lifetime(borrow self)

@@ -195,7 +195,7 @@ struct CompressorFilterTests {
         }
     }
 
-    @Test("ATK-20: a bomb ends at its bound and damaged bytes at once; both are counted", arguments: [false, true])
+    @Test("ATK-20 a bomb ends at its bound and damaged bytes at once; both are counted", arguments: [false, true])
     func bombs(_ brotli: Bool) async throws {
         let isDamaged = Mutex(false)
         try await GRPCScene.run([Self.decompressor(brotli: brotli)]) { exchange in

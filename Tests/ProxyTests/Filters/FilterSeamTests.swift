@@ -272,7 +272,7 @@ struct FilterSeamTests {
         }
     }
 
-    @Test("ATK-06 a body larger than filters may keep is 413, and the filter never sees its end")
+    @Test("ATK-05 a body larger than filters may keep is 413, and the filter never sees its end")
     func tooLarge() async throws {
         let trace = FakeFilter.Trace()
         let filters = FakeFilters.entry("large.a") { _ in

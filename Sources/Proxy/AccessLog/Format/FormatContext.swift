@@ -150,7 +150,7 @@ extension HTTPStream: FormatContext {
             bytes += originalPath
         } else {
             // CONNECT has none.
-            guard request.path.byteCount > 0 else { return false }
+            guard !request.pathIsEmpty else { return false }
             request.appendPath(to: &bytes)
         }
         return true

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Tests under the sanitizers: sanitize.sh [PARTS] [SANITIZER]... By default what is pure and what reads bytes from outside (targets of
+# Package.swift's table, with all that is below them), first under thread, then under address.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export SKEIN_PART=${1:-Serialization,IO,TLS,HTTP,DNS,XDS,Upstream} SWIFT_BACKTRACE=enable=no
+[ "$SKEIN_PART" = all ] && unset SKEIN_PART
+shift || true
+[ $# -gt 0 ] || set -- thread address
+# What a sanitizer finds ends the run; memory that is still held at the end of a test process is no finding.
+export TSAN_OPTIONS=halt_on_error=1:exitcode=66 ASAN_OPTIONS=detect_leaks=0:halt_on_error=1
+for kind in "$@"; do
+    begin=$SECONDS
+    swift build --build-tests --sanitize "$kind" --scratch-path ".build/$kind"
+    echo "== built under the $kind sanitizer in $((SECONDS - begin)) s"
+    /usr/bin/python3 tools/test.py --sanitize "$kind" --scratch-path ".build/$kind"
+done
