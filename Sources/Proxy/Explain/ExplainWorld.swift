@@ -137,6 +137,8 @@ final class ExplainWorld {
             }
         }
         worker.publish(Tables(clusters: configs, endpoints: tables, routes: routes))
+        // Nobody checks them here: what is not known to be out is taken to be there.
+        for cluster in worker.allClusters { cluster.hostSet.clear([.failedActiveCheck, .unchecked]) }
     }
 
     /// Endpoints as far as a file tells: what is resolved or discovered while the proxy runs has something to stand for it.
@@ -148,9 +150,7 @@ final class ExplainWorld {
             standIns += 1
             return "\(IPAddress.v4(0xC612_0000 + standIns % 0x1_FFFF))"
         }
-        switch config.discovery {
-        case .staticEndpoints, .originalDestination, .aggregate: return config.endpoints
-        case .strictDNS, .logicalDNS:
+        if config.discovery == .strictDNS || config.discovery == .logicalDNS {
             guard let table = config.endpoints else { return nil }
             var answers: [String: [String]] = [:]
             for case .name(let name, let port) in table.names {
@@ -160,7 +160,8 @@ final class ExplainWorld {
                     standIn: "\(HostAddress.ip(address, port: port))", for: "\(name):\(port) (resolved at run time)")
             }
             return table.resolved(answers, onlyFirst: false)
-        case .eds(let service):
+        }
+        if case .eds(let service) = config.discovery {
             let name = service.isEmpty ? config.name : service
             let source = try DiscoverySource(
                 compiling: message.edsClusterConfig?.edsConfig, at: "", hasADS: context.hasADS)
@@ -179,6 +180,7 @@ final class ExplainWorld {
             table.groups = [EndpointTable.Group(endpoints: [EndpointTable.Endpoint(address: address)])]
             return table
         }
+        return config.endpoints
     }
 }
 

@@ -48,20 +48,19 @@ struct Explainer {
         }
         guard checkTLS(entry, chain, place, &info), passFilters(chain, place, &info) else { return }
         let filter = "\(place).filters[\(chain.filters.count)]"
-        switch chain.terminal {
-        case .http(let manager):
+        if case .http(let manager) = chain.terminal {
             if case .typedConfig(let any)? = chain.message.filters.last?.configType,
                 let message = try? any.unpack(as: HttpConnectionManager.self)
             {
                 explanation.filterNames = message.httpFilters.map(\.name)
             }
             explainHTTP(manager, head, info, filter + ".typed_config")
-        case .tcp(let proxy): explainTCP(proxy, info, filter + ".typed_config")
-        case .echo:
-            explanation.note("network_filters", "echo: the bytes come back", at: filter)
-            explanation.outcome = .answered
-        case .directResponse(let bytes):
-            explanation.note("network_filters", "direct_response: \(bytes.count) bytes, then the end", at: filter)
+        } else if case .tcp(let proxy) = chain.terminal {
+            explainTCP(proxy, info, filter + ".typed_config")
+        } else {
+            // echo, direct_response: the proxy is the server.
+            let name = chain.message.filters.last?.name ?? ""
+            explanation.note("network_filters", "\(name): the proxy itself serves the connection", at: filter)
             explanation.outcome = .answered
         }
     }
@@ -263,9 +262,9 @@ struct Explainer {
         let worker = world.worker
         let manager = HTTPConnectionManager(
             config, metrics: worker.metrics.http(config.statPrefix), worker: worker, isExplaining: true)
-        switch config.routes {
-        case .inline: explanation.routesPlace = place + ".route_config"
-        case .rds(let name): explanation.routesPlace = world.routePlaces[name] ?? "RouteConfiguration \"\(name)\""
+        explanation.routesPlace = place + ".route_config"
+        if case .rds(let name) = config.routes {
+            explanation.routesPlace = world.routePlaces[name] ?? "RouteConfiguration \"\(name)\""
         }
         explanation.managerPlace = place
         if let routes = manager.routes {

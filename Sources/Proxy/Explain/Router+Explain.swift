@@ -73,12 +73,9 @@ extension Router {
         if cluster.config.outlierDetection != nil {
             explanation.note("policies", "outlier detection is on", at: place + ".outlier_detection")
         }
-        let codec: String =
-            switch cluster.config.codec {
-            case .http1: "HTTP/1.1"
-            case .http2: "HTTP/2"
-            case .downstream: "the client's version of HTTP"
-            }
+        let codec =
+            cluster.config.codec == .http2
+            ? "HTTP/2" : cluster.config.codec == .http1 ? "HTTP/1.1" : "the client's version of HTTP"
         explanation.note(
             "upstream", "\(codec), connect_timeout \(cluster.config.connectTimeout)", at: place)
         if cluster.config.transport != nil {

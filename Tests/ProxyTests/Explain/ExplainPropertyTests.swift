@@ -88,9 +88,24 @@ private enum Comparison {
         let proxy = try await RunningProxy.start(yaml)
         var live: [Int: String] = [:]
         var answered = 0
+        var paged: [String] = []
         do {
             defer { proxy.stop() }
             answered = try await send(requests, to: proxy, on: loop)
+            // The page's way, on what the running proxy has.
+            for request in requests.prefix(3) {
+                let question = try question(request, port: proxy.address.port ?? 0)
+                let server = proxy.server
+                paged.append(
+                    try await Task(executorPreference: server.loop) {
+                        let world = try ExplainWorld(server, question)
+                        defer { world.close() }
+                        if let cluster = try Explainer.explain(question, in: world).cluster {
+                            await world.takeHealth(ofCluster: cluster, from: server.workers[0])
+                        }
+                        return text(try Explainer.explain(question, in: world))
+                    }.value)
+            }
         }
         for line in try await lines(log, count: answered, on: loop) {
             guard let blank = line.firstIndex(of: " "), let index = Int(line[..<blank]) else { continue }
@@ -98,9 +113,13 @@ private enum Comparison {
         }
         var results: [Result] = []
         for (index, request) in requests.enumerated() {
-            let explained = try explain(request, in: world, port: proxy.address.port ?? 0)
+            let question = try question(request, port: proxy.address.port ?? 0)
+            let explained = text(try Explainer.explain(question, in: world))
             // What no chain takes has no request that could be logged.
             results.append(Result(request: request, live: live[index] ?? "closed", explained: explained))
+            if paged.indices.contains(index) {
+                results.append(Result(request: request, live: live[index] ?? "closed", explained: paged[index]))
+            }
         }
         return results
     }
@@ -167,9 +186,9 @@ private enum Comparison {
         return text.split(separator: "\n")
     }
 
-    private static func explain(
-        _ request: RandomScenario.Request, in world: ExplainWorld, port: UInt16
-    ) throws -> String {
+    private static func question(
+        _ request: RandomScenario.Request, port: UInt16
+    ) throws -> ExplainQuestion {
         var question = ExplainQuestion()
         question.listener = "random"
         question.method = request.method
@@ -179,7 +198,11 @@ private enum Comparison {
         question.source = .ip(.v4(0x7F00_0000 + UInt32(request.source)), port: 40_000)
         question.destination = .ip(.v4(0x7F00_0000 + UInt32(request.destination)), port: port)
         question.seed = request.seed
-        let explanation = try Explainer.explain(question, in: world)
+        return question
+    }
+
+    /// What the access log says, from an explanation.
+    private static func text(_ explanation: Explanation) -> String {
         if explanation.filterChain == nil { return "closed" }
         let isForwarded = explanation.outcome == .forwarded
         return [

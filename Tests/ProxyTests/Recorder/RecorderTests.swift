@@ -1,3 +1,4 @@
+import EnvoyAPI
 import HTTP
 import IO
 import Serialization
@@ -130,5 +131,62 @@ struct RecorderTests {
         #expect(text.path("/a?x=&y=1").hasPrefix("/a?x=hash:"))
         #expect(text.value("plain", of: "x-user") == "plain")
         #expect(text.value("plain", of: "x-session-id").hasPrefix("hash:"))
+    }
+
+    @Test func `A gRPC access log service gets the records, hashed as they are`() async throws {
+        try await onLoop { loop in
+            let received = Received()
+            let path = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+            let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
+            let port = socket.localAddress?.port ?? 0
+            let listener = try SocketListener(socket, on: loop)
+            let server = GRPCServer(
+                on: loop,
+                methods: [
+                    path: { call throws(GRPCStatus) in
+                        while let message = try await call.next() { received.add(path, message) }
+                        try await call.send([])
+                    }
+                ])
+            Task(executorPreference: loop) {
+                while let accepted = try? await listener.accept() {
+                    guard let stream = try? SocketStream(accepted, on: loop) else { continue }
+                    Task(executorPreference: loop) { await server.serve(stream) }
+                }
+            }
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("") }
+            let proxy = try await RunningProxy.start(
+                "node: { id: n1, cluster: shop }\n"
+                    + Yaml.bootstrap(
+                        listeners: Yaml.listener(routes: Self.routes),
+                        clusters: Yaml.cluster("backend", [upstream.port]) + Yaml.cluster("collector", [port])))
+            defer { proxy.stop() }
+            let proxyServer = proxy.server
+            _ = await proxyServer.workers[0].ask { worker in
+                worker.recorder.configure(
+                    Recorder.Settings(
+                        interval: 1, size: 10, key: [1],
+                        export: RecorderExport(
+                            cluster: "collector", node: proxyServer.bootstrap.node, metrics: proxyServer.metrics,
+                            hub: proxyServer.collectors)), loops: 1, row: 0)
+            }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            _ = try await client.get("/one?key=secret", "end-user: jason\r\n")
+            await received.wait(for: 1, on: loop)
+            let message = try StreamAccessLogsMessage(serialized: try #require(received.all.first).body)
+            #expect(message.identifier?.logName == "skein.recorder")
+            #expect(message.identifier?.node?.id == "n1")
+            guard case .httpLogs(let entries)? = message.logEntries, let entry = entries.logEntry.first else {
+                Issue.record("no entry")
+                return
+            }
+            #expect(entry.request?.path.hasPrefix("/one?key=hash:") == true)
+            #expect(entry.request?.requestMethod == .get)
+            #expect(entry.request?.requestHeaders["end-user"] == "jason")
+            #expect(entry.response?.responseCode == 200)
+            #expect(entry.commonProperties?.routeName == "user")
+            #expect(entry.commonProperties?.upstreamCluster == "backend")
+            #expect(entry.commonProperties?.customTags["virtual_host"] == "all")
+        }
     }
 }
