@@ -30,6 +30,9 @@ enum Limits {
     /// Request body kept for a retry (Envoy: the connection's buffer limit).
     static let retryBufferBytes = 65_536
 
+    /// Pieces of a body below this size are put together before they go on.
+    static let gatheredBytes = 1024
+
     /// Reads of one connection before the others get their turn.
     static let readsPerTurn = 16
 

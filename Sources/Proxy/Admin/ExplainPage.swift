@@ -92,7 +92,7 @@ extension ExplainWorld {
                     try ListenerConfig(compiling: plain, at: path, context: context)
                 }
                 add(config, message: message, address: address)
-                for case let name? in config.allChains.map(\.rdsName) {
+                for name in config.allChains.flatMap(\.rdsNames) + tables.scopes.compactMap(\.routesName) {
                     guard let known = store.routes[name]?.config, routes[name] == nil else { continue }
                     let place = "RouteConfiguration \"\(name)\""
                     routePlaces[name] = place
@@ -104,7 +104,7 @@ extension ExplainWorld {
         } catch {
             throw UsageError("\(error)")
         }
-        worker.publish(Tables(clusters: tables.clusters, endpoints: tables.endpoints, routes: routes))
+        worker.publish(Tables(clusters: tables.clusters, endpoints: tables.endpoints, routes: routes, scopes: tables.scopes))
     }
 
     private static func path(_ name: String, _ listeners: [Listener]) -> String {

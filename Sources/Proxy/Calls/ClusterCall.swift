@@ -106,7 +106,7 @@ final class ClusterCall: ClusterExchangeClient {
             random: worker.random.next())
         if case .retry(let wait) = decision, acquireRetry() {
             isDropped = true
-            exchange?.cancel()
+            exchange?.cancelForRetry()
             again(wait)
         }
     }

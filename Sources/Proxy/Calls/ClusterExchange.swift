@@ -41,6 +41,8 @@ final class ClusterExchange: PoolClient, UpstreamClient {
     private var hasHead = false
     private let started: MonotonicTime
     private(set) var isFinished = false
+    /// The answer is not taken: the request is sent again.
+    private var isRetried = false
 
     init(_ head: RequestHead, cluster: ClusterRuntime, worker: Worker, for client: any ClusterExchangeClient) {
         self.head = head
@@ -146,8 +148,15 @@ final class ClusterExchange: PoolClient, UpstreamClient {
             if head.status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
             cluster.outlier?.report(.response(head.status), host)
         }
-        cluster.metrics.countResponse(head.status, isInternal: true, row: worker.index)
+        let status = head.status
         client?.exchangeHead(&head)
+        if isRetried {
+            for name in ["\(status)", "\(status / 100)xx", "completed"] {
+                cluster.retryScope.counter("upstream_rq_" + name).add(row: worker.index)
+            }
+        } else {
+            cluster.metrics.countResponse(status, isInternal: true, row: worker.index)
+        }
     }
 
     func responseBody(_ bytes: UnsafeRawBufferPointer) { client?.exchangeBody(bytes) }
@@ -205,6 +214,12 @@ final class ClusterExchange: PoolClient, UpstreamClient {
         let client = client
         release()
         if let client { tell(client) }
+    }
+
+    /// Gives up the answer that has just begun, for another try.
+    func cancelForRetry() {
+        isRetried = true
+        cancel()
     }
 
     /// Gives it up: the client hears nothing more.

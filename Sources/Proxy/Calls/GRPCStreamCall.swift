@@ -21,6 +21,8 @@ final class GRPCStreamCall: ClusterExchangeClient {
     private var httpStatus: UInt16 = 0
     private var headStatus: GRPCStatus?
     private(set) var isOver = false
+    /// The status is the server's own.
+    private(set) var endedByServer = false
 
     init(_ target: GRPCTarget, for client: any GRPCStreamCallClient) {
         self.client = client
@@ -79,6 +81,7 @@ final class GRPCStreamCall: ClusterExchangeClient {
     }
 
     func exchangeEnd(_ trailers: borrowing HeaderTable) {
+        endedByServer = true
         if let headStatus, trailers.isEmpty { return end(headStatus) }
         end(GRPCStatus(trailers: copy trailers, httpStatus: httpStatus))
     }

@@ -8,7 +8,7 @@ internal import Upstream
 struct GRPCTarget: Sendable {
     let cluster: String
     let authority: String
-    let metadata: [CallField]
+    var metadata: [CallField]
     /// Nil where the configuration leaves it to the filter.
     let timeout: Duration?
     let retry: Upstream.RetryPolicy?

@@ -81,15 +81,15 @@ extension HTTPStream {
     func explainTarget(_ explanation: Explanation, _ forwarding: Forwarding) {
         let here = explanation.actionPlace
         explanation.weightedIndex = nil
-        if case .cluster(let target) = forwarding.destination {
-            explanation.note("cluster", "\"\(target.cluster)\"", at: here + ".cluster")
-        } else if case .header(let name, _) = forwarding.destination {
+        switch forwarding.destination {
+        case .cluster(let target): explanation.note("cluster", "\"\(target.cluster)\"", at: here + ".cluster")
+        case .header(let name, _):
             explanation.note(
                 "cluster",
                 target.map { "\"\($0.cluster)\", named by header \(name)" }
                     ?? "header \(name), which names it, is not there",
                 at: here + ".cluster_header")
-        } else if case .weighted(let clusters) = forwarding.destination {
+        case .weighted(let clusters):
             let total = clusters.weights.reduce(0, +)
             for (index, (cluster, weight)) in zip(clusters.targets, clusters.weights).enumerated() {
                 let isTaken = cluster === target || (cluster.cluster.isEmpty && target != nil)
@@ -102,8 +102,6 @@ extension HTTPStream {
             explanation.note(
                 "cluster", target.map { "\"\($0.cluster)\" by the draw of this seed" } ?? "none: nothing names one",
                 at: here + ".weighted_clusters")
-        } else {
-            explanation.note("cluster", target.map { "\"\($0.cluster)\"" } ?? "none", at: here)
         }
     }
 

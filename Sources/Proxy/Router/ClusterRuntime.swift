@@ -18,6 +18,8 @@ final class ClusterRuntime {
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
     private(set) var isRemoved = false
+    /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
+    var dynamicHosts: [String: Host] = [:]
     /// The transport sockets; nil is plain text for all.
     private(set) var transport: UpstreamTransport?
 
@@ -70,6 +72,8 @@ final class ClusterRuntime {
         for host in hostSet.hosts { (host.attachment as? HostPool)?.drain() }
         for host in originalHosts.values { (host.attachment as? HostPool)?.drain() }
         originalHosts = [:]
+        for host in dynamicHosts.values { (host.attachment as? HostPool)?.drain() }
+        dynamicHosts = [:]
     }
 
     // MARK: Choosing
@@ -98,6 +102,7 @@ final class ClusterRuntime {
         if case .originalDestination(let settings) = config.discovery {
             return originalHost(settings, connection, named)
         }
+        if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         return balancer.choose(request, random: worker.random.next())
     }
 
@@ -141,7 +146,9 @@ final class ClusterRuntime {
         guard host.activeRequests == 0, host.activeConnections == 0,
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
-        if case .originalDestination = config.discovery {
+        if config.dnsCache != nil {
+            forgetDynamic(host)
+        } else if case .originalDestination = config.discovery {
             if let address = SocketAddress(host.address), originalHosts[address] === host {
                 originalHosts[address] = nil
             }
@@ -242,7 +249,7 @@ final class ClusterRuntime {
         guard let transport,
             transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
         else { return }
-        for host in hostSet.hosts + originalHosts.values {
+        for host in hostSet.hosts + originalHosts.values + dynamicHosts.values {
             guard let pool = host.attachment as? HostPool else { continue }
             host.attachment = nil
             pool.drain()

@@ -184,8 +184,13 @@ final class HostPool {
 
     func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {
         connecting -= 1
+        // Its waiter is out of the line first: another connection would be made for it otherwise.
+        let waiter = waiting.isEmpty ? nil : waiting.removeFirst()
+        if let waiter { leave(waiter) }
         closed(connection)
-        failFirst(failure)
+        cluster.count(.upstream_cx_connect_fail)
+        host.statistics.connectFailures &+= 1
+        waiter?.client.poolFailed(failure)
     }
 
     /// A connection whose response is complete comes back.

@@ -152,6 +152,10 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
+        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            serverName = name
+        }
+        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
@@ -159,6 +163,8 @@ final class Router: PoolClient, UpstreamClient {
 
     /// The name that the upstream's TLS must have; nil is its transport socket's.
     private var serverName: String?
+    /// The host as the request named it (dynamic_forward_proxy).
+    private(set) var dynamicHost: String?
 
     // MARK: Tries
 
@@ -359,6 +365,7 @@ final class Router: PoolClient, UpstreamClient {
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
+                pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
         } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {

@@ -4,7 +4,7 @@ internal import Upstream
 extension HTTPStream {
     /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
     func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
-        guard let table = manager.routes?.table,
+        guard let table = manager.table(for: request),
             let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
         else { return nil }
         var target: ClusterTarget?

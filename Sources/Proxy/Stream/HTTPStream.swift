@@ -22,8 +22,6 @@ final class HTTPStream {
     private(set) var closesConnection = false
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
-    /// A filter made the request gRPC; its client is told of failures as it asked.
-    var answersPlainly = false
 
     // Not checked for exclusive access: a stream belongs to one loop, and the checks of these two cost each request more than its routing.
     @exclusivity(unchecked) var request = RequestHead()
@@ -147,7 +145,7 @@ final class HTTPStream {
         routeIsStale = false
         route = nil
         target = nil
-        guard let table = manager.routes?.table else { return }
+        guard let table = manager.table(for: request) else { return }
         let random = worker.random.next()
         if let explanation { explainRoute(explanation, table, random: random) }
         guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }
@@ -431,7 +429,7 @@ final class HTTPStream {
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
-        let isGRPC = !answersPlainly && request.headers.isGRPC
+        let isGRPC = !info.answersPlainly && request.headers.isGRPC
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }

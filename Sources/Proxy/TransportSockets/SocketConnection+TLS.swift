@@ -12,7 +12,7 @@ extension SocketConnection {
         while true {
             if !tls.engine.endsNext {
                 guard mayRead else { return .wouldBlock }
-                let room = tls.wireInput.room(Limits.readMinimumBytes)
+                let room = tls.wireInput.room(isStreaming ? BlockPool.largeBlockSize : Limits.readMinimumBytes)
                 switch readOnce(socket, into: tls.wireInput, room) {
                 case .bytes: break
                 case let other: return other

@@ -174,6 +174,11 @@ extension CompileContext {
         var message = message
         if message.upstreamBindConfig == nil { message.upstreamBindConfig = bindConfig }
         var config = try ClusterConfig(compiling: message, path: path)
+        if case .dynamicForwardProxy(_, let isInsecureAllowed) = config.discovery, message.transportSocket != nil {
+            // Who is meant by a name must be who answers.
+            config.serverNames.followRequests = true
+            config.serverNames.areChecked = !isInsecureAllowed || config.serverNames.areChecked
+        }
         config.transport = try UpstreamTransport.compile(message, config: config, at: path, context: self)
         return config
     }

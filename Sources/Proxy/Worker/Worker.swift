@@ -46,6 +46,8 @@ final class Worker {
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
     private var routeMetrics: [[String]: RouteMetrics] = [:]
+    /// Names that requests bring, by the cache's name.
+    private var dnsCaches: [String: DNSCache] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -139,6 +141,17 @@ final class Worker {
     func nextConnectionID() -> UInt64 {
         connections &+= 1
         return connections &* UInt64(max(metrics.rows, 1)) &+ UInt64(index)
+    }
+
+    /// The cache of that name; whoever names it with other settings changes them for all.
+    func dnsCache(_ settings: DNSCacheSettings) -> DNSCache {
+        if let known = dnsCaches[settings.name] {
+            if known.settings != settings { known.settings = settings }
+            return known
+        }
+        let cache = DNSCache(settings, worker: self)
+        dnsCaches[settings.name] = cache
+        return cache
     }
 
     // MARK: Tables

@@ -93,7 +93,7 @@ extension RateLimitRule {
         case .genericKey(let generic):
             return .genericKey(
                 key: generic.descriptorKey.isEmpty ? "generic_key" : generic.descriptorKey,
-                value: try template(
+                value: try value(
                     key(generic.descriptorValue, "generic_key.descriptor_value"), path / "generic_key.descriptor_value"),
                 standard: generic.defaultValue)
         case .headerValueMatch(let match):
@@ -102,7 +102,7 @@ extension RateLimitRule {
             return .headerMatch(
                 try HeaderMatcher.list(match.headers, place / "headers"), expected: match.expectMatch ?? true,
                 key: match.descriptorKey.isEmpty ? "header_match" : match.descriptorKey,
-                value: try template(
+                value: try value(
                     key(match.descriptorValue, "header_value_match.descriptor_value"), place / "descriptor_value"),
                 standard: match.defaultValue)
         case .queryParameterValueMatch(let match):
@@ -115,7 +115,7 @@ extension RateLimitRule {
             return .queryMatch(
                 matchers, expected: match.expectMatch ?? true,
                 key: match.descriptorKey.isEmpty ? "query_match" : match.descriptorKey,
-                value: try template(
+                value: try value(
                     key(match.descriptorValue, "query_parameter_value_match.descriptor_value"),
                     place / "descriptor_value"),
                 standard: match.defaultValue)
@@ -138,6 +138,13 @@ extension RateLimitRule {
         case .extension(let config): throw (path / "extension").unsupported(config.name)
         case nil: throw path.error("names no action")
         }
+    }
+
+    /// Values of descriptors are formats where Envoy's runtime guard is set; without it they stand for themselves.
+    private static func value(_ text: String, _ path: FieldPath) throws(ConfigurationError) -> HeaderTemplate {
+        let guardName = "envoy.reloadable_features.enable_formatter_for_ratelimit_action_descriptor_value"
+        guard Runtime.compiling.entry(guardName).isEnabled ?? false else { return HeaderTemplate(constant: text) }
+        return try template(text, path)
     }
 
     private static func template(_ text: String, _ path: FieldPath) throws(ConfigurationError) -> HeaderTemplate {

@@ -27,7 +27,7 @@ struct RateLimitTests {
         "backend",
         """
         rate_limits: [ { actions: [ { request_headers: { header_name: x-user, descriptor_key: user } } ] }, \
-        { actions: [ { generic_key: { descriptor_value: "%REQ(x-kind)%", default_value: none } } ] }, \
+        { actions: [ { generic_key: { descriptor_value: none } } ] }, \
         { stage: 1, actions: [ { generic_key: { descriptor_value: other } } ] } ]
         """)
 

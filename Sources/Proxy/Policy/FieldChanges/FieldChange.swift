@@ -8,7 +8,7 @@ struct FieldChange: Hashable {
         case set
         /// One more.
         case append
-        /// One more where there is one.
+        /// To the value of the one that is there, behind a comma.
         case appendIfPresent
         /// Only where there is none.
         case addIfAbsent
@@ -42,6 +42,9 @@ struct FieldChange: Hashable {
 
     var isPseudo: Bool { name.hasPrefix(":") }
 
+    /// Whether the message is to do without a length.
+    var removesLength: Bool { action == .remove && name == "content-length" }
+
     /// Fields that say how a message is framed, or belong to one connection: nobody else's to change.
     var isFraming: Bool { Self.framing.contains(name) }
     private static let framing: Set<String> = [
@@ -62,7 +65,11 @@ extension HeaderTable {
             remove(named: name.span.bytes)
             try? append(name.span.bytes, change.value.span.bytes)
         case .append: try? append(name.span.bytes, change.value.span.bytes)
-        case .appendIfPresent: if isThere { try? append(name.span.bytes, change.value.span.bytes) }
+        case .appendIfPresent:
+            guard let index = index(named: name.span.bytes), change.isWellFormed else { return }
+            let joined = [UInt8](copying: value(at: index)) + [UInt8(ascii: ",")] + change.value
+            remove(named: name.span.bytes)
+            try? append(name.span.bytes, joined.span.bytes)
         case .addIfAbsent: if !isThere { try? append(name.span.bytes, change.value.span.bytes) }
         }
     }
@@ -94,6 +101,12 @@ extension HeaderValue {
 }
 
 extension HeaderValueOption {
+    /// The change as Envoy's processors mean it: `append` alone says what happens to fields that are there.
+    var change: FieldChange? {
+        guard let header, !header.key.isEmpty else { return nil }
+        return FieldChange(header.key, header.bytes, append ?? false ? .append : .set)
+    }
+
     /// The change that it asks for; nil when it names no field.
     ///
     /// - Parameter standard: what happens where neither `append` nor an action other than the first says it.

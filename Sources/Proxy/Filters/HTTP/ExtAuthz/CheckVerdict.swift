@@ -17,6 +17,7 @@ struct CheckVerdict {
     var queryToSet: [(key: String, value: String)] = []
     var queryToRemove: [String] = []
     var metadata: JSON?
+    var isOverHTTP = false
 
     init(_ outcome: Outcome, status: UInt16? = nil) {
         self.outcome = outcome
@@ -71,10 +72,7 @@ struct CheckVerdict {
     }
 
     private static func answerFields(_ options: [HeaderValueOption]) -> [FieldChange] {
-        options.compactMap { option in
-            guard let header = option.header, !header.key.isEmpty else { return nil }
-            return FieldChange(header.key, header.bytes, option.append ?? false ? .append : .set)
-        }
+        options.compactMap(\.change)
     }
 
     // MARK: HTTP
@@ -94,7 +92,7 @@ struct CheckVerdict {
                 let value = [UInt8](copying: head.headers.value(at: index))
                 let bytes = Array(name.utf8)
                 if rules.upstream.contains(bytes) { changes.append(FieldChange(name, value, .set)) }
-                if rules.upstreamAppended.contains(bytes) { added.append(FieldChange(name, value, .appendIfPresent)) }
+                if rules.upstreamAppended.contains(bytes) { added.append(FieldChange(name, value, .append)) }
                 if rules.clientOnSuccess.contains(bytes) { responseChanges.append(FieldChange(name, value, .append)) }
             }
             changes += added
@@ -106,6 +104,7 @@ struct CheckVerdict {
             }
         } else {
             self.init(.denied, status: head.status)
+            isOverHTTP = true
             body = answer.body
             for index in 0..<head.headers.count {
                 let name = head.headers.nameText(at: index)

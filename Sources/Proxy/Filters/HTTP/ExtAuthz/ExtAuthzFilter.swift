@@ -187,11 +187,11 @@ final class ExtAuthzFilter: HTTPFilter {
         switch verdict.outcome {
         case .ok: allow(verdict, stream)
         case .denied:
-            if config.validates, verdict.changes.contains(where: { !$0.isWellFormed }) { return reject(stream) }
             config.denied.add(row: row)
             count("denied")
             let status = verdict.status ?? 403
             if config.countsAnswers { cluster?.metrics.countResponse(status, isInternal: true, row: row) }
+            if config.validates, verdict.changes.contains(where: { !$0.isWellFormed }) { return reject(stream) }
             stream.info.flags.insert(.unauthorizedExternalService)
             refuse(stream, status, verdict, details: "ext_authz_denied")
         case .error:
@@ -254,14 +254,20 @@ final class ExtAuthzFilter: HTTPFilter {
     /// What the service wants cannot be done.
     private func reject(_ stream: HTTPStream) {
         config.invalid.add(row: stream.worker.index)
+        count("invalid")
         stream.info.flags.insert(.unauthorizedExternalService)
         stream.localReply(status: 500, details: "ext_authz_invalid")
     }
 
     private func refuse(_ stream: HTTPStream, _ status: UInt16, _ verdict: CheckVerdict, details: String) {
-        // As Envoy: fields of the answer take the place of its own.
+        // As Envoy: what is set takes the place of what is appended.
         var headers = HeaderTable()
-        for change in verdict.changes { headers.apply(change) }
+        if verdict.isOverHTTP {
+            for change in verdict.changes { headers.apply(change) }
+        } else {
+            for change in verdict.changes where change.action == .append { headers.apply(change) }
+            for change in verdict.changes where change.action != .append { headers.apply(change) }
+        }
         var fields: [(String, String)] = []
         for index in 0..<headers.count { fields.append((headers.nameText(at: index), headers.valueText(at: index))) }
         stream.localReply(
@@ -271,7 +277,7 @@ final class ExtAuthzFilter: HTTPFilter {
 
     private func count(_ name: String) {
         guard let cluster else { return }
-        cluster.authorizationScope.counter(name).add(row: cluster.worker.index)
+        cluster.authorizationScope.counter(config.statPrefix + name).add(row: cluster.worker.index)
     }
 
     // MARK: Response

@@ -24,6 +24,7 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
     let countsAnswers: Bool
     let deniedBodyMax: Int
     let stateMetadata: String?
+    let statPrefix: String
     let request: CheckedContext
     let ok: MetricCounter
     let denied: MetricCounter
@@ -112,6 +113,7 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
                 context.compile.node, key: message.bootstrapMetadataLabelsKey))
         var prefix = message.statPrefix
         if !prefix.isEmpty, !prefix.hasSuffix(".") { prefix += "." }
+        statPrefix = prefix
         let scope = context.compile.metrics.scope("http", context.statPrefix, "ext_authz")
         ok = scope.counter(prefix + "ok")
         denied = scope.counter(prefix + "denied")

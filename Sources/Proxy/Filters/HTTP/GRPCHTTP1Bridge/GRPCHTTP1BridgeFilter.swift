@@ -37,7 +37,7 @@ final class GRPCHTTP1BridgeFilter: HTTPFilter {
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         if config.upgradesProtobuf, stream.request.headers[.contentType] == "application/x-protobuf" {
             frames = true
-            stream.answersPlainly = true
+            stream.info.answersPlainly = true
             try? stream.request.headers.set(.contentType, "application/grpc")
             stream.request.headers.remove(.contentLength)
             if !isEnd { stream.request.body = .chunked }

@@ -46,7 +46,7 @@ final class GRPCWebFilter: HTTPFilter {
         default: return .next
         }
         isGRPCWeb = true
-        stream.answersPlainly = true
+        stream.info.answersPlainly = true
         stream.request.headers.remove(.contentLength)
         if !isEnd { stream.request.body = .chunked }
         _ = stream.currentRoute
@@ -60,7 +60,7 @@ final class GRPCWebFilter: HTTPFilter {
         try? stream.request.headers.set(.contentType, "application/grpc")
         try? stream.request.headers.set(.te, "trailers")
         if !stream.request.headers.contains(.grpcAcceptEncoding) {
-            stream.request.headers.append(.grpcAcceptEncoding, constant: "identity,deflate,gzip")
+            stream.request.headers.append(.grpcAcceptEncoding, constant: "identity")
         }
         return .next
     }

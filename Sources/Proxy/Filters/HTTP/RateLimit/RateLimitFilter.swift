@@ -68,9 +68,10 @@ final class RateLimitFilter: HTTPFilter {
     private func answered(_ result: Result<[UInt8], GRPCStatus>, _ stream: HTTPStream) {
         guard !isDone, !stream.isFinished else { return }
         isDone = true
-        guard case .success(let bytes) = result, let response = try? RateLimitResponse(serialized: bytes),
-            let verdict = RateLimitVerdict(response)
-        else { return failed(stream) }
+        guard case .success(let bytes) = result, let response = try? RateLimitResponse(serialized: bytes) else {
+            return failed(stream)
+        }
+        let verdict = RateLimitVerdict(response)
         if case .object(let members)? = verdict.metadata, !members.isEmpty {
             var metadata = stream.info.metadata[Self.namespace] ?? .object([:])
             for (key, value) in members { metadata[key] = value }
@@ -83,14 +84,15 @@ final class RateLimitFilter: HTTPFilter {
             return goOn(verdict, limits, stream)
         }
         count("over_limit")
-        guard config.enforced.includes(random: stream.worker.random.next()) else {
-            return goOn(verdict, limits, stream)
-        }
         cluster?.metrics.countResponse(config.limitedStatus, isInternal: true, row: stream.worker.index)
+        // As Envoy: the response says so even where nobody enforces it.
+        let mark = config.marksLimited ? [FieldChange("x-envoy-ratelimited", "true")] : []
+        guard config.enforced.includes(random: stream.worker.random.next()) else {
+            return goOn(verdict, mark + limits, stream)
+        }
         stream.info.flags.insert(.rateLimited)
         var headers = HeaderTable()
-        if config.marksLimited { headers.apply(FieldChange("x-envoy-ratelimited", "true")) }
-        for change in verdict.responseHeaders + limits { headers.apply(change) }
+        for change in mark + verdict.responseHeaders + limits { headers.apply(change) }
         var fields: [(String, String)] = []
         for index in 0..<headers.count { fields.append((headers.nameText(at: index), headers.valueText(at: index))) }
         stream.localReply(

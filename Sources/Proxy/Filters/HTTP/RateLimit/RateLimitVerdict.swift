@@ -11,13 +11,9 @@ struct RateLimitVerdict {
     var metadata: JSON?
     var statuses: [RateLimitResponse.DescriptorStatus] = []
 
-    /// Nil when the service does not know: that is an error.
-    init?(_ response: RateLimitResponse) {
-        switch response.overallCode {
-        case .ok: isOverLimit = false
-        case .overLimit: isOverLimit = true
-        case .unknown, .unrecognized: return nil
-        }
+    /// As Envoy: what is not over the limit is within it.
+    init(_ response: RateLimitResponse) {
+        isOverLimit = response.overallCode == .overLimit
         responseHeaders = Self.changes(response.responseHeadersToAdd)
         requestHeaders = Self.changes(response.requestHeadersToAdd)
         body = response.rawBody

@@ -18,6 +18,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
     private var requestIsComplete = false
+    /// The parser has said that the request ends, while pieces of its body were gathered.
+    private var endIsKnown = false
     private var responseFraming = BodyFraming.none
     private var isRunning = false
     /// No further request is taken after the present one.
@@ -35,6 +37,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var timerAt = MonotonicTime.never
     private var lastActivity: MonotonicTime
     private var headStarted: MonotonicTime?
+    /// When the connection has lived as long as it may, and later when it ends.
+    private var durationDeadline = MonotonicTime.never
 
     init(
         _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
@@ -45,6 +49,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         parser = HTTP1RequestParser(limits: manager.config.limits)
         mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
+        if let duration = manager.config.connectionDurationMax { durationDeadline = lastActivity + duration }
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
@@ -101,7 +106,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             let before = input.count
             switch fill() {
             case .bytes:
-                lastActivity = worker.loop.now
+                // Whoever goes on sending while we wait for the end does not make the wait longer.
+                if !isLingering { lastActivity = worker.loop.now }
                 manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
@@ -175,10 +181,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
             var offset = 0
             let event: HTTP1Event
-            do throws(HTTP1Error) {
-                event = try parser.next(input.bytes.bytes, &offset)
-            } catch {
-                return refuse(error)
+            if endIsKnown {
+                endIsKnown = false
+                event = .end
+            } else {
+                do throws(HTTP1Error) {
+                    event = try parser.next(input.bytes.bytes, &offset)
+                } catch {
+                    return refuse(error)
+                }
             }
             switch event {
             case .needMore:
@@ -190,7 +201,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                 input.consume(offset)
                 headBytes &+= UInt64(offset)
                 beginStream()
-            case .body(let range):
+            case .body(var range):
+                if range.count < Limits.gatheredBytes, offset < input.count {
+                    range = input.gather(range, &offset, end: &endIsKnown) {
+                        (bytes: RawSpan, offset: inout Int) throws(HTTP1Error) in try parser.next(bytes, &offset)
+                    }
+                }
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
             case .end:
@@ -221,7 +237,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         hasHeadStorage = false
         httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
         if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
-        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
+        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum {
+            if requestsServed == maximum { manager.count(.downstream_cx_max_requests_reached, worker) }
+            isClosing = true
+        }
         if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
@@ -461,6 +480,11 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     private var earliestDeadline: MonotonicTime {
+        isLingering ? requestDeadline : min(requestDeadline, durationDeadline)
+    }
+
+    /// The deadline of what the connection does now.
+    private var requestDeadline: MonotonicTime {
         if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
@@ -475,7 +499,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         timerAt = .never
         guard !isClosed else { return }
         let now = worker.loop.now
-        if earliestDeadline <= now {
+        if !isLingering, durationDeadline <= now { durationReached(now) }
+        if !isClosed, requestDeadline <= now {
             if isLingering {
                 close()
             } else if let stream {
@@ -488,6 +513,20 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         }
         if !isClosed { armTimer() }
+    }
+
+    /// `max_connection_duration`: responses say `connection: close` from now on; when the drain timeout is over too, the connection ends as soon as
+    /// nothing is under way.
+    private func durationReached(_ now: MonotonicTime) {
+        if isDraining {
+            durationDeadline = .never
+            if stream == nil { return close() }
+            isClosing = true
+        } else {
+            manager.count(.downstream_cx_max_duration_reached, worker)
+            isDraining = true
+            durationDeadline = now + manager.config.drainTimeout
+        }
     }
 
     /// A head may take as long as heads may, and no longer than whole requests.

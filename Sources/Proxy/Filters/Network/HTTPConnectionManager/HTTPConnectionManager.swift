@@ -14,12 +14,17 @@ final class HTTPConnectionManager {
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
     private var clusters: [ClusterRuntime?] = []
+    /// Route tables by the key of their scope, where requests choose one.
+    private var scopes: [[String]: CompiledRoutes] = [:]
     private(set) var isDraining = false
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     let keepsAccessLog: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
+    /// The same of its HTTP/1 codecs.
+    private let droppedUnderscores: MetricCounter
+    private let rejectedUnderscores: MetricCounter
 
     /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
     init(
@@ -31,6 +36,9 @@ final class HTTPConnectionManager {
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
+        let http1 = worker.metrics.scope("http1")
+        droppedUnderscores = http1.counter("dropped_headers_with_underscores")
+        rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
         keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
@@ -41,6 +49,7 @@ final class HTTPConnectionManager {
         switch config.routes {
         case .inline(let compiled): routes = compiled
         case .rds(let name): routes = worker.tables.routes[name]
+        case .scoped(let scoping): resolve(scoping)
         }
         clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
         knownRecordedHeaders = nil
@@ -54,6 +63,26 @@ final class HTTPConnectionManager {
         return names
     }
     private var knownRecordedHeaders: [HeaderName]?
+    private func resolve(_ scoping: ScopedRouting) {
+        scopes = [:]
+        let all: [ScopedRouting.Scope] =
+            switch scoping.source {
+            case .inline(let scopes): scopes
+            case .discovered: worker.tables.scopes
+            }
+        for scope in all {
+            switch scope.routes {
+            case .inline(let compiled): scopes[scope.key] = compiled
+            case .named(let name): scopes[scope.key] = worker.tables.routes[name]
+            }
+        }
+    }
+
+    /// The table that a request is routed by; nil where there is none yet, or none for its scope.
+    func table(for request: borrowing RequestHead) -> RouteTable? {
+        guard case .scoped(let scoping) = config.routes else { return routes?.table }
+        return scoping.key(request.headers).flatMap { scopes[$0] }?.table
+    }
 
     /// The cluster of a route's target; nil is NC.
     func cluster(for target: ClusterTarget) -> ClusterRuntime? {
@@ -64,6 +93,13 @@ final class HTTPConnectionManager {
         }
         // A request that began with an older table, or a cluster named by a header.
         return worker.cluster(named: target.cluster)
+    }
+
+    /// Counts a field with an underscore in its name: true when it is dropped, false when its request is refused (ATK-16).
+    func dropsUnderscore(_ worker: Worker) -> Bool {
+        let drops = config.underscores == .drop
+        (drops ? droppedUnderscores : rejectedUnderscores).add(row: worker.index)
+        return drops
     }
 
     // MARK: Connections
