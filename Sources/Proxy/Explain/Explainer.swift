@@ -269,6 +269,9 @@ struct Explainer {
         explanation.managerPlace = place
         if let routes = manager.routes {
             explanation.routeConfiguration = RouteMessages(message: routes.message, place: explanation.routesPlace)
+        } else if case .scoped = config.routes {
+            explanation.routesPlace = place + ".scoped_routes"
+            explanation.note("virtual_host", "the request's scope chooses the routes", at: explanation.routesPlace)
         } else {
             explanation.note(
                 "virtual_host", "\(explanation.routesPlace) is not there (it is discovered at run time): no route",
