@@ -104,7 +104,8 @@ extension ExplainWorld {
         } catch {
             throw UsageError("\(error)")
         }
-        worker.publish(Tables(clusters: tables.clusters, endpoints: tables.endpoints, routes: routes, scopes: tables.scopes))
+        worker.publish(
+            Tables(clusters: tables.clusters, endpoints: tables.endpoints, routes: routes, scopes: tables.scopes))
     }
 
     private static func path(_ name: String, _ listeners: [Listener]) -> String {
