@@ -173,17 +173,17 @@ def run(program, check):
         check("ATK-09: 100,000 bad requests that nobody reads the answers of", proxy.is_running(), f"{count} connections were cut off")
 
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        for number in range(100_000):
+        for number in range(40_000):
             if number % 20 == 0:
                 connection.close()
             connection.putrequest("GET", f"/{number % 2}", skip_host=True)
             connection.putheader("host", f"host-{number}.example")
             connection.endheaders()
             connection.getresponse().read()
-            if number == 20_000:
+            if number == 10_000:
                 middle = proxy.memory()
-        check("ATK-19: 100,000 names of hosts leave no trace", proxy.memory() - middle <= GROWTH_MAX,
-              f"{proxy.memory() - middle:+} KiB after the first 20,000")
+        check("ATK-19: 40,000 names of hosts leave no trace", proxy.memory() - middle <= GROWTH_MAX,
+              f"{proxy.memory() - middle:+} KiB after the first 10,000")
 
         p99 = bystander.end()
         check("ATK-01, 02, 04, 09: nobody else's request failed", not bystander.failures,
