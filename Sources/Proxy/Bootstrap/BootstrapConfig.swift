@@ -121,6 +121,7 @@ final class BootstrapConfig: Sendable {
         }
         self.message = message
         usesEnvoyDefaults = options.usesEnvoyDefaults
+        secrets.usesEnvoyDefaults = options.usesEnvoyDefaults
         try FieldCheck.check(
             message,
             reads: [

@@ -27,14 +27,15 @@ extension Forwarding {
             let place = path / "max_stream_duration"
             try FieldCheck.check(
                 stream, place, handles: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset")
+            limitsStream = true
             if let offset = stream.grpcTimeoutHeaderOffset {
-                grpcTimeoutOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
+                grpcStreamOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
             }
             if let limit = stream.maxStreamDuration {
                 maxStreamDuration = try .checked(limit, default: .zero, place / "max_stream_duration")
             }
             if let limit = stream.grpcTimeoutHeaderMax {
-                maxGRPCTimeout = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
+                grpcStreamMax = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
             }
         }
         if let retry = message.retryPolicy {

@@ -54,6 +54,12 @@ public struct Forwarding: Sendable {
     public var maxGRPCTimeout: Duration?
     /// Limit for the whole stream, however long it lives; nil leaves the connection manager's, zero switches it off.
     public var maxStreamDuration: Duration?
+    /// The route says how long streams live (`max_stream_duration`): `timeout` and `maxGRPCTimeout` mean nothing then (Envoy).
+    public var limitsStream = false
+    /// Limit for a `grpc-timeout` that rules the whole stream: nil ignores that header; zero takes it without limit.
+    public var grpcStreamMax: Duration?
+    /// What is taken off a `grpc-timeout` that rules the whole stream.
+    public var grpcStreamOffset: Duration?
     /// Retries; nil is none.
     public var retryPolicy: RetryPolicy?
     /// Change of the path; nil is none.

@@ -168,7 +168,8 @@ extension HTTPStream: FormatContext {
         case .dynamic: info.metadata[namespace]
         case .cluster: router?.upstreamCluster?.config.metadata?[namespace]
         case .upstream: router?.upstreamHost?.endpoint.metadata?[namespace]
-        case .route, .virtualHost, .listener: nil
+        case .route: route?.metadata?[namespace]
+        case .virtualHost, .listener: nil
         }
     }
 
@@ -192,7 +193,9 @@ extension RequestHead {
         guard name.isPseudo || name.bytes == FormatNames.host else { return headers.append(name, to: &bytes) }
         switch name.bytes {
         case FormatNames.method: bytes.append(span: methodName)
-        case FormatNames.path: bytes.append(span: path)
+        case FormatNames.path:
+            guard path.byteCount > 0 else { return false }
+            bytes.append(span: path)
         case FormatNames.authority, FormatNames.host:
             guard authority.byteCount > 0 else { return false }
             bytes.append(span: authority)

@@ -34,6 +34,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
     private var lastActivity: MonotonicTime
+    private let started: MonotonicTime
     private var headStarted: MonotonicTime?
 
     init(
@@ -45,6 +46,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         parser = HTTP1RequestParser(limits: manager.config.limits)
         mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
+        started = lastActivity
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
@@ -128,7 +130,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     /// The settings of a wish for h2c that can be granted: in plain text, for a request without a body, on a connection that goes on.
     private var acceptableSettings: [UInt8]? {
         guard manager.config.codec == .auto, tls == nil, !isDraining, !manager.isDraining, parser.head.body == .none,
-            parser.head.minorVersion == 1
+            parser.head.minorVersion == 1, !manager.config.usesEnvoyDefaults
         else { return nil }
         return HTTP2Upgrade.settings(of: parser.head.headers)
     }
@@ -189,6 +191,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .head:
                 input.consume(offset)
                 headBytes &+= UInt64(offset)
+                if parser.head.method == .other, !manager.config.http1.allows(method: parser.head.methodName) {
+                    return refuse(.startLine)
+                }
                 beginStream()
             case .body(let range):
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
@@ -213,20 +218,21 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         }
         requestIsComplete = false
         requestsServed += 1
+        httpVersion = parser.head.minorVersion == 0 ? .http10 : .http11
         let stream = HTTPStream(connection: self)
         stream.info.wire.downstreamHeadReceived = headBytes
         headBytes = 0
         self.stream = stream
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
-        httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
-        if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
+        if !stream.request.isKeepAlive { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
         if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
             worker.markDirty(self)
+            manager.countInterim(100)
         }
         // A request without a body is complete with its head; an answer given at once may then keep the connection.
         let isWhole = stream.request.body == .none
@@ -248,11 +254,22 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             return stream.requestIsMalformed(
                 status: error.status, body: error.replyText, details: "http1.codec_error")
         }
-        // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
         stream = request
         requestIsComplete = true
         input.removeAll()
+        let isOld = error == .version || (error == .transferEncoding && parser.head.minorVersion == 0)
+        if isOld, !manager.config.http1.acceptsHTTP10 {
+            return request.refuse(status: 426, body: "Upgrade Required", details: "low_version")
+        }
+        if error == .host, !parser.head.headers.contains(.host) {
+            // A request that says not to whom it goes is one all the same.
+            swap(&parser.head, &request.request)
+            return request.refuse(
+                status: error.status, body: error.replyText, details: error.details, isProtocolError: false,
+                showsRequest: true)
+        }
+        // What came is no request: nothing of it goes into the access log as if it were.
         request.refuse(status: error.status, body: error.replyText, details: error.details)
     }
 
@@ -301,15 +318,17 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
-        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
-        if isDraining || manager.isDraining || !requestIsComplete {
-            isClosing = isClosing || isDraining || manager.isDraining
-        }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.isUpgrade || stream.closesConnection {
-            isClosing = true
-        }
+        // Who fails health checks wants its clients to go elsewhere.
+        if worker.failsHealthCheck || worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
+        if isDraining || manager.isDraining { isClosing = true }
+        // As Envoy: who answers before it has the whole request does not wait for the rest of it.
+        if !requestIsComplete || request.isUpgrade || request.method == .connect { isClosing = true }
+        if let stream, stream.closesConnection { isClosing = true }
         responseFraming = response.body
-        write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
+        let isOld = httpVersion == .http10
+        write(
+            response, answering: request.method,
+            connection: isClosing ? .close : isOld ? .announcedKeepAlive : .keepAlive)
     }
 
     private func write(
@@ -317,6 +336,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     ) {
         let room = output.room(HTTP1Serializer.sizeBound(head))
         let count = HTTP1Serializer.write(head, answering: method, connection: connection, into: room)
+        // `HTTP/1.1 200`: a client of HTTP/1.0 is answered in its own version, as Envoy does.
+        if httpVersion == .http10, count > 8 { room[7] = UInt8(ascii: "0") }
         if manager.config.http1.capitalizesNames {
             HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
         }
@@ -460,6 +481,17 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     private var earliestDeadline: MonotonicTime {
         if isLingering { return lastActivity + Limits.lingerDuration }
+        if let longest = manager.config.connectionDurationMax { return min(ageDeadline(longest), requestDeadline) }
+        return requestDeadline
+    }
+
+    /// When the connection is too old, or, once it is, when it closes although nothing was asked on it any more.
+    private func ageDeadline(_ longest: Duration) -> MonotonicTime {
+        if !isDraining { return started + longest }
+        return stream == nil ? max(started + longest + manager.config.drainTimeout, lastActivity) : .never
+    }
+
+    private var requestDeadline: MonotonicTime {
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
         if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
@@ -476,6 +508,14 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if earliestDeadline <= now {
             if isLingering {
                 close()
+            } else if let longest = manager.config.connectionDurationMax, ageDeadline(longest) <= now {
+                if isDraining {
+                    linger()
+                } else {
+                    // The next answer says `connection: close`; a connection that asks nothing more closes a while later.
+                    isDraining = true
+                    manager.count(.downstream_cx_max_duration_reached, worker)
+                }
             } else if let stream {
                 stream.deadlineReached(now)
             } else if headStarted != nil {

@@ -145,11 +145,24 @@ final class HTTPConnectionManager {
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
-        responses.count(stream.info.status, row: worker.index)
+        if stream.responseHasBegun, !stream.info.isHealthCheck {
+            responses.count(stream.info.status, row: worker.index)
+        }
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
     }
+
+    /// A redirect is followed: what came before it is logged, and what comes now counted, like a request.
+    func legEnded(_ stream: HTTPStream) {
+        if keepsAccessLog { log(stream, .downstreamEnd) }
+        count(.downstream_rq_total, worker)
+        count(
+            stream.connection?.httpVersion == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
+    }
+
+    /// A response before the response (Envoy counts it as one).
+    func countInterim(_ status: UInt16) { responses.count(status, row: worker.index) }
 
     // MARK: Access logs
 
@@ -190,6 +203,9 @@ final class HTTPConnectionManager {
             to: &stream.request, peer: peer.address, localPort: stream.connectionInfo.localAddress.port,
             isTLS: tls != nil)
         stream.isInternal = client.isInternal
+        if !client.isInternal, let names = routes?.table.internalOnlyHeaders, !names.isEmpty {
+            for name in names { stream.request.headers.remove(named: name.bytes.span.bytes) }
+        }
         if let address = client.address, address != peer.address {
             // Port 0, as Envoy has it: the field names no port.
             stream.connectionInfo.remoteAddress = .ip(address, port: 0)

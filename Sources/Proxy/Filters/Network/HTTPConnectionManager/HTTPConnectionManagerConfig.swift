@@ -52,6 +52,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
     let forwardedClientCertificate: ForwardedClientCertificate
+    /// `--defaults envoy`: where Envoy does less than we would, we do as Envoy does.
+    let usesEnvoyDefaults: Bool
 
     /// Longest life of a connection.
     let connectionDurationMax: Duration?
@@ -89,6 +91,7 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "internal_address_config", "http_protocol_options", "proxy_100_continue",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
+        usesEnvoyDefaults = context.usesEnvoyDefaults
         switch message.codecType {
         case .auto: codec = .auto
         case .http1: codec = .http1
@@ -235,8 +238,28 @@ struct HTTP1Options: Sendable {
     var passesTrailers = false
     /// Clients of HTTP/1.0 are served.
     var acceptsHTTP10 = false
+    /// Methods that no registry knows pass (HTTP/1 only, as in Envoy).
+    var allowsCustomMethods = false
     /// The authority of a request of HTTP/1.0 without one.
     var defaultHost: [UInt8] = []
+
+    /// Whether a method that is none of HTTP's own passes: the registered ones, in capitals, or all.
+    func allows(method: RawSpan) -> Bool {
+        if allowsCustomMethods { return true }
+        return Self.registeredMethods.contains { name in
+            name.utf8CodeUnitCount == method.byteCount
+                && method.withUnsafeBytes { bytes in
+                    bytes.elementsEqual(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+                }
+        }
+    }
+
+    /// WebDAV's and others', as Envoy's parser knows them.
+    private static let registeredMethods: [StaticString] = [
+        "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE",
+        "M-SEARCH", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE",
+        "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    ]
 
     init(_ options: Http1ProtocolOptions?, at path: String) throws(ConfigurationError) {
         guard let options else { return }
@@ -244,9 +267,11 @@ struct HTTP1Options: Sendable {
             options,
             reads: [
                 "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
+                "allow_custom_methods",
             ], at: path)
         passesTrailers = options.enableTrailers
         acceptsHTTP10 = options.acceptHttp10
+        allowsCustomMethods = options.allowCustomMethods
         defaultHost = Array(options.defaultHostForHttp10.utf8)
         switch options.headerKeyFormat?.headerFormat {
         case .properCaseWords: capitalizesNames = true

@@ -100,7 +100,7 @@ struct PathNormalization: Sendable {
                 continue
             }
             let byte = high << 4 | low
-            if byte == 0 { return nil }
+            if byte == 0 && normalizes { return nil }
             let isSlash = byte == UInt8(ascii: "/") || byte == UInt8(ascii: "\\")
             if isSlash {
                 switch escapedSlashes {
