@@ -1,11 +1,14 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down bench differential differential-planted install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
+SOAK ?= 1800
+FUZZ ?= 60
+TARGET ?=
 RELEASE := .build/release
 STRICT := --explicit-target-dependency-import-check error
 
@@ -50,6 +53,19 @@ demo-down:
 
 demo-check: build ## the whole product, from outside: split, failover, scaling, kill -9, down
 	/usr/bin/python3 tools/demo-check.py
+
+proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/proxy-check.py
+
+soak: build ## half an hour of churn (SOAK=seconds)
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/soak.py --seconds $(SOAK)
+
+fuzz: ## every decoder under random input (FUZZ=seconds for each)
+	$(SWIFT) build --build-tests
+	SKEIN_FUZZ_SECONDS=$(FUZZ) SWIFT_BACKTRACE=enable=no $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter FuzzTests
+
+fuzz-libfuzzer: ## the same entry points, inputs found by coverage (FUZZ=seconds for each, TARGET=name for one)
+	bash tools/fuzz-libfuzzer.sh $(FUZZ) $(TARGET)
 
 bench: build ## skein-proxy under load (see Benchmarks/README.md)
 	/usr/bin/python3 Benchmarks/run.py

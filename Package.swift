@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 // The layers, bottom first. A target may import what its row names and nothing else:
@@ -61,6 +62,12 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CZlib", ["z"], ["zlib1g-dev"]),
 ]
 
+/// What has decoders for bytes from outside.
+let fuzzed = ["Proxy", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
+
+/// `make fuzz-libfuzzer`: the fuzz targets as a program around libFuzzer in the place of a test.
+let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
+
 /// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
@@ -80,6 +87,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Network", [], []),
     ("Workloads", [], []),
     ("Namespace", ["Network", "IO"], []),
+    ("Fuzz", fuzzed, ["Corpus", "LibFuzzer"]),
 ]
 
 let isStatic = Context.environment["SKEIN_STATIC"] == "1"
@@ -92,11 +100,23 @@ let languageSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
 ]
+/// Release builds leave out the run-time checks of exclusive access, which cost a request more than its routing (docs/decisions/0009);
+/// debug builds, and so all tests, have them.
 let swiftSettings =
-    languageSettings + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+    languageSettings + [
+        .unsafeFlags(
+            ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
 
 /// Messages are many and nothing hot reads them: optimizing them would take longer than all the rest.
 let messageSettings = languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
+/// The READMEs inside of a target's folders: for people, not for the compiler.
+func readMes(_ target: String) -> [String] {
+    let folder = Context.packageDirectory + "/Sources/" + target
+    return (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? [])
+        .filter { $0.hasSuffix("README.md") }.sorted()
+}
 
 func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
@@ -125,7 +145,7 @@ for door in doors where door.name != "COpenSSL" {
 for layer in layers where built.contains(layer.name) {
     targets.append(
         .target(
-            name: layer.name, dependencies: depend(layer.dependencies),
+            name: layer.name, dependencies: depend(layer.dependencies), exclude: readMes(layer.name),
             swiftSettings: layer.name == "EnvoyAPI" ? messageSettings : swiftSettings,
             linkerSettings: links(layer.dependencies)))
 }
@@ -135,7 +155,17 @@ for program in programs where built.contains(program.name) {
             name: program.name, dependencies: depend(program.dependencies), swiftSettings: swiftSettings,
             linkerSettings: isStatic && program.name == "skein-proxy" ? [.unsafeFlags(["-static-executable"])] : []))
 }
-for suite in suites where built.contains(suite.name) || part == nil {
+if isFuzzing {
+    targets.append(
+        .executableTarget(
+            name: "skein-fuzz", dependencies: depend(fuzzed), path: "Tests/FuzzTests",
+            exclude: ["Corpus", "FuzzTests.swift"], swiftSettings: swiftSettings + [.unsafeFlags(["-parse-as-library"])]
+        ))
+}
+for suite in suites
+where (built.contains(suite.name) || part == nil || suite.name == "Fuzz" && built.contains("Proxy"))
+    && !(suite.name == "Fuzz" && isFuzzing)
+{
     let layer = layers.filter { $0.name == suite.name }
     let libraries = Set(layers.map(\.name))
     targets.append(

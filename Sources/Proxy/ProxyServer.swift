@@ -89,6 +89,7 @@ public final class ProxyServer: @unchecked Sendable {
         collectors = CollectorHub(loop: loop, row: metrics.controlRow)
         context.collectors = collectors
         context.node = bootstrap.node
+        if let first = workers.first { context.onFirstWorker = { [weak first] in first?.send($0) } }
         store = ConfigurationStore(
             loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }
@@ -146,7 +147,7 @@ public final class ProxyServer: @unchecked Sendable {
             Self.log.warning("few file descriptors", ["limit": "\(descriptors)", "before": "\(before)"])
         }
         do throws(ConfigurationError) {
-            let resources = bootstrap.message.staticResources
+            let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
             try inherit()
             store.runtimeChanged = { [weak self] name, values in self?.runtimeLayers.set(rtds: name, values) }

@@ -53,7 +53,7 @@ struct DiscoveryTests {
 
     @Test(
         "a stream on a pod's socket gets that pod's clusters, and a pod that goes is marked as drained",
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(5)))
     func discovery() async throws {
         let (loop, server, directory) = try await Self.start()
         defer { try? File.removeTree(directory) }
@@ -93,7 +93,7 @@ struct DiscoveryTests {
 
     @Test(
         "decision 9: a node that calls itself something else than the pod of its socket is refused",
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(5)))
     func identity() async throws {
         let (loop, server, directory) = try await Self.start()
         defer { try? File.removeTree(directory) }

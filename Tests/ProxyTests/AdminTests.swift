@@ -40,7 +40,7 @@ struct AdminTests {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
                 _ = try await wire.request()
-                await loop.sleep(for: .milliseconds(100))
+                await loop.sleep(for: .milliseconds(700))
                 try await wire.write(ScriptedUpstream.ok("late"))
                 _ = await wire.readToEnd()
             }

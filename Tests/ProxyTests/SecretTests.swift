@@ -41,9 +41,9 @@ struct SecretTests {
                 clusters: Yaml.cluster("backend", [port]), admin: true))
     }
 
-    /// Tries until it is so, at most some seconds.
+    /// Tries until it is so, at most half a minute.
     private func eventually(on loop: EventLoop, _ isSo: () async throws -> Bool) async throws -> Bool {
-        for _ in 0..<100 {
+        for _ in 0..<300 {
             if try await isSo() { return true }
             await loop.sleep(for: .milliseconds(100))
         }

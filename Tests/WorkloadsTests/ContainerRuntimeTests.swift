@@ -15,13 +15,14 @@ struct Bench {
     let namespace: String
 
     init() throws {
-        directory = "/var/tmp/skein-test-\(UInt32.random(in: 0 ... .max))"
+        Leftovers.sweep
+        namespace = Leftovers.name(Leftovers.bench)
+        directory = "/var/tmp/" + namespace
         // Mount points are prepared in the run directory, which containers must not see from below.
-        run = "/tmp/skein-test-\(UInt32.random(in: 0 ... .max))"
+        run = "/tmp/" + namespace
         layout = NodeLayout(dataDirectory: directory + "/data", runDirectory: run)
         runtime = try ContainerRuntime(layout: layout)
         try runtime.prepare()
-        namespace = "skein-test-\(UInt32.random(in: 0 ... .max))"
         let (status, output) = try Child.run(.init(["/sbin/ip", "netns", "add", namespace]))
         guard status.isSuccess else { throw SystemError(EIO, String(decoding: output, as: UTF8.self)) }
         _ = try Child.run(.init(["/sbin/ip", "-n", namespace, "link", "set", "lo", "up"]))
@@ -29,10 +30,7 @@ struct Bench {
 
     func remove() {
         for id in runtime.list() { runtime.remove(id: id) }
-        _ = try? Child.run(.init(["/sbin/ip", "netns", "delete", namespace]))
-        for point in ((try? Mount.points(below: directory)) ?? []).reversed() { try? Mount.remove(point) }
-        try? File.removeTree(directory)
-        try? File.removeTree(run)
+        Leftovers.remove(namespace)
     }
 
     func plan(_ pod: PodManifest, _ name: String, run: Int = 0, volumes: [String: String] = [:]) throws -> ContainerPlan
@@ -57,6 +55,44 @@ struct Bench {
         let shown = LogReader(options: LogOptions()).render(try File.read(log)[...], tail: nil)
         let lines = String(decoding: shown, as: UTF8.self).split(separator: "\n").map(String.init)
         return (end.code, lines)
+    }
+}
+
+/// What a test process leaves behind when it is killed: containers that ignore SIGTERM, mounts, namespaces.
+///
+/// Names carry the process they belong to; the next run ends what belongs to none.
+enum Leftovers {
+    static let bench = "skein-test-"
+    static let node = "skein-node-"
+
+    static func name(_ kind: String) -> String {
+        "\(kind)\(Environment.processID)-\(UInt32.random(in: 0 ... .max))"
+    }
+
+    /// Runs once in a process.
+    static let sweep: Void = {
+        for name in (try? File.list("/tmp")) ?? [] {
+            guard let kind = [bench, node].first(where: { name.hasPrefix($0) }) else { continue }
+            let parts = name.dropFirst(kind.utf8.count).split(separator: "-")
+            guard parts.count == 2, let owner = Int32(parts[0]), !File.exists("/proc/\(owner)") else { continue }
+            let top = "/tmp/" + name
+            let layout =
+                kind == bench
+                ? NodeLayout(dataDirectory: "/var\(top)/data", runDirectory: top)
+                : NodeLayout(dataDirectory: top + "/data", runDirectory: top + "/run")
+            for problem in NodeAgent.tearDownAll(layout, network: LoopbackNetwork(top + "/netns")) {
+                print("left over from process \(owner): \(problem)")
+            }
+            remove(name)
+        }
+    }()
+
+    static func remove(_ name: String) {
+        _ = try? Child.run(.init(["/sbin/ip", "netns", "delete", name]))
+        for directory in ["/var/tmp/" + name, "/tmp/" + name] {
+            for point in ((try? Mount.points(below: directory)) ?? []).reversed() { try? Mount.remove(point) }
+            try? File.removeTree(directory)
+        }
     }
 }
 

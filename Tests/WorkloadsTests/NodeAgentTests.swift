@@ -95,13 +95,14 @@ final class LoopbackNetwork: PodNetworking {
 
 /// A node with directories of its own.
 final class TestNode: @unchecked Sendable {
-    let directory = "/tmp/skein-node-\(UInt32.random(in: 0 ... .max))"
+    let directory = "/tmp/" + Leftovers.name(Leftovers.node)
     let loop: EventLoop
     let api: ScriptedAPI
     let network: LoopbackNetwork
     var configuration: NodeConfiguration
 
     init() throws {
+        Leftovers.sweep
         loop = try EventLoop.start(name: "test-node")
         api = ScriptedAPI(on: loop)
         network = LoopbackNetwork(directory + "/netns")
@@ -120,7 +121,8 @@ final class TestNode: @unchecked Sendable {
 
     /// Waits until the pod looks as wanted.
     func wait(_ name: String, _ what: String, _ holds: @escaping @Sendable (JSON) -> Bool) async throws -> JSON {
-        for _ in 0..<1200 {
+        // Generous: several of these run at once, with builds beside them.
+        for _ in 0..<7200 {
             let pod = try await onLoop { $0.pods[name] ?? .null }
             if holds(pod) { return pod }
             try await Task.sleep(for: .milliseconds(25))
@@ -189,7 +191,7 @@ private let server: JSON = [
     "volumes": [["name": "shared", "emptyDir": [:]], ["name": "conf", "secret": ["secretName": "token"]]],
 ]
 
-@Suite("The node agent", .enabled(if: geteuid() == 0), .timeLimit(.minutes(1)))
+@Suite("The node agent", .enabled(if: geteuid() == 0), .timeLimit(.minutes(5)))
 struct NodeAgentTests {
     private func node() async throws -> TestNode {
         let node = try TestNode()

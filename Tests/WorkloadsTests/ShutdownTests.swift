@@ -42,7 +42,9 @@ struct ShutdownTests {
             let plan = try bench.plan(pod, name)
             let (bundle, log, _) = try plan.writeBundle(run: 0)
             let instance = try bench.runtime.start(id: plan.id, bundle: bundle, log: log)
-            while try !String(decoding: File.read(log), as: UTF8.self).contains("ready") { usleep(10_000) }
+            for _ in 0..<6000 where try !String(decoding: File.read(log), as: UTF8.self).contains("ready") {
+                usleep(10_000)
+            }
             return (instance, bundle)
         }
         let polite = try start("polite", "signal.signal(signal.SIGTERM, lambda *_: exit(7))")
@@ -54,7 +56,7 @@ struct ShutdownTests {
         ).run()
         for (instance, code) in [(polite, 7), (stubborn, 137)] {
             if let monitor = try? ProcessHandle(pid: instance.0.monitor) {
-                Pipe.wait(monitor.pidfd, milliseconds: 10_000)
+                Pipe.wait(monitor.pidfd, milliseconds: 60_000)
             }
             #expect(bench.runtime.exitStatus(id: instance.0.id, bundle: instance.1).code == code)
         }

@@ -143,6 +143,18 @@ enum ASCII {
         @inline(__always) get { 0x57FF_FFFF_C7FF_FFFE }
     }
 
+    /// The eight hexadecimal digits of a number in lower case, the first in the lowest byte.
+    @inline(__always)
+    static func hexadecimal(_ number: UInt32) -> UInt64 {
+        // All digits at once: each takes a byte, and those above 9 are moved from after "9" to "a".
+        var digits = UInt64(number.byteSwapped)
+        digits = (digits | digits << 16) & 0x0000_FFFF_0000_FFFF
+        digits = (digits | digits << 8) & 0x00FF_00FF_00FF_00FF
+        digits = (digits >> 4 | digits << 8) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return digits &+ 0x3030_3030_3030_3030 &+ letters &* 39
+    }
+
     @inline(__always)
     static func isToken(_ byte: UInt8) -> Bool {
         if byte < 64 { return (tokenLow >> UInt64(byte)) & 1 == 1 }

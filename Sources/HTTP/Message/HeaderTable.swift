@@ -20,26 +20,11 @@ public struct HeaderTable: Sendable {
         var isLine = false
     }
 
-    /// Which ids may be present: a bit stays set when its field is removed, so only its absence says something.
-    struct Presence: Sendable {
-        private var low: UInt64 = 0
-        private var high: UInt64 = 0
-
-        @inline(__always)
-        mutating func insert(_ id: HeaderID) {
-            if id.rawValue < 64 { low |= 1 << UInt64(id.rawValue) } else { high |= 1 << UInt64(id.rawValue & 63) }
-        }
-
-        @inline(__always)
-        func mayContain(_ id: HeaderID) -> Bool {
-            (id.rawValue < 64 ? low >> UInt64(id.rawValue) : high >> UInt64(id.rawValue & 63)) & 1 == 1
-        }
-    }
-
     /// The fields apart from the bytes, so that a parser may hold the bytes while it adds a field.
     struct List: Sendable {
         var fields: [Field] = []
-        var presence = Presence()
+        /// Which ids may be present: one stays when its field is removed, so only its absence says something.
+        var presence = HeaderIDSet()
 
         @inline(__always)
         mutating func add(_ field: Field) {
@@ -88,7 +73,7 @@ public struct HeaderTable: Sendable {
 
     /// The position of the first field with an id, at or after a position.
     public func index(of id: HeaderID, from start: Int = 0) -> Int? {
-        guard list.presence.mayContain(id) else { return nil }
+        guard list.presence.contains(id) else { return nil }
         var index = start
         while index < fields.count {
             if fields[index].id == id { return index }
@@ -179,7 +164,7 @@ extension HeaderTable {
     public mutating func removeAll() {
         if !bytes.isEmpty { bytes.removeAll(keepingCapacity: true) }
         if !list.fields.isEmpty { list.fields.removeAll(keepingCapacity: true) }
-        list.presence = Presence()
+        list.presence = HeaderIDSet()
     }
 
     /// Adds a field whose value is written in the program.
@@ -187,6 +172,24 @@ extension HeaderTable {
         let known = UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).bytes
         precondition(HeaderTable.isValue(known), "header value with a control character in the program")
         add(id, value: store(known))
+    }
+
+    /// Adds a UUID in its text form (RFC 9562 §4).
+    public mutating func append(_ id: HeaderID, uuid: (high: UInt64, low: UInt64)) {
+        var text = InlineArray<36, UInt8>(repeating: UInt8(ascii: "-"))
+        var position = 0
+        for word in 0..<4 {
+            let bits = UInt32(truncatingIfNeeded: (word < 2 ? uuid.high : uuid.low) >> (word & 1 == 0 ? 32 : 0))
+            var digits = ASCII.hexadecimal(bits)
+            for digit in 0..<8 {
+                // Groups of 8, 4, 4, 4 and 12 digits.
+                if digit & 3 == 0, word == 1 || word == 2 { position &+= 1 }
+                text[position] = UInt8(truncatingIfNeeded: digits)
+                digits >>= 8
+                position &+= 1
+            }
+        }
+        add(id, value: store(text.span.bytes))
     }
 
     /// Adds a number.
@@ -284,6 +287,12 @@ extension HeaderTable {
         if contains(id) { fields.removeAll { $0.id == id } }
     }
 
+    /// Removes all fields of several ids; a table that never had one of them is not looked through.
+    public mutating func remove(_ ids: HeaderIDSet) {
+        guard list.presence.intersects(ids) else { return }
+        fields.removeAll { $0.id != .other && ids.contains($0.id) }
+    }
+
     /// Removes all fields of a name, in whatever case.
     public mutating func remove(named name: RawSpan) {
         var index = 0
@@ -302,6 +311,7 @@ extension HeaderTable {
     /// Removes what belongs to one connection and must not be forwarded (RFC 9110 §7.6.1): `Connection` and the fields it
     /// names, `Keep-Alive`, `Proxy-Connection`, `Transfer-Encoding`, `Upgrade`, and `TE` unless it says `trailers`.
     public mutating func removeHopByHopFields() {
+        guard list.presence.intersects(Self.hopByHop) else { return }
         // Names listed in Connection first, while the list is still there.
         var start = 0
         while let index = index(of: .connection, from: start) {
@@ -322,6 +332,10 @@ extension HeaderTable {
             }
         }
     }
+
+    private static let hopByHop = HeaderIDSet([
+        .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te,
+    ])
 
     /// Empties the names of the fields that a member of `Connection` lists, for `removeHopByHopFields` to drop.
     private mutating func markRemoved(named name: Run) {

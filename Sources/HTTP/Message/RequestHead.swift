@@ -49,6 +49,9 @@ public struct RequestHead: Sendable {
         get { headers.span(authorityRun) }
     }
 
+    /// Whether the request names no host.
+    public var authorityIsEmpty: Bool { authorityRun.count == 0 }
+
     /// Path and query; `*` for OPTIONS about the server; empty for CONNECT.
     public var path: RawSpan {
         @_lifetime(borrow self)

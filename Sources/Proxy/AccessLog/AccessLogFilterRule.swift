@@ -219,6 +219,6 @@ extension Upstream.HeaderMatcher {
                 try? head.headers.append(name.bytes.span.bytes, value.span.bytes)
             }
         }
-        return matches(RequestHeadView(head))
+        return head.read { matches($0) }
     }
 }

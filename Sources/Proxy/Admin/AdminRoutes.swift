@@ -211,7 +211,7 @@ final class AdminRoutes: @unchecked Sendable {
         for index in reports.indices {
             let name = reports[index].name
             reports[index].isDynamic = proxy.store.clusters[name]?.isStatic == false
-            reports[index].serviceName = proxy.store.clusterMessages[name]?.edsClusterConfig?.serviceName ?? ""
+            reports[index].serviceName = proxy.store.clusterMessages[name]?.message.edsClusterConfig?.serviceName ?? ""
         }
         if asJSON {
             var message = Clusters()

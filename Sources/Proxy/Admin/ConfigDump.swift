@@ -131,7 +131,7 @@ struct ConfigDump {
         var active = List(type: "ClustersConfigDump.DynamicCluster")
         var warming = active
         for (name, entry) in store.clusters.sorted(by: { $0.key < $1.key }) {
-            guard let message = store.clusterMessages[name] else { continue }
+            guard let message = store.clusterMessages[name]?.message else { continue }
             if entry.isStatic {
                 fixed.elements.append(
                     Element(
@@ -173,7 +173,8 @@ struct ConfigDump {
                     ClusterLoadAssignment.typeURL, name, "endpoint_config", typed(message),
                     version: store.endpointVersions[name] ?? "", updated: nil))
         }
-        for (name, message) in store.clusterMessages.sorted(by: { $0.key < $1.key }) {
+        for (name, packed) in store.clusterMessages.sorted(by: { $0.key < $1.key }) {
+            let message = packed.message
             guard let assignment = message.loadAssignment else { continue }
             fixed.elements.append(Element(name: name, json: .object(["endpoint_config": typed(assignment)])))
         }

@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
+internal import Synchronization
 internal import Telemetry
 internal import Upstream
 
@@ -12,7 +13,11 @@ final class BootstrapConfig: Sendable {
         var timeout: Duration?
     }
 
-    let message: Bootstrap
+    private let packed: PackedMessage<Bootstrap>
+    /// The whole bootstrap as it came.
+    var message: Bootstrap { packed.message }
+    private let resources: Mutex<Bootstrap.StaticResources?>
+    private let bindConfig: BindConfig?
     let node: Node
     let admin: AdminConfig?
     /// The aggregated stream; nil without ADS.
@@ -32,7 +37,15 @@ final class BootstrapConfig: Sendable {
         CompileContext(
             adsCluster: ads?.clusterName, serviceCluster: node.cluster,
             managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
-            usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: message.clusterManager?.upstreamBindConfig)
+            usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig)
+    }
+
+    /// The static resources, once: what is made of them is kept, they are not.
+    func takeResources() -> Bootstrap.StaticResources? {
+        resources.withLock { resources in
+            defer { resources = nil }
+            return resources
+        }
     }
 
     /// The management servers that the bootstrap itself names, with their paths.
@@ -119,7 +132,9 @@ final class BootstrapConfig: Sendable {
         } catch {
             throw ConfigurationError(at: error.path, error.problem)
         }
-        self.message = message
+        packed = PackedMessage(message)
+        resources = Mutex(message.staticResources)
+        bindConfig = message.clusterManager?.upstreamBindConfig
         usesEnvoyDefaults = options.usesEnvoyDefaults
         secrets.usesEnvoyDefaults = options.usesEnvoyDefaults
         try FieldCheck.check(

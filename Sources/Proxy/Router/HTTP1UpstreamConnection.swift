@@ -12,6 +12,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// Whether a byte of the present response has arrived.
     private(set) var responseHasBegun = false
     private(set) var isConnecting = true
+    /// The pool has given it to a request.
+    var isBusy = false
     /// The socket is connected; TLS may still be on its way.
     private var isEstablished = false
 
@@ -186,10 +188,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         defer { isRunning = false }
         var reads = 0
         while !isClosed {
-            parse()
-            if isClosed { return }
-            if let client, client.responseIsPaused { return }
-            guard mayRead else { return }
+            guard parse(), !isClosed, mayRead else { return }
             reads += 1
             if reads > Limits.readsPerTurn {
                 worker.loop.atEndOfPass { [self] in
@@ -210,27 +209,32 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         }
     }
 
-    private func parse() {
+    /// Hands on what has been read; false when the client takes no more for now.
+    private func parse() -> Bool {
+        // Only bodies fill anything: a client is asked before the next piece of one.
+        var mayBePaused = responseHasBegun
         while !isClosed {
             guard let client else {
                 // Bytes that no request asked for: whatever they are, they must not become somebody's response.
                 if !input.isEmpty { close() }
-                return
+                return true
             }
-            if client.responseIsPaused { return }
-            if input.isEmpty && !responseHasBegun { return }
+            if input.isEmpty && !responseHasBegun { return true }
+            if mayBePaused, client.responseIsPaused { return false }
+            mayBePaused = false
             var offset = 0
             let event: HTTP1Event
             do throws(HTTP1Error) {
                 event = try parser.next(input.bytes.bytes, &offset)
             } catch {
-                return fail(.protocolError("\(error)"))
+                fail(.protocolError("\(error)"))
+                return true
             }
             if !input.isEmpty { responseHasBegun = true }
             switch event {
             case .needMore:
                 input.consume(offset)
-                return
+                return true
             case .head:
                 input.consume(offset)
                 isInterim = parser.head.isInterim
@@ -245,14 +249,17 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             case .body(let range):
                 client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
+                mayBePaused = true
             case .end:
                 input.consume(offset)
                 guard isInterim else {
-                    return complete()
+                    complete()
+                    return true
                 }
                 isInterim = false
             }
         }
+        return true
     }
 
     private func complete() {
@@ -332,7 +339,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func armIdleTimer() {
         guard let timeout = pool.cluster.config.idleTimeout else { return }
         let wait = (idleSince + timeout) - worker.loop.now
-        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [self] in idleTimerFired() }
+        idleTimer = worker.schedule(after: max(wait, min(timeout, .seconds(1)))) { [self] in idleTimerFired() }
     }
 
     private func idleTimerFired() {

@@ -27,7 +27,8 @@ final class HostPool {
     let address: SocketAddress
     let cluster: ClusterRuntime
     private var idle: [HTTP1UpstreamConnection] = []
-    private var busy: [ObjectIdentifier: HTTP1UpstreamConnection] = [:]
+    /// Connections that serve a request; the loop keeps them.
+    private var busy = 0
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
@@ -62,7 +63,7 @@ final class HostPool {
         return pool
     }
 
-    private var isUnused: Bool { busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true) }
+    private var isUnused: Bool { busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true) }
 
     /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
     ///
@@ -81,7 +82,7 @@ final class HostPool {
                 connection.close()
                 continue
             }
-            busy[ObjectIdentifier(connection)] = connection
+            setBusy(connection, true)
             client.poolReady(connection)
             return
         }
@@ -123,7 +124,7 @@ final class HostPool {
             cluster.count(.upstream_cx_overflow)
             // Who waits gets the connection that comes free. Where there is none, one more is made (Envoy): other hosts' connections must not
             // make this host unreachable.
-            guard busy.isEmpty && idle.isEmpty && connecting == 0 else { return }
+            guard busy == 0 && idle.isEmpty && connecting == 0 else { return }
             cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
@@ -176,15 +177,21 @@ final class HostPool {
 
     /// A connection whose response is complete comes back.
     func release(_ connection: HTTP1UpstreamConnection) {
-        busy[ObjectIdentifier(connection)] = nil
+        setBusy(connection, false)
         give(connection)
+    }
+
+    private func setBusy(_ connection: HTTP1UpstreamConnection, _ isBusy: Bool) {
+        guard connection.isBusy != isBusy else { return }
+        connection.isBusy = isBusy
+        busy += isBusy ? 1 : -1
     }
 
     private func give(_ connection: HTTP1UpstreamConnection) {
         if !waiting.isEmpty {
             let waiter = waiting.removeFirst()
             leave(waiter)
-            busy[ObjectIdentifier(connection)] = connection
+            setBusy(connection, true)
             waiter.client.poolReady(connection)
         } else if isDraining {
             connection.close()
@@ -195,7 +202,7 @@ final class HostPool {
 
     /// A connection is gone, whatever it was doing.
     func closed(_ connection: HTTP1UpstreamConnection) {
-        busy[ObjectIdentifier(connection)] = nil
+        setBusy(connection, false)
         if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
         host.activeConnections &-= 1
         cluster.release(.connection, connection.priority)
@@ -206,7 +213,7 @@ final class HostPool {
     }
 
     var isEmpty: Bool {
-        idle.isEmpty && busy.isEmpty && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+        idle.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
             && named.values.allSatisfy(\.isEmpty)
     }
 

@@ -18,6 +18,11 @@ extension Router {
         }
         let sources = cluster.config.balancingOptions.overrideSources
         if !sources.isEmpty { choice.overrides = overrides(sources) }
+        // A retry goes where the balancer says.
+        if let named = stream.info.hostOverride, triedHosts.isEmpty {
+            choice.overrides = [named.address]
+            choice.overrideIsStrict = named.isStrict
+        }
         guard !triedHosts.isEmpty, let policy = forwarding.retryPolicy else { return choice }
         if policy.avoidsPreviousHosts { choice.avoiding = triedHosts }
         choice.avoidsCanaries = policy.avoidsCanaries

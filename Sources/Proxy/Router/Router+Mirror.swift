@@ -10,8 +10,9 @@ extension Router {
     func startMirrors(_ forwarding: Forwarding) {
         for policy in forwarding.mirrors {
             guard
-                let name = policy.cluster(
-                    for: RequestHeadView(stream.request), facts: stream, random: worker.random.next()),
+                let name = stream.request.read({
+                    policy.cluster(for: $0, facts: stream, random: worker.random.next())
+                }),
                 let cluster = worker.cluster(named: name)?.member()
             else { continue }
             var head = stream.request

@@ -8,9 +8,10 @@ extension Router {
     /// The hash that ring hash and Maglev choose by (B-3), and the cookie that keeps it.
     func makeHash(_ policies: [HashPolicy]) {
         let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
-        let made = RequestHash(
-            policies, request: RequestHeadView(stream.request), sourceAddress: source.span,
-            random: worker.random.next(), facts: stream)
+        let random = worker.random.next()
+        let made = stream.request.read {
+            RequestHash(policies, request: $0, sourceAddress: source.span, random: random, facts: stream)
+        }
         hash = made.value
         newCookie = made.newCookie?.field
     }
@@ -82,16 +83,16 @@ extension Router {
 
     /// Fields that speak to this proxy end here.
     private func removeOwnFields() {
-        for id in Self.ownFields where stream.request.headers.contains(id) { stream.request.headers.remove(id) }
+        stream.request.headers.remove(Self.ownFields)
         // From others they have been taken before.
         guard stream.isInternal else { return }
         for name in Self.rareOwnFields { stream.request.headers.remove(named: name) }
     }
 
-    private static let ownFields: [HeaderID] = [
+    private static let ownFields = HeaderIDSet([
         .xEnvoyRetryOn, .xEnvoyRetryGrpcOn, .xEnvoyMaxRetries, .xEnvoyUpstreamRqTimeoutMs,
         .xEnvoyUpstreamRqPerTryTimeoutMs,
-    ]
+    ])
     private static let rareOwnFields = [
         "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-hedge-on-per-try-timeout",
         "x-envoy-upstream-rq-timeout-alt-response",

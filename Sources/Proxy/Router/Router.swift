@@ -95,7 +95,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
-            let location = route.location(for: RequestHeadView(stream.request)) ?? []
+            let location = stream.request.read { route.location(for: $0) } ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -131,12 +131,16 @@ final class Router: PoolClient, UpstreamClient {
             isUpgrade = true
             stream.manager.count(.downstream_cx_upgrades_total, worker)
         }
-        let honorsHeaders = stream.isInternal
-        timeouts = RequestTimeouts(
-            forwarding, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+        let isInternal = stream.isInternal
+        timeouts = stream.request.read {
+            RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
+        }
         if !isUpgrade {
-            retry = RetryState(
-                policy: forwarding.retryPolicy, request: RequestHeadView(stream.request), honorsHeaders: honorsHeaders)
+            if forwarding.retryPolicy != nil || isInternal {
+                retry = stream.request.read {
+                    RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
+                }
+            }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
         countsBytes = cluster.config.countsBytes
@@ -454,7 +458,9 @@ final class Router: PoolClient, UpstreamClient {
                 details: "upstream_reset_before_response_started{remote_reset}")
         case .refused:
             // RFC 9113 §8.7: not processed, so it may be sent again whatever it is.
-            if !hasFreshTry && canRepeat && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults {
+            if !hasFreshTry && canRepeat && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults
+                && !retry.coversResets
+            {
                 hasFreshTry = true
                 return beginTry()
             }
@@ -467,7 +473,7 @@ final class Router: PoolClient, UpstreamClient {
             // The upstream closed a kept connection just as we used it (RFC 9112 §9.3.1): a request that may be repeated
             // goes out once more, on a new connection, and nobody notices.
             if onReusedConnection && !hasFreshTry && canRepeat && stream.request.method.isIdempotent
-                && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults
+                && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults && !retry.coversResets
             {
                 hasFreshTry = true
                 return beginTry()

@@ -10,10 +10,19 @@ extension HTTPStream {
         if worker.overload.refusesRequest(worker.random.next()) {
             info.flags.insert(.overloadManager)
             manager.count(.downstream_rq_overload_close, worker)
-            localReply(status: 503, body: "envoy overloaded", details: "overload")
+            localReply(
+                status: 503, body: "envoy overloaded", details: "overload",
+                headers: config.tellsOfOverload ? [("x-envoy-local-overloaded", "true")] : [])
             return false
         }
-        guard config.pathNormalization.apply(to: &request) else {
+        switch config.pathNormalization.apply(to: &request) {
+        case .forward: break
+        case .redirect where !request.headers.isGRPC:
+            manager.count(.downstream_rq_redirected_with_normalized_path, worker)
+            localReply(
+                status: 307, details: "path_normalization_failed", headers: [("location", request.pathText)])
+            return false
+        case .refuse, .redirect:
             manager.count(.downstream_rq_failed_path_normalization, worker)
             closesConnection = true
             localReply(status: 400, details: "path_normalization_failed")
@@ -25,7 +34,7 @@ extension HTTPStream {
             localReply(status: 404, details: "absolute_path_rejected")
             return false
         }
-        if connection?.httpVersion == .http10 {
+        if request.minorVersion == 0 {
             guard config.http1.acceptsHTTP10 else {
                 // RFC 9110 §15.5.22; Envoy's details.
                 info.flags.insert(.downstreamProtocolError)
@@ -33,7 +42,7 @@ extension HTTPStream {
                 localReply(status: 426, body: "Upgrade Required", details: "low_version")
                 return false
             }
-            if request.authority.byteCount == 0, !config.http1.defaultHost.isEmpty {
+            if request.authorityIsEmpty, !config.http1.defaultHost.isEmpty {
                 let host = config.http1.defaultHost
                 try? request.setAuthority(host.span.bytes)
             }

@@ -95,7 +95,7 @@ final class HTTPStream {
         route = nil
         target = nil
         guard let table = manager.routes?.table,
-            let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
+            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
         else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
@@ -104,8 +104,9 @@ final class HTTPStream {
             findMetrics(found.virtualHost, found.route)
         }
         if case .forward(let forwarding) = found.route.action {
-            target = forwarding.target(
-                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+            target = request.read {
+                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
+            }
             info.upstreamCluster = target?.cluster
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
             if forwarding.limitsStream, let deadline = deadline(forwarding) { streamDeadline = deadline }
@@ -113,7 +114,7 @@ final class HTTPStream {
     }
 
     private func findMetrics(_ host: VirtualHost, _ route: Route) {
-        let index = host.virtualClusters.isEmpty ? nil : host.virtualCluster(for: RequestHeadView(request))
+        let index = host.virtualClusters.isEmpty ? nil : request.read { host.virtualCluster(for: $0) }
         if let index { info.virtualCluster = host.virtualClusters[index].name }
         requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
@@ -164,12 +165,13 @@ final class HTTPStream {
     /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
     func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
         guard let table = manager.routes?.table,
-            let found = table.route(for: RequestHeadView(request), random: worker.random.next(), facts: self)
+            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
         else { return nil }
         var target: ClusterTarget?
         if case .forward(let forwarding) = found.route.action {
-            target = forwarding.target(
-                for: RequestHeadView(request), random: worker.random.next(), facts: self, hash: { nil })
+            target = request.read {
+                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
+            }
         }
         return (found.route, target, found.virtualHost.name)
     }

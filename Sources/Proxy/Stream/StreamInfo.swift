@@ -3,47 +3,111 @@ internal import Serialization
 internal import Upstream
 
 /// Addresses of one downstream connection, found once when it was accepted.
+///
+/// A value whose copies share their storage until one changes: each request holds one.
 struct ConnectionInfo: Sendable {
-    /// The address the client meant: before a redirect when the listener restores it.
-    var localAddress: SocketAddress
-    /// The client, or who it says it is where that is trusted.
-    var remoteAddress: SocketAddress
-    /// The peer of the socket.
-    var directRemoteAddress: SocketAddress
-    /// Whether `localAddress` came from SO_ORIGINAL_DST.
-    var isRedirected = false
-    /// What listener filters found out: `http/1.1`, `h2c`.
-    var applicationProtocol: StaticString?
-    /// The connection's TLS; nil for plain text.
-    var tls: TLSFacts?
-    /// The name that the client asked for by SNI.
-    var requestedServerName: String?
-    /// The filter chain that serves the connection.
-    var filterChain: String?
+    private final class Storage: @unchecked Sendable {
+        // Changed only while one copy alone holds it (`values`).
+        var values: Values
+        init(_ values: Values) { self.values = values }
+    }
+
+    private struct Values: Sendable {
+        var localAddress: SocketAddress
+        var remoteAddress: SocketAddress
+        var directRemoteAddress: SocketAddress
+        var isRedirected = false
+        var applicationProtocol: StaticString?
+        var tls: TLSFacts?
+        var requestedServerName: String?
+        var filterChain: String?
+        var ticket: ConnectionTicket?
+        var facts: ConnectionFactsBox?
+    }
+
+    private var storage: Storage
     /// Number of the connection in this process.
-    var id: UInt64
-    /// Its place among all downstream connections, where there is a limit.
-    var ticket: ConnectionTicket?
-    /// What filters found out; nil where none did.
-    private var box: ConnectionFactsBox?
+    let id: UInt64
+
+    private var values: Values {
+        get { storage.values }
+        _modify {
+            if !isKnownUniquelyReferenced(&storage) { storage = Storage(storage.values) }
+            yield &storage.values
+        }
+    }
 
     init(
         localAddress: SocketAddress, remoteAddress: SocketAddress, directRemoteAddress: SocketAddress, id: UInt64
     ) {
-        self.localAddress = localAddress
-        self.remoteAddress = remoteAddress
-        self.directRemoteAddress = directRemoteAddress
+        storage = Storage(
+            Values(
+                localAddress: localAddress, remoteAddress: remoteAddress, directRemoteAddress: directRemoteAddress))
         self.id = id
+    }
+
+    /// The address the client meant: before a redirect when the listener restores it.
+    var localAddress: SocketAddress {
+        get { storage.values.localAddress }
+        set { values.localAddress = newValue }
+    }
+
+    /// The client, or who it says it is where that is trusted.
+    var remoteAddress: SocketAddress {
+        get { storage.values.remoteAddress }
+        set { values.remoteAddress = newValue }
+    }
+
+    /// The peer of the socket.
+    var directRemoteAddress: SocketAddress {
+        get { storage.values.directRemoteAddress }
+        set { values.directRemoteAddress = newValue }
+    }
+
+    /// Whether `localAddress` came from SO_ORIGINAL_DST.
+    var isRedirected: Bool {
+        get { storage.values.isRedirected }
+        set { values.isRedirected = newValue }
+    }
+
+    /// What listener filters found out: `http/1.1`, `h2c`.
+    var applicationProtocol: StaticString? {
+        get { storage.values.applicationProtocol }
+        set { values.applicationProtocol = newValue }
+    }
+
+    /// The connection's TLS; nil for plain text.
+    var tls: TLSFacts? {
+        get { storage.values.tls }
+        set { values.tls = newValue }
+    }
+
+    /// The name that the client asked for by SNI.
+    var requestedServerName: String? {
+        get { storage.values.requestedServerName }
+        set { values.requestedServerName = newValue }
+    }
+
+    /// The filter chain that serves the connection.
+    var filterChain: String? {
+        get { storage.values.filterChain }
+        set { values.filterChain = newValue }
+    }
+
+    /// Its place among all downstream connections, where there is a limit.
+    var ticket: ConnectionTicket? {
+        get { storage.values.ticket }
+        set { values.ticket = newValue }
     }
 
     /// What listener filters and network filters found out.
     var facts: ConnectionFacts {
-        get { box?.facts ?? .none }
-        set { box = ConnectionFactsBox(newValue) }
+        get { storage.values.facts?.facts ?? .none }
+        set { values.facts = ConnectionFactsBox(newValue) }
     }
 
     /// Whether filters found anything out.
-    var hasFacts: Bool { box != nil }
+    var hasFacts: Bool { storage.values.facts != nil }
 
     /// Whether ALPN chose HTTP/2.
     var isHTTP2: Bool {
@@ -88,6 +152,8 @@ struct StreamInfo {
     var isHealthCheck = false
     var wire = WireBytes()
     var attempts = 0
+    /// The host that a filter wants for the first try; nil for nearly all.
+    var hostOverride: HostOverride?
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.

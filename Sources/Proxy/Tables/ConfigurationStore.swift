@@ -45,7 +45,7 @@ final class ConfigurationStore {
     /// By EDS name (of EDS clusters), or by cluster name (of all others).
     private(set) var endpoints: [String: EndpointTable] = [:]
     private(set) var endpointVersions: [String: String] = [:]
-    private(set) var clusterMessages: [String: Cluster] = [:]
+    private(set) var clusterMessages: [String: PackedMessage<Cluster>] = [:]
     private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
     private var discoveries: [String: NameDiscovery] = [:]
     private var healthCheckers: [String: HealthChecker] = [:]
@@ -113,7 +113,7 @@ final class ConfigurationStore {
 
     func set(_ config: ClusterConfig, message: Cluster, version: String, isStatic: Bool = false) {
         let name = config.name
-        clusterMessages[name] = message
+        clusterMessages[name] = PackedMessage(message)
         let wasWarm = clusters[name]?.isWarm ?? false
         counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
         clusters[name] = Entry(

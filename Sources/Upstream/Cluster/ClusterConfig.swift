@@ -1,7 +1,39 @@
 public import Serialization
 
 /// A compiled `Cluster`: how its hosts are found, chosen, connected to and judged.
+///
+/// A value whose copies share their storage until one changes: ten thousand clusters stand in the tables of the process and in every loop.
+@dynamicMemberLookup
 public struct ClusterConfig: Sendable {
+    private final class Storage: @unchecked Sendable {
+        // Changed only while one copy alone holds it (the setter below).
+        var settings: Settings
+        init(_ settings: Settings) { self.settings = settings }
+    }
+
+    private var storage: Storage
+
+    /// A cluster with Envoy's defaults.
+    public init(name: String, discovery: Discovery) {
+        storage = Storage(Settings(name: name, discovery: discovery))
+    }
+
+    init(_ settings: Settings) { storage = Storage(settings) }
+
+    /// One of the settings.
+    @inline(__always)
+    public subscript<Value>(dynamicMember path: KeyPath<Settings, Value>) -> Value { storage.settings[keyPath: path] }
+
+    /// One of the settings.
+    @inline(__always)
+    public subscript<Value>(dynamicMember path: WritableKeyPath<Settings, Value>) -> Value {
+        get { storage.settings[keyPath: path] }
+        set {
+            if !isKnownUniquelyReferenced(&storage) { storage = Storage(storage.settings) }
+            storage.settings[keyPath: path] = newValue
+        }
+    }
+
     /// How its hosts are found.
     public enum Discovery: Sendable, Hashable {
         /// From `load_assignment`.
@@ -86,116 +118,150 @@ public struct ClusterConfig: Sendable {
         public init() {}
     }
 
-    /// The cluster's name.
-    public var name: String
-    /// Name in metrics; empty is `name`.
-    public var statName = ""
-    /// How its hosts are found.
-    public var discovery: Discovery
-    /// Endpoints that stand in the configuration itself (also the names that DNS clusters resolve).
-    public var endpoints: EndpointTable?
-    /// How a host is chosen.
-    public var balancing = Balancing.roundRobin
-    /// Limit for a connection to come about.
-    public var connectTimeout: Duration = .seconds(5)
-    /// Connections without streams close after this; nil is never.
-    ///
-    /// 1 h by default (T-13).
-    public var idleTimeout: Duration? = .seconds(3600)
-    /// The names that TLS connections to hosts ask for and check.
-    public var serverNames = ServerNames()
-    /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
-    public var transport: (any ClusterTransport)?
-    /// Connections close after this, however busy; nil is never.
-    public var maxConnectionDuration: Duration?
-    /// Requests on one connection before it closes; nil is unlimited.
-    public var maxRequestsPerConnection: UInt32?
-    /// HTTP version spoken upstream.
-    public var codec = Codec.http1
-    /// HTTP/2 settings, where `codec` is not HTTP/1.1.
-    public var http2 = HTTP2Options()
-    /// Most fields of a response head.
-    public var responseHeadersMax: UInt32 = 100
-    /// Longest response head.
-    public var responseHeaderBytesMax: UInt32 = 80 * 1024
-    /// Trailers pass to and from HTTP/1 hosts; otherwise they are dropped, as HTTP/1 allows.
-    public var passesTrailers = false
-    /// Read and write buffer of one connection in bytes.
-    public var bufferBytes: UInt32 = 1 << 20
-    /// Circuit breakers.
-    public var limits = ResourceLimits()
-    /// How places count (`locality_weighted_lb_config`, `zone_aware_lb_config`).
-    public var localityBalancing = LocalityBalancing.zoneAware(ZoneAware())
-    /// Further settings of balancing.
-    public var balancingOptions = BalancingOptions()
-    /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
-    public var hashesHostnames = false
-    /// What the cluster itself hashes, where a route says nothing.
-    public var hashPolicies: [HashPolicy] = []
-    /// Below this share of available hosts, in percent, all get traffic (O-7).
-    public var panicThresholdPercent: Double = 50
-    /// In panic, requests fail instead.
-    public var failsInPanic = false
-    /// Passive health checks; nil is off (O-1).
-    public var outlierDetection: OutlierDetection?
-    /// Active health checks.
-    public var healthChecks: [HealthCheckConfig] = []
-    /// A host that leaves its endpoints goes at once, whatever active checks say.
-    ///
-    /// It does so in any case: Envoy's default, to keep such a host while its checks pass, is not built.
-    public var ignoresHealthOnHostRemoval = false
-    /// Connections to hosts that leave or fail are closed.
-    public var closesConnectionsOnHostHealthFailure = false
-    /// Connections to hosts of a priority whose hosts change are closed.
-    public var closesConnectionsOnHostSetChange = false
-    /// Source address of connections (`upstream_bind_config`), in text.
-    public var bindAddress: String?
-    /// Further source addresses, for the other family (`additional`/`extra_source_addresses`).
-    public var extraBindAddresses: [String] = []
-    /// TCP keep-alive; nil leaves the sockets alone.
-    public var keepAlive: KeepAlive?
-    /// DNS families.
-    public var dnsFamily = DNSFamily.auto
-    /// Time between look-ups.
-    public var dnsRefreshRate: Duration = .seconds(5)
-    /// Look-ups follow the answer's time to live.
-    public var respectsDNSTTL = false
-    /// Up to this is added to the time between look-ups, by chance.
-    public var dnsJitter: Duration = .zero
-    /// Time until the next look-up after one that failed; nil is `dnsRefreshRate`.
-    public var dnsFailureBackOff: BackOff?
-    /// How long an unused ORIGINAL_DST host is kept.
-    public var cleanupInterval: Duration = .seconds(5)
-    /// `metadata.filter_metadata`: provenance.
-    public var metadata: JSON?
+    /// What a cluster is made of.
+    public struct Settings: Sendable {
+        // Extensions of a nested type do not see what its parent nests.
+        /// See `ClusterConfig.Discovery`.
+        public typealias Discovery = ClusterConfig.Discovery
+        /// See `ClusterConfig.OriginalDestination`.
+        public typealias OriginalDestination = ClusterConfig.OriginalDestination
+        /// See `ClusterConfig.DNSFamily`.
+        public typealias DNSFamily = ClusterConfig.DNSFamily
+        /// See `ClusterConfig.Codec`.
+        public typealias Codec = ClusterConfig.Codec
+        /// See `ClusterConfig.KeepAlive`.
+        public typealias KeepAlive = ClusterConfig.KeepAlive
+        /// See `ClusterConfig.ServerNames`.
+        public typealias ServerNames = ClusterConfig.ServerNames
+        /// See `ClusterConfig.Balancing`.
+        public typealias Balancing = ClusterConfig.Balancing
+        /// See `ClusterConfig.ReportedWeights`.
+        public typealias ReportedWeights = ClusterConfig.ReportedWeights
+        /// See `ClusterConfig.PeakEWMA`.
+        public typealias PeakEWMA = ClusterConfig.PeakEWMA
+        /// See `ClusterConfig.SlowStart`.
+        public typealias SlowStart = ClusterConfig.SlowStart
+        /// See `ClusterConfig.LocalityBalancing`.
+        public typealias LocalityBalancing = ClusterConfig.LocalityBalancing
+        /// See `ClusterConfig.ZoneAware`.
+        public typealias ZoneAware = ClusterConfig.ZoneAware
+        /// See `ClusterConfig.Subsets`.
+        public typealias Subsets = ClusterConfig.Subsets
+        /// See `ClusterConfig.OverrideSource`.
+        public typealias OverrideSource = ClusterConfig.OverrideSource
+        /// See `ClusterConfig.BalancingOptions`.
+        public typealias BalancingOptions = ClusterConfig.BalancingOptions
 
-    /// Balancing goes by locality weights.
-    public var isLocalityWeighted: Bool {
-        get { localityBalancing == .weighted }
-        set { localityBalancing = newValue ? .weighted : .zoneAware(ZoneAware()) }
-    }
+        /// The cluster's name.
+        public var name: String
+        /// Name in metrics; empty is `name`.
+        public var statName = ""
+        /// How its hosts are found.
+        public var discovery: Discovery
+        /// Endpoints that stand in the configuration itself (also the names that DNS clusters resolve).
+        public var endpoints: EndpointTable?
+        /// How a host is chosen.
+        public var balancing = Balancing.roundRobin
+        /// Limit for a connection to come about.
+        public var connectTimeout: Duration = .seconds(5)
+        /// Connections without streams close after this; nil is never.
+        ///
+        /// 1 h by default (T-13).
+        public var idleTimeout: Duration? = .seconds(3600)
+        /// The names that TLS connections to hosts ask for and check.
+        public var serverNames = ServerNames()
+        /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
+        public var transport: (any ClusterTransport)?
+        /// Connections close after this, however busy; nil is never.
+        public var maxConnectionDuration: Duration?
+        /// Requests on one connection before it closes; nil is unlimited.
+        public var maxRequestsPerConnection: UInt32?
+        /// HTTP version spoken upstream.
+        public var codec = Codec.http1
+        /// HTTP/2 settings, where `codec` is not HTTP/1.1.
+        public var http2 = HTTP2Options()
+        /// Most fields of a response head.
+        public var responseHeadersMax: UInt32 = 100
+        /// Longest response head.
+        public var responseHeaderBytesMax: UInt32 = 80 * 1024
+        /// Trailers pass to and from HTTP/1 hosts; otherwise they are dropped, as HTTP/1 allows.
+        public var passesTrailers = false
+        /// Read and write buffer of one connection in bytes.
+        public var bufferBytes: UInt32 = 1 << 20
+        /// Circuit breakers.
+        public var limits = ResourceLimits()
+        /// How places count (`locality_weighted_lb_config`, `zone_aware_lb_config`).
+        public var localityBalancing = LocalityBalancing.zoneAware(ZoneAware())
+        /// Further settings of balancing.
+        public var balancingOptions = BalancingOptions()
+        /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
+        public var hashesHostnames = false
+        /// What the cluster itself hashes, where a route says nothing.
+        public var hashPolicies: [HashPolicy] = []
+        /// Below this share of available hosts, in percent, all get traffic (O-7).
+        public var panicThresholdPercent: Double = 50
+        /// In panic, requests fail instead.
+        public var failsInPanic = false
+        /// Passive health checks; nil is off (O-1).
+        public var outlierDetection: OutlierDetection?
+        /// Active health checks.
+        public var healthChecks: [HealthCheckConfig] = []
+        /// A host that leaves its endpoints goes at once, whatever active checks say.
+        ///
+        /// It does so in any case: Envoy's default, to keep such a host while its checks pass, is not built.
+        public var ignoresHealthOnHostRemoval = false
+        /// Connections to hosts that leave or fail are closed.
+        public var closesConnectionsOnHostHealthFailure = false
+        /// Connections to hosts of a priority whose hosts change are closed.
+        public var closesConnectionsOnHostSetChange = false
+        /// Source address of connections (`upstream_bind_config`), in text.
+        public var bindAddress: String?
+        /// Further source addresses, for the other family (`additional`/`extra_source_addresses`).
+        public var extraBindAddresses: [String] = []
+        /// TCP keep-alive; nil leaves the sockets alone.
+        public var keepAlive: KeepAlive?
+        /// DNS families.
+        public var dnsFamily = DNSFamily.auto
+        /// Time between look-ups.
+        public var dnsRefreshRate: Duration = .seconds(5)
+        /// Look-ups follow the answer's time to live.
+        public var respectsDNSTTL = false
+        /// Up to this is added to the time between look-ups, by chance.
+        public var dnsJitter: Duration = .zero
+        /// Time until the next look-up after one that failed; nil is `dnsRefreshRate`.
+        public var dnsFailureBackOff: BackOff?
+        /// How long an unused ORIGINAL_DST host is kept.
+        public var cleanupInterval: Duration = .seconds(5)
+        /// `metadata.filter_metadata`: provenance.
+        public var metadata: JSON?
 
-    /// Whether the discovery itself chooses hosts, so that no policy is needed.
-    var providesBalancing: Bool { isAggregate }
+        /// Balancing goes by locality weights.
+        public var isLocalityWeighted: Bool {
+            get { localityBalancing == .weighted }
+            set { localityBalancing = newValue ? .weighted : .zoneAware(ZoneAware()) }
+        }
 
-    /// Whether it only refers to other clusters.
-    public var isAggregate: Bool { if case .aggregate = discovery { true } else { false } }
+        /// Whether the discovery itself chooses hosts, so that no policy is needed.
+        var providesBalancing: Bool { isAggregate }
 
-    /// Whether response times are to be recorded with the hosts.
-    public var measuresLatency: Bool { if case .peakEWMA = balancing { true } else { false } }
+        /// Whether it only refers to other clusters.
+        public var isAggregate: Bool { if case .aggregate = discovery { true } else { false } }
 
-    /// Whether bytes under way are to be counted with the hosts.
-    public var countsBytes: Bool { if case .leastBytes = balancing { true } else { false } }
+        /// Whether response times are to be recorded with the hosts.
+        public var measuresLatency: Bool { if case .peakEWMA = balancing { true } else { false } }
 
-    /// How load reports of hosts count; nil ignores them.
-    public var reportedWeights: ReportedWeights? {
-        if case .reportedWeights(let settings) = balancing { settings } else { nil }
-    }
+        /// Whether bytes under way are to be counted with the hosts.
+        public var countsBytes: Bool { if case .leastBytes = balancing { true } else { false } }
 
-    /// A cluster with Envoy's defaults.
-    public init(name: String, discovery: Discovery) {
-        self.name = name
-        self.discovery = discovery
+        /// How load reports of hosts count; nil ignores them.
+        public var reportedWeights: ReportedWeights? {
+            if case .reportedWeights(let settings) = balancing { settings } else { nil }
+        }
+
+        init(name: String, discovery: Discovery) {
+            self.name = name
+            self.discovery = discovery
+        }
     }
 }
 

@@ -2,7 +2,7 @@ internal import EnvoyAPI
 internal import Serialization
 
 // How hosts are chosen, in the old fields of a cluster (`lb_policy` and what goes with it).
-extension ClusterConfig {
+extension ClusterConfig.Settings {
     mutating func takeBalancing(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
         if let policy = message.loadBalancingPolicy {
             // As Envoy: the typed policy counts alone; the old fields beside it are dead.
@@ -202,7 +202,7 @@ extension ClusterConfig.SlowStart {
             }
             self.aggression = aggression.defaultValue
         }
-        if let minimum { minimumShare = try ClusterConfig.percent(minimum, path / "min_weight_percent") / 100 }
+        if let minimum { minimumShare = try ClusterConfig.Settings.percent(minimum, path / "min_weight_percent") / 100 }
     }
 }
 

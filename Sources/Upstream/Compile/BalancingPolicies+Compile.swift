@@ -2,7 +2,7 @@ internal import EnvoyAPI
 internal import Serialization
 
 // How hosts are chosen, in the new field of a cluster (`load_balancing_policy`).
-extension ClusterConfig {
+extension ClusterConfig.Settings {
     /// Takes the first policy of the list that is known here (as Envoy: unknown ones are passed over).
     mutating func takePolicies(_ message: LoadBalancingPolicy, _ path: FieldPath) throws(ConfigurationError) {
         for (index, policy) in message.policies.enumerated() {

@@ -4,7 +4,12 @@ internal import Serialization
 extension ClusterConfig {
     /// Compiles a cluster.
     public init(compiling message: Cluster, path: String = "") throws(ConfigurationError) {
-        let root = FieldPath(path)
+        self.init(try Settings(compiling: message, FieldPath(path)))
+    }
+}
+
+extension ClusterConfig.Settings {
+    init(compiling message: Cluster, _ root: FieldPath) throws(ConfigurationError) {
         try FieldCheck.check(
             message, root,
             handles:

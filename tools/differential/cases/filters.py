@@ -2,7 +2,7 @@
 import gzip
 import json
 
-from client import Request, Wait, get, post
+from client import Request, Together, Wait, get, post
 from config import LOG_FORMAT, access_log, add, cluster, http, http_filter, route, typed
 from model import Group, answer
 
@@ -65,6 +65,44 @@ for host in ("a", "b"):
 
 s = one("bandwidth_limit", "bandwidth_limit.v3.BandwidthLimit", stat_prefix="bw", enable_mode="REQUEST_AND_RESPONSE", limit_kbps=100, fill_interval="0.1s", stats=["*http_bandwidth_limit.*_enabled"])
 s.case("bandwidth limit", get("/"), upstream=answer(200, body=b"x" * 2000))
+s = one("bandwidth_limit", "bandwidth_limit.v3.BandwidthLimit", stat_prefix="bw2", enable_mode="REQUEST_AND_RESPONSE", limit_kbps=8, fill_interval="0.02s", stats=["*http_bandwidth_limit.*_total_size"])
+s.case("bandwidth limit: more than the bucket", post("/", b"x" * 2000), upstream=answer(200, body=b"x" * 9000))
+for limit in ({"runtime_enabled": {"default_value": False, "runtime_key": "x"}, "limit_kbps": 1}, {"enable_mode": "DISABLED"}):
+    s = one("bandwidth_limit", "bandwidth_limit.v3.BandwidthLimit", **{"stat_prefix": "bw", "enable_mode": "RESPONSE", **limit}, stats=["*http_bandwidth_limit.*"])
+    s.case(f"bandwidth limit that is off: {next(iter(limit))}", get("/"), upstream=answer(200, body=b"x" * 2000))
+
+ADMISSION = {"success_criteria": {"http_criteria": {"http_success_status": [{"start": 100, "end": 400}]}}, "sr_threshold": {"default_value": {"value": 100}, "runtime_key": "s"}, "max_rejection_probability": {"default_value": {"value": 100}, "runtime_key": "m"}, "sampling_window": "60s"}
+s = one("admission_control", "admission_control.v3.AdmissionControl", **ADMISSION, rps_threshold={"default_value": 0, "runtime_key": "r"}, stats=["http.ingress.admission_control.*"])
+s.case("admission control counts", get("/"), get("/"), upstream=[answer(200), answer(404)])
+s = one("admission_control", "admission_control.v3.AdmissionControl", **ADMISSION, aggression={"default_value": 1000, "runtime_key": "a"}, stats=["http.ingress.admission_control.rq_rejected"])
+s.case("admission control refuses", get("/"), get("/"), upstream=answer(503))
+s = one("admission_control", "admission_control.v3.AdmissionControl", **ADMISSION, rps_threshold={"default_value": 1000, "runtime_key": "r"}, stats=["http.ingress.admission_control.*"])
+s.case("admission control: too few requests to judge", *[get("/")] * 10, upstream=answer(503))
+
+GRADIENT = {"concurrency_limit_params": {"concurrency_update_interval": "0.1s"}, "min_rtt_calc_params": {"interval": "60s", "request_count": 2, "min_concurrency": 1}}
+s = one("adaptive_concurrency", "adaptive_concurrency.v3.AdaptiveConcurrency", gradient_controller_config=GRADIENT, stats=["http.ingress.adaptive_concurrency.*.rq_blocked", "http.ingress.adaptive_concurrency.*.concurrency_limit", "http.ingress.adaptive_concurrency.*.min_rtt_calculation_active"])
+s.case("adaptive concurrency: one after the other", get("/"), get("/"), get("/"))
+s = one("adaptive_concurrency", "adaptive_concurrency.v3.AdaptiveConcurrency", gradient_controller_config=GRADIENT, concurrency_limit_exceeded_status={"code": "TooManyRequests"}, stats=["http.ingress.adaptive_concurrency.*.rq_blocked"])
+s.case("adaptive concurrency: two at once", Together(get("/slow"), get("/slow"), stagger=0.1), upstream=answer(200, delay=0.4))
+
+SESSION_HEADER = {"name": "envoy.http.stateful_session.header", "typed_config": typed("envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState", name="x-session")}
+SESSION = ["*stateful_session*"]
+for strict in (False, True):
+    s = GROUP.setup(f"session header, strict {strict}", http([route("/", "pool")], [cluster("pool", ["a", "b"], lb_policy="ROUND_ROBIN")], filters=[http_filter("envoy.filters.http.stateful_session", X + "stateful_session.v3.StatefulSession", session_state=SESSION_HEADER, strict=strict, stat_prefix="st")]), stats=SESSION)
+    VARIES = ["client.*.headers.x-session", "client.*.body", "log.*.host", "upstream.*.host", "upstream.*.headers.x-session"]
+    s.case(f"session header, strict {strict}: first request", get("/"), ignore=VARIES)
+    for host in ("a", "b"):
+        s.case(f"session header, strict {strict}: back to {host}", *[get("/", [("x-session", lambda side, host=host: session(host)(side)[8:])])] * 2, ignore=["upstream.*.headers.x-session"])
+    for words, value in (("a host that is not there", "MS4yLjMuNDo4MA=="), ("garbage", "!!"), ("no address", "eHl6")):
+        s.case(f"session header, strict {strict}: {words}", get("/", [("x-session", value)]), ignore=VARIES)
+PER_SESSION = lambda **fields: {"envoy.filters.http.stateful_session": typed(X + "stateful_session.v3.StatefulSessionPerRoute", **fields)}
+s = GROUP.setup("session cookie, routes", http([route("/off", "pool", typed_per_filter_config=PER_SESSION(disabled=True)), route("/header", "pool", typed_per_filter_config=PER_SESSION(stateful_session={"session_state": SESSION_HEADER, "strict": True})), route("/", "pool")],
+    [cluster("pool", ["a", "b"], lb_policy="ROUND_ROBIN")], filters=[http_filter("envoy.filters.http.stateful_session", X + "stateful_session.v3.StatefulSession", session_state={"name": "envoy.http.stateful_session.cookie", "typed_config": typed("envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState", cookie={"name": "session", "path": "/app"})}, stat_prefix="st")]), stats=SESSION)
+VARIES = ["client.*.headers.set-cookie", "client.*.body", "log.*.host", "upstream.*.host", "upstream.*.headers.cookie", "client.*.headers.x-session"]
+for path in ("/off", "/app", "/apple", "/app/x", "/header", "/"):
+    s.case(f"session cookie: {path}", get(path), ignore=VARIES)
+s.case("session cookie: a host that is not there", get("/app", [("cookie", "session=MS4yLjMuNDo4MA==")]), ignore=VARIES)
+
 LUA = """
 function envoy_on_request(h)
   h:headers():add("x-lua", h:headers():get(":path"))
@@ -81,6 +119,7 @@ s.case("lua answers itself", get("/p", [("x-stop", "1")]))
 s = one("custom_response", "custom_response.v3.CustomResponse", custom_response_matcher={"matcher_list": {"matchers": [{"predicate": {"single_predicate": {"input": {"name": "c", "typed_config": typed("envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput")}, "value_match": {"exact": "500"}}},
     "on_match": {"action": {"name": "local", "typed_config": typed("envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy", status_code=499, body={"inline_string": "custom"}, response_headers_to_add=[add("x-custom", "1")])}}}]}})
 s.case("custom response", get("/"), upstream=answer(500, body=b"orig"))
+s.case("custom response to HEAD", Request("HEAD", "/"), upstream=answer(500, body=b"orig"))
 s.case("custom response does not apply", get("/"), upstream=answer(501, body=b"orig"))
 s = GROUP.setup("disabled filter", http([route("/on", "a", typed_per_filter_config={"envoy.filters.http.header_mutation": typed("envoy.config.route.v3.FilterConfig", config=typed(X + "header_mutation.v3.HeaderMutationPerRoute", mutations={"request_mutations": [{"append": {"header": {"key": "x-route", "value": "1"}}}]}))}), route("/", "a")],
     filters=[http_filter("envoy.filters.http.header_mutation", X + "header_mutation.v3.HeaderMutation", disabled=True, mutations={"request_mutations": [{"append": {"header": {"key": "x-base", "value": "1"}}}]})]))

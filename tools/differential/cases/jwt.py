@@ -1,4 +1,5 @@
 """jwt_authn. Keys and tokens are made once a run."""
+import base64
 import json
 import time
 
@@ -114,3 +115,46 @@ s.case("subject does not", get("/", bearer(token(sub="mary"))))
 s = setup("failure detail", {"p": provider(failed_status_in_metadata="why")}, [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}], bypass_cors_preflight=True, strip_failure_response=True)
 s.case("bypassed CORS preflight", Request("OPTIONS", "/p", [("origin", "http://o.test"), ("access-control-request-method", "GET")]))
 s.case("failure without words", get("/", bearer("bad")))
+
+SHOWN = [{"header": {"key": f"x-{name}", "value": f"%DYNAMIC_METADATA({NAME}:{name})%"}} for name in ("payload", "head", "why", "hence")]
+SHOWING = [route("/", "a", request_headers_to_add=SHOWN)]
+s = setup("metadata", {"p": provider(payload_in_metadata="payload", header_in_metadata="head", failed_status_in_metadata="why", normalize_payload_in_metadata={"space_delimited_claims": ["scope", "permission"]})},
+          [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}], routes=SHOWING)
+s.case("payload and header as metadata", get("/", bearer(token(scope="read  write", permission=["a b"], f=1.5, none="x", exp=4102444800))))
+for words, requirement in [("allow failed", {"allow_missing_or_failed": {}}), ("any", {"requires_any": {"requirements": [{"provider_name": "p"}, {"allow_missing_or_failed": {}}]}}),
+                           ("either", {"requires_any": {"requirements": [{"provider_name": "p"}, {"provider_name": "q"}]}})]:
+    s = setup(f"metadata, {words}", {"p": provider(failed_status_in_metadata="why"), "q": provider(issuer="https://second.test", failed_status_in_metadata="hence", payload_in_metadata="payload")},
+              [{"match": {"prefix": "/"}, "requires": requirement}], routes=SHOWING)
+    for name, headers in [("bad", bearer(token(OTHER, exp=4102444800))), ("missing", []), ("garbage", bearer("garbage")), ("stranger", bearer(token(iss="https://other.test", exp=4102444800))), ("good of the other", bearer(token(iss="https://second.test", exp=4102444800)))]:
+        s.case(f"failure as metadata, {words}: {name}", get("/", headers))
+
+CLAIMS = [{"header_name": f"x-{name}", "claim_name": name} for name in ("list", "object", "half", "minus", "big", "none", "off", "odd", "empty")] + [{"header_name": "x-inner", "claim_name": "object.a.b"}, {"header_name": "x-gone", "claim_name": "object.a.c"}, {"header_name": "x-sub", "claim_name": "sub"}, {"header_name": "x-sub", "claim_name": "aud"}]
+s = setup("claims", {"p": provider(claim_to_headers=CLAIMS, from_cookies=["session"], from_params=["token"])}, [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}])
+RICH = token(list=["a", 1, True], object={"a": {"b": "deep"}}, half=0.5, minus=-3, big=12345678901234567, off=False, odd={}, empty="", exp=4102444800)
+s.case("claims of all kinds as headers", get("/", [("cookie", f"session={RICH}; other=1")]))
+s.case("claims, client's own headers", get("/", [("cookie", f"session={RICH}"), ("x-gone", "spoof"), ("x-inner", "spoof")]))
+for query in (f"token={RICH}", f"b=2&token={RICH}&a=1", f"a=%41%20b&token={RICH}&c", f"token={RICH}&token=x&a=b"):
+    s.case(f"token leaves the query {query.replace(RICH, 'T')}", get(f"/p?{query}"))
+s.case("token in the query, escaped", get(f"/p?token={RICH.replace('.', '%2E')}"))
+s.case("token in the query, with a plus", get(f"/p?token={RICH}+"))
+
+s = setup("stat prefix", {"p": provider()}, ALL, stat_prefix="inner")
+s.case("counters with a prefix of their own", get("/", bearer(GOOD)), get("/"), stats=["http.ingress.jwt_authn*"])
+s = setup("cache", {"p": provider(jwt_cache_config={"jwt_cache_size": 2})}, ALL)
+s.case("cached tokens", get("/", bearer(GOOD)), get("/", bearer(GOOD)), get("/", bearer(GOOD)))
+s = setup("header values", {"p": provider(from_headers=[{"name": "x-token"}, {"name": "x-other", "value_prefix": "jwt="}])}, ALL)
+for name, headers in [("plain", [("x-token", GOOD)]), ("two of one name", [("x-token", GOOD), ("x-token", GOOD)]), ("prefix inside", [("x-other", f"a=b; jwt={GOOD}")]), ("prefix, then blanks", [("x-other", f"jwt=  {GOOD}")]), ("something behind", [("x-other", f"jwt={GOOD} x")]), ("prefix only", [("x-other", "jwt=")])]:
+    s.case(f"header value: {name}", get("/", headers))
+EC5 = ec.generate_private_key(ec.SECP521R1())
+EC3 = ec.generate_private_key(ec.SECP384R1())
+SECRET = b"secret" * 12
+MANY = json.dumps({"keys": [jwk(RSA, "RS256", "r") | {"alg": "PS256"}, {k: v for k, v in jwk(RSA, "RS256", "any").items() if k != "alg"}, jwk(EC3, "ES384", "3"), jwk(EC5, "ES512", "5"), {"kty": "oct", "kid": "o", "k": base64.urlsafe_b64encode(SECRET).decode().rstrip("=")}]})
+s = setup("algorithms", {"p": {"issuer": "https://issuer.test", "local_jwks": {"inline_string": MANY}}}, ALL)
+for algorithm, key, kid in [("PS256", RSA, "r"), ("RS256", RSA, "r"), ("RS384", RSA, "any"), ("RS512", RSA, "any"), ("PS384", RSA, "any"), ("PS512", RSA, "any"), ("ES384", EC3, "3"), ("ES512", EC5, "5"), ("HS256", SECRET, "o"), ("HS384", SECRET, "o"), ("HS512", SECRET, "o"), ("HS256", b"wrong" * 10, "o"), ("HS256", SECRET, None)]:
+    s.case(f"algorithm {algorithm} with key {kid}{'' if key != b'wrong' * 10 else ', wrong'}", get("/", bearer(token(key, algorithm, kid))))
+raw = lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+s = setup("malformed", {"p": provider()}, ALL)
+for name, text in [("header no JSON", f"{raw('x')}.{raw('{}')}.AA"), ("alg a number", raw('{"alg":1}') + ".e30.AA"), ("kid a number", raw('{"alg":"RS256","kid":1}') + ".e30.AA"), ("payload no JSON", raw('{"alg":"RS256"}') + ".eA.AA"), ("payload a list", raw('{"alg":"RS256"}') + ".W10.AA"),
+                   ("iss a number", raw('{"alg":"RS256"}') + "." + raw('{"iss":1}') + ".AA"), ("exp a text", raw('{"alg":"RS256"}') + "." + raw('{"exp":"1"}') + ".AA"), ("exp negative", raw('{"alg":"RS256"}') + "." + raw('{"exp":-1}') + ".AA"), ("exp huge", raw('{"alg":"RS256"}') + "." + raw('{"exp":1e30}') + ".AA"),
+                   ("aud numbers", raw('{"alg":"RS256"}') + "." + raw('{"aud":[1]}') + ".AA"), ("signature padded", GOOD + "=="), ("member twice", raw('{"alg":"RS256","alg":"RS256"}') + ".e30.AA"), ("iss null", raw('{"alg":"RS256"}') + "." + raw('{"iss":null}') + ".AA"), ("four parts", GOOD + ".x"), ("empty signature", GOOD.rsplit(".", 1)[0] + ".")]:
+    s.case(f"malformed: {name}", get("/", bearer(text)))

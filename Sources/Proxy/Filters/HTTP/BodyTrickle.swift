@@ -10,8 +10,8 @@ final class BodyTrickle {
     private var isRunning = false
     /// Called with the time from the first piece to the last, when all has gone on.
     var onEnd: ((Duration) -> Void)?
-    /// Called with each number of bytes that goes on.
-    var onPassed: ((Int) -> Void)?
+    /// Called with each number of bytes that goes on, and whether more would have liked to.
+    var onPassed: ((Int, Bool) -> Void)?
     private var began: MonotonicTime?
 
     static let intervalDefault: Duration = .milliseconds(50)
@@ -44,7 +44,7 @@ final class BodyTrickle {
             guard let self, let stream, let filter, !stream.isFinished else { return }
             let kept = stream.heldBytes(flow, filter)
             let bytes = kept == 0 ? 0 : self.bucket.take(upTo: kept, at: stream.worker.loop.now)
-            self.onPassed?(bytes)
+            self.onPassed?(bytes, bytes < kept)
             let endsNow = bytes == kept && stream.holdsEnd(flow, filter)
             if endsNow, let began = self.began { self.onEnd?(stream.worker.loop.now - began) }
             let left = stream.passHeld(flow, filter, bytes: bytes)

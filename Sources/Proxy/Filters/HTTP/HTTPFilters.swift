@@ -76,6 +76,12 @@ enum HTTPFilters {
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
+        JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
+        StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
+        BandwidthLimit.schema.name: BandwidthLimitFilterConfig.kind,
+        AdmissionControl.schema.name: AdmissionControlFilterConfig.kind,
+        AdaptiveConcurrency.schema.name: AdaptiveConcurrencyFilterConfig.kind,
+        CustomResponse.schema.name: CustomResponseFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.

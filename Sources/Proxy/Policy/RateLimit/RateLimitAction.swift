@@ -128,7 +128,7 @@ struct RateLimitAction: Sendable {
             return made(text.isEmpty ? fallback : text)
         case .headerMatch(let matchers, let template, let expected):
             var matches = true
-            for matcher in matchers where !matcher.matches(RequestHeadView(stream.request)) { matches = false }
+            for matcher in matchers where !stream.request.read({ matcher.matches($0) }) { matches = false }
             return matches == expected ? rendered(template, stream) : .none
         case .queryMatch(let matchers, let template, let expected):
             let query = stream.request.queryBytes

@@ -84,8 +84,9 @@ final class FaultFilter: HTTPFilter {
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         let worker = stream.worker
-        let decision = settings.policy.decide(
-            for: RequestHeadView(stream.request), cluster: stream.target?.cluster ?? "", random: worker.random.next())
+        let decision = stream.request.read {
+            settings.policy.decide(for: $0, cluster: stream.target?.cluster ?? "", random: worker.random.next())
+        }
         if let rate = decision.responseKilobytesPerSecond, begin(stream) {
             metrics.rateLimits.add(row: worker.index)
             trickle = BodyTrickle(kilobytesPerSecond: rate, at: worker.loop.now)

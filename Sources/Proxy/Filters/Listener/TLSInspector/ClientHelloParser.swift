@@ -127,9 +127,10 @@ struct ClientHello: Equatable {
         var reader = BytesReader(content)
         guard let list = reader.vector16(), reader.isAtEnd, !list.isEmpty else { return false }
         var entries = BytesReader(list)
-        // One entry, of type host_name: RFC 6066 §3 allows no second of a type, and there is no other type.
+        // One entry, of type host_name: RFC 6066 §3 allows no second of a type, and there is no other type. The name is
+        // ASCII: of any other byte, several names would become one text (ATK-19).
         guard let type = entries.uint8(), type == 0, let name = entries.vector16(), entries.isAtEnd,
-            !name.isEmpty, name.count <= Self.nameBytesMax, !name.contains(0)
+            !name.isEmpty, name.count <= Self.nameBytesMax, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         else { return false }
         serverName = String(decoding: name.map { $0 &- 65 < 26 ? $0 | 32 : $0 }, as: UTF8.self)
         return true

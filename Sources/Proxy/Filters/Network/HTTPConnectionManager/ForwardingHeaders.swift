@@ -15,6 +15,8 @@ struct ForwardingHeaders: Sendable {
     let preservesRequestID: Bool
     let generatesRequestID: Bool
     let internalRanges: [Prefix]
+    /// IPv4 addresses are written as IPv6 ones (`::ffff:1.2.3.4`) in `x-envoy-external-address`.
+    let mapsIPv4: Bool
 
     /// What was found out about the client.
     struct Client {
@@ -29,6 +31,7 @@ struct ForwardingHeaders: Sendable {
         trustedHops = Int(message.xffNumTrustedHops)
         skipsXFFAppend = message.skipXffAppend
         appendsForwardedPort = message.appendXForwardedPort
+        mapsIPv4 = message.representIpv4RemoteAddressAsIpv4MappedIpv6
         preservesRequestID = message.preserveExternalRequestId
         generatesRequestID = message.generateRequestId ?? true
         var ranges: [Prefix] = []
@@ -78,7 +81,7 @@ struct ForwardingHeaders: Sendable {
         } else if isEdge {
             request.headers.removeEnvoyFields()
             if let address = client.address {
-                try? request.headers.append(.xEnvoyExternalAddress, "\(address)")
+                try? request.headers.append(.xEnvoyExternalAddress, text(address))
             }
             if !preservesRequestID { request.headers.remove(.xRequestId) }
         } else {
@@ -119,6 +122,8 @@ struct ForwardingHeaders: Sendable {
             try? headers.set(.xForwardedFor, "\(address)")
         }
     }
+
+    private func text(_ address: IPAddress) -> String { mapsIPv4 && !address.isV6 ? "::ffff:\(address)" : "\(address)" }
 }
 
 extension HeaderTable {

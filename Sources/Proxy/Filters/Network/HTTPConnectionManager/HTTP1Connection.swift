@@ -218,7 +218,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         }
         requestIsComplete = false
         requestsServed += 1
-        httpVersion = parser.head.minorVersion == 0 ? .http10 : .http11
+        httpVersion = parser.head.minorVersion == 0 && manager.config.http1.acceptsHTTP10 ? .http10 : .http11
         let stream = HTTPStream(connection: self)
         stream.info.wire.downstreamHeadReceived = headBytes
         headBytes = 0
@@ -321,7 +321,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         // Who fails health checks wants its clients to go elsewhere.
         if worker.failsHealthCheck || worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
         if isDraining || manager.isDraining { isClosing = true }
-        // As Envoy: who answers before it has the whole request does not wait for the rest of it.
+        // As Envoy: who answers before it has the whole request does not wait for the rest of it. What stands behind a CONNECT is meant for
+        // a tunnel, never for us: it is no request when there is none (ATK-14).
         if !requestIsComplete || request.isUpgrade || request.method == .connect { isClosing = true }
         if let stream, stream.closesConnection { isClosing = true }
         responseFraming = response.body

@@ -194,6 +194,7 @@ final class HTTPConnectionManager {
 
     /// What every request gets before routing (P-1, P-5, ATK-17).
     func setForwardingHeaders(_ stream: HTTPStream) {
+        if config.stripsDot { stripDot(&stream.request) }
         if config.stripsPort != .never {
             stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
         }
@@ -215,6 +216,24 @@ final class HTTPConnectionManager {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }
         if !config.via.isEmpty { try? stream.request.headers.append(.via, config.via) }
+        if let scheme = config.scheme {
+            stream.request.setScheme(scheme)
+            try? stream.request.headers.set(.xForwardedProto, "\(scheme)")
+        }
+        if let name = config.userAgent {
+            try? stream.request.headers.set("x-envoy-downstream-service-cluster", name)
+            if let node = config.nodeID { try? stream.request.headers.set("x-envoy-downstream-service-node", node) }
+            if (stream.request.headers[.userAgent] ?? "").isEmpty { try? stream.request.headers.set(.userAgent, name) }
+        }
+    }
+
+    /// `a.example.` is `a.example`, with a port or without.
+    private func stripDot(_ request: inout RequestHead) {
+        var authority = [UInt8](copying: request.authority)
+        let end = authority.lastIndex(of: UInt8(ascii: ":")) ?? authority.count
+        guard end > 0, authority[end - 1] == UInt8(ascii: ".") else { return }
+        authority.remove(at: end - 1)
+        try? request.setAuthority(authority.span.bytes)
     }
 
     /// Takes the port away from the authority: every port, or the listener's own.

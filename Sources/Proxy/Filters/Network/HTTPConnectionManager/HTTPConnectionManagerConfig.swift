@@ -51,6 +51,16 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    /// The dot at the end of an authority goes.
+    let stripsDot: Bool
+    /// Requests get this scheme, whatever they said; nil leaves it to them.
+    let scheme: StaticString?
+    /// Requests are told who we are, and get a `user-agent` where they have none.
+    let userAgent: String?
+    /// Our own id, for `userAgent`'s sake; nil when we have none.
+    let nodeID: String?
+    /// An answer because of overload says so in a header.
+    let tellsOfOverload: Bool
     let forwardedClientCertificate: ForwardedClientCertificate
     /// `--defaults envoy`: where Envoy does less than we would, we do as Envoy does.
     let usesEnvoyDefaults: Bool
@@ -88,7 +98,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "flush_access_log_on_new_request",
                 "forward_client_cert_details", "set_current_client_cert_details",
                 "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
-                "internal_address_config", "http_protocol_options", "proxy_100_continue",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue", "strip_trailing_host_dot",
+                "scheme_header_transformation", "add_user_agent", "append_local_overload",
+                "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         usesEnvoyDefaults = context.usesEnvoyDefaults
@@ -168,9 +180,12 @@ final class HTTPConnectionManagerConfig: Sendable {
             http2Limits.malformedMessageEndsConnection = !endsStream
         }
         switch common?.headersWithUnderscoresAction {
-        case .rejectRequest: http2Limits.underscores = .reject
-        case .dropHeader: http2Limits.underscores = .drop
-        default: http2Limits.underscores = .allow
+        case .rejectRequest: (underscores, http2Limits.underscores) = (.reject, .reject)
+        case .dropHeader: (underscores, http2Limits.underscores) = (.drop, .drop)
+        default:
+            // At the edge, where clients' addresses are taken from the connection, nobody's names are trusted.
+            let drops = message.useRemoteAddress == true && !context.usesEnvoyDefaults
+            (underscores, http2Limits.underscores) = drops ? (.drop, .drop) : (.allow, .allow)
         }
         self.http2Limits = http2Limits
         connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
@@ -182,18 +197,12 @@ final class HTTPConnectionManagerConfig: Sendable {
         requestHeadersTimeout = Self.timeout(
             message.requestHeadersTimeout,
             default: context.usesEnvoyDefaults ? nil : Self.requestHeadersTimeoutDefault)
-        pathNormalization = try PathNormalization(
+        pathNormalization = PathNormalization(
             normalizes: message.normalizePath ?? !context.usesEnvoyDefaults, mergesSlashes: message.mergeSlashes,
-            escapedSlashes: message.pathWithEscapedSlashesAction, at: path)
+            escapedSlashes: message.pathWithEscapedSlashesAction)
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
         forwarding = try ForwardingHeaders(message, at: path)
-        underscores =
-            switch common?.headersWithUnderscoresAction {
-            case .rejectRequest: .reject
-            case .dropHeader: .drop
-            default: .allow
-            }
         maxStreamDuration = Self.timeout(common?.maxStreamDuration, default: nil)
         http1 = try HTTP1Options(message.httpProtocolOptions, at: path + ".http_protocol_options")
         passesContinue = message.proxy100Continue
@@ -213,6 +222,23 @@ final class HTTPConnectionManagerConfig: Sendable {
             upgrades.insert(type)
         }
         self.upgrades = upgrades
+        stripsDot = message.stripTrailingHostDot
+        tellsOfOverload = message.appendLocalOverload
+        userAgent = message.addUserAgent == true ? context.serviceCluster : nil
+        nodeID = context.node.flatMap { $0.id.isEmpty ? nil : $0.id }
+        switch message.schemeHeaderTransformation?.transformation {
+        case .schemeToOverwrite("http"): scheme = "http"
+        case .schemeToOverwrite("https"): scheme = "https"
+        case .schemeToOverwrite(""): scheme = nil
+        case .schemeToOverwrite(let other):
+            throw ConfigurationError(
+                at: path + ".scheme_header_transformation.scheme_to_overwrite", "\(other) is neither http nor https")
+        case nil: scheme = nil
+        }
+        if let message = message.schemeHeaderTransformation {
+            try FieldCheck.check(
+                message, reads: ["scheme_to_overwrite"], at: path + ".scheme_header_transformation")
+        }
         if case .stripAnyHostPort(true) = message.stripPortMode {
             stripsPort = .always
         } else {
@@ -286,10 +312,12 @@ struct HTTP1Options: Sendable {
 /// A route table with what the proxy needs beside it.
 final class CompiledRoutes: Sendable {
     let table: RouteTable
-    let message: RouteConfiguration
+    private let packed: PackedMessage<RouteConfiguration>
+    /// The configuration as it came.
+    var message: RouteConfiguration { packed.message }
 
     init(_ message: RouteConfiguration, at path: String, context: CompileContext) throws(ConfigurationError) {
-        self.message = message
+        packed = PackedMessage(message)
         do throws(ConfigurationError) {
             table = try RouteTable(compiling: message, filters: HTTPFilters.routeCompiler(context))
         } catch {
@@ -319,6 +347,8 @@ struct CompileContext: Sendable {
     var collectors: CollectorHub?
     /// Who we are.
     var node: Node?
+    /// Sends work to a worker; nil where nothing is going to run.
+    var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
 
