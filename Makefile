@@ -23,6 +23,7 @@ test: deps ## all tests (as root: many make network namespaces and containers)
 	@test "$$(id -u)" = 0 || { echo "make test: run as root (sudo make test): the tests make network namespaces and containers" >&2; exit 1; }
 	$(SWIFT) build --build-tests $(STRICT)
 	/usr/bin/python3 tools/test.py
+	/usr/bin/python3 tools/cost-check.py debug
 
 test-long: test demo-check ## the tests again under the address sanitizer
 	$(SWIFT) build --build-tests --sanitize address --scratch-path .build/asan
@@ -55,6 +56,7 @@ demo-check: build ## the whole product, from outside: split, failover, scaling, 
 	/usr/bin/python3 tools/demo-check.py
 
 proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
+	/usr/bin/python3 tools/cost-check.py release
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/proxy-check.py
 
 soak: build ## half an hour of churn (SOAK=seconds)
@@ -82,12 +84,15 @@ install: build ## into $(DESTDIR)$(PREFIX)
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/skein.8 docs/man/skein-proxy.8
 	$(RELEASE)/skein completion bash > skein.bash.tmp
 	install -D -m 0644 skein.bash.tmp $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein
+	$(RELEASE)/skein-proxy completion bash > skein.bash.tmp
+	install -D -m 0644 skein.bash.tmp $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein-proxy
 	rm -f skein.bash.tmp
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/skein $(DESTDIR)$(PREFIX)/bin/skein-proxy
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/skein.8 $(DESTDIR)$(PREFIX)/share/man/man8/skein-proxy.8
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skein-proxy
 
 clean:
 	rm -rf .build

@@ -6,6 +6,7 @@ import PackageDescription
 // `make lint` compares every import with this table (tools/check-imports.py).
 let layers: [(name: String, dependencies: [String])] = [
     ("Telemetry", []),
+    ("Compression", ["CZlib", "CBrotli"]),
     ("Serialization", ["CYAML"]),
     ("IO", ["CLinux", "Telemetry"]),
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
@@ -15,7 +16,12 @@ let layers: [(name: String, dependencies: [String])] = [
     ("KubernetesAPI", ["Serialization"]),
     ("XDS", ["EnvoyAPI", "Serialization"]),
     ("Upstream", ["CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
-    ("Proxy", ["Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization", "Telemetry"]),
+    (
+        "Proxy",
+        [
+            "Compression", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization", "Telemetry",
+        ]
+    ),
     ("Store", ["CSQLite", "Serialization"]),
     ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
     ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
@@ -27,7 +33,7 @@ let layers: [(name: String, dependencies: [String])] = [
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
-    ("Workloads", ["CZlib", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    ("Workloads", ["Compression", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [
@@ -60,6 +66,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CNetlink", ["nl-route-3", "nl-3"], ["libnl-route-3-dev"]),
     ("CNFTables", ["nftables"], ["libnftables-dev"]),
     ("CZlib", ["z"], ["zlib1g-dev"]),
+    ("CBrotli", ["brotlienc", "brotlidec", "brotlicommon"], ["libbrotli-dev"]),
 ]
 
 /// What has decoders for bytes from outside.
@@ -71,6 +78,7 @@ let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
 /// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
+    ("Compression", [], []),
     ("IO", [], []),
     ("TLS", [], []),
     ("HTTP", [], []),

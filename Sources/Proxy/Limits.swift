@@ -30,6 +30,9 @@ enum Limits {
     /// Request body kept for a retry (Envoy: the connection's buffer limit).
     static let retryBufferBytes = 65_536
 
+    /// Pieces of a body below this size are put together before they go on.
+    static let gatheredBytes = 1024
+
     /// Reads of one connection before the others get their turn.
     static let readsPerTurn = 16
 
@@ -76,6 +79,16 @@ enum Limits {
 
     /// What a collector may answer.
     static let collectorAnswerBytes = 65_536
+
+    /// What the recorder keeps of one request: path, one value of a field, one name, and how many fields; more is cut.
+    static let recordedPathBytes = 1024
+    static let recordedValueBytes = 256
+    static let recordedNameBytes = 256
+    static let recordedHeaders = 32
+    /// All that the recorder keeps; beyond it the oldest go, however few they are.
+    static let recorderBytes = 16_777_216
+    /// Lines of one answer of `/recorder`.
+    static let recorderLines = 10_000
 
     /// A text that a configuration takes from a file.
     static let dataSourceBytes = 1_048_576

@@ -64,12 +64,21 @@ public struct Options: Sendable {
     public var fileFlushBytes: Int?
     /// `--defaults envoy`: limits that the configuration leaves out are Envoy's.
     public var usesEnvoyDefaults = false
+    /// `--recorder-sample`: one request in so many is recorded; 0 is none.
+    public var recorderSample: UInt32 = 100
+    /// `--recorder-size`: most requests that are kept; 0 is none.
+    public var recorderSize = 10_000
+    /// `--recorder-als-cluster`: the cluster of a gRPC access log service that gets them too.
+    public var recorderCluster: String?
     /// `--version`.
     public var showsVersion = false
     /// `--help`.
     public var showsHelp = false
     /// Flags of Envoy's that were given and say nothing to us.
     public private(set) var ignored: [String] = []
+
+    /// Most that `--recorder-size` may say.
+    static let recorderSizeMax = 1_000_000
 
     /// Nothing set.
     public init() {}
@@ -79,6 +88,8 @@ public struct Options: Sendable {
         skein-proxy: serves Envoy v3 configuration.
 
         usage: skein-proxy -c FILE [options]
+               skein-proxy explain -c FILE 'GET http://reviews/x' [options]   (see skein-proxy explain --help)
+               skein-proxy completion bash|zsh|fish
 
           -c, --config-path FILE      bootstrap, YAML or JSON
               --config-yaml TEXT      YAML merged over the file
@@ -105,6 +116,10 @@ public struct Options: Sendable {
               --disable-hot-restart   neither take over nor be replaced
               --file-flush-interval-msec N, --file-flush-min-size-kb N
                                       when lines of access logs are written (default 1000 and 64)
+              --recorder-sample N     one request in N is recorded for /recorder (default 100; 0: none)
+              --recorder-size N       most requests that are kept (default 10000; 0: none)
+              --recorder-als-cluster NAME
+                                      the cluster of a gRPC access log service that gets them too
               --admin-address-path F  writes the admin server's address to F
               --version, --help
 
@@ -184,6 +199,14 @@ public struct Options: Sendable {
             case "--disable-hot-restart": disablesHotRestart = true
             case "--file-flush-interval-msec": fileFlushInterval = .milliseconds(max(1, try number()))
             case "--file-flush-min-size-kb": fileFlushBytes = min(max(1, try number()), 16_384) * 1024
+            case "--recorder-sample": recorderSample = UInt32(clamping: try number())
+            case "--recorder-size":
+                let size = try number()
+                guard size <= Self.recorderSizeMax else {
+                    throw UsageError("--recorder-size: \(size) is above \(Self.recorderSizeMax)")
+                }
+                recorderSize = size
+            case "--recorder-als-cluster": recorderCluster = try value()
             case "--defaults":
                 let text = try value()
                 guard text == "envoy" || text == "hardened" else {

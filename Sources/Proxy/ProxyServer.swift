@@ -90,6 +90,17 @@ public final class ProxyServer: @unchecked Sendable {
         context.collectors = collectors
         context.node = bootstrap.node
         if let first = workers.first { context.onFirstWorker = { [weak first] in first?.send($0) } }
+        var recorder = Recorder.Settings(
+            interval: options.recorderSample, size: options.recorderSize, key: Environment.randomBytes(32))
+        if let cluster = options.recorderCluster {
+            recorder.export = RecorderExport(
+                cluster: cluster, node: bootstrap.node, metrics: metrics, hub: collectors)
+        }
+        for worker in workers {
+            worker.send { [recorder, count = workers.count] in
+                $0.recorder.configure(recorder, loops: count, row: $0.index)
+            }
+        }
         store = ConfigurationStore(
             loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
     }

@@ -4,10 +4,32 @@ import Telemetry
 
 // Wiring of flags only: everything else is in `Proxy`.
 
+func explain(_ arguments: [String]) -> Int32 {
+    do throws(UsageError) {
+        let command = try ExplainCommand(arguments: arguments)
+        return command.run(out: { Console.out($0) }, error: { Console.error($0) })
+    } catch {
+        Console.error("skein-proxy explain: \(error)\n")
+        return 2
+    }
+}
+
+func complete(_ shell: String) -> Int32 {
+    guard let script = Completion.script(for: shell) else {
+        Console.error("skein-proxy completion: say which shell: \(Completion.shells.joined(separator: ", "))\n")
+        return 2
+    }
+    Console.out(script)
+    return 0
+}
+
 func run() -> Int32 {
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    if arguments.first == "explain" { return explain(Array(arguments.dropFirst())) }
+    if arguments.first == "completion" { return complete(arguments.dropFirst().first ?? "") }
     let options: Options
     do throws(UsageError) {
-        options = try Options(arguments: Array(CommandLine.arguments.dropFirst()))
+        options = try Options(arguments: arguments)
     } catch {
         Console.error("skein-proxy: \(error)\n")
         return 2

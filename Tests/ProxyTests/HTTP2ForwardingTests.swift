@@ -17,7 +17,8 @@ struct HTTP2ForwardingTests {
     {
         try await RunningProxy.start(
             Yaml.bootstrap(
-                listeners: Yaml.listener(manager: manager, routes: Yaml.forward()),
+                // Longer than the default: on a busy machine many requests at once take their time.
+                listeners: Yaml.listener(manager: manager, routes: Yaml.forward("backend", "timeout: 60s")),
                 clusters: Yaml.cluster("backend", [port], http2 ? Yaml.http2 : ""), admin: admin))
     }
 

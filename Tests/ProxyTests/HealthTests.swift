@@ -49,10 +49,14 @@ struct HealthTests {
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Yaml.listener(routes: Yaml.forward()),
-                    clusters: Yaml.cluster("backend", [sick.port, well.port], check)))
+                    clusters: Yaml.cluster("backend", [sick.port, well.port], check), admin: true))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             while state.checks.load(ordering: .relaxed) < 3 { _ = try await client.get("/") }
+            // An answer that was sent is not yet one that was judged.
+            while try await Admin.stat(proxy, "cluster.backend.membership_healthy", on: loop) != 1 {
+                await loop.sleep(for: .milliseconds(1))
+            }
             let before = state.requests.load(ordering: .relaxed)
             for _ in 0..<20 { #expect(try await client.get("/").body == "well") }
             #expect(state.requests.load(ordering: .relaxed) == before)

@@ -174,6 +174,8 @@ class ServerConnection(Connection):
         elif isinstance(event, h2.events.DataReceived):
             self.records[event.stream_id]["body"] += event.data
             answer = self.records[event.stream_id].get("answer")
+            if answer is not None and answer.dialog is not None:
+                self.converse(event.stream_id, answer)
             if answer is not None and answer.tunnel:
                 asyncio.ensure_future(self.send_data(event.stream_id, event.data, False))
         elif isinstance(event, h2.events.TrailersReceived):
@@ -185,7 +187,42 @@ class ServerConnection(Connection):
             if task:
                 task.cancel()
         if isinstance(event, h2.events.StreamEnded) and event.stream_id not in self.tasks:
+            answer = self.records[event.stream_id].get("answer")
+            if answer is not None and answer.dialog is not None:
+                self.records[event.stream_id]["answer"] = None
+                return self.end_dialog(event.stream_id, 0)
             self.begin(event.stream_id)
+
+    def converse(self, stream, answer):
+        """Answers the messages of a gRPC stream as they come."""
+        record = self.records[stream]
+        while len(record["body"]) >= 5:
+            size = int.from_bytes(record["body"][1:5], "big")
+            if len(record["body"]) < 5 + size:
+                return
+            message, record["body"] = record["body"][5:5 + size], record["body"][5 + size:]
+            record.setdefault("messages", []).append(decode(self.server.upstream.decode, message))
+            reply = answer.dialog(message)
+            if isinstance(reply, int):
+                record["answer"] = None
+                return self.end_dialog(stream, reply)
+            if reply is not None:
+                self.open_dialog(stream)
+                self.http2.send_data(stream, grpc_frame(reply))
+                self.flush()
+
+    def open_dialog(self, stream):
+        if not self.records[stream].get("opened"):
+            self.records[stream]["opened"] = True
+            self.http2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+
+    def end_dialog(self, stream, status):
+        head = [] if self.records[stream].get("opened") else [(":status", "200"), ("content-type", "application/grpc")]
+        try:
+            self.http2.send_headers(stream, [*head, ("grpc-status", str(status))], end_stream=True)
+        except h2.exceptions.ProtocolError:
+            pass  # It was reset meanwhile.
+        self.flush()
 
     def begin(self, stream):
         if stream not in self.tasks:

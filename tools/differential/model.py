@@ -36,6 +36,7 @@ class Answer:
     early: bool = False  # answers before the request's body was read
     tunnel: bool = False  # after the head everything is echoed
     grpc: Callable | None = None  # HTTP/2: (request body) -> (messages, status, message)
+    dialog: Callable | None = None  # HTTP/2: a gRPC stream; (message) -> message, None (nothing is said) or a status that ends it
     reset_code: int | None = None  # HTTP/2: RST_STREAM with this code instead of an answer
 
 

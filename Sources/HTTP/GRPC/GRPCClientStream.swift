@@ -179,7 +179,7 @@ extension GRPCClientStream: HTTP2StreamDelegate {
 
 extension GRPCStatus {
     /// What a reset stream means, as gRPC's specification maps it.
-    static func ofReset(_ code: UInt32) -> GRPCStatus {
+    public static func ofReset(_ code: UInt32) -> GRPCStatus {
         switch code {
         case HTTP2Code.refusedStream: GRPCStatus(.unavailable, "the server refused the stream")
         case HTTP2Code.cancel: GRPCStatus(.cancelled, "the peer cancelled the call")
@@ -190,8 +190,9 @@ extension GRPCStatus {
 }
 
 /// The head of a gRPC request.
-enum GRPCRequest {
-    static func head(path: String, authority: String, metadata: HeaderTable) throws(HTTP2Error) -> RequestHead {
+public enum GRPCRequest {
+    /// A POST with what every call has, and the metadata.
+    public static func head(path: String, authority: String, metadata: HeaderTable) throws(HTTP2Error) -> RequestHead {
         var head = RequestHead()
         do throws(HTTPFieldError) {
             head.setMethod(.post)
@@ -206,7 +207,8 @@ enum GRPCRequest {
         return head
     }
 
-    static func isGRPC(_ headers: HeaderTable) -> Bool {
+    /// Whether the content type is gRPC's.
+    public static func isGRPC(_ headers: HeaderTable) -> Bool {
         guard let type = headers[.contentType] else { return false }
         return type == "application/grpc" || type.hasPrefix("application/grpc+") || type.hasPrefix("application/grpc;")
     }

@@ -58,7 +58,7 @@ public struct GRPCStatus: Error, Sendable, Hashable, CustomStringConvertible {
     /// The status in trailers (or in the head of an answer without a body).
     ///
     /// Without a `grpc-status` the HTTP status decides, as gRPC's specification maps it.
-    init(trailers: HeaderTable, httpStatus: UInt16) {
+    public init(trailers: HeaderTable, httpStatus: UInt16) {
         guard let text = trailers[.grpcStatus] else {
             let code: Code =
                 switch httpStatus {
@@ -95,17 +95,19 @@ public struct GRPCStatus: Error, Sendable, Hashable, CustomStringConvertible {
 }
 
 /// Finds gRPC messages in the bytes of a body: one byte for compression, four for the length, then the message.
-struct GRPCMessageDecoder {
+public struct GRPCMessageDecoder {
     private var buffer: [UInt8] = []
     private var offset = 0
     let limitBytes: Int
 
     /// Largest message taken: an xDS snapshot of a large mesh fits; a length made up by a peer does not make us allocate.
-    static let limitBytesDefault = 64 * 1024 * 1024
+    public static let limitBytesDefault = 64 * 1024 * 1024
 
-    init(limitBytes: Int = limitBytesDefault) { self.limitBytes = limitBytes }
+    /// A decoder that has seen nothing; longer messages than `limitBytes` are refused.
+    public init(limitBytes: Int = limitBytesDefault) { self.limitBytes = limitBytes }
 
-    mutating func append(_ bytes: [UInt8]) {
+    /// Takes bytes of the body.
+    public mutating func append(_ bytes: [UInt8]) {
         if offset == buffer.count {
             buffer = bytes
             offset = 0
@@ -119,9 +121,10 @@ struct GRPCMessageDecoder {
     }
 
     /// Whether a message has begun and not ended.
-    var isInsideMessage: Bool { offset < buffer.count }
+    public var isInsideMessage: Bool { offset < buffer.count }
 
-    mutating func next() throws(GRPCStatus) -> [UInt8]? {
+    /// The next whole message; nil until more bytes have come.
+    public mutating func next() throws(GRPCStatus) -> [UInt8]? {
         guard buffer.count - offset >= 5 else { return nil }
         guard buffer[offset] == 0 else {
             throw GRPCStatus(buffer[offset] == 1 ? .unimplemented : .internal, "compressed messages are not taken")
@@ -137,7 +140,8 @@ struct GRPCMessageDecoder {
         return Array(buffer[start..<offset])
     }
 
-    static func frame(_ message: [UInt8]) -> [UInt8] {
+    /// A message as it stands in a body.
+    public static func frame(_ message: [UInt8]) -> [UInt8] {
         var frame: [UInt8] = []
         frame.reserveCapacity(message.count + 5)
         frame.append(0)

@@ -4,9 +4,13 @@ internal import CNGHTTP2
 ///
 /// C functions that capture nothing: the session comes as user data, streams by their slot.
 enum HTTP2Callbacks {
+    /// Calls the body with the session, which nobody retains for it: its owner is in the middle of calling nghttp2.
     @inline(__always)
-    static func session(_ user: UnsafeMutableRawPointer?) -> HTTP2Session? {
-        user.map { Unmanaged<HTTP2Session>.fromOpaque($0)._withUnsafeGuaranteedRef { $0 } }
+    static func with(
+        _ user: UnsafeMutableRawPointer?, otherwise: Int32 = 0, _ body: (HTTP2Session) -> Int32
+    ) -> Int32 {
+        guard let user else { return otherwise }
+        return Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef(body)
     }
 
     /// What ends `receive` at once: the connection is over.
@@ -42,66 +46,81 @@ enum HTTP2Callbacks {
 
     private static func setInput(_ callbacks: OpaquePointer?) {
         nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, hd, user in
-            guard let session = HTTP2Callbacks.session(user), let hd else { return 0 }
-            return session.frameBegins(hd.pointee) ? 0 : HTTP2Callbacks.fatal
+            guard let hd else { return 0 }
+            return HTTP2Callbacks.with(user) { $0.frameBegins(hd.pointee) ? 0 : HTTP2Callbacks.fatal }
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
-            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            session.headBegins(frame.pointee)
-            return 0
+            guard let frame else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                session.headBegins(frame.pointee)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
             _, _, name, nameCount, value, valueCount, _, user in
-            guard let session = HTTP2Callbacks.session(user), let name, let value else { return 0 }
-            let isBearable = session.field(
-                UnsafeRawBufferPointer(start: name, count: nameCount),
-                UnsafeRawBufferPointer(start: value, count: valueCount))
-            return isBearable ? 0 : HTTP2Callbacks.fatal
+            guard let name, let value else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                let isBearable = session.field(
+                    UnsafeRawBufferPointer(start: name, count: nameCount),
+                    UnsafeRawBufferPointer(start: value, count: valueCount))
+                return isBearable ? 0 : HTTP2Callbacks.fatal
+            }
         }
         nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) { _, _, _, _, _, _, _, _ in
             // nghttp2 would leave such a field out; a message with one is malformed (RFC 9113 §8.2.1).
             NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
-            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            session.received(frame.pointee)
-            return 0
+            guard let frame else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                session.received(frame.pointee)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, frame, code, user in
-            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            session.receivedInvalid(frame.pointee, code)
-            return 0
+            guard let frame else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                session.receivedInvalid(frame.pointee, code)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, id, data, count, user in
-            guard let session = HTTP2Callbacks.session(user), let data else { return 0 }
-            session.received(data: UnsafeRawBufferPointer(start: data, count: count), on: id)
-            return 0
+            guard let data else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                session.received(data: UnsafeRawBufferPointer(start: data, count: count), on: id)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, id, code, user in
-            guard let session = HTTP2Callbacks.session(user), let stream = session.stream(id: id) else { return 0 }
-            session.close(stream, code: code)
-            return 0
+            HTTP2Callbacks.with(user) { session in
+                if let stream = session.stream(id: id) { session.close(stream, code: code) }
+                return 0
+            }
         }
     }
 
     private static func setOutput(_ callbacks: OpaquePointer?) {
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) { _, frame, _, user in
-            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            if session.role == .client, frame.pointee.hd.type == NGHTTP2_HEADERS.rawValue {
-                session.closeUnsent(id: frame.pointee.hd.stream_id)
+            guard let frame else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                if session.role == .client, frame.pointee.hd.type == NGHTTP2_HEADERS.rawValue {
+                    session.closeUnsent(id: frame.pointee.hd.stream_id)
+                }
+                return 0
             }
-            return 0
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
-            guard let session = HTTP2Callbacks.session(user), let frame else { return 0 }
-            session.sent(frame.pointee)
-            return 0
+            guard let frame else { return 0 }
+            return HTTP2Callbacks.with(user) { session in
+                session.sent(frame.pointee)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, frame, head, count, source, user in
-            guard let session = HTTP2Callbacks.session(user), let frame, let head, let source else {
-                return HTTP2Callbacks.fatal
+            guard let frame, let head, let source else { return HTTP2Callbacks.fatal }
+            return HTTP2Callbacks.with(user, otherwise: HTTP2Callbacks.fatal) {
+                $0.sendData(head, count, source.pointee.ptr, frame.pointee.hd.stream_id)
             }
-            return session.sendData(head, count, source.pointee.ptr, frame.pointee.hd.stream_id)
         }
     }
 
@@ -109,24 +128,12 @@ enum HTTP2Callbacks {
     static func provider() -> nghttp2_data_provider {
         var provider = nghttp2_data_provider()
         provider.read_callback = { raw, id, _, room, flags, source, user in
-            guard let session = HTTP2Callbacks.session(user), let flags, let source,
-                let stream = session.stream(slot: source.pointee.ptr, id: id)
-            else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
-            let count = min(room, stream.queuedBytes)
-            if count > 0 { flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
-            if count == stream.queuedBytes, stream.endsAfterQueue {
-                flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
-                if let trailers = stream.ownTrailers {
-                    flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    _ = session.withTrailerFields(trailers) { nghttp2_submit_trailer(raw, id, $0, $1) }
-                }
-                return count
-            }
-            guard count > 0 else {
-                stream.isDeferred = true
-                return Int(NGHTTP2_ERR_DEFERRED.rawValue)
-            }
-            return count
+            let failure = NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
+            guard let flags, let source else { return Int(failure) }
+            return Int(
+                HTTP2Callbacks.with(user, otherwise: failure) { session in
+                    session.provide(raw, id, room, source.pointee.ptr, &flags.pointee)
+                })
         }
         return provider
     }
@@ -134,6 +141,29 @@ enum HTTP2Callbacks {
 
 // What nghttp2 says about frames that leave.
 extension HTTP2Session {
+    /// How many bytes of a body may leave now, and whether they are the last.
+    func provide(
+        _ raw: OpaquePointer?, _ id: Int32, _ room: Int, _ slot: UnsafeMutableRawPointer?, _ flags: inout UInt32
+    ) -> Int32 {
+        guard let stream = stream(slot: slot, id: id) else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+        // A frame has 16 MiB at most: the count fits.
+        let count = min(room, stream.queuedBytes)
+        if count > 0 { flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
+        if count == stream.queuedBytes, stream.endsAfterQueue {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            if let trailers = stream.ownTrailers {
+                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                _ = withTrailerFields(trailers) { nghttp2_submit_trailer(raw, id, $0, $1) }
+            }
+            return Int32(clamping: count)
+        }
+        guard count > 0 else {
+            stream.isDeferred = true
+            return NGHTTP2_ERR_DEFERRED.rawValue
+        }
+        return Int32(clamping: count)
+    }
+
     /// Writes a DATA frame: its head and the bytes from the stream's queue, copied once.
     func sendData(_ head: UnsafePointer<UInt8>, _ count: Int, _ slot: UnsafeMutableRawPointer?, _ id: Int32) -> Int32 {
         // Checked here because nghttp2 writes DATA after DATA without returning.

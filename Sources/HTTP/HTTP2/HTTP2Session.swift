@@ -135,6 +135,11 @@ public final class HTTP2Session {
         if let failure { throw failure }
     }
 
+    /// The stream whose head has begun and not ended; 0 when there is none.
+    ///
+    /// There is at most one (RFC 9113 §6.10).
+    public var streamOfOpenHead: Int32 { receiving?.id ?? 0 }
+
     /// Whether there may be bytes for the peer.
     public var hasOutput: Bool { nghttp2_session_want_write(raw) != 0 }
 

@@ -58,6 +58,9 @@ public struct RequestHead: Sendable {
         get { headers.span(pathRun) }
     }
 
+    /// The method as text.
+    public var methodText: String { headers.text(methodName) }
+
     /// The authority as text.
     public var authorityText: String { headers.text(authority) }
 

@@ -128,7 +128,7 @@ struct GRPCAccessLog: Sendable {
         common.downstreamWireBytesReceived = info.wire.downstreamHeadReceived &+ info.bytesReceived
         common.accessLogType = AccessLogType(rawValue: moment.type.number)
         common.streamId = text { context.appendRequestField(Self.requestID, to: &$0) }
-        if !info.flags.isEmpty { common.responseFlags = flags(info.flags) }
+        if !info.flags.isEmpty { common.responseFlags = Self.flags(info.flags) }
         if !info.metadata.isEmpty {
             var metadata = Metadata()
             for (name, value) in info.metadata { metadata.filterMetadata[name] = value }
@@ -204,7 +204,7 @@ struct GRPCAccessLog: Sendable {
         return response
     }
 
-    private static func method(_ name: String) -> RequestMethod {
+    static func method(_ name: String) -> RequestMethod {
         switch name {
         case "GET": .get
         case "HEAD": .head
@@ -219,7 +219,7 @@ struct GRPCAccessLog: Sendable {
         }
     }
 
-    private func flags(_ flags: ResponseFlags) -> AccessLogResponseFlags {
+    static func flags(_ flags: ResponseFlags) -> AccessLogResponseFlags {
         var message = AccessLogResponseFlags()
         message.failedLocalHealthcheck = flags.contains(.failedLocalHealthCheck)
         message.noHealthyUpstream = flags.contains(.noHealthyUpstream)

@@ -37,6 +37,7 @@ final class AdminRoutes: @unchecked Sendable {
         /clusters: upstream hosts and their state (?format=json)
         /config_dump: the configuration in force (?resource=, ?mask=, ?name_regex=, ?include_eds)
         /drain_listeners: POST: drain listeners (?graceful, ?inboundonly, ?skip_exit)
+        /explain: what would happen to a request (?listener=, ?url=, ?header=; without parameters: how to ask)
         /healthcheck/fail: POST: answer /ready with 503
         /healthcheck/ok: POST: take that back
         /hot_restart_version: whether another process can take over
@@ -46,6 +47,7 @@ final class AdminRoutes: @unchecked Sendable {
         /memory: memory of the process
         /quitquitquit: POST: exit
         /reopen_logs: POST: open the files of access logs anew
+        /recorder: a sample of the requests, as JSON lines (?limit=, ?since=)
         /reset_counters: POST: counters and histograms begin at zero again
         /ready: 200 LIVE when everything is configured
         /runtime: runtime keys and where they come from
@@ -75,6 +77,8 @@ final class AdminRoutes: @unchecked Sendable {
         case "/reset_counters": return change(request) { proxy.metrics.resetCounters() }
         case "/clusters": return await clusters(proxy, asJSON: query["format"] == "json")
         case "/config_dump": return configDump(proxy, query)
+        case "/explain": return await ExplainPage.answer(proxy, request.queryItems)
+        case "/recorder": return await RecorderPage.answer(proxy, query)
         case "/init_dump": return json(ServerInfoPage.waiting(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
         case "/certs":

@@ -1,18 +1,36 @@
-/// A loop's free list of equal memory blocks.
+/// A loop's free lists of memory blocks, of two sizes.
 ///
 /// Loop-owned. A connection holds a block only while there is something in it, so ten thousand idle connections hold
 /// none.
 final class BlockPool {
     /// Large enough for a head and a small body in one read, small enough that a slow reader costs little.
     static let blockSize = 16_384
+    /// For connections that keep sending more than a block at once: a quarter of the calls.
+    static let largeBlockSize = 65_536
 
     /// Blocks kept for reuse; beyond it they go back to the allocator.
     private static let keptMax = 64
+    private static let largeKeptMax = 8
 
     private var free: [UnsafeMutableRawPointer] = []
+    private var largeFree: [UnsafeMutableRawPointer] = []
 
     deinit {
         for block in free { block.deallocate() }
+        for block in largeFree { block.deallocate() }
+    }
+
+    func takeLarge() -> UnsafeMutableRawPointer {
+        if let block = largeFree.popLast() { return block }
+        return UnsafeMutableRawPointer.allocate(byteCount: Self.largeBlockSize, alignment: 16)
+    }
+
+    func giveLarge(_ block: UnsafeMutableRawPointer) {
+        if largeFree.count < Self.largeKeptMax {
+            largeFree.append(block)
+        } else {
+            block.deallocate()
+        }
     }
 
     func take() -> UnsafeMutableRawPointer {

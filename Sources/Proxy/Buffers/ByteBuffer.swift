@@ -125,6 +125,9 @@ final class ByteBuffer {
         if needed <= BlockPool.blockSize {
             fresh = pool.take()
             freshCapacity = BlockPool.blockSize
+        } else if needed <= BlockPool.largeBlockSize {
+            fresh = pool.takeLarge()
+            freshCapacity = BlockPool.largeBlockSize
         } else {
             freshCapacity = max(needed, min(capacity * 2, needed + (1 << 20)))
             fresh = UnsafeMutableRawPointer.allocate(byteCount: freshCapacity, alignment: 16)
@@ -147,6 +150,10 @@ final class ByteBuffer {
 
     private func freeMemory() {
         guard let base else { return }
-        if capacity == BlockPool.blockSize { pool.give(base) } else { base.deallocate() }
+        switch capacity {
+        case BlockPool.blockSize: pool.give(base)
+        case BlockPool.largeBlockSize: pool.giveLarge(base)
+        default: base.deallocate()
+        }
     }
 }

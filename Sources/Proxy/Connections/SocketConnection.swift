@@ -21,6 +21,8 @@ class SocketConnection: ReadinessHandler {
     private(set) var socket: Socket?
     private var registration: Registration?
     private(set) var mayRead = false
+    /// The latest reads found more than a block holds.
+    private(set) var isStreaming = false
     private(set) var mayWrite = false
     /// The peer's end (or an error) is queued behind the bytes: a short read does not mean that nothing follows.
     private var peerHasEnded = false
@@ -71,7 +73,8 @@ class SocketConnection: ReadinessHandler {
         guard let socket else { return .end }
         if let tls { return fill(tls, socket) }
         guard mayRead else { return .wouldBlock }
-        return readOnce(socket, into: input, input.room(Limits.readMinimumBytes))
+        return readOnce(
+            socket, into: input, input.room(isStreaming ? BlockPool.largeBlockSize : Limits.readMinimumBytes))
     }
 
     /// One call of the kernel, into room of a buffer.
@@ -81,6 +84,8 @@ class SocketConnection: ReadinessHandler {
         case .bytes(let count):
             buffer.commit(count)
             worker.bytesRead &+= UInt64(count)
+            // Who fills a block has more to say; who says little at once goes back to small ones.
+            isStreaming = count >= BlockPool.blockSize / 2 && (isStreaming || count == room.count)
             if count < room.count && !peerHasEnded { mayRead = false }
             return .bytes
         case .wouldBlock:

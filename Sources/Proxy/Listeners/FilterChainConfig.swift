@@ -81,9 +81,29 @@ final class FilterChainConfig: Sendable {
         return nil
     }
 
-    /// The name of the route configuration it waits for.
-    var rdsName: String? {
-        if case .http(let manager) = terminal, case .rds(let name) = manager.routes { return name }
-        return nil
+    /// The names of the route configurations it waits for; those of discovered scopes are the store's.
+    var rdsNames: [String] {
+        guard case .http(let manager) = terminal else { return [] }
+        switch manager.routes {
+        case .inline: return []
+        case .rds(let name): return [name]
+        case .scoped(let scoping):
+            guard case .inline(let scopes) = scoping.source else { return [] }
+            return scopes.compactMap(\.routesName)
+        }
+    }
+
+    /// Where its scopes are discovered; nil: nowhere.
+    var scopesSource: DiscoverySource? {
+        guard case .http(let manager) = terminal, case .scoped(let scoping) = manager.routes,
+            case .discovered(let source) = scoping.source
+        else { return nil }
+        return source
+    }
+
+    /// Its HTTP filters whose configuration is discovered.
+    var discoveredFilters: [DiscoveredFilterConfig] {
+        guard case .http(let manager) = terminal else { return [] }
+        return manager.filters.compactMap { $0 as? DiscoveredFilterConfig }
     }
 }

@@ -14,9 +14,32 @@ struct FilterChainMatcher: Sendable {
         var destination: IO.SocketAddress
         var source: IO.SocketAddress
         var directSource: IO.SocketAddress
-        var serverName = ""
-        var transportProtocol = "raw_buffer"
-        var applicationProtocols: [String] = []
+        var serverName: String
+        var transportProtocol: String
+        var applicationProtocols: [String]
+
+        init(
+            destination: IO.SocketAddress, source: IO.SocketAddress, directSource: IO.SocketAddress,
+            serverName: String = "", transportProtocol: String = "raw_buffer", applicationProtocols: [String] = []
+        ) {
+            self.destination = destination
+            self.source = source
+            self.directSource = directSource
+            self.serverName = serverName
+            self.transportProtocol = transportProtocol
+            self.applicationProtocols = applicationProtocols
+        }
+
+        /// What addresses and listener filters say.
+        init(_ info: ConnectionInfo) {
+            self.init(
+                destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
+            guard info.hasFacts else { return }
+            let facts = info.facts
+            serverName = facts.serverName
+            if !facts.transportProtocol.isEmpty { transportProtocol = facts.transportProtocol }
+            applicationProtocols = facts.applicationProtocols
+        }
     }
 
     private indirect enum Node: Sendable {
@@ -205,6 +228,67 @@ struct FilterChainMatcher: Sendable {
             rest = rest.dropFirst()
         }
         return nil
+    }
+
+    // MARK: Explaining
+
+    /// What one level of the tree made of a connection.
+    struct Trial {
+        /// The field of `filter_chain_match`.
+        var criterion: String
+        /// What the connection has.
+        var value: String
+        /// The chains that are out with this level.
+        var lost: [Int]
+    }
+
+    /// The levels that `find` walks through for a connection; empty where a matcher tree chooses.
+    func trials(_ connection: Connection) -> [Trial] {
+        var trials: [Trial] = []
+        var node = root
+        while let here = node {
+            if case .chain = here { break }
+            node = Self.step(here, connection)
+            let left = node.map(Self.chains) ?? []
+            let (criterion, value) = Self.question(here, connection)
+            let lost = Self.chains(here).subtracting(left).sorted()
+            trials.append(Trial(criterion: criterion, value: value, lost: lost))
+        }
+        return trials
+    }
+
+    private static func chains(_ node: Node) -> Set<Int> {
+        func union(_ nodes: some Sequence<Node>, _ any: Node?) -> Set<Int> {
+            nodes.reduce(any.map(chains) ?? []) { $0.union(chains($1)) }
+        }
+        return switch node {
+        case .chain(let index): [index]
+        case .destinationPort(let map, let any), .sourcePort(let map, let any): union(map.values, any)
+        case .serverName(let map, let any), .transportProtocol(let map, let any),
+            .applicationProtocol(let map, let any):
+            union(map.values, any)
+        case .destination(let table, let any), .directSource(let table, let any), .source(let table, let any):
+            union(table.all, any)
+        case .sourceType(let local, let external, let any): union([local, external].compactMap { $0 }, any)
+        }
+    }
+
+    private static func question(_ node: Node, _ connection: Connection) -> (criterion: String, value: String) {
+        func port(_ address: IO.SocketAddress) -> String { address.port.map { "\($0)" } ?? "none" }
+        func ip(_ address: IO.SocketAddress) -> String { address.address.map { "\($0)" } ?? "none" }
+        return switch node {
+        case .chain: ("", "")
+        case .destinationPort: ("destination_port", port(connection.destination))
+        case .destination: ("prefix_ranges", ip(connection.destination))
+        case .serverName: ("server_names", "\"\(connection.serverName)\"")
+        case .transportProtocol: ("transport_protocol", "\"\(connection.transportProtocol)\"")
+        case .applicationProtocol:
+            ("application_protocols", "\"\(connection.applicationProtocols.joined(separator: ","))\"")
+        case .directSource: ("direct_source_prefix_ranges", ip(connection.directSource))
+        case .sourceType: ("source_type", isLocal(connection) ? "SAME_IP_OR_LOOPBACK" : "EXTERNAL")
+        case .source: ("source_prefix_ranges", ip(connection.source))
+        case .sourcePort: ("source_ports", port(connection.source))
+        }
     }
 
     /// Whether the client is on this host, as far as addresses tell.

@@ -7,6 +7,8 @@ internal import Upstream
 final class ListenerConfig: Sendable {
     let name: String
     let address: IO.SocketAddress
+    /// The filter of a UDP listener; nil for all others.
+    let udp: UDPProxyConfig?
     let bindsToPort: Bool
     /// Connections whose original destination is another listener's address go there (`use_original_dst`).
     let handsOff: Bool
@@ -38,7 +40,7 @@ final class ListenerConfig: Sendable {
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit",
-                "connection_balance_config",
+                "connection_balance_config", "udp_listener_config",
             ], at: path)
         self.message = message
         switch message.connectionBalanceConfig?.balanceType {
@@ -53,7 +55,8 @@ final class ListenerConfig: Sendable {
             throw ConfigurationError(
                 at: path + ".address.socket_address.network_namespace_filepath", "not supported yet")
         }
-        address = try IO.SocketAddress(compiling: message.address, at: path + ".address")
+        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", allowsUDP: true)
+        udp = try Self.udpProxy(message, at: path, context: context)
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         ignoresConnectionLimit = message.ignoreGlobalConnLimit
@@ -86,7 +89,7 @@ final class ListenerConfig: Sendable {
         } else {
             defaultChain = nil
         }
-        if chains.isEmpty && defaultChain == nil && !(handsOff) {
+        if chains.isEmpty && defaultChain == nil && !handsOff && udp == nil {
             throw ConfigurationError(at: path + ".filter_chains", "at least one filter chain is needed")
         }
         if let tree = message.filterChainMatcher {
@@ -95,8 +98,41 @@ final class ListenerConfig: Sendable {
             matcher = try FilterChainMatcher(message.filterChains.map(\.filterChainMatch), at: path)
         }
         filters = try ListenerFilters(
-            message.listenerFilters, at: path + ".listener_filters", usesOriginalDst: message.useOriginalDst ?? false,
+            udp == nil ? message.listenerFilters : [], at: path + ".listener_filters",
+            usesOriginalDst: message.useOriginalDst ?? false,
             matcher: matcher, metrics: context.metrics)
+    }
+
+    /// The one filter of a UDP listener; nil for all others.
+    private static func udpProxy(
+        _ message: Listener, at path: String, context: CompileContext
+    ) throws(ConfigurationError) -> UDPProxyConfig? {
+        guard case .socketAddress(let socket)? = message.address?.address, case .udp = socket.protocol else {
+            guard message.udpListenerConfig == nil else {
+                throw ConfigurationError(at: path + ".udp_listener_config", "the address is none of UDP")
+            }
+            return nil
+        }
+        guard message.filterChains.isEmpty, message.defaultFilterChain == nil else {
+            throw ConfigurationError(
+                at: path + ".filter_chains", "a UDP listener has none: its filters are listener_filters")
+        }
+        guard message.bindToPort ?? true else {
+            throw ConfigurationError(at: path + ".bind_to_port", "a UDP listener needs its port")
+        }
+        guard message.listenerFilters.count == 1, let filter = message.listenerFilters.first else {
+            throw ConfigurationError(at: path + ".listener_filters", "a UDP listener has one filter: udp_proxy")
+        }
+        let here = path + ".listener_filters[0]"
+        guard case .typedConfig(let any) = filter.configType else {
+            throw ConfigurationError(at: here, "typed_config is needed")
+        }
+        guard any.name == UdpProxyConfig.schema.name else {
+            throw ConfigurationError(at: here, "unknown UDP filter \(any.typeURL); supported: udp_proxy")
+        }
+        return try UDPProxyConfig(
+            compiling: HTTPFilters.unpack(any, as: UdpProxyConfig.self, at: here), listener: message.udpListenerConfig,
+            at: here + ".typed_config", context: context)
     }
 
     private static func compile(
@@ -116,6 +152,20 @@ final class ListenerConfig: Sendable {
         }
         return try FilterChainTree(
             compiling: tree, chains: chains.map(\.name), at: path + ".filter_chain_matcher")
+    }
+
+    /// The chain that serves a connection; nil when none does.
+    func chain(for connection: FilterChainMatcher.Connection) -> FilterChainConfig? {
+        matcher.find(connection).map { chains[$0] } ?? defaultChain
+    }
+
+    /// Whether connections that mean an address are for this listener (`use_original_dst` of another): exactly, or as one of all addresses.
+    func takes(_ destination: IO.SocketAddress) -> (isExact: Bool, isWildcard: Bool) {
+        if address == destination { return (true, false) }
+        let isWildcard =
+            address.port == destination.port && address.address?.isUnspecified == true
+            && address.address?.isV6 == destination.address?.isV6
+        return (false, isWildcard)
     }
 
     /// Every chain, the default one included.

@@ -14,6 +14,8 @@ final class ListenerRuntime: ReadinessHandler {
     private var chains: [ObjectIdentifier: FilterChainRuntime] = [:]
     /// Connections whose first bytes are looked at.
     private var inspected: [ObjectIdentifier: InspectedConnection] = [:]
+    /// What a UDP listener does instead of accepting.
+    private var udp: UDPProxy?
     let metrics: ListenerMetrics
     private(set) var isDraining = false
     /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
@@ -34,12 +36,25 @@ final class ListenerRuntime: ReadinessHandler {
 
     func start() throws(SystemError) {
         guard let socket else { return }
+        if let udp = config.udp { return try startUDP(udp, socket) }
         registration = try worker.loop.register(socket.fd, self)
+    }
+
+    private func startUDP(_ config: UDPProxyConfig, _ socket: Socket) throws(SystemError) {
+        let proxy = UDPProxy(config, socket: socket, listener: metrics, worker: worker)
+        try proxy.start()
+        udp = proxy
     }
 
     /// Changes in place: chains that stay keep their connections, those that left drain (P-6).
     func update(_ newConfig: ListenerConfig) {
         config = newConfig
+        if let next = newConfig.udp, let old = udp, let copy = try? socket?.duplicate() {
+            // Sessions belong to the filter as it was.
+            old.close()
+            socket = copy
+            try? startUDP(next, copy)
+        }
         let staying = Set(newConfig.allChains.map { ObjectIdentifier($0) })
         for (id, runtime) in chains where !staying.contains(id) {
             chains[id] = nil
@@ -217,16 +232,8 @@ final class ListenerRuntime: ReadinessHandler {
             other.metrics.balance.add(worker.index)
             return other.serve(socket, info, input: input)
         }
-        var connection = FilterChainMatcher.Connection(
-            destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
-        if info.hasFacts {
-            let facts = info.facts
-            connection.serverName = facts.serverName
-            if !facts.transportProtocol.isEmpty { connection.transportProtocol = facts.transportProtocol }
-            connection.applicationProtocols = facts.applicationProtocols
-        }
-        let chain = config.matcher.find(connection).map { config.chains[$0] } ?? config.defaultChain
-        guard let chain, let runtime = chains[ObjectIdentifier(chain)] else {
+        let connection = FilterChainMatcher.Connection(info)
+        guard let chain = config.chain(for: connection), let runtime = chains[ObjectIdentifier(chain)] else {
             metrics.add(.no_filter_chain_match, row: worker.index)
             worker.log(
                 config.accessLogs, info, started: worker.loop.now, flags: .noRouteFound,
@@ -256,10 +263,12 @@ final class ListenerRuntime: ReadinessHandler {
         chains = [:]
     }
 
-    func duplicateSocket() -> Socket? { try? socket?.duplicate() }
+    func duplicateSocket() -> Socket? { config.udp == nil ? try? socket?.duplicate() : nil }
 
     func stopAccepting() {
-        acceptAll()
+        udp?.close()
+        if udp == nil { acceptAll() }
+        udp = nil
         acceptPause?.cancel()
         registration?.cancel()
         registration = nil

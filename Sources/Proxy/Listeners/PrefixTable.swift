@@ -30,6 +30,9 @@ struct PrefixTable<Value: Sendable>: Sendable {
         }
     }
 
+    /// Every value.
+    var all: [Value] { (v4 + v6).flatMap { Array($0.values.values) } }
+
     /// The value of the most specific range.
     func find(_ address: IPAddress) -> Value? {
         for level in levels(address) {

@@ -18,12 +18,17 @@ final class ClusterRuntime {
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
     private(set) var isRemoved = false
+    /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
+    var dynamicHosts: [String: Host] = [:]
+    /// The transport sockets; nil is plain text for all.
+    private(set) var transport: UpstreamTransport?
 
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
         self.metrics = metrics
         self.worker = worker
         name = config.name
+        transport = config.transport as? UpstreamTransport
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
@@ -35,6 +40,7 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
         balancer = LoadBalancer(newConfig, hostSet: hostSet, place: worker.place)
@@ -66,6 +72,8 @@ final class ClusterRuntime {
         for host in hostSet.hosts { (host.attachment as? HostPool)?.drain() }
         for host in originalHosts.values { (host.attachment as? HostPool)?.drain() }
         originalHosts = [:]
+        for host in dynamicHosts.values { (host.attachment as? HostPool)?.drain() }
+        dynamicHosts = [:]
     }
 
     // MARK: Choosing
@@ -94,6 +102,7 @@ final class ClusterRuntime {
         if case .originalDestination(let settings) = config.discovery {
             return originalHost(settings, connection, named)
         }
+        if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         let host = balancer.choose(request, random: worker.random.next())
         if balancer.hasNotes { countNotes() }
         return host
@@ -147,7 +156,9 @@ final class ClusterRuntime {
         guard host.activeRequests == 0, host.activeConnections == 0,
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
-        if case .originalDestination = config.discovery {
+        if config.dnsCache != nil {
+            forgetDynamic(host)
+        } else if case .originalDestination = config.discovery {
             if let address = SocketAddress(host.address), originalHosts[address] === host {
                 originalHosts[address] = nil
             }
@@ -159,14 +170,40 @@ final class ClusterRuntime {
 
     /// The pool of a host, made at first use.
     ///
-    /// - Parameter name: what its TLS connections ask for, where that follows requests.
-    func pool(of host: Host, named name: String? = nil) -> HostPool? {
-        if let name { return pool(of: host)?.pool(named: name) }
+    /// - Parameters:
+    ///   - name: what its TLS connections ask for, where that follows requests.
+    ///   - connection: on whose behalf; nil is our own.
+    func pool(of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil) -> HostPool? {
+        if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
+            guard let header = preface.header(for: connection) else { return nil }
+            return pool(of: host)?.pool(HostPool.Key(serverName: name, preface: header))
+        }
+        if let name { return pool(of: host)?.pool(HostPool.Key(serverName: name)) }
         if let pool = host.attachment as? HostPool { return pool }
         guard let address = SocketAddress(host.address) else { return nil }
         let pool = HostPool(host: host, address: address, cluster: self)
         host.attachment = pool
         return pool
+    }
+
+    /// Makes what a connection for a client begins with; false when its addresses allow none.
+    func makePreface(_ host: Host, for connection: ConnectionInfo, _ header: inout [UInt8]?) -> Bool {
+        guard let transport, transport.hasPrefaces, let preface = transport.socket(for: host).preface else {
+            return true
+        }
+        header = preface.header(for: connection)
+        return header != nil
+    }
+
+    /// What a connection to a host begins with, before any TLS; nil is nothing.
+    ///
+    /// - Parameter made: what was made for the client already.
+    func preface(_ host: Host, _ made: [UInt8]?, _ socket: Socket, to address: SocketAddress) -> [UInt8]? {
+        if let made { return made }
+        guard let transport, transport.hasPrefaces, let preface = transport.socket(for: host).preface else {
+            return nil
+        }
+        return preface.ownHeader(local: socket.localAddress, remote: address)
     }
 
     /// The local address for connections to a host; nil lets the kernel choose.
@@ -194,6 +231,8 @@ final class ClusterRuntime {
     /// Made at the first count; most clusters never need them.
     private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
     private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
+    private(set) lazy var authorizationScope = worker.metrics.scope("cluster", name, "ext_authz")
+    private(set) lazy var rateLimitScope = worker.metrics.scope("cluster", name, "ratelimit")
 
     // MARK: TLS
 
@@ -201,7 +240,7 @@ final class ClusterRuntime {
 
     /// The TLS of a new connection to a host; nil for plain text.
     func beginTLS(_ host: Host, serverName: String? = nil) throws(SystemError) -> TLSTransport? {
-        guard let transport = config.transport as? UpstreamTransport else { return nil }
+        guard let transport else { return nil }
         let socket = transport.socket(for: host)
         guard socket.context != nil else { return nil }
         do throws(TLSError) {
@@ -217,10 +256,10 @@ final class ClusterRuntime {
 
     /// Connections under these contexts serve what they serve, and nothing further.
     func retireConnections(of contexts: Set<ObjectIdentifier>) {
-        guard let transport = config.transport as? UpstreamTransport,
+        guard let transport,
             transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
         else { return }
-        for host in hostSet.hosts + originalHosts.values {
+        for host in hostSet.hosts + originalHosts.values + dynamicHosts.values {
             guard let pool = host.attachment as? HostPool else { continue }
             host.attachment = nil
             pool.drain()

@@ -62,6 +62,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                 return failConnecting(.connectFailed(error))
             }
             isEstablished = true
+            sendPreface(pool.cluster, pool.host, pool.key.preface, to: pool.address)
         }
         if let tls {
             switch stepHandshake(tls) {
@@ -119,7 +120,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
         let room = output.room(HTTP1Serializer.sizeBound(request))
-        output.commit(HTTP1Serializer.write(request, connection: isUpgrade ? .upgrade : .keepAlive, into: room))
+        output.commit(
+            HTTP1Serializer.write(
+                request, connection: request.isUpgrade && isUpgrade ? .upgrade : .keepAlive, into: room))
         worker.markDirty(self)
     }
 
@@ -169,7 +172,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     override func handleWriteFailure(_ error: SystemError) {
         // The response may be there already: an upstream that refuses a body answers first and closes then.
+        // The event that says so may not have been served yet.
         if client != nil {
+            setMayRead(true)
             run()
             if isClosed || client == nil { return }
         }
@@ -209,6 +214,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         }
     }
 
+    /// The parser has said that the response ends, while pieces of its body were gathered.
+    private var endIsKnown = false
+
     /// Hands on what has been read; false when the client takes no more for now.
     private func parse() -> Bool {
         // Only bodies fill anything: a client is asked before the next piece of one.
@@ -224,11 +232,16 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             mayBePaused = false
             var offset = 0
             let event: HTTP1Event
-            do throws(HTTP1Error) {
-                event = try parser.next(input.bytes.bytes, &offset)
-            } catch {
-                fail(.protocolError("\(error)"))
-                return true
+            if endIsKnown {
+                endIsKnown = false
+                event = .end
+            } else {
+                do throws(HTTP1Error) {
+                    event = try parser.next(input.bytes.bytes, &offset)
+                } catch {
+                    fail(.protocolError("\(error)"))
+                    return true
+                }
             }
             if !input.isEmpty { responseHasBegun = true }
             switch event {
@@ -246,7 +259,12 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                     if case .tunnel = parser.head.body { isTunnel = true }
                     client.responseHead(&parser.head)
                 }
-            case .body(let range):
+            case .body(var range):
+                if range.count < Limits.gatheredBytes, offset < input.count {
+                    range = input.gather(range, &offset, end: &endIsKnown) {
+                        (bytes: RawSpan, offset: inout Int) throws(HTTP1Error) in try parser.next(bytes, &offset)
+                    }
+                }
                 client.responseBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
                 mayBePaused = true
@@ -305,6 +323,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         let client = client
         self.client = nil
         let couldBeRace = requestsServed > 1 && !responseHasBegun
+        if case .protocolError = failure { pool.cluster.count(.upstream_cx_protocol_error) }
         close()
         client?.upstreamFailed(failure, onReusedConnection: couldBeRace)
     }

@@ -66,6 +66,7 @@ final class HTTP2ClientConnection: SocketConnection {
             }
             isEstablished = true
             socket?.setNoDelay()
+            sendPreface(pool.cluster, pool.host, pool.key.preface, to: pool.address)
         }
         if let tls {
             switch stepHandshake(tls) {
@@ -205,12 +206,14 @@ final class HTTP2ClientConnection: SocketConnection {
 
     override func handleFlushed() {
         if isClosed || isConnecting { return }
-        if session.hasOutput { return worker.markDirtyForPass(self) }
+        // Room that was found while there was none for output is told now.
+        if session.hasOutput || hasRoom { return worker.markDirtyForPass(self) }
         if (isDraining && session.streamCount == 0) || session.isFinished { fail(.terminated(nil)) }
     }
 
     override func handleWriteFailure(_ error: SystemError) {
-        // What the host said before it closed may be there already.
+        // What the host said before it closed may be there already, its event not yet served.
+        setMayRead(true)
         run()
         fail(.terminated(error))
     }

@@ -10,6 +10,8 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     private var requestHasEnded = false
     /// What was asked for by extended CONNECT; the answer 200 says that it is so now.
     private var upgrade: [UInt8]?
+    /// The request is a tunnel's: CONNECT, plain or extended.
+    private var isTunnel = false
     private var isReused = false
     private var responseHasBegun = false
 
@@ -24,6 +26,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     func begin(_ request: borrowing RequestHead, isUpgrade: Bool, for client: any UpstreamClient) {
         self.client = client
         isReused = connection.requestsServed > 0
+        isTunnel = isUpgrade
         if isUpgrade, let index = request.headers.index(of: .upgrade) {
             upgrade = [UInt8](copying: request.headers.value(at: index))
             if connection.hasSettings, !connection.session.peerAllowsConnect {
@@ -51,7 +54,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
-        guard let stream, !requestHasEnded, upgrade == nil else { return }
+        guard let stream, !requestHasEnded, !isTunnel else { return }
         requestHasEnded = true
         try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
         connection.worker.markDirtyForPass(connection)
@@ -80,6 +83,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
             stream.response.body = .tunnel
             try? stream.response.headers.append(.upgrade, upgrade.span.bytes)
         }
+        if isTunnel, upgrade == nil, stream.response.status / 100 == 2 { stream.response.body = .tunnel }
         // The client takes the head with its memory.
         var head = ResponseHead()
         swap(&head, &stream.response)

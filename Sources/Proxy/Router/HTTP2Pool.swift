@@ -26,11 +26,11 @@ final class HTTP2Pool {
     /// RFC 9113 §6.5.2 recommends at least.
     private(set) var expectedStreams = 100
 
-    /// The name that TLS connections ask for; nil is the transport socket's own.
-    private let serverName: String?
+    /// What sets its connections apart from others to the host.
+    let key: HostPool.Key
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String?) {
-        self.serverName = serverName
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, key: HostPool.Key) {
+        self.key = key
         self.host = host
         self.address = address
         self.cluster = cluster
@@ -80,8 +80,8 @@ final class HTTP2Pool {
             cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host, serverName: serverName)
-            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let tls = try cluster.beginTLS(host, serverName: key.serverName)
+            let socket = try cluster.openSocket(to: address)
             guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()
                 throw SystemError(Self.noMemory, "an HTTP/2 session")

@@ -32,10 +32,12 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
-    /// The name that TLS connections of this pool ask for; nil is the transport socket's own.
-    let serverName: String?
-    /// Pools of connections with other names, which follow requests (`auto_sni`).
-    private var named: [String: HostPool] = [:]
+    /// What sets the connections of this pool apart from others to the host.
+    let key: Key
+    /// Pools of connections that differ in what follows requests or clients.
+    private var named: [Key: HostPool] = [:]
+    /// Connections that carry one tunnel each.
+    var tunnels: [ObjectIdentifier: TCPUpstreamConnection] = [:]
     /// The HTTP/2 connections, made at first use.
     private var http2: HTTP2Pool?
 
@@ -44,26 +46,36 @@ final class HostPool {
         let priority: ResourcePriority
     }
 
-    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, serverName: String? = nil) {
-        self.serverName = serverName
+    /// What must be the same for requests to share connections.
+    struct Key: Hashable {
+        /// The name that TLS asks for; nil is the transport socket's own (`auto_sni`).
+        var serverName: String?
+        /// The PROXY protocol header for a client; nil is ours, where the transport socket has one.
+        var preface: [UInt8]?
+    }
+
+    init(host: Host, address: SocketAddress, cluster: ClusterRuntime, key: Key = Key()) {
+        self.key = key
         self.host = host
         self.address = address
         self.cluster = cluster
     }
 
-    /// The pool for a name: connections under one name never serve requests for another.
-    func pool(named name: String) -> HostPool {
-        if let known = named[name] { return known }
+    /// The pool for a key: connections under one key never serve requests for another.
+    func pool(_ key: Key) -> HostPool {
+        if let known = named[key] { return known }
         if named.count >= Limits.serverNamesPerHost {
             // Names come with requests: those that nobody uses any more make room.
             for (old, pool) in named where pool.isUnused { named.removeValue(forKey: old)?.drain() }
         }
-        let pool = HostPool(host: host, address: address, cluster: cluster, serverName: name)
-        named[name] = pool
+        let pool = HostPool(host: host, address: address, cluster: cluster, key: key)
+        named[key] = pool
         return pool
     }
 
-    private var isUnused: Bool { busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true) }
+    private var isUnused: Bool {
+        tunnels.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
+    }
 
     /// Gives the client a stream of the cluster's protocol, now or later; `fresh` refuses a connection that was used before.
     ///
@@ -72,7 +84,7 @@ final class HostPool {
         _ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false, downstream: HTTPVersion = .http11
     ) {
         if usesHTTP2(downstream) {
-            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster, serverName: serverName)
+            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster, key: key)
             http2 = pool
             return pool.acquire(client, priority: priority, fresh: fresh)
         }
@@ -107,6 +119,7 @@ final class HostPool {
     /// Takes a client out of the line.
     func cancel(_ client: any PoolClient) {
         http2?.cancel(client)
+        if !tunnels.isEmpty { cancelTunnel(client) }
         guard let index = waiting.firstIndex(where: { $0.client === client }) else { return }
         leave(waiting.remove(at: index))
     }
@@ -128,7 +141,7 @@ final class HostPool {
             cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host, serverName: serverName)
+            let tls = try cluster.beginTLS(host, serverName: key.serverName)
             let socket = try cluster.openSocket(to: address)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
@@ -214,11 +227,12 @@ final class HostPool {
 
     var isEmpty: Bool {
         idle.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
-            && named.values.allSatisfy(\.isEmpty)
+            && tunnels.isEmpty && named.values.allSatisfy(\.isEmpty)
     }
 
     /// What is open now is not used again; new connections may be made.
     func renew() {
+        for pool in named.values { pool.renew() }
         let closing = idle
         idle = []
         for connection in closing { connection.close() }

@@ -57,8 +57,9 @@ extension Router {
         return []
     }
 
-    /// ORIGINAL_DST: the address that the request names.
+    /// ORIGINAL_DST and dynamic_forward_proxy: the address or name that the request names.
     func namedDestination(_ cluster: ClusterRuntime) -> String? {
+        if cluster.config.dnsCache != nil { return dynamicHost }
         guard case .originalDestination(let settings) = cluster.config.discovery else { return nil }
         if let header = settings.header, let value = stream.request.headers[header.description], !value.isEmpty {
             return value

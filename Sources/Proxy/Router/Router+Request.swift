@@ -17,11 +17,20 @@ extension Router {
     }
 
     func allowsUpgrade(_ forwarding: Forwarding) -> Bool {
-        guard let wanted = stream.request.headers[.upgrade]?.lowercased() else { return false }
+        let name = stream.request.isUpgrade ? stream.request.headers[.upgrade]?.lowercased() : "connect"
+        guard let wanted = name else { return false }
         for upgrade in forwarding.upgrades where String(decoding: upgrade.type, as: UTF8.self) == wanted {
             return upgrade.isEnabled
         }
         return stream.manager.config.upgrades.contains(wanted)
+    }
+
+    /// What goes before the payload of a tunnel that ends here.
+    func opening(_ termination: Forwarding.Upgrade) -> [UInt8] {
+        guard let version = termination.proxyProtocol else { return [] }
+        let client = stream.connection?.info ?? stream.connectionInfo
+        let settings = ProxyProtocolUpstream(version: version)
+        return settings.header(for: client) ?? settings.ownHeader(local: nil, remote: client.localAddress)
     }
 
     /// Everything a route changes in a request before it leaves.
@@ -79,6 +88,19 @@ extension Router {
         if let timeouts, !timeouts.hedges, let limit = timeouts.perTry { left = min(left, limit) }
         stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
         stream.request.headers.append(.xEnvoyExpectedRqTimeoutMs, number: Int(clamping: left.wholeMilliseconds))
+    }
+
+    /// What is known of the head only when the host is.
+    func finishHead() {
+        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
+            let forwarding
+        {
+            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
+        }
+        if route.includesAttemptCount {
+            stream.request.headers.remove(.xEnvoyAttemptCount)
+            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
+        }
     }
 
     /// Fields that speak to this proxy end here.

@@ -52,6 +52,8 @@ final class Router: PoolClient, UpstreamClient {
     var requestIsComplete = false
     var trailers: HeaderTable?
     private var isUpgrade = false
+    /// The tunnel ends here: its payload goes to the host as it is.
+    private var termination: Forwarding.Upgrade?
 
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
@@ -84,7 +86,7 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Beginning
 
     func start() {
-        if stream.request.isUpgrade, case .forward(let forwarding) = route.action, !allowsUpgrade(forwarding) {
+        if stream.request.opensTunnel, case .forward(let forwarding) = route.action, !allowsUpgrade(forwarding) {
             stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
             return stream.localReply(status: 403, details: "upgrade_failed")
         }
@@ -127,10 +129,11 @@ final class Router: PoolClient, UpstreamClient {
                 status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
-        if stream.request.isUpgrade {
+        if stream.request.opensTunnel {
             isUpgrade = true
-            stream.manager.count(.downstream_cx_upgrades_total, worker)
+            stream.countUpgrade()
         }
+        termination = forwarding.termination(of: stream.request.method)
         let isInternal = stream.isInternal
         timeouts = stream.request.read {
             RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
@@ -151,13 +154,19 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.config.serverNames.followRequests {
             serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
+        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            serverName = name
+        }
+        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
-        if !forwarding.mirrors.isEmpty, !isUpgrade { startMirrors(forwarding) }
+        if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
     }
 
     /// The name that the upstream's TLS must have; nil is its transport socket's.
     private var serverName: String?
+    /// The host as the request named it (dynamic_forward_proxy).
+    private(set) var dynamicHost: String?
 
     // MARK: Tries
 
@@ -169,9 +178,9 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.attempts += 1
         if stream.info.attempts > 1 { announceTimeLeft() }
         let choice = makeChoice(forwarding, cluster)
-        guard
-            let host = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster)),
-            let pool = cluster.pool(of: host, named: serverName)
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        guard let host = chosen, let pool = cluster.pool(of: host, named: serverName, for: stream.connection?.info)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -191,6 +200,8 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
+        if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
+        if let termination { return pool.connectTunnel(self, priority: priority, opening: opening(termination)) }
         let isFresh = hasFreshTry
         pool.acquire(
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
@@ -217,15 +228,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
-        if case .auto? = forwarding?.hostRewrite, let host = pool?.host, !host.endpoint.hostname.isEmpty,
-            let forwarding
-        {
-            setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
-        }
-        if route.includesAttemptCount {
-            stream.request.headers.remove(.xEnvoyAttemptCount)
-            stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
-        }
+        finishHead()
         if let span = stream.span { span.beginTry(stream, host: pool?.address) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
@@ -370,8 +373,11 @@ final class Router: PoolClient, UpstreamClient {
         if stream.response.status == 101 {
             routeDeadline = .never
             guard isUpgrade else {
+                pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
+        } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {
+            routeDeadline = .never
         } else if isUpgrade && stream.response.status / 100 == 2 {
             // A server that ignores the upgrade answers as if it were not there: nothing of what follows is tunnelled.
             isUpgrade = false
@@ -384,8 +390,8 @@ final class Router: PoolClient, UpstreamClient {
         }
         stream.info.details = "via_upstream"
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
-        // An answer to a request that is not complete, or that never is, took no time to speak of.
-        if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.request.isUpgrade {
+        // It tells what passed since the end of the request, which a tunnel's has not and an early answer's neither.
+        if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.request.opensTunnel {
             let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
             stream.response.headers.append(
                 .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))

@@ -39,7 +39,9 @@ final class SideRequest: PoolClient, UpstreamClient {
 
     /// Begins; false when no host takes it.
     func start(_ choice: LoadBalancer.Request, timeout: Duration?) -> Bool {
-        guard let host = cluster.choose(choice, connection: nil), let pool = cluster.pool(of: host) else {
+        guard let host = cluster.choose(choice, connection: nil),
+            let pool = cluster.pool(of: host, for: router?.stream.connection?.info)
+        else {
             cluster.count(.upstream_cx_none_healthy)
             isFinished = true
             router = nil

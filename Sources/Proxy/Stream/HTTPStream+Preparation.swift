@@ -74,7 +74,7 @@ extension HTTPStream {
                 index += 1
                 continue
             }
-            if manager.config.underscores == .reject { return false }
+            guard manager.dropsUnderscore(worker) else { return false }
             request.headers.remove(at: index)
         }
         return true

@@ -35,6 +35,10 @@ final class HTTPStream {
     private(set) var responseTrailers: HeaderTable?
     /// The span of this request; nil where nothing is traced.
     var span: ActiveSpan?
+    /// The request is only explained: nobody sent it, and nothing of it leaves.
+    var explanation: Explanation?
+    /// What the recorder keeps of this request; nil for nearly all.
+    var recording: RecordedRequest.Question?
     /// What the request counts for besides its cluster; nil for nearly all.
     private(set) var requestMetrics: RequestMetrics?
 
@@ -56,6 +60,7 @@ final class HTTPStream {
     private var requestDeadline = MonotonicTime.never
     private var streamDeadline = MonotonicTime.never
     private var idleTimeout: Duration?
+    var countsUpgrade = false
 
     init(connection: any DownstreamStream) {
         self.connection = connection
@@ -77,9 +82,10 @@ final class HTTPStream {
     /// Called once with the head in `request`.
     func begin() {
         manager.requestBegan(self)
+        if worker.recorder.takes() { beginRecording() }
         guard prepareRequest() else { return }
         findRoute()
-        if let tracing = manager.config.tracing { span = ActiveSpan.begin(self, tracing) }
+        if let tracing = manager.config.tracing, explanation == nil { span = ActiveSpan.begin(self, tracing) }
         if manager.keepsAccessLog { manager.logBeginning(self) }
         makeFilters()
         if requestFilters.isEmpty {
@@ -94,9 +100,10 @@ final class HTTPStream {
         routeIsStale = false
         route = nil
         target = nil
-        guard let table = manager.routes?.table,
-            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
-        else { return }
+        guard let table = manager.table(for: request) else { return }
+        let random = worker.random.next()
+        if let explanation { explainRoute(explanation, table, random: random) }
+        guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
@@ -108,6 +115,7 @@ final class HTTPStream {
                 forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
             }
             info.upstreamCluster = target?.cluster
+            if let explanation { explainTarget(explanation, forwarding) }
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
             if forwarding.limitsStream, let deadline = deadline(forwarding) { streamDeadline = deadline }
         }
@@ -132,12 +140,17 @@ final class HTTPStream {
         guard !manager.filters.isEmpty else { return }
         for factory in manager.filters {
             let isOff = route.map { $0.isDisabled(factory.name, otherwise: factory.isDisabled) } ?? factory.isDisabled
-            guard !isOff, let filter = factory.make(self) else { continue }
+            guard !isOff || explanation != nil, let filter = makeFilter(factory, isOff: isOff) else { continue }
             filters.append(filter)
             requestFilters.append(filter)
             responseFilters.append(filter)
         }
         responseFilters.reverse()
+    }
+
+    private func makeFilter(_ factory: any HTTPFilterConfig, isOff: Bool) -> (any HTTPFilter)? {
+        guard let explanation else { return factory.make(self) }
+        return explainFilter(explanation, factory, isOff: isOff)
     }
 
     /// What the present route says about a filter, the most specific level; nil when it says nothing.
@@ -160,20 +173,6 @@ final class HTTPStream {
         let router = Router(stream: self, route: route, target: target)
         self.router = router
         router.start()
-    }
-
-    /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
-    func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
-        guard let table = manager.routes?.table,
-            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
-        else { return nil }
-        var target: ClusterTarget?
-        if case .forward(let forwarding) = found.route.action {
-            target = request.read {
-                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
-            }
-        }
-        return (found.route, target, found.virtualHost.name)
     }
 
     /// Another router takes over, for a redirect; filters do not see the request again.
@@ -308,7 +307,7 @@ final class HTTPStream {
         info.firstDownstreamByteSent = worker.loop.now
         span?.respond(self)
         manager.prepareResponse(self)
-        if response.status == 101 { isTunnel = true }
+        if response.opensTunnel(for: request) { isTunnel = true }
         connection.sendHead(&response, to: request)
         if isTunnel {
             idleTimeout = nil
@@ -390,7 +389,7 @@ final class HTTPStream {
         guard !responseHasBegun else { return finish(isReset: true) }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
-        let isGRPC = request.headers.isGRPC
+        let isGRPC = !info.answersPlainly && request.headers.isGRPC
         response.removeAll()
         response.status = isGRPC ? 200 : status
         for (name, value) in headers { try? response.headers.append(name, value) }

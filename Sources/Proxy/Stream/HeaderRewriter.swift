@@ -3,10 +3,14 @@ internal import IO
 internal import Upstream
 
 /// Applies configured header changes, rendering the command operators in their values.
-struct HeaderRewriter {
-    private let stream: HTTPStream
+struct HeaderRewriter<Context: FormatContext> {
+    private let context: Context
+    private let worker: Worker
 
-    init(stream: HTTPStream) { self.stream = stream }
+    init(context: Context, worker: Worker) {
+        self.context = context
+        self.worker = worker
+    }
 
     func apply(_ mutations: [HeaderMutation], to headers: inout HeaderTable) {
         for mutation in mutations {
@@ -49,8 +53,8 @@ struct HeaderRewriter {
             case .literal(let literal): bytes += literal
             case .command(let name, let argument, let lengthMax):
                 let start = bytes.count
-                guard let operation = stream.worker.formatOperator(name, argument),
-                    operation.append(stream, FormatMoment(now: stream.worker.loop.now), to: &bytes)
+                guard let operation = worker.formatOperator(name, argument),
+                    operation.append(context, FormatMoment(now: worker.loop.now), to: &bytes)
                 else { continue }
                 let limit = min(lengthMax ?? .max, Limits.formatValueBytes)
                 if bytes.count - start > limit { bytes.removeLast(bytes.count - start - limit) }
@@ -58,4 +62,8 @@ struct HeaderRewriter {
         }
         return bytes
     }
+}
+
+extension HeaderRewriter where Context == HTTPStream {
+    init(stream: HTTPStream) { self.init(context: stream, worker: stream.worker) }
 }

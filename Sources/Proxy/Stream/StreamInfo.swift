@@ -154,6 +154,8 @@ struct StreamInfo {
     var attempts = 0
     /// The host that a filter wants for the first try; nil for nearly all.
     var hostOverride: HostOverride?
+    /// A filter made the request gRPC; its client is told of failures as it asked.
+    var answersPlainly = false
     /// Dynamic metadata by namespace, as filters set it.
     var metadata: [String: JSON] = [:]
     /// Filter state by key, as filters set it, serialised as access logs print it.

@@ -4,7 +4,9 @@ internal import Upstream
 
 extension IO.SocketAddress {
     /// The socket address that a configured `Address` means.
-    init(compiling address: Address?, at path: String) throws(ConfigurationError) {
+    ///
+    /// - Parameter allowsUDP: the caller knows the protocol.
+    init(compiling address: Address?, at path: String, allowsUDP: Bool = false) throws(ConfigurationError) {
         switch address?.address {
         case .socketAddress(let socket):
             let here = path + ".socket_address"
@@ -14,8 +16,8 @@ extension IO.SocketAddress {
             guard case .portValue(let port) = socket.portSpecifier, let port = UInt16(exactly: port) else {
                 throw ConfigurationError(at: here + ".port_value", "a port from 0 to 65535 is needed")
             }
-            if case .udp = socket.protocol {
-                throw ConfigurationError(at: here + ".protocol", "UDP is not supported yet")
+            if case .udp = socket.protocol, !allowsUDP {
+                throw ConfigurationError(at: here + ".protocol", "UDP has no place here")
             }
             self = .ip(ip, port: port)
         case .pipe(let pipe):

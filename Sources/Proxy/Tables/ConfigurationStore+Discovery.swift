@@ -29,6 +29,10 @@ extension ConfigurationStore {
                     })
             }
         }
+        for chain in listeners.values.flatMap(\.config.allChains) where chain.scopesSource != nil {
+            guard let source = chain.manager?.rdsSource else { continue }
+            add(scopeRoutes.map { Want(source: source, typeURL: RouteConfiguration.typeURL, name: $0) })
+        }
         add(extraWants)
         return result
     }
@@ -48,8 +52,17 @@ extension ConfigurationStore {
     func wants(of config: ListenerConfig) -> [Want] {
         var wants: [Want] = []
         for chain in config.allChains {
-            if let name = chain.rdsName, let source = chain.manager?.rdsSource {
-                wants.append(Want(source: source, typeURL: RouteConfiguration.typeURL, name: name))
+            if let source = chain.manager?.rdsSource {
+                wants += chain.rdsNames.map {
+                    Want(source: source, typeURL: RouteConfiguration.typeURL, name: $0)
+                }
+            }
+            if let source = chain.scopesSource {
+                // All of them: `*` is no name but the wish for every name.
+                wants.append(Want(source: source, typeURL: ScopedRouteConfiguration.typeURL, name: "*"))
+            }
+            wants += chain.discoveredFilters.map {
+                Want(source: $0.source, typeURL: TypedExtensionConfig.typeURL, name: $0.name)
             }
             wants += secrets(of: chain.message.transportSocket)
         }

@@ -62,6 +62,11 @@ final class ConfigurationStore {
     var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
     /// Hosts that requests asked for, by route configuration, with who waits for them.
     var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
+    /// What SRDS has said, by name, and whether it has said anything.
+    var scopes: [String: ScopedRouting.Scope] = [:]
+    var hasScopes = false
+    /// What ECDS has said, by name.
+    var extensions: [String: TypedExtensionConfig] = [:]
     /// Sockets of the process that this one replaces.
     var inherited = InheritedSockets()
     /// Told what RTDS says of a layer.
@@ -126,7 +131,7 @@ final class ConfigurationStore {
         case .staticEndpoints:
             endpoints[name] = config.endpoints ?? EndpointTable()
             clusters[name]?.isWarm = true
-        case .originalDestination, .aggregate: clusters[name]?.isWarm = true
+        case .originalDestination, .aggregate, .dynamicForwardProxy: clusters[name]?.isWarm = true
         case .eds(let service):
             let key = service.isEmpty ? name : service
             if endpoints[key] != nil {
@@ -255,7 +260,7 @@ final class ConfigurationStore {
             wants: wants(of: routeMessages[name] ?? compiled.message), updated: WallClock.now)
         failures[RouteConfiguration.typeURL]?[name] = nil
         wantsChanged()
-        for (listener, entry) in listeners where !entry.isWarm && isComplete(entry.config) { warm(listener) }
+        warmComplete()
     }
 
     func removeRoutes(_ name: String) {
@@ -266,7 +271,16 @@ final class ConfigurationStore {
     }
 
     private func isComplete(_ config: ListenerConfig) -> Bool {
-        config.allChains.allSatisfy { $0.rdsName.map { routes[$0] != nil } ?? true }
+        config.allChains.allSatisfy { chain in
+            chain.rdsNames.allSatisfy { routes[$0] != nil }
+                && (chain.scopesSource == nil || (hasScopes && scopeRoutes.allSatisfy { routes[$0] != nil }))
+                && chain.discoveredFilters.allSatisfy(\.isReady)
+        }
+    }
+
+    /// Listeners that waited for the last thing that came begin to serve.
+    func warmComplete() {
+        for (listener, entry) in listeners where !entry.isWarm && isComplete(entry.config) { warm(listener) }
     }
 
     // MARK: Listeners
@@ -294,8 +308,12 @@ final class ConfigurationStore {
     ) throws(ConfigurationError) {
         let name = config.name
         let old = listeners[name]
+        giveExtensions(to: config)
         let keepsSocket =
-            old.map { $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort } ?? false
+            old.map {
+                $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
+                    && ($0.config.udp == nil) == (config.udp == nil)
+            } ?? false
         if !keepsSocket {
             let sockets: [Int32]
             do throws(ConfigurationError) {
@@ -322,11 +340,14 @@ final class ConfigurationStore {
             warm(name)
         } else {
             // The longest of the timeouts; nil is "for ever".
-            let timeouts = config.allChains.compactMap(\.manager).filter { $0.rdsSource != nil }.map(\.rdsTimeout)
+            let timeouts =
+                config.allChains.compactMap(\.manager).filter { $0.rdsSource != nil }.map(\.rdsTimeout)
+                + config.allChains.flatMap(\.discoveredFilters).map(\.timeout)
             let longest = timeouts.contains(nil) ? nil : timeouts.compactMap { $0 }.max()
             warmLater(longest) { store in
                 guard store.listeners[name]?.isWarm == false else { return }
-                Self.log.warning("no routes arrived in time", ["listener": name])
+                Self.log.warning("no routes or filters arrived in time", ["listener": name])
+                for filter in config.allChains.flatMap(\.discoveredFilters) { filter.giveUpWaiting() }
                 store.warm(name)
             }
         }
@@ -346,14 +367,19 @@ final class ConfigurationStore {
                     fds.append(-1)
                     continue
                 }
-                if let fd = inherited.take(config.address, worker: worker.index) {
+                if config.udp == nil, let fd = inherited.take(config.address, worker: worker.index) {
                     let socket = Socket(adopting: fd)
                     if let bound = socket.localAddress { address = bound }
                     fds.append(socket.release())
                     continue
                 }
-                let socket = try Socket.listen(
-                    on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                let socket =
+                    if config.udp != nil {
+                        try Socket.datagram(on: address, reusePort: true)
+                    } else {
+                        try Socket.listen(
+                            on: address, reusePort: true, backlog: config.backlog, transparent: config.isTransparent)
+                    }
                 // Port 0: the kernel chooses for the first, the others follow.
                 if let chosen = socket.localAddress { address = chosen }
                 fds.append(socket.release())
@@ -392,6 +418,9 @@ final class ConfigurationStore {
 
     // MARK: Publishing
 
+    /// What the workers have.
+    var tables: Tables { makeTables() }
+
     private func makeTables() -> Tables {
         var configs: [String: ClusterConfig] = [:]
         var tables: [String: EndpointTable] = [:]
@@ -399,7 +428,9 @@ final class ConfigurationStore {
             configs[name] = entry.config
             tables[name] = endpoints[key(of: entry.config)]
         }
-        return Tables(clusters: configs, endpoints: tables, routes: routes.mapValues(\.config))
+        return Tables(
+            clusters: configs, endpoints: tables, routes: routes.mapValues(\.config),
+            scopes: scopes.sorted { $0.key < $1.key }.map(\.value))
     }
 
     /// Sends everything that is complete to the workers.

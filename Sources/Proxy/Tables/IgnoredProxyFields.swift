@@ -17,6 +17,14 @@ public enum IgnoredProxyFields {
             "a loop accepts until none waits",
         "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
             "upstream connections carry no filter state",
+        "envoy.extensions.compression.gzip.compressor.v3.Gzip.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.compression.gzip.decompressor.v3.Gzip.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.compression.brotli.compressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.compression.brotli.decompressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport.tlv_as_pool_key":
+            "TLVs are always part of what a pool is found by",
+        "envoy.config.core.v3.UdpSocketConfig.prefer_gro": "datagrams are received one by one",
+        "envoy.config.listener.v3.UdpListenerConfig.udp_packet_packet_writer_config": "datagrams are sent one by one",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",
         "envoy.config.core.v3.Http1ProtocolOptions.allow_absolute_url": "absolute targets are always understood",
         "envoy.config.core.v3.Http1ProtocolOptions.override_stream_error_on_invalid_http_message":
@@ -72,9 +80,7 @@ public enum IgnoredProxyFields {
     ]
 
     /// Type URLs of filters that are taken and do nothing, with the reason.
-    public static let filters: [String: String] = [
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": "gRPC counters come with the filters"
-    ]
+    public static let filters: [String: String] = [:]
 
     /// Why a field is ignored; nil when it is not.
     public static func reason(message: String, field: String) -> String? { table["\(message).\(field)"] }

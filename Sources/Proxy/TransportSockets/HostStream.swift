@@ -19,7 +19,11 @@ enum HostStream {
     ) async throws(SystemError) -> any ByteStream {
         let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
         guard let transport = cluster.transport as? UpstreamTransport else { return stream }
-        return try await secure(stream, transport.socket(metadata: metadata), hostname, on: loop, timeout: timeout)
+        let socket = transport.socket(metadata: metadata)
+        if let preface = socket.preface {
+            try await stream.write(preface.ownHeader(local: stream.socket.localAddress, remote: address))
+        }
+        return try await secure(stream, socket, hostname, on: loop, timeout: timeout)
     }
 
     private static func secure(

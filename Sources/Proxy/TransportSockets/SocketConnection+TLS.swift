@@ -1,5 +1,6 @@
 internal import IO
 internal import TLS
+internal import Upstream
 
 extension SocketConnection {
     /// Most plain bytes that are sealed ahead of the kernel.
@@ -11,7 +12,7 @@ extension SocketConnection {
         while true {
             if !tls.engine.endsNext {
                 guard mayRead else { return .wouldBlock }
-                let room = tls.wireInput.room(Limits.readMinimumBytes)
+                let room = tls.wireInput.room(isStreaming ? BlockPool.largeBlockSize : Limits.readMinimumBytes)
                 switch readOnce(socket, into: tls.wireInput, room) {
                 case .bytes: break
                 case let other: return other
@@ -87,6 +88,22 @@ extension SocketConnection {
             if isShort { setMayWrite(false) }
         case .wouldBlock, .end, .failed: setMayWrite(false)
         }
+    }
+
+    /// Says something before the handshake, or before the first byte of a plain connection.
+    final func sendPreface(_ bytes: [UInt8]) {
+        if let tls {
+            bytes.withUnsafeBytes { tls.wireOutput.append($0) }
+        } else {
+            output.append(bytes)
+            worker.markDirty(self)
+        }
+    }
+
+    /// The PROXY protocol header of a connection to a host, where its transport socket wants one.
+    final func sendPreface(_ cluster: ClusterRuntime, _ host: Host, _ made: [UInt8]?, to address: SocketAddress) {
+        guard let socket, let bytes = cluster.preface(host, made, socket, to: address) else { return }
+        sendPreface(bytes)
     }
 
     /// What came of going on with a handshake.

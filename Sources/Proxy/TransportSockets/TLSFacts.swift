@@ -6,34 +6,50 @@ internal import TLS
 /// Reads the engine when asked, so that a connection of which nobody asks anything pays nothing. `@unchecked Sendable`: touched on its
 /// connection's loop alone, as everything that has a `ConnectionInfo`.
 final class TLSFacts: @unchecked Sendable {
-    private let engine: TLSEngine
+    private let engine: TLSEngine?
+    private let stated: Stated?
     /// The connection's element of `x-forwarded-client-cert`, made for its first request.
     var forwardedElement: String?
 
-    init(_ engine: TLSEngine) { self.engine = engine }
+    /// TLS of a connection that nobody opened, for explanations.
+    struct Stated: Sendable {
+        var peer: PeerFacts?
+        var serverName: String?
+        var applicationProtocol: String?
+    }
+
+    init(_ engine: TLSEngine) {
+        self.engine = engine
+        stated = nil
+    }
+
+    init(stated: Stated) {
+        engine = nil
+        self.stated = stated
+    }
 
     /// What the peer's certificate says; nil when it showed none.
-    var peer: PeerFacts? { engine.peer }
+    var peer: PeerFacts? { engine?.peer ?? stated?.peer }
     /// What our certificate says.
-    var local: PeerFacts? { engine.local }
+    var local: PeerFacts? { engine?.local }
     /// Whether the peer showed a certificate.
-    var isMutual: Bool { engine.peer != nil }
+    var isMutual: Bool { peer != nil }
     /// Whether the peer's certificate was verified.
-    var isVerified: Bool { engine.peer?.isVerified ?? false }
+    var isVerified: Bool { peer?.isVerified ?? false }
     /// `TLSv1.3`.
-    var version: String { engine.version }
+    var version: String { engine?.version ?? "" }
     /// `TLS_AES_128_GCM_SHA256`.
-    var cipher: String { engine.cipher }
+    var cipher: String { engine?.cipher ?? "" }
     /// `X25519`.
-    var group: String { engine.group }
+    var group: String { engine?.group ?? "" }
     /// SNI.
-    var serverName: String? { engine.serverName }
+    var serverName: String? { engine?.serverName ?? stated?.serverName }
     /// ALPN's result.
-    var applicationProtocol: String? { engine.applicationProtocol }
+    var applicationProtocol: String? { engine?.applicationProtocol ?? stated?.applicationProtocol }
     /// In hexadecimal digits.
-    var sessionID: String { engine.sessionID }
+    var sessionID: String { engine?.sessionID ?? "" }
     /// Whether an earlier session was resumed.
-    var isResumed: Bool { engine.isResumed }
+    var isResumed: Bool { engine?.isResumed ?? false }
 
     /// The value of a format command without its `DOWNSTREAM_` or `UPSTREAM_`: `PEER_URI_SAN`, `TLS_VERSION`; nil where there is none.
     ///

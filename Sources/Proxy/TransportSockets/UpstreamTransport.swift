@@ -15,6 +15,8 @@ final class UpstreamTransport: ClusterTransport {
         var usesHostName = false
         /// The certificate must be good for the name sent as SNI.
         var checksServerName = false
+        /// What connections begin with; nil is nothing.
+        var preface: ProxyProtocolUpstream?
     }
 
     private struct Match: Sendable {
@@ -60,14 +62,18 @@ final class UpstreamTransport: ClusterTransport {
             throw ConfigurationError(
                 at: path + ".transport_socket", "auto_san_validation needs a validation_context with trusted_ca")
         }
-        if fallback.context == nil, matches.allSatisfy({ $0.socket.context == nil }) { return nil }
+        if sockets.allSatisfy({ $0.context == nil && $0.preface == nil }) { return nil }
         return UpstreamTransport(matches, fallback)
     }
 
     private init(_ matches: [Match], _ fallback: Socket) {
         self.matches = matches
         self.fallback = fallback
+        hasPrefaces = fallback.preface != nil || matches.contains { $0.socket.preface != nil }
     }
+
+    /// Whether connections to some host begin with a header.
+    let hasPrefaces: Bool
 
     private static func compile(
         _ socket: TransportSocket, name: String, _ protocols: [String], at path: String, context: CompileContext
@@ -89,9 +95,23 @@ final class UpstreamTransport: ClusterTransport {
                     secrets: context.secrets),
                 serverName: message.sni, usesHostName: message.autoHostSni,
                 checksServerName: message.autoSniSanValidation)
+        case ProxyProtocolUpstreamTransport.schema.name:
+            let message = try HTTPFilters.unpack(any, as: ProxyProtocolUpstreamTransport.self, at: path)
+            let here = path + ".typed_config"
+            try FieldCheck.check(message, reads: ["config", "transport_socket"], at: here)
+            guard let inner = message.transportSocket else {
+                throw ConfigurationError(at: here + ".transport_socket", "it is needed")
+            }
+            var socket = try compile(inner, name: name, protocols, at: here + ".transport_socket", context: context)
+            guard socket.preface == nil else {
+                throw ConfigurationError(at: here + ".transport_socket", "a connection begins with one header")
+            }
+            socket.preface = try ProxyProtocolUpstream(compiling: message.config, at: here + ".config")
+            return socket
         default:
             throw ConfigurationError(
-                at: path, "transport socket \(any.typeURL) is not supported; supported: raw_buffer, tls")
+                at: path,
+                "transport socket \(any.typeURL) is not supported; supported: raw_buffer, tls, upstream_proxy_protocol")
         }
     }
 
@@ -154,6 +174,11 @@ extension CompileContext {
         var message = message
         if message.upstreamBindConfig == nil { message.upstreamBindConfig = bindConfig }
         var config = try ClusterConfig(compiling: message, path: path)
+        if case .dynamicForwardProxy(_, let isInsecureAllowed) = config.discovery, message.transportSocket != nil {
+            // Who is meant by a name must be who answers.
+            config.serverNames.followRequests = true
+            config.serverNames.areChecked = !isInsecureAllowed || config.serverNames.areChecked
+        }
         config.transport = try UpstreamTransport.compile(message, config: config, at: path, context: self)
         return config
     }

@@ -24,6 +24,8 @@ final class Worker {
     var bytesRead: UInt64 = 0
     /// `/healthcheck/fail` was asked for.
     var failsHealthCheck = false
+    /// A sample of the requests.
+    let recorder = Recorder()
     /// Storage of heads, from stream to stream.
     var spareHeads = SpareHeads()
 
@@ -44,6 +46,8 @@ final class Worker {
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
     private var routeMetrics: [[String]: RouteMetrics] = [:]
+    /// Names that requests bring, by the cache's name.
+    private var dnsCaches: [String: DNSCache] = [:]
 
     /// A chain that has left, and when what is still open on it is cut off.
     private struct Draining {
@@ -139,6 +143,17 @@ final class Worker {
         return connections &* UInt64(max(metrics.rows, 1)) &+ UInt64(index)
     }
 
+    /// The cache of that name; whoever names it with other settings changes them for all.
+    func dnsCache(_ settings: DNSCacheSettings) -> DNSCache {
+        if let known = dnsCaches[settings.name] {
+            if known.settings != settings { known.settings = settings }
+            return known
+        }
+        let cache = DNSCache(settings, worker: self)
+        dnsCaches[settings.name] = cache
+        return cache
+    }
+
     // MARK: Tables
 
     func cluster(named name: String) -> ClusterRuntime? { clusters[name] }
@@ -226,12 +241,9 @@ final class Worker {
     func listener(for address: SocketAddress, besides one: ListenerRuntime) -> ListenerRuntime? {
         var wildcard: ListenerRuntime?
         for listener in listeners.values where listener !== one {
-            if listener.config.address == address { return listener }
-            if listener.config.address.port == address.port, listener.config.address.address?.isUnspecified == true,
-                listener.config.address.address?.isV6 == address.address?.isV6
-            {
-                wildcard = listener
-            }
+            let takes = listener.config.takes(address)
+            if takes.isExact { return listener }
+            if takes.isWildcard { wildcard = listener }
         }
         return wildcard
     }

@@ -116,7 +116,9 @@ final class Discovery {
         }
         if let source = bootstrap.clusters { wanted[key(source.source, Cluster.typeURL)] = [Cluster.typeURL: .all] }
         for (source, types) in store.wanted() {
-            for (typeURL, names) in types { wanted[key(source, typeURL), default: [:]][typeURL] = .names(names) }
+            for (typeURL, names) in types {
+                wanted[key(source, typeURL), default: [:]][typeURL] = names.contains("*") ? .all : .names(names)
+            }
         }
         if let source = bootstrap.listeners, listenersMayCome {
             wanted[key(source.source, Listener.typeURL), default: [:]][Listener.typeURL] = .all

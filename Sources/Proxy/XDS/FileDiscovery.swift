@@ -75,7 +75,7 @@ final class FileDiscovery {
         }
     }
 
-    private static func decode(
+    static func decode(
         _ bytes: [UInt8], path: String, typeURL: String
     ) throws(ConfigurationError) -> DiscoveryResponse {
         do throws(MessageError) {

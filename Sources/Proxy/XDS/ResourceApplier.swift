@@ -26,6 +26,8 @@ struct ResourceApplier {
         case EnvoyAPI.VirtualHost.typeURL: virtualHosts(update)
         case Secret.typeURL: secrets(update)
         case RuntimeResource.typeURL: runtime(update)
+        case ScopedRouteConfiguration.typeURL: scopes(update)
+        case TypedExtensionConfig.typeURL: extensions(update)
         default: Outcome(problems: ["\(update.typeURL) was not asked for"])
         }
     }
@@ -131,6 +133,27 @@ struct ResourceApplier {
             try store.setSecret(message, name: resource.name, version: resource.version, at: path)
         }
         for name in update.removed { store.removeSecret(name) }
+        store.onChange()
+        return outcome
+    }
+
+    private func scopes(_ update: DeltaClient.Update) -> Outcome {
+        // Keys are free before others take them.
+        for name in update.removed { store.scopes[name] = nil }
+        let outcome = each(update, as: ScopedRouteConfiguration.self, kind: "scopes") {
+            message, _, path throws(ConfigurationError) in
+            try store.setScope(message, at: path)
+        }
+        store.scopesChanged()
+        return outcome
+    }
+
+    private func extensions(_ update: DeltaClient.Update) -> Outcome {
+        let outcome = each(update, as: TypedExtensionConfig.self, kind: "extensions") {
+            message, _, path throws(ConfigurationError) in
+            try store.setExtension(message, at: path)
+        }
+        for name in update.removed { store.removeExtension(name) }
         store.onChange()
         return outcome
     }

@@ -66,6 +66,23 @@ public final class PeerFacts: Sendable {
     /// The leaf's DER.
     public var der: [UInt8] { chain.first ?? [] }
 
+    /// Facts that somebody states without a certificate: for explaining what would become of a connection, never for one that exists.
+    public init(stating names: [Name]) {
+        self.names = names
+        chain = []
+        subject = ""
+        issuer = ""
+        commonName = ""
+        serial = ""
+        notBefore = 0
+        notAfter = .max
+        fingerprint = []
+        keyFingerprint = []
+        authority = nil
+        maySign = false
+        isVerified = true
+    }
+
     /// Reads a certificate and those that came with it.
     ///
     /// Refuses names with NUL or control characters, names of which there are two lists, and texts that are no UTF-8: different readers would

@@ -48,6 +48,8 @@ public struct ClusterConfig: Sendable {
         case originalDestination(OriginalDestination)
         /// Other clusters, first choice first.
         case aggregate([String])
+        /// Wherever a request wants to go, by name.
+        case dynamicForwardProxy(DNSCacheSettings, isInsecureAllowed: Bool)
     }
 
     /// Settings of ORIGINAL_DST clusters.
@@ -242,7 +244,12 @@ public struct ClusterConfig: Sendable {
         }
 
         /// Whether the discovery itself chooses hosts, so that no policy is needed.
-        var providesBalancing: Bool { isAggregate }
+        var providesBalancing: Bool { isAggregate || dnsCache != nil }
+
+        /// The names' cache, where requests bring the names of hosts; nil for all other clusters.
+        public var dnsCache: DNSCacheSettings? {
+            if case .dynamicForwardProxy(let settings, _) = discovery { settings } else { nil }
+        }
 
         /// Whether it only refers to other clusters.
         public var isAggregate: Bool { if case .aggregate = discovery { true } else { false } }

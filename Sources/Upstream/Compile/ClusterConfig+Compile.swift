@@ -64,6 +64,10 @@ extension ClusterConfig.Settings {
         case .type(let value): type = value
         case .clusterType(let custom):
             let place = path / "cluster_type.typed_config"
+            if let any = custom.typedConfig, any.holds(DynamicForwardProxyCluster.self) {
+                return try dynamicForwardProxy(
+                    try Unpacked.message(any, as: DynamicForwardProxyCluster.self, place), message, place)
+            }
             guard let any = custom.typedConfig, any.holds(AggregateClusterConfig.self) else {
                 throw (path / "cluster_type").unsupported(custom.name)
             }
@@ -114,11 +118,26 @@ extension ClusterConfig.Settings {
         }
     }
 
+    private static func dynamicForwardProxy(
+        _ message: DynamicForwardProxyCluster, _ cluster: Cluster, _ path: FieldPath
+    ) throws(ConfigurationError) -> Discovery {
+        try FieldCheck.check(
+            message, path, handles: "dns_cache_config allow_insecure_cluster_options allow_coalesced_connections")
+        guard case .dnsCacheConfig(let cache)? = message.clusterImplementationSpecifier else {
+            throw (path / "dns_cache_config").error("is missing")
+        }
+        // Connections to a name serve that name: which one TLS asks for and checks follows from it.
+        guard !message.allowCoalescedConnections else { throw (path / "allow_coalesced_connections").unsupported() }
+        return .dynamicForwardProxy(
+            try DNSCacheSettings(compiling: cache, path / "dns_cache_config"),
+            isInsecureAllowed: message.allowInsecureClusterOptions)
+    }
+
     private mutating func takeEndpoints(
         _ message: ClusterLoadAssignment, _ path: FieldPath
     ) throws(ConfigurationError) {
         switch discovery {
-        case .eds, .originalDestination, .aggregate:
+        case .eds, .originalDestination, .aggregate, .dynamicForwardProxy:
             throw path.error("stands in a cluster that does not take its endpoints from its configuration")
         case .staticEndpoints: endpoints = try EndpointTable(compiling: message, path, allowsNames: false)
         case .strictDNS: endpoints = try EndpointTable(compiling: message, path, allowsNames: true)
@@ -132,25 +151,12 @@ extension ClusterConfig.Settings {
     }
 
     private mutating func takeDNS(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
-        switch message.dnsLookupFamily {
-        case .auto: dnsFamily = .auto
-        case .v4Only: dnsFamily = .v4Only
-        case .v6Only: dnsFamily = .v6Only
-        case .v4Preferred: dnsFamily = .v4Preferred
-        case .all: dnsFamily = .all
-        case .unrecognized(let number): throw (path / "dns_lookup_family").error("\(number) is no family")
-        }
+        dnsFamily = try DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")
         dnsRefreshRate = try .checked(message.dnsRefreshRate, default: .seconds(5), path / "dns_refresh_rate")
         guard dnsRefreshRate >= .milliseconds(1) else { throw (path / "dns_refresh_rate").error("is below 1 ms") }
         dnsJitter = try .checked(message.dnsJitter, default: .zero, path / "dns_jitter")
         if let rate = message.dnsFailureRefreshRate {
-            let place = path / "dns_failure_refresh_rate"
-            guard let base = rate.baseInterval, base >= .milliseconds(1) else {
-                throw (place / "base_interval").error("must be there and at least 1 ms")
-            }
-            let backOff = BackOff(base: base, limit: rate.maxInterval)
-            guard backOff.limit >= base else { throw (place / "max_interval").error("is below base_interval") }
-            dnsFailureBackOff = backOff
+            dnsFailureBackOff = try BackOff(compiling: rate, path / "dns_failure_refresh_rate")
         }
         respectsDNSTTL = message.respectDnsTtl
     }

@@ -20,19 +20,20 @@ extension RouteCompiler {
                 add: message.responseHeadersToAdd, path / "response_headers_to_add",
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
         var filters = try host.filters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
+        var rateLimits: [RateLimitRule] = []
         if case .route(let forward) = message.action {
             if let cors = forward.cors { try filters.add(field: "cors", cors, path / "route.cors") }
-            if !forward.rateLimits.isEmpty || forward.includeVhRateLimits != nil {
-                var limits = RouteAction()
-                limits.rateLimits = forward.rateLimits
-                limits.includeVhRateLimits = forward.includeVhRateLimits
-                try filters.add(field: "rate_limits", limits, path / "route")
+            rateLimits = try RateLimitRule.list(forward.rateLimits, path / "route.rate_limits")
+            if !rateLimits.isEmpty || forward.includeVhRateLimits != nil {
+                filters.add(
+                    RateLimitLevel(
+                        rules: rateLimits, isVirtualHost: false,
+                        includesVirtualHost: forward.includeVhRateLimits ?? false))
             }
         }
         let mutations = flatten([level, host.mutations, tableMutations])
         let matcher = try RouteMatcher(compiling: match, path / "match")
         let action: Route.Action
-        var rateLimits: [RateLimitRule] = []
         switch message.action {
         case .route(let forward):
             let destination = try destination(
@@ -42,7 +43,6 @@ extension RouteCompiler {
                     forward, path / "route", to: destination, matchedBy: matcher.path,
                     hostDefaults: Forwarding.HostDefaults(
                         retryPolicy: host.retryPolicy, hedge: host.hedge, mirrors: host.mirrors)))
-            rateLimits = try RateLimitRule.list(forward.rateLimits, path / "route.rate_limits")
         case .redirect(let redirect): action = .redirect(try Redirect(compiling: redirect, path / "redirect"))
         case .directResponse(let response):
             action = .directResponse(

@@ -92,6 +92,12 @@ struct PerFilterConfig {
         configs[name, default: []].append(compiled)
     }
 
+    /// Takes the rate limits of a route or virtual host.
+    mutating func add(_ level: RateLimitLevel) {
+        guard compiler != nil else { return }
+        configs[RateLimitLevel.name, default: []].append(level)
+    }
+
     private mutating func overlay(
         _ name: String, _ any: AnyMessage, isOptional: Bool, _ path: FieldPath
     ) throws(ConfigurationError) {
@@ -161,10 +167,9 @@ struct RouteCompiler {
                 remove: message.responseHeadersToRemove, path / "response_headers_to_remove"))
         var filters = try tableFilters.overlaid(message.typedPerFilterConfig, path / "typed_per_filter_config")
         if let cors = message.cors { try filters.add(field: "cors", cors, path / "cors") }
-        if !message.rateLimits.isEmpty {
-            var limits = EnvoyAPI.VirtualHost()
-            limits.rateLimits = message.rateLimits
-            try filters.add(field: "rate_limits", limits, path)
+        let rateLimits = try RateLimitRule.list(message.rateLimits, path / "rate_limits")
+        if !rateLimits.isEmpty {
+            filters.add(RateLimitLevel(rules: rateLimits, isVirtualHost: true, includesVirtualHost: false))
         }
         let retryPolicy: RetryPolicy?
         if let retry = message.retryPolicy {
@@ -210,7 +215,7 @@ struct RouteCompiler {
         return VirtualHost(
             name: message.name, routes: routes, tlsRedirect: tlsRedirect,
             asksOutsideForTLS: message.requireTls == .externalOnly, tree: tree,
-            rateLimits: try RateLimitRule.list(message.rateLimits, path / "rate_limits"), virtualClusters: clusters,
+            rateLimits: rateLimits, virtualClusters: clusters,
             includesTimeoutRetryHeader: message.includeIsTimeoutRetryHeader,
             metadata: message.metadata.filterMetadataJSON)
     }

@@ -1,6 +1,11 @@
-internal import EnvoyAPI
+public import EnvoyAPI
 
 extension RateLimitRule {
+    /// Compiles the rules that stand at a field path.
+    public static func list(_ messages: [RateLimit], at path: String) throws(ConfigurationError) -> [RateLimitRule] {
+        try list(messages, FieldPath(path))
+    }
+
     static func list(_ messages: [RateLimit], _ path: FieldPath) throws(ConfigurationError) -> [RateLimitRule] {
         var result: [RateLimitRule] = []
         for (index, message) in messages.enumerated() {
@@ -11,10 +16,24 @@ extension RateLimitRule {
 
     init(compiling message: RateLimit, _ path: FieldPath) throws(ConfigurationError) {
         try FieldCheck.check(
-            message, path, handles: "stage disable_key actions limit hits_addend apply_on_stream_done")
+            message, path,
+            handles:
+                "stage disable_key actions limit hits_addend apply_on_stream_done x_ratelimit_option")
         stage = message.stage ?? 0
         guard stage <= 10 else { throw (path / "stage").error("\(stage) is above 10") }
         disableKey = message.disableKey
+        if disableKey.isEmpty {
+            enabled = nil
+        } else {
+            var share = Fraction.all
+            share.runtime = Runtime.compiling.entry("ratelimit.\(disableKey).http_filter_enabled")
+            enabled = share
+        }
+        switch message.xRatelimitOption {
+        case .off: showsLimit = false
+        case .draftVersion03: showsLimit = true
+        default: showsLimit = nil
+        }
         appliesOnStreamDone = message.applyOnStreamDone
         var actions: [Action] = []
         for (index, action) in message.actions.enumerated() {
@@ -30,10 +49,14 @@ extension RateLimitRule {
             limitSource = nil
         }
         if let hits = message.hitsAddend {
-            guard hits.format.isEmpty else { throw (path / "hits_addend.format").unsupported("give number") }
-            hitsAddend = hits.number
+            if hits.format.isEmpty {
+                self.hits = .number(hits.number ?? 1)
+            } else {
+                guard hits.number == nil else { throw (path / "hits_addend").error("set number or format, not both") }
+                self.hits = .format(try Self.template(hits.format, path / "hits_addend.format"))
+            }
         } else {
-            hitsAddend = nil
+            hits = nil
         }
     }
 
@@ -70,14 +93,18 @@ extension RateLimitRule {
         case .genericKey(let generic):
             return .genericKey(
                 key: generic.descriptorKey.isEmpty ? "generic_key" : generic.descriptorKey,
-                value: try key(generic.descriptorValue, "generic_key.descriptor_value"))
+                value: try value(
+                    key(generic.descriptorValue, "generic_key.descriptor_value"), path / "generic_key.descriptor_value"),
+                standard: generic.defaultValue)
         case .headerValueMatch(let match):
             let place = path / "header_value_match"
             guard !match.headers.isEmpty else { throw (place / "headers").error("is empty") }
             return .headerMatch(
                 try HeaderMatcher.list(match.headers, place / "headers"), expected: match.expectMatch ?? true,
                 key: match.descriptorKey.isEmpty ? "header_match" : match.descriptorKey,
-                value: try key(match.descriptorValue, "header_value_match.descriptor_value"))
+                value: try value(
+                    key(match.descriptorValue, "header_value_match.descriptor_value"), place / "descriptor_value"),
+                standard: match.defaultValue)
         case .queryParameterValueMatch(let match):
             let place = path / "query_parameter_value_match"
             guard !match.queryParameters.isEmpty else { throw (place / "query_parameters").error("is empty") }
@@ -88,7 +115,10 @@ extension RateLimitRule {
             return .queryMatch(
                 matchers, expected: match.expectMatch ?? true,
                 key: match.descriptorKey.isEmpty ? "query_match" : match.descriptorKey,
-                value: try key(match.descriptorValue, "query_parameter_value_match.descriptor_value"))
+                value: try value(
+                    key(match.descriptorValue, "query_parameter_value_match.descriptor_value"),
+                    place / "descriptor_value"),
+                standard: match.defaultValue)
         case .dynamicMetadata(let source):
             return .metadata(
                 try metadata(
@@ -107,6 +137,21 @@ extension RateLimitRule {
                     standard: source.defaultValue, skips: source.skipIfAbsent, isOfRoute: isOfRoute, path / "metadata"))
         case .extension(let config): throw (path / "extension").unsupported(config.name)
         case nil: throw path.error("names no action")
+        }
+    }
+
+    /// Values of descriptors are formats where Envoy's runtime guard is set; without it they stand for themselves.
+    private static func value(_ text: String, _ path: FieldPath) throws(ConfigurationError) -> HeaderTemplate {
+        let guardName = "envoy.reloadable_features.enable_formatter_for_ratelimit_action_descriptor_value"
+        guard Runtime.compiling.entry(guardName).isEnabled ?? false else { return HeaderTemplate(constant: text) }
+        return try template(text, path)
+    }
+
+    private static func template(_ text: String, _ path: FieldPath) throws(ConfigurationError) -> HeaderTemplate {
+        do throws(HeaderTemplateError) {
+            return try HeaderTemplate(parsing: text)
+        } catch {
+            throw path.error(error.description)
         }
     }
 

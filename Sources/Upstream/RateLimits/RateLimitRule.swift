@@ -30,6 +30,8 @@ public struct RateLimitDescriptor: Sendable, Hashable {
     public var limit: Limit?
     /// How much this request counts; nil is once.
     public var hitsAddend: UInt64?
+    /// What the rule says about `x-ratelimit-*`; nil leaves it to the filter.
+    public var showsLimit: Bool?
 
     /// A descriptor.
     public init(entries: [Entry]) { self.entries = entries }
@@ -45,9 +47,10 @@ public struct RateLimitRule: Sendable {
         case queryParameter([UInt8], key: String, skipsIfAbsent: Bool)
         case remoteAddress
         case maskedRemoteAddress(v4Bits: Int, v6Bits: Int)
-        case genericKey(key: String, value: String)
-        case headerMatch([HeaderMatcher], expected: Bool, key: String, value: String)
-        case queryMatch([QueryParameterMatcher], expected: Bool, key: String, value: String)
+        case genericKey(key: String, value: HeaderTemplate, standard: String)
+        case headerMatch([HeaderMatcher], expected: Bool, key: String, value: HeaderTemplate, standard: String)
+        case queryMatch(
+            [QueryParameterMatcher], expected: Bool, key: String, value: HeaderTemplate, standard: String)
         case metadata(Metadata)
     }
 
@@ -65,11 +68,25 @@ public struct RateLimitRule: Sendable {
     public let stage: UInt32
     /// Runtime key `ratelimit.<key>.http_filter_enabled` that switches it off; empty is none.
     public let disableKey: String
+    /// The share of requests that runtime leaves it on for.
+    let enabled: Fraction?
     /// It counts when the stream ends, not when the request begins.
     public let appliesOnStreamDone: Bool
     let actions: [Action]
     let limitSource: (namespace: String, path: [String])?
-    let hitsAddend: UInt64?
+    let hits: Hits?
+    /// What it says about `x-ratelimit-*`; nil leaves it to the filter.
+    let showsLimit: Bool?
+
+    /// How much a request counts.
+    enum Hits: Sendable {
+        case number(UInt64)
+        /// A value that is no number counts once.
+        case format(HeaderTemplate)
+    }
+
+    /// Whether runtime leaves it on for a request with this draw.
+    public func isEnabled(random: UInt64) -> Bool { enabled?.includes(random: random) ?? true }
 
     /// What a rule reads besides the request's head.
     public struct Context {
@@ -83,6 +100,8 @@ public struct RateLimitRule: Sendable {
         public var remoteAddressText = ""
         /// The route's metadata: `filter_metadata`.
         public var routeMetadata: JSON?
+        /// Fills in the operators of a value.
+        public var render: (HeaderTemplate) -> [UInt8] = { $0.literal ?? [] }
 
         /// Nothing known.
         public init() {}
@@ -100,8 +119,11 @@ public struct RateLimitRule: Sendable {
         var entries: [RateLimitDescriptor.Entry] = []
         for action in actions {
             switch action {
-            case .sourceCluster: entries.append(.init(key: "source_cluster", value: context.sourceCluster))
+            case .sourceCluster:
+                guard !context.sourceCluster.isEmpty else { return nil }
+                entries.append(.init(key: "source_cluster", value: context.sourceCluster))
             case .destinationCluster:
+                guard !context.destinationCluster.isEmpty else { return nil }
                 entries.append(.init(key: "destination_cluster", value: context.destinationCluster))
             case .requestHeader(let name, let key, let skips):
                 if let value = Self.header(name, request) {
@@ -123,20 +145,22 @@ public struct RateLimitRule: Sendable {
                     return nil
                 }
                 entries.append(.init(key: "masked_remote_address", value: masked))
-            case .genericKey(let key, let value): entries.append(.init(key: key, value: value))
-            case .headerMatch(let matchers, let expected, let key, let value):
+            case .genericKey(let key, let value, let standard):
+                guard let text = Self.text(value, standard, context) else { return nil }
+                entries.append(.init(key: key, value: text))
+            case .headerMatch(let matchers, let expected, let key, let value, let standard):
                 var matches = true
                 for matcher in matchers where !matcher.matches(request) { matches = false }
-                guard matches == expected else { return nil }
-                entries.append(.init(key: key, value: value))
-            case .queryMatch(let matchers, let expected, let key, let value):
+                guard matches == expected, let text = Self.text(value, standard, context) else { return nil }
+                entries.append(.init(key: key, value: text))
+            case .queryMatch(let matchers, let expected, let key, let value, let standard):
                 let query = Query.range(request.path)
                 var matches = true
                 for matcher in matchers where !matcher.matches(query: request.path.extracting(query)) {
                     matches = false
                 }
-                guard matches == expected else { return nil }
-                entries.append(.init(key: key, value: value))
+                guard matches == expected, let text = Self.text(value, standard, context) else { return nil }
+                entries.append(.init(key: key, value: text))
             case .metadata(let source):
                 var value =
                     source.isOfRoute ? context.routeMetadata?[source.namespace] : facts.metadata(source.namespace)
@@ -152,7 +176,13 @@ public struct RateLimitRule: Sendable {
         }
         guard !entries.isEmpty else { return nil }
         var descriptor = RateLimitDescriptor(entries: entries)
-        descriptor.hitsAddend = hitsAddend
+        descriptor.showsLimit = showsLimit
+        switch hits {
+        case .number(let number)?: descriptor.hitsAddend = number
+        case .format(let template)?:
+            descriptor.hitsAddend = UInt64(String(decoding: context.render(template), as: UTF8.self))
+        case nil: break
+        }
         if let limitSource {
             var value = facts.metadata(limitSource.namespace)
             for key in limitSource.path { value = value?[key] }
@@ -161,6 +191,12 @@ public struct RateLimitRule: Sendable {
             }
         }
         return descriptor
+    }
+
+    private static func text(_ template: HeaderTemplate, _ standard: String, _ context: Context) -> String? {
+        let text = String(decoding: context.render(template), as: UTF8.self)
+        if !text.isEmpty { return text }
+        return standard.isEmpty ? nil : standard
     }
 
     private static func header(

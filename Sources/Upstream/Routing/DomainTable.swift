@@ -102,6 +102,30 @@ struct DomainTable: Sendable {
         return catchAll
     }
 
+    /// The same look-up with everything that it tries on its way, in text.
+    func trials(_ authority: borrowing Span<UInt8>) -> [(pattern: String, value: Int?)] {
+        var trials: [(pattern: String, value: Int?)] = []
+        func text(_ bytes: borrowing Span<UInt8>) -> String {
+            String(decoding: Bytes.copy(bytes).map { Bytes.lowercased($0) }, as: UTF8.self)
+        }
+        if !exact.isEmpty {
+            trials.append((text(authority), exact.find(authority)))
+            if trials.last?.value != nil { return trials }
+        }
+        for group in suffixes where group.count < authority.count {
+            let part = authority.extracting((authority.count - group.count)..<authority.count)
+            trials.append(("*" + text(part), group.names.find(part)))
+            if trials.last?.value != nil { return trials }
+        }
+        for group in prefixes where group.count < authority.count {
+            let part = authority.extracting(0..<group.count)
+            trials.append((text(part) + "*", group.names.find(part)))
+            if trials.last?.value != nil { return trials }
+        }
+        if let catchAll { trials.append(("*", catchAll)) }
+        return trials
+    }
+
     /// How long the authority is without a port: `a:80` → 1, `[::1]:80` → 5, `[::1]` → 5.
     static func countWithoutPort(_ authority: borrowing Span<UInt8>) -> Int {
         var index = authority.count

@@ -296,6 +296,9 @@ public struct WeightedClusters: Sendable {
     private let source: RandomSource
     private let runtimePrefix: String?
 
+    /// The header that gives the number, where one does.
+    var randomHeader: HeaderName? { if case .header(let name) = source { name } else { nil } }
+
     /// Where the number comes from that chooses.
     enum RandomSource: Sendable {
         case draw

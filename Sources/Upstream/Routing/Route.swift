@@ -91,6 +91,16 @@ public final class Route: Sendable {
     }
 }
 
+/// A condition of a route, by its place among those of its kind.
+enum RouteCondition: Sendable, Hashable {
+    case path, grpc, runtimeFraction, certificateIsPresented, certificateIsValidated
+    case header(Int)
+    case queryParameter(Int)
+    case cookie(Int)
+    case metadata(Int)
+    case filterState(Int)
+}
+
 /// All conditions of a route; they AND (H-1).
 struct RouteMatcher: Sendable {
     var path: PathMatcher
@@ -120,47 +130,62 @@ struct RouteMatcher: Sendable {
             self.filterState = filterState
         }
 
-        func matches(
+        func refusal(
             _ request: borrowing some RequestView & ~Copyable & ~Escapable, _ facts: some RouteFacts
-        ) -> Bool {
-            for cookie in cookies where !cookie.matches(request) { return false }
+        ) -> RouteCondition? {
+            for index in cookies.indices where !cookies[index].matches(request) { return .cookie(index) }
             if certificateIsPresented != nil || certificateIsValidated != nil {
                 // As Envoy: without TLS there is nothing to ask, and the condition does not count.
                 if let certificate = facts.clientCertificate {
-                    if let wanted = certificateIsPresented, certificate.isPresented != wanted { return false }
-                    if let wanted = certificateIsValidated, certificate.isValidated != wanted { return false }
+                    if let wanted = certificateIsPresented, certificate.isPresented != wanted {
+                        return .certificateIsPresented
+                    }
+                    if let wanted = certificateIsValidated, certificate.isValidated != wanted {
+                        return .certificateIsValidated
+                    }
                 }
             }
-            for matcher in metadata where !matcher.matches(facts.metadata(matcher.namespace)) { return false }
-            for (key, matcher) in filterState {
-                guard let value = facts.filterState(key) else { return false }
-                let bytes = Array(value.utf8)
-                guard matcher.matches(bytes.span) else { return false }
+            for (index, matcher) in metadata.enumerated() where !matcher.matches(facts.metadata(matcher.namespace)) {
+                return .metadata(index)
             }
-            return true
+            for (index, (key, matcher)) in filterState.enumerated() {
+                guard let value = facts.filterState(key) else { return .filterState(index) }
+                let bytes = Array(value.utf8)
+                guard matcher.matches(bytes.span) else { return .filterState(index) }
+            }
+            return nil
         }
     }
 
     func matches(
         _ request: borrowing some RequestView & ~Copyable & ~Escapable, path otherPath: [UInt8]? = nil, random: UInt64,
         facts: some RouteFacts
-    ) -> Bool {
+    ) -> Bool { refusal(request, path: otherPath, random: random, facts: facts) == nil }
+
+    /// The first condition that the request does not meet; nil when it meets all.
+    func refusal(
+        _ request: borrowing some RequestView & ~Copyable & ~Escapable, path otherPath: [UInt8]? = nil, random: UInt64,
+        facts: some RouteFacts
+    ) -> RouteCondition? {
         let requestPath = request.path
         if let otherPath {
-            guard path.matches(path: otherPath.span) else { return false }
+            guard path.matches(path: otherPath.span) else { return .path }
         } else if case .connect = path {
-            guard Bytes.equal(request.method, Self.connectMethod.span) else { return false }
-        } else if !path.matches(path: requestPath) {
-            return false
+            guard Bytes.equal(request.method, Self.connectMethod.span) else { return .path }
+        } else if requestPath.isEmpty || !path.matches(path: requestPath) {
+            // CONNECT has no path: only `connect_matcher` takes it.
+            return .path
         }
-        for header in headers where !header.matches(request) { return false }
+        for index in headers.indices where !headers[index].matches(request) { return .header(index) }
         if !queryParameters.isEmpty {
             let query = requestPath.extracting(Query.range(requestPath))
-            for parameter in queryParameters where !parameter.matches(query: query) { return false }
+            for index in queryParameters.indices where !queryParameters[index].matches(query: query) {
+                return .queryParameter(index)
+            }
         }
-        if grpcOnly, !Self.isGRPC(request) { return false }
-        if let runtimeFraction, !runtimeFraction.fraction(facts).includes(random: random) { return false }
-        return rest?.matches(request, facts) ?? true
+        if grpcOnly, !Self.isGRPC(request) { return .grpc }
+        if let runtimeFraction, !runtimeFraction.fraction(facts).includes(random: random) { return .runtimeFraction }
+        return rest?.refusal(request, facts)
     }
 
     private static let connectMethod = Array("CONNECT".utf8)

@@ -18,10 +18,10 @@ public final class RouteTable: Sendable {
     /// `metadata.filter_metadata`.
     public let metadata: JSON?
 
-    private let domains: DomainTable
-    private let ignoresPort: Bool
-    private let ignoresPathParameters: Bool
-    private let virtualHostHeader: HeaderName?
+    let domains: DomainTable
+    let ignoresPort: Bool
+    let ignoresPathParameters: Bool
+    let virtualHostHeader: HeaderName?
 
     init(
         name: String, virtualHosts: [VirtualHost], clusterNames: [String], validatesClusters: Bool,
@@ -74,7 +74,7 @@ public final class RouteTable: Sendable {
     }
 
     /// A path without what follows `;` in its elements.
-    private static func withoutParameters(_ path: borrowing Span<UInt8>) -> [UInt8] {
+    static func withoutParameters(_ path: borrowing Span<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(path.count)
         let end = PathMatcher.pathEnd(path)
@@ -165,5 +165,5 @@ public final class VirtualHost: Sendable {
         return nil
     }
 
-    private static let https = Array("https".utf8)
+    static let https = Array("https".utf8)
 }

@@ -1,4 +1,4 @@
-internal import CZlib
+internal import Compression
 internal import IO
 internal import TLS
 
@@ -36,81 +36,50 @@ final class GzipSource: ByteSource {
     private static let blockBytes = 64 << 10
 
     private let source: any ByteSource
-    private let stream: UnsafeMutablePointer<z_stream>
+    private let decoder: GzipDecoder
     private var input: [UInt8] = []
     private var used = 0
     private var total = 0
     private let limit: Int
-    private var hasEnded = false
 
     init(_ source: any ByteSource, limit: Int) throws(WorkloadError) {
         self.source = source
         self.limit = limit
-        stream = .allocate(capacity: 1)
-        stream.initialize(to: z_stream())
-        guard czlib_inflate_init(stream) == Z_OK else {
-            stream.deallocate()
+        do throws(CompressionError) {
+            // Some writers join several gzip members (RFC 1952 section 2.2).
+            decoder = try GzipDecoder(takesZlib: true, joinsMembers: true)
+        } catch {
             throw WorkloadError("ImportFailed", "image archive: zlib cannot be set up")
         }
-    }
-
-    deinit {
-        inflateEnd(stream)
-        stream.deallocate()
     }
 
     /// Whether the bytes begin as gzip does.
     static func isGzip(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x1F, 0x8B]) }
 
     func read(upTo count: Int) throws(WorkloadError) -> [UInt8] {
-        while !hasEnded {
+        while !decoder.hasEnded {
             if used >= input.count {
                 input = try source.read(upTo: GzipSource.blockBytes)
                 used = 0
                 guard !input.isEmpty else {
+                    if decoder.isBetweenMembers { return [] }
                     throw WorkloadError("ImportFailed", "image archive: the gzip data is cut short")
                 }
             }
-            var status = Z_OK
-            var output = [UInt8](repeating: 0, count: count)
-            let (before, offset) = (input.count - used, used)
-            input.withUnsafeMutableBufferPointer { packed in
-                output.withUnsafeMutableBufferPointer { unpacked in
-                    stream.pointee.next_in = packed.baseAddress.map { $0 + offset }
-                    stream.pointee.avail_in = UInt32(before)
-                    stream.pointee.next_out = unpacked.baseAddress
-                    stream.pointee.avail_out = UInt32(count)
-                    status = inflate(stream, Z_NO_FLUSH)
-                }
+            var output: [UInt8] = []
+            let taken = input.withUnsafeBytes { bytes in
+                try? decoder.decode(
+                    UnsafeRawBufferPointer(rebasing: bytes.dropFirst(used)), upTo: count, into: &output)
             }
-            used += before - Int(stream.pointee.avail_in)
-            let made = count - Int(stream.pointee.avail_out)
-            total += made
+            guard let taken else { throw WorkloadError("ImportFailed", "image archive: damaged gzip data") }
+            used += taken
+            total += output.count
             guard total <= limit else {
                 throw WorkloadError("ImportFailed", "image archive: unpacks to more than \(limit >> 20) MiB")
             }
-            switch status {
-            case Z_STREAM_END:
-                // Some writers join several gzip members (RFC 1952 section 2.2).
-                hasEnded = try !beginNextMember()
-            case Z_OK, Z_BUF_ERROR: break
-            default: throw WorkloadError("ImportFailed", "image archive: damaged gzip data")
-            }
-            if made > 0 {
-                output.removeLast(count - made)
-                return output
-            }
+            if !output.isEmpty { return output }
         }
         return []
-    }
-
-    private func beginNextMember() throws(WorkloadError) -> Bool {
-        if used >= input.count {
-            input = try source.read(upTo: GzipSource.blockBytes)
-            used = 0
-        }
-        guard used < input.count, input[used] == 0x1F else { return false }  // The end, or padding.
-        return inflateReset(stream) == Z_OK
     }
 }
 

@@ -2,6 +2,7 @@ import EnvoyAPI
 import IO
 import Serialization
 import Testing
+import Upstream
 
 @testable import Proxy
 
@@ -126,14 +127,14 @@ struct LocalRateLimitTests {
         bucket.fillInterval = .seconds(3600)
         var descriptor = LocalRateLimitDescriptor()
         descriptor.tokenBucket = bucket
-        var entry = RateLimitDescriptor.Entry()
+        var entry = EnvoyAPI.RateLimitDescriptor.Entry()
         entry.key = "user"
         descriptor.entries = [entry]
         message.descriptors = [descriptor]
         let now = MonotonicTime.now
         let limiter = try LocalRateLimiter(compiling: message, at: "", now: now)
         func ask(_ user: String) -> Bool {
-            limiter.ask([RequestDescriptor(entries: [.init(key: "user", value: user)])], now: now).isAllowed
+            limiter.ask([Upstream.RateLimitDescriptor(entries: [.init(key: "user", value: user)])], now: now).isAllowed
         }
         #expect(ask("a"))
         #expect(!ask("a"))

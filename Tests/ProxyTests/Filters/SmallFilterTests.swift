@@ -96,7 +96,7 @@ struct SmallFilterTests {
             Self.http + "set_filter_state.v3.Config",
             """
             on_request_headers: [ { object_key: a, factory_key: envoy.string, format_string: { text_format_source: { inline_string: "%REQ(x-a)%" } } }, \
-            { object_key: b, format_string: { text_format_source: { inline_string: "%REQ(x-b)%" } }, skip_if_empty: true } ]
+            { object_key: b, factory_key: envoy.string, format_string: { text_format_source: { inline_string: "%REQ(x-b)%" }, omit_empty_values: true }, skip_if_empty: true } ]
             """)
         let trace = FakeFilter.Trace()
         let spy = FakeFilters.entry("state.spy") { _ in

@@ -37,13 +37,15 @@ final class ScriptedUpstream: Sendable {
 
     /// A server that answers each request with `answer`.
     ///
-    /// - Parameter tls: it speaks TLS.
+    /// - Parameters:
+    ///   - tls: it speaks TLS.
+    ///   - isEverywhere: it listens at every address of this host.
     convenience init(
-        on loop: EventLoop, tls: TLSContext? = nil,
+        on loop: EventLoop, tls: TLSContext? = nil, isEverywhere: Bool = false,
         answering answer: @escaping @Sendable (_ head: String, _ body: String) -> String
     ) async throws {
         let requests = Counts()
-        try await self.init(on: loop, counts: requests, tls: tls) { wire, _ in
+        try await self.init(on: loop, counts: requests, tls: tls, isEverywhere: isEverywhere) { wire, _ in
             while true {
                 let request = try await wire.request()
                 requests.requests.add(1, ordering: .relaxed)
@@ -53,10 +55,10 @@ final class ScriptedUpstream: Sendable {
     }
 
     private init(
-        on loop: EventLoop, counts: Counts, tls: TLSContext?,
+        on loop: EventLoop, counts: Counts, tls: TLSContext?, isEverywhere: Bool,
         _ script: @escaping @Sendable (Wire, Int) async throws -> Void
     ) async throws {
-        let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
+        let socket = try Socket.listen(on: .ip(.v4(isEverywhere ? 0 : 0x7F00_0001), port: 0))
         port = socket.localAddress?.port ?? 0
         let listener = try SocketListener(socket, on: loop)
         count = counts

@@ -78,7 +78,7 @@ def over_grpc(name, *, routes=None, http2=("auth",), **fields):
         ignore=["upstream.*.messages.*.attributes.source.address*", "upstream.*.messages.*.attributes.request.time*", "upstream.*.messages.*.attributes.request.http.id", "upstream.*.messages.*.attributes.request.http.headers.x-request-id", "upstream.*.headers.grpc-timeout", "upstream.*.headers.user-agent"])
 
 
-def reply(code=0, ok=None, denied=None, message="", grpc_status=0):
+def reply(code=0, ok=None, denied=None, message="", grpc_status=0, metadata=None):
     def make(_):
         from envoy.service.auth.v3 import external_auth_pb2 as pb
         response = pb.CheckResponse()
@@ -87,12 +87,18 @@ def reply(code=0, ok=None, denied=None, message="", grpc_status=0):
             for key, value, *action in ok.get("headers", ()):
                 option = response.ok_response.headers.add()
                 option.header.key, option.header.value = key, value
-                if action:
+                if action and isinstance(action[0], bool):
+                    option.append.value = action[0]
+                elif action:
                     option.append_action = action[0]
             response.ok_response.headers_to_remove.extend(ok.get("remove", ()))
-            for key, value in ok.get("response", ()):
+            for key, value, *action in ok.get("response", ()):
                 option = response.ok_response.response_headers_to_add.add()
                 option.header.key, option.header.value = key, value
+                if action and isinstance(action[0], bool):
+                    option.append.value = action[0]
+                elif action:
+                    option.append_action = action[0]
             for key, value in ok.get("query", ()):
                 parameter = response.ok_response.query_parameters_to_set.add()
                 parameter.key, parameter.value = key, value
@@ -101,9 +107,13 @@ def reply(code=0, ok=None, denied=None, message="", grpc_status=0):
         if denied is not None:
             response.denied_response.status.code = denied.get("status", 403)
             response.denied_response.body = denied.get("body", "")
-            for key, value in denied.get("headers", ()):
+            for key, value, *append in denied.get("headers", ()):
                 option = response.denied_response.headers.add()
                 option.header.key, option.header.value = key, value
+                if append:
+                    option.append.value = append[0]
+        if metadata:
+            response.dynamic_metadata.update(metadata)
         return ([response.SerializeToString()] if grpc_status == 0 else []), grpc_status, "" if grpc_status == 0 else "failed"
     return Answer(grpc=make)
 
@@ -124,3 +134,39 @@ s = over_grpc("grpc context", routes=[route("/", "a", typed_per_filter_config={N
 s.case("grpc context extensions", get("/"), upstream={"auth": [reply(ok={})]})
 s = over_grpc("grpc down", http2=("dead",))
 s.case("grpc service down", get("/"))
+
+s = over_grpc("grpc more")
+OLD = [("x-app", "old"), ("x-over", "old"), ("x-abs", "old"), ("x-if", "old")]
+s.case("grpc: header actions on fields that are there", get("/", OLD), upstream={"auth": [reply(ok={"headers": [("x-app", "new", 0), ("x-over", "new", 2), ("x-abs", "new", 1), ("x-if", "new", 3)]})]})
+s.case("grpc: header actions on fields that are not there", get("/"), upstream={"auth": [reply(ok={"headers": [("x-app", "new", 0), ("x-over", "new", 2), ("x-abs", "new", 1), ("x-if", "new", 3)]})]})
+s.case("grpc: append", get("/", OLD), upstream={"auth": [reply(ok={"headers": [("x-app", "new", True), ("x-over", "new", False), ("x-none", "new", True)]})]})
+s.case("grpc: two of a name", get("/"), upstream={"auth": [reply(ok={"headers": [("x-two", "1"), ("x-two", "2")]})]})
+s.case("grpc: pseudo headers", get("/p"), upstream={"auth": [reply(ok={"headers": [(":path", "/changed"), ("host", "other.test")], "remove": [":method", "host"]})]})
+ANSWER = answer(200, ("x-there", "old"), ("x-over", "old"), ("x-abs", "old"), ("x-if", "old"), body=b"hi")
+s.case("grpc: response actions on fields that are there", get("/"), upstream={"a": [ANSWER], "auth": [reply(ok={"response": [("x-there", "new", 0), ("x-over", "new", 2), ("x-abs", "new", 1), ("x-if", "new", 3)]})]})
+s.case("grpc: response actions on fields that are not there", get("/"), upstream={"auth": [reply(ok={"response": [("x-there", "new", 0), ("x-over", "new", 2), ("x-abs", "new", 1), ("x-if", "new", 3)]})]})
+s.case("grpc: response append", get("/"), upstream={"a": [ANSWER], "auth": [reply(ok={"response": [("x-there", "new", True), ("x-over", "new", False)]})]})
+s.case("grpc: denied fields", get("/"), upstream={"auth": [reply(code=7, denied={"status": 418, "headers": [("content-type", "text/html"), ("x-two", "1"), ("x-two", "2", True), ("location", "/x")], "body": "<p>"})]})
+s.case("grpc: denied for gRPC", get("/", [("content-type", "application/grpc")]), upstream={"auth": [reply(code=7, denied={"status": 401, "body": "who?"})]})
+s.case("grpc: unknown status of the answer", get("/"), upstream={"auth": [reply(code=7, denied={"status": 0})]})
+s.case("grpc: query of nothing", get("/p"), upstream={"auth": [reply(ok={"query": [("z", "1"), ("a", "2")]})]})
+s.case("grpc: two Cookie fields", get("/", [("x-a", "1"), ("x-a", "2")]), upstream={"auth": [reply(ok={})]})
+s = over_grpc("grpc metadata", stat_prefix="mine")
+s.case("grpc: metadata and a prefix of counters", get("/"), upstream={"auth": [reply(ok={}, metadata={"user": "jason"})]})
+s = over_grpc("grpc validated", validate_mutations=True)
+s.case("grpc: a field that cannot be", get("/"), upstream={"auth": [reply(ok={"headers": [("x bad", "1")]})]})
+s.case("grpc: a denied field that cannot be", get("/"), upstream={"auth": [reply(code=7, denied={"status": 403, "headers": [("x-bad", "a\nb")]})]})
+s = over_grpc("grpc allowed list", allowed_headers=exact("x-in", ":path"), disallowed_headers=exact("x-not"))
+s.case("grpc: allowed headers", get("/p", [("x-in", "1"), ("x-not", "2"), ("x-other", "3")]), upstream={"auth": [reply(ok={})]})
+s = over_grpc("grpc raw", with_request_body={"max_request_bytes": 100, "pack_as_bytes": True})
+s.case("grpc: the body as bytes", post("/", b"\x00\xff"), upstream={"auth": [reply(ok={})]})
+s = over_grpc("grpc rules", decoder_header_mutation_rules={"disallow_expression": {"regex": "x-no.*"}})
+s.case("grpc: mutation rules", get("/", [("x-no-2", "a")]), upstream={"auth": [reply(ok={"headers": [("x-no", "1"), ("x-yes", "1"), ("x-envoy-a", "1")], "remove": ["x-no-2"]})]})
+s = over_grpc("grpc strict rules", decoder_header_mutation_rules={"disallow_expression": {"regex": "x-no.*"}, "disallow_is_error": True})
+s.case("grpc: strict mutation rules", get("/"), upstream={"auth": [reply(ok={"headers": [("x-no", "1")]})]})
+s = setup("http more", http_fields={"authorization_response": {"allowed_upstream_headers_to_append": exact("x-more"), "dynamic_metadata_from_headers": exact("x-meta"), "allowed_client_headers_on_success": exact("x-two")}})
+s.case("http: append to nothing", get("/"), upstream={"auth": [answer(200, ("x-more", "new"), ("x-meta", "m"), ("x-two", "1"), ("x-two", "2"), body=b"")]})
+s.case("http: headers to remove", get("/", [("x-a", "1"), ("x-b", "2")]), upstream={"auth": [answer(200, ("x-envoy-auth-headers-to-remove", "x-a, x-b"), body=b"")]})
+s.case("http: denied for gRPC", get("/", [("content-type", "application/grpc")]), upstream={"auth": [answer(401, body=b"who?")]})
+s = setup("http retries", http_fields={"retry_policy": {"retry_on": "5xx", "num_retries": 1, "retry_back_off": {"base_interval": "0.01s"}}})
+s.case("http: the second try", get("/"), upstream={"auth": [answer(503), OK]}, ignore=["upstream.*.headers.x-envoy-expected-rq-timeout-ms"])

@@ -34,6 +34,11 @@ s.case("header to metadata: missing", get("/"))
 s = GROUP.setup("set filter state", http(access_log=[access_log({**LOG_FORMAT, "state": "%FILTER_STATE(my.key:PLAIN)%"})], filters=[http_filter("envoy.filters.http.set_filter_state", X + "set_filter_state.v3.Config", on_request_headers=[
     {"object_key": "my.key", "factory_key": "envoy.string", "format_string": {"text_format_source": {"inline_string": "[%REQ(x-v)%]"}}}])]))
 s.case("set filter state", get("/", [("x-v", "hello")]))
+for factory, values in (("envoy.network.ip", ("10.0.0.1", "::1", "x")), ("envoy.upstream.dynamic_port", ("80", "65536", "x")), ("envoy.hashable_string", ("a",)), ("envoy.ratelimit.hits_addend", ("3", "x", "-1")), ("envoy.upstream.dynamic_host", ("h.test",))):
+    s = GROUP.setup(f"set filter state {factory}", http(access_log=[access_log({**LOG_FORMAT, "state": "%FILTER_STATE(my.key:PLAIN)%"})], filters=[http_filter("envoy.filters.http.set_filter_state", X + "set_filter_state.v3.Config", on_request_headers=[
+        {"object_key": "my.key", "factory_key": factory, "format_string": {"text_format_source": {"inline_string": "%REQ(x-v)%"}}}])]))
+    for value in values:
+        s.case(f"set filter state {factory}: {value}", get("/", [("x-v", value)]))
 
 GZIP = {"name": "gzip", "typed_config": typed("envoy.extensions.compression.gzip.compressor.v3.Gzip")}
 s = one("compressor", "compressor.v3.Compressor", compressor_library=GZIP, response_direction_config={"common_config": {"min_content_length": 30}}, stats=["http.ingress.compressor.*"])

@@ -107,3 +107,31 @@ s.case("service: own status", get("/", USER), upstream={"limits": [verdict(2)]})
 s.case("service: grpc resource exhausted", get("/", USER + [("content-type", "application/grpc")]), upstream={"limits": [verdict(2)]})
 s = service("service stage", stage=1)
 s.case("service: no descriptors of this stage", get("/", USER))
+s = service("service prefix and headers", stat_prefix="mine", response_headers_to_add=[add("x-limited", "%REQ(x-user)%")])
+s.case("service: prefix and headers", get("/", USER), upstream={"limits": [verdict(2)]})
+s.case("service: prefix, ok", get("/", USER), upstream={"limits": [verdict(1)]})
+s = service("service internal", request_type="internal")
+s.case("service: only internal requests", get("/", USER), upstream={"limits": [verdict(2)]})
+s = service("service error status", failure_mode_deny=True, status_on_error={"code": "ServiceUnavailable"})
+s.case("service: status on error", get("/", USER), upstream={"limits": [Answer(grpc=lambda _: ([], 14, "down"))]})
+s.case("service: an unknown verdict", get("/", USER), upstream={"limits": [verdict(0)]})
+s.case("service: an unusable answer", get("/", USER), upstream={"limits": [Answer(grpc=lambda _: ([b"\xff\xff"], 0, ""))]})
+s = service("service not enforced", filter_enforced={"default_value": {"numerator": 0}, "runtime_key": "x"})
+s.case("service: over limit, not enforced", get("/", USER), upstream={"limits": [verdict(2, headers=[("x-rl", "1")])]})
+HITS = [{"actions": [{"generic_key": {"descriptor_value": "%REQ(x-user)%", "descriptor_key": "k", "default_value": "nobody"}}], "hits_addend": {"number": 3}}]
+s = service("service hits", routes=[route("/", "a", rate_limits=HITS)])
+s.case("service: hits and a format", get("/", USER), upstream={"limits": [verdict(1)]})
+s.case("service: the default of a format", get("/"), upstream={"limits": [verdict(1)]})
+s = service("service at the end", routes=[route("/", "a", rate_limits=[{"actions": [{"generic_key": {"descriptor_value": "end"}}], "apply_on_stream_done": True}])])
+s.case("service: told at the end", get("/"), Wait(0.2), upstream={"limits": [verdict(2)]})
+PER = "envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute"
+s = service("service per route", routes=[route("/own", "a", rate_limits=ACTIONS, typed_per_filter_config={"envoy.filters.http.ratelimit": typed(PER, domain="other", rate_limits=HITS)}),
+    route("/off", "a", rate_limits=ACTIONS, typed_per_filter_config={"envoy.filters.http.ratelimit": typed("envoy.config.route.v3.FilterConfig", disabled=True)})])
+s.case("service: per route", get("/own", USER), upstream={"limits": [verdict(1)]})
+s.case("service: off per route", get("/off", USER), upstream={"limits": [verdict(2)]})
+MORE = [{"actions": [{"source_cluster": {}}, {"destination_cluster": {}}]}, {"actions": [{"masked_remote_address": {"v4_prefix_mask_len": 8}}]}, {"actions": [{"query_parameters": {"query_parameter_name": "q", "descriptor_key": "q"}}]},
+        {"actions": [{"header_value_match": {"descriptor_value": "yes", "expect_match": False, "headers": [{"name": "x-user", "present_match": True}]}}]}, {"actions": [{"query_parameter_value_match": {"descriptor_value": "q1", "query_parameters": [{"name": "q", "string_match": {"exact": "1"}}]}}]},
+        {"actions": [{"metadata": {"descriptor_key": "m", "default_value": "none", "source": "ROUTE_ENTRY", "metadata_key": {"key": "f", "path": [{"key": "p"}]}}}]}]
+s = service("service actions", routes=[route("/", "a", rate_limits=MORE, metadata={"filter_metadata": {"f": {"p": "gold"}}})])
+s.case("service: more actions", get("/?q=1"), upstream={"limits": [verdict(1)]})
+s.case("service: more actions, other values", get("/?q=2", USER), upstream={"limits": [verdict(1)]})

@@ -1,6 +1,6 @@
 """TLS downstream and upstream."""
 from client import TCP, ClientTLS, HTTP2, Raw, Request, Stream, get
-from config import LOG_FORMAT, access_log, bootstrap, certificate, chain, cluster, downstream_tls, hcm, http, listener, route, typed, upstream_tls
+from config import http_filter, LOG_FORMAT, access_log, bootstrap, certificate, chain, cluster, downstream_tls, hcm, http, listener, route, typed, upstream_tls
 from model import Group, Upstream, answer
 
 GROUP = Group("tls")
@@ -119,3 +119,9 @@ upstream("TLS 1.2 alone", {"common": {**TRUST, "tls_params": {"tls_maximum_proto
 s = GROUP.setup("upstream matches", http([route("/", "a")], [cluster("a", [{"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port:a"}}}, "metadata": {"filter_metadata": {"envoy.transport_socket_match": {"tls": "yes"}}}}],
     transport_socket_matches=[{"name": "tls", "match": {"tls": "yes"}, "transport_socket": upstream_tls(common=TRUST, sni="matched.test")}, {"name": "plain", "match": {}, "transport_socket": {"name": "raw", "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")}}])]), stats=STATS, upstreams=UP)
 s.case("transport socket by the endpoint's metadata", get("/"))
+STATE = http_filter("envoy.filters.http.set_filter_state", "envoy.extensions.filters.http.set_filter_state.v3.Config", on_request_headers=[
+    {"object_key": "envoy.network.upstream_server_name", "skip_if_empty": True, "format_string": {"omit_empty_values": True, "text_format_source": {"inline_string": "%REQ(x-name)%"}}}])
+for name, fields in (("sni", {"sni": "upstream.example", "common": TRUST}), ("auto sni", {"common": TRUST})):
+    s = GROUP.setup(f"server name by filter state, {name}", http([route("/", "a")], [cluster("a", tls=upstream_tls(**fields), **({} if "sni" in fields else {"protocol": {"upstream_http_protocol_options": {"auto_sni": True}}}))], filters=[STATE]), stats=STATS, upstreams=UP)
+    for value in ("one.test", "two.test", None):
+        s.case(f"upstream: server name by filter state, {name}: {value}", get("/", [("x-name", value)] if value else []))

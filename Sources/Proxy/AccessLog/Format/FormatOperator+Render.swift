@@ -119,7 +119,10 @@ extension FormatOperator.Plain {
         switch self {
         case .PROTOCOL: return append(context.protocolVersion, to: &bytes)
         case .UPSTREAM_PROTOCOL: return append(context.info.upstreamProtocol, to: &bytes)
-        case .RESPONSE_CODE_DETAILS: return append(blankless: context.info.details, to: &bytes)
+        case .RESPONSE_CODE_DETAILS:
+            // Details that a processor leaves empty are there all the same.
+            if let details = context.info.details, details.isEmpty { return true }
+            return append(blankless: context.info.details, to: &bytes)
         case .CONNECTION_TERMINATION_DETAILS:
             return append(blankless: context.info.connectionTerminationDetails, to: &bytes)
         case .RESPONSE_FLAGS:

@@ -196,6 +196,54 @@ extension HTTPStream {
         return left
     }
 
+    /// Lets the head of a filter that stopped go on, and keeps the body before it.
+    func passHead(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        guard !isFinished, let index = self[flow].closedIndex(of: filter), self[flow].isFront(index) else { return }
+        let endsWithHead = flow == .request ? requestHasNoBody : responseHasNoBody
+        if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
+        if !isFinished { armTimer() }
+    }
+
+    /// Lets the first bytes of what a filter keeps go on, or others in their place.
+    ///
+    /// - Parameter isEnd: With them the body ends, and the gate opens.
+    func pass(
+        _ flow: FilterDirection.Flow, _ filter: any HTTPFilter, _ count: Int, as replacement: [UInt8]?, isEnd: Bool
+    ) {
+        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
+        let piece = self[flow].takeHeld(index, upTo: count)
+        let bytes = replacement ?? piece
+        if isEnd {
+            self[flow].openGate(index)
+            _ = self[flow].takeHeld(index)
+            bytes.withUnsafeBytes { runBody(flow, $0, isEnd: true, from: index + 1) }
+        } else if !bytes.isEmpty {
+            bytes.withUnsafeBytes { runBody(flow, $0, isEnd: false, from: index + 1) }
+        }
+        if !isFinished {
+            heldBodyLeft(flow)
+            armTimer()
+        }
+    }
+
+    /// Puts bytes in the place of the first ones that a filter keeps.
+    func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, first count: Int, with bytes: [UInt8]) {
+        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
+        self[flow].replaceHeld(index, first: count, with: bytes, pool: worker.blocks)
+    }
+
+    /// A filter that stopped collects the body from here on: what it holds is no reason to read no further.
+    func collect(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
+        self[flow].keep(index, collecting: true)
+        heldBodyLeft(flow)
+    }
+
+    /// A copy of what a filter keeps of the body.
+    func held(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> [UInt8] {
+        self[flow].closedIndex(of: filter).map { self[flow].heldCopy($0) } ?? []
+    }
+
     /// What a filter keeps of the body.
     func heldBytes(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Int {
         self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
@@ -289,6 +337,23 @@ extension FilterDirection {
         held.consume(count)
         heldBytes -= count
         return piece
+    }
+
+    fileprivate func heldCopy(_ index: Int) -> [UInt8] {
+        guard slots.indices.contains(index), let held = slots[index].held else { return [] }
+        return [UInt8](held.bytes)
+    }
+
+    fileprivate mutating func replaceHeld(_ index: Int, first count: Int, with bytes: [UInt8], pool: BlockPool) {
+        guard slots.indices.contains(index) else { return }
+        let rest = slots[index].held.map { [UInt8]($0.bytes.dropFirst(max(count, 0))) } ?? []
+        discard(index)
+        guard !bytes.isEmpty || !rest.isEmpty else { return }
+        let buffer = ByteBuffer(pool: pool)
+        bytes.withUnsafeBytes { buffer.append($0) }
+        rest.withUnsafeBytes { buffer.append($0) }
+        slots[index].held = buffer
+        heldBytes += buffer.count
     }
 
     fileprivate func holds(_ index: Int) -> Bool { slots[index].held?.isEmpty == false }

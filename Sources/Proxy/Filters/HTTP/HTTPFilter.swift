@@ -95,8 +95,23 @@ protocol HTTPFilterConfig: Sendable {
     var isDisabled: Bool { get }
     /// A filter for a stream; nil when it has nothing to do with it.
     func make(_ stream: HTTPStream) -> (any HTTPFilter)?
+    /// Whether it may run for a request that is only explained, and what is to be said of it.
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun
+}
+
+/// How a filter takes part in an explanation.
+enum ExplainedFilterRun {
+    /// It runs: it decides from the request alone, and asks nobody.
+    case runs
+    /// It does not run, because it asks somebody or counts something; explanations go on as if it let the request pass.
+    case isAsked(String)
 }
 
 extension HTTPFilterConfig {
     var isDisabled: Bool { false }
+
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .isAsked("would be asked; taken to let the request pass")
+    }
+
 }

@@ -75,6 +75,9 @@ enum HTTPFilters {
         HTTPRBACFilter.schema.name: RBACFilterConfig.kind,
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
+        HTTPExtAuthz.schema.name: ExtAuthzFilterConfig.kind,
+        HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
+        ExternalProcessor.schema.name: ExtProcFilterConfig.kind,
         EnvoyAPI.HealthCheckFilter.schema.name: HealthCheckFilterConfig.kind,
         JwtAuthentication.schema.name: JWTAuthnFilterConfig.kind,
         StatefulSession.schema.name: StatefulSessionFilterConfig.kind,
@@ -82,6 +85,12 @@ enum HTTPFilters {
         AdmissionControl.schema.name: AdmissionControlFilterConfig.kind,
         AdaptiveConcurrency.schema.name: AdaptiveConcurrencyFilterConfig.kind,
         CustomResponse.schema.name: CustomResponseFilterConfig.kind,
+        EnvoyAPI.GrpcStatsFilterConfig.schema.name: GRPCStatsFilterConfig.kind,
+        GrpcWeb.schema.name: GRPCWebFilterConfig.kind,
+        GrpcHttp1Bridge.schema.name: GRPCHTTP1BridgeFilterConfig.kind,
+        Compressor.schema.name: CompressorFilterConfig.kind,
+        Decompressor.schema.name: DecompressorFilterConfig.kind,
+        EnvoyAPI.DynamicForwardProxyFilter.schema.name: DynamicForwardProxyFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
@@ -96,6 +105,10 @@ enum HTTPFilters {
         var chain: [any HTTPFilterConfig] = []
         for (index, filter) in filters.enumerated() {
             let here = "\(path)[\(index)]"
+            if case .configDiscovery(let discovery) = filter.configType {
+                chain.append(try discovered(discovery, filter, at: here, statPrefix: statPrefix, context: context))
+                continue
+            }
             guard case .typedConfig(let any) = filter.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
@@ -125,6 +138,26 @@ enum HTTPFilters {
         throw ConfigurationError(at: path, "the last HTTP filter must be the router (\(router))")
     }
 
+    private static func discovered(
+        _ discovery: ExtensionConfigSource, _ filter: HttpFilter, at path: String, statPrefix: String,
+        context: CompileContext
+    ) throws(ConfigurationError) -> DiscoveredFilterConfig {
+        guard !filter.name.isEmpty else { throw ConfigurationError(at: path + ".name", "it is asked for by its name") }
+        let (name, isDisabled) = (filter.name, filter.disabled)
+        return try DiscoveredFilterConfig(
+            compiling: discovery, name: name, isDisabled: isDisabled, at: path + ".config_discovery",
+            context: context, statPrefix: statPrefix
+        ) { any, place throws(ConfigurationError) in
+            guard let kind = kind(any.name) else {
+                throw ConfigurationError(at: place, "unknown HTTP filter \(any.typeURL)")
+            }
+            return try kind.compile(
+                any,
+                FilterContext(
+                    name: name, path: place, statPrefix: statPrefix, isDisabled: isDisabled, compile: context))
+        }
+    }
+
     /// What routes hold for filters; for `RouteTable`.
     static func routeCompiler(_ context: CompileContext) -> RouteFilterCompiler {
         { name, any, path throws(ConfigurationError) in
@@ -142,14 +175,7 @@ enum HTTPFilters {
         [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
             "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
                 try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
-            },
-            "rate_limits" + RouteAction.schema.name: { any, context throws(ConfigurationError) in
-                try RouteRateLimits(compiling: try decode(any, as: RouteAction.self, at: context.path), context)
-            },
-            "rate_limits" + EnvoyAPI.VirtualHost.schema.name: { any, context throws(ConfigurationError) in
-                try RouteRateLimits(
-                    compiling: try decode(any, as: EnvoyAPI.VirtualHost.self, at: context.path), context)
-            },
+            }
         ]
 
     /// Whether the router wants a span of its own for each try.

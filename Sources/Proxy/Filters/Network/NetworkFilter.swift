@@ -112,6 +112,9 @@ enum NetworkFilters {
         let here = path + ".typed_config"
         switch any.name {
         case SniCluster.schema.name: return SNIClusterConfig()
+        case SniDynamicForwardProxyConfig.schema.name:
+            return try SNIDynamicForwardProxyConfig(
+                compiling: HTTPFilters.unpack(any, as: SniDynamicForwardProxyConfig.self, at: path), at: here)
         case ConnectionLimit.schema.name:
             return try ConnectionLimitConfig(
                 compiling: HTTPFilters.unpack(any, as: ConnectionLimit.self, at: path), at: here, context: context)
@@ -122,13 +125,17 @@ enum NetworkFilters {
         case NetworkRBACFilter.schema.name:
             return try NetworkRBACConfig(
                 compiling: HTTPFilters.unpack(any, as: NetworkRBACFilter.self, at: path), at: here, context: context)
+        case NetworkExtAuthz.schema.name:
+            return try NetworkExtAuthzConfig(
+                compiling: HTTPFilters.unpack(any, as: NetworkExtAuthz.self, at: path), at: here, context: context)
         case NetworkSetFilterState.schema.name:
             throw ConfigurationError(at: path, "network filter set_filter_state is not supported yet")
         default:
             throw ConfigurationError(
                 at: path,
-                "unknown network filter \(any.typeURL); supported: rbac, local_ratelimit, connection_limit, "
-                    + "sni_cluster, http_connection_manager, tcp_proxy, echo, direct_response")
+                "unknown network filter \(any.typeURL); supported: rbac, ext_authz, local_ratelimit, connection_limit, "
+                    + "sni_cluster, sni_dynamic_forward_proxy, http_connection_manager, tcp_proxy, echo, direct_response"
+            )
         }
     }
 }

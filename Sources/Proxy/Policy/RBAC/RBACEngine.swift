@@ -88,6 +88,21 @@ struct RBACEngine: Sendable {
         return Self.verdict(action, matched)
     }
 
+    /// What each policy makes of it, up to the one that matches.
+    func trials(_ view: some RBACView) -> [Trial] {
+        let needsAll = action == .allow
+        var trials: [Trial] = []
+        for policy in policies {
+            trials.append(
+                Trial(
+                    policy: policy.name,
+                    permission: policy.permissions.firstIndex { $0.matches(view, needsAll: needsAll) },
+                    principal: policy.principals.firstIndex { $0.matches(view, needsAll: needsAll) }))
+            if policy.matches(view, needsAll: needsAll) { break }
+        }
+        return trials
+    }
+
     static func verdict(_ action: Action, _ matched: String?) -> Verdict {
         switch action {
         case .allow: Verdict(isAllowed: matched != nil, policy: matched)

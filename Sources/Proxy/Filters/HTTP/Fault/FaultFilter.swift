@@ -96,6 +96,7 @@ final class FaultFilter: HTTPFilter {
         stream.info.flags.insert(.delayInjected)
         metrics.delays.add(row: worker.index)
         countByCluster(stream, ".delays_injected")
+        if stream.explanation != nil { return answer(stream) }
         timer = worker.schedule(after: delay) { [weak self, weak stream] in
             guard let self, let stream, !stream.isFinished else { return }
             if self.answer(stream) == .next { stream.resumeRequest(self) }

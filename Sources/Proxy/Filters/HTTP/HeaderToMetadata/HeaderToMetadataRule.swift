@@ -23,21 +23,18 @@ struct HeaderToMetadataRule: Sendable {
         let isBase64: Bool
 
         /// The value as metadata; nil when there is nothing to write.
-        func json(_ found: String) -> JSON? {
-            var text = value ?? found
-            if value == nil, let rewrite {
-                text = String(decoding: rewrite.apply(to: Array(text.utf8)), as: UTF8.self)
-            }
-            guard !text.isEmpty, text.utf8.count <= Self.valueBytesMax else { return nil }
+        func json(_ found: [UInt8]) -> JSON? {
+            var bytes = value.map { Array($0.utf8) } ?? found
+            if value == nil, let rewrite { bytes = rewrite.apply(to: bytes) }
+            guard !bytes.isEmpty, bytes.count <= Self.valueBytesMax else { return nil }
             if isBase64 {
-                guard let bytes = Base64.decode(text) else { return nil }
-                text = String(decoding: bytes, as: UTF8.self)
+                guard let decoded = Base64.decode(String(decoding: bytes, as: UTF8.self)) else { return nil }
+                bytes = decoded
             }
             switch form {
-            case .string: return .string(text)
-            case .number: return Double(text).map { .number($0) }
-            case .protobuf:
-                return (try? ProtobufValue(serialized: Array(text.utf8)))?.value
+            case .string: return .string(String(decoding: bytes, as: UTF8.self))
+            case .number: return Double(String(decoding: bytes, as: UTF8.self)).map { .number($0) }
+            case .protobuf: return (try? ProtobufValue(serialized: bytes))?.value
             }
         }
 
@@ -96,14 +93,14 @@ struct HeaderToMetadataRule: Sendable {
     /// Applies the rule to a field list.
     func apply(to headers: inout HeaderTable, value pseudo: (HeaderName) -> [UInt8]?, _ metadata: inout [String: JSON])
     {
-        let found: String?
+        let found: [UInt8]?
         switch source {
         case .header(let name):
-            found = (name.isPseudo ? pseudo(name) : headers.joined(name)).map { String(decoding: $0, as: UTF8.self) }
+            found = name.isPseudo ? pseudo(name) : headers.joined(name)
         case .cookie(let name):
-            found = Cookies.value(name, in: headers).map { String(decoding: $0, as: UTF8.self) }
+            found = Cookies.value(name, in: headers)
         }
-        guard let target = found == nil ? missing : present, let value = target.json(found ?? "") else {
+        guard let target = found == nil ? missing : present, let value = target.json(found ?? []) else {
             if found != nil { remove(from: &headers) }
             return
         }

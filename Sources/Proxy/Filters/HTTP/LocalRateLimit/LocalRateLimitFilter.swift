@@ -36,9 +36,10 @@ final class LocalRateLimitSettings: Sendable {
     let requestMutations: [Upstream.HeaderMutation]
     let responseMutations: [Upstream.HeaderMutation]
     let stage: UInt32
-    let option: RouteRateLimits.VirtualHostOption
-    /// The filter's own policies; with them the route's do not count.
-    let policies: [RateLimitPolicy]
+    let option: RateLimitLevel.VirtualHostOption
+    /// The filter's own rules; with them the route's do not count.
+    let rules: [RateLimitRule]
+    private let serviceCluster: String
     let connections: ConnectionBuckets?
     let showsLimit: Bool
     let isResourceExhausted: Bool
@@ -77,8 +78,8 @@ final class LocalRateLimitSettings: Sendable {
         case .ignore: option = .ignore
         default: option = .override
         }
-        policies = try RouteRateLimits.policies(
-            message.rateLimits, at: path + ".rate_limits", serviceCluster: context.serviceCluster)
+        rules = try RateLimitRule.list(message.rateLimits, at: path + ".rate_limits")
+        serviceCluster = context.serviceCluster
         connections = message.localRateLimitPerDownstreamConnection ? ConnectionBuckets() : nil
         showsLimit = message.enableXRatelimitHeaders == .draftVersion03
         isResourceExhausted = message.rateLimitedAsResourceExhausted
@@ -89,11 +90,11 @@ final class LocalRateLimitSettings: Sendable {
         allowedCount = scope.counter("ok")
     }
 
-    func descriptors(of stream: HTTPStream) -> [RequestDescriptor] {
+    /// The descriptors of a request; `atEnd`: those that count when the stream ends.
+    func descriptors(of stream: HTTPStream, atEnd: Bool = false) -> [Upstream.RateLimitDescriptor] {
         guard limiter.hasDescriptors else { return [] }
-        let policies =
-            policies.isEmpty ? RouteRateLimits.policies(of: stream, stage: stage, option: option) : policies
-        return policies.compactMap { $0.descriptor(for: stream) }.filter { !$0.countsAtEnd }
+        let rules = rules.isEmpty ? stream.rateLimitRules(option) : rules
+        return stream.rateLimitDescriptors(rules, stage: stage, serviceCluster: serviceCluster, atEnd: atEnd)
     }
 }
 
@@ -101,25 +102,25 @@ final class LocalRateLimitSettings: Sendable {
 final class LocalRateLimitFilter: HTTPFilter {
     private let settings: LocalRateLimitSettings
     private var bucket: EvenTokenBucket?
+    private var isEnabled = false
 
-    init(_ settings: LocalRateLimitSettings) {
-        self.settings = settings
-        interest = settings.showsLimit ? [.requestHead, .responseHead] : .requestHead
-    }
+    init(_ settings: LocalRateLimitSettings) { self.settings = settings }
 
-    let interest: FilterInterest
+    // A route's rule may show the limit where the filter does not.
+    let interest: FilterInterest = [.requestHead, .responseHead]
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         let worker = stream.worker
         let row = worker.index
         guard settings.enabled.includes(random: worker.random.next()) else { return .next }
         settings.enabledCount.add(row: row)
+        isEnabled = true
         let now = worker.loop.now
         let own = settings.connections?.bucket(of: stream.connectionInfo.id, now: now) {
             settings.limiter.freshFallback(now: now)
         }
         let verdict = settings.limiter.ask(settings.descriptors(of: stream), own: own, now: now)
-        bucket = verdict.bucket
+        if verdict.showsLimit ?? settings.showsLimit { bucket = verdict.bucket }
         if verdict.isAllowed {
             settings.allowedCount.add(row: row)
             return .next
@@ -149,5 +150,12 @@ final class LocalRateLimitFilter: HTTPFilter {
         let seconds = (bucket.nextToken(at: now).wholeNanoseconds + 999_999_999) / 1_000_000_000
         try? stream.response.headers.set("x-ratelimit-reset", String(seconds))
         return .next
+    }
+
+    func streamEnded(_ stream: HTTPStream) {
+        guard isEnabled else { return }
+        // Nobody is refused any more: what counts at the end makes later requests wait.
+        let descriptors = settings.descriptors(of: stream, atEnd: true)
+        if !descriptors.isEmpty { settings.limiter.charge(descriptors, now: stream.worker.loop.now) }
     }
 }

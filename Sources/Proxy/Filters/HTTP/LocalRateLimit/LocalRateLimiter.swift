@@ -5,9 +5,11 @@ internal import Upstream
 
 /// The buckets of one `local_ratelimit` configuration: the default one, and one for each descriptor.
 final class LocalRateLimiter: Sendable {
+    private typealias Entry = Upstream.RateLimitDescriptor.Entry
+
     /// A descriptor with a bucket of its own; an entry without a value takes any, and then each value gets a bucket.
     private struct Rule: Sendable {
-        let entries: [RequestDescriptor.Entry]
+        let entries: [Entry]
         let size: Int
         let rate: Double
         let isShadow: Bool
@@ -17,15 +19,17 @@ final class LocalRateLimiter: Sendable {
 
     /// Buckets of values that requests brought.
     private struct Dynamic {
-        var buckets: [[RequestDescriptor.Entry]: EvenTokenBucket] = [:]
+        var buckets: [[Entry]: EvenTokenBucket] = [:]
         /// The values in the order of their first sight.
-        var order: [[RequestDescriptor.Entry]] = []
+        var order: [[Entry]] = []
     }
 
     struct Verdict {
         var isAllowed: Bool
         /// The bucket that decided; nil when none applied.
         var bucket: EvenTokenBucket?
+        /// What the descriptor that decided says about `x-ratelimit-*`.
+        var showsLimit: Bool?
     }
 
     private let fallback: EvenTokenBucket?
@@ -53,7 +57,7 @@ final class LocalRateLimiter: Sendable {
             }
             guard !descriptor.entries.isEmpty else { throw ConfigurationError(at: place + ".entries", "is empty") }
             let (size, rate) = try Self.sizes(bucket, at: place + ".token_bucket")
-            let entries = descriptor.entries.map { RequestDescriptor.Entry(key: $0.key, value: $0.value) }
+            let entries = descriptor.entries.map { Entry(key: $0.key, value: $0.value) }
             if rules.contains(where: { $0.entries == entries }) {
                 throw ConfigurationError(at: place, "another descriptor has the same entries")
             }
@@ -88,27 +92,38 @@ final class LocalRateLimiter: Sendable {
     /// Takes tokens for a request.
     ///
     /// The strictest of the matching buckets is asked first; one that is empty refuses the request.
-    func ask(_ descriptors: [RequestDescriptor], own: EvenTokenBucket? = nil, now: MonotonicTime) -> Verdict {
-        var matches: [(bucket: EvenTokenBucket, hits: UInt64, isShadow: Bool)] = []
+    func ask(_ descriptors: [Upstream.RateLimitDescriptor], own: EvenTokenBucket? = nil, now: MonotonicTime) -> Verdict
+    {
+        var matches: [(bucket: EvenTokenBucket, hits: UInt64, isShadow: Bool, shows: Bool?)] = []
         for descriptor in descriptors {
             guard let found = bucket(for: descriptor, now: now) else { continue }
-            matches.append((found.bucket, descriptor.hits, found.isShadow))
+            matches.append((found.bucket, descriptor.hitsAddend ?? 1, found.isShadow, descriptor.showsLimit))
         }
         if matches.count > 1 { matches.sort { $0.bucket.rate < $1.bucket.rate } }
         for match in matches where !match.bucket.take(match.hits, at: now) && !match.isShadow {
-            return Verdict(isAllowed: false, bucket: match.bucket)
+            return Verdict(isAllowed: false, bucket: match.bucket, showsLimit: match.shows)
         }
         if matches.isEmpty || alwaysTakesFallback {
-            guard let bucket = own ?? fallback else { return Verdict(isAllowed: true, bucket: matches.first?.bucket) }
+            guard let bucket = own ?? fallback else {
+                return Verdict(isAllowed: true, bucket: matches.first?.bucket, showsLimit: matches.first?.shows)
+            }
             guard bucket.take(matches.first?.hits ?? 1, at: now) else {
                 return Verdict(isAllowed: false, bucket: bucket)
             }
-            return Verdict(isAllowed: true, bucket: matches.first?.bucket ?? bucket)
+            return Verdict(isAllowed: true, bucket: matches.first?.bucket ?? bucket, showsLimit: matches.first?.shows)
         }
-        return Verdict(isAllowed: true, bucket: matches.first?.bucket)
+        return Verdict(isAllowed: true, bucket: matches.first?.bucket, showsLimit: matches.first?.shows)
     }
 
-    private func bucket(for descriptor: RequestDescriptor, now: MonotonicTime) -> (
+    /// Takes what finished requests cost: as much as there is of it.
+    func charge(_ descriptors: [Upstream.RateLimitDescriptor], now: MonotonicTime) {
+        for descriptor in descriptors {
+            _ = bucket(for: descriptor, now: now)?.bucket.take(
+                upTo: Int(clamping: descriptor.hitsAddend ?? 1), at: now)
+        }
+    }
+
+    private func bucket(for descriptor: Upstream.RateLimitDescriptor, now: MonotonicTime) -> (
         bucket: EvenTokenBucket, isShadow: Bool
     )? {
         for rule in rules where !rule.isWildcard && rule.entries == descriptor.entries {
@@ -127,7 +142,7 @@ final class LocalRateLimiter: Sendable {
 
     /// ATK-19: values come from requests; the oldest bucket makes room for a new one.
     private func dynamicBucket(
-        _ index: Int, _ rule: Rule, _ entries: [RequestDescriptor.Entry], _ now: MonotonicTime
+        _ index: Int, _ rule: Rule, _ entries: [Entry], _ now: MonotonicTime
     ) -> EvenTokenBucket {
         dynamic.withLock { all in
             if let known = all[index]?.buckets[entries] { return known }

@@ -1,4 +1,5 @@
 internal import EnvoyAPI
+internal import IO
 internal import Upstream
 
 /// `envoy.filters.http.set_filter_state`: gives the stream named values that later filters, matchers and logs read.
@@ -45,7 +46,8 @@ struct SetFilterStateRoute: Sendable {
 /// One value: its key, and a format that is filled in for each request.
 struct FilterStateTemplate: Sendable {
     let key: String
-    let format: HeaderTemplate
+    let format: SubstitutionFormat
+    let factory: FilterStateFactory
     let skipsEmpty: Bool
     let isReadOnly: Bool
 
@@ -60,7 +62,6 @@ struct FilterStateTemplate: Sendable {
     }
 
     init(compiling message: FilterStateValue, at path: String) throws(ConfigurationError) {
-        // `factory_key` picks a type in Envoy; here every value is text.
         try FieldCheck.check(
             message,
             reads: ["object_key", "factory_key", "format_string", "read_only", "skip_if_empty"],
@@ -69,26 +70,16 @@ struct FilterStateTemplate: Sendable {
             throw ConfigurationError(at: path + ".object_key", "is empty")
         }
         self.key = key
+        factory = try FilterStateFactory.find(
+            message.factoryKey, key: key, at: path + (message.factoryKey.isEmpty ? ".object_key" : ".factory_key"))
         guard case .formatString(let format) = message.value else {
             throw ConfigurationError(at: path + ".format_string", "is missing")
         }
-        let text: String
         switch format.format {
-        case .textFormat(let inline): text = inline
-        case .textFormatSource(let source):
-            guard case .inlineString(let inline) = source.specifier else {
-                throw ConfigurationError(
-                    at: path + ".format_string.text_format_source", "only inline_string is supported")
-            }
-            text = inline
-        default:
-            throw ConfigurationError(at: path + ".format_string", "only text formats are supported")
+        case .textFormat, .textFormatSource: break
+        default: throw ConfigurationError(at: path + ".format_string", "only text formats are supported")
         }
-        do throws(HeaderTemplateError) {
-            self.format = try HeaderTemplate(parsing: text)
-        } catch {
-            throw ConfigurationError(at: path + ".format_string", error.description)
-        }
+        self.format = try SubstitutionFormat(compiling: format, at: path + ".format_string")
         skipsEmpty = message.skipIfEmpty
         isReadOnly = message.readOnly
     }
@@ -109,9 +100,12 @@ final class SetFilterStateFilter: HTTPFilter {
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         var readOnly: Set<String> = []
         for value in values {
-            let text = String(decoding: HeaderRewriter(stream: stream).render(value.format), as: UTF8.self)
+            var bytes: [UInt8] = []
+            value.format.append(stream, FormatMoment(now: stream.worker.loop.now), to: &bytes)
+            let text = String(decoding: bytes, as: UTF8.self)
             if (text.isEmpty && value.skipsEmpty) || readOnly.contains(value.key) { continue }
-            stream.info.filterState[value.key] = text
+            guard let object = value.factory.object(text) else { continue }
+            stream.info.filterState[value.key] = object
             if value.isReadOnly { readOnly.insert(value.key) }
         }
         if clearsRoute { stream.clearRoute() }

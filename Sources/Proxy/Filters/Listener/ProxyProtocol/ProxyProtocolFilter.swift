@@ -49,24 +49,8 @@ final class ProxyProtocolConfiguration: ListenerFilterConfig {
         }
         self.rules = rules
         allowsAbsent = message.allowRequestsWithoutProxyProtocol
-        if let passed = message.passThroughTlvs {
-            switch passed.matchType {
-            case .includeAll: passedOn = []
-            case .include:
-                var types: Set<UInt8> = []
-                for (index, number) in passed.tlvType.enumerated() {
-                    guard let type = UInt8(exactly: number) else {
-                        throw ConfigurationError(
-                            at: "\(path).pass_through_tlvs.tlv_type[\(index)]", "\(number) is not below 256")
-                    }
-                    types.insert(type)
-                }
-                passedOn = types.isEmpty ? nil : types
-            case .unrecognized(let number):
-                throw ConfigurationError(at: path + ".pass_through_tlvs.match_type", "\(number) is no match type")
-            }
-        } else {
-            passedOn = nil
+        passedOn = try message.passThroughTlvs.flatMap { (passed) throws(ConfigurationError) in
+            try passed.types(at: path + ".pass_through_tlvs")
         }
         refusedVersions = Set(message.disallowedVersions.map { $0 == .v1 ? 1 : 2 })
         storesInFilterState = message.tlvLocation == .filterState

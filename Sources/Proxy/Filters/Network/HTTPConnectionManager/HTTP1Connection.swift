@@ -18,6 +18,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var stream: HTTPStream?
     /// The request of `stream` has been read to its end.
     private var requestIsComplete = false
+    /// The parser has said that the request ends, while pieces of its body were gathered.
+    private var endIsKnown = false
     private var responseFraming = BodyFraming.none
     private var isRunning = false
     /// No further request is taken after the present one.
@@ -34,8 +36,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
     private var lastActivity: MonotonicTime
-    private let started: MonotonicTime
     private var headStarted: MonotonicTime?
+    /// When the connection has lived as long as it may, and later when it ends.
+    private var durationDeadline = MonotonicTime.never
 
     init(
         _ socket: Socket, info: ConnectionInfo, manager: HTTPConnectionManager, input: ByteBuffer?, worker: Worker,
@@ -46,7 +49,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         parser = HTTP1RequestParser(limits: manager.config.limits)
         mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
-        started = lastActivity
+        if let duration = manager.config.connectionDurationMax { durationDeadline = lastActivity + duration }
         super.init(socket, worker: worker, input: input, tls: tls)
         socket.setNoDelay()
         manager.connectionOpened(self)
@@ -103,7 +106,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             let before = input.count
             switch fill() {
             case .bytes:
-                lastActivity = worker.loop.now
+                // Whoever goes on sending while we wait for the end does not make the wait longer.
+                if !isLingering { lastActivity = worker.loop.now }
                 manager.count(.downstream_cx_rx_bytes_total, UInt64(clamping: input.count &- before))
             case .wouldBlock: return
             case .end: return handleEnd(nil)
@@ -177,10 +181,15 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
             var offset = 0
             let event: HTTP1Event
-            do throws(HTTP1Error) {
-                event = try parser.next(input.bytes.bytes, &offset)
-            } catch {
-                return refuse(error)
+            if endIsKnown {
+                endIsKnown = false
+                event = .end
+            } else {
+                do throws(HTTP1Error) {
+                    event = try parser.next(input.bytes.bytes, &offset)
+                } catch {
+                    return refuse(error)
+                }
             }
             switch event {
             case .needMore:
@@ -195,7 +204,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                     return refuse(.startLine)
                 }
                 beginStream()
-            case .body(let range):
+            case .body(var range):
+                if range.count < Limits.gatheredBytes, offset < input.count {
+                    range = input.gather(range, &offset, end: &endIsKnown) {
+                        (bytes: RawSpan, offset: inout Int) throws(HTTP1Error) in try parser.next(bytes, &offset)
+                    }
+                }
                 stream?.requestBody(UnsafeRawBufferPointer(rebasing: input.bytes[range]))
                 if !isClosed { input.consume(offset) }
             case .end:
@@ -226,7 +240,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
         if !stream.request.isKeepAlive { isClosing = true }
-        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum { isClosing = true }
+        if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum {
+            if requestsServed == maximum { manager.count(.downstream_cx_max_requests_reached, worker) }
+            isClosing = true
+        }
         if stream.request.expectsContinue && !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             stream.request.headers.remove(.expect)
@@ -301,8 +318,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
-        if response.status == 101 {
-            write(response, answering: request.method, connection: .upgrade)
+        if response.opensTunnel(for: request) {
+            write(response, answering: request.method, connection: response.status == 101 ? .upgrade : .keepAlive)
             responseFraming = .tunnel
             isTunnel = true
             parser.switchToTunnel()
@@ -323,7 +340,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         if isDraining || manager.isDraining { isClosing = true }
         // As Envoy: who answers before it has the whole request does not wait for the rest of it. What stands behind a CONNECT is meant for
         // a tunnel, never for us: it is no request when there is none (ATK-14).
-        if !requestIsComplete || request.isUpgrade || request.method == .connect { isClosing = true }
+        if !requestIsComplete || request.opensTunnel { isClosing = true }
         if let stream, stream.closesConnection { isClosing = true }
         responseFraming = response.body
         let isOld = httpVersion == .http10
@@ -481,18 +498,12 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     }
 
     private var earliestDeadline: MonotonicTime {
-        if isLingering { return lastActivity + Limits.lingerDuration }
-        if let longest = manager.config.connectionDurationMax { return min(ageDeadline(longest), requestDeadline) }
-        return requestDeadline
+        isLingering ? requestDeadline : min(requestDeadline, durationDeadline)
     }
 
-    /// When the connection is too old, or, once it is, when it closes although nothing was asked on it any more.
-    private func ageDeadline(_ longest: Duration) -> MonotonicTime {
-        if !isDraining { return started + longest }
-        return stream == nil ? max(started + longest + manager.config.drainTimeout, lastActivity) : .never
-    }
-
+    /// The deadline of what the connection does now.
     private var requestDeadline: MonotonicTime {
+        if isLingering { return lastActivity + Limits.lingerDuration }
         if let stream { return stream.earliestDeadline }
         if let headStarted, let timeout = headTimeout { return headStarted + timeout }
         if let timeout = worker.overload.scaled(manager.config.idleTimeout, .connectionIdle) {
@@ -506,17 +517,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         timerAt = .never
         guard !isClosed else { return }
         let now = worker.loop.now
-        if earliestDeadline <= now {
+        if !isLingering, durationDeadline <= now { durationReached(now) }
+        if !isClosed, requestDeadline <= now {
             if isLingering {
                 close()
-            } else if let longest = manager.config.connectionDurationMax, ageDeadline(longest) <= now {
-                if isDraining {
-                    linger()
-                } else {
-                    // The next answer says `connection: close`; a connection that asks nothing more closes a while later.
-                    isDraining = true
-                    manager.count(.downstream_cx_max_duration_reached, worker)
-                }
             } else if let stream {
                 stream.deadlineReached(now)
             } else if headStarted != nil {
@@ -527,6 +531,20 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         }
         if !isClosed { armTimer() }
+    }
+
+    /// `max_connection_duration`: responses say `connection: close` from now on; when the drain timeout is over too, the connection ends as soon as
+    /// nothing is under way.
+    private func durationReached(_ now: MonotonicTime) {
+        if isDraining {
+            durationDeadline = .never
+            if stream == nil { return close() }
+            isClosing = true
+        } else {
+            manager.count(.downstream_cx_max_duration_reached, worker)
+            isDraining = true
+            durationDeadline = now + manager.config.drainTimeout
+        }
     }
 
     /// A head may take as long as heads may, and no longer than whole requests.

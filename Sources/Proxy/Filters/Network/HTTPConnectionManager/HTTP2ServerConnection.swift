@@ -14,6 +14,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     /// GOAWAY is out, or on its way: nothing new is taken.
     private var isClosing = false
     private var isLingering = false
+    /// The client broke the protocol: nothing more of it is read.
+    private var isBroken = false
     private var drainingSince: MonotonicTime?
     private var hasSaidGoAway = false
     private var requestsServed = 0
@@ -22,6 +24,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     private var timer: LoopTimer?
     private var timerAt = MonotonicTime.never
     private var keepAlive: HTTP2KeepAlive?
+    /// A head that has begun and not ended: its stream, and since when (ATK-10).
+    private var openHead: (stream: Int32, since: MonotonicTime)?
 
     /// Takes over a connection; `input` may hold its first bytes.
     init(
@@ -100,21 +104,38 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     }
 
     private func receive() {
-        lastActivity = worker.loop.now
+        if !isLingering, !isBroken { lastActivity = worker.loop.now }
         keepAlive?.heard(at: lastActivity)
-        guard !isLingering else { return input.removeAll() }
+        guard !isLingering, !isBroken else { return input.removeAll() }
         do throws(HTTP2Error) {
             try session.receive(input.bytes, at: lastActivity)
             if isClosed { return }
             input.removeAll()
+            lookForOpenHead()
         } catch {
             if isClosed { return }
             input.removeAll()
             manager.count(.protocolError, worker)
-            isClosing = true
+            breakOff()
             failStreams(.downstreamProtocolError, "http2.\(error.detail)")
         }
         worker.markDirtyForPass(self)
+    }
+
+    /// Most reads end between heads; one that ends inside of one starts its clock.
+    private func lookForOpenHead() {
+        let stream = session.streamOfOpenHead
+        guard stream != openHead?.stream ?? 0 else { return }
+        openHead = stream == 0 ? nil : (stream, lastActivity)
+        if stream != 0, let timeout = manager.config.requestHeadersTimeout { armTimer(lastActivity + timeout) }
+    }
+
+    /// Takes nothing more; whether or not the GOAWAY can be written, the connection ends soon.
+    private func breakOff() {
+        isBroken = true
+        isClosing = true
+        lastActivity = worker.loop.now
+        armTimer(lastActivity + Limits.lingerDuration)
     }
 
     private func peerEnded() {
@@ -150,7 +171,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             }
             session.abandonStreams(code: HTTP2Code.cancel)
         }
-        if isClosing || hasSaidGoAway || session.isFinished, session.streamCount == 0 { linger() }
+        // What is left of broken-off streams, a half head for one, goes with the connection.
+        if isBroken || ((isClosing || hasSaidGoAway || session.isFinished) && session.streamCount == 0) { linger() }
     }
 
     override func handleWriteFailure(_ error: SystemError) { peerEnded() }
@@ -222,7 +244,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     }
 
     private var earliestDeadline: MonotonicTime {
-        if isLingering { return lastActivity + Limits.lingerDuration }
+        if isLingering || isBroken { return lastActivity + Limits.lingerDuration }
         var next = MonotonicTime.never
         if session.streamCount == 0, let timeout = manager.config.idleTimeout { next = lastActivity + timeout }
         if let timeout = manager.config.connectionDurationMax, drainingSince == nil {
@@ -230,6 +252,9 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         }
         if let drainingSince, !hasSaidGoAway { next = min(next, drainingSince + manager.config.drainTimeout) }
         if let keepAlive { next = min(next, keepAlive.deadline) }
+        if let openHead, let timeout = manager.config.requestHeadersTimeout {
+            next = min(next, openHead.since + timeout)
+        }
         session.forEachStream { stream in
             if let exchange = (stream.delegate as? HTTP2ServerStream)?.exchange {
                 next = min(next, exchange.earliestDeadline)
@@ -243,12 +268,22 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         timerAt = .never
         guard !isClosed else { return }
         let now = worker.loop.now
-        if isLingering {
+        if isLingering || isBroken {
             if lastActivity + Limits.lingerDuration <= now { return close() }
         } else {
             serveDeadlines(now)
         }
         if !isClosed { armTimer(earliestDeadline) }
+    }
+
+    /// Until its end nothing else may come on the connection, so the connection ends with it.
+    private func headTimedOut() {
+        openHead = nil
+        manager.count(.downstream_rq_header_timeout, worker)
+        breakOff()
+        session.terminate(code: HTTP2Code.enhanceYourCalm)
+        failStreams(.downstreamProtocolError, "request_header_timeout")
+        worker.markDirty(self)
     }
 
     private func serveDeadlines(_ now: MonotonicTime) {
@@ -258,6 +293,9 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             }
         }
         if isClosed { return }
+        if let openHead, let timeout = manager.config.requestHeadersTimeout, openHead.since + timeout <= now {
+            return headTimedOut()
+        }
         if let timeout = manager.config.connectionDurationMax, drainingSince == nil, started + timeout <= now {
             manager.count(.downstream_cx_max_duration_reached, worker)
             drain()

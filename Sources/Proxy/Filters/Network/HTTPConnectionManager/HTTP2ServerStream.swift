@@ -10,7 +10,10 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     private var stream: HTTP2Stream?
     private(set) var exchange: HTTPStream?
     private var responseHasEnded = false
-    /// Bytes behind an extended CONNECT that nobody has agreed to yet (ATK-14); the stream's window bounds them.
+    /// The request is its head: CONNECT, plain or extended.
+    private var opensTunnel = false
+    private var hasToldEnd = false
+    /// Bytes behind a CONNECT that nobody has agreed to yet (ATK-14); the stream's window bounds them.
     private var early: [UInt8] = []
 
     init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream?) {
@@ -29,6 +32,8 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         let exchange = HTTPStream(connection: self)
         self.exchange = exchange
         swap(&stream.request, &exchange.request)
+        opensTunnel = exchange.request.opensTunnel
+        if exchange.request.method == .connect { exchange.request.body = .none }
         if exchange.request.expectsContinue, !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             exchange.request.headers.remove(.expect)
@@ -39,19 +44,20 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         }
         exchange.begin()
         // An upgrade's request is its head; what follows belongs to the tunnel.
-        if isEnd || stream.isExtendedConnect, !exchange.isFinished { exchange.requestEnd(HeaderTable()) }
+        if isEnd || opensTunnel, !exchange.isFinished { exchange.requestEnd(HeaderTable()) }
         if !exchange.isFinished { armTimer() }
     }
 
     func data(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer) {
-        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return early += bytes }
+        if opensTunnel, let exchange, !exchange.isTunnel { return early += bytes }
         exchange?.requestBody(bytes)
         // What has no place to go stays with the client: its window does not grow.
         if exchange?.requestIsPaused != true { connection.session.consumed(stream, bytes.count) }
     }
 
     func end(_ stream: HTTP2Stream) {
-        if stream.isExtendedConnect, let exchange, !exchange.isTunnel { return }
+        if opensTunnel, let exchange, !exchange.isTunnel { return }
+        hasToldEnd = true
         exchange?.requestEnd(stream.trailers)
         // The route's timeout begins now (T-2).
         if exchange?.isFinished == false { armTimer() }
@@ -59,11 +65,16 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
 
     func requestMayContinue() {
         guard let stream else { return }
-        if !early.isEmpty, let exchange, exchange.isTunnel {
-            let bytes = early
-            early = []
-            bytes.withUnsafeBytes { exchange.requestBody($0) }
-            if stream.isRemoteEnded { exchange.requestEnd(HeaderTable()) }
+        if opensTunnel, let exchange, exchange.isTunnel {
+            if !early.isEmpty {
+                let bytes = early
+                early = []
+                bytes.withUnsafeBytes { exchange.requestBody($0) }
+            }
+            if stream.isRemoteEnded, !hasToldEnd {
+                hasToldEnd = true
+                exchange.requestEnd(HeaderTable())
+            }
             if exchange.requestIsPaused { return }
         }
         connection.session.consumedAll(stream)

@@ -14,21 +14,33 @@ final class HTTPConnectionManager {
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
     private var clusters: [ClusterRuntime?] = []
+    /// Route tables by the key of their scope, where requests choose one.
+    private var scopes: [[String]: CompiledRoutes] = [:]
     private(set) var isDraining = false
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     let keepsAccessLog: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
+    /// The same of its HTTP/1 codecs.
+    private let droppedUnderscores: MetricCounter
+    private let rejectedUnderscores: MetricCounter
 
-    init(_ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "") {
+    /// - Parameter isExplaining: nothing is served and nothing logged: requests are explained.
+    init(
+        _ config: HTTPConnectionManagerConfig, metrics: HTTPMetrics, worker: Worker, listener: String = "",
+        isExplaining: Bool = false
+    ) {
         self.config = config
         self.metrics = metrics
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
+        let http1 = worker.metrics.scope("http1")
+        droppedUnderscores = http1.counter("dropped_headers_with_underscores")
+        rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
-        keepsAccessLog = !config.accessLogs.isEmpty || config.tracing != nil
+        keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         resolve()
     }
 
@@ -37,8 +49,39 @@ final class HTTPConnectionManager {
         switch config.routes {
         case .inline(let compiled): routes = compiled
         case .rds(let name): routes = worker.tables.routes[name]
+        case .scoped(let scoping): resolve(scoping)
         }
         clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
+        knownRecordedHeaders = nil
+    }
+
+    /// The fields of requests that the recorder keeps: those that routes look at.
+    var recordedHeaders: [HeaderName] {
+        if let knownRecordedHeaders { return knownRecordedHeaders }
+        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
+        knownRecordedHeaders = names
+        return names
+    }
+    private var knownRecordedHeaders: [HeaderName]?
+    private func resolve(_ scoping: ScopedRouting) {
+        scopes = [:]
+        let all: [ScopedRouting.Scope] =
+            switch scoping.source {
+            case .inline(let scopes): scopes
+            case .discovered: worker.tables.scopes
+            }
+        for scope in all {
+            switch scope.routes {
+            case .inline(let compiled): scopes[scope.key] = compiled
+            case .named(let name): scopes[scope.key] = worker.tables.routes[name]
+            }
+        }
+    }
+
+    /// The table that a request is routed by; nil where there is none yet, or none for its scope.
+    func table(for request: borrowing RequestHead) -> RouteTable? {
+        guard case .scoped(let scoping) = config.routes else { return routes?.table }
+        return scoping.key(request.headers).flatMap { scopes[$0] }?.table
     }
 
     /// The cluster of a route's target; nil is NC.
@@ -50,6 +93,13 @@ final class HTTPConnectionManager {
         }
         // A request that began with an older table, or a cluster named by a header.
         return worker.cluster(named: target.cluster)
+    }
+
+    /// Counts a field with an underscore in its name: true when it is dropped, false when its request is refused (ATK-16).
+    func dropsUnderscore(_ worker: Worker) -> Bool {
+        let drops = config.underscores == .drop
+        (drops ? droppedUnderscores : rejectedUnderscores).add(row: worker.index)
+        return drops
     }
 
     // MARK: Connections
@@ -114,7 +164,7 @@ final class HTTPConnectionManager {
         }
     }
 
-    private func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
+    func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -144,6 +194,7 @@ final class HTTPConnectionManager {
 
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
+        if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
         if stream.responseHasBegun, !stream.info.isHealthCheck {
             responses.count(stream.info.status, row: worker.index)
@@ -151,6 +202,7 @@ final class HTTPConnectionManager {
         metrics.requestTime.record(worker.loop.now - stream.info.started, row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
+        stream.endRecording()
     }
 
     /// A redirect is followed: what came before it is logged, and what comes now counted, like a request.

@@ -10,6 +10,7 @@ final class HTTPConnectionManagerConfig: Sendable {
     enum Routes: Sendable {
         case inline(CompiledRoutes)
         case rds(name: String)
+        case scoped(ScopedRouting)
     }
 
     let statPrefix: String
@@ -87,7 +88,8 @@ final class HTTPConnectionManagerConfig: Sendable {
         try FieldCheck.check(
             message,
             reads: [
-                "stat_prefix", "codec_type", "rds", "route_config", "http_filters", "access_log", "server_name",
+                "stat_prefix", "codec_type", "rds", "scoped_routes", "route_config", "http_filters", "access_log",
+                "server_name",
                 "server_header_transformation", "use_remote_address", "xff_num_trusted_hops", "skip_xff_append",
                 "append_x_forwarded_port", "via", "generate_request_id", "preserve_external_request_id",
                 "always_set_request_id_in_response", "upgrade_configs", "normalize_path", "merge_slashes",
@@ -125,10 +127,13 @@ final class HTTPConnectionManagerConfig: Sendable {
                 compiling: rds.configSource, at: path + ".rds.config_source", hasADS: context.hasADS)
             rdsTimeout = DiscoverySource.initialFetchTimeout(rds.configSource)
             routes = .rds(name: rds.routeConfigName)
-        case .scopedRoutes:
-            throw ConfigurationError(at: path + ".scoped_routes", "not supported yet; use rds or route_config")
+        case .scopedRoutes(let scoped):
+            let scoping = try ScopedRouting(compiling: scoped, at: path + ".scoped_routes", context: context)
+            routes = .scoped(scoping)
+            rdsSource = scoping.routesSource
+            rdsTimeout = DiscoverySource.initialFetchTimeout(scoped.rdsConfigSource)
         case nil:
-            throw ConfigurationError(at: path, "routes are needed: rds or route_config")
+            throw ConfigurationError(at: path, "routes are needed: rds, scoped_routes or route_config")
         }
         (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
@@ -215,9 +220,9 @@ final class HTTPConnectionManagerConfig: Sendable {
                     at: "\(path).upgrade_configs[\(index)].filters", "an own filter chain is not supported yet")
             }
             let type = upgrade.upgradeType.lowercased()
-            if type == "connect" || type == "connect-udp" {
+            if type == "connect-udp" {
                 throw ConfigurationError(
-                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT is not supported yet")
+                    at: "\(path).upgrade_configs[\(index)].upgrade_type", "CONNECT-UDP belongs to HTTP/3")
             }
             upgrades.insert(type)
         }

@@ -50,6 +50,8 @@ final class TCPSession: FormatContext {
 
     private var downstream: TCPSide?
     private var upstream: TCPSide?
+    /// In place of `upstream` where connections travel inside requests.
+    private var tunnel: TCPTunnel?
     private var cluster: ClusterRuntime?
     var upstreamCluster: ClusterRuntime? { cluster }
     private var host: Host?
@@ -115,12 +117,17 @@ final class TCPSession: FormatContext {
                 proxy.config.hashPolicies.lazy.compactMap { [connectionInfo] in $0.hash(connectionInfo) }.first
         }
         choice.attemptsMax = triedHosts.isEmpty ? 0 : 5
+        var header: [UInt8]?
         guard let host = cluster.choose(choice, connection: connectionInfo),
-            let address = IO.SocketAddress(host.address)
+            let address = IO.SocketAddress(host.address),
+            cluster.makePreface(host, for: connectionInfo, &header)
         else {
             cluster.count(.upstream_cx_none_healthy)
             info.flags.insert(.noHealthyUpstream)
             return end()
+        }
+        if let tunneling = proxy.config.tunneling {
+            return connect(tunneling, cluster, host, address)
         }
         guard cluster.acquire(.connection, .normal) else {
             cluster.count(.upstream_cx_overflow)
@@ -137,9 +144,10 @@ final class TCPSession: FormatContext {
         info.upstreamHost = address
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host)
-            let socket = try Socket.connect(to: address, from: cluster.source(for: address))
+            let socket = try cluster.openSocket(to: address)
             let side = TCPSide(
                 socket, worker: worker, input: nil, session: self, isDownstream: false, tls: tls)
+            side.preface = header
             upstream = side
             try side.start()
             connectTimer = worker.schedule(after: cluster.config.connectTimeout) { [weak self] in
@@ -151,12 +159,89 @@ final class TCPSession: FormatContext {
         }
     }
 
+    /// Connects through a request; the pool counts connections.
+    private func connect(
+        _ tunneling: TCPTunneling, _ cluster: ClusterRuntime, _ host: Host, _ address: IO.SocketAddress
+    ) {
+        triedHosts.append(host)
+        info.upstreamHost = address
+        guard let head = tunneling.request(self), let pool = cluster.pool(of: host, for: connectionInfo) else {
+            info.flags.insert(.noHealthyUpstream)
+            return end()
+        }
+        let tunnel = TCPTunnel(self, pool, head)
+        self.tunnel = tunnel
+        tunnel.start()
+    }
+
+    func tunnelOverflowed() {
+        info.flags.insert(.upstreamOverflow)
+        end()
+    }
+
+    /// Whether the client reads slower than the host writes.
+    var clientIsBlocked: Bool { (downstream?.output.count ?? 0) >= Limits.bufferBytes }
+
+    func tunnelBytes(_ bytes: UnsafeRawBufferPointer) {
+        guard let downstream, !isOver else { return }
+        lastActivity = worker.loop.now
+        info.bytesSent &+= UInt64(bytes.count)
+        downstream.send(bytes)
+        if !downstream.output.isEmpty { downstream.flush() }
+    }
+
+    func tunnelEnded() {
+        downstream?.finishWriting()
+        relay()
+    }
+
+    private func relay(_ downstream: TCPSide, _ tunnel: TCPTunnel) {
+        var reads = 0
+        while !isOver, !downstream.hasEnded, !tunnel.hasEnded, !tunnel.isBlocked {
+            if !downstream.input.isEmpty {
+                info.bytesReceived &+= UInt64(downstream.input.count)
+                tunnel.send(downstream.input.bytes)
+                guard !isOver, !downstream.isClosed else { return }
+                downstream.input.removeAll()
+                continue
+            }
+            reads += 1
+            if reads > Limits.readsPerTurn {
+                worker.loop.atEndOfPass { [weak self] in
+                    self?.relay()
+                    self?.worker.endTurn()
+                }
+                break
+            }
+            switch downstream.fill() {
+            case .bytes: lastActivity = worker.loop.now
+            case .wouldBlock:
+                tunnel.responseMayContinue()
+                return endWhenDone(downstream, tunnel)
+            case .end:
+                downstream.hasEnded = true
+                tunnel.finish()
+            case .failed: return end(reset: true)
+            }
+        }
+        guard !isOver else { return }
+        tunnel.responseMayContinue()
+        endWhenDone(downstream, tunnel)
+    }
+
+    private func endWhenDone(_ downstream: TCPSide, _ tunnel: TCPTunnel) {
+        // An HTTP request is over when its answer is: what the client says then has no place to go.
+        if !isOver, tunnel.hasEnded, downstream.output.isEmpty { end() }
+    }
+
     func connected() {
         connectTimer?.cancel()
         connectTimer = nil
         cluster?.count(.upstream_rq_total)
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
-        if !proxy.config.accessLogs.isEmpty { info.upstreamLocalAddress = upstream?.socket?.localAddress }
+        if !proxy.config.accessLogs.isEmpty {
+            info.upstreamLocalAddress = tunnel?.localAddress ?? upstream?.socket?.localAddress
+        }
         if proxy.config.logOptions.logsConnected { log(.tcpUpstreamConnected) }
         relay()
     }
@@ -166,7 +251,9 @@ final class TCPSession: FormatContext {
         connectTimer = nil
         upstream?.close()
         upstream = nil
-        cluster?.count(.upstream_cx_connect_fail)
+        tunnel?.close()
+        if tunnel == nil { cluster?.count(.upstream_cx_connect_fail) }
+        tunnel = nil
         if let host {
             host.statistics.connectFailures &+= 1
             cluster?.outlier?.report(.localFailure, host)
@@ -193,6 +280,10 @@ final class TCPSession: FormatContext {
 
     /// Moves bytes both ways as far as they go.
     func relay() {
+        if let tunnel {
+            guard let downstream, tunnel.isOpen, !isOver else { return }
+            return relay(downstream, tunnel)
+        }
         guard let downstream, let upstream, upstream.isConnected, !isOver else { return }
         move(from: downstream, to: upstream)
         guard !isOver else { return }
@@ -258,13 +349,15 @@ final class TCPSession: FormatContext {
         connectTimer?.cancel()
         durationTimer?.cancel()
         info.lastDownstreamByteSent = worker.loop.now
-        if let cluster {
+        if let cluster, tunnel == nil {
             cluster.count(.upstream_cx_tx_bytes_total, info.bytesReceived)
             cluster.count(.upstream_cx_rx_bytes_total, info.bytesSent)
         }
         releaseHost()
         if reset { downstream?.socket?.setResetOnClose() }
         upstream?.close()
+        tunnel?.close()
+        tunnel = nil
         downstream?.close()
         upstream = nil
         downstream = nil
@@ -282,6 +375,8 @@ final class TCPSide: SocketConnection {
     /// The peer sends no more.
     var hasEnded = false
     private var endsWhenFlushed = false
+    /// What the connection begins with, before any TLS.
+    var preface: [UInt8]?
 
     init(
         _ socket: Socket, worker: Worker, input: ByteBuffer?, session: TCPSession, isDownstream: Bool,
@@ -305,6 +400,7 @@ final class TCPSide: SocketConnection {
                         "delayed_connect_error:_" + words.prefix(1).uppercased() + words.dropFirst())
                 }
                 isEstablished = true
+                if let preface { sendPreface(preface) }
             }
             if let tls {
                 switch stepHandshake(tls) {

@@ -36,6 +36,8 @@ final class TCPProxyConfig: Sendable {
     let maxDuration: Duration?
     let accessLogs: [AccessLogConfig]
     let logOptions: TCPLogOptions
+    /// Connections travel inside HTTP requests; nil: as they are.
+    let tunneling: TCPTunneling?
 
     init(compiling message: TcpProxy, at path: String, context: CompileContext) throws(ConfigurationError) {
         try FieldCheck.check(
@@ -43,7 +45,7 @@ final class TCPProxyConfig: Sendable {
             reads: [
                 "stat_prefix", "cluster", "weighted_clusters", "idle_timeout", "max_connect_attempts",
                 "max_downstream_connection_duration", "access_log", "access_log_options", "access_log_flush_interval",
-                "flush_access_log_on_connected", "hash_policy",
+                "flush_access_log_on_connected", "hash_policy", "tunneling_config",
             ], at: path)
         statPrefix = message.statPrefix
         switch message.clusterSpecifier {
@@ -81,6 +83,9 @@ final class TCPProxyConfig: Sendable {
         hashPolicies = policies
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
+        tunneling = try message.tunnelingConfig.map { (config) throws(ConfigurationError) in
+            try TCPTunneling(compiling: config, at: path + ".tunneling_config")
+        }
         logOptions = try TCPLogOptions(compiling: message, at: path)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
     }

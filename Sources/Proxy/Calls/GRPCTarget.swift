@@ -1,0 +1,84 @@
+internal import EnvoyAPI
+internal import HTTP
+internal import IO
+internal import Serialization
+internal import Upstream
+
+/// A gRPC service that filters call: `GrpcService` with `envoy_grpc`.
+struct GRPCTarget: Sendable {
+    let cluster: String
+    let authority: String
+    var metadata: [CallField]
+    /// Nil where the configuration leaves it to the filter.
+    let timeout: Duration?
+    let retry: Upstream.RetryPolicy?
+    let messageBytesMax: Int
+    let addsEnvoyHeaders: Bool
+
+    init(compiling service: GrpcService?, at path: String, takesFormats: Bool = true) throws(ConfigurationError) {
+        guard let service else { throw ConfigurationError(at: path, "a gRPC service is needed") }
+        try FieldCheck.check(
+            service, reads: ["envoy_grpc", "google_grpc", "timeout", "initial_metadata", "retry_policy"], at: path)
+        let grpc: GrpcService.EnvoyGrpc
+        switch service.targetSpecifier {
+        case .envoyGrpc(let message): grpc = message
+        case .googleGrpc:
+            throw ConfigurationError(
+                at: path + ".google_grpc", "is not supported: name a cluster in envoy_grpc instead")
+        case nil: throw ConfigurationError(at: path, "envoy_grpc with a cluster_name is needed")
+        }
+        try FieldCheck.check(
+            grpc,
+            reads: ["cluster_name", "authority", "retry_policy", "max_receive_message_length", "skip_envoy_headers"],
+            at: path + ".envoy_grpc")
+        guard !grpc.clusterName.isEmpty else {
+            throw ConfigurationError(at: path + ".envoy_grpc.cluster_name", "is empty")
+        }
+        cluster = grpc.clusterName
+        authority = grpc.authority.isEmpty ? grpc.clusterName : grpc.authority
+        var head = RequestHead()
+        do throws(HTTPFieldError) {
+            try head.setAuthority(Array(authority.utf8).span.bytes)
+        } catch {
+            throw ConfigurationError(at: path + ".envoy_grpc.authority", "\"\(authority)\" is no authority")
+        }
+        metadata = try CallField.list(service.initialMetadata, at: path + ".initial_metadata")
+        if !takesFormats, let index = metadata.firstIndex(where: { $0.value.literal == nil }) {
+            throw ConfigurationError(
+                at: "\(path).initial_metadata[\(index)].value", "formats are for HTTP filters: there is no request here"
+            )
+        }
+        if let timeout = service.timeout {
+            guard timeout >= .zero else { throw ConfigurationError(at: path + ".timeout", "is negative") }
+            self.timeout = timeout
+        } else {
+            timeout = nil
+        }
+        if let policy = service.retryPolicy ?? grpc.retryPolicy {
+            retry = try Upstream.RetryPolicy.ofCall(
+                policy, at: path + (service.retryPolicy == nil ? ".envoy_grpc.retry_policy" : ".retry_policy"))
+        } else {
+            retry = nil
+        }
+        messageBytesMax = grpc.maxReceiveMessageLength.map { Int($0) } ?? CallLimits.messageBytes
+        addsEnvoyHeaders = !grpc.skipEnvoyHeaders
+    }
+
+    /// The head of a call.
+    func head(_ path: String, stream: HTTPStream?, timeout: Duration?) -> RequestHead? {
+        var table = HeaderTable()
+        for field in metadata { field.add(to: &table, stream) }
+        guard var head = try? GRPCRequest.head(path: path, authority: authority, metadata: table) else { return nil }
+        head.setScheme("http")
+        head.body = .chunked
+        let milliseconds = timeout.map { max(Int(clamping: $0.wholeNanoseconds / 1_000_000), 1) }
+        if let milliseconds { try? head.headers.append("grpc-timeout", "\(milliseconds)m") }
+        if addsEnvoyHeaders {
+            try? head.headers.append("x-envoy-internal", "true")
+            if let milliseconds {
+                try? head.headers.append("x-envoy-expected-rq-timeout-ms", "\(milliseconds)")
+            }
+        }
+        return head
+    }
+}

@@ -1,0 +1,111 @@
+internal import HTTP
+internal import IO
+internal import Upstream
+
+// How the filters take part in explanations. What asks somebody else, or counts what it lets pass, does not run.
+
+extension FaultFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        let settings = stream.routeConfig(for: name) as? FaultSettings ?? settings
+        let policy = settings.policy
+        if let delay = policy.delay { note("\(name): delays \(delay.share.text) of the requests", "delay") }
+        if let abort = policy.abort { note("\(name): ends \(abort.share.text) of the requests", "abort") }
+        if let rate = policy.rate {
+            note("\(name): slows \(rate.share.text) of the responses down", "response_rate_limit")
+        }
+        for (index, header) in policy.headers.enumerated() where !stream.request.read({ header.matches($0) }) {
+            note(
+                "\(name): not for this request: \(stream.request.read { header.explain($0) })", "headers[\(index)]"
+            )
+        }
+        if !policy.upstreamCluster.isEmpty, policy.upstreamCluster != stream.target?.cluster {
+            note("\(name): only for cluster \"\(policy.upstreamCluster)\"", "upstream_cluster")
+        }
+        return .runs
+    }
+}
+
+extension RBACFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        let routeRules = stream.routeConfig(for: name) as? RBACFilterConfig.Rules
+        let rules = routeRules ?? rules
+        let prefix = routeRules == nil ? "" : "rbac."
+        let view = RequestRBACView(stream)
+        for (engine, field) in [(rules.shadow, "shadow_rules"), (rules.enforced, "rules")] {
+            guard let engine else { continue }
+            for trial in engine.trials(view) {
+                note("\(name): policy \"\(trial.policy)\" \(trial.text)", "\(prefix)\(field).policies[\(trial.policy)]")
+            }
+            let verdict = engine.decide(view)
+            note(
+                "\(name): \(field): \(verdict.text)"
+                    + (verdict.policy.map { " by policy \"\($0)\"" } ?? ", no policy of action \(engine.action) matches"),
+                "\(prefix)\(field)")
+        }
+        return .runs
+    }
+}
+
+extension LocalRateLimitFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        let settings = stream.routeConfig(for: name) as? LocalRateLimitSettings ?? settings
+        guard settings.enabled.numerator > 0 else { return .isAsked("is not enabled") }
+        return .isAsked(
+            "its bucket would be asked (enabled for \(settings.enabled.text), enforced for \(settings.enforced.text)); "
+                + "taken to let the request pass")
+    }
+}
+
+extension CORSFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun { .runs }
+}
+
+extension CSRFFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun { .runs }
+}
+
+extension HeaderMutationFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun { .runs }
+}
+
+extension HeaderToMetadataFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun { .runs }
+}
+
+extension SetFilterStateFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun { .runs }
+}
+
+extension HealthCheckFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        for (index, header) in headers.enumerated() where !stream.request.read({ header.matches($0) }) {
+            note("\(name): no health check: \(stream.request.read { header.explain($0) })", "headers[\(index)]")
+        }
+        return .runs
+    }
+}
+
+extension BufferHTTPFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        .isAsked("would collect the request's body first")
+    }
+}
+
+extension RBACEngine {
+    /// What a policy makes of a request or connection.
+    struct Trial {
+        var policy: String
+        var permission: Int?
+        var principal: Int?
+
+        var text: String {
+            switch (permission, principal) {
+            case (let permission?, let principal?):
+                "matches by permissions[\(permission)] and principals[\(principal)]"
+            case (nil, _?): "does not match: none of its permissions does"
+            case (_?, nil): "does not match: none of its principals does"
+            case (nil, nil): "does not match: none of its permissions and principals does"
+            }
+        }
+    }
+}

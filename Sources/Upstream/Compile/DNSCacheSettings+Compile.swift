@@ -1,0 +1,74 @@
+public import EnvoyAPI
+
+extension DNSCacheSettings {
+    /// Compiles `dns_cache_config`.
+    public init(compiling message: DnsCacheConfig, at path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+
+    init(compiling message: DnsCacheConfig, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(
+            message, path,
+            handles:
+                "name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts dns_failure_refresh_rate dns_cache_circuit_breaker preresolve_hostnames dns_query_timeout"
+        )
+        guard !message.name.isEmpty else { throw (path / "name").error("is empty") }
+        self.init(name: message.name)
+        family = try ClusterConfig.DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")
+        refreshRate = try Self.interval(message.dnsRefreshRate, refreshRate, path / "dns_refresh_rate")
+        shortestRefresh = try Self.interval(
+            message.dnsMinRefreshRate, shortestRefresh, path / "dns_min_refresh_rate")
+        hostTTL = try Self.interval(message.hostTtl, hostTTL, path / "host_ttl")
+        if let count = message.maxHosts {
+            guard count > 0 else { throw (path / "max_hosts").error("must be above 0") }
+            hostsMax = Int(count)
+        }
+        if let breaker = message.dnsCacheCircuitBreaker {
+            try FieldCheck.check(breaker, path / "dns_cache_circuit_breaker", handles: "max_pending_requests")
+            if let count = breaker.maxPendingRequests { pendingMax = Int(count) }
+        }
+        queryTimeout = try .checkedLimit(message.dnsQueryTimeout, default: queryTimeout, path / "dns_query_timeout")
+        if let rate = message.dnsFailureRefreshRate {
+            failureBackOff = try BackOff(compiling: rate, path / "dns_failure_refresh_rate")
+        }
+        for (index, address) in message.preresolveHostnames.enumerated() {
+            let place = (path / "preresolve_hostnames")[index]
+            try FieldCheck.check(address, place, handles: "protocol address port_value")
+            guard case .portValue(let port) = address.portSpecifier, port > 0, port < 65_536, !address.address.isEmpty
+            else { throw place.error("needs an address and a port") }
+            preresolved.append("\(address.address):\(port)")
+        }
+    }
+
+    private static func interval(
+        _ value: Duration?, _ fallback: Duration, _ path: FieldPath
+    ) throws(ConfigurationError) -> Duration {
+        guard let value else { return fallback }
+        guard value >= .milliseconds(1) else { throw path.error("is below 1 ms") }
+        return value
+    }
+}
+
+extension ClusterConfig.DNSFamily {
+    init(compiling family: Cluster.DnsLookupFamily, _ path: FieldPath) throws(ConfigurationError) {
+        switch family {
+        case .auto: self = .auto
+        case .v4Only: self = .v4Only
+        case .v6Only: self = .v6Only
+        case .v4Preferred: self = .v4Preferred
+        case .all: self = .all
+        case .unrecognized(let number): throw path.error("\(number) is no family")
+        }
+    }
+}
+
+extension BackOff {
+    /// Compiles a refresh rate after failures.
+    init(compiling rate: Cluster.RefreshRate, _ path: FieldPath) throws(ConfigurationError) {
+        guard let base = rate.baseInterval, base >= .milliseconds(1) else {
+            throw (path / "base_interval").error("must be there and at least 1 ms")
+        }
+        self.init(base: base, limit: rate.maxInterval)
+        guard limit >= base else { throw (path / "max_interval").error("is below base_interval") }
+    }
+}

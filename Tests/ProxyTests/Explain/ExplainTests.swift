@@ -1,0 +1,167 @@
+import IO
+import Serialization
+import Testing
+import Upstream
+
+@testable import Proxy
+
+/// `skein-proxy explain` on files.
+struct ExplainTests {
+    /// Runs the command; the answer is its exit status, what it printed, and what it complained of.
+    static func run(_ yaml: String, _ arguments: [String]) throws -> (status: Int32, out: String, error: String) {
+        var out = ""
+        var error = ""
+        let command = try ExplainCommand(arguments: ["--config-yaml", yaml] + arguments)
+        let status = command.run(out: { out += $0 }, error: { error += $0 })
+        return (status, out, error)
+    }
+
+    static func json(_ yaml: String, _ arguments: [String]) throws -> (status: Int32, json: JSON) {
+        let result = try run(yaml, arguments + ["-o", "json"])
+        return (result.status, try JSON.parse(result.out))
+    }
+
+    private static let place =
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0]"
+
+    private static let routes = """
+        [ { name: jason, match: { prefix: "/", headers: [ { name: end-user, string_match: { exact: jason } } ] }, route: { cluster: v2, timeout: 3s } },
+          { name: old, match: { prefix: "/old" }, redirect: { path_redirect: "/new" } },
+          { name: gone, match: { path: "/gone" }, direct_response: { status: 410 } },
+          { name: split, match: { prefix: "/" }, request_headers_to_add: [ { header: { key: x-split, value: "yes" } } ],
+            route: { prefix_rewrite: "/api/", weighted_clusters: { clusters: [ { name: v1, weight: 0 }, { name: v2, weight: 1 } ] } } } ]
+        """
+
+    private static func bootstrap(filters: String = "", clusters: String? = nil) -> String {
+        Yaml.bootstrap(
+            listeners: Yaml.listener(port: 10_000, filters: filters, routes: routes),
+            clusters: clusters ?? Yaml.cluster("v1", [1]) + Yaml.cluster("v2", [2, 3]))
+    }
+
+    @Test func `Every earlier route is there with the reason why it was not taken, and the field that says so`() throws
+    {
+        let (status, json) = try Self.json(Self.bootstrap(), ["GET http://reviews/x", "-H", "end-user: bob"])
+        #expect(status == 0)
+        let steps = json["steps"]?.array ?? []
+        let route = steps.filter { $0["step"]?.string == "route" }
+        #expect(route.first?["text"]?.string == "not routes[0] \"jason\": end-user is \"bob\", exact \"jason\" wanted")
+        #expect(route.first?["path"]?.string == Self.place + ".routes[0].match.headers[0]")
+        #expect(
+            route.dropFirst().first?["text"]?.string?.contains("the path is \"/x\", prefix \"/old\" wanted") == true)
+        #expect(json["route"]?.string == "split")
+        #expect(json["route_path"]?.string == Self.place + ".routes[3]")
+        #expect(json["cluster"]?.string == "v2")
+        #expect(json["virtual_host"]?.string == "all")
+        let texts = steps.compactMap { $0["text"]?.string }
+        #expect(texts.contains("drawn: \"v2\", weight 1 of 1"))
+        #expect(texts.contains("GET /api/x"))
+        #expect(texts.contains("x-split: yes"))
+    }
+
+    @Test func `The exit status says whether the request would be forwarded, answered, or refused`() throws {
+        let yaml = Self.bootstrap()
+        #expect(try Self.run(yaml, ["GET http://reviews/x", "-H", "end-user: jason"]).status == 0)
+        #expect(try Self.run(yaml, ["http://reviews/old"]).status == 3)
+        let gone = try Self.json(yaml, ["http://reviews/gone"])
+        #expect(gone.status == 4)
+        #expect(gone.json["status"]?.int == 410)
+        let empty = try Self.json(Self.bootstrap(clusters: Yaml.cluster("v1", []) + Yaml.cluster("v2", [])), ["/x"])
+        #expect(empty.status == 4)
+        #expect(empty.json["flags"]?.string == "UH")
+        #expect(empty.json["status"]?.int == 503)
+        #expect(try Self.run("static_resources: { listeners: 3 }", ["/x"]).status == 1)
+    }
+
+    @Test func `A listener that is not there is named together with those that are`() throws {
+        let result = try Self.run(Self.bootstrap(), ["--listener", "outbound", "/"])
+        #expect(result.status == 2)
+        #expect(result.error.contains("nothing listens at \"outbound\"; listeners: ingress (127.0.0.1:10000)"))
+        #expect(try Self.run(Self.bootstrap(), ["--listener", "10000", "/"]).status == 0)
+    }
+
+    @Test func `Wrong arguments are refused before anything is read`() {
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["-c", "x"]) }
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["-c", "x", "/", "--what"]) }
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["-c", "x", "/", "-H", "none"]) }
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["-c", "x", "/", "--source", "nowhere"]) }
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["-c", "x", "/", "-o", "xml"]) }
+    }
+
+    @Test func `rbac tells the policy, fault its share, and both where they are configured`() throws {
+        let filters = FilterScene.entries([
+            (
+                "fault",
+                FilterScene.any(
+                    "envoy.extensions.filters.http.fault.v3.HTTPFault",
+                    "delay: { fixed_delay: 3600s, percentage: { numerator: 100 } }")
+            ),
+            (
+                "rbac",
+                FilterScene.any(
+                    "envoy.extensions.filters.http.rbac.v3.RBAC",
+                    "rules: { action: DENY, policies: { evil: { permissions: [ { header: { name: x-evil, present_match: true } } ], principals: [ { any: true } ] } } }"
+                )
+            ),
+        ])
+        let good = try Self.json(Self.bootstrap(filters: filters), ["/x"])
+        #expect(good.status == 0)
+        #expect(good.json["flags"]?.string == "DI")
+        let evil = try Self.json(Self.bootstrap(filters: filters), ["/x", "-H", "x-evil: 1"])
+        #expect(evil.status == 4)
+        #expect(evil.json["status"]?.int == 403)
+        #expect(evil.json["details"]?.string == "rbac_access_denied_matched_policy[evil]")
+        let steps = evil.json["steps"]?.array ?? []
+        let policy = steps.first { $0["text"]?.string?.contains("policy \"evil\" matches") == true }
+        #expect(
+            policy?["path"]?.string
+                == "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[1].typed_config.rules.policies[evil]"
+        )
+    }
+
+    @Test func `A filter that would ask somebody is not run`() throws {
+        let filters = FilterScene.entries([
+            (
+                "limit",
+                FilterScene.any(
+                    "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+                    "stat_prefix: l, filter_enabled: { default_value: { numerator: 100 } }, token_bucket: { max_tokens: 1, fill_interval: 3600s }"
+                )
+            )
+        ])
+        for _ in 0..<2 {
+            let result = try Self.json(Self.bootstrap(filters: filters), ["/x"])
+            #expect(result.status == 0)
+            #expect(result.json["exact"]?.bool == false)
+        }
+    }
+
+    @Test func `A chain that asks for TLS needs a client that speaks it`() throws {
+        let yaml = """
+            static_resources:
+              listeners:
+              - name: edge
+                address: { socket_address: { address: 127.0.0.1, port_value: 8443 } }
+                filter_chains:
+                - name: shop
+                  filter_chain_match: { server_names: ["*.shop.test"] }
+                  filters: &filters
+                  - name: tcp
+                    typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: v1 }
+                - name: rest
+                  filters: *filters
+              clusters:
+            \(Yaml.cluster("v1", [1]))
+            """
+        let shop = try Self.json(yaml, ["--sni", "www.shop.test", "/"])
+        #expect(shop.json["filter_chain"]?.string == "shop")
+        let rest = try Self.json(yaml, ["/"])
+        #expect(rest.json["filter_chain"]?.string == "rest")
+        #expect(rest.status == 0)
+        #expect(rest.json["cluster"]?.string == "v1")
+        let lost = (rest.json["steps"]?.array ?? []).first {
+            $0["text"]?.string?.hasPrefix("not filter_chains[0]") == true
+        }
+        #expect(
+            lost?["path"]?.string == "static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names")
+    }
+}

@@ -1,0 +1,251 @@
+#!/usr/bin/python3
+"""Counts what a request costs in user space: instructions and allocations, exactly, and compares with Benchmarks/costs.json.
+
+usage: cost-check.py [debug|release] [--write]
+
+callgrind counts, so the figures are the same on a busy machine and on an idle one. Of a debug build only the allocations are judged.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COSTS = ROOT / "Benchmarks/costs.json"
+ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
+WARM, COUNTED = 300, 500
+# Instructions may grow by this before it is a failure; allocations may not.
+TOLERANCE = 1.03
+
+CONFIG = """
+static_resources:
+  listeners:
+  - name: http
+    address: { socket_address: { address: 127.0.0.1, port_value: %(http)d } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: http
+          codec_type: AUTO
+          http_filters:
+          - name: router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            virtual_hosts:
+            - { name: all, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: backend } } ] }
+  - name: tcp
+    address: { socket_address: { address: 127.0.0.1, port_value: %(tcp)d } }
+    filter_chains:
+    - filters:
+      - name: tcp
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: tcp
+          cluster: backend
+  clusters:
+  - name: backend
+    type: STATIC
+    load_assignment:
+      cluster_name: backend
+      endpoints:
+      - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %(backend)d } } } } ]
+"""
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1024\r\n\r\n" + b"x" * 1024
+
+
+def backend():
+    """Answers every head with the same 1 KiB; the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = b""
+        while True:
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            data += piece
+            while b"\r\n\r\n" in data:
+                data = data.split(b"\r\n\r\n", 1)[1]
+                connection.sendall(ANSWER)
+
+    def accept():
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def exactly(connection, count):
+    data = b""
+    while len(data) < count:
+        piece = connection.recv(count - len(data))
+        if not piece:
+            sys.exit("cost-check: the proxy closed the connection")
+        data += piece
+    return data
+
+
+class HTTP1:
+    """One keep-alive connection; over tcp_proxy too, which passes the same bytes."""
+
+    def __init__(self, port):
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def request(self):
+        self.connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nuser-agent: cost\r\naccept: */*\r\n\r\n")
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += exactly(self.connection, 1)
+        assert data.startswith(b"HTTP/1.1 200"), data
+        exactly(self.connection, 1024)
+
+
+class HTTP2:
+    """One connection with prior knowledge, one stream at a time."""
+
+    def __init__(self, port):
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, 0, b""))
+        self.stream = 1
+
+    @staticmethod
+    def frame(kind, flags, stream, payload):
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+    def request(self):
+        # GET, http, "/" of the static table, then :authority and user-agent as literals that no table keeps.
+        block = b"\x82\x86\x84\x01\x01a\x0f\x2b\x04cost"
+        self.connection.sendall(self.frame(1, 5, self.stream, block))
+        received = 0
+        while True:
+            head = exactly(self.connection, 9)
+            length, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = exactly(self.connection, length)
+            if kind == 4 and not flags & 1:
+                self.connection.sendall(self.frame(4, 1, 0, b""))
+            if kind in (3, 7):
+                sys.exit(f"cost-check: HTTP/2 frame of type {kind}: {payload!r}")
+            if stream == self.stream and kind == 0:
+                received += length
+            if stream == self.stream and kind in (0, 1) and flags & 1:
+                break
+        assert received == 1024, received
+        window = struct.pack(">I", received)
+        self.connection.sendall(self.frame(8, 0, 0, window))
+        self.stream += 2
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def count(path):
+    """Instructions in all and calls of allocators, of one callgrind file."""
+    names, total, calls, callee = {}, 0, 0, ""
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith("cfn="):
+            match = re.match(r"cfn=\((\d+)\)(?: (.*))?", line)
+            if match.group(2):
+                names[match.group(1)] = match.group(2)
+            callee = names.get(match.group(1), "")
+        elif line.startswith("fn="):
+            match = re.match(r"fn=\((\d+)\)(?: (.*))?", line)
+            if match.group(2):
+                names[match.group(1)] = match.group(2)
+        elif line.startswith("calls=") and callee.split("'")[0] in ALLOCATORS:
+            calls += int(line[6:].split()[0])
+        elif line.startswith(("summary:", "totals:")):
+            total = int(line.split()[1])
+    return total, calls
+
+
+def control(pid, *arguments):
+    subprocess.run(["callgrind_control", *arguments, str(pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main():
+    kind = next((word for word in sys.argv[1:] if word in ("debug", "release")), "release")
+    if not shutil.which("valgrind"):
+        sys.exit("cost-check: valgrind is missing (make deps installs it)")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        binary = folder / "skein-proxy"
+        # valgrind stumbles over the debugging information; the names of functions stay.
+        subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
+        ports = {"http": free_port(), "tcp": free_port(), "backend": backend()}
+        (folder / "proxy.yaml").write_text(CONFIG % ports)
+        proxy = subprocess.Popen(
+            ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", binary,
+             "-c", folder / "proxy.yaml", "--concurrency", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        threading.Thread(target=proxy.stderr.read, daemon=True).start()
+        try:
+            for _ in range(600):
+                try:
+                    socket.create_connection(("127.0.0.1", ports["tcp"]), timeout=1).close()
+                    break
+                except OSError:
+                    if proxy.poll() is not None:
+                        sys.exit(f"cost-check: skein-proxy ended with {proxy.returncode}")
+                    time.sleep(0.1)
+            paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("tcp", HTTP1(ports["tcp"]))]
+            figures = {}
+            for number, (name, client) in enumerate(paths, 1):
+                for _ in range(WARM):
+                    client.request()
+                control(proxy.pid, "-i", "on")
+                for _ in range(COUNTED):
+                    client.request()
+                control(proxy.pid, "-i", "off")
+                control(proxy.pid, "-d")
+                out = folder / f"out.{number}"
+                for _ in range(100):
+                    if out.exists() and re.search(r"^(totals|summary):", out.read_text(errors="replace"), re.M):
+                        break
+                    time.sleep(0.1)
+                instructions, allocations = count(out)
+                figures[name] = {
+                    "instructions": round(instructions / COUNTED), "allocations": round(allocations / COUNTED, 2)}
+        finally:
+            proxy.kill()
+            proxy.wait()
+    known = json.loads(COSTS.read_text()) if COSTS.exists() else {}
+    if "--write" in sys.argv:
+        known[kind] = figures
+        COSTS.write_text(json.dumps(known, indent=2) + "\n")
+    failed = False
+    for name, now in figures.items():
+        bound = known.get(kind, {}).get(name)
+        if bound is None:
+            print(f"✘ {kind} {name}: no threshold in {COSTS.name}")
+            failed = True
+            continue
+        problems = []
+        # Half an allocation a request: growth of arrays that happens now and then is no leak of discipline.
+        if now["allocations"] > bound["allocations"] + 0.5:
+            problems.append("more allocations than the threshold")
+        if kind == "release" and now["instructions"] > bound["instructions"] * TOLERANCE:
+            problems.append("more instructions than the threshold")
+        print(f"{'✘' if problems else '✔'} {kind} {name}: {now['instructions']} instructions ({bound['instructions']}), "
+              f"{now['allocations']} allocations ({bound['allocations']}) a request {'; '.join(problems)}")
+        failed = failed or bool(problems)
+    return 1 if failed else 0
+
+
+sys.exit(main())
