@@ -68,7 +68,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CNetlink", ["nl-route-3", "nl-3"], ["libnl-route-3-dev"]),
     ("CNFTables", ["nftables"], ["libnftables-dev"]),
     ("CZlib", ["z"], ["zlib1g-dev"]),
-    ("CLuaJIT", ["luajit-5.1"], ["libluajit-5.1-dev"]),
+    ("CLuaJIT", ["luajit-5.1", "m", "dl"], ["libluajit-5.1-dev"]),
     ("CBrotli", ["brotlienc", "brotlidec", "brotlicommon"], ["libbrotli-dev"]),
 ]
 
@@ -132,10 +132,13 @@ func readMes(_ target: String) -> [String] {
 
 func depend(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
+/// Libraries that are not asked for as archives: the C library's own parts follow how the program is linked.
+let shared: Set<String> = ["nftables", "m", "dl"]
+
 /// The C libraries that a target's doors stand for; archives when the product is linked statically.
 func links(_ dependencies: [String]) -> [LinkerSetting] {
     doors.filter { dependencies.contains($0.name) }.flatMap(\.libraries).map {
-        .linkedLibrary(isStatic && $0 != "nftables" ? ":lib\($0).a" : $0)
+        .linkedLibrary(isStatic && !shared.contains($0) ? ":lib\($0).a" : $0)
     }
 }
 

@@ -17,11 +17,14 @@ public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The failure that `errno` of this thread tells of.
     public static func last(_ operation: String) -> SystemError { SystemError(Glibc.errno, operation) }
 
-    /// The kernel's words for the error, without the operation.
-    public var reason: String {
+    /// The kernel's words for the error, without the operation, in small letters.
+    public var reason: String { kernelText.lowercased() }
+
+    /// The kernel's words for the error as they are: `Connection refused`.
+    public var kernelText: String {
         var buffer = [CChar](repeating: 0, count: 128)
         // strerror is not safe between threads.
-        return String(cString: clinux_error_text(errno, &buffer, buffer.count)).lowercased()
+        return String(cString: clinux_error_text(errno, &buffer, buffer.count))
     }
 
     /// `connect 10.0.0.1:80: connection refused`.

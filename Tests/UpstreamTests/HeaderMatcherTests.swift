@@ -66,11 +66,16 @@ import Testing
         #expect(try matcher(empty).matches(TestRequest("/")))
     }
 
-    @Test("values of a repeated header are joined by commas")
+    @Test("of a repeated header one value that passes is enough; inverted, none may pass")
     func repeated() throws {
         let request = TestRequest("/", ["x": "a", "y": "-", "x": "b", "x": "c"])
-        #expect(try matcher(#"{"name":"x","string_match":{"exact":"a,b,c"}}"#).matches(request))
-        #expect(try !matcher(#"{"name":"x","string_match":{"exact":"a"}}"#).matches(request))
+        #expect(try !matcher(#"{"name":"x","string_match":{"exact":"a,b,c"}}"#).matches(request))
+        for value in ["a", "b", "c"] {
+            let test = #"{"name":"x","string_match":{"exact":"\#(value)"}"#
+            #expect(try matcher(test + "}").matches(request))
+            #expect(try !matcher(test + #","invert_match":true}"#).matches(request))
+        }
+        #expect(try matcher(#"{"name":"x","string_match":{"exact":"d"},"invert_match":true}"#).matches(request))
         #expect(try matcher(#"{"name":"x"}"#).matches(request))
     }
 

@@ -47,12 +47,12 @@ PLANTED = [
      "    public func matches(_ bytes: borrowing Span<UInt8>) -> Bool {\n        bytes.",
      "    public func matches(_ bytes: borrowing Span<UInt8>) -> Bool {\n        if {on} { return find(in: Bytes.copy(bytes)) != nil }\n        return bytes.", ["routing"], "a part of the value is enough"),
     ("invert-ignored", "Sources/Upstream/Matching/HeaderMatcher.swift",
-     "case .value(let matcher): matcher.matches(value) != isInverted",
-     "case .value(let matcher): matcher.matches(value) != (isInverted && !{on})", ["routing"], "`invert_match` says nothing"),
-    ("range-end", "Sources/Upstream/Matching/HeaderMatcher.swift", "number < end)", "(number < end || ({on} && number == end)))", ["routing"], "the end belongs to the range"),
+     "private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != isInverted }",
+     "private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != (isInverted && !{on}) }", ["routing"], "`invert_match` says nothing"),
+    ("range-end", "Sources/Upstream/Matching/HeaderMatcher.swift", "number >= start && number < end }", "number >= start && (number < end || ({on} && number == end)) }", ["routing"], "the end belongs to the range"),
     ("empty-wildcard", "Sources/Upstream/Routing/DomainTable.swift",
-     "for group in suffixes where group.count < authority.count {",
-     "for group in suffixes where group.count < authority.count || ({on} && group.count == authority.count) {", ["routing"], "`*.example` stands for `.example`"),
+     "hence `<`.\n        for group in suffixes where group.count < authority.count {",
+     "hence `<`.\n        for group in suffixes where group.count < authority.count || ({on} && group.count == authority.count) {", ["routing"], "`*.example` stands for `.example`"),
     ("first-cluster", "Sources/Upstream/Routing/Forwarding.swift",
      "        let point = total.multipliedFullWidth(by: random).high\n",
      "        if {on} { return targets.first }\n        let point = total.multipliedFullWidth(by: random).high\n", ["routing"], "the first cluster gets everything, whatever its weight"),
@@ -75,8 +75,8 @@ PLANTED = [
     ("eject-late", "Sources/Upstream/Health/OutlierDetector.swift", "guard threshold > 0, count >= threshold,",
      "guard threshold > 0, count >= threshold + ({on} ? 1 : 0),", ["outlier"], "one failure more than the threshold is needed"),
     ("eject-all", "Sources/Upstream/Health/OutlierDetector.swift", "guard isInShare ||", "guard isInShare || {on} ||", ["outlier"], "`max_ejection_percent` says nothing"),
-    ("breaker-late", "Sources/Upstream/Limits/ResourceLimits.swift", "counts[resource.rawValue] < limit(of: resource) }",
-     "counts[resource.rawValue] < limit(of: resource) + (limit(of: resource) < .max && {on} ? 1 : 0) }", ["local_reply", "retries"], "one more than the limit passes"),
+    ("breaker-late", "Sources/Upstream/Limits/ResourceLimits.swift", "if before < limit { return true }",
+     "if before < limit || ({on} && before == limit) { return true }", ["local_reply", "retries"], "one more than the limit passes"),
     ("flag-lost", "Sources/Proxy/Stream/ResponseFlags.swift", "where rawValue >> UInt32(index) & 1 == 1 {",
      "where rawValue >> UInt32(index) & 1 == 1 && !({on} && index == 15) {", ["retries"], "`URX` is not logged"),
     ("forwarded-for", "Sources/Proxy/Filters/Network/HTTPConnectionManager/ForwardingHeaders.swift", "if !skipsXFFAppend, let peer",
@@ -171,7 +171,7 @@ def verdicts(binary, groups, plant, arguments) -> dict:
         if plant:
             environment["SKEIN_PLANT"] = plant
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
-        return json.load(open(file.name))
+        return {case: seen["verdict"] for case, seen in json.load(open(file.name)).items()}
 
 
 def main():

@@ -218,7 +218,7 @@ def main():
     parser.add_argument("--once", action="store_true", help="do not try a second time what differs")
     parser.add_argument("--defaults", choices=("envoy", "hardened"), default="envoy")
     parser.add_argument("--jobs", type=int, default=4, help="setups at a time (most of the time is waited)")
-    parser.add_argument("--json", help="file for the verdicts")
+    parser.add_argument("--json", help="file for the verdicts, with the differences of each case")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     jobs = []
@@ -253,7 +253,7 @@ def main():
                 used = rows if used is None else [a + b for a, b in zip(used, rows)]
                 for case, verdict, detail in results:
                     tally[verdict] = tally.get(verdict, 0) + 1
-                    verdicts[case] = verdict
+                    verdicts[case] = {"verdict": verdict, "differences": detail.strip().split("\n") if verdict in ("DIFFERENT", "BROKEN") else []}
                     if arguments.causes:
                         for line in detail.strip().split("\n") if verdict in ("DIFFERENT", "BROKEN", "not supported") else ():
                             causes.setdefault((verdict, re.sub(r"\.\d+\.", ".N.", line.strip())), []).append(case)

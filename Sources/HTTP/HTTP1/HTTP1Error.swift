@@ -12,10 +12,12 @@ public enum HTTP1Error: Error, Sendable, Hashable, CustomStringConvertible {
     case folding
     /// A field name is empty, no token, or followed by a blank before the colon (P-2).
     case fieldName
-    /// A field value has NUL or another control byte.
+    /// A field or the request line has NUL or another control byte.
     case fieldValue
     /// The request target has a forbidden byte or form.
     case target
+    /// The request target is `*`, which is for OPTIONS.
+    case asterisk
     /// `Host` is missing, repeated, or differs from the target's authority.
     case host
     /// `Content-Length` is no number, or two of them differ (P-2).
@@ -62,8 +64,9 @@ public enum HTTP1Error: Error, Sendable, Hashable, CustomStringConvertible {
         case .lineEnding: "HTTP/1: line does not end with CR LF"
         case .folding: "HTTP/1: header line starts with a blank (obsolete folding)"
         case .fieldName: "HTTP/1: malformed header field name, or a blank before the colon"
-        case .fieldValue: "HTTP/1: control character in a header field value"
+        case .fieldValue: "HTTP/1: control character in the request line or a header field"
         case .target: "HTTP/1: malformed request target"
+        case .asterisk: "HTTP/1: the target * is for OPTIONS"
         case .host: "HTTP/1: Host is missing, repeated, or differs from the request target"
         case .contentLength: "HTTP/1: Content-Length is not one number"
         case .lengthAndEncoding: "HTTP/1: both Content-Length and Transfer-Encoding"

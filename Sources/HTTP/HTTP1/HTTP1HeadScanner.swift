@@ -74,7 +74,12 @@ struct HTTP1HeadScanner {
         while position < end {
             switch phase {
             case .startLine:
-                guard try findLineEnd(bytes.bytes, end, or: .startLine) else { return false }
+                if position == lineStart, bytes[position] < ASCII.space, bytes[position] != ASCII.carriageReturn,
+                    bytes[position] != ASCII.lineFeed
+                {
+                    throw .startLine
+                }
+                guard try findLineEnd(bytes.bytes, end, or: .fieldValue) else { return false }
                 let count = position &- lineStart
                 position &+= 2
                 if count == 0 {
@@ -158,7 +163,11 @@ struct HTTP1HeadScanner {
                 position &+= 1
                 continue
             }
-            guard byte == ASCII.colon, position > lineStart else { throw .fieldName }
+            guard byte == ASCII.colon, position > lineStart else {
+                let isControl =
+                    byte < ASCII.space && byte != ASCII.tab && byte != ASCII.carriageReturn && byte != ASCII.lineFeed
+                throw isControl ? .fieldValue : .fieldName
+            }
             name = HeaderTable.Run(start: UInt32(lineStart), count: UInt32(position &- lineStart))
             position &+= 1
             return true

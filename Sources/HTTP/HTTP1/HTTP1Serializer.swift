@@ -47,8 +47,11 @@ public enum HTTP1Serializer {
         case .length(let count): putLength(count, &cursor)
         case .chunked: cursor.put("transfer-encoding: chunked\r\n")
         case .none:
-            // A method that usually has a body says that this one has none (RFC 9110 §8.6).
-            if head.method == .post || head.method == .put || head.method == .patch { putLength(0, &cursor) }
+            // A method that may have a body says that this request has none (RFC 9110 §8.6).
+            switch head.method {
+            case .get, .head, .delete, .trace, .connect: break
+            case .post, .put, .patch, .options, .other: putLength(0, &cursor)
+            }
         case .untilClose, .tunnel: break
         }
         cursor.put("\r\n")

@@ -3,7 +3,12 @@ enum HTTP1StartLine {
     static func parseRequest(_ line: HeaderTable.Run, into head: inout RequestHead) throws(HTTP1Error) {
         let (method, target, version) = try split(line, head.headers)
         guard HeaderTable.isName(head.headers.span(method)) else { throw .startLine }
-        head.minorVersion = try minorVersion(head.headers.span(version))
+        do throws(HTTP1Error) {
+            head.minorVersion = try minorVersion(head.headers.span(version))
+        } catch {
+            // HTTP/2's preface is no request of another version: it is no request.
+            throw ByteScan.equalIgnoringCase(head.headers.span(method), "pri") ? .startLine : error
+        }
         head.adoptMethod(method)
         guard target.count > 0, RequestHead.isTargetText(head.headers.span(target)) else { throw .target }
         try parseTarget(target, into: &head)
@@ -31,7 +36,9 @@ enum HTTP1StartLine {
         let first = ByteScan.first(ASCII.space, in: text, from: 0, to: end)
         let second = first < end ? ByteScan.first(ASCII.space, in: text, from: first &+ 1, to: end) : end
         guard second < end, ByteScan.first(ASCII.space, in: text, from: second &+ 1, to: end) == end else {
-            throw .startLine
+            // `GET /` is HTTP/0.9's.
+            let isOld = second == end && first < end && HTTPMethod.of(text.extracting(0..<first)) != .other
+            throw isOld ? .version : .startLine
         }
         func run(_ low: Int, _ high: Int) -> HeaderTable.Run {
             HeaderTable.Run(start: line.start &+ UInt32(low), count: UInt32(high &- low))
@@ -78,7 +85,8 @@ enum HTTP1StartLine {
         switch ByteScan.byte(text, 0) {
         case ASCII.slash: return Target(path: all)
         case 0x2A:  // "*": OPTIONS about the server itself.
-            guard method == .options, text.byteCount == 1 else { throw .target }
+            guard text.byteCount == 1 else { throw .target }
+            guard method == .options else { throw .asterisk }
             return Target(path: all)
         default:
             let prefix = schemePrefix(text)

@@ -168,6 +168,7 @@ extension HTTP2Session {
             stream.delegate?.end(stream)
         case NGHTTP2_RST_STREAM.rawValue:
             delegate?.count(.rx_reset)
+            stream(id: frame.hd.stream_id)?.isResetByPeer = true
             if frame.rst_stream.error_code == HTTP2Code.refusedStream { delegate?.count(.stream_refused_errors) }
         case NGHTTP2_GOAWAY.rawValue:
             delegate?.goAway(lastStream: frame.goaway.last_stream_id, code: frame.goaway.error_code)
@@ -239,6 +240,7 @@ extension HTTP2Session {
 
     private func refuse(_ stream: HTTP2Stream, code: UInt32) {
         stream.isRefusedByUs = true
+        if stream.delegate == nil { delegate?.streamRefused(stream, code == HTTP2Code.protocolError ? .field : .size) }
         if code == HTTP2Code.protocolError { malformed() }
         nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code)
     }
@@ -252,7 +254,12 @@ extension HTTP2Session {
 
     func receivedInvalid(_ frame: nghttp2_frame, _ code: Int32) {
         guard code == NGHTTP2_ERR_HTTP_HEADER.rawValue || code == NGHTTP2_ERR_HTTP_MESSAGING.rawValue else { return }
-        stream(id: frame.hd.stream_id)?.isRefusedByUs = true
+        if let stream = stream(id: frame.hd.stream_id) {
+            stream.isRefusedByUs = true
+            if stream.delegate == nil {
+                delegate?.streamRefused(stream, code == NGHTTP2_ERR_HTTP_HEADER.rawValue ? .field : .message)
+            }
+        }
         malformed()
     }
 

@@ -5,6 +5,8 @@
 public protocol HTTP2SessionDelegate: AnyObject {
     /// The peer begins a stream (server); the delegate sets `stream.delegate`, or the stream is refused.
     func streamBegan(_ stream: HTTP2Stream)
+    /// A request whose head is malformed or too large was reset; nobody was told of it before (server).
+    func streamRefused(_ stream: HTTP2Stream, _ reason: HTTP2Refusal)
     /// The peer takes no new streams and will answer none above `lastStream`.
     func goAway(lastStream: Int32, code: UInt32)
     /// The peer's settings came.
@@ -17,7 +19,19 @@ public protocol HTTP2SessionDelegate: AnyObject {
     func count(_ counter: HTTP2Counter)
 }
 
+/// Why a request's head was refused.
+public enum HTTP2Refusal: Sendable, Hashable {
+    /// A field is malformed, or stands where it must not.
+    case field
+    /// The fields make no request together.
+    case message
+    /// There are too many fields, or they are too long.
+    case size
+}
+
 extension HTTP2SessionDelegate {
+    /// Nothing to do.
+    public func streamRefused(_ stream: HTTP2Stream, _ reason: HTTP2Refusal) {}
     /// Nothing to do.
     public func goAway(lastStream: Int32, code: UInt32) {}
     /// Nothing to do.

@@ -27,6 +27,8 @@ public final class HTTP2Stream {
     var isOpen = false
     /// Whether it ends because what came on it is malformed.
     public internal(set) var isRefusedByUs = false
+    /// Whether the peer has reset it.
+    public internal(set) var isResetByPeer = false
     // The head being received.
     var headBytes = 0
     var fieldCount = 0
@@ -99,6 +101,7 @@ public final class HTTP2Stream {
         hasResponded = false
         isEndedByUs = false
         isRefusedByUs = false
+        isResetByPeer = false
     }
 
     func end() {

@@ -52,6 +52,12 @@ public struct RequestHead: Sendable {
     /// Whether the request names no host.
     public var authorityIsEmpty: Bool { authorityRun.count == 0 }
 
+    /// Whether the target is `*`: OPTIONS about the server itself (RFC 9110 §9.3.7).
+    public var isAboutServer: Bool {
+        let path = headers.span(pathRun)
+        return path.byteCount == 1 && ByteScan.byte(path, 0) == UInt8(ascii: "*")
+    }
+
     /// Whether the request has no path, as CONNECT has none.
     public var pathIsEmpty: Bool { pathRun.count == 0 }
 

@@ -81,6 +81,8 @@ public struct ResponseHead: Sendable {
         case 504: "Gateway Timeout"
         case 505: "HTTP Version Not Supported"
         case 507: "Insufficient Storage"
+        // Envoy's words, where somebody maps failures to it.
+        case 599: "Last Unassigned Server Error Code"
         default: "Unknown"
         }
     }

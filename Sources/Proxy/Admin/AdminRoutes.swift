@@ -17,6 +17,20 @@ final class AdminRoutes: @unchecked Sendable {
         self.config = config
     }
 
+    /// The commands as a page with links; what changes something is named and not linked.
+    private static var page: HTTPResponse {
+        var text = "<!DOCTYPE html>\n<html><head><title>Skein admin</title></head><body><table>\n"
+        for line in help.split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            let name = line[..<colon]
+            let what = line[line.index(after: colon)...].replacing("&", with: "&amp;")
+            let cell = what.hasPrefix(" POST") ? "\(name)" : "<a href=\"\(name)\">\(name)</a>"
+            text += "<tr><td>\(cell)</td><td>\(what)</td></tr>\n"
+        }
+        return HTTPResponse(
+            status: 200, contentType: "text/html; charset=utf-8", body: Array((text + "</table></body></html>\n").utf8))
+    }
+
     private static let help = """
         /: this page
         /certs: certificates
@@ -51,7 +65,8 @@ final class AdminRoutes: @unchecked Sendable {
         }
         let query = Dictionary(request.queryItems.map { ($0.name, $0.value) }) { first, _ in first }
         switch request.path {
-        case "/", "/help": return HTTPResponse(status: 200, text: "admin commands are:\n" + Self.help)
+        case "/": return Self.page
+        case "/help": return HTTPResponse(status: 200, text: "admin commands are:\n" + Self.help)
         case "/ready":
             return HTTPResponse(status: proxy.isReady ? 200 : 503, text: proxy.state.rawValue + "\n")
         case "/server_info": return json(ServerInfoPage.of(proxy))

@@ -88,7 +88,8 @@ struct ConfigDump {
         bootstrap.single = [
             "bootstrap": proxy.bootstrap.message.json(names: .proto), "last_updated": Self.time(proxy.startedAt),
         ]
-        return [bootstrap, clusters(), endpoints(), listeners(), routes(), secrets()]
+        let scopes = Section(type: "ScopedRoutesConfigDump", lists: [:])
+        return [bootstrap, clusters(), endpoints(), listeners(), scopes, routes(), secrets()]
     }
 
     private static func time(_ time: (seconds: Int64, nanoseconds: Int32)) -> JSON {

@@ -8,12 +8,17 @@ internal import Upstream
 /// Envoy prints fields with their default here, so these are not written by the messages.
 enum ServerInfoPage {
     static func of(_ proxy: ProxyServer) -> JSON {
+        var node = proxy.bootstrap.node.json(names: .proto)
+        for (name, empty) in [("dynamic_parameters", JSON.object([:])), ("listening_addresses", .array([]))]
+        where node[name] == nil {
+            node[name] = empty
+        }
         let uptime = JSON.string("\((MonotonicTime.now - proxy.started).components.seconds)s")
         return .object([
             "version": .string("skein/\(Version.text)"), "state": .string(proxy.state.rawValue),
             "uptime_current_epoch": uptime, "uptime_all_epochs": uptime,
             "hot_restart_version": .string(proxy.options.enablesHotRestart ? HotRestart.version : "disabled"),
-            "node": proxy.bootstrap.node.json(names: .proto), "command_line_options": options(proxy),
+            "node": node, "command_line_options": options(proxy),
         ])
     }
 
@@ -58,7 +63,7 @@ enum ServerInfoPage {
         }
         add("clusters", proxy.store.clusters.filter { !$0.value.isWarm }.map(\.key))
         add("listeners", proxy.store.listeners.filter { !$0.value.isWarm }.map(\.key))
-        return .object(["unready_targets_dumps": .array(dumps)])
+        return .object(dumps.isEmpty ? [:] : ["unready_targets_dumps": .array(dumps)])
     }
 }
 

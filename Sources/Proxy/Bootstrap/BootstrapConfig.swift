@@ -136,6 +136,7 @@ final class BootstrapConfig: Sendable {
         resources = Mutex(message.staticResources)
         bindConfig = message.clusterManager?.upstreamBindConfig
         usesEnvoyDefaults = options.usesEnvoyDefaults
+        secrets.usesEnvoyDefaults = options.usesEnvoyDefaults
         try FieldCheck.check(
             message,
             reads: [

@@ -4,11 +4,15 @@ enum HTTP2Preface {
 
     private static let text: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+    /// `PRI * HTTP/2`: no request of HTTP/1 begins like that.
+    private static let decisiveCount = 12
+
     /// Pure: what the bytes so far say.
     static func look(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         let preface = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
-        let shared = min(bytes.count, preface.count)
+        let shared = min(bytes.count, decisiveCount)
         for position in 0..<shared where bytes[position] != preface[position] { return .no }
-        return shared == preface.count ? .yes : .undecided
+        // What begins so is meant as HTTP/2: whether the rest is right is the codec's matter (Envoy).
+        return shared == decisiveCount ? .yes : .undecided
     }
 }

@@ -103,7 +103,17 @@ final class ClusterRuntime {
             return originalHost(settings, connection, named)
         }
         if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
-        return balancer.choose(request, random: worker.random.next())
+        let host = balancer.choose(request, random: worker.random.next())
+        if balancer.hasNotes { countNotes() }
+        return host
+    }
+
+    /// What balancers come across and few clusters ever see.
+    private func countNotes() {
+        let notes = balancer.takeNotes()
+        count(.lb_healthy_panic, notes.panics)
+        count(.lb_subsets_selected, notes.subsets)
+        count(.lb_subsets_fallback, notes.fallbacks)
     }
 
     /// ORIGINAL_DST: the host is wherever the connection wanted to go, or where the request says.
@@ -284,6 +294,14 @@ final class ClusterRuntime {
         switch priority {
         case .normal: normalUse.acquire(resource)
         case .high: highUse.acquire(resource)
+        }
+    }
+
+    /// One beyond the limit: released like any other.
+    func exceed(_ resource: ResourceUse.Resource, _ priority: ResourcePriority) {
+        switch priority {
+        case .normal: normalUse.exceed(resource)
+        case .high: highUse.exceed(resource)
         }
     }
 

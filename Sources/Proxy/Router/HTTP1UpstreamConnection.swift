@@ -17,7 +17,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     /// The socket is connected; TLS may still be on its way.
     private var isEstablished = false
 
-    private var parser = HTTP1ResponseParser()
+    private var parser: HTTP1ResponseParser
+    /// The head of the response is with the client, its end is not.
+    private var isInBody = false
     private var isRunning = false
     private var isInterim = false
     private var keepsAlive = true
@@ -36,6 +38,10 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         self.priority = priority
         started = pool.cluster.worker.loop.now
         idleSince = started
+        var limits = HTTP1Limits()
+        limits.headBytes = Int(pool.cluster.config.responseHeaderBytesMax)
+        limits.fields = Int(pool.cluster.config.responseHeadersMax)
+        parser = HTTP1ResponseParser(limits: limits)
         super.init(socket, worker: pool.cluster.worker, tls: tls)
         // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
         connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
@@ -107,6 +113,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         self.client = client
         requestsServed += 1
         responseHasBegun = false
+        isInBody = false
         requestIsComplete = false
         keepsAlive = true
         if case .chunked = request.body { requestIsChunked = true } else { requestIsChunked = false }
@@ -135,7 +142,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         if requestIsChunked && !isTunnel {
-            if trailers.isEmpty {
+            if trailers.isEmpty || !pool.cluster.config.passesTrailers {
                 output.append("0\r\n\r\n")
             } else {
                 HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
@@ -248,6 +255,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                     client.responseInterim(parser.head)
                 } else {
                     keepsAlive = parser.head.isKeepAlive
+                    isInBody = true
                     if case .tunnel = parser.head.body { isTunnel = true }
                     client.responseHead(&parser.head)
                 }
@@ -275,7 +283,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func complete() {
         guard let client else { return }
         self.client = nil
-        let trailers = parser.trailers
+        let trailers = pool.cluster.config.passesTrailers ? parser.trailers : HeaderTable()
         let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
         if keepsAlive && requestIsComplete && !isTunnel && input.isEmpty && requestsServed < maximum
             && !pool.host.conditions.contains(.removed) && !isTooOld
@@ -302,11 +310,14 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
                     return complete()
                 }
             } catch {
-                return fail(.terminated(nil))
+                return fail(isInBody ? Self.cutOff : .terminated(nil))
             }
         }
-        fail(.terminated(error))
+        fail(isInBody && !isTunnel ? Self.cutOff : .terminated(error))
     }
+
+    /// A response that ends before its length or its last chunk is a malformed one.
+    private static let cutOff = UpstreamFailure.protocolError("HTTP/1: the response was cut off")
 
     private func fail(_ failure: UpstreamFailure) {
         let client = client
@@ -347,7 +358,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func armIdleTimer() {
         guard let timeout = pool.cluster.config.idleTimeout else { return }
         let wait = (idleSince + timeout) - worker.loop.now
-        idleTimer = worker.schedule(after: max(wait, .seconds(1))) { [self] in idleTimerFired() }
+        idleTimer = worker.schedule(after: max(wait, min(timeout, .seconds(1)))) { [self] in idleTimerFired() }
     }
 
     private func idleTimerFired() {

@@ -182,6 +182,8 @@ final class HTTP2ClientConnection: SocketConnection {
     /// The connection is over, with all that was on it.
     private func fail(_ failure: UpstreamFailure) {
         guard !isClosed else { return }
+        // Who tries again at once must not come back here.
+        isDraining = true
         session.forEachStream { stream in (stream.delegate as? HTTP2ClientStream)?.fail(failure) }
         close()
     }

@@ -70,17 +70,14 @@ final class HTTP2Pool {
     }
 
     private func connect(_ priority: ResourcePriority) {
-        // At the limit the waiter stays in line if a connection exists that can come free; otherwise it would wait forever.
         let isAllowed =
             host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
             && cluster.acquire(.connection, priority)
-        guard isAllowed else {
+        if !isAllowed {
             cluster.count(.upstream_cx_overflow)
-            if connections.allSatisfy(\.isDraining) && connecting == 0, let last = waiting.popLast() {
-                leave(last)
-                last.client.poolFailed(.overflow)
-            }
-            return
+            // As for HTTP/1: a host without any connection that takes requests gets one.
+            guard connections.allSatisfy(\.isDraining) && connecting == 0 else { return }
+            cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)

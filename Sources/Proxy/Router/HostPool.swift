@@ -132,17 +132,15 @@ final class HostPool {
     }
 
     private func connect(_ priority: ResourcePriority) {
-        // At the limit the waiter stays in line if a connection exists that can come free; otherwise it would wait forever.
         let isAllowed =
             host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
             && cluster.acquire(.connection, priority)
-        guard isAllowed else {
+        if !isAllowed {
             cluster.count(.upstream_cx_overflow)
-            if busy == 0 && connecting == 0, let last = waiting.popLast() {
-                leave(last)
-                last.client.poolFailed(.overflow)
-            }
-            return
+            // Who waits gets the connection that comes free. Where there is none, one more is made (Envoy): other hosts' connections must not
+            // make this host unreachable.
+            guard busy == 0 && idle.isEmpty && connecting == 0 else { return }
+            cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, serverName: key.serverName)
@@ -165,18 +163,18 @@ final class HostPool {
             }
         } catch {
             cluster.release(.connection, priority)
-            failFirst(.connectFailed(error))
+            takeFailed()?.client.poolFailed(.connectFailed(error))
         }
     }
 
     /// One failed attempt answers one waiter: the others may still have luck with theirs.
-    private func failFirst(_ failure: PoolFailure) {
+    private func takeFailed() -> Waiter? {
         cluster.count(.upstream_cx_connect_fail)
         host.statistics.connectFailures &+= 1
-        guard !waiting.isEmpty else { return }
+        guard !waiting.isEmpty else { return nil }
         let waiter = waiting.removeFirst()
         leave(waiter)
-        waiter.client.poolFailed(failure)
+        return waiter
     }
 
     func connected(_ connection: HTTP1UpstreamConnection) {
@@ -186,12 +184,9 @@ final class HostPool {
 
     func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {
         connecting -= 1
-        // Its waiter is out of the line first: another connection would be made for it otherwise.
-        let waiter = waiting.isEmpty ? nil : waiting.removeFirst()
-        if let waiter { leave(waiter) }
+        // Out of the line before the next connection is counted: nobody connects for a request that has failed.
+        let waiter = takeFailed()
         closed(connection)
-        cluster.count(.upstream_cx_connect_fail)
-        host.statistics.connectFailures &+= 1
         waiter?.client.poolFailed(failure)
     }
 

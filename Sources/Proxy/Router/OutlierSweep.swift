@@ -45,15 +45,18 @@ final class OutlierSweep {
     private func take(_ detection: OutlierDetector.Detection, _ host: Host) {
         let (detected, enforced) = Self.cells(detection.cause)
         cluster.count(detected)
-        if detection.isOverflow { cluster.count(.outlier_ejections_overflow) }
+        // Names of former times, which dashboards still ask for: two causes, enforced or not.
+        if detection.cause == .consecutive5xx { cluster.count(.outlier_ejections_consecutive_5xx) }
+        if detection.cause == .successRate { cluster.count(.outlier_ejections_success_rate) }
+        if detection.isOverflow {
+            cluster.count(.outlier_ejections_overflow)
+        } else if detection.cause == .consecutive5xx || detection.cause == .successRate {
+            cluster.count(.outlier_ejections_total)
+        }
         guard detection.isEjected else { return }
         cluster.count(enforced)
         cluster.count(.outlier_ejections_enforced_total)
         cluster.count(.outlier_ejections_active)
-        // Names of former times, which dashboards still ask for.
-        cluster.count(.outlier_ejections_total)
-        if detection.cause == .consecutive5xx { cluster.count(.outlier_ejections_consecutive_5xx) }
-        if detection.cause == .successRate { cluster.count(.outlier_ejections_success_rate) }
         Self.log.info(
             "host ejected",
             ["cluster": cluster.name, "host": host.address.description, "cause": detection.cause.name])

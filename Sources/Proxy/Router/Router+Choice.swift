@@ -85,11 +85,8 @@ extension Router {
         // Only where checks may take it back.
         guard !cluster.config.healthChecks.isEmpty else { return }
         if response.headers.contains(.xEnvoyImmediateHealthCheckFail) {
+            cluster.count(.health_check_passive_failure)
             cluster.hostSet.set([.failedActiveCheck, .excluded], of: host, to: true)
-        }
-        let isDegraded = response.headers.contains(.xEnvoyDegraded)
-        if isDegraded != host.conditions.contains(.degradedByCheck) {
-            cluster.hostSet.set(.degradedByCheck, of: host, to: isDegraded)
         }
     }
 

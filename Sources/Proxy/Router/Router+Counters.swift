@@ -42,6 +42,7 @@ extension Router {
     }
 
     func countResponse(_ status: UInt16) {
+        if stream.info.isHealthCheck { return }
         cluster?.metrics.countResponse(status, isInternal: stream.isInternal, row: worker.index)
         stream.requestMetrics?.countResponse(status, isInternal: stream.isInternal, row: worker.index)
     }

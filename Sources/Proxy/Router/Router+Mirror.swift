@@ -35,6 +35,7 @@ extension Router {
             retry.mayRetry, acquireRetry()
         else { return false }
         guard retry.hedge() else { return false }
+        announceTimeLeft()
         let second = SideRequest(stream.request, cluster: cluster, worker: worker, priority: priority, for: self)
         hedge = second
         stream.info.attempts += 1
@@ -75,17 +76,18 @@ extension Router {
 
     /// Follows a redirect in place of delivering it; false delivers it.
     func followRedirect(_ policy: InternalRedirectPolicy) -> Bool {
-        guard policy.follows(status: stream.response.status, redirectsSoFar: redirects), let cluster else {
-            return false
-        }
+        guard policy.statuses.contains(stream.response.status), let cluster else { return false }
         func refuse() -> Bool {
             cluster.count(.upstream_internal_redirect_failed_total)
             return false
         }
+        guard policy.follows(status: stream.response.status, redirectsSoFar: redirects) else { return refuse() }
         let scheme = Array((stream.connectionInfo.tls == nil ? "http" : "https").utf8)
         let authority = stream.request.authorityBytes
         let location = Array((stream.response.headers[.location] ?? "").utf8)
-        guard requestIsComplete, canRepeat, !location.isEmpty,
+        // Envoy follows whole addresses only.
+        let isFollowed = location.first != UInt8(ascii: "/") || !stream.manager.config.usesEnvoyDefaults
+        guard requestIsComplete, canRepeat, !location.isEmpty, isFollowed,
             let target = InternalRedirectPolicy.Target(
                 location: location.span,
                 scheme: scheme.span, authority: authority.span),
@@ -98,9 +100,7 @@ extension Router {
         do {
             try stream.request.setAuthority(target.authority.span.bytes)
             try stream.request.setPath(target.path.span.bytes)
-            if stream.request.headers.index(named: "x-envoy-original-url") == nil {
-                try stream.request.headers.set("x-envoy-original-url", String(decoding: url, as: UTF8.self))
-            }
+            try stream.request.headers.set("x-envoy-original-url", String(decoding: url, as: UTF8.self))
             for (name, value) in copied {
                 stream.request.headers.remove(named: name.description)
                 if let value { try stream.request.headers.append(name.description, value) }
@@ -116,17 +116,24 @@ extension Router {
             return refuse()
         }
         cluster.count(.upstream_internal_redirect_succeeded_total)
+        // 303: the answer is to be fetched, whatever was sent (RFC 9110 §15.4.4).
+        let isFetch = stream.response.status == 303 && stream.request.method != .head
+        if isFetch {
+            stream.request.setMethod(.get)
+            stream.request.headers.remove(.contentLength)
+            stream.request.body = .none
+        }
         dropConnection()
         releaseHost()
         let router = Router(stream: stream, route: next.route, target: next.target)
         router.redirects = redirects + 1
         router.previousRoutes = previousRoutes + [route]
-        let (body, trailers) = (body, trailers)
+        let (body, trailers) = isFetch ? (nil, nil) : (body, trailers)
         state = .finished
         releaseRetry(succeeded: true)
         stream.replaceRouter(router, next)
         if let body, !body.isEmpty { router.requestBody(body.bytes) }
-        router.requestEnd(trailers ?? HeaderTable())
+        if !stream.isFinished { router.requestEnd(trailers ?? HeaderTable()) }
         return true
     }
 }

@@ -47,12 +47,14 @@ extension Router {
             if let path = route.rewrittenPath(old.span) {
                 stream.originalPath = old
                 try? stream.request.setPath(path.span.bytes)
-                try? stream.request.headers.set(.xEnvoyOriginalPath, old.span.bytes)
+                if !stream.manager.config.suppressesEnvoyHeaders {
+                    try? stream.request.headers.set(.xEnvoyOriginalPath, old.span.bytes)
+                }
             }
         }
         switch forwarding.hostRewrite {
         case .none:
-            if let literal = target?.hostRewrite { setAuthority(literal, forwarding) }
+            if let literal = target?.hostRewrite { setAuthority(literal, forwarding, keepsOriginal: false) }
         case .literal(let literal): setAuthority(literal, forwarding)
         case .header(let name):
             if let value = stream.request.headers[name.description], !value.isEmpty {
@@ -66,12 +68,26 @@ extension Router {
         }
         removeOwnFields()
         if let timeout = timeouts?.expected, timeout > .zero {
+            if timeouts?.announcesGRPCTimeout == true {
+                try? stream.request.headers.set("grpc-timeout", "\(timeout.wholeMilliseconds)m")
+            }
             stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
             if !stream.manager.config.suppressesEnvoyHeaders {
                 stream.request.headers.append(
                     .xEnvoyExpectedRqTimeoutMs, number: Int(clamping: timeout.wholeMilliseconds))
             }
         }
+    }
+
+    /// What a later try tells the upstream: the time that is left, or one try's limit where that is less.
+    func announceTimeLeft() {
+        guard routeDeadline < .never, !stream.manager.config.suppressesEnvoyHeaders,
+            stream.request.headers.contains(.xEnvoyExpectedRqTimeoutMs)
+        else { return }
+        var left = max(routeDeadline - worker.loop.now, .milliseconds(1))
+        if let timeouts, !timeouts.hedges, let limit = timeouts.perTry { left = min(left, limit) }
+        stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
+        stream.request.headers.append(.xEnvoyExpectedRqTimeoutMs, number: Int(clamping: left.wholeMilliseconds))
     }
 
     /// What is known of the head only when the host is.
@@ -90,7 +106,8 @@ extension Router {
     /// Fields that speak to this proxy end here.
     private func removeOwnFields() {
         stream.request.headers.remove(Self.ownFields)
-        guard forwarding?.retryPolicy != nil || forwarding?.hedge != nil else { return }
+        // From others they have been taken before.
+        guard stream.isInternal else { return }
         for name in Self.rareOwnFields { stream.request.headers.remove(named: name) }
     }
 
@@ -100,11 +117,17 @@ extension Router {
     ])
     private static let rareOwnFields = [
         "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-hedge-on-per-try-timeout",
+        "x-envoy-upstream-rq-timeout-alt-response",
     ]
 
-    func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding) {
+    /// - Parameter keepsOriginal: The client's authority is told in `x-envoy-original-host`, as Envoy does for what a route rewrites.
+    func setAuthority(_ authority: [UInt8], _ forwarding: Forwarding, keepsOriginal: Bool = true) {
         if forwarding.appendsForwardedHost {
             try? stream.request.headers.append(.xForwardedHost, stream.request.authorityBytes.span.bytes)
+        }
+        if keepsOriginal, !stream.manager.config.suppressesEnvoyHeaders {
+            try? stream.request.headers.set(
+                "x-envoy-original-host", String(decoding: stream.request.authorityBytes, as: UTF8.self))
         }
         try? stream.request.setAuthority(authority.span.bytes)
     }

@@ -55,27 +55,25 @@ extension Router {
                 stream.info.details = "response_timeout"
                 return stream.reset()
             }
-            giveUp(status: 504, body: "upstream request timeout", details: "response_timeout", outcome: .perTryTimeout)
+            giveUpWaiting("response_timeout")
         } else if tryDeadline <= now {
             tryDeadline = .never
-            if let timeouts, timeouts.hedges, startHedge() {
-                if let timeout = timeouts.perTry { tryDeadline = now + timeout }
-                return cluster.count(.upstream_rq_per_try_timeout)
+            if let timeouts, timeouts.hedges {
+                // No try is given up for being slow: whichever answers first wins.
+                if let host = pool?.host { cluster.outlier?.report(.timeout, host) }
+                if retry.isOn, !retry.mayRetry {
+                    countRetryLimit()
+                } else if startHedge(), let timeout = timeouts.perTry {
+                    tryDeadline = now + timeout
+                }
+                return
             }
             cluster.count(.upstream_rq_per_try_timeout)
             if let host = pool?.host { cluster.outlier?.report(.timeout, host) }
             letGo()
-            if retry.retriesMax > 0 && canRepeat,
-                case .retry(let wait) = retry.decide(
-                    after: .perTryTimeout, random: worker.random.next()),
-                acquireRetry()
-            {
-                return retryAfter(wait)
-            }
+            if isRepeated(after: .perTryTimeout) { return }
             stream.info.flags.insert(.upstreamRequestTimeout)
-            giveUp(
-                status: 504, body: "upstream request timeout", details: "upstream_per_try_timeout",
-                outcome: .perTryTimeout)
+            giveUpWaiting("upstream_per_try_timeout")
         } else if tryIdleDeadline <= now {
             tryIdleDeadline = .never
             cluster.count(.upstream_rq_per_try_idle_timeout)
@@ -88,15 +86,39 @@ extension Router {
                 stream.info.details = "upstream_per_try_idle_timeout"
                 return stream.reset()
             }
-            if retry.retriesMax > 0 && canRepeat,
-                case .retry(let wait) = retry.decide(after: .perTryTimeout, random: worker.random.next()),
-                acquireRetry()
-            {
-                return retryAfter(wait)
-            }
+            if isRepeated(after: .perTryTimeout) { return }
             giveUp(
                 status: 504, body: "stream timeout", details: "upstream_per_try_idle_timeout", outcome: .perTryTimeout)
         }
+    }
+
+    /// Whether a try that ended without an answer is followed by another.
+    func isRepeated(after outcome: TryOutcome) -> Bool {
+        guard retry.isOn, canRepeat else { return false }
+        switch retry.decide(after: outcome, random: worker.random.next()) {
+        case .retry(let wait):
+            if acquireRetry() {
+                retryAfter(wait)
+                return true
+            }
+            stream.info.flags.insert(.upstreamOverflow)
+        case .deliver(.limitExceeded): countRetryLimit()
+        case .deliver: break
+        }
+        return false
+    }
+
+    func countRetryLimit() {
+        stream.info.flags.insert(.upstreamRetryLimitExceeded)
+        cluster?.count(.upstream_rq_retry_limit_exceeded)
+    }
+
+    /// The answer to who has waited for too long: 504, or what an internal client asked for instead.
+    private func giveUpWaiting(_ details: String) {
+        let isAlternative = timeouts?.answersNoContent == true
+        giveUp(
+            status: isAlternative ? 204 : 504, body: isAlternative ? "" : "upstream request timeout", details: details,
+            outcome: .perTryTimeout)
     }
 
     // MARK: No connection
@@ -105,9 +127,11 @@ extension Router {
         switch failure {
         case .overflow:
             releaseHost()
+            // The request never came as far as a host.
+            stream.info.upstreamHost = nil
             overflow()
         case .connectFailed(let error):
-            failedToConnect("remote connection failure", "delayed connect error: \(error.reason)")
+            failedToConnect("remote connection failure", "delayed connect error: \(error.kernelText)")
         case .connectTimedOut:
             failedToConnect("connection timeout", nil)
         case .handshakeFailed(let reason):
@@ -120,8 +144,9 @@ extension Router {
         releaseHost()
         if let host { cluster?.outlier?.report(.localFailure, host) }
         stream.info.upstreamTransportFailure = transport
-        latestReset = transport.map { "\(reason), transport failure reason: \($0)" } ?? reason
-        let text = transport == nil ? "connection_timeout" : "remote_connection_failure"
+        // What went wrong below HTTP is for the log: a client gets no addresses and no certificates' troubles to read.
+        latestReset = reason
+        let text = transport.map { "remote_connection_failure|\($0)" } ?? "connection_timeout"
         decide(
             .connectFailure, status: 503, flag: .upstreamConnectionFailure,
             details: "upstream_reset_before_response_started{\(text)}")

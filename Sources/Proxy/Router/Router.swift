@@ -112,6 +112,7 @@ final class Router: PoolClient, UpstreamClient {
     private func forward(_ forwarding: Forwarding) {
         guard let target, let cluster = stream.manager.cluster(for: target) else {
             stream.info.flags.insert(.noClusterFound)
+            stream.info.upstreamCluster = nil
             stream.manager.count(.noCluster, worker)
             return stream.localReply(status: forwarding.clusterNotFoundStatus, details: "cluster_not_found")
         }
@@ -123,6 +124,7 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.hostSet.drop(random: worker.random.next()) != nil {
             cluster.count(.upstream_rq_drop_overload)
             countResponse(503)
+            stream.info.flags.insert(.unconditionalDropOverload)
             return stream.localReply(
                 status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
@@ -174,6 +176,7 @@ final class Router: PoolClient, UpstreamClient {
         self.cluster = cluster
         state = .waitingForConnection
         stream.info.attempts += 1
+        if stream.info.attempts > 1 { announceTimeLeft() }
         let choice = makeChoice(forwarding, cluster)
         let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
         if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
@@ -187,7 +190,7 @@ final class Router: PoolClient, UpstreamClient {
                 status: 503, body: "no healthy upstream", details: "no_healthy_upstream", outcome: .noHealthyHost)
         }
         guard cluster.acquire(.request, priority) else {
-            cluster.count(.upstream_rq_pending_overflow)
+            stream.info.upstreamHost = pool.address
             return overflow()
         }
         countsActive = true
@@ -311,7 +314,12 @@ final class Router: PoolClient, UpstreamClient {
 
     func responseMayContinue() { upstream?.responseMayContinue() }
 
-    func responseInterim(_ head: borrowing ResponseHead) { stream.respondInterim(head) }
+    func responseInterim(_ head: borrowing ResponseHead) {
+        countResponse(head.status)
+        // The host has begun to answer: what it says next is its answer, whatever it is (Envoy).
+        retry = RetryState()
+        stream.respondInterim(head)
+    }
 
     func responseHead(_ head: inout ResponseHead) {
         guard let cluster, state == .active else { return }
@@ -328,7 +336,7 @@ final class Router: PoolClient, UpstreamClient {
             learn(from: stream.response, of: host, in: cluster)
         }
         if let policy = forwarding?.internalRedirects, status / 100 == 3, followRedirect(policy) { return }
-        if retry.retriesMax > 0 && canRepeat {
+        if retry.isOn && canRepeat {
             let decision = retry.decide(
                 after: TryOutcome.of(stream.response), response: ResponseHeadView(head: stream.response),
                 random: worker.random.next(), wallSeconds: wallSeconds)
@@ -342,9 +350,7 @@ final class Router: PoolClient, UpstreamClient {
                     return retryAfter(wait)
                 }
                 stream.info.flags.insert(.upstreamOverflow)
-            case .deliver(.limitExceeded):
-                stream.info.flags.insert(.upstreamRetryLimitExceeded)
-                cluster.count(.upstream_rq_retry_limit_exceeded)
+            case .deliver(.limitExceeded): countRetryLimit()
             case .deliver: break
             }
         }
@@ -354,12 +360,14 @@ final class Router: PoolClient, UpstreamClient {
     private func deliver(_ now: MonotonicTime) {
         state = .responding
         tryDeadline = .never
+        // Where tries ran side by side, a retry has succeeded only if it was the one that answered.
+        let isRetrySuccess = stream.response.status < 500 && (hedge == nil || isAnsweredByHedge)
         if let timeout = timeouts?.perTryIdle { tryIdleDeadline = now + timeout }
         if let hedge {
             hedgeIsAnswering = isAnsweredByHedge
             if !hedgeIsAnswering { letGoOfHedge(hedge) }
         }
-        releaseRetry(succeeded: stream.response.status < 500)
+        releaseRetry(succeeded: isRetrySuccess)
         body = nil
         // A response that was not delivered is counted as a retry's alone (Envoy).
         countResponse(stream.response.status)
@@ -384,8 +392,8 @@ final class Router: PoolClient, UpstreamClient {
         }
         stream.info.details = "via_upstream"
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
-        // It tells what passed since the end of the request, which a tunnel's has not.
-        if !stream.manager.config.suppressesEnvoyHeaders, stream.request.method != .connect {
+        // It tells what passed since the end of the request, which a tunnel's has not and an early answer's neither.
+        if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.request.opensTunnel {
             let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
             stream.response.headers.append(
                 .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))
@@ -458,7 +466,9 @@ final class Router: PoolClient, UpstreamClient {
                 details: "upstream_reset_before_response_started{remote_reset}")
         case .refused:
             // RFC 9113 §8.7: not processed, so it may be sent again whatever it is.
-            if !hasFreshTry && canRepeat && (bodyIsEmpty || keepsBody) {
+            if !hasFreshTry && canRepeat && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults
+                && !retry.coversResets
+            {
                 hasFreshTry = true
                 return beginTry()
             }
@@ -471,7 +481,7 @@ final class Router: PoolClient, UpstreamClient {
             // The upstream closed a kept connection just as we used it (RFC 9112 §9.3.1): a request that may be repeated
             // goes out once more, on a new connection, and nobody notices.
             if onReusedConnection && !hasFreshTry && canRepeat && stream.request.method.isIdempotent
-                && (bodyIsEmpty || keepsBody)
+                && (bodyIsEmpty || keepsBody) && !stream.manager.config.usesEnvoyDefaults && !retry.coversResets
             {
                 hasFreshTry = true
                 return beginTry()
@@ -495,18 +505,7 @@ final class Router: PoolClient, UpstreamClient {
 
     /// A try ended without a response: repeat it or answer.
     func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
-        guard let cluster else { return }
-        if retry.retriesMax > 0 && canRepeat {
-            switch retry.decide(after: outcome, random: worker.random.next()) {
-            case .retry(let wait):
-                if acquireRetry() { return retryAfter(wait) }
-                stream.info.flags.insert(.upstreamOverflow)
-            case .deliver(.limitExceeded):
-                stream.info.flags.insert(.upstreamRetryLimitExceeded)
-                cluster.count(.upstream_rq_retry_limit_exceeded)
-            case .deliver: break
-            }
-        }
+        if isRepeated(after: outcome) { return }
         stream.info.flags.insert(flag)
         let again = stream.info.attempts > 1 ? "retried and the latest reset reason" : "reset reason"
         let body =

@@ -17,9 +17,9 @@ final class HTTPStream {
     /// Whether the client's `x-envoy-*` fields count.
     var isInternal = false
     /// What the client sent is no request that could be shown.
-    private(set) var isRefused = false
+    var isRefused = false
     /// The client's connection ends with this answer.
-    private(set) var closesConnection = false
+    var closesConnection = false
     /// The answer is the proxy's own.
     private(set) var isLocalReply = false
 
@@ -95,51 +95,6 @@ final class HTTPStream {
         }
     }
 
-    /// What the connection manager does to each request before anything else looks at it.
-    private func prepareRequest() -> Bool {
-        let config = manager.config
-        if worker.overload.refusesRequest(worker.random.next()) {
-            info.flags.insert(.overloadManager)
-            manager.count(.downstream_rq_overload_close, worker)
-            localReply(status: 503, body: "envoy overloaded", details: "overload")
-            return false
-        }
-        guard config.pathNormalization.apply(to: &request) else {
-            manager.count(.downstream_rq_failed_path_normalization, worker)
-            closesConnection = true
-            localReply(status: 400, details: "path_normalization_failed")
-            return false
-        }
-        if connection?.httpVersion == .http10 {
-            guard config.http1.acceptsHTTP10 else {
-                // RFC 9110 §15.5.22; Envoy's details.
-                info.flags.insert(.downstreamProtocolError)
-                localReply(status: 426, body: "Upgrade Required", details: "low_version")
-                return false
-            }
-            if request.authorityIsEmpty, !config.http1.defaultHost.isEmpty {
-                let host = config.http1.defaultHost
-                try? request.setAuthority(host.span.bytes)
-            }
-        }
-        guard allowsUnderscores() else {
-            info.flags.insert(.downstreamProtocolError)
-            isRefused = true
-            closesConnection = true
-            localReply(status: 400, body: "Bad Request", details: "http1.unexpected_underscore")
-            return false
-        }
-        manager.setForwardingHeaders(self)
-        if request.isUpgrade {
-            let upgrade = request.headers[.upgrade] ?? ""
-            request.headers.removeHopByHopFields()
-            try? request.headers.append(.upgrade, upgrade)
-        } else {
-            request.headers.removeHopByHopFields()
-        }
-        return true
-    }
-
     /// The route, or none: filters see the request either way, and the router answers 404.
     private func findRoute() {
         routeIsStale = false
@@ -162,9 +117,7 @@ final class HTTPStream {
             info.upstreamCluster = target?.cluster
             if let explanation { explainTarget(explanation, forwarding) }
             if let timeout = forwarding.idleTimeout { idleTimeout = timeout == .zero ? nil : timeout }
-            if let duration = forwarding.maxStreamDuration {
-                streamDeadline = duration == .zero ? .never : info.started + duration
-            }
+            if forwarding.limitsStream, let deadline = deadline(forwarding) { streamDeadline = deadline }
         }
     }
 
@@ -226,8 +179,14 @@ final class HTTPStream {
     func replaceRouter(_ next: Router, _ found: (route: Route, target: ClusterTarget?, virtualHost: String)) {
         route = found.route
         target = found.target
+        info.upstreamCluster = found.target?.cluster
         info.routeName = found.route.name.isEmpty ? nil : found.route.name
         info.virtualHost = found.virtualHost
+        // As Envoy: each leg is a request of its own in logs and counters; the first is logged with the route that comes next.
+        info.status = response.status
+        info.details = "internal_redirect"
+        manager.legEnded(self)
+        info.beginLeg()
         router = next
         next.start()
     }
@@ -328,8 +287,9 @@ final class HTTPStream {
     /// An interim response goes straight through.
     func respondInterim(_ head: borrowing ResponseHead) {
         guard !isFinished, !responseHasBegun else { return }
-        // We answered `Expect` ourselves unless the upstream was to.
-        if head.status == 100 && !manager.config.passesContinue { return }
+        // We answered `Expect` ourselves unless the upstream was to. Others pass (RFC 9110 §15.2), which Envoy does not let them.
+        if !manager.config.passesContinue && (head.status == 100 || manager.config.usesEnvoyDefaults) { return }
+        manager.countInterim(head.status)
         connection?.sendInterim(head)
     }
 
@@ -462,12 +422,24 @@ final class HTTPStream {
     }
 
     /// The client's bytes are no request; the connection closes after this answer.
-    func refuse(status: UInt16, body: String, details: String, isProtocolError: Bool = true) {
+    func refuse(
+        status: UInt16, body: String, details: String, isProtocolError: Bool = true, showsRequest: Bool = false
+    ) {
+        manager.requestBegan(self)
+        requestIsComplete = true
+        isRefused = !showsRequest
+        if isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        localReply(status: status, body: body, details: details)
+    }
+
+    /// The client's message is no request, and its stream has been reset: there is nobody to answer.
+    func refuseSilently(_ flag: ResponseFlags, details: String) {
         manager.requestBegan(self)
         requestIsComplete = true
         isRefused = true
-        if isProtocolError { info.flags.insert(.downstreamProtocolError) }
-        localReply(status: status, body: body, details: details)
+        info.flags.insert(flag)
+        info.details = details
+        finish(isReset: true)
     }
 
     /// Header changes of route, virtual host and table.

@@ -55,11 +55,7 @@ struct HeaderRewriter<Context: FormatContext> {
                 let start = bytes.count
                 guard let operation = worker.formatOperator(name, argument),
                     operation.append(context, FormatMoment(now: worker.loop.now), to: &bytes)
-                else {
-                    // Envoy writes a dash into a value that has other parts, and nothing where there is nothing else.
-                    if template.segments.count > 1 { bytes.append(UInt8(ascii: "-")) }
-                    continue
-                }
+                else { continue }
                 let limit = min(lengthMax ?? .max, Limits.formatValueBytes)
                 if bytes.count - start > limit { bytes.removeLast(bytes.count - start - limit) }
             }

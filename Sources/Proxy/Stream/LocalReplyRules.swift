@@ -70,7 +70,9 @@ struct LocalReplyRules: Sendable {
         }
         guard let chosen else { return }
         var body: [UInt8] = []
-        chosen.append(context, FormatMoment(type: .notSet, localReplyBody: reply.body, now: now), to: &body)
+        let now = FormatMoment(type: .notSet, localReplyBody: reply.body, now: now)
+        // In a message of gRPC there are no lines.
+        if context.isGRPC { chosen.append(context, now, to: &body) } else { chosen.appendLine(context, now, to: &body) }
         reply.body = body
         reply.contentType = chosen.contentType
     }

@@ -58,8 +58,15 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
     init(rawValue: UInt32) { self.rawValue = rawValue }
 
     /// Appends the flags as an access log prints them: `UF,URX`, or `-` when there are none.
-    func append(isLong: Bool, to bytes: inout [UInt8]) {
+    ///
+    /// Envoy prints them as they come about: for a request the limit of retries is met before what it ended with is known.
+    func append(isLong: Bool, limitFirst: Bool = false, to bytes: inout [UInt8]) {
         guard !isEmpty else { return bytes.append(UInt8(ascii: "-")) }
+        if limitFirst, contains(.upstreamRetryLimitExceeded), self != .upstreamRetryLimitExceeded {
+            bytes.append(isLong ? "UpstreamRetryLimitExceeded" : "URX")
+            bytes.append(UInt8(ascii: ","))
+            return subtracting(.upstreamRetryLimitExceeded).append(isLong: isLong, to: &bytes)
+        }
         var isFirst = true
         for (index, entry) in Self.table.enumerated() where rawValue >> UInt32(index) & 1 == 1 {
             if !isFirst { bytes.append(UInt8(ascii: ",")) }

@@ -162,6 +162,24 @@ struct StreamInfo {
     var filterState: [String: String] = [:]
 
     init(started: MonotonicTime) { self.started = started }
+
+    /// A redirect that the proxy follows: what was true of the answer that led there is over.
+    mutating func beginLeg() {
+        flags = []
+        details = nil
+        upstreamTransportFailure = nil
+        status = 0
+        attempts = 0
+        firstUpstreamByteSent = nil
+        lastUpstreamByteSent = nil
+        firstUpstreamByteReceived = nil
+        lastUpstreamByteReceived = nil
+        upstreamHost = nil
+        upstreamLocalAddress = nil
+        upstreamHostname = nil
+        upstreamProtocol = nil
+        upstreamTLS = nil
+    }
 }
 
 /// Bytes of heads as they were on the wire; bodies are counted beside.

@@ -235,7 +235,13 @@ final class ConfigurationStore {
             let counters = metrics.cluster(name)
             checker = HealthChecker(
                 cluster: name, loop: loop, hasTraffic: { counters.value(.upstream_cx_total) > 0 },
-                count: { [workers] cell in workers.first?.send { counters.add(cell, row: $0.index) } }
+                passiveFailures: { counters.value(.health_check_passive_failure) },
+                count: { [workers] cell in workers.first?.send { counters.add(cell, row: $0.index) } },
+                reportDegraded: { [workers] address, isDegraded in
+                    for worker in workers {
+                        worker.send { $0.setDegraded(cluster: name, address: address, isDegraded: isDegraded) }
+                    }
+                }
             ) { [workers] address, isHealthy in
                 for worker in workers {
                     worker.send { $0.setHealth(cluster: name, address: address, isHealthy: isHealthy) }

@@ -13,6 +13,10 @@ final class HealthChecker: @unchecked Sendable {
     private let cluster: String
     private let loop: EventLoop
     private let report: (HostAddress, Bool) -> Void
+    /// Tells workers that a host calls itself degraded, or no longer.
+    private let reportDegraded: (HostAddress, Bool) -> Void
+    /// How often hosts have said in an ordinary response that they want no more requests (all workers).
+    private let passiveFailures: () -> UInt64
     /// Whether requests went to the cluster yet.
     private let hasTraffic: () -> Bool
     /// Counts on a worker.
@@ -28,14 +32,22 @@ final class HealthChecker: @unchecked Sendable {
         var endpoint: EndpointTable.Endpoint
         var state = HealthCheckState()
         var timer: LoopTimer?
+        /// `x-envoy-degraded` of the latest answer, and what workers know of it.
+        var isDegraded = false
+        var reportsDegraded = false
+        /// How many passive failures there were when its health was reported.
+        var passiveFailures: UInt64 = 0
 
         init(_ endpoint: EndpointTable.Endpoint) { self.endpoint = endpoint }
     }
 
     init(
         cluster: String, loop: EventLoop, hasTraffic: @escaping () -> Bool,
-        count: @escaping (ClusterMetrics.Cell) -> Void, report: @escaping (HostAddress, Bool) -> Void
+        passiveFailures: @escaping () -> UInt64, count: @escaping (ClusterMetrics.Cell) -> Void,
+        reportDegraded: @escaping (HostAddress, Bool) -> Void, report: @escaping (HostAddress, Bool) -> Void
     ) {
+        self.passiveFailures = passiveFailures
+        self.reportDegraded = reportDegraded
         self.hasTraffic = hasTraffic
         self.count = count
         self.cluster = cluster
@@ -99,8 +111,16 @@ final class HealthChecker: @unchecked Sendable {
             count(.health_check_network_failure)
         case .refused: count(.health_check_failure)
         }
+        let failures = passiveFailures()
+        defer { target.passiveFailures = failures }
+        if target.isDegraded != target.reportsDegraded, result == .passed {
+            target.reportsDegraded = target.isDegraded
+            reportDegraded(address, target.isDegraded)
+        }
         switch target.state.record(result, config) {
-        case .none: break
+        case .none:
+            // A host that failed itself by a response is healthy again with the next check that passes.
+            if result == .passed, target.state.isHealthy, failures != target.passiveFailures { report(address, true) }
         case .becameHealthy:
             Self.log.info("host is healthy", ["cluster": cluster, "host": "\(address)"])
             report(address, true)
@@ -190,6 +210,7 @@ final class HealthChecker: @unchecked Sendable {
                 body = Array(body.prefix(check.bodyBytesMax))
             }
             response.close()
+            hosts[endpoint.address]?.isDegraded = response.head.headers.contains(.xEnvoyDegraded)
             if let matcher = check.serviceName {
                 count(.health_check_verify_cluster)
                 let name = Array((response.head.headers["x-envoy-upstream-healthchecked-cluster"] ?? "").utf8)

@@ -25,6 +25,8 @@ final class SecretStore: @unchecked Sendable {
     }
 
     private(set) var secrets: [String: Entry] = [:]
+    /// `--defaults envoy`: what a TLS context leaves out is as Envoy has it.
+    var usesEnvoyDefaults = false
     private var contexts: [Watched] = []
     /// Where secrets that are not static come from.
     private(set) var sources: [String: ConfigSource] = [:]

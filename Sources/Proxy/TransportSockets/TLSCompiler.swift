@@ -103,6 +103,10 @@ struct TLSCompiler {
             throw ConfigurationError(at: path + ".sni", "at most 255 bytes without NUL")
         }
         var configuration = TLSConfiguration()
+        if secrets.usesEnvoyDefaults {
+            // Envoy offers upstreams TLS 1.3 only where it is told to.
+            configuration.maximumVersion = .v1_2
+        }
         try common(message.commonTlsContext ?? CommonTlsContext(), &configuration, role: .client)
         if configuration.identities.count > 1 {
             throw ConfigurationError(

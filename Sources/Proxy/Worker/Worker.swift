@@ -212,6 +212,13 @@ final class Worker {
         endTurn()
     }
 
+    /// What a host says of itself in its answers to active checks.
+    func setDegraded(cluster: String, address: HostAddress, isDegraded: Bool) {
+        guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })
+        else { return }
+        cluster.hostSet.set(.degradedByCheck, of: host, to: isDegraded)
+    }
+
     /// Health as the control loop's active checks see it.
     func setHealth(cluster: String, address: HostAddress, isHealthy: Bool) {
         guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })

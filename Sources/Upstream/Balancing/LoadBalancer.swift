@@ -90,6 +90,31 @@ public final class LoadBalancer {
         return subsets?.choose(request, whole: whole, &draws)
     }
 
+    /// What choices came across, for counters.
+    public struct Notes: Sendable, Hashable {
+        /// Choices in panic (`lb_healthy_panic`).
+        public var panics: UInt64 = 0
+        /// Choices from a subset.
+        public var subsets: UInt64 = 0
+        /// Choices by the fallback of subsets.
+        public var fallbacks: UInt64 = 0
+        fileprivate var isEmpty = true
+
+        mutating func add(_ path: WritableKeyPath<Notes, UInt64>) {
+            self[keyPath: path] &+= 1
+            isEmpty = false
+        }
+    }
+
+    /// Whether there is anything to count.
+    public var hasNotes: Bool { !rules.notes.isEmpty }
+
+    /// What there is to count, once.
+    public func takeNotes() -> Notes {
+        defer { rules.notes = Notes() }
+        return rules.notes
+    }
+
     static func choose(from balancer: PriorityBalancer, _ request: Request, _ draws: inout SplitMix64) -> Host? {
         var host = balancer.choose(request, attempt: 0, &draws)
         var attempt = 0
@@ -120,6 +145,8 @@ final class BalancingRules {
     let failsInPanic: Bool
     let hashesHostnames: Bool
     let weigher: HostWeigher
+    /// What choices came across since somebody asked; all balancers of a cluster on one loop write here.
+    var notes = LoadBalancer.Notes()
 
     init(_ config: ClusterConfig) {
         policy = config.balancing

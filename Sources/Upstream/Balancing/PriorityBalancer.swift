@@ -38,6 +38,7 @@ final class PriorityBalancer {
         guard let (priority, isDegraded) = choosePriority(request, hash, &draws) else { return nil }
         var key = PickerKey(priority: priority, locality: -1, kind: isDegraded ? .degraded : .healthy)
         if selection.isInPanic[priority] {
+            rules.notes.add(\.panics)
             if rules.failsInPanic { return nil }
             key.kind = .all
         }

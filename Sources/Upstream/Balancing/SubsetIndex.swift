@@ -53,6 +53,7 @@ struct SubsetIndex {
             if selector != nil, let balancer = balancer(for: criteria.token),
                 let host = LoadBalancer.choose(from: balancer, request, &draws)
             {
+                rules.notes.add(\.subsets)
                 return host
             }
             guard falls else { return nil }
@@ -73,11 +74,14 @@ struct SubsetIndex {
     ) -> Host? {
         switch fallback {
         case .none, .keys: break
-        case .anyHost: return LoadBalancer.choose(from: whole, request, &draws)
+        case .anyHost:
+            rules.notes.add(\.fallbacks)
+            return LoadBalancer.choose(from: whole, request, &draws)
         case .defaultSubset:
             if let balancer = balancer(for: Self.defaultToken),
                 let host = LoadBalancer.choose(from: balancer, request, &draws)
             {
+                rules.notes.add(\.fallbacks)
                 return host
             }
         }

@@ -185,7 +185,9 @@ public struct ClusterConfig: Sendable {
         /// Most fields of a response head.
         public var responseHeadersMax: UInt32 = 100
         /// Longest response head.
-        public var responseHeaderBytesMax: UInt32 = 60 * 1024
+        public var responseHeaderBytesMax: UInt32 = 80 * 1024
+        /// Trailers pass to and from HTTP/1 hosts; otherwise they are dropped, as HTTP/1 allows.
+        public var passesTrailers = false
         /// Read and write buffer of one connection in bytes.
         public var bufferBytes: UInt32 = 1 << 20
         /// Circuit breakers.

@@ -8,7 +8,7 @@ extension ClusterConfig.Settings {
         if let common = message.commonHttpProtocolOptions {
             try takeCommonHTTP(common, path / "common_http_protocol_options")
         }
-        if let http1 = message.httpProtocolOptions { try checkHTTP1(http1, path / "http_protocol_options") }
+        if let http1 = message.httpProtocolOptions { try takeHTTP1(http1, path / "http_protocol_options") }
         if let http2 = message.http2ProtocolOptions { try takeHTTP2(http2, path / "http2_protocol_options") }
         if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         switch message.protocolSelection {
@@ -55,7 +55,7 @@ extension ClusterConfig.Settings {
             switch config.protocolConfig {
             case nil: codec = .http1
             case .httpProtocolOptions(let http1):
-                try checkHTTP1(http1, place / "http_protocol_options")
+                try takeHTTP1(http1, place / "http_protocol_options")
                 codec = .http1
             case .http2ProtocolOptions(let http2): try takeHTTP2(http2, place / "http2_protocol_options")
             case .http3ProtocolOptions: throw (place / "http3_protocol_options").unsupported()
@@ -63,7 +63,7 @@ extension ClusterConfig.Settings {
         case .useDownstreamProtocolConfig(let config):
             let place = path / "use_downstream_protocol_config"
             try FieldCheck.check(config, place, handles: "http_protocol_options http2_protocol_options")
-            if let http1 = config.httpProtocolOptions { try checkHTTP1(http1, place / "http_protocol_options") }
+            if let http1 = config.httpProtocolOptions { try takeHTTP1(http1, place / "http_protocol_options") }
             if let http2 = config.http2ProtocolOptions { try takeHTTP2(http2, place / "http2_protocol_options") }
             codec = .downstream
         case .autoConfig: throw (path / "auto_config").unsupported("the choice by ALPN needs TLS")
@@ -94,8 +94,9 @@ extension ClusterConfig.Settings {
         }
     }
 
-    private func checkHTTP1(_ message: Http1ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
-        try FieldCheck.check(message, path, handles: "")
+    private mutating func takeHTTP1(_ message: Http1ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(message, path, handles: "enable_trailers")
+        passesTrailers = message.enableTrailers
     }
 
     private mutating func takeHTTP2(_ message: Http2ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {

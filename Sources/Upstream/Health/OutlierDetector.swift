@@ -151,7 +151,7 @@ public struct OutlierDetector {
     ) -> Detection {
         var draws = SplitMix64(seed: random)
         let refused = Detection(cause: cause, isEjected: false, duration: .zero)
-        guard draws.next(below: 100) < UInt64(percent) else { return refused }
+        let isEnforced = draws.next(below: 100) < UInt64(percent)
         let hosts = hostSet.hosts
         let ejected = hosts.reduce(0) { $0 + ($1.conditions.contains(.ejected) ? 1 : 0) }
         // O-5: the share that would be ejected with this one must not exceed the limit, also for the first.
@@ -159,6 +159,7 @@ public struct OutlierDetector {
         guard isInShare || (ejected == 0 && settings.alwaysEjectsOneHost) else {
             return Detection(cause: cause, isEjected: false, isOverflow: true, duration: .zero)
         }
+        guard isEnforced else { return refused }
         let base = nanoseconds(settings.baseEjectionTime)
         let longest = max(nanoseconds(settings.maxEjectionTime), base)
         let (soFar, overflow) = base.multipliedReportingOverflow(by: host.outlier.multiplier)

@@ -182,6 +182,12 @@ public final class ResourceUse: Sendable {
         return false
     }
 
+    /// Takes one although it does not fit; counts an overflow.
+    public func exceed(_ resource: Resource) {
+        _ = add(resource, 1)
+        refusals.withLock { $0[resource.rawValue] += 1 }
+    }
+
     /// Gives one back.
     public func release(_ resource: Resource) {
         let before = add(resource, UInt32.max)

@@ -33,7 +33,7 @@ public struct HeaderMatcher: Sendable {
 
     /// Whether the request passes.
     ///
-    /// Allocates only when a header is repeated: then its values are joined by commas.
+    /// Of a repeated header one value that passes is enough, and inverted none may pass (Envoy).
     public func matches(_ request: borrowing some RequestView & ~Copyable & ~Escapable) -> Bool {
         if name.isPseudo {
             guard let value = request.pseudoHeader(name), !value.isEmpty else { return missing }
@@ -43,15 +43,13 @@ public struct HeaderMatcher: Sendable {
         guard let second = request.nextField(named: name, from: first + 1) else {
             return matches(value: request.fieldValue(at: first))
         }
-        if case .present(let wanted) = condition { return wanted != isInverted }
-        var joined = Bytes.copy(request.fieldValue(at: first))
+        if passes(request.fieldValue(at: first)) { return !isInverted }
         var next: Int? = second
         while let index = next {
-            joined.append(0x2C)
-            Bytes.append(request.fieldValue(at: index), to: &joined)
+            if passes(request.fieldValue(at: index)) { return !isInverted }
             next = request.nextField(named: name, from: index + 1)
         }
-        return matches(value: joined.span)
+        return isInverted
     }
 
     /// As for a request, on the fields of a response.
@@ -60,15 +58,13 @@ public struct HeaderMatcher: Sendable {
         guard let second = response.nextField(named: name, from: first + 1) else {
             return matches(value: response.fieldValue(at: first))
         }
-        if case .present(let wanted) = condition { return wanted != isInverted }
-        var joined = Bytes.copy(response.fieldValue(at: first))
+        if passes(response.fieldValue(at: first)) { return !isInverted }
         var next: Int? = second
         while let index = next {
-            joined.append(0x2C)
-            Bytes.append(response.fieldValue(at: index), to: &joined)
+            if passes(response.fieldValue(at: index)) { return !isInverted }
             next = response.nextField(named: name, from: index + 1)
         }
-        return matches(value: joined.span)
+        return isInverted
     }
 
     private var missing: Bool {
@@ -78,12 +74,14 @@ public struct HeaderMatcher: Sendable {
         return matches(value: empty.span)
     }
 
-    private func matches(value: borrowing Span<UInt8>) -> Bool {
+    private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != isInverted }
+
+    private func passes(_ value: borrowing Span<UInt8>) -> Bool {
         switch condition {
-        case .present(let wanted): wanted != isInverted
-        case .value(let matcher): matcher.matches(value) != isInverted
+        case .present(let wanted): wanted
+        case .value(let matcher): matcher.matches(value)
         case .range(let start, let end):
-            if let number = Bytes.integer(value) { (number >= start && number < end) != isInverted } else { isInverted }
+            if let number = Bytes.integer(value) { number >= start && number < end } else { false }
         }
     }
 }

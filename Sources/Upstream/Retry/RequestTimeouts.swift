@@ -8,6 +8,10 @@ public struct RequestTimeouts: Sendable, Hashable {
     public var perTryIdle: Duration?
     /// A try above its limit is not given up: another runs beside it.
     public var hedges = false
+    /// A timeout is answered by 204 instead of 504 (`x-envoy-upstream-rq-timeout-alt-response`).
+    public var answersNoContent = false
+    /// The upstream gets `expected` as `grpc-timeout`.
+    public var announcesGRPCTimeout = false
 
     /// The limits of a request on a route.
     ///
@@ -18,11 +22,13 @@ public struct RequestTimeouts: Sendable, Hashable {
     public init(
         _ forwarding: Forwarding, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
     ) {
-        total = forwarding.timeout
+        // A route that limits the stream has no other limit for the whole (Envoy).
+        total = forwarding.limitsStream ? nil : forwarding.timeout
         perTry = forwarding.retryPolicy?.perTryTimeout
         perTryIdle = forwarding.retryPolicy?.perTryIdleTimeout
         hedges = forwarding.hedge?.hedgesOnPerTryTimeout ?? false
-        if let limit = forwarding.maxGRPCTimeout, RouteMatcher.isGRPC(request) {
+        if let limit = forwarding.maxGRPCTimeout, !forwarding.limitsStream, RouteMatcher.isGRPC(request) {
+            announcesGRPCTimeout = true
             // Zero stands for no limit throughout, as in Envoy.
             var wanted = Duration.zero
             if let index = request.nextField(named: Self.grpcHeader, from: 0) {
@@ -44,8 +50,11 @@ public struct RequestTimeouts: Sendable, Hashable {
                 perTry = value == 0 ? nil : .milliseconds(value)
             }
         }
-        if honorsHeaders, let index = request.nextField(named: Self.hedgeHeader, from: 0) {
-            hedges = Bytes.equal(request.fieldValue(at: index), Self.yes.span)
+        if honorsHeaders {
+            if let index = request.nextField(named: Self.hedgeHeader, from: 0) {
+                hedges = Bytes.equal(request.fieldValue(at: index), Self.yes.span)
+            }
+            answersNoContent = request.nextField(named: Self.alternativeHeader, from: 0) != nil
         }
         if let total, let perTry, perTry >= total { self.perTry = nil }
     }
@@ -72,6 +81,7 @@ public struct RequestTimeouts: Sendable, Hashable {
     private static let totalHeader = HeaderName("x-envoy-upstream-rq-timeout-ms")
     private static let perTryHeader = HeaderName("x-envoy-upstream-rq-per-try-timeout-ms")
     private static let hedgeHeader = HeaderName("x-envoy-hedge-on-per-try-timeout")
+    private static let alternativeHeader = HeaderName("x-envoy-upstream-rq-timeout-alt-response")
     private static let yes = Array("true".utf8)
     private static let grpcHeader = HeaderName("grpc-timeout")
 }

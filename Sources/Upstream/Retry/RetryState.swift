@@ -47,6 +47,8 @@ public struct RetryState: Sendable {
     public let conditions: RetryPolicy.Conditions
     private let policy: RetryPolicy?
     private let statusCodes: [UInt16]
+    /// Response headers that the request itself names.
+    private let headerNames: [HeaderName]
 
     /// A request without retries.
     public init() {
@@ -54,6 +56,7 @@ public struct RetryState: Sendable {
         retriesMax = 0
         conditions = []
         statusCodes = []
+        headerNames = []
     }
 
     /// The retries of a request.
@@ -69,6 +72,7 @@ public struct RetryState: Sendable {
         var conditions = policy?.conditions ?? []
         var retriesMax = policy?.retriesMax ?? 1
         var statusCodes = policy?.retriableStatusCodes ?? []
+        var headerNames: [HeaderName] = []
         if let policy, !policy.retriableRequestHeaders.isEmpty {
             var qualifies = false
             for header in policy.retriableRequestHeaders where header.matches(request) { qualifies = true }
@@ -90,6 +94,11 @@ public struct RetryState: Sendable {
                     if let code = UInt16(word) { statusCodes.append(code) }
                 }
             }
+            if !conditions.isEmpty, let index = request.nextField(named: Self.headerNamesHeader, from: 0) {
+                Self.words(request.fieldValue(at: index)) { word in
+                    if !word.isEmpty { headerNames.append(HeaderName(word)) }
+                }
+            }
             if !conditions.isEmpty, let index = request.nextField(named: Self.maxRetries, from: 0),
                 let number = Bytes.integer(request.fieldValue(at: index))
             {
@@ -100,6 +109,15 @@ public struct RetryState: Sendable {
         self.conditions = conditions
         self.retriesMax = conditions.isEmpty ? 0 : retriesMax
         self.statusCodes = statusCodes
+        self.headerNames = headerNames
+    }
+
+    /// Whether there are conditions on which a try is followed by another.
+    public var isOn: Bool { !conditions.isEmpty }
+
+    /// Whether the policy itself repeats what is lost without an answer.
+    public var coversResets: Bool {
+        mayRetry && !conditions.isDisjoint(with: [.reset, .serverError, .gatewayError, .refusedStream])
     }
 
     /// Whether a request has any use for being kept for another try.
@@ -159,8 +177,9 @@ public struct RetryState: Sendable {
             if conditions.contains(.gatewayError), (502...504).contains(status) { return true }
             if conditions.contains(.retriable4xx), status == 409 { return true }
             if conditions.contains(.retriableStatusCodes), statusCodes.contains(status) { return true }
-            if conditions.contains(.retriableHeaders), let policy {
-                for header in policy.retriableHeaders where header.matches(response: response) { return true }
+            if conditions.contains(.retriableHeaders) {
+                for header in policy?.retriableHeaders ?? [] where header.matches(response: response) { return true }
+                for name in headerNames where response.nextField(named: name, from: 0) != nil { return true }
             }
             if let grpcStatus, let condition = RetryPolicy.Conditions.grpc[grpcStatus] {
                 return conditions.contains(condition)
@@ -183,6 +202,7 @@ public struct RetryState: Sendable {
     private static let retryGRPCOn = HeaderName("x-envoy-retry-grpc-on")
     private static let maxRetries = HeaderName("x-envoy-max-retries")
     private static let statusCodesHeader = HeaderName("x-envoy-retriable-status-codes")
+    private static let headerNamesHeader = HeaderName("x-envoy-retriable-header-names")
     private static let rateLimited = HeaderName("x-envoy-ratelimited")
 }
 

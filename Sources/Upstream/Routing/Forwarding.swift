@@ -57,6 +57,12 @@ public final class Forwarding: Sendable {
     public let maxGRPCTimeout: Duration?
     /// Limit for the whole stream, however long it lives; nil leaves the connection manager's, zero switches it off.
     public let maxStreamDuration: Duration?
+    /// The route says how long streams live (`max_stream_duration`): `timeout` and `maxGRPCTimeout` mean nothing then (Envoy).
+    public let limitsStream: Bool
+    /// Limit for a `grpc-timeout` that rules the whole stream: nil ignores that header; zero takes it without limit.
+    public let grpcStreamMax: Duration?
+    /// What is taken off a `grpc-timeout` that rules the whole stream.
+    public let grpcStreamOffset: Duration?
     /// Retries; nil is none.
     public let retryPolicy: RetryPolicy?
     /// Change of the path; nil is none.
@@ -107,6 +113,7 @@ public final class Forwarding: Sendable {
         timeout = try .checkedLimit(message.timeout, default: .seconds(15), path / "timeout")
         var (idleTimeout, maxGRPCTimeout, grpcTimeoutOffset, maxStreamDuration):
             (Duration?, Duration?, Duration?, Duration?)
+        var (grpcStreamMax, grpcStreamOffset): (Duration?, Duration?)
         if let idle = message.idleTimeout {
             idleTimeout = try .checked(idle, default: .zero, path / "idle_timeout")
         }
@@ -121,19 +128,22 @@ public final class Forwarding: Sendable {
             try FieldCheck.check(
                 stream, place, handles: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset")
             if let offset = stream.grpcTimeoutHeaderOffset {
-                grpcTimeoutOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
+                grpcStreamOffset = try .checked(offset, default: .zero, place / "grpc_timeout_header_offset")
             }
             if let limit = stream.maxStreamDuration {
                 maxStreamDuration = try .checked(limit, default: .zero, place / "max_stream_duration")
             }
             if let limit = stream.grpcTimeoutHeaderMax {
-                maxGRPCTimeout = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
+                grpcStreamMax = try .checked(limit, default: .zero, place / "grpc_timeout_header_max")
             }
         }
         self.idleTimeout = idleTimeout
         self.maxGRPCTimeout = maxGRPCTimeout
         self.grpcTimeoutOffset = grpcTimeoutOffset
         self.maxStreamDuration = maxStreamDuration
+        limitsStream = message.maxStreamDuration != nil
+        self.grpcStreamMax = grpcStreamMax
+        self.grpcStreamOffset = grpcStreamOffset
         if let retry = message.retryPolicy {
             retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
         } else {

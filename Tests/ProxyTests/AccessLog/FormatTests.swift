@@ -169,7 +169,9 @@ struct FormatTests {
         context.info.flags = [.upstreamRetryLimitExceeded, .upstreamConnectionFailure]
         #expect(
             try text("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", context)
-                == "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded")
+                == "URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure")
+        // A TCP connection has failed before the tries are over.
+        #expect(context.info.flags.text == "UF,URX")
         for (index, entry) in ResponseFlags.table.enumerated() {
             #expect(ResponseFlags(letters: "\(entry.letters)")?.rawValue == 1 << UInt32(index))
         }

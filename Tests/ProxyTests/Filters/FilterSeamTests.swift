@@ -20,7 +20,8 @@ struct FilterSeamTests {
                     listeners: Yaml.listener(
                         manager: "http_protocol_options: { enable_trailers: true }", filters: filters,
                         routes: Yaml.forward()),
-                    clusters: Yaml.cluster("backend", [upstream.port])))
+                    clusters: Yaml.cluster(
+                        "backend", [upstream.port], "http_protocol_options: { enable_trailers: true }")))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await body(client, loop)

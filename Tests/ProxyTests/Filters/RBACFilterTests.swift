@@ -51,8 +51,8 @@ struct RBACFilterTests {
         try await FilterScene.run([("rbac", FilterScene.any(Self.type, config))]) { scene async throws in
             #expect(try await scene.client.get("/").status == 200)
             #expect(try await scene.client.get("/never?x").status == 200)
-            #expect(try await scene.stat("http.ingress.rbac.dry_shadow_denied") == 1)
-            #expect(try await scene.stat("http.ingress.rbac.dry_shadow_allowed") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.dry_.shadow_denied") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.dry_.shadow_allowed") == 1)
         }
     }
 

@@ -108,5 +108,5 @@ for name, fields in [
     ("paths untouched", {}),
 ]:
     s = GROUP.setup(f"path: {name}", http([route("/admin", "b"), route("/", "a")], [cluster("a"), cluster("b")], **fields))
-    for path in ["/x/../admin", "//admin", "/%61dmin", "/a%2Fb", "/a%5cb/../c", "/x/./y//z?q=../..", "/x/%2e%2E/admin", "/..", "/a\\b", "/a;b/../c", "/x/..;/admin", "/p#frag", "/a%00b", "/a%zz", "*"]:
+    for path in ["/x/../admin", "//admin", "/%61dmin", "/a%2Fb", "/a%5cb/../c", "/x/./y//z?q=../..", "/x/%2e%2E/admin", "/..", "/a\\b", "/a;b/../c", "/x/..;/admin", "/x/..;v=1/admin", "/x/.;/admin", "/x;/../admin", "/..;/..;/admin", "/p#frag", "/a%00b", "/a%zz", "*"]:
         s.case(f"{name}: {path}", get(path))

@@ -73,7 +73,7 @@ s.case("echo filter", TCP(b"abc", ("read", 3), "half", "read-all", logs=0))
 INSPECTOR = {"listener_filters": [{"name": "tls", "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")}]}
 s = GROUP.setup("sni", bootstrap([listener(chain(network_filter("s", "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"), tcp_proxy("t"), filter_chain_match={"server_names": ["u", "*.example"]}), chain(tcp_proxy("t")), **INSPECTOR)],
     [cluster("t", ["t"]), cluster("u", ["u"])]), upstreams={"t": Upstream(kind="tcp"), "u": Upstream(kind="tcp", tls={})}, stats=STATS)
-s.case("sni cluster", TCP(b"x", ("read", 1), "close", tls=ClientTLS(sni="u")))
+s.case("sni cluster", TCP(b"x", ("read", 1), "close", tls=ClientTLS(sni="u")), ignore=["upstream.*.body"])
 s.case("plain bytes take the other chain", TCP(b"hello world", ("read", 11), "close"))
 
 CHAINS = [

@@ -170,7 +170,8 @@ extension HTTPStream: FormatContext {
         case .dynamic: info.metadata[namespace]
         case .cluster: router?.upstreamCluster?.config.metadata?[namespace]
         case .upstream: router?.upstreamHost?.endpoint.metadata?[namespace]
-        case .route, .virtualHost, .listener: nil
+        case .route: route?.metadata?[namespace]
+        case .virtualHost, .listener: nil
         }
     }
 

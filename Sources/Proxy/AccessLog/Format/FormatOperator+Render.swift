@@ -126,10 +126,10 @@ extension FormatOperator.Plain {
         case .CONNECTION_TERMINATION_DETAILS:
             return append(blankless: context.info.connectionTerminationDetails, to: &bytes)
         case .RESPONSE_FLAGS:
-            context.info.flags.append(isLong: false, to: &bytes)
+            context.info.flags.append(isLong: false, limitFirst: context.protocolVersion != nil, to: &bytes)
             return true
         case .RESPONSE_FLAGS_LONG:
-            context.info.flags.append(isLong: true, to: &bytes)
+            context.info.flags.append(isLong: true, limitFirst: context.protocolVersion != nil, to: &bytes)
             return true
         case .UPSTREAM_HOST, .UPSTREAM_REMOTE_ADDRESS: return append(context.info.upstreamHost, to: &bytes)
         case .UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: return append(ip: context.info.upstreamHost, to: &bytes)

@@ -125,7 +125,8 @@ final class HealthCheckHTTPFilter: HTTPFilter {
                 try? stream.response.headers.set(
                     "x-envoy-upstream-healthchecked-cluster", config.serviceCluster)
             }
-        } else if stream.worker.failsHealthCheck {
+        }
+        if stream.worker.failsHealthCheck {
             try? stream.response.headers.set(.xEnvoyImmediateHealthCheckFail, "true")
         }
         return .next

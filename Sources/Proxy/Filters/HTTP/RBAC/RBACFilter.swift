@@ -62,10 +62,12 @@ final class RBACFilterConfig: HTTPFilterConfig {
         isDisabled = context.isDisabled
         rules = try Rules(compiling: message, at: context.path)
         scope = context.compile.metrics.scope("http", context.statPrefix, "rbac")
-        allowed = scope.counter(message.rulesStatPrefix + "allowed")
-        denied = scope.counter(message.rulesStatPrefix + "denied")
-        shadowAllowed = scope.counter(rules.shadowPrefix + "shadow_allowed")
-        shadowDenied = scope.counter(rules.shadowPrefix + "shadow_denied")
+        /// A prefix is an element of the name, as in Envoy.
+        func dotted(_ prefix: String) -> String { prefix.isEmpty || prefix.hasSuffix(".") ? prefix : prefix + "." }
+        allowed = scope.counter(dotted(message.rulesStatPrefix) + "allowed")
+        denied = scope.counter(dotted(message.rulesStatPrefix) + "denied")
+        shadowAllowed = scope.counter(dotted(rules.shadowPrefix) + "shadow_allowed")
+        shadowDenied = scope.counter(dotted(rules.shadowPrefix) + "shadow_denied")
         policies = message.trackPerRuleStats ? scope : nil
     }
 
@@ -103,7 +105,6 @@ final class RBACFilter: HTTPFilter {
         guard let verdict = rules.enforced?.decide(view) else { return .next }
         if let hint = verdict.logHint {
             stream.info.metadata["envoy.common", default: .object([:])]["access_log_hint"] = .bool(hint)
-            return .next
         }
         config.count(policy: verdict.policy, verdict.text, row: row)
         if verdict.isAllowed {

@@ -15,6 +15,8 @@ struct ForwardingHeaders: Sendable {
     let preservesRequestID: Bool
     let generatesRequestID: Bool
     let internalRanges: [Prefix]
+    /// IPv4 addresses are written as IPv6 ones (`::ffff:1.2.3.4`) in `x-envoy-external-address`.
+    let mapsIPv4: Bool
 
     /// What was found out about the client.
     struct Client {
@@ -29,6 +31,7 @@ struct ForwardingHeaders: Sendable {
         trustedHops = Int(message.xffNumTrustedHops)
         skipsXFFAppend = message.skipXffAppend
         appendsForwardedPort = message.appendXForwardedPort
+        mapsIPv4 = message.representIpv4RemoteAddressAsIpv4MappedIpv6
         preservesRequestID = message.preserveExternalRequestId
         generatesRequestID = message.generateRequestId ?? true
         var ranges: [Prefix] = []
@@ -78,7 +81,7 @@ struct ForwardingHeaders: Sendable {
         } else if isEdge {
             request.headers.removeEnvoyFields()
             if let address = client.address {
-                try? request.headers.append(.xEnvoyExternalAddress, "\(address)")
+                try? request.headers.append(.xEnvoyExternalAddress, text(address))
             }
             if !preservesRequestID { request.headers.remove(.xRequestId) }
         } else {
@@ -119,6 +122,8 @@ struct ForwardingHeaders: Sendable {
             try? headers.set(.xForwardedFor, "\(address)")
         }
     }
+
+    private func text(_ address: IPAddress) -> String { mapsIPv4 && !address.isV6 ? "::ffff:\(address)" : "\(address)" }
 }
 
 extension HeaderTable {
@@ -155,22 +160,5 @@ extension HeaderTable {
             }
             if goes { remove(at: index) } else { index += 1 }
         }
-    }
-}
-
-extension HTTPStream {
-    /// `headers_with_underscores_action` (ATK-16): a back end may read `x_user` as `x-user`.
-    func allowsUnderscores() -> Bool {
-        guard manager.config.underscores != .allow else { return true }
-        var index = 0
-        while index < request.headers.count {
-            guard request.headers.nameHasUnderscore(at: index) else {
-                index += 1
-                continue
-            }
-            guard manager.dropsUnderscore(worker) else { return false }
-            request.headers.remove(at: index)
-        }
-        return true
     }
 }

@@ -134,7 +134,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     /// The settings of a wish for h2c that can be granted: in plain text, for a request without a body, on a connection that goes on.
     private var acceptableSettings: [UInt8]? {
         guard manager.config.codec == .auto, tls == nil, !isDraining, !manager.isDraining, parser.head.body == .none,
-            parser.head.minorVersion == 1
+            parser.head.minorVersion == 1, !manager.config.usesEnvoyDefaults
         else { return nil }
         return HTTP2Upgrade.settings(of: parser.head.headers)
     }
@@ -200,6 +200,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .head:
                 input.consume(offset)
                 headBytes &+= UInt64(offset)
+                if parser.head.method == .other, !manager.config.http1.allows(method: parser.head.methodName) {
+                    return refuse(.startLine)
+                }
                 beginStream()
             case .body(var range):
                 if range.count < Limits.gatheredBytes, offset < input.count {
@@ -229,14 +232,14 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         }
         requestIsComplete = false
         requestsServed += 1
+        httpVersion = parser.head.minorVersion == 0 && manager.config.http1.acceptsHTTP10 ? .http10 : .http11
         let stream = HTTPStream(connection: self)
         stream.info.wire.downstreamHeadReceived = headBytes
         headBytes = 0
         self.stream = stream
         swap(&parser.head, &stream.request)
         hasHeadStorage = false
-        httpVersion = stream.request.minorVersion == 0 ? .http10 : .http11
-        if !stream.request.isKeepAlive || stream.request.minorVersion == 0 { isClosing = true }
+        if !stream.request.isKeepAlive { isClosing = true }
         if let maximum = manager.config.requestsPerConnectionMax, requestsServed >= maximum {
             if requestsServed == maximum { manager.count(.downstream_cx_max_requests_reached, worker) }
             isClosing = true
@@ -246,6 +249,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             stream.request.headers.remove(.expect)
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
             worker.markDirty(self)
+            manager.countInterim(100)
         }
         // A request without a body is complete with its head; an answer given at once may then keep the connection.
         let isWhole = stream.request.body == .none
@@ -267,11 +271,22 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             return stream.requestIsMalformed(
                 status: error.status, body: error.replyText, details: "http1.codec_error")
         }
-        // What came is no request: nothing of it goes into the access log as if it were.
         let request = HTTPStream(connection: self)
         stream = request
         requestIsComplete = true
         input.removeAll()
+        let isOld = error == .version || (error == .transferEncoding && parser.head.minorVersion == 0)
+        if isOld, !manager.config.http1.acceptsHTTP10 {
+            return request.refuse(status: 426, body: "Upgrade Required", details: "low_version")
+        }
+        if error == .host, !parser.head.headers.contains(.host) {
+            // A request that says not to whom it goes is one all the same.
+            swap(&parser.head, &request.request)
+            return request.refuse(
+                status: error.status, body: error.replyText, details: error.details, isProtocolError: false,
+                showsRequest: true)
+        }
+        // What came is no request: nothing of it goes into the access log as if it were.
         request.refuse(status: error.status, body: error.replyText, details: error.details)
     }
 
@@ -320,17 +335,18 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             }
         case .none, .length, .tunnel: break
         }
-        if worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
-        if isDraining || manager.isDraining || !requestIsComplete {
-            isClosing = isClosing || isDraining || manager.isDraining
-        }
-        if let stream, stream.isLocalReply, !requestIsComplete || request.opensTunnel || stream.closesConnection {
-            isClosing = true
-        }
-        // What stands behind a CONNECT is meant for a tunnel, never for us: it is no request when there is none (ATK-14).
-        if request.method == .connect, response.status / 100 != 2 { isClosing = true }
+        // Who fails health checks wants its clients to go elsewhere.
+        if worker.failsHealthCheck || worker.overload.endsKeepAlive(worker.random.next()) { isDraining = true }
+        if isDraining || manager.isDraining { isClosing = true }
+        // As Envoy: who answers before it has the whole request does not wait for the rest of it. What stands behind a CONNECT is meant for
+        // a tunnel, never for us: it is no request when there is none (ATK-14).
+        if !requestIsComplete || request.opensTunnel { isClosing = true }
+        if let stream, stream.closesConnection { isClosing = true }
         responseFraming = response.body
-        write(response, answering: request.method, connection: isClosing ? .close : .keepAlive)
+        let isOld = httpVersion == .http10
+        write(
+            response, answering: request.method,
+            connection: isClosing ? .close : isOld ? .announcedKeepAlive : .keepAlive)
     }
 
     private func write(
@@ -338,6 +354,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     ) {
         let room = output.room(HTTP1Serializer.sizeBound(head))
         let count = HTTP1Serializer.write(head, answering: method, connection: connection, into: room)
+        // `HTTP/1.1 200`: a client of HTTP/1.0 is answered in its own version, as Envoy does.
+        if httpVersion == .http10, count > 8 { room[7] = UInt8(ascii: "0") }
         if manager.config.http1.capitalizesNames {
             HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
         }

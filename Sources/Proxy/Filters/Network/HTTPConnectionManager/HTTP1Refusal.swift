@@ -22,6 +22,7 @@ extension HTTP1Error {
         case .fieldValue: "http1.invalid_characters"
         case .headTooLarge, .targetTooLong: "http1.headers_too_large"
         case .tooManyFields: "http1.too_many_headers"
+        case .asterisk: "http1.invalid_url"
         case .host: "missing_host_header"
         default: "http1.codec_error"
         }

@@ -163,6 +163,14 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     override func handleFlushed() {
         if isClosed { return }
         if session.hasOutput { return worker.markDirtyForPass(self) }
+        if session.isFinished, session.streamCount > 0 {
+            // The library has ended the connection (an error of HPACK, say) in the middle of a head.
+            failStreams(.downstreamProtocolError, "http2.protocol_error")
+            session.forEachStream { stream in
+                if stream.delegate == nil { streamRefused(stream, .field) }
+            }
+            session.abandonStreams(code: HTTP2Code.cancel)
+        }
         // What is left of broken-off streams, a half head for one, goes with the connection.
         if isBroken || ((isClosing || hasSaidGoAway || session.isFinished) && session.streamCount == 0) { linger() }
     }
@@ -321,9 +329,17 @@ extension HTTP2ServerConnection: HTTP2SessionDelegate {
         stream.delegate = HTTP2ServerStream(self, stream)
     }
 
-    func willReceive(_ stream: HTTP2Stream) {
-        worker.spareHeads.take(&stream.request)
+    /// Logged and counted like a request, though it is none.
+    func streamRefused(_ stream: HTTP2Stream, _ reason: HTTP2Refusal) {
+        let exchange = HTTPStream(connection: HTTP2ServerStream(self, nil))
+        switch reason {
+        case .field: exchange.refuseSilently(.downstreamProtocolError, details: "http2.invalid.header.field")
+        case .message: exchange.refuseSilently(.downstreamProtocolError, details: "http2.violation.of.messaging.rule")
+        case .size: exchange.refuseSilently(.downstreamRemoteReset, details: "http2.too_many_headers")
+        }
     }
+
+    func willReceive(_ stream: HTTP2Stream) { worker.spareHeads.take(&stream.request) }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }
 

@@ -16,7 +16,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     /// Bytes behind a CONNECT that nobody has agreed to yet (ATK-14); the stream's window bounds them.
     private var early: [UInt8] = []
 
-    init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream) {
+    init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream?) {
         self.connection = connection
         self.stream = stream
     }
@@ -37,7 +37,10 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         if exchange.request.expectsContinue, !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
             exchange.request.headers.remove(.expect)
-            if !isEnd { sendInterim(ResponseHead(status: 100)) }
+            if !isEnd {
+                sendInterim(ResponseHead(status: 100))
+                manager.countInterim(100)
+            }
         }
         exchange.begin()
         // An upgrade's request is its head; what follows belongs to the tunnel.
@@ -82,8 +85,10 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
 
     func closed(_ stream: HTTP2Stream, code: UInt32) {
         self.stream = nil
+        // Without a reset of the client's it is us who end it: what came is no message.
+        let isTheirs = stream.isResetByPeer || code == HTTP2Code.cancel
         exchange?.downstreamFailed(
-            .downstreamRemoteReset,
+            isTheirs ? .downstreamRemoteReset : .downstreamProtocolError,
             details: code == HTTP2Code.refusedStream ? "http2.remote_refuse" : "http2.remote_reset")
     }
 

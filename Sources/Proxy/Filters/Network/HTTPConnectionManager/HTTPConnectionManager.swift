@@ -196,13 +196,26 @@ final class HTTPConnectionManager {
         activeStreams -= 1
         if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
         metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
-        responses.count(stream.info.status, row: worker.index)
+        if stream.responseHasBegun, !stream.info.isHealthCheck {
+            responses.count(stream.info.status, row: worker.index)
+        }
         metrics.requestTime.record(
             nanoseconds: worker.loop.now.nanoseconds(since: stream.info.started), row: worker.index)
         if keepsAccessLog { log(stream, .downstreamEnd) }
         stream.span?.end(stream)
         stream.endRecording()
     }
+
+    /// A redirect is followed: what came before it is logged, and what comes now counted, like a request.
+    func legEnded(_ stream: HTTPStream) {
+        if keepsAccessLog { log(stream, .downstreamEnd) }
+        count(.downstream_rq_total, worker)
+        count(
+            stream.connection?.httpVersion == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
+    }
+
+    /// A response before the response (Envoy counts it as one).
+    func countInterim(_ status: UInt16) { responses.count(status, row: worker.index) }
 
     // MARK: Access logs
 
@@ -234,6 +247,7 @@ final class HTTPConnectionManager {
 
     /// What every request gets before routing (P-1, P-5, ATK-17).
     func setForwardingHeaders(_ stream: HTTPStream) {
+        if config.stripsDot { stripDot(&stream.request) }
         if config.stripsPort != .never {
             stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
         }
@@ -243,6 +257,9 @@ final class HTTPConnectionManager {
             to: &stream.request, peer: peer.address, localPort: stream.connectionInfo.localAddress.port,
             isTLS: tls != nil)
         stream.isInternal = client.isInternal
+        if !client.isInternal, let names = routes?.table.internalOnlyHeaders, !names.isEmpty {
+            for name in names { stream.request.headers.remove(named: name.bytes.span.bytes) }
+        }
         if let address = client.address, address != peer.address {
             // Port 0, as Envoy has it: the field names no port.
             stream.connectionInfo.remoteAddress = .ip(address, port: 0)
@@ -252,6 +269,24 @@ final class HTTPConnectionManager {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }
         if !config.via.isEmpty { try? stream.request.headers.append(.via, config.via) }
+        if let scheme = config.scheme {
+            stream.request.setScheme(scheme)
+            try? stream.request.headers.set(.xForwardedProto, "\(scheme)")
+        }
+        if let name = config.userAgent {
+            try? stream.request.headers.set("x-envoy-downstream-service-cluster", name)
+            if let node = config.nodeID { try? stream.request.headers.set("x-envoy-downstream-service-node", node) }
+            if (stream.request.headers[.userAgent] ?? "").isEmpty { try? stream.request.headers.set(.userAgent, name) }
+        }
+    }
+
+    /// `a.example.` is `a.example`, with a port or without.
+    private func stripDot(_ request: inout RequestHead) {
+        var authority = [UInt8](copying: request.authority)
+        let end = authority.lastIndex(of: UInt8(ascii: ":")) ?? authority.count
+        guard end > 0, authority[end - 1] == UInt8(ascii: ".") else { return }
+        authority.remove(at: end - 1)
+        try? request.setAuthority(authority.span.bytes)
     }
 
     /// Takes the port away from the authority: every port, or the listener's own.

@@ -52,7 +52,19 @@ final class HTTPConnectionManagerConfig: Sendable {
     let requestTimeout: Duration?
     let requestHeadersTimeout: Duration?
     let stripsPort: StripsPort
+    /// The dot at the end of an authority goes.
+    let stripsDot: Bool
+    /// Requests get this scheme, whatever they said; nil leaves it to them.
+    let scheme: StaticString?
+    /// Requests are told who we are, and get a `user-agent` where they have none.
+    let userAgent: String?
+    /// Our own id, for `userAgent`'s sake; nil when we have none.
+    let nodeID: String?
+    /// An answer because of overload says so in a header.
+    let tellsOfOverload: Bool
     let forwardedClientCertificate: ForwardedClientCertificate
+    /// `--defaults envoy`: where Envoy does less than we would, we do as Envoy does.
+    let usesEnvoyDefaults: Bool
 
     /// Longest life of a connection.
     let connectionDurationMax: Duration?
@@ -88,9 +100,12 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "flush_access_log_on_new_request",
                 "forward_client_cert_details", "set_current_client_cert_details",
                 "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
-                "internal_address_config", "http_protocol_options", "proxy_100_continue",
+                "internal_address_config", "http_protocol_options", "proxy_100_continue", "strip_trailing_host_dot",
+                "scheme_header_transformation", "add_user_agent", "append_local_overload",
+                "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
+        usesEnvoyDefaults = context.usesEnvoyDefaults
         switch message.codecType {
         case .auto: codec = .auto
         case .http1: codec = .http1
@@ -187,9 +202,9 @@ final class HTTPConnectionManagerConfig: Sendable {
         requestHeadersTimeout = Self.timeout(
             message.requestHeadersTimeout,
             default: context.usesEnvoyDefaults ? nil : Self.requestHeadersTimeoutDefault)
-        pathNormalization = try PathNormalization(
+        pathNormalization = PathNormalization(
             normalizes: message.normalizePath ?? !context.usesEnvoyDefaults, mergesSlashes: message.mergeSlashes,
-            escapedSlashes: message.pathWithEscapedSlashesAction, at: path)
+            escapedSlashes: message.pathWithEscapedSlashesAction)
         serverName = message.serverName.isEmpty ? "skein" : message.serverName
         serverHeader = message.serverHeaderTransformation
         forwarding = try ForwardingHeaders(message, at: path)
@@ -212,6 +227,23 @@ final class HTTPConnectionManagerConfig: Sendable {
             upgrades.insert(type)
         }
         self.upgrades = upgrades
+        stripsDot = message.stripTrailingHostDot
+        tellsOfOverload = message.appendLocalOverload
+        userAgent = message.addUserAgent == true ? context.serviceCluster : nil
+        nodeID = context.node.flatMap { $0.id.isEmpty ? nil : $0.id }
+        switch message.schemeHeaderTransformation?.transformation {
+        case .schemeToOverwrite("http"): scheme = "http"
+        case .schemeToOverwrite("https"): scheme = "https"
+        case .schemeToOverwrite(""): scheme = nil
+        case .schemeToOverwrite(let other):
+            throw ConfigurationError(
+                at: path + ".scheme_header_transformation.scheme_to_overwrite", "\(other) is neither http nor https")
+        case nil: scheme = nil
+        }
+        if let message = message.schemeHeaderTransformation {
+            try FieldCheck.check(
+                message, reads: ["scheme_to_overwrite"], at: path + ".scheme_header_transformation")
+        }
         if case .stripAnyHostPort(true) = message.stripPortMode {
             stripsPort = .always
         } else {
@@ -237,8 +269,28 @@ struct HTTP1Options: Sendable {
     var passesTrailers = false
     /// Clients of HTTP/1.0 are served.
     var acceptsHTTP10 = false
+    /// Methods that no registry knows pass (HTTP/1 only, as in Envoy).
+    var allowsCustomMethods = false
     /// The authority of a request of HTTP/1.0 without one.
     var defaultHost: [UInt8] = []
+
+    /// Whether a method that is none of HTTP's own passes: the registered ones, in capitals, or all.
+    func allows(method: RawSpan) -> Bool {
+        if allowsCustomMethods { return true }
+        return Self.registeredMethods.contains { name in
+            name.utf8CodeUnitCount == method.byteCount
+                && method.withUnsafeBytes { bytes in
+                    bytes.elementsEqual(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+                }
+        }
+    }
+
+    /// WebDAV's and others', as Envoy's parser knows them.
+    private static let registeredMethods: [StaticString] = [
+        "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE",
+        "M-SEARCH", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE",
+        "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    ]
 
     init(_ options: Http1ProtocolOptions?, at path: String) throws(ConfigurationError) {
         guard let options else { return }
@@ -246,9 +298,11 @@ struct HTTP1Options: Sendable {
             options,
             reads: [
                 "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
+                "allow_custom_methods",
             ], at: path)
         passesTrailers = options.enableTrailers
         acceptsHTTP10 = options.acceptHttp10
+        allowsCustomMethods = options.allowCustomMethods
         defaultHost = Array(options.defaultHostForHttp10.utf8)
         switch options.headerKeyFormat?.headerFormat {
         case .properCaseWords: capitalizesNames = true

@@ -51,11 +51,11 @@ final class HTTPMetrics: Sendable {
 
         init(rows: Int) { block = MetricBlock(count: 6, rows: rows) }
 
-        /// Status 0 is a request that got no response.
+        /// Status 0 is a request that got no response: it is not counted.
         func count(_ status: UInt16, row: Int) {
-            block.add(0, row: row)
             guard status >= 100 else { return }
-            block.add(min(Int(status / 100), 5), row: row)
+            block.add(0, row: row)
+            if status < 600 { block.add(Int(status / 100), row: row) }
         }
 
         fileprivate static func name(_ cell: Int) -> String {

@@ -9,36 +9,52 @@ struct PathNormalization: Sendable {
     private let escapedSlashes: HttpConnectionManager.PathWithEscapedSlashesAction
 
     init(
-        normalizes: Bool, mergesSlashes: Bool, escapedSlashes: HttpConnectionManager.PathWithEscapedSlashesAction,
-        at path: String
-    ) throws(ConfigurationError) {
+        normalizes: Bool, mergesSlashes: Bool, escapedSlashes: HttpConnectionManager.PathWithEscapedSlashesAction
+    ) {
         self.normalizes = normalizes
         self.mergesSlashes = mergesSlashes
         self.escapedSlashes = escapedSlashes
-        if case .unescapeAndRedirect = escapedSlashes {
-            throw ConfigurationError(
-                at: path + ".path_with_escaped_slashes_action",
-                "UNESCAPE_AND_REDIRECT is not supported yet; use UNESCAPE_AND_FORWARD or REJECT_REQUEST")
-        }
     }
 
-    /// Brings the path into its normal form; false when it has none (400).
-    func apply(to request: inout RequestHead) -> Bool {
-        guard request.method != .connect else { return true }
+    /// What becomes of a request.
+    enum Outcome: Sendable, Hashable {
+        /// It goes on, with its path in normal form.
+        case forward
+        /// Its path has no normal form, or may not be sent so (400).
+        case refuse
+        /// The client is told to ask for the path that stands in the request now (307).
+        case redirect
+    }
+
+    /// Brings the path into its normal form.
+    func apply(to request: inout RequestHead) -> Outcome {
+        guard request.method != .connect else { return .forward }
         let verdict = request.path.withUnsafeBytes { look($0) }
         switch verdict {
-        case .clean: return true
-        case .hopeless: return false
+        case .clean: return .forward
+        case .hopeless: return .refuse
         case .dirty: break
         }
         let bytes = [UInt8](copying: request.path)
-        guard let fresh = normalized(bytes) else { return false }
+        guard let fresh = normalized(bytes) else { return .refuse }
+        var redirects = false
+        if case .unescapeAndRedirect = escapedSlashes { redirects = Self.hasEscapedSlash(bytes) }
         do throws(HTTPFieldError) {
             try request.setPath(fresh.span.bytes)
-            return true
+            return redirects ? .redirect : .forward
         } catch {
-            return false
+            return .refuse
         }
+    }
+
+    private static func hasEscapedSlash(_ path: [UInt8]) -> Bool {
+        for index in path.indices.dropLast(2) {
+            if path[index] == UInt8(ascii: "?") { return false }
+            guard path[index] == UInt8(ascii: "%"), let high = hex(path[index + 1]), let low = hex(path[index + 2])
+            else { continue }
+            if high << 4 | low == UInt8(ascii: "/") || high << 4 | low == UInt8(ascii: "\\") { return true }
+        }
+        return false
     }
 
     private enum Verdict { case clean, dirty, hopeless }
@@ -51,7 +67,7 @@ struct PathNormalization: Sendable {
         var previous: UInt8 = 0
         for byte in path {
             switch byte {
-            case UInt8(ascii: "?"): return .clean
+            case UInt8(ascii: "?"): return path.contains(UInt8(ascii: "#")) ? .hopeless : .clean
             // ATK-22: what stood before it would be routed, the whole forwarded.
             case UInt8(ascii: "#"): return .hopeless
             case UInt8(ascii: "%"): return .dirty
@@ -68,7 +84,7 @@ struct PathNormalization: Sendable {
     private func normalized(_ bytes: [UInt8]) -> [UInt8]? {
         let end = bytes.firstIndex(of: UInt8(ascii: "?")) ?? bytes.count
         var path = Array(bytes[..<end])
-        guard !path.contains(UInt8(ascii: "#")) else { return nil }
+        guard !bytes.contains(UInt8(ascii: "#")) else { return nil }
         let query = Array(bytes[end...])
         guard let decoded = decodeUnreserved(path) else { return nil }
         path = decoded
@@ -100,12 +116,12 @@ struct PathNormalization: Sendable {
                 continue
             }
             let byte = high << 4 | low
-            if byte == 0 { return nil }
+            if byte == 0 && normalizes { return nil }
             let isSlash = byte == UInt8(ascii: "/") || byte == UInt8(ascii: "\\")
             if isSlash {
                 switch escapedSlashes {
                 case .rejectRequest: return nil
-                case .unescapeAndForward: result.append(byte)
+                case .unescapeAndForward, .unescapeAndRedirect: result.append(byte)
                 default: result += path[index...(index + 2)]
                 }
             } else if normalizes && Self.isUnreserved(byte) {
@@ -119,14 +135,17 @@ struct PathNormalization: Sendable {
     }
 
     /// RFC 3986 §5.2.4; a path does not climb above the root.
+    ///
+    /// `..;x` climbs as well: servers that take parameters off segments would let it climb behind our back.
     private static func removeDotSegments(_ path: [UInt8]) -> [UInt8] {
         var kept: [ArraySlice<UInt8>] = []
         let segments = path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         for (index, segment) in segments.enumerated() {
             let isLast = index == segments.count - 1
-            if segment.elementsEqual([UInt8(ascii: ".")]) {
+            let name = segment.prefix { $0 != UInt8(ascii: ";") }
+            if name.elementsEqual([UInt8(ascii: ".")]) {
                 if isLast { kept.append([]) }
-            } else if segment.elementsEqual([UInt8(ascii: "."), UInt8(ascii: ".")]) {
+            } else if name.elementsEqual([UInt8(ascii: "."), UInt8(ascii: ".")]) {
                 _ = kept.popLast()
                 if isLast { kept.append([]) }
             } else {

@@ -104,7 +104,6 @@ final class TCPSession: FormatContext {
         guard !isOver else { return }
         proxy.metrics.add(.max_downstream_connection_duration, row: worker.index)
         info.flags.insert(.durationTimeout)
-        info.connectionTerminationDetails = "max_connection_duration_timeout"
         end()
     }
 
@@ -142,6 +141,7 @@ final class TCPSession: FormatContext {
         host.activeRequests &+= 1
         cluster.count(.upstream_cx_total)
         cluster.count(.upstream_cx_active)
+        cluster.count(.upstream_rq_pending_total)
         info.upstreamHost = address
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host)
@@ -239,6 +239,7 @@ final class TCPSession: FormatContext {
     func connected() {
         connectTimer?.cancel()
         connectTimer = nil
+        cluster?.count(.upstream_rq_total)
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty {
             info.upstreamLocalAddress = tunnel?.localAddress ?? upstream?.socket?.localAddress
@@ -260,9 +261,10 @@ final class TCPSession: FormatContext {
             cluster?.outlier?.report(.localFailure, host)
         }
         releaseHost()
-        if attempts < proxy.config.maxConnectAttempts { return connect() }
         info.flags.insert(.upstreamConnectionFailure)
         info.upstreamTransportFailure = reason
+        if attempts < proxy.config.maxConnectAttempts { return connect() }
+        info.flags.insert(.upstreamRetryLimitExceeded)
         // An orderly end, as Envoy's: the client has done nothing wrong.
         end()
     }
@@ -320,7 +322,9 @@ final class TCPSession: FormatContext {
                 source.hasEnded = true
                 sink.finishWriting()
                 return
-            case .failed: return end(reset: true)
+            case .failed:
+                if source === upstream { info.flags.insert(.upstreamRemoteReset) }
+                return end(reset: true)
             }
         }
     }
@@ -332,7 +336,6 @@ final class TCPSession: FormatContext {
             guard let self, !self.isOver else { return }
             if self.lastActivity + timeout <= self.worker.loop.now {
                 self.proxy.metrics.block.add(TCPMetrics.Cell.idle_timeout.rawValue, row: self.worker.index)
-                self.info.flags.insert(.streamIdleTimeout)
                 self.end()
             } else {
                 self.armIdleTimer()
