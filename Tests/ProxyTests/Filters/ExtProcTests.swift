@@ -63,7 +63,8 @@ struct ProcessorScene {
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Yaml.listener(filters: FilterScene.entries([(name, filter)]), routes: routes),
-                    clusters: Yaml.cluster("backend", [upstream.port])
+                    clusters: Yaml.cluster(
+                        "backend", [upstream.port], "http_protocol_options: { enable_trailers: true }")
                         + Yaml.cluster("service", [service.port], Yaml.http2), admin: true))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)

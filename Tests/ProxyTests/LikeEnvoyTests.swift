@@ -1,0 +1,88 @@
+internal import EnvoyAPI
+import HTTP
+import IO
+import Testing
+
+@testable import Proxy
+
+/// What the differential suite found, as far as a test without Envoy can hold it.
+@Suite("Answers as Envoy's")
+struct LikeEnvoyTests {
+    @Test("a refused connection is one connection, and the client learns no more than that")
+    func refused() async throws {
+        try await onLoop { loop in
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [1]),
+                    admin: true))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            let answer = try await client.get("/")
+            #expect(answer.status == 503)
+            #expect(
+                answer.body
+                    == "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+            )
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let stats = try await admin.get("/stats?filter=backend.upstream_cx_connect_fail").body
+            #expect(stats == "cluster.backend.upstream_cx_connect_fail: 1\n")
+        }
+    }
+
+    @Test("who answers before the request is complete ends the connection, and says so")
+    func earlyAnswer() async throws {
+        try await FilterScene.run(
+            [], routes: "[ { match: { prefix: \"/\" }, direct_response: { status: 200 } } ]"
+        ) { scene in
+            try await scene.client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12")
+            let answer = try await scene.client.response()
+            #expect(answer.status == 200 && answer.head.lowercased().contains("connection: close"))
+        }
+    }
+
+    @Test(
+        "methods that no registry knows are refused unless they are allowed",
+        arguments: [("", "BREW", UInt16(400)), ("", "PROPFIND", 200), ("allow_custom_methods: true", "BREW", 200)])
+    func methods(options: String, method: String, status: UInt16) async throws {
+        try await FilterScene.run([], manager: options.isEmpty ? "" : "http_protocol_options: { \(options) }") {
+            scene in
+            try await scene.client.write("\(method) / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            #expect(try await scene.client.response().status == status)
+        }
+    }
+
+    @Test("each leg of an internal redirect is a request; 303 makes it a GET without a body")
+    func redirects() async throws {
+        try await FilterScene.run(
+            [],
+            routes:
+                "[ { match: { prefix: \"/\" }, route: { cluster: backend, internal_redirect_policy: { redirect_response_codes: [ 303 ] } } } ]",
+            answer: { head, body in
+                head.contains(" /second ")
+                    ? ScriptedUpstream.ok(head.split(separator: " ")[0] + "|" + body)
+                    : "HTTP/1.1 303 See Other\r\nLocation: http://a/second\r\nContent-Length: 0\r\n\r\n"
+            }
+        ) { scene in
+            try await scene.client.write("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+            #expect(try await scene.client.response().body == "GET|")
+            let count = try await scene.stat("http.ingress.downstream_rq_total")
+            #expect(count == 2)
+        }
+    }
+
+    @Test(
+        "paths: parameters do not hide dot segments, fragments are refused, escaped slashes may be redirected",
+        arguments: [
+            ("/x/..;v=1/admin", PathNormalization.Outcome.forward, "/admin"), ("/x/.;/y", .forward, "/x/y"),
+            ("/a?b#c", .refuse, "/a?b#c"), ("/a%2Fb?c%2F", .redirect, "/a/b?c%2F"), ("/a%5C..", .redirect, "/"),
+            ("/a;b/../c", .forward, "/c"),
+        ])
+    func paths(path: String, outcome: PathNormalization.Outcome, result: String) throws {
+        let rule = PathNormalization(
+            normalizes: true, mergesSlashes: false, escapedSlashes: .unescapeAndRedirect)
+        var request = RequestHead()
+        try request.setPath(Array(path.utf8).span.bytes)
+        #expect(rule.apply(to: &request) == outcome)
+        #expect(request.pathText == result)
+    }
+}
