@@ -63,6 +63,14 @@ private func onLoop<T: Sendable>(_ body: @escaping @Sendable (EventLoop) async t
 
 private func configuration(_ servers: SocketAddress...) -> ResolverConfiguration {
     var configuration = ResolverConfiguration(servers: servers)
+    // Long where somebody answers: a busy machine takes its time.
+    configuration.timeout = .seconds(10)
+    return configuration
+}
+
+/// For servers that are silent on purpose.
+private func impatient(_ servers: SocketAddress...) -> ResolverConfiguration {
+    var configuration = ResolverConfiguration(servers: servers)
     configuration.timeout = .milliseconds(200)
     return configuration
 }
@@ -139,10 +147,10 @@ struct ServerTests {
             let lame = try ScriptedServer(on: loop) { query, _ in [query.response(.serverFailure).bytes()] }
             let good = try ScriptedServer(on: loop) { query, _ in [addressAnswer(query, [Self.one]).bytes()] }
             let resolver = DNSResolver(
-                on: loop, configuration: configuration(silent.address, lame.address, good.address),
+                on: loop, configuration: impatient(silent.address, lame.address, good.address),
                 hosts: HostsFile(text: ""))
             #expect(try await resolver.resolve("a", .v4).addresses == [Self.one])
-            let none = DNSResolver(on: loop, configuration: configuration(silent.address), hosts: HostsFile(text: ""))
+            let none = DNSResolver(on: loop, configuration: impatient(silent.address), hosts: HostsFile(text: ""))
             await #expect(throws: LookupFailure.timedOut) { try await none.resolve("a", .v4) }
             #expect(silent.asked.withLock(\.count) == 3)
             let refusing = DNSResolver(on: loop, configuration: configuration(lame.address), hosts: HostsFile(text: ""))
