@@ -200,7 +200,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             case .head:
                 input.consume(offset)
                 headBytes &+= UInt64(offset)
-                if parser.head.method == .other, !manager.config.http1.allows(method: parser.head.methodBytes.span.bytes) {
+                if parser.head.method == .other,
+                    !manager.config.http1.allows(method: parser.head.methodBytes.span.bytes)
+                {
                     return refuse(.startLine)
                 }
                 beginStream()
