@@ -81,7 +81,7 @@ struct ForwardingHeaders: Sendable {
         } else if isEdge {
             request.headers.removeEnvoyFields()
             if let address = client.address {
-                try? request.headers.append(.xEnvoyExternalAddress, text(address))
+                try? request.headers.append(.xEnvoyExternalAddress, "\(address)")
             }
             if !preservesRequestID { request.headers.remove(.xRequestId) }
         } else {

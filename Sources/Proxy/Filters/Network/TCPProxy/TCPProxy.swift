@@ -402,7 +402,10 @@ final class TCPSide: SocketConnection {
                         "delayed_connect_error:_" + words.prefix(1).uppercased() + words.dropFirst())
                 }
                 isEstablished = true
-                if let preface { sendPreface(preface) }
+                if let preface {
+                    sendPreface(preface)
+                    session.upstreamCluster?.count(.upstream_cx_tx_bytes_total, UInt64(preface.count))
+                }
             }
             if let tls {
                 switch stepHandshake(tls) {
