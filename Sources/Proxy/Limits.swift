@@ -20,8 +20,10 @@ enum Limits {
     /// Half a block: below it one copy is cheaper than a second system call.
     static let directWriteBytes = 8192
 
-    /// Bytes waiting in one direction of one stream before we stop reading the other side (Envoy's default is 1 MiB;
-    /// 64 KiB fills a 10 ms path at 50 Mbit/s). What is read already goes beyond it, one read at most: a large block of `BlockPool`.
+    /// Bytes waiting in one direction of one stream before we stop reading the other side.
+    ///
+    /// Envoy's default is 1 MiB; 64 KiB fills a 10 ms path at 50 Mbit/s. What is read already goes beyond it, one read at most: a large block of
+    /// `BlockPool`.
     static let bufferBytes = 65_536
 
     /// Body that a filter may keep of one message (Envoy: `per_connection_buffer_limit_bytes`, 1 MiB); beyond it 413 or 500.
