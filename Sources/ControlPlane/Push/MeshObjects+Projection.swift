@@ -14,7 +14,7 @@ extension KubernetesObject {
             "labels": .object(meta.labels.mapValues { .string($0) }),
         ]
         let annotations = meta.annotations.filter {
-            $0.key == "kubernetes.io/ingress.class" || $0.key == "networking.istio.io/exportTo"
+            Self.meshAnnotations.contains($0.key)
         }
         if !annotations.isEmpty { kept["annotations"] = .object(annotations.mapValues { .string($0) }) }
         var object: JSON = [
@@ -24,15 +24,27 @@ extension KubernetesObject {
         case "Pod":
             object["spec"] = [
                 "containers": Self.ports(spec["containers"]), "initContainers": Self.ports(spec["initContainers"]),
+                "serviceAccountName": spec["serviceAccountName"] ?? "default",
+                "nodeName": spec["nodeName"] ?? "", "hostNetwork": spec["hostNetwork"] ?? false,
             ]
             object["status"] = status["podIP"].map { ["podIP": $0] }
         case "EndpointSlice":
             for member in ["addressType", "ports", "endpoints"] { object[member] = json[member] }
         case "ConfigMap": object["data"] = json["data"]
+        case "Secret":
+            object["type"] = json["type"]
+            object["data"] = json["data"]
+        case "Node": break  // Its labels tell where it stands; its heartbeats concern nobody here.
         default: object["spec"] = json["spec"]
         }
         return KubernetesObject(json: object)
     }
+
+    /// The annotations that the mesh reads.
+    private static let meshAnnotations: Set<String> = [
+        "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
+        "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
+    ]
 
     private static func ports(_ containers: JSON?) -> JSON {
         .array((containers?.array ?? []).map { ["ports": $0["ports"] ?? []] })

@@ -88,7 +88,8 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
+        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic, istioOthers,
+        gatewayAPI,
     ])
 
     /// Reads tables.

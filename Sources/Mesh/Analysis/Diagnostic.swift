@@ -42,7 +42,7 @@ extension MeshModel {
             return config.problem.map {
                 [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]
             } ?? []
-        case .endpointSlice, .pod, .namespace, .ingressClass: return []
+        default: return []
         }
     }
 
