@@ -29,7 +29,7 @@ public struct MeshTranslator: Sendable {
 
     /// The snapshot for one proxy.
     public mutating func snapshot(for proxy: ProxyIdentity) -> ProxySnapshot {
-        let labels = model.workloads[proxy.pod]?.labels ?? [:]
+        let labels = model.workload(proxy.pod)?.labels ?? [:]
         switch proxy.role {
         case .sidecar: return sidecar(proxy.pod, labels)
         case .gateway: return gateway(proxy.pod, labels)

@@ -18,7 +18,7 @@ struct PolicyAnalysis {
                 found.append(warn("\(field).name", "\"\(subset.name)\" is defined before; the first one counts (D-2)"))
             }
         }
-        if let older = model.policies.first(where: {
+        if let older = model.policies(covering: policy.host).first(where: {
             $0.key.namespace == policy.key.namespace && $0.host == policy.host && $0.rule.trafficPolicy != nil
         }), older.key != policy.key, policy.rule.trafficPolicy != nil {
             found.append(

@@ -12,10 +12,7 @@ struct OutboundClusters {
     func make() -> (clusters: [Cluster], assignments: [ClusterLoadAssignment]) {
         var clusters: [Cluster] = []
         var assignments: [ClusterLoadAssignment] = []
-        for service in model.sortedServices
-        where service.externalName == nil
-            && HostName.isVisible(exportTo: service.exportTo, owner: service.key.namespace, to: namespace)
-        {
+        for service in model.services(visibleTo: namespace) where service.externalName == nil {
             let policy = DestinationPolicy.find(
                 host: service.host, serviceNamespace: service.key.namespace, callerNamespace: namespace,
                 callerLabels: labels, model: model)
@@ -27,8 +24,7 @@ struct OutboundClusters {
                     let name = Destinations.clusterName(
                         host: service.host, port: port.number, subset: subset?.subset.name ?? "")
                     let cluster = Clusters.outbound(
-                        name: name, settings: settings, config: model.config,
-                        place: subset?.place ?? .service(service.key, "spec.ports"),
+                        name: name, service: service, port: port, settings: settings, model: model, subset: subset,
                         usesOriginalDestination: service.isHeadless && keepsHeadlessDestination && subset == nil)
                     clusters.append(cluster)
                     guard cluster.edsClusterConfig != nil else { return }

@@ -11,10 +11,8 @@ enum Assignments {
         assignment.clusterName = name
         let hosts = model.usableEndpoints(of: service).compactMap { endpoint -> LbEndpoint? in
             if let labels, !labels.allSatisfy({ endpoint.labels[$0.key] == $0.value }) { return nil }
-            // A slice made by hand may leave its only port unnamed (S-13).
-            guard let number = endpoint.ports[port.name] ?? (endpoint.ports.count == 1 ? endpoint.ports[""] : nil)
-            else { return nil }
-            return host(endpoint, port: number)
+            guard let number = endpoint.number(of: port) else { return nil }
+            return host(endpoint, port: number, service: service, model: model)
         }
         guard !hosts.isEmpty else { return assignment }
         var locality = LocalityLbEndpoints()
@@ -25,20 +23,20 @@ enum Assignments {
         return assignment
     }
 
-    private static func host(_ endpoint: MeshEndpoint, port: Int) -> LbEndpoint {
-        var address = SocketAddress()
-        address.address = endpoint.address
-        address.portSpecifier = .portValue(UInt32(clamping: port))
+    private static func host(
+        _ endpoint: MeshEndpoint, port: Int, service: MeshService, model: MeshModel
+    ) -> LbEndpoint {
         var entry = EnvoyAPI.Endpoint()
-        entry.address = Addresses.socket(address)
-        entry.hostname = endpoint.hostname ?? ""
+        // For the names that the cluster's DNS answers with an address of the mesh, the proxy asks for the real one.
+        let isResolved = service.resolution == .dns || service.resolution == .dnsRoundRobin
+        let isHidden = isResolved && model.answersForHost(endpoint.address)
+        entry.address = Addresses.of(isHidden ? Mesh.origin(of: endpoint.address) : endpoint.address, port: port)
+        entry.hostname = endpoint.hostname ?? (isResolved ? endpoint.address : "")
         var host = LbEndpoint()
         host.hostIdentifier = .endpoint(entry)
         host.healthStatus = .healthy
-        let place = endpoint.pod.map { Provenance(kind: "Pod", object: $0, field: "status.podIP") }
-        host.metadata =
-            (place ?? Provenance(kind: "EndpointSlice", object: endpoint.slice, field: "endpoints")).metadata
-        host.loadBalancingWeight = 1
+        host.metadata = endpoint.place.metadata
+        host.loadBalancingWeight = UInt32(clamping: endpoint.weight)
         return host
     }
 }
@@ -51,6 +49,21 @@ enum Addresses {
         return address
     }
 
+    /// The address of an endpoint: `unix://PATH` is a socket file.
+    static func of(_ address: String, port: Int) -> Address {
+        if address.hasPrefix("unix://") {
+            var pipe = Pipe()
+            pipe.path = String(address.dropFirst("unix://".count))
+            var address = Address()
+            address.address = .pipe(pipe)
+            return address
+        }
+        var socket = SocketAddress()
+        socket.address = address
+        socket.portSpecifier = .portValue(UInt32(clamping: port))
+        return Addresses.socket(socket)
+    }
+
     static func any(port: UInt32) -> Address {
         var socket = SocketAddress()
         socket.address = "0.0.0.0"
@@ -58,11 +71,33 @@ enum Addresses {
         return Addresses.socket(socket)
     }
 
-    /// One address as a prefix.
+    /// One address, or a range in CIDR form, as a prefix.
     static func prefix(_ address: String) -> CidrRange {
+        let parts = address.split(separator: "/", maxSplits: 1)
         var range = CidrRange()
-        range.addressPrefix = address
-        range.prefixLen = address.contains(":") ? 128 : 32
+        range.addressPrefix = String(parts.first ?? "")
+        let most: UInt32 = address.contains(":") ? 128 : 32
+        range.prefixLen = parts.count > 1 ? min(UInt32(parts[1]) ?? most, most) : most
         return range
+    }
+
+    /// Whether a text is an IP address.
+    static func isAddress(_ text: some StringProtocol) -> Bool {
+        if text.contains(":") {
+            let groups = text.split(separator: ":", omittingEmptySubsequences: false)
+            let isShort = text.contains("::")
+            return (isShort ? (3...9).contains(groups.count) : groups.count == 8)
+                && groups.allSatisfy { $0.count <= 4 && $0.allSatisfy(\.isHexDigit) }
+        }
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts.allSatisfy { (1...3).contains($0.count) && UInt8($0) != nil }
+    }
+
+    /// Whether a text is an IP address or a range in CIDR form.
+    static func isAddressOrRange(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard let address = parts.first, isAddress(address) else { return false }
+        guard parts.count == 2 else { return parts.count == 1 }
+        return UInt32(parts[1]).map { $0 <= (address.contains(":") ? 128 : 32) } ?? false
     }
 }

@@ -18,9 +18,11 @@ struct DestinationPolicy {
         host: String, serviceNamespace: String, callerNamespace: String, callerLabels: [String: String],
         model: MeshModel
     ) -> DestinationPolicy {
+        let covering = model.policies(covering: host)
+        guard !covering.isEmpty else { return DestinationPolicy() }
         for namespace in [callerNamespace, serviceNamespace, Mesh.rootNamespace] {
-            let visible = model.policies.filter { candidate in
-                candidate.key.namespace == namespace && HostName.covers(candidate.host, host)
+            let visible = covering.filter { candidate in
+                candidate.key.namespace == namespace
                     && HostName.isVisible(exportTo: candidate.rule.exportTo, owner: namespace, to: callerNamespace)
                     && candidate.rule.workloadSelector.allSatisfy { callerLabels[$0.key] == $0.value }
             }
