@@ -25,6 +25,8 @@ public struct MeshModel: Sendable {
         var rule: DestinationRule
         var host: String
         var subsets: [DestinationRule.Subset]
+        /// The labels by which callers and endpoints are compared (B-7).
+        var failoverLabels: Set<String> = []
     }
 
     /// A gateway with its name.
@@ -209,6 +211,12 @@ extension MeshModel {
         return chosen(host, visibleTo: namespace)
     }
 
+    /// The service that a host has first: that of Kubernetes, else the oldest ServiceEntry's.
+    func firstService(host: String) -> MeshService? {
+        reads?.note(.service(host))
+        return registry.byHost[host]?.first
+    }
+
     /// Whether some service has that full host name.
     func hasService(host: String) -> Bool {
         reads?.note(.service(host))
@@ -334,6 +342,11 @@ extension MeshModel.Policy {
         key = NamespacedName(namespace: object.namespace, name: object.name)
         host = HostName.expanded(rule.host, ruleNamespace: object.namespace)
         subsets = rule.subsets
+        var levels = [rule.trafficPolicy].compactMap { $0 } + subsets.compactMap(\.trafficPolicy)
+        levels += levels.flatMap { $0.portLevelSettings.map(\.policy) }
+        for name in levels.flatMap({ $0.loadBalancer?.localitySetting?.failoverPriority ?? [] }) {
+            failoverLabels.insert(String(name.prefix { $0 != "=" }))
+        }
     }
 }
 

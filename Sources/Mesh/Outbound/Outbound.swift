@@ -103,6 +103,10 @@ struct Outbound {
     func tcpProxy(_ member: Member) -> TcpProxy {
         let own = Destinations.clusterName(host: member.service.host, port: member.port.number)
         var proxy = FilterChains.tcpProxy(own, config: model.config)
+        DestinationPolicy.find(
+            host: member.service.host, serviceNamespace: member.service.key.namespace, callerNamespace: namespace,
+            callerLabels: labels, model: model
+        ).settings(port: member.port.number).apply(to: &proxy)
         guard let rule = rule(for: member.service.host, where: { !$0.tcp.isEmpty }) else { return proxy }
         for route in rule.tcp
         where route.match.isEmpty || route.match.contains(where: { applies($0, member.port.number, rule) }) {

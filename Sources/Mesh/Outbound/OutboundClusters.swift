@@ -8,6 +8,8 @@ struct OutboundClusters {
     let labels: [String: String]
     /// Sidecars keep the address that a caller of a headless service chose (S-8); gateways have no such address.
     let keepsHeadlessDestination: Bool
+    /// Where the caller is.
+    let caller: CallerPlace
 
     func make() -> (clusters: [Cluster], assignments: [ClusterLoadAssignment]) {
         var clusters: [Cluster] = []
@@ -20,17 +22,18 @@ struct OutboundClusters {
                 func add(_ subset: DestinationPolicy.NamedSubset?) {
                     let settings = policy.settings(port: port.number, subset: subset?.subset)
                     // Fail closed: plain text where TLS is demanded would be worse than no cluster.
-                    if settings.needsTLS { return }
+                    if settings.needsMeshTLS { return }
                     let name = Destinations.clusterName(
                         host: service.host, port: port.number, subset: subset?.subset.name ?? "")
                     let cluster = Clusters.outbound(
                         name: name, service: service, port: port, settings: settings, model: model, subset: subset,
+                        caller: caller,
                         usesOriginalDestination: service.isHeadless && keepsHeadlessDestination && subset == nil)
                     clusters.append(cluster)
                     guard cluster.edsClusterConfig != nil else { return }
                     assignments.append(
-                        Assignments.assignment(
-                            name: name, service: service, port: port, labels: subset?.subset.labels, model: model))
+                        Assignments(model: model, service: service, port: port, settings: settings, caller: caller)
+                            .assignment(name: name, labels: subset?.subset.labels))
                 }
                 add(nil)
                 policy.subsets.forEach(add)

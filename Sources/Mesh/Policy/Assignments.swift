@@ -1,31 +1,78 @@
 import EnvoyAPI
 import KubernetesAPI
 
-/// Makes the endpoint lists of EDS clusters.
-enum Assignments {
-    /// The endpoints of a service port; of a subset when labels are given.
-    static func assignment(
-        name: String, service: MeshService, port: MeshService.Port, labels: [String: String]?, model: MeshModel
-    ) -> ClusterLoadAssignment {
+/// Who asks, as far as the choice of endpoints depends on it.
+struct CallerPlace: Sendable, Hashable {
+    var locality = MeshLocality()
+    /// The node that it runs on; empty when it is not known.
+    var node = ""
+    /// The labels of its pod, of which `failoverPriority` may name some.
+    var labels: [String: String] = [:]
+
+    /// Somebody somewhere.
+    init() {}
+
+    /// A pod.
+    init(_ workload: MeshModel.Workload?) {
+        guard let workload else { return }
+        locality = workload.locality
+        node = workload.node
+        labels = workload.labels
+    }
+}
+
+/// Makes the endpoint lists of a service port.
+struct Assignments {
+    let model: MeshModel
+    let service: MeshService
+    let port: MeshService.Port
+    let caller: CallerPlace
+    /// How localities count.
+    let preference: LocalityPreference
+
+    init(
+        model: MeshModel, service: MeshService, port: MeshService.Port, settings: ClusterSettings, caller: CallerPlace
+    ) {
+        self.model = model
+        self.service = service
+        self.port = port
+        self.caller = caller
+        preference = LocalityPreference(settings, service: service, mesh: nil, caller: caller)
+    }
+
+    /// Whether the weights of localities must be heeded.
+    var usesWeights: Bool { preference.usesWeights }
+
+    /// The endpoints; of a subset when labels are given.
+    func assignment(name: String, labels: [String: String]?) -> ClusterLoadAssignment {
         var assignment = ClusterLoadAssignment()
         assignment.clusterName = name
-        let hosts = model.usableEndpoints(of: service).compactMap { endpoint -> LbEndpoint? in
-            if let labels, !labels.allSatisfy({ endpoint.labels[$0.key] == $0.value }) { return nil }
-            guard let number = endpoint.number(of: port) else { return nil }
-            return host(endpoint, port: number, service: service, model: model)
+        var endpoints = model.usableEndpoints(of: service)
+        if service.isNodeLocal {
+            // S-11, B-10: no fallback to other nodes.
+            endpoints = endpoints.filter { !$0.node.isEmpty && $0.node == caller.node }
         }
-        guard !hosts.isEmpty else { return assignment }
-        var locality = LocalityLbEndpoints()
-        locality.locality = Locality()
-        locality.lbEndpoints = hosts
-        locality.loadBalancingWeight = UInt32(clamping: hosts.count)
-        assignment.endpoints = [locality]
+        let usable = endpoints.filter { endpoint in
+            labels.map { endpoint.has($0) } ?? true && endpoint.number(of: port) != nil
+        }
+        assignment.endpoints = preference.groups(usable).map { group in
+            var message = LocalityLbEndpoints()
+            var locality = Locality()
+            locality.region = group.locality.region
+            locality.zone = group.locality.zone
+            locality.subZone = group.locality.subzone
+            message.locality = locality
+            message.priority = group.priority
+            message.loadBalancingWeight = group.weight
+            message.lbEndpoints = group.endpoints.compactMap { endpoint in
+                endpoint.number(of: port).map { host(endpoint, port: $0) }
+            }
+            return message
+        }
         return assignment
     }
 
-    private static func host(
-        _ endpoint: MeshEndpoint, port: Int, service: MeshService, model: MeshModel
-    ) -> LbEndpoint {
+    private func host(_ endpoint: MeshEndpoint, port: Int) -> LbEndpoint {
         var entry = EnvoyAPI.Endpoint()
         // For the names that the cluster's DNS answers with an address of the mesh, the proxy asks for the real one.
         let isResolved = service.resolution == .dns || service.resolution == .dnsRoundRobin
@@ -38,66 +85,5 @@ enum Assignments {
         host.metadata = endpoint.place.metadata
         host.loadBalancingWeight = UInt32(clamping: endpoint.weight)
         return host
-    }
-}
-
-/// Makes addresses.
-enum Addresses {
-    static func socket(_ socket: SocketAddress) -> Address {
-        var address = Address()
-        address.address = .socketAddress(socket)
-        return address
-    }
-
-    /// The address of an endpoint: `unix://PATH` is a socket file.
-    static func of(_ address: String, port: Int) -> Address {
-        if address.hasPrefix("unix://") {
-            var pipe = Pipe()
-            pipe.path = String(address.dropFirst("unix://".count))
-            var address = Address()
-            address.address = .pipe(pipe)
-            return address
-        }
-        var socket = SocketAddress()
-        socket.address = address
-        socket.portSpecifier = .portValue(UInt32(clamping: port))
-        return Addresses.socket(socket)
-    }
-
-    static func any(port: UInt32) -> Address {
-        var socket = SocketAddress()
-        socket.address = "0.0.0.0"
-        socket.portSpecifier = .portValue(port)
-        return Addresses.socket(socket)
-    }
-
-    /// One address, or a range in CIDR form, as a prefix.
-    static func prefix(_ address: String) -> CidrRange {
-        let parts = address.split(separator: "/", maxSplits: 1)
-        var range = CidrRange()
-        range.addressPrefix = String(parts.first ?? "")
-        let most: UInt32 = address.contains(":") ? 128 : 32
-        range.prefixLen = parts.count > 1 ? min(UInt32(parts[1]) ?? most, most) : most
-        return range
-    }
-
-    /// Whether a text is an IP address.
-    static func isAddress(_ text: some StringProtocol) -> Bool {
-        if text.contains(":") {
-            let groups = text.split(separator: ":", omittingEmptySubsequences: false)
-            let isShort = text.contains("::")
-            return (isShort ? (3...9).contains(groups.count) : groups.count == 8)
-                && groups.allSatisfy { $0.count <= 4 && $0.allSatisfy(\.isHexDigit) }
-        }
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts.allSatisfy { (1...3).contains($0.count) && UInt8($0) != nil }
-    }
-
-    /// Whether a text is an IP address or a range in CIDR form.
-    static func isAddressOrRange(_ text: String) -> Bool {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard let address = parts.first, isAddress(address) else { return false }
-        guard parts.count == 2 else { return parts.count == 1 }
-        return UInt32(parts[1]).map { $0 <= (address.contains(":") ? 128 : 32) } ?? false
     }
 }
