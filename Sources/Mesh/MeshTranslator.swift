@@ -87,6 +87,10 @@ public struct MeshTranslator: Sendable {
             }
         }
         for pattern in touched.policyHosts { hosts.formUnion(model.hosts(coveredBy: pattern)) }
+        // A Sidecar names rules, too: what they lead to comes and goes with them.
+        if !touched.ruleHosts.isEmpty {
+            for caller in views.keys where caller.sidecar != nil { views[caller]?.touchAll() }
+        }
         guard !hosts.isEmpty else { return }
         for caller in views.keys { views[caller]?.touch(hosts) }
     }
@@ -145,18 +149,22 @@ public struct MeshTranslator: Sendable {
         place.labels = place.labels.filter { relevantLabels.contains($0.key) }
         if !usesLocality { place.locality = MeshLocality() }
         if !usesNode { place.node = "" }
-        let caller = Caller(namespace: proxy.pod.namespace, labels: place.labels, place: place, role: proxy.role)
+        var caller = Caller(namespace: proxy.pod.namespace, labels: place.labels, place: place, role: proxy.role)
+        if proxy.role == .sidecar { caller.sidecar = model.sidecar(for: proxy.pod)?.key }
         callers[proxy] = caller
         return caller
     }
 
     private static func outbound(_ caller: Caller, _ model: MeshModel) -> MeshResources {
         var resources = MeshResources()
-        let outbound = Outbound(model: model, namespace: caller.namespace, labels: caller.labels)
+        let sidecar = caller.sidecar.flatMap { key in model.sidecars.first { $0.key == key } }
+        let outbound = Outbound(
+            model: model, namespace: caller.namespace, labels: caller.labels, sidecar: sidecar)
         resources.add(
             Clusters.passthrough(name: ClusterNames.passthrough, config: model.config, bindsLocally: false))
         resources.add(Clusters.blackHole)
         resources.add(OutboundListener(outbound: outbound).listener())
+        BoundListeners(outbound: outbound).add(to: &resources)
         for (port, members) in outbound.ports
         where outbound.httpPorts.contains(port) || members.contains(where: { $0.port.portProtocol.mayBeHTTP }) {
             resources.add(OutboundRoutes(outbound: outbound, port: port).configuration())

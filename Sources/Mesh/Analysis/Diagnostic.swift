@@ -40,6 +40,7 @@ extension MeshModel {
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .serviceEntry:
             return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
+        case .sidecar: return SidecarAnalysis(model: self, object: object).diagnostics()
         case .workloadEntry, .workloadGroup: return WorkloadAnalysis(model: self, object: object).diagnostics()
         case .configMap:
             return config.problem.map {

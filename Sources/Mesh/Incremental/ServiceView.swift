@@ -8,6 +8,8 @@ struct Caller: Hashable, Sendable {
     /// Where it is, as far as some service or rule asks for it.
     var place: CallerPlace
     var role: ProxyIdentity.Role
+    /// The Sidecar that says what it needs to know.
+    var sidecar: NamespacedName?
 }
 
 /// The clusters and endpoints of all services that a kind of callers sees.
@@ -25,6 +27,9 @@ struct ServiceView: Sendable {
     /// Notes that these hosts may differ.
     mutating func touch(_ hosts: Set<String>) { dirty?.formUnion(hosts) }
 
+    /// Notes that any host may differ.
+    mutating func touchAll() { dirty = nil }
+
     /// Catches up with the model.
     mutating func update(_ model: MeshModel, _ memo: inout Memo<ServiceResources.Key, ServiceResources>) {
         var changesClusters = layers.isEmpty
@@ -36,17 +41,22 @@ struct ServiceView: Sendable {
             changesClusters = Self.replace(before?.clusters, now?.clusters, in: &clusters) || changesClusters
             changesEndpoints = Self.replace(before?.endpoints, now?.endpoints, in: &endpoints) || changesEndpoints
         }
+        if dirty?.isEmpty == true { return }
+        let sidecar = caller.sidecar.flatMap { key in model.sidecars.first { $0.key == key } }
         if let hosts = dirty {
-            if hosts.isEmpty { return }
+            let destinations: Set<String> = sidecar.map { model.destinations(of: $0, namespace: caller.namespace) } ?? []
             for host in hosts {
-                replace(
-                    host,
-                    model.service(host: host, visibleTo: caller.namespace).flatMap { resources($0, model, &memo) })
+                let service = model.service(host: host, visibleTo: caller.namespace).flatMap { service in
+                    sidecar?.sees(host, in: service.key.namespace) ?? true || destinations.contains(host)
+                        ? service : nil
+                }
+                replace(host, service.flatMap { resources($0, model, &memo) })
             }
         } else {
-            for service in model.services(visibleTo: caller.namespace) {
-                replace(service.host, resources(service, model, &memo))
-            }
+            let services = model.services(visibleTo: caller.namespace, sidecar: sidecar)
+            let hosts = Set(services.map(\.host))
+            for host in byHost.keys where !hosts.contains(host) { replace(host, nil) }
+            for service in services { replace(service.host, resources(service, model, &memo)) }
         }
         dirty = []
         var layers = layers.isEmpty ? [MeshLayer(MeshResources()), MeshLayer(MeshResources())] : layers

@@ -61,6 +61,7 @@ public struct MeshModel: Sendable {
     private var policyIndex = HostIndex()
     private var entranceStore: [Entrance] = []
     private var ingressStore: [KubernetesObject] = []
+    private var sidecarStore: [SidecarScope] = []
     /// Where reads are noted.
     var reads: ReadLog?
 
@@ -140,6 +141,7 @@ public struct MeshModel: Sendable {
                 Entrance(
                     key: NamespacedName(namespace: $0.namespace, name: $0.name), gateway: IstioGateway(json: $0.json))
             }
+        case .sidecar: sidecarStore = objects.inOrder(.sidecar).map(SidecarScope.init)
         case .ingress: ingressStore = objects.inOrder(.ingress).filter(Self.isOurs)
         default: break
         }
@@ -189,15 +191,50 @@ extension MeshModel {
         return registry.sorted
     }
 
+    /// The Sidecars, oldest first.
+    var sidecars: [SidecarScope] {
+        reads?.note(.kind(.sidecar))
+        return sidecarStore
+    }
+
+    /// The Sidecar for a pod; gateways have none.
+    func sidecar(for pod: NamespacedName) -> SidecarScope? {
+        let all = sidecars
+        if all.isEmpty { return nil }
+        return SidecarScope.choose(all, namespace: pod.namespace, labels: workload(pod)?.labels ?? [:])
+    }
+
     /// The services that callers of a namespace see, oldest first, one for each host: of several ServiceEntries
     /// that of the caller's own namespace, else the oldest.
-    func services(visibleTo namespace: String) -> [MeshService] {
-        sortedServices.filter { service in
+    ///
+    /// With a Sidecar only those that it names, and the destinations of the rules that it names.
+    func services(visibleTo namespace: String, sidecar: SidecarScope? = nil) -> [MeshService] {
+        let destinations: Set<String> = sidecar.map { self.destinations(of: $0, namespace: namespace) } ?? []
+        return sortedServices.filter { service in
+            if let sidecar, !sidecar.sees(service.host, in: service.key.namespace), !destinations.contains(service.host)
+            {
+                return false
+            }
             guard HostName.isVisible(exportTo: service.exportTo, owner: service.key.namespace, to: namespace)
             else { return false }
             return (registry.byHost[service.host]?.count ?? 0) < 2
                 || chosen(service.host, visibleTo: namespace)?.id == service.id
         }
+    }
+
+    /// The hosts to which the rules send that a Sidecar's egress list names, for callers of a namespace.
+    func destinations(of sidecar: SidecarScope, namespace: String) -> Set<String> {
+        guard sidecar.egress != nil else { return [] }
+        var hosts: Set<String> = []
+        for rule in rules where sidecar.sees(rule) {
+            guard rule.gateways.contains(Mesh.meshGateway),
+                HostName.isVisible(exportTo: rule.rule.exportTo, owner: rule.key.namespace, to: namespace)
+            else { continue }
+            for destination in rule.destinations {
+                hosts.insert(HostName.expanded(destination.host, ruleNamespace: rule.key.namespace))
+            }
+        }
+        return hosts
     }
 
     private func chosen(_ host: String, visibleTo namespace: String) -> MeshService? {
@@ -341,6 +378,9 @@ extension MeshModel.Rule {
         http = rule.http
         tcp = rule.tcp
     }
+
+    /// All destinations of its routes.
+    var destinations: [VirtualService.Destination] { http.flatMap(\.route) + tcp.flatMap(\.route) }
 
     /// A gateway's name with its namespace: the rule's own when none is given.
     static func gateway(_ name: String, namespace: String) -> String {

@@ -12,6 +12,8 @@ struct Outbound {
     let model: MeshModel
     let namespace: String
     let labels: [String: String]
+    /// What says which services the caller needs to know.
+    let sidecar: SidecarScope?
     /// The visible services by port number, in the order of the model.
     let ports: [Int: [Member]]
     /// The ports on which every connection is HTTP.
@@ -19,16 +21,20 @@ struct Outbound {
     /// The rules for sidecars that this caller sees, in order.
     let rules: [MeshModel.Rule]
 
-    init(model: MeshModel, namespace: String, labels: [String: String]) {
+    init(model: MeshModel, namespace: String, labels: [String: String], sidecar: SidecarScope? = nil) {
+        self.sidecar = sidecar
         self.model = model
         self.namespace = namespace
         self.labels = labels
         var ports: [Int: [Member]] = [:]
-        for service in model.services(visibleTo: namespace) where service.externalName == nil {
-            for port in service.ports { ports[port.number, default: []].append(Member(service: service, port: port)) }
+        for service in model.services(visibleTo: namespace, sidecar: sidecar) where service.externalName == nil {
+            for port in service.ports
+            where sidecar?.sees(service.host, in: service.key.namespace, port: port.number) ?? true {
+                ports[port.number, default: []].append(Member(service: service, port: port))
+            }
         }
         rules = model.rules.filter { rule in
-            rule.gateways.contains(Mesh.meshGateway)
+            rule.gateways.contains(Mesh.meshGateway) && sidecar?.sees(rule) ?? true
                 && HostName.isVisible(exportTo: rule.rule.exportTo, owner: rule.key.namespace, to: namespace)
         }
         var httpPorts = Set(
@@ -47,9 +53,23 @@ struct Outbound {
         self.httpPorts = httpPorts
     }
 
+    /// The same caller on one port with these services only.
+    init(_ other: Outbound, members: [Member], port: Int) {
+        model = other.model
+        namespace = other.namespace
+        labels = other.labels
+        sidecar = other.sidecar
+        ports = [port: members]
+        httpPorts = [port]
+        rules = other.rules
+    }
+
+    /// as the Sidecar says, else the mesh.
+    var outboundPolicy: MeshConfig.OutboundPolicy { sidecar?.outboundPolicy ?? model.config.outboundPolicy }
+
     /// The cluster for what no service matches.
     var unmatchedCluster: String {
-        model.config.outboundPolicy == .allowAny ? ClusterNames.passthrough : ClusterNames.blackHole
+        outboundPolicy == .allowAny ? ClusterNames.passthrough : ClusterNames.blackHole
     }
 
     /// The addresses by which a service is reached: its own, or those of its pods when it is headless (S-8).

@@ -99,7 +99,7 @@ struct OutboundRoutes {
         var host = VirtualHost()
         var route = Route()
         route.match = Matches.route(nil)
-        if outbound.model.config.outboundPolicy == .allowAny {
+        if outbound.outboundPolicy == .allowAny {
             host.name = "allow_any"
             route.name = "allow_any"
             var action = RouteAction()
