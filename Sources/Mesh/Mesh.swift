@@ -3,10 +3,12 @@
 /// Pure: no socket, clock, random source or lock. The way of a change through the folders:
 ///
 /// 1. `MeshObjects` holds the objects as they came from the watch.
-/// 2. `Model/` reads them once into `MeshModel`: services with port protocols, endpoints, rules in their order.
+/// 2. `Model/` reads them once into `MeshModel`, and afterwards edit by edit: services of Kubernetes and ServiceEntries
+///    with port protocols, endpoints, rules in their order. Whoever asks it something is noted (`Fact`).
 /// 3. `MeshTranslator` asks for one proxy at a time: `Outbound/` and `Inbound/` for sidecars, `Gateways/` for gateways,
 ///    `Routing/` turns VirtualServices and Ingresses into routes, `Policy/` DestinationRules into clusters.
-/// 4. The result is a `ProxySnapshot`: named resources with a content hash as version, and provenance in each.
+///    `Incremental/` keeps what was made until a fact differs that it was made from.
+/// 4. The result is a `ProxySnapshot`: layers of named resources with a content hash as version, and provenance in each.
 /// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings at admission.
 public enum Mesh {
     /// The domain of all cluster names.

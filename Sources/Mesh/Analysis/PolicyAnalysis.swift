@@ -86,6 +86,17 @@ struct PolicyAnalysis {
                         "\(field).outlierDetection.consecutiveGatewayErrors",
                         "no effect: consecutive5xxErrors (\(outlier.consecutive5xxErrors ?? 5)) ejects before (O-3)"))
             }
+            for (name, time) in [("interval", outlier.interval), ("baseEjectionTime", outlier.baseEjectionTime)] {
+                if let time, time <= .zero {
+                    found.append(refuse("\(field).outlierDetection.\(name)", "must be more than 0"))
+                }
+            }
+            if !(0...100).contains(outlier.minHealthPercent) {
+                found.append(
+                    refuse(
+                        "\(field).outlierDetection.minHealthPercent",
+                        "\(outlier.minHealthPercent) is not between 0 and 100"))
+            }
             if let share = outlier.maxEjectionPercent, !(0...100).contains(share) {
                 found.append(
                     refuse("\(field).outlierDetection.maxEjectionPercent", "\(share) is not between 0 and 100"))
@@ -95,7 +106,29 @@ struct PolicyAnalysis {
                     refuse("\(field).outlierDetection.outlierDetectionHttpErrorCodes", "\(code) is no HTTP status"))
             }
         }
+        if let pool = policy.connectionPool { found += limits("\(field).connectionPool", pool) }
         if let tls = policy.tls { found += security("\(field).tls", tls) }
+        return found
+    }
+
+    /// What is out of the bounds of a proxy.
+    private func limits(_ field: String, _ pool: DestinationRule.ConnectionPool) -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        if let timeout = pool.connectTimeout, timeout <= .zero {
+            found.append(refuse("\(field).tcp.connectTimeout", "must be more than 0"))
+        }
+        let counts = [
+            ("tcp.maxConnections", pool.maxConnections), ("http.http1MaxPendingRequests", pool.http1MaxPendingRequests),
+            ("http.http2MaxRequests", pool.http2MaxRequests), ("http.maxRetries", pool.maxRetries),
+            ("http.maxRequestsPerConnection", pool.maxRequestsPerConnection),
+            ("http.maxConcurrentStreams", pool.maxConcurrentStreams),
+        ]
+        for (name, count) in counts {
+            if let count, count < 0 { found.append(refuse("\(field).\(name)", "\(count) is less than 0")) }
+        }
+        if pool.useClientProtocol, pool.h2UpgradePolicy == "UPGRADE" {
+            found.append(warn("\(field).http.h2UpgradePolicy", "no effect beside useClientProtocol"))
+        }
         return found
     }
 
@@ -109,6 +142,18 @@ struct PolicyAnalysis {
                     refuse(
                         "\(field).consistentHash",
                         "one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName is required (B-3)"))
+            }
+            if let size = hash.tableSize, !Clusters.isTableSize(size) {
+                found.append(
+                    refuse(
+                        "\(field).consistentHash.maglev.tableSize",
+                        "\(size) is no prime number up to \(Clusters.maximumTableSize)"))
+            }
+            if let size = hash.minimumRingSize, size < 0 || UInt64(size) > Clusters.maximumRingSize {
+                found.append(
+                    refuse(
+                        "\(field).consistentHash.ringHash.minimumRingSize",
+                        "\(size) is not between 0 and \(Clusters.maximumRingSize)"))
             }
             if !balancer.simple.isEmpty {
                 found.append(warn("\(field).simple", "no effect beside consistentHash (B-2)"))

@@ -44,7 +44,8 @@ struct ServiceView: Sendable {
         if dirty?.isEmpty == true { return }
         let sidecar = caller.sidecar.flatMap { key in model.sidecars.first { $0.key == key } }
         if let hosts = dirty {
-            let destinations: Set<String> = sidecar.map { model.destinations(of: $0, namespace: caller.namespace) } ?? []
+            let destinations: Set<String> =
+                sidecar.map { model.destinations(of: $0, namespace: caller.namespace) } ?? []
             for host in hosts {
                 let service = model.service(host: host, visibleTo: caller.namespace).flatMap { service in
                     sidecar?.sees(host, in: service.key.namespace) ?? true || destinations.contains(host)

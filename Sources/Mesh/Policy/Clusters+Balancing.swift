@@ -42,10 +42,26 @@ extension Clusters {
         }
     }
 
+    /// The largest ring that Envoy makes.
+    static let maximumRingSize: UInt64 = 8_388_608
+    /// The largest table that Maglev's algorithm makes in Envoy.
+    static let maximumTableSize = 5_000_011
+
+    /// Whether Maglev's algorithm can work with a table of that size: a prime number.
+    static func isTableSize(_ size: Int) -> Bool {
+        guard (2...maximumTableSize).contains(size) else { return false }
+        var divisor = 2
+        while divisor * divisor <= size {
+            if size % divisor == 0 { return false }
+            divisor += 1
+        }
+        return true
+    }
+
     private static func consistentHash(_ written: DestinationRule.ConsistentHash, _ cluster: inout Cluster) {
         if written.usesMaglev {
             cluster.lbPolicy = .maglev
-            if let size = written.tableSize, size > 0 {
+            if let size = written.tableSize, isTableSize(size) {
                 var config = Cluster.MaglevLbConfig()
                 config.tableSize = UInt64(size)
                 cluster.lbConfig = .maglevLbConfig(config)
@@ -54,7 +70,8 @@ extension Clusters {
         }
         cluster.lbPolicy = .ringHash
         var config = Cluster.RingHashLbConfig()
-        config.minimumRingSize = written.minimumRingSize.flatMap { $0 > 0 ? UInt64($0) : nil } ?? minimumRingSize
+        config.minimumRingSize =
+            written.minimumRingSize.flatMap { $0 > 0 ? min(UInt64($0), maximumRingSize) : nil } ?? minimumRingSize
         cluster.lbConfig = .ringHashLbConfig(config)
     }
 

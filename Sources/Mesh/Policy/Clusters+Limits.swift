@@ -46,8 +46,8 @@ extension Clusters {
         } else {
             outlier.enforcingConsecutiveGatewayFailure = 0
         }
-        outlier.interval = written.interval
-        outlier.baseEjectionTime = written.baseEjectionTime
+        outlier.interval = positive(written.interval)
+        outlier.baseEjectionTime = positive(written.baseEjectionTime)
         outlier.maxEjectionPercent = written.maxEjectionPercent.map { UInt32(clamping: min(max($0, 0), 100)) }
         outlier.enforcingSuccessRate = 0  // O-6
         if written.splitExternalLocalOriginErrors {  // O-9

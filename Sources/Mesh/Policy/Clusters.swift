@@ -14,8 +14,8 @@ enum Clusters {
     ) -> Cluster {
         var cluster = Cluster()
         cluster.name = name
-        cluster.metadata = (subset?.place ?? service.place("spec.ports")).metadata
-        cluster.connectTimeout = settings.connectionPool?.connectTimeout ?? model.config.connectTimeout
+        cluster.metadata = (subset?.place ?? settings.place ?? service.place("spec.ports")).metadata
+        cluster.connectTimeout = positive(settings.connectionPool?.connectTimeout) ?? model.config.connectTimeout
         if usesOriginalDestination || settings.loadBalancer?.simple == "PASSTHROUGH" || service.resolution == .none {
             cluster.clusterDiscoveryType = .type(.originalDst)
             cluster.lbPolicy = .clusterProvided
@@ -39,6 +39,9 @@ enum Clusters {
         protocolOptions(settings, port, service, &cluster)
         return cluster
     }
+
+    /// A time that Envoy takes: one that is not positive counts as not written, and is reported.
+    static func positive(_ duration: Duration?) -> Duration? { duration.flatMap { $0 > .zero ? $0 : nil } }
 
     /// The cluster that goes where the connection was going.
     static func passthrough(name: String, config: MeshConfig, bindsLocally: Bool) -> Cluster {

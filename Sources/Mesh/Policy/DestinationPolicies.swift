@@ -8,8 +8,10 @@ struct DestinationPolicy {
         var place: Provenance
     }
 
-    /// The policy of the whole service, and where it is written.
+    /// The policy of the whole service.
     var policy: DestinationRule.TrafficPolicy?
+    /// Where it is written.
+    var place: Provenance?
     /// The subsets; the first definition of a name wins (D-2).
     var subsets: [NamedSubset] = []
 
@@ -61,7 +63,10 @@ struct DestinationPolicy {
         var result = DestinationPolicy()
         var names: Set<String> = []
         for rule in rules {
-            if result.policy == nil { result.policy = rule.rule.trafficPolicy }
+            if result.policy == nil, let policy = rule.rule.trafficPolicy {
+                result.policy = policy
+                result.place = Provenance(kind: "DestinationRule", object: rule.key, field: "spec.trafficPolicy")
+            }
             for (index, subset) in rule.subsets.enumerated() where names.insert(subset.name).inserted {
                 let place = Provenance(kind: "DestinationRule", object: rule.key, field: "spec.subsets[\(index)]")
                 result.subsets.append(NamedSubset(subset: subset, place: place))
@@ -73,6 +78,7 @@ struct DestinationPolicy {
     /// The settings for a port, and for a subset if one is named (D-4).
     func settings(port: Int, subset: DestinationRule.Subset? = nil) -> ClusterSettings {
         var settings = ClusterSettings(policy, port: port)
+        settings.place = place
         if let own = subset?.trafficPolicy { settings.override(with: own, port: port) }
         return settings
     }
@@ -87,6 +93,8 @@ struct ClusterSettings {
     var proxyProtocol = ""
     var tunnel: DestinationRule.Tunnel?
     var retryBudget: DestinationRule.RetryBudget?
+    /// Where the policy is written, if there is one.
+    var place: Provenance?
 
     /// D-4: settings of the port replace all four blocks; a block left out there is not inherited.
     init(_ policy: DestinationRule.TrafficPolicy?, port: Int) {
