@@ -101,7 +101,7 @@ final class BootstrapConfig: Sendable {
             }
         }
         do throws(YAMLError) {
-            return try YAML.parse(text, file: path).first?.json ?? .object([:])
+            return try YAML.parse(text, file: path, keepingLines: false).first?.json ?? .object([:])
         } catch {
             throw MessageError("\(error)")
         }
