@@ -161,9 +161,11 @@ public final class ProxyServer: @unchecked Sendable {
             let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
             let demand = HostDemand(store, loop: loop)
+            let clusterAsker = ClusterAsker(store, loop: loop)
             for worker in workers {
                 worker.send {
                     $0.askForHost = { demand.ask($0, ofRoutes: $1, worker, waiting: $2) }
+                    $0.askForCluster = { clusterAsker.ask($0, from: $1, worker: worker.index) }
                 }
             }
             try inherit()
