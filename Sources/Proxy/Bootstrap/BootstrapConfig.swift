@@ -36,7 +36,7 @@ final class BootstrapConfig: Sendable {
 
     var context: CompileContext {
         CompileContext(
-            adsCluster: ads?.clusterName, serviceCluster: node.cluster,
+            adsCluster: ads?.clusterName, adsIsDelta: ads?.isDelta ?? false, serviceCluster: node.cluster,
             managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
             usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig)
     }
