@@ -27,7 +27,7 @@ final class Router: PoolClient, UpstreamClient {
     var newCookie: [UInt8]?
     /// The host of the latest try.
     private(set) var upstreamHost: Host?
-    /// The hosts of the tries before, each once in a row.
+    /// The hosts of the tries before: no array where one host is all that a request sees.
     private var earlierHosts: [Host] = []
     var pool: HostPool?
     var upstream: (any UpstreamStream)?
@@ -206,7 +206,6 @@ final class Router: PoolClient, UpstreamClient {
         cluster.count(.upstream_rq_active)
         self.pool = pool
         if upstreamHost !== host {
-            // One host is all that most requests see: it needs no array.
             if let upstreamHost { earlierHosts.append(upstreamHost) }
             upstreamHost = host
         }

@@ -370,7 +370,9 @@ final class TCPSession: FormatContext {
 
 /// One of the two sockets of a session.
 final class TCPSide: SocketConnection {
-    /// Strong: the session lets go of its sides when it ends. A weak reference would make every retain of it slow.
+    /// Strong: the session lets go of its sides when it ends.
+    ///
+    /// A weak reference would make every retain of it slow.
     private let session: TCPSession
     private let isDownstream: Bool
     private(set) var isConnected: Bool
