@@ -8,8 +8,8 @@ import Serialization
 ///
 /// - Only what changed is looked at: a snapshot that is like the last one costs nothing, however large it is.
 /// - One response per type is under way at a time; changes that come meanwhile go together into the next one.
-/// - Clusters come before endpoints, endpoints before listeners, listeners before routes (P-7), each waiting until the
-///   former were acknowledged (or rejected). Clusters and endpoints are removed after listeners and routes have settled.
+/// - Clusters come before endpoints, endpoints before listeners, listeners before routes (P-7), each but the endpoints
+///   waiting until the former were acknowledged (or rejected). Clusters and endpoints are removed after listeners and routes have settled.
 /// - A rejected resource is not sent again until it changes, and keeps nobody else waiting (ATK-36).
 public struct DiscoveryServer: Sendable {
     /// How many types one stream may subscribe to.
@@ -196,7 +196,8 @@ extension DiscoveryServer {
             guard let type = types[typeURL], type.inFlight == nil, news[typeURL] != nil || type.needsFirst,
                 !mustWait(typeURL, type, news)
             else { continue }
-            var (makes, gone) = news[typeURL] ?? ([], [])
+            let makes = news[typeURL]?.makes ?? []
+            var gone = news[typeURL]?.gone ?? []
             if !mayRemove(typeURL, news) {
                 gone = gone.filter { if case .unknown = type.pending[$0] { true } else { false } }
             }
@@ -207,23 +208,36 @@ extension DiscoveryServer {
                 if makes.isEmpty { continue }
             }
             guard !makes.isEmpty || !gone.isEmpty || type.needsFirst else { continue }
-            messages.append(send(typeURL, &makes, gone, snapshot, &maker))
+            messages.append(send(typeURL, makes, gone, snapshot, &maker))
             news[typeURL] = nil
+            // Endpoints of changed clusters may have to be told again.
+            let endpoints = ClusterLoadAssignment.typeURL
+            if typeURL == Cluster.typeURL, let found = types[endpoints]?.news(snapshot, endpoints),
+                !found.makes.isEmpty || !found.gone.isEmpty
+            {
+                news[endpoints] = found
+            }
         }
         return messages
     }
 
     /// Whether a type that must be there before this one is still on its way.
     ///
-    /// What became different later than this type does not count: else a type that changes all the time would keep the others waiting for ever.
+    /// Always for clusters and endpoints that the subscriber has never had, to which this type may refer. Of what it has in
+    /// another version, what became different later than this type does not count: else a type that changes all the time
+    /// would keep the others waiting for ever.
     private func mustWait(_ typeURL: String, _ type: TypeSubscription, _ news: [String: News]) -> Bool {
-        guard let rank = ResourceOrder.rank(typeURL) else { return false }
+        // Envoy acknowledges clusters when they are warm, for which it needs their endpoints.
+        guard typeURL != ClusterLoadAssignment.typeURL, let rank = ResourceOrder.rank(typeURL) else { return false }
         let since = type.pendingSince ?? generation
         return ResourceOrder.typeURLs[..<rank].contains { url in
             guard let earlier = types[url] else { return false }
-            if let flight = earlier.inFlight { return flight.generation <= since && flight.isMaking }
-            let isMaking = !(news[url]?.makes.isEmpty ?? true)
-            return earlier.needsFirst || (isMaking && (earlier.pendingSince ?? .max) <= since)
+            let makes = news[url]?.makes ?? []
+            if makes.contains(where: { earlier.pending[$0.name]?.version == nil }) { return true }
+            if let flight = earlier.inFlight {
+                return flight.isMaking && (flight.generation <= since || flight.isIntroducing)
+            }
+            return earlier.needsFirst || (!makes.isEmpty && (earlier.pendingSince ?? .max) <= since)
         }
     }
 
@@ -237,7 +251,7 @@ extension DiscoveryServer {
     }
 
     private mutating func send(
-        _ typeURL: String, _ makes: inout [EncodedResource], _ gone: [String], _ snapshot: Snapshot,
+        _ typeURL: String, _ makes: [EncodedResource], _ gone: [String], _ snapshot: Snapshot,
         _ maker: inout ResponseMaker
     ) -> DiscoveryMessage {
         let nonce = types[typeURL]?.lastNonce ?? ""

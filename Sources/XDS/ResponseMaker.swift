@@ -1,5 +1,5 @@
 /// A response to one or many streams: the bytes of a message.
-public struct DiscoveryMessage: Sendable {
+public struct DiscoveryMessage: Sendable, CustomStringConvertible {
     /// The type of the resources in it.
     public var typeURL: String
     /// What the answer will refer to.
@@ -10,6 +10,12 @@ public struct DiscoveryMessage: Sendable {
     public var resources: Int
     /// How many names it removes.
     public var removed: Int
+
+    /// Type, nonce and sizes, for the log.
+    public var description: String {
+        let kind = typeURL.split(separator: ".").last.map(String.init) ?? typeURL
+        return "\(kind) nonce=\(nonce) +\(resources) -\(removed) \(bytes.count) bytes"
+    }
 }
 
 /// Makes responses; equal ones are made once, and all streams send the same bytes.

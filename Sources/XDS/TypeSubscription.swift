@@ -45,6 +45,9 @@ struct InFlight: Sendable {
     /// Whether something is added or changed in it, and not only removed.
     var isMaking: Bool { entries.contains { $0.new != nil } }
 
+    /// Whether there is something in it that the subscriber has never had.
+    var isIntroducing: Bool { entries.contains { $0.new != nil && $0.old.version == nil } }
+
     func entry(_ name: String) -> Entry? {
         var (low, high) = (0, entries.count)
         while low < high {

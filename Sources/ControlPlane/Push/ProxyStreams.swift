@@ -102,7 +102,7 @@ final class ProxyStreams: @unchecked Sendable {
         flushTimer?.cancel()
         flushTimer = nil
         for (stream, messages) in publisher.flush(revision: registry.store.revision) {
-            outboxes[stream]?.send(messages)
+            send(messages, on: stream)
         }
         if namesAreStale, let cache {
             namesAreStale = false
@@ -234,8 +234,9 @@ final class ProxyStreams: @unchecked Sendable {
     private func take(
         _ request: SnapshotPublisher.Request, _ bytes: Int, _ number: Int, _ pod: NamespacedName
     ) throws(GRPCStatus) {
+        log.debug("request", ["pod": "\(pod)", "what": request.description])
         do throws(ProtocolViolation) {
-            outboxes[number]?.send(try publisher.received(request, bytes: bytes, on: number))
+            send(try publisher.received(request, bytes: bytes, on: number), on: number)
         } catch {
             counts.violations += 1
             log.warning("a proxy broke the protocol", ["pod": "\(pod)", "error": error.description])
@@ -243,6 +244,11 @@ final class ProxyStreams: @unchecked Sendable {
         }
         for rejection in publisher.takeRejections() { report(rejection) }
         tellDrained()
+    }
+
+    private func send(_ messages: [DiscoveryMessage], on number: Int) {
+        for message in messages { log.debug("response", ["stream": "\(number)", "what": message.description]) }
+        outboxes[number]?.send(messages)
     }
 
     private static func decoded(

@@ -16,7 +16,7 @@ public struct SnapshotPublisher {
     public typealias Output = [(stream: Int, responses: [DiscoveryMessage])]
 
     /// A request of either protocol.
-    public enum Request: Sendable {
+    public enum Request: Sendable, CustomStringConvertible {
         /// `DeltaDiscoveryRequest`.
         case delta(DeltaDiscoveryRequest)
         /// `DiscoveryRequest`.
@@ -34,6 +34,19 @@ public struct SnapshotPublisher {
             switch self {
             case .delta(let request): request.node
             case .stateOfTheWorld(let request): request.node
+            }
+        }
+
+        /// Type, nonce and names in short, for the log.
+        public var description: String {
+            let kind = typeURL.split(separator: ".").last.map(String.init) ?? typeURL
+            switch self {
+            case .delta(let request):
+                return "\(kind) nonce=\(request.responseNonce) +\(request.resourceNamesSubscribe.prefix(4))"
+                    + " -\(request.resourceNamesUnsubscribe.prefix(4)) \(request.errorDetail?.message ?? "")"
+            case .stateOfTheWorld(let request):
+                return "\(kind) nonce=\(request.responseNonce) \(request.resourceNames.prefix(4))"
+                    + " \(request.errorDetail?.message ?? "")"
             }
         }
 
@@ -105,6 +118,13 @@ public struct SnapshotPublisher {
         for stream in streams.values { sum.add(stream.traffic) }
         return sum
     }
+
+    /// What went over streams because of changes, without what new streams got at their beginning.
+    public private(set) var changeTraffic = StreamTraffic()
+    /// Answers to responses that were not under way (any more), on the streams that are open.
+    public var staleAnswers: Int { streams.values.reduce(0) { $0 + $1.server.staleAnswers } }
+    /// Up to which revision of the store the present translation was made.
+    public var latestRevision: Int64 { revisions.latest }
 
     // MARK: Objects
 
@@ -246,6 +266,7 @@ public struct SnapshotPublisher {
             guard let stream = streams[number], stream.base != nil else { continue }
             let messages = publish(to: stream)
             stream.traffic.sent(messages)
+            changeTraffic.sent(messages)
             if !messages.isEmpty { output.append((number, messages)) }
         }
         tables.sweep(generation: generation)

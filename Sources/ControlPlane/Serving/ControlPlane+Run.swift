@@ -196,6 +196,10 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let identities = try Identities(directory: control, now: now)
         let api = APIListeners(APIRouter(registry), on: loop)
         let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        if let streams {
+            let pages = DiscoveryPages(streams)
+            api.pages = { pages.answer($0) }
+        }
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(address: options.apiAddress, now: now)
