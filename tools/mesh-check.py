@@ -133,6 +133,14 @@ def check_envoy(kind, plane, envoy, backends, seconds):
         e for e in plane.events(source["name"]) if e["reason"] == "ConfigurationRefused"], log=plane.output)
     check(f"{kind}: ATK-36 a refusal names its object", len(refusals) == 1 and source["name"] == "bad",
           f"{source['kind']} {source['name']} {source['field']}; {event[0]['message'][:60]!r}")
+    status, text = plane.skein("proxy-status", "caller")
+    check(f"{kind}: skein proxy-status names what is refused", status == 1 and "REJECTED" in text and " bad" in text
+          and "keeps the last good" in text or "it has none" in text, text.splitlines()[1:2])
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "waited"},
+            "spec": {"hosts": ["other"], "http": [{"route": [{"destination": {"host": "other"}}]}]}}
+    status, text = plane.skein("apply", "--wait", "--timeout", "5s", content=rule)
+    check(f"{kind}: skein apply --wait says what is refused", status == 1 and "caller refuses CDS outbound|83||bad" in text,
+          text.splitlines()[-1])
     check(f"{kind}: the last good configuration serves", ask() == (200, "web-2") and other() == (200, "other-1"))
     split(plane, "web", 100, 0)
     took = soon("a good change beside a refused one", lambda: {ask()[1] for _ in range(10)}, {"web-1"}, plane)
@@ -144,6 +152,17 @@ def check_envoy(kind, plane, envoy, backends, seconds):
     mesh.wait("no refusal", lambda: is_synced(), log=plane.output)
     check(f"{kind}: everything is acknowledged when the bad object is gone", True)
     plane.delete("Service", "v1", "bad")
+    rule["spec"]["http"][0]["headers"] = {"response": {"set": {"x-waited": "yes"}}}
+    status, text = plane.skein("apply", "--wait", content=rule)
+    check(f"{kind}: skein apply --wait returns when the proxies have it", status == 0 and "acknowledged by 1 proxies" in text,
+          text.splitlines()[-1])
+    tables = {what: plane.skein("proxy-config", what, "caller.default")[1] for what in ("clusters", "listeners", "routes", "endpoints")}
+    check(f"{kind}: skein proxy-config", "web.default.svc.cluster.local" in tables["clusters"] and "Route: 80" in tables["listeners"]
+          and "VirtualService default/waited" in tables["routes"] and "10.244.0.21:8080" in tables["endpoints"],
+          f"{sum(len(table.splitlines()) for table in tables.values())} lines")
+    report = plane.skein("status", "--traffic")[1]
+    check(f"{kind}: skein status --traffic", "Per change and proxy:" in report, report.splitlines()[2])
+    plane.delete("VirtualService", "networking.istio.io/v1", "waited")
     plane.delete("Service", "v1", "late")
 
     with mesh.Load(ask) as load:

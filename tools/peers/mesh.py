@@ -190,6 +190,16 @@ class ControlPlane:
         items = self.call("GET", self.where("Event", "v1", "default"))[1].get("items", [])
         return [item for item in items if item.get("involvedObject", {}).get("name") == name]
 
+    def skein(self, *arguments, content=None):
+        """Exit status and output of a command of ours; `content` is applied as a file."""
+        if content is not None:
+            file = self.path / "apply.json"
+            file.write_text(json.dumps(content))
+            arguments = (*arguments, "-f", str(file))
+        done = subprocess.run([self.program, *arguments, "--run-dir", str(self.path / "run"), "--data-dir", str(self.path)],
+                              capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
     # Ways in
 
     def pod_socket(self, name):
