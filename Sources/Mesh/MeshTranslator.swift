@@ -1,3 +1,4 @@
+import EnvoyAPI
 public import KubernetesAPI
 
 /// Makes snapshots from one model, and keeps them up to date edit by edit.
@@ -22,6 +23,9 @@ public struct MeshTranslator: Sendable {
     private var views: [Caller: ServiceView] = [:]
     private var services = Memo<ServiceResources.Key, ServiceResources>()
     private var outbounds = Memo<Caller, MeshLayer>()
+    private var virtualHosts = Memo<VirtualHostKey, VirtualHost>()
+    /// The last outbound side of callers, of which equal resources stay the same.
+    private var lastOutbounds: [Caller: MeshLayer] = [:]
     private var gateways = Memo<NamespacedName, MeshLayer>()
     private var inbounds = Memo<NamespacedName, MeshLayer>()
 
@@ -69,12 +73,14 @@ public struct MeshTranslator: Sendable {
             readCallers()
         }
         _ = outbounds.forget(touched)
+        _ = virtualHosts.forget(touched)
         _ = gateways.forget(touched)
         _ = inbounds.forget(touched)
         var hosts = Set(services.forget(touched).map(\.service.host))
         if touched.everything {
             views = [:]
             callers = [:]
+            lastOutbounds = [:]
             return
         }
         for fact in touched.facts {
@@ -133,7 +139,7 @@ public struct MeshTranslator: Sendable {
         views[caller] = view
         switch proxy.role {
         case .sidecar:
-            let outbound = outbounds.value(caller, of: model) { MeshLayer(Self.outbound(caller, $0)) }
+            let outbound = outbound(caller)
             let inbound = inbounds.value(proxy.pod, of: model) { MeshLayer(Self.inbound(proxy.pod, $0)) }
             return ProxySnapshot(layers: view.layers + [outbound, inbound])
         case .gateway:
@@ -155,7 +161,23 @@ public struct MeshTranslator: Sendable {
         return caller
     }
 
-    private static func outbound(_ caller: Caller, _ model: MeshModel) -> MeshResources {
+    private mutating func outbound(_ caller: Caller) -> MeshLayer {
+        if let known = outbounds[caller] { return known }
+        var kept = virtualHosts
+        virtualHosts = Memo()
+        let made = outbounds.value(caller, of: model) { model in
+            MeshLayer(Self.outbound(caller, model, &kept))
+        }
+        virtualHosts = kept
+        let settled = made.settled(after: lastOutbounds[caller])
+        outbounds.replace(caller, settled)
+        lastOutbounds[caller] = settled
+        return settled
+    }
+
+    private static func outbound(
+        _ caller: Caller, _ model: MeshModel, _ virtualHosts: inout Memo<VirtualHostKey, VirtualHost>
+    ) -> MeshResources {
         var resources = MeshResources()
         let sidecar = caller.sidecar.flatMap { key in model.sidecars.first { $0.key == key } }
         let outbound = Outbound(
@@ -167,9 +189,28 @@ public struct MeshTranslator: Sendable {
         BoundListeners(outbound: outbound).add(to: &resources)
         for (port, members) in outbound.ports
         where outbound.httpPorts.contains(port) || members.contains(where: { $0.port.portProtocol.mayBeHTTP }) {
-            resources.add(OutboundRoutes(outbound: outbound, port: port).configuration())
+            let configuration = OutboundRoutes(outbound: outbound, port: port).configuration { routes, member in
+                let key = VirtualHostKey(caller: caller, service: member.service.id, port: port)
+                return virtualHosts.value(key, of: model) { model in
+                    // The service is asked for, so that it is noted.
+                    guard let service = model.service(member.service.id), let port = service.port(port) else {
+                        return VirtualHost()
+                    }
+                    var routes = routes
+                    routes.outbound.model = model
+                    return routes.virtualHost(Outbound.Member(service: service, port: port))
+                }
+            }
+            resources.add(configuration)
         }
         return resources
+    }
+
+    /// The virtual host of a service on a port, for a kind of callers.
+    private struct VirtualHostKey: Hashable, Sendable {
+        var caller: Caller
+        var service: MeshService.ID
+        var port: Int
     }
 
     private static func inbound(_ pod: NamespacedName, _ model: MeshModel) -> MeshResources {

@@ -36,13 +36,20 @@ public struct ProxySnapshot: Sendable, Hashable {
     }
 
     /// Clusters by name.
-    public var clusters: [String: MeshResource] { resources.clusters }
+    public var clusters: [String: MeshResource] { gathered(\.clusters) }
     /// Endpoints by the name of their cluster.
-    public var endpoints: [String: MeshResource] { resources.endpoints }
+    public var endpoints: [String: MeshResource] { gathered(\.endpoints) }
     /// Listeners by name.
-    public var listeners: [String: MeshResource] { resources.listeners }
+    public var listeners: [String: MeshResource] { gathered(\.listeners) }
     /// Route configurations by name.
-    public var routes: [String: MeshResource] { resources.routes }
+    public var routes: [String: MeshResource] { gathered(\.routes) }
+
+    private func gathered(_ part: KeyPath<MeshResources, [String: MeshResource]>) -> [String: MeshResource] {
+        let filled = layers.map { $0.resources[keyPath: part] }.filter { !$0.isEmpty }
+        guard var all = filled.first else { return [:] }
+        for other in filled.dropFirst() { all.merge(other) { _, new in new } }
+        return all
+    }
 
     /// Whether both have equal resources, however they are divided.
     public static func == (left: ProxySnapshot, right: ProxySnapshot) -> Bool {

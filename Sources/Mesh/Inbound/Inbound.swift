@@ -23,8 +23,7 @@ struct Inbound {
     private func targets() -> [Target] {
         guard let workload = model.workload(pod) else { return [] }
         var found: [Int: Target] = [:]
-        for service in model.sortedServices
-        where service.registry == .kubernetes && service.key.namespace == pod.namespace && selects(service, workload) {
+        for service in model.services(of: pod) {
             for port in service.ports {
                 // S-8: a headless service does not remap ports, but its endpoints listen on the target port.
                 guard let number = number(port.target, workload) else { continue }
@@ -48,13 +47,6 @@ struct Inbound {
             }
             return target
         }
-    }
-
-    private func selects(_ service: MeshService, _ workload: MeshModel.Workload) -> Bool {
-        if service.selector.isEmpty {
-            return model.endpoints(of: service).contains { $0.pod == pod || $0.address == workload.address }
-        }
-        return service.selector.allSatisfy { workload.labels[$0.key] == $0.value }
     }
 
     private func number(_ target: IntOrString, _ workload: MeshModel.Workload) -> Int? {

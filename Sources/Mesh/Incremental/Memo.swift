@@ -31,6 +31,9 @@ struct Memo<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return entry.value
     }
 
+    /// Puts an equal value in the place of a kept one.
+    mutating func replace(_ key: Key, _ value: Value) { entries[key]?.value = value }
+
     /// What is kept for a key.
     subscript(_ key: Key) -> Value? { entries[key]?.value }
 

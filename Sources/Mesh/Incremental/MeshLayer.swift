@@ -51,4 +51,10 @@ public final class MeshLayer: Sendable {
     public var listeners: [String: MeshResource] { resources.listeners }
     /// Route configurations by name.
     public var routes: [String: MeshResource] { resources.routes }
+
+    /// The layer that was there before, when nothing differs from it.
+    func settled(after last: MeshLayer?) -> MeshLayer {
+        guard let last, last.resources == resources else { return self }
+        return last
+    }
 }

@@ -14,8 +14,12 @@ enum Fact: Sendable, Hashable {
     case rules(String)
     /// The DestinationRules with a host that covers this one.
     case policies(String)
+    /// The external names that stand for a host.
+    case aliases(String)
     /// What is known of a pod.
     case workload(NamespacedName)
+    /// Which services lead to a pod, and what they say.
+    case servicesOf(NamespacedName)
 }
 
 /// What an edit touched.

@@ -250,6 +250,18 @@ extension MeshModel {
         return chosen(host, visibleTo: namespace)
     }
 
+    /// The external names that stand for a service (S-9), oldest first.
+    func aliases(of service: MeshService) -> [MeshService] {
+        reads?.note(.aliases(service.host))
+        return registry.aliases[service.host] ?? []
+    }
+
+    /// The Kubernetes services that lead to a pod, oldest first.
+    func services(of pod: NamespacedName) -> [MeshService] {
+        reads?.note(.servicesOf(pod))
+        return registry.services(of: pod)
+    }
+
     /// One service.
     func service(_ id: MeshService.ID) -> MeshService? {
         reads?.note(.service(id.host))

@@ -9,7 +9,7 @@ struct Outbound {
         var port: MeshService.Port
     }
 
-    let model: MeshModel
+    var model: MeshModel
     let namespace: String
     let labels: [String: String]
     /// What says which services the caller needs to know.
@@ -98,7 +98,7 @@ struct Outbound {
     /// root namespace.
     func rule(for host: String, where condition: (MeshModel.Rule) -> Bool) -> MeshModel.Rule? {
         var best: (rule: MeshModel.Rule, pattern: String)?
-        for rule in rules where condition(rule) && mayClaim(rule, host) {
+        for rule in model.rules(covering: host) where condition(rule) && isSeen(rule) && mayClaim(rule, host) {
             for pattern in rule.hosts where HostName.covers(pattern, host) {
                 if pattern == host && best?.pattern != host {
                     best = (rule, pattern)
@@ -110,6 +110,12 @@ struct Outbound {
             }
         }
         return best?.rule
+    }
+
+    /// Whether a rule is for sidecars and this caller sees it.
+    private func isSeen(_ rule: MeshModel.Rule) -> Bool {
+        rule.gateways.contains(Mesh.meshGateway) && sidecar?.sees(rule) ?? true
+            && HostName.isVisible(exportTo: rule.rule.exportTo, owner: rule.key.namespace, to: namespace)
     }
 
     ///

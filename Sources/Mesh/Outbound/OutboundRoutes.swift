@@ -2,14 +2,18 @@ import EnvoyAPI
 
 /// The route configuration of a sidecar for one port.
 struct OutboundRoutes {
-    let outbound: Outbound
+    var outbound: Outbound
     let port: Int
 
     /// The virtual hosts: one per service on the port, one per host of a rule that is no service, then the one for
     /// everything else.
     ///
     /// A domain belongs to the first that claims it.
-    func configuration() -> RouteConfiguration {
+    ///
+    /// - Parameter kept: Makes the virtual host of a service, or has kept it.
+    func configuration(
+        _ kept: (OutboundRoutes, Outbound.Member) -> VirtualHost = { $0.virtualHost($1) }
+    ) -> RouteConfiguration {
         var claimed: Set<String> = []
         var hosts: [VirtualHost] = []
         func add(_ host: VirtualHost) {
@@ -18,7 +22,7 @@ struct OutboundRoutes {
             if !host.domains.isEmpty { hosts.append(host) }
         }
         for member in outbound.ports[port] ?? [] where member.port.portProtocol.mayBeHTTP {
-            add(virtualHost(member))
+            add(kept(self, member))
         }
         if port == 80 {
             for rule in outbound.rules where !rule.http.isEmpty {
@@ -41,11 +45,10 @@ struct OutboundRoutes {
             gateways: [Mesh.meshGateway], port: port)
     }
 
-    private func virtualHost(_ member: Outbound.Member) -> VirtualHost {
+    func virtualHost(_ member: Outbound.Member) -> VirtualHost {
         let service = member.service
         var names = service.names(callerNamespace: outbound.namespace)
-        for alias in outbound.model.sortedServices
-        where alias.externalName != nil && outbound.model.service(host: alias.host)?.id == service.id {
+        for alias in outbound.model.aliases(of: service) {
             names += alias.names(callerNamespace: outbound.namespace)  // S-9
         }
         names += service.domainAddresses

@@ -46,6 +46,8 @@ struct ServiceRegistry: Sendable {
     /// The endpoints of Kubernetes services: without duplicates, sorted by address.
     private(set) var endpoints: [NamespacedName: [MeshEndpoint]] = [:]
     private var entryEndpoints: [MeshService.ID: [MeshEndpoint]] = [:]
+    /// The external names of each host that they lead to, oldest first.
+    private(set) var aliases: [String: [MeshService]] = [:]
 
     /// All services, oldest first.
     var sorted: [MeshService] { services.values }
@@ -73,11 +75,12 @@ struct ServiceRegistry: Sendable {
         }
         for key in changed[.endpointSlice] ?? [] { update(slice: key, objects.object(.endpointSlice, key), &dirt) }
         for key in changed[.workloadEntry] ?? [] { update(external: key, objects.object(.workloadEntry, key), &dirt) }
-        for key in changed[.service] ?? [] { update(service: key, objects.object(.service, key), &dirt) }
+        for key in changed[.service] ?? [] { update(service: key, objects.object(.service, key), &dirt, &touched) }
         for key in changed[.serviceEntry] ?? [] { update(entry: key, objects.object(.serviceEntry, key), &dirt) }
         if dirt.allocation { allocate(&dirt) }
         rebuild(dirt.hosts, &dirt, &touched)
         for key in dirt.endpoints { rebuildEndpoints(key, &touched) }
+        if touched.facts.contains(.kind(.service)) { rebuildAliases(&touched) }
         for key in dirt.entryEndpoints { rebuildEndpoints(entry: key, &touched) }
         return touched
     }
@@ -111,6 +114,7 @@ struct ServiceRegistry: Sendable {
             podsByNamespace[key.namespace, default: []].insert(key)
         }
         touched.facts.insert(.workload(key))
+        touched.facts.insert(.servicesOf(key))
         touched.facts.insert(.kind(.pod))
         dirt.endpoints.formUnion(servicesOfPod[key] ?? [])
         noteSelecting(key.namespace, [before?.labels, now?.labels], &dirt)
@@ -157,7 +161,46 @@ struct ServiceRegistry: Sendable {
         }
     }
 
-    private mutating func update(service key: NamespacedName, _ object: KubernetesObject?, _ dirt: inout Dirt) {
+    /// The pods of a namespace that a service leads to by its selector, or by endpoints made by hand.
+    private func notePods(_ service: MeshService, _ touched: inout Touched) {
+        if service.selector.isEmpty {
+            noteByHand(service.key.namespace, endpoints[service.key] ?? [], &touched)
+            return
+        }
+        for key in podsByNamespace[service.key.namespace] ?? [] {
+            if let pod = workloads[key], Labels.match(service.selector, pod.labels) {
+                touched.facts.insert(.servicesOf(key))
+            }
+        }
+    }
+
+    private func noteByHand(_ namespace: String, _ endpoints: [MeshEndpoint], _ touched: inout Touched) {
+        let addresses = Set(endpoints.map(\.address))
+        let named = Set(endpoints.compactMap(\.pod))
+        for key in podsByNamespace[namespace] ?? [] {
+            guard let pod = workloads[key], named.contains(key) || addresses.contains(pod.address) else { continue }
+            touched.facts.insert(.servicesOf(key))
+        }
+    }
+
+    /// The Kubernetes services that lead to a pod, oldest first.
+    func services(of key: NamespacedName) -> [MeshService] {
+        guard let pod = workloads[key] else { return [] }
+        return (kubernetesByNamespace[key.namespace] ?? []).compactMap { kubernetes[$0] }
+            .filter { _, service in
+                if service.selector.isEmpty {
+                    return (endpoints[service.key] ?? []).contains { $0.pod == key || $0.address == pod.address }
+                }
+                return Labels.match(service.selector, pod.labels)
+            }
+            .sorted { $0.age < $1.age }.compactMap { byHost[$0.service.host]?.first }
+    }
+
+    private mutating func update(
+        service key: NamespacedName, _ object: KubernetesObject?, _ dirt: inout Dirt, _ touched: inout Touched
+    ) {
+        if let before = kubernetes[key] { notePods(before.service, &touched) }
+        defer { if let now = kubernetes[key] { notePods(now.service, &touched) } }
         if let before = kubernetes.removeValue(forKey: key) {
             kubernetesByHost[before.service.host] = nil
             kubernetesByNamespace[key.namespace]?.remove(key)
@@ -274,6 +317,26 @@ struct ServiceRegistry: Sendable {
         services.apply(edits)
     }
 
+    /// S-9: who stands for whom; a circle stands for nobody.
+    private mutating func rebuildAliases(_ touched: inout Touched) {
+        var now: [String: [MeshService]] = [:]
+        for service in services.values where service.externalName != nil {
+            var host = service.host
+            for _ in 0..<8 {
+                guard let next = byHost[host]?.first else { break }
+                guard let target = next.externalName else {
+                    now[host, default: []].append(service)
+                    break
+                }
+                host = target.lowercased()
+            }
+        }
+        for host in Set(now.keys).union(aliases.keys) where now[host] != aliases[host] {
+            touched.facts.insert(.aliases(host))
+        }
+        aliases = now
+    }
+
     private mutating func rebuildEndpoints(_ key: NamespacedName, _ touched: inout Touched) {
         let before = endpoints[key] ?? []
         var all = EndpointLists.ofSlices(slices[key] ?? [:], workloads: workloads, nodes: nodes)
@@ -290,6 +353,9 @@ struct ServiceRegistry: Sendable {
         for pod in pods { servicesOfPod[pod, default: []].insert(key) }
         endpoints[key] = all.isEmpty ? nil : all
         guard before != all else { return }
+        if kubernetes[key]?.service.selector.isEmpty ?? false {
+            noteByHand(key.namespace, before + all, &touched)
+        }
         touched.facts.insert(.endpoints(HostName.ofService(key)))
         touched.facts.insert(.kind(.endpointSlice))
     }
