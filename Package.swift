@@ -26,7 +26,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ),
     ("Store", ["CSQLite", "Serialization"]),
     ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
-    ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
+    ("Mesh", ["Upstream", "EnvoyAPI", "KubernetesAPI", "Serialization"]),
     (
         "ControlPlane",
         [

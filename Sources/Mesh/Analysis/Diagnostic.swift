@@ -39,9 +39,11 @@ extension MeshModel {
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .configMap:
-            return config.problem.map {
-                [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]
-            } ?? []
+            return config.problems.map {
+                Diagnostic(
+                    severity: .warning, kind: "ConfigMap", object: key,
+                    field: $0.field.isEmpty ? "data.mesh" : "data.mesh: \($0.field)", message: $0.message)
+            }
         default: return []
         }
     }

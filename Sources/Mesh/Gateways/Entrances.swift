@@ -111,7 +111,7 @@ struct Entrances {
                 guard applies else { continue }
                 var proxy = FilterChains.tcpProxy(ClusterNames.blackHole, config: model.config)
                 proxy.statPrefix = "gateway_\(port)"
-                TCPRoutes.apply(route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
+                TCPRoutes.apply(route.route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
                 return proxy
             }
         }

@@ -107,8 +107,7 @@ struct Inbound {
         listener.listenerFilters = [FilterChains.originalDestination]
         if !sniffedPorts.isEmpty {
             listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
-            listener.listenerFiltersTimeout = FilterChains.sniffingTime
-            listener.continueOnListenerFiltersTimeout = true
+            FilterChains.limitSniffing(&listener, model.config)
         }
         return listener
     }

@@ -12,7 +12,12 @@ public struct MeshModel: Sendable {
         /// `mesh`, or `namespace/name` of gateways.
         var gateways: Set<String>
         var http: [VirtualService.HTTPRoute]
+        /// Where each of `http` is written.
+        var places: [RoutePlace]
+        var tls: [VirtualService.TLSRoute]
         var tcp: [VirtualService.TCPRoute]
+        /// By position in `http`, why a route cannot be used (ATK-36).
+        var setAside: [Int: String] = [:]
     }
 
     /// A DestinationRule with its full host name.
@@ -50,6 +55,8 @@ public struct MeshModel: Sendable {
     /// The endpoints of each service: without duplicates, sorted by address.
     public let endpoints: [NamespacedName: [MeshEndpoint]]
     let rules: [Rule]
+    /// Which rules may claim hosts of other namespaces.
+    let hostGrants: HostGrants
     let policies: [Policy]
     let entrances: [Entrance]
     let ingresses: [KubernetesObject]
@@ -68,7 +75,8 @@ public struct MeshModel: Sendable {
                 (NamespacedName(namespace: object.namespace, name: object.name), Workload(object))
             }, uniquingKeysWith: { first, _ in first })
         endpoints = Self.endpoints(of: objects.inOrder(.endpointSlice), workloads: workloads)
-        rules = objects.inOrder(.virtualService).map(Rule.init)
+        rules = Delegates.resolved(objects.inOrder(.virtualService).map(Rule.init))
+        hostGrants = HostGrants(objects.inOrder(.referenceGrant))
         policies = objects.inOrder(.destinationRule).map(Policy.init)
         entrances = objects.inOrder(.gateway).map {
             Entrance(
@@ -150,7 +158,11 @@ extension MeshModel.Rule {
             rule.gateways.isEmpty
             ? [Mesh.meshGateway] : Set(rule.gateways.map { Self.gateway($0, namespace: namespace) })
         http = rule.http
+        let key = key
+        places = http.enumerated().map { RoutePlace(object: key, index: $0.offset, matches: $0.element.match.count) }
+        tls = rule.tls
         tcp = rule.tcp
+        setAside = RouteCheck.problems(self)
     }
 
     /// A gateway's name with its namespace: the rule's own when none is given.

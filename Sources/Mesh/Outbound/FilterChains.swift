@@ -3,9 +3,6 @@ import Serialization
 
 /// Pieces of listeners that sidecars and gateways share.
 enum FilterChains {
-    /// How long the first bytes are waited for before a connection counts as "not HTTP".
-    static let sniffingTime = Duration.milliseconds(100)
-
     /// A chain with an HTTP connection manager.
     static func http(name: String, match: FilterChainMatch?, manager: HttpConnectionManager, place: Provenance?)
         -> FilterChain
@@ -53,7 +50,10 @@ enum FilterChains {
         var router = HttpFilter()
         router.name = FilterNames.router
         router.configType = .typedConfig(AnyMessage(packing: Router()))
-        manager.httpFilters = [fault, router]
+        var cors = HttpFilter()
+        cors.name = FilterNames.cors
+        cors.configType = .typedConfig(AnyMessage(packing: Cors()))
+        manager.httpFilters = [fault, cors, router]
         var webSocket = HttpConnectionManager.UpgradeConfig()
         webSocket.upgradeType = "websocket"
         manager.upgradeConfigs = [webSocket]
@@ -79,9 +79,24 @@ enum FilterChains {
     /// The filter that looks for HTTP in the first bytes, for connections to those ports only: no other connection may
     /// wait for bytes of its client.
     static func httpInspector(ports: Set<Int>) -> ListenerFilter {
+        inspector(FilterNames.httpInspector, HttpInspector(), ports)
+    }
+
+    /// The filter that looks for a ClientHello and its server name, for connections to those ports only.
+    static func tlsInspector(ports: Set<Int>) -> ListenerFilter {
+        inspector(FilterNames.tlsInspector, TlsInspector(), ports)
+    }
+
+    /// a client that says nothing is not waited for; its bytes are carried as they are.
+    static func limitSniffing(_ listener: inout Listener, _ config: MeshConfig) {
+        listener.listenerFiltersTimeout = config.waitsForClients ? .zero : config.detectionTimeout
+        listener.continueOnListenerFiltersTimeout = true
+    }
+
+    private static func inspector(_ name: String, _ message: some Message, _ ports: Set<Int>) -> ListenerFilter {
         var filter = ListenerFilter()
-        filter.name = FilterNames.httpInspector
-        filter.configType = .typedConfig(AnyMessage(packing: HttpInspector()))
+        filter.name = name
+        filter.configType = .typedConfig(AnyMessage(packing: message))
         let rules = ports.sorted().map { port -> ListenerFilterChainMatchPredicate in
             var range = Int32Range()
             range.start = Int32(clamping: port)
@@ -110,8 +125,8 @@ enum FilterChains {
     static func match(port: Int, addresses: [String] = [], isHTTP: Bool = false) -> FilterChainMatch {
         var match = FilterChainMatch()
         match.destinationPort = UInt32(clamping: port)
-        match.prefixRanges = addresses.map(Addresses.prefix)
-        if isHTTP { match.applicationProtocols = ["http/1.1", "http/1.0"] }
+        match.prefixRanges = addresses.map(Addresses.range)
+        if isHTTP { match.applicationProtocols = ["http/1.1", "http/1.0", "h2c"] }
         return match
     }
 }

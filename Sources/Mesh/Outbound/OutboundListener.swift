@@ -3,40 +3,45 @@ import EnvoyAPI
 /// The listener on which a sidecar takes all captured outbound connections.
 ///
 /// Filter chains by destination port: one HTTP chain per port with a service that says HTTP; chains by address for
-/// services that say TCP or nothing (two then: sniffed HTTP and bytes); everything else goes where it was going.
+/// services that say TCP or nothing (two then: sniffed HTTP and bytes), and by server name for TLS routes; everything
+/// else goes where it was going.
 struct OutboundListener {
     let outbound: Outbound
 
     func listener() -> Listener {
         var chains: [FilterChain] = []
+        var unique = UniqueChains()
         var sniffedPorts: Set<Int> = []
+        var namedPorts: Set<Int> = []
+        func add(_ chain: FilterChain) {
+            guard let chain = unique.take(chain) else { return }
+            chains.append(chain)
+            if let match = chain.filterChainMatch, !match.serverNames.isEmpty, let port = match.destinationPort {
+                namedPorts.insert(Int(port))
+            }
+        }
         for port in outbound.ports.keys.sorted() {
             let members = outbound.ports[port] ?? []
             if outbound.httpPorts.contains(port) {
                 let route = String(port)
-                let firstHTTP = members.first { $0.port.portProtocol == .http }
-                chains.append(
+                let firstHTTP = members.first { $0.port.portProtocol.isHTTP }
+                add(
                     FilterChains.http(
                         name: "0.0.0.0_\(port)", match: FilterChains.match(port: port), manager: manager(route),
                         place: firstHTTP.map { Provenance.service($0.service.key, "spec.ports") }))
             }
-            for member in members where member.port.portProtocol != .http {
+            for member in members where !member.port.portProtocol.isHTTP {
                 let addresses = outbound.addresses(of: member.service)
-                guard !addresses.isEmpty else { continue }
-                let name = "\(member.service.host)_\(port)"
-                let place = Provenance.service(member.service.key, "spec.ports")
-                if member.port.portProtocol == .sniffed {
+                if member.port.portProtocol == .sniffed && !addresses.isEmpty {
                     sniffedPorts.insert(port)
-                    chains.append(
+                    add(
                         FilterChains.http(
-                            name: "\(name)_http",
+                            name: "\(member.service.host)_\(port)_http",
                             match: FilterChains.match(port: port, addresses: addresses, isHTTP: true),
-                            manager: manager(String(port)), place: place))
+                            manager: manager(String(port)),
+                            place: Provenance.service(member.service.key, "spec.ports")))
                 }
-                chains.append(
-                    FilterChains.tcp(
-                        name: "\(name)_tcp", match: FilterChains.match(port: port, addresses: addresses),
-                        proxy: outbound.tcpProxy(member), place: place))
+                ByteChains(outbound: outbound, member: member).chains().forEach(add)
             }
         }
         var listener = Listener()
@@ -46,13 +51,13 @@ struct OutboundListener {
         listener.useOriginalDst = true
         listener.filterChains = chains
         listener.defaultFilterChain = FilterChains.tcp(
-            name: "virtualOutbound-catchall", match: nil,
-            proxy: FilterChains.tcpProxy(outbound.unmatchedCluster, config: outbound.model.config), place: nil)
+            name: "virtualOutbound-catchall", match: nil, proxy: outbound.tcpProxy(outbound.unmatchedCluster),
+            place: nil)
         listener.listenerFilters = [FilterChains.originalDestination]
-        if !sniffedPorts.isEmpty {
-            listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
-            listener.listenerFiltersTimeout = FilterChains.sniffingTime
-            listener.continueOnListenerFiltersTimeout = true
+        if !namedPorts.isEmpty { listener.listenerFilters.append(FilterChains.tlsInspector(ports: namedPorts)) }
+        if !sniffedPorts.isEmpty { listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts)) }
+        if !namedPorts.isEmpty || !sniffedPorts.isEmpty {
+            FilterChains.limitSniffing(&listener, outbound.model.config)
         }
         return listener
     }

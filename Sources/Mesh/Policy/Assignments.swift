@@ -58,6 +58,32 @@ enum Addresses {
         return Addresses.socket(socket)
     }
 
+    /// An address, or a prefix in CIDR notation.
+    static func range(_ written: String) -> CidrRange {
+        let parts = written.split(separator: "/", maxSplits: 1)
+        guard parts.count == 2, let address = parts.first, let length = parts.last.flatMap({ UInt32($0) }) else {
+            return prefix(written)
+        }
+        var range = prefix(String(address))
+        range.prefixLen = min(length, range.prefixLen ?? 128)
+        return range
+    }
+
+    /// Whether the text is an IPv4 or IPv6 address, with or without the length of a prefix.
+    static func isRange(_ written: String) -> Bool {
+        let parts = written.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let address = parts.first else { return false }
+        let isLong = address.contains(":")
+        if parts.count == 2 {
+            guard let length = UInt32(parts[1]), length <= (isLong ? 128 : 32) else { return false }
+        }
+        if isLong {
+            return address.utf8.allSatisfy { Character(UnicodeScalar($0)).isHexDigit || ":.".utf8.contains($0) }
+        }
+        let octets = address.split(separator: ".", omittingEmptySubsequences: false)
+        return octets.count == 4 && octets.allSatisfy { UInt8($0) != nil }
+    }
+
     /// One address as a prefix.
     static func prefix(_ address: String) -> CidrRange {
         var range = CidrRange()
