@@ -24,6 +24,7 @@ public struct MeshTranslator: Sendable {
             for match in rule.tcp.flatMap(\.match) { keys.formUnion(match.sourceLabels.keys) }
         }
         for policy in model.policies { keys.formUnion(policy.rule.workloadSelector.keys) }
+        keys.formUnion(ProxyTelemetry.labelKeys(model))
         relevantLabels = keys
     }
 

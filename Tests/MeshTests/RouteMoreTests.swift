@@ -41,7 +41,7 @@ struct RouteMoreTests {
 
     @Test("H-19 preflights that do not match are forwarded, unless IGNORE is written")
     func cors() throws {
-        func policy(_ more: String) throws -> CorsPolicy {
+        func policy(_ more: String) throws -> CorsFilterPolicy {
             let route = try #require(
                 try world(
                     "- {corsPolicy: {allowOrigins: [{exact: 'https://a.example'}, {prefix: 'https://b'}], allowMethods: [GET, PUT], maxAge: 24h\(more)}, \(toWeb)}"

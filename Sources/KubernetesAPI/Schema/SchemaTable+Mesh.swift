@@ -14,12 +14,6 @@ extension SchemaTable {
         Sidecar
           spec any
           status IstioStatus
-        ProxyConfig
-          spec any
-          status IstioStatus
-        EnvoyFilter
-          spec any
-          status IstioStatus
         PeerAuthentication
           spec any
           status IstioStatus
@@ -27,9 +21,6 @@ extension SchemaTable {
           spec any
           status IstioStatus
         AuthorizationPolicy
-          spec any
-          status IstioStatus
-        Telemetry
           spec any
           status IstioStatus
         """

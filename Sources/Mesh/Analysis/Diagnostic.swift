@@ -36,6 +36,9 @@ extension MeshModel {
         case .destinationRule: return PolicyAnalysis(model: self, policy: Policy(object)).diagnostics()
         case .gateway:
             return EntranceAnalysis(model: self, key: key, gateway: IstioGateway(json: object.json)).diagnostics()
+        case .telemetry:
+            return TelemetryAnalysis(model: self, key: key, telemetry: IstioTelemetry(json: object.json)).diagnostics()
+        case .proxyConfig: return ProxyConfigAnalysis(model: self, key: key, object: object).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .configMap:

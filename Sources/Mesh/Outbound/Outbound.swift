@@ -18,11 +18,14 @@ struct Outbound {
     let httpPorts: Set<Int>
     /// The rules for sidecars that this caller sees, in order.
     let rules: [MeshModel.Rule]
+    /// What the caller's proxy logs and traces.
+    let telemetry: ProxyTelemetry
 
     init(model: MeshModel, namespace: String, labels: [String: String]) {
         self.model = model
         self.namespace = namespace
         self.labels = labels
+        telemetry = ProxyTelemetry(model: model, namespace: namespace, labels: labels)
         let visible = model.sortedServices.filter {
             HostName.isVisible(exportTo: $0.exportTo, owner: $0.key.namespace, to: namespace)
         }
@@ -90,7 +93,7 @@ struct Outbound {
 
     /// A TCP proxy to a cluster; where the endpoint is chosen by the caller's address, with the policy that says so.
     func tcpProxy(_ cluster: String, hashedBy member: Member? = nil) -> TcpProxy {
-        var proxy = FilterChains.tcpProxy(cluster, config: model.config)
+        var proxy = FilterChains.tcpProxy(cluster, config: model.config, telemetry: telemetry)
         if let member {
             let scope = RouteScope(
                 model: model, namespace: namespace, labels: labels, gateways: [], port: member.port.number)

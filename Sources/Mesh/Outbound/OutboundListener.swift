@@ -63,7 +63,8 @@ struct OutboundListener {
     }
 
     private func manager(_ route: String) -> HttpConnectionManager {
-        var manager = FilterChains.manager(statPrefix: "outbound_0.0.0.0_\(route)", config: outbound.model.config)
+        var manager = FilterChains.manager(
+            statPrefix: "outbound_0.0.0.0_\(route)", config: outbound.model.config, telemetry: outbound.telemetry)
         manager.routeSpecifier = FilterChains.rds(route)
         return manager
     }

@@ -42,8 +42,8 @@ enum Actions {
     }
 
     /// H-19: preflights of other origins go on to the application unless the policy says otherwise.
-    static func cors(_ policy: VirtualService.CorsPolicy) -> CorsPolicy {
-        var message = CorsPolicy()
+    static func cors(_ policy: VirtualService.CorsPolicy) -> CorsFilterPolicy {
+        var message = CorsFilterPolicy()
         message.allowOriginStringMatch = policy.allowOrigins.map { origin in
             Matches.string(origin) ?? Matches.anything
         }
@@ -55,7 +55,7 @@ enum Actions {
         message.forwardNotMatchingPreflights = !policy.ignoresUnmatchedPreflights
         var enabled = RuntimeFractionalPercent()
         enabled.defaultValue = percent(100)
-        message.enabledSpecifier = .filterEnabled(enabled)
+        message.filterEnabled = enabled
         return message
     }
 

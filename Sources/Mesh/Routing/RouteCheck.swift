@@ -43,7 +43,7 @@ enum RouteCheck {
         name: String, message: AnyMessage, path: String
     ) throws(ConfigurationError) -> (any Sendable)? {
         guard name == FilterNames.cors else { return true }
-        let policy: CorsPolicy
+        let policy: CorsFilterPolicy
         do { policy = try message.unpack() } catch { throw ConfigurationError(at: path, "\(error)") }
         for matcher in policy.allowOriginStringMatch { _ = try Upstream.StringMatcher(compiling: matcher, at: path) }
         return true
