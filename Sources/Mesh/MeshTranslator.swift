@@ -15,9 +15,15 @@ public struct MeshTranslator: Sendable {
         var labels: [String: String]
     }
 
+    /// Whether EnvoyFilters are applied.
+    private let isPatching: Bool
+
     /// Prepares the translation of a model.
-    public init(_ model: MeshModel) {
+    public init(_ model: MeshModel) { self.init(model, isPatching: true) }
+
+    init(_ model: MeshModel, isPatching: Bool) {
         self.model = model
+        self.isPatching = isPatching
         var keys: Set<String> = []
         for rule in model.rules {
             for match in rule.http.flatMap(\.match) { keys.formUnion(match.sourceLabels.keys) }
@@ -31,10 +37,19 @@ public struct MeshTranslator: Sendable {
     /// The snapshot for one proxy.
     public mutating func snapshot(for proxy: ProxyIdentity) -> ProxySnapshot {
         let labels = model.workloads[proxy.pod]?.labels ?? [:]
-        switch proxy.role {
-        case .sidecar: return sidecar(proxy.pod, labels)
-        case .gateway: return gateway(proxy.pod, labels)
+        var snapshot =
+            switch proxy.role {
+            case .sidecar: sidecar(proxy.pod, labels)
+            case .gateway: gateway(proxy.pod, labels)
+            }
+        if isPatching {
+            let patches = EnvoyPatches(model: model, namespace: proxy.pod.namespace, labels: labels)
+            if !patches.isEmpty {
+                var run = PatchRun(patches, role: proxy.role, model: model)
+                run.apply(to: &snapshot)
+            }
         }
+        return snapshot
     }
 
     private mutating func sidecar(_ pod: NamespacedName, _ labels: [String: String]) -> ProxySnapshot {

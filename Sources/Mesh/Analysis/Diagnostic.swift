@@ -39,6 +39,7 @@ extension MeshModel {
         case .telemetry:
             return TelemetryAnalysis(model: self, key: key, telemetry: IstioTelemetry(json: object.json)).diagnostics()
         case .proxyConfig: return ProxyConfigAnalysis(model: self, key: key, object: object).diagnostics()
+        case .envoyFilter: return EnvoyFilterAnalysis(model: self, key: key, object: object).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .configMap:

@@ -39,6 +39,16 @@ enum RouteCheck {
         }
     }
 
+    /// Throws why a proxy would refuse these routes.
+    static func compile(_ routes: RouteConfiguration) throws(ConfigurationError) {
+        _ = try RouteTable(compiling: routes, path: "", filters: filter)
+    }
+
+    /// Throws why a proxy would refuse this cluster.
+    static func compile(_ cluster: EnvoyAPI.Cluster) throws(ConfigurationError) {
+        _ = try ClusterConfig(compiling: cluster)
+    }
+
     @Sendable private static func filter(
         name: String, message: AnyMessage, path: String
     ) throws(ConfigurationError) -> (any Sendable)? {
