@@ -202,10 +202,13 @@ struct EnvoyFilterTests {
             try world(yaml.joined()).snapshot().cluster("outbound|80||web.default.svc.cluster.local").connectTimeout
         }
         #expect(
-            try timeout(filter(named: "own", patch(1)), filter(named: "root", in: "istio-system", patch(2), more: "priority: 9"))
+            try timeout(
+                filter(named: "own", patch(1)), filter(named: "root", in: "istio-system", patch(2), more: "priority: 9")
+            )
                 == .seconds(1))
         #expect(
-            try timeout(filter(named: "a", patch(1), more: "priority: 5"), filter(named: "b", patch(2), more: "priority: -5"))
+            try timeout(
+                filter(named: "a", patch(1), more: "priority: 5"), filter(named: "b", patch(2), more: "priority: -5"))
                 == .seconds(1))
         #expect(
             try timeout(
