@@ -71,7 +71,7 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        publish(namesAlso: changes.contains { $0.kind == .service || $0.kind == .endpointSlice })
+        publish(namesAlso: changes.contains { [.service, .endpointSlice, .serviceEntry].contains($0.kind) })
     }
 
     private func publish(namesAlso: Bool) {

@@ -42,6 +42,9 @@ extension MeshModel {
         case .envoyFilter: return EnvoyFilterAnalysis(model: self, key: key, object: object).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
+        case .serviceEntry:
+            return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
+        case .workloadEntry, .workloadGroup: return WorkloadAnalysis(model: self, object: object).diagnostics()
         case .configMap:
             return config.problems.map {
                 Diagnostic(

@@ -51,10 +51,10 @@ struct EnvoyFilterAnalysis {
         var translator = MeshTranslator(model, isPatching: false)
         for (pod, workload) in tried {
             let role: ProxyIdentity.Role = isGateway(workload) ? .gateway : .sidecar
-            var snapshot = translator.snapshot(for: ProxyIdentity(pod: pod, role: role))
+            var resources = translator.snapshot(for: ProxyIdentity(pod: pod, role: role)).resources
             let patches = EnvoyPatches(model: model, namespace: pod.namespace, labels: workload.labels)
             var run = PatchRun(patches, role: role, model: model)
-            run.apply(to: &snapshot)
+            run.apply(to: &resources)
             applied.formUnion(run.applied)
             for problem in run.problems where problem.place.object == key {
                 let new = diagnostic(.warning, problem.place.field, "is left out: \(problem.message)")

@@ -151,7 +151,7 @@ struct RuleAnalysis {
             if let port = match.port, !(1...65535).contains(port) {
                 found.append(refuse("\(place).port", "\(port) is no port"))
             }
-            for (number, subnet) in match.destinationSubnets.enumerated() where !Addresses.isRange(subnet) {
+            for (number, subnet) in match.destinationSubnets.enumerated() where !Addresses.isAddressOrRange(subnet) {
                 found.append(
                     refuse("\(place).destinationSubnets[\(number)]", "\"\(subnet)\" is no address or prefix"))
             }

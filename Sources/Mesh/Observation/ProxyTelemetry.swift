@@ -63,7 +63,7 @@ struct ProxyTelemetry: Sendable, Hashable {
         var root: IstioTelemetry?
         var own: IstioTelemetry?
         var workload: IstioTelemetry?
-        for object in model.objects.inOrder(.telemetry) {
+        for object in model.objects(.telemetry) {
             let rule = IstioTelemetry(json: object.json)
             if rule.hasTargets { continue }
             if !rule.selector.isEmpty {
@@ -157,6 +157,6 @@ struct ProxyTelemetry: Sendable, Hashable {
 
     /// The labels on which what a proxy logs depends.
     static func labelKeys(_ model: MeshModel) -> Set<String> {
-        Set(model.objects.inOrder(.telemetry).flatMap { IstioTelemetry(json: $0.json).selector.keys })
+        Set(model.objects(.telemetry).flatMap { IstioTelemetry(json: $0.json).selector.keys })
     }
 }

@@ -6,19 +6,21 @@ import KubernetesAPI
 struct ByteChains {
     let outbound: Outbound
     let member: Outbound.Member
+    /// Whether connections to any address of the port are the service's (S-4).
+    let takesAnyAddress: Bool
 
     /// The chains in order; those with server names need the TLS inspector on their port.
     func chains() -> [FilterChain] {
         let addresses = outbound.addresses(of: member.service)
         let speaksTLS = member.port.portProtocol == .tls
         // Without an address only a server name tells the service from others (S-4).
-        guard !addresses.isEmpty || speaksTLS else { return [] }
+        guard !addresses.isEmpty || takesAnyAddress || speaksTLS else { return [] }
         var chains = tls(addresses)
-        if addresses.isEmpty {
+        if addresses.isEmpty && !takesAnyAddress {
             chains.append(
                 chain(
                     "\(name)_tls", match([], serverNames: [member.service.host]), own,
-                    .service(member.service.key, "spec.ports")))
+                    member.service.place("spec.ports")))
             return chains
         }
         return chains + tcp(addresses)
@@ -89,7 +91,7 @@ struct ByteChains {
                 }
             }
         }
-        let place = Provenance.service(member.service.key, "spec.ports")
+        let place = member.service.place("spec.ports")
         return chains + [chain("\(name)_tcp", match(addresses), own, place)]
     }
 }

@@ -157,7 +157,7 @@ enum FilterChains {
     static func match(port: Int, addresses: [String] = [], isHTTP: Bool = false) -> FilterChainMatch {
         var match = FilterChainMatch()
         match.destinationPort = UInt32(clamping: port)
-        match.prefixRanges = addresses.map(Addresses.range)
+        match.prefixRanges = addresses.map(Addresses.prefix)
         if isHTTP { match.applicationProtocols = ["http/1.1", "http/1.0", "h2c"] }
         return match
     }

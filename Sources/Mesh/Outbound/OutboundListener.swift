@@ -27,21 +27,25 @@ struct OutboundListener {
                 let firstHTTP = members.first { $0.port.portProtocol.isHTTP }
                 add(
                     FilterChains.http(
-                        name: "0.0.0.0_\(port)", match: FilterChains.match(port: port), manager: manager(route),
-                        place: firstHTTP.map { Provenance.service($0.service.key, "spec.ports") }))
+                        name: "0.0.0.0_\(port)",
+                        match: FilterChains.match(port: port, addresses: outbound.httpAddresses(port)),
+                        manager: manager(route),
+                        place: firstHTTP.map { $0.service.place("spec.ports") }))
             }
             for member in members where !member.port.portProtocol.isHTTP {
                 let addresses = outbound.addresses(of: member.service)
-                if member.port.portProtocol == .sniffed && !addresses.isEmpty {
+                let takesAny = outbound.anyAddressWinner(port)?.service.id == member.service.id
+                // S-4: who stands for any address shares the port with no other that does.
+                if member.port.portProtocol == .sniffed && (!addresses.isEmpty || takesAny) {
                     sniffedPorts.insert(port)
                     add(
                         FilterChains.http(
                             name: "\(member.service.host)_\(port)_http",
                             match: FilterChains.match(port: port, addresses: addresses, isHTTP: true),
                             manager: manager(String(port)),
-                            place: Provenance.service(member.service.key, "spec.ports")))
+                            place: member.service.place("spec.ports")))
                 }
-                ByteChains(outbound: outbound, member: member).chains().forEach(add)
+                ByteChains(outbound: outbound, member: member, takesAnyAddress: takesAny).chains().forEach(add)
             }
         }
         var listener = Listener()
@@ -66,6 +70,10 @@ struct OutboundListener {
         var manager = FilterChains.manager(
             statPrefix: "outbound_0.0.0.0_\(route)", config: outbound.model.config, telemetry: outbound.telemetry)
         manager.routeSpecifier = FilterChains.rds(route)
+        let members = Int(route).flatMap { outbound.ports[$0] } ?? []
+        if members.contains(where: { $0.service.resolution == .dynamicDNS }) {
+            manager.httpFilters.insert(Clusters.dynamicNamesFilter, at: max(0, manager.httpFilters.count - 1))
+        }
         return manager
     }
 }

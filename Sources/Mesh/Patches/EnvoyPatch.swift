@@ -135,10 +135,14 @@ struct EnvoyPatch: Sendable {
 /// The EnvoyFilters that count for one proxy, in the order in which they are applied.
 struct EnvoyPatches: Sendable {
     let patches: [EnvoyPatch]
+    /// The objects that they stand in.
+    let names: [NamespacedName]
 
     /// The patches for a workload: those of the root namespace first, by priority, then age, then name.
     init(model: MeshModel, namespace: String, labels: [String: String]) {
-        patches = Self.selected(model, namespace: namespace, labels: labels).flatMap { object in
+        let selected = Self.selected(model, namespace: namespace, labels: labels)
+        names = selected.map { NamespacedName(namespace: $0.namespace, name: $0.name) }
+        patches = selected.flatMap { object in
             Self.entries(object).compactMap { entry in try? EnvoyPatch(entry.json, place: entry.place) }
         }
     }
@@ -163,13 +167,13 @@ struct EnvoyPatches: Sendable {
 
     /// The labels on which it depends which patches a proxy gets.
     static func labelKeys(_ model: MeshModel) -> Set<String> {
-        Set(model.objects.inOrder(.envoyFilter).flatMap { labels($0).keys })
+        Set(model.objects(.envoyFilter).flatMap { labels($0).keys })
     }
 
     private static func selected(
         _ model: MeshModel, namespace: String, labels: [String: String]
     ) -> [KubernetesObject] {
-        let all = model.objects.inOrder(.envoyFilter).filter { object in
+        let all = model.objects(.envoyFilter).filter { object in
             (object.namespace == namespace || object.namespace == Mesh.rootNamespace)
                 && object.spec["targetRefs"] == nil
                 && self.labels(object).allSatisfy { labels[$0.key] == $0.value }

@@ -21,8 +21,12 @@ struct PatchRun {
     /// The patches that changed something.
     private(set) var applied: Set<Provenance> = []
 
-    init(_ patches: EnvoyPatches, role: ProxyIdentity.Role, model: MeshModel) {
+    /// Whether only what is the pod's own is patched: clusters and listeners are added to the other part.
+    private let isOwnPart: Bool
+
+    init(_ patches: EnvoyPatches, role: ProxyIdentity.Role, model: MeshModel, isOwnPart: Bool = false) {
         self.role = role
+        self.isOwnPart = isOwnPart
         self.patches = patches.patches
         var extensions: [String: AnyMessage] = [:]
         var places: Set<Provenance> = []
@@ -39,13 +43,13 @@ struct PatchRun {
     }
 
     /// Applies all patches.
-    mutating func apply(to snapshot: inout ProxySnapshot) {
+    mutating func apply(to resources: inout MeshResources) {
         for patch in patches {
             switch patch.subject {
-            case .cluster(let value): clusters(patch, value, &snapshot)
+            case .cluster(let value): clusters(patch, value, &resources)
             case .listener, .listenerFilter, .filterChain, .networkFilter, .httpFilter:
-                listeners(patch, &snapshot)
-            case .routes, .virtualHost, .route: routes(patch, &snapshot)
+                listeners(patch, &resources)
+            case .routes, .virtualHost, .route: routes(patch, &resources)
             case .extensionConfig: break
             }
         }
@@ -58,33 +62,33 @@ struct PatchRun {
 
     // MARK: Clusters
 
-    private mutating func clusters(_ patch: EnvoyPatch, _ value: Cluster, _ snapshot: inout ProxySnapshot) {
+    private mutating func clusters(_ patch: EnvoyPatch, _ value: Cluster, _ resources: inout MeshResources) {
         if patch.operation == .add {
-            guard fits(patch.context, isInbound: value.name.hasPrefix("inbound|")) else { return }
-            put(patch, value, &snapshot)
+            guard !isOwnPart, fits(patch.context, isInbound: value.name.hasPrefix("inbound|")) else { return }
+            put(patch, value, &resources)
             return
         }
-        for name in snapshot.clusters.keys.sorted() where matches(patch, cluster: name) {
+        for name in resources.clusters.keys.sorted() where matches(patch, cluster: name) {
             guard patch.operation != .remove else {
-                snapshot.clusters[name] = nil
-                snapshot.endpoints[name] = nil
+                resources.clusters[name] = nil
+                resources.endpoints[name] = nil
                 applied.insert(patch.place)
                 continue
             }
             do {
-                guard let base = try snapshot.clusters[name]?.message.unpack(as: Cluster.self) else { continue }
-                put(patch, try MessageMerge.cluster(base, value), &snapshot, replacing: name)
+                guard let base = try resources.clusters[name]?.message.unpack(as: Cluster.self) else { continue }
+                put(patch, try MessageMerge.cluster(base, value), &resources, replacing: name)
             } catch { report(patch, "cluster \(name): \(error)") }
         }
     }
 
     private mutating func put(
-        _ patch: EnvoyPatch, _ cluster: Cluster, _ snapshot: inout ProxySnapshot, replacing old: String? = nil
+        _ patch: EnvoyPatch, _ cluster: Cluster, _ resources: inout MeshResources, replacing old: String? = nil
     ) {
         do {
             try RouteCheck.compile(cluster)
-            if let old, old != cluster.name { snapshot.clusters[old] = nil }
-            snapshot.add(cluster)
+            if let old, old != cluster.name { resources.clusters[old] = nil }
+            resources.add(cluster)
             applied.insert(patch.place)
         } catch { report(patch, "cluster \(cluster.name): \(error)") }
     }
@@ -120,23 +124,23 @@ struct PatchRun {
 
     // MARK: Routes
 
-    private mutating func routes(_ patch: EnvoyPatch, _ snapshot: inout ProxySnapshot) {
-        for name in snapshot.routes.keys.sorted() {
+    private mutating func routes(_ patch: EnvoyPatch, _ resources: inout MeshResources) {
+        for name in resources.routes.keys.sorted() {
             guard fits(patch.context, isInbound: false), matches(patch, routes: name, port: port(ofRoutes: name))
             else { continue }
             do {
-                guard let base = try snapshot.routes[name]?.message.unpack(as: RouteConfiguration.self) else {
+                guard let base = try resources.routes[name]?.message.unpack(as: RouteConfiguration.self) else {
                     continue
                 }
                 guard let changed = try changed(base, patch) else { continue }
                 try RouteCheck.compile(changed)
-                snapshot.add(changed)
+                resources.add(changed)
                 applied.insert(patch.place)
             } catch { report(patch, "routes \(name): \(error)") }
         }
         // Routes towards the application stand in the listener.
         guard fits(patch.context, isInbound: true), role == .sidecar else { return }
-        edit(patch, &snapshot) { run, listener in
+        edit(patch, &resources) { run, listener in
             guard listener.trafficDirection == .inbound else { return false }
             var isChanged = false
             for index in listener.filterChains.indices {
@@ -234,39 +238,39 @@ struct PatchRun {
 
     // MARK: Listeners
 
-    private mutating func listeners(_ patch: EnvoyPatch, _ snapshot: inout ProxySnapshot) {
+    private mutating func listeners(_ patch: EnvoyPatch, _ resources: inout MeshResources) {
         if case .listener(let value) = patch.subject, patch.operation == .add {
-            guard fits(patch.context, isInbound: value.trafficDirection == .inbound) else { return }
-            guard !value.name.isEmpty, snapshot.listeners[value.name] == nil else {
+            guard !isOwnPart, fits(patch.context, isInbound: value.trafficDirection == .inbound) else { return }
+            guard !value.name.isEmpty, resources.listeners[value.name] == nil else {
                 return report(patch, "listener \"\(value.name)\" is there already, or has no name")
             }
-            snapshot.add(value)
+            resources.add(value)
             applied.insert(patch.place)
             return
         }
         if case .listener = patch.subject, patch.operation == .remove {
-            for name in snapshot.listeners.keys.sorted() {
-                guard let listener = try? snapshot.listeners[name]?.message.unpack(as: Listener.self),
+            for name in resources.listeners.keys.sorted() {
+                guard let listener = try? resources.listeners[name]?.message.unpack(as: Listener.self),
                     isMeant(listener, patch)
                 else { continue }
-                snapshot.listeners[name] = nil
+                resources.listeners[name] = nil
                 applied.insert(patch.place)
             }
             return
         }
-        edit(patch, &snapshot) { run, listener in try ListenerPatch(run: run, patch: patch).apply(to: &listener) }
+        edit(patch, &resources) { run, listener in try ListenerPatch(run: run, patch: patch).apply(to: &listener) }
     }
 
     /// Applies a change to each listener that a patch means; nothing of it stays when it fails.
     private mutating func edit(
-        _ patch: EnvoyPatch, _ snapshot: inout ProxySnapshot, _ change: (PatchRun, inout Listener) throws -> Bool
+        _ patch: EnvoyPatch, _ resources: inout MeshResources, _ change: (PatchRun, inout Listener) throws -> Bool
     ) {
-        for name in snapshot.listeners.keys.sorted() {
+        for name in resources.listeners.keys.sorted() {
             do {
-                guard var listener = try snapshot.listeners[name]?.message.unpack(as: Listener.self),
+                guard var listener = try resources.listeners[name]?.message.unpack(as: Listener.self),
                     isMeant(listener, patch), try change(self, &listener)
                 else { continue }
-                snapshot.add(listener)
+                resources.add(listener)
                 applied.insert(patch.place)
             } catch { report(patch, "listener \(name): \(error)") }
         }

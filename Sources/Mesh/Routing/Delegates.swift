@@ -26,39 +26,40 @@ enum Delegates {
         var message: String
     }
 
-    /// The rules with the routes of their delegates in place.
-    static func resolved(_ rules: [MeshModel.Rule]) -> [MeshModel.Rule] {
-        guard rules.contains(where: hasDelegates) else { return rules }
-        let delegates = delegates(rules)
-        return rules.map { rule in
-            guard hasDelegates(rule) else { return rule }
-            var rule = rule
-            let (http, places, _) = merged(rule, delegates)
-            rule.http = http
-            rule.places = places
-            rule.setAside = RouteCheck.problems(rule)
-            return rule
-        }
+    /// The VirtualServices that a rule delegates to, as its object says.
+    static func names(_ rule: MeshModel.Rule) -> [NamespacedName] {
+        rule.rule.http.compactMap { route in route.delegate.map { name($0, rule) } }
+    }
+
+    private static func name(_ written: (name: String, namespace: String), _ rule: MeshModel.Rule) -> NamespacedName {
+        NamespacedName(
+            namespace: written.namespace.isEmpty ? rule.key.namespace : written.namespace, name: written.name)
+    }
+
+    /// The rule with the routes of its delegates in place; `written` gives a rule as its object says.
+    static func resolved(_ rule: MeshModel.Rule, _ written: (NamespacedName) -> MeshModel.Rule?) -> MeshModel.Rule {
+        guard hasDelegates(rule), !rule.hosts.isEmpty else { return rule }
+        var rule = rule
+        let (http, places, _) = merged(rule, written)
+        rule.http = http
+        rule.places = places
+        rule.setAside = RouteCheck.problems(rule)
+        return rule
     }
 
     /// What is lost in the delegations of a rule, and of others to it.
-    static func losses(_ key: NamespacedName, _ written: [MeshModel.Rule]) -> [Loss] {
-        let delegates = delegates(written)
-        return written.filter(hasDelegates).flatMap { merged($0, delegates).losses }.filter { $0.object == key }
+    static func losses(_ key: NamespacedName, _ rules: [MeshModel.Rule]) -> [Loss] {
+        let byName = Dictionary(rules.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        return rules.filter { hasDelegates($0) && !$0.hosts.isEmpty }.flatMap { merged($0, { byName[$0] }).losses }
+            .filter { $0.object == key }
     }
 
     private static func hasDelegates(_ rule: MeshModel.Rule) -> Bool {
         rule.http.contains { $0.delegate != nil }
     }
 
-    /// A delegate has no hosts of its own.
-    private static func delegates(_ rules: [MeshModel.Rule]) -> [NamespacedName: MeshModel.Rule] {
-        Dictionary(
-            rules.filter { $0.rule.hosts.isEmpty }.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
-    }
-
     private static func merged(
-        _ rule: MeshModel.Rule, _ delegates: [NamespacedName: MeshModel.Rule]
+        _ rule: MeshModel.Rule, _ written: (NamespacedName) -> MeshModel.Rule?
     ) -> (http: [VirtualService.HTTPRoute], places: [RoutePlace], losses: [Loss]) {
         var http: [VirtualService.HTTPRoute] = []
         var places: [RoutePlace] = []
@@ -70,9 +71,9 @@ enum Delegates {
                 places.append(own)
                 continue
             }
-            let key = NamespacedName(
-                namespace: named.namespace.isEmpty ? rule.key.namespace : named.namespace, name: named.name)
-            guard let delegate = delegates[key],
+            let key = name(named, rule)
+            // A delegate has no hosts of its own.
+            guard let delegate = written(key), delegate.hosts.isEmpty,
                 HostName.isVisible(
                     exportTo: delegate.rule.exportTo, owner: key.namespace, to: rule.key.namespace)
             else {

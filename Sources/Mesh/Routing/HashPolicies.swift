@@ -33,18 +33,14 @@ struct HashPolicies {
             return Self.policy(KubernetesObject(json: written)).map { [$0] } ?? []
         }
         // S-10: the service's own wish, unless a rule chooses a policy.
-        if settings.loadBalancer?.simple.isEmpty ?? true, Self.isAffine(service, scope.model) { return [sourceAddress] }
+        let simple = settings.loadBalancer?.simple ?? ""
+        if service.sessionAffinitySeconds != nil, simple.isEmpty || simple == "UNSPECIFIED" { return [sourceAddress] }
         return []
     }
 
     /// Whether connections to a service are chosen by the caller's address.
     func usesAddress(_ service: MeshService, port: Int, subset: String = "") -> Bool {
         policies(service, port: port, subset: subset).contains(sourceAddress)
-    }
-
-    /// S-10: `sessionAffinity: ClientIP`.
-    static func isAffine(_ service: MeshService, _ model: MeshModel) -> Bool {
-        model.objects.object(.service, service.key)?.spec["sessionAffinity"]?.string == "ClientIP"
     }
 
     private var sourceAddress: RouteAction.HashPolicy {
