@@ -113,6 +113,32 @@ struct SidecarTests {
                 == .cluster("outbound|99||db.default.svc.cluster.local"))
     }
 
+    @Test("ingress entries say what leads to the application, in place of the pod's services")
+    func ingress() throws {
+        let world = try World(
+            services, World.service("caller", ip: 5),
+            sidecar(
+                "s",
+                """
+                workloadSelector: {labels: {app: caller}}
+                inboundConnectionPool: {tcp: {maxConnections: 7}}
+                ingress:
+                - {port: {number: 9080, protocol: HTTP, name: h}, defaultEndpoint: '127.0.0.1:8080'}
+                - {port: {number: 9443, protocol: TCP, name: t}, defaultEndpoint: 'unix:///run/app', connectionPool: {tcp: {maxConnections: 3}}}
+                - {port: {number: 9090, protocol: TCP, name: u}}
+                """))
+        let snapshot = world.snapshot()
+        let inbound = snapshot.clusters.keys.filter { $0.hasPrefix("inbound|") }.sorted()
+        #expect(inbound == ["inbound|9080||", "inbound|9090||", "inbound|9443||"])
+        let http = try snapshot.cluster("inbound|9080||")
+        #expect(http.clusterDiscoveryType == .type(.static) && http.upstreamBindConfig == nil)
+        #expect(http.circuitBreakers?.thresholds.first?.maxConnections == 7)
+        #expect(try snapshot.cluster("inbound|9443||").circuitBreakers?.thresholds.first?.maxConnections == 3)
+        #expect(try snapshot.cluster("inbound|9090||").clusterDiscoveryType == .type(.originalDst))
+        let ports = try snapshot.listener("virtualInbound").filterChains.compactMap(\.filterChainMatch?.destinationPort)
+        #expect(Set(ports).isSuperset(of: [9080, 9443, 9090]) && !ports.contains(8080))
+    }
+
     @Test("a Sidecar that cannot be is refused, one that does nothing is warned of")
     func analysis() throws {
         func warnings(_ spec: String) throws -> [String] {

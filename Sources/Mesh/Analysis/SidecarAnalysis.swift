@@ -75,6 +75,11 @@ struct SidecarAnalysis {
                     .error, "\(field).defaultEndpoint",
                     "\"\(entry.defaultEndpoint)\" is none of 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, unix:///PATH")
             }
+            if entry.captureMode == "NONE" || !entry.bind.isEmpty {
+                note(
+                    .warning, "\(field).captureMode",
+                    "bind and NONE have no effect: what comes to the pod is captured, whatever its address")
+            }
             if entry.tls != nil {
                 note(.warning, "\(field).tls", "has no effect: mutual TLS of the mesh is as PeerAuthentication says")
             }

@@ -9,12 +9,20 @@ struct Inbound {
     let model: MeshModel
     let pod: NamespacedName
 
+    private var telemetry: ProxyTelemetry {
+        ProxyTelemetry(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
+    }
+
     /// A port of the pod with the services that lead to it.
     private struct Target {
         var number: Int
         var portProtocol: PortProtocol
         var service: MeshService
         var port: MeshService.Port
+        /// What a Sidecar says about the port.
+        var ingress: SidecarScope.Ingress?
+        /// The limits of connections to the application.
+        var pool: DestinationRule.ConnectionPool?
     }
 
     /// The target ports of the services that select the pod, sorted by number.
@@ -22,6 +30,8 @@ struct Inbound {
     /// When services disagree about what is spoken on a port, it is sniffed.
     private func targets() -> [Target] {
         guard let workload = model.workload(pod) else { return [] }
+        let sidecar = model.sidecar(for: pod)
+        if let entries = sidecar?.ingress { return entries.map(target) }
         var found: [Int: Target] = [:]
         for service in model.services(of: pod) {
             for port in service.ports {
@@ -41,12 +51,22 @@ struct Inbound {
         }
         return found.values.sorted { $0.number < $1.number }.map { target in
             var target = target
+            target.pool = sidecar?.inboundPool
             // S-2: the port of the application counts, too.
             if target.portProtocol == .sniffed && PortProtocol.knownTCPPorts.contains(target.number) {
                 target.portProtocol = .tcp
             }
             return target
         }
+    }
+
+    /// A port as a Sidecar says it is; the services of the pod have no part in it.
+    private func target(_ entry: SidecarScope.Ingress) -> Target {
+        let port = MeshService.Port(
+            number: entry.port, name: "", portProtocol: entry.portProtocol, target: .int(entry.port))
+        return Target(
+            number: entry.port, portProtocol: entry.portProtocol, service: MeshService(key: pod, host: ""), port: port,
+            ingress: entry, pool: entry.pool)
     }
 
     private func number(_ target: IntOrString, _ workload: MeshModel.Workload) -> Int? {
@@ -60,7 +80,9 @@ struct Inbound {
         targets().map { target in
             var cluster = Clusters.passthrough(
                 name: clusterName(target.number), config: model.config, bindsLocally: true)
-            cluster.metadata = target.service.place("spec.ports").metadata
+            cluster.metadata = (target.ingress?.place ?? target.service.place("spec.ports")).metadata
+            if let endpoint = target.ingress?.endpoint { Clusters.lead(&cluster, to: endpoint) }
+            if let pool = target.pool { Clusters.limit(&cluster, pool, target.port, target.service, model.config) }
             return cluster
         } + [
             Clusters.passthrough(name: ClusterNames.inboundPassthrough, config: model.config, bindsLocally: true)
@@ -71,7 +93,7 @@ struct Inbound {
         var chains: [FilterChain] = []
         var sniffedPorts: Set<Int> = []
         for target in targets() {
-            let place = target.service.place("spec.ports")
+            let place = target.ingress?.place ?? target.service.place("spec.ports")
             if target.portProtocol.mayBeHTTP {
                 let isSniffed = target.portProtocol == .sniffed
                 if isSniffed { sniffedPorts.insert(target.number) }
@@ -85,7 +107,9 @@ struct Inbound {
                 chains.append(
                     FilterChains.tcp(
                         name: "0.0.0.0_\(target.number)_tcp", match: FilterChains.match(port: target.number),
-                        proxy: FilterChains.tcpProxy(clusterName(target.number), config: model.config), place: place))
+                        proxy: FilterChains.tcpProxy(
+                            clusterName(target.number), config: model.config, telemetry: telemetry, side: .server),
+                        place: place))
             }
         }
         var listener = Listener()
@@ -100,8 +124,7 @@ struct Inbound {
         listener.listenerFilters = [FilterChains.originalDestination]
         if !sniffedPorts.isEmpty {
             listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
-            listener.listenerFiltersTimeout = FilterChains.sniffingTime
-            listener.continueOnListenerFiltersTimeout = true
+            FilterChains.limitSniffing(&listener, model.config)
         }
         return listener
     }
@@ -125,7 +148,8 @@ struct Inbound {
         configuration.name = clusterName(target.number)
         configuration.virtualHosts = [host]
         configuration.validateClusters = false
-        var manager = FilterChains.manager(statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config)
+        var manager = FilterChains.manager(
+            statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config, telemetry: telemetry, side: .server)
         manager.routeSpecifier = .routeConfig(configuration)
         return manager
     }

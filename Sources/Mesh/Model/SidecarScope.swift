@@ -41,8 +41,6 @@ struct SidecarScope: Sendable {
     struct Ingress: Sendable {
         var port: Int
         var portProtocol: PortProtocol
-        /// The address that is listened on where nothing captures; `nil` means captured connections.
-        var bind: String?
         /// Where the application listens; `nil` means on the same port of the pod.
         var endpoint: Address?
         var pool: DestinationRule.ConnectionPool?
@@ -78,10 +76,8 @@ struct SidecarScope: Sendable {
         }
         let entries = sidecar.ingress.enumerated().compactMap { index, entry -> Ingress? in
             guard (1...65535).contains(entry.port.number) else { return nil }
-            let isBound = entry.captureMode == "NONE"
             return Ingress(
                 port: entry.port.number, portProtocol: Self.portProtocol(entry.port),
-                bind: isBound ? (entry.bind.isEmpty ? "0.0.0.0" : entry.bind) : nil,
                 endpoint: Self.endpoint(entry.defaultEndpoint),
                 pool: entry.connectionPool ?? sidecar.inboundConnectionPool,
                 place: Provenance(kind: "Sidecar", object: key, field: "spec.ingress[\(index)]"))

@@ -24,11 +24,17 @@ struct BoundListeners {
                 var routes = OutboundRoutes(outbound: scoped, port: port).configuration()
                 routes.name = name
                 resources.add(routes)
-                var manager = FilterChains.manager(statPrefix: "outbound_\(name)", config: outbound.model.config)
+                var manager = FilterChains.manager(
+                    statPrefix: "outbound_\(name)", config: outbound.model.config, telemetry: outbound.telemetry)
                 manager.routeSpecifier = FilterChains.rds(name)
                 chain = FilterChains.http(name: name, match: nil, manager: manager, place: place)
             } else {
-                chain = FilterChains.tcp(name: name, match: nil, proxy: outbound.tcpProxy(first), place: place)
+                // The last chain is the one without further conditions.
+                let chains = ByteChains(outbound: outbound, member: first, takesAnyAddress: true).chains()
+                guard var last = chains.last else { continue }
+                last.name = name
+                last.filterChainMatch = nil
+                chain = last
             }
             var listener = Listener()
             listener.name = name

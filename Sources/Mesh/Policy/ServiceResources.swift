@@ -70,6 +70,7 @@ final class ServiceResources: Sendable {
             keepsHeadlessDestination: keepsHeadlessDestination && service.isHeadless, caller: nil)
         let dependsOnCaller =
             service.isNodeLocal || service.distribution != nil || rules.contains(where: \.dependsOnCaller)
+            || !(model.meshLocality?.distribute ?? []).isEmpty
         if dependsOnCaller { key.caller = place }
         return key
     }
