@@ -1,5 +1,6 @@
 import EnvoyAPI
 public import KubernetesAPI
+import Serialization
 
 /// Makes snapshots from one model, and keeps them up to date edit by edit.
 ///
@@ -125,6 +126,13 @@ public struct MeshTranslator: Sendable {
             labels.formUnion(policy.failoverLabels)
             usesLocality = usesLocality || policy.dependsOnCaller
             usesNode = usesNode || policy.failoverLabels.contains("kubernetes.io/hostname")
+        }
+        if let mesh = model.config.localitySetting {
+            usesLocality = true
+            for name in mesh["failoverPriority"]?.array ?? [] {
+                labels.insert(String(name.string?.prefix { $0 != "=" } ?? ""))
+            }
+            usesNode = usesNode || labels.contains("kubernetes.io/hostname")
         }
         labels.formUnion(ProxyTelemetry.labelKeys(model))
         labels.formUnion(EnvoyPatches.labelKeys(model))

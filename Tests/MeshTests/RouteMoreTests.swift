@@ -133,6 +133,25 @@ struct RouteMoreTests {
         #expect(try action("- {route: [{destination: {host: web, subset: v2}}]}", policy).hashPolicy.isEmpty)
     }
 
+    @Test("H-12 a subset's policy acts on routes that name the subset only")
+    func subsetPolicy() throws {
+        let world = try world(
+            "- {\(toWeb)}",
+            World.policy(
+                "p",
+                "host: web\nsubsets: [{name: v1, labels: {version: v1}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}]"
+            ))
+        let snapshot = world.snapshot()
+        func limit(_ subset: String) throws -> UInt32? {
+            try snapshot.cluster("outbound|80|\(subset)|web.default.svc.cluster.local").circuitBreakers?.thresholds
+                .first?
+                .maxConnections
+        }
+        #expect(try limit("v1") == 7 && limit("") == .max)
+        #expect(
+            try snapshot.virtualHost("80", "web").outline == ["prefix:/ -> outbound|80||web.default.svc.cluster.local"])
+    }
+
     @Test("S-10 sessionAffinity ClientIP hashes the caller's address, also for connections")
     func affinity() throws {
         let world = try World(

@@ -213,6 +213,20 @@ struct TelemetryTests {
         #expect(try manager(config("pathNormalization: {normalization: NONE}")).normalizePath == false)
     }
 
+    @Test("X-2 the default retry budget has a switch; keep-alive is the mesh's unless a policy has its own")
+    func limits() throws {
+        func cluster(_ mesh: String) throws -> Cluster {
+            try World(World.service("web", ip: 1), mesh).snapshot().cluster(
+                "outbound|80||web.default.svc.cluster.local")
+        }
+        #expect(try cluster("").circuitBreakers?.thresholds.first?.retryBudget?.minRetryConcurrency == 3)
+        #expect(
+            try cluster(config("skein: {retryBudget: istio}")).circuitBreakers?.thresholds.first?.retryBudget == nil)
+        #expect(
+            try cluster(config("tcpKeepalive: {time: 60s}")).upstreamConnectionOptions?.tcpKeepalive?.keepaliveTime
+                == 60)
+    }
+
     @Test("T-13 idle connections end after an hour, idle requests after five minutes")
     func idle() throws {
         let manager = try manager("")
@@ -287,11 +301,11 @@ struct TelemetryTests {
         }
         let world = try World(
             config("defaultConfig: {concurrency: 1, holdApplicationUntilProxyStarts: true}"),
-            object("root", "istio-system", "{concurrency: 2, environmentVariables: {A: '1', B: '1'}}"),
+            object("root", "istio-system", "{concurrency: 2}"),
             object("own", "default", "{environmentVariables: {B: '2'}, image: {imageType: debug}}"),
             object("w", "default", "{selector: {matchLabels: {app: a}}, concurrency: 4}"))
         let values = world.model.proxyConfig(namespace: "default", labels: ["app": "a"])
-        #expect(values.concurrency == 4 && values.environment == ["A": "1", "B": "2"])
+        #expect(values.concurrency == 4)
         #expect(world.model.proxyConfig(namespace: "other", labels: [:]).concurrency == 2)
         let annotated = world.model.proxyConfig(namespace: "other", labels: [:], annotation: "concurrency: 0")
         #expect(annotated.concurrency == 0)

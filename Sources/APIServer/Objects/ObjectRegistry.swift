@@ -45,6 +45,8 @@ public final class ObjectRegistry {
     public var defaultNodeName: String?
     /// What the mesh has to say about an object that is written, for `Warning` headers.
     public var admissionWarnings: (KubernetesObject, ResourceKind) -> [String] = { _, _ in [] }
+    /// Annotations that a new pod gets from the mesh.
+    public var podAnnotations: (KubernetesObject) -> [String: String] = { _ in [:] }
     /// What makes the mesh refuse an object that is written: it cannot mean anything.
     public var admissionProblems: (KubernetesObject, ResourceKind) -> [FieldProblem] = { _, _ in [] }
     let now: () -> Timestamp
@@ -153,6 +155,15 @@ public final class ObjectRegistry {
         if !kind.subresources.isEmpty, kind != .node { object["status"] = nil }
         object = SchemaTable.standard.applyDefaults(to: object, of: kind)
         prepareNew(&object, kind)
+        if kind == .pod {
+            for (key, value) in podAnnotations(KubernetesObject(json: object)) {
+                var metadata = object["metadata"] ?? .object([:])
+                var annotations = metadata["annotations"] ?? .object([:])
+                annotations[key] = .string(value)
+                metadata["annotations"] = annotations
+                object["metadata"] = metadata
+            }
+        }
         try check(Validator.problems(of: KubernetesObject(json: object), kind: kind), kind, name)
         let key = key(kind, namespace, name)
         guard store.get(key) == nil else { throw .alreadyExists(kind, name) }

@@ -170,7 +170,13 @@ public struct SnapshotPublisher {
     /// How long what has changed may wait for more; nil when nothing has changed.
     public func flushDelay(now: MonotonicTime) -> Duration? {
         guard let waiting else { return isStale ? .zero : nil }
-        if waiting.isUrgent { return .zero }
+        if waiting.isUrgent {
+            // endpoints are not held back, unless the mesh is to be as Istio's: then as long as they keep changing,
+            // ten times that at most.
+            let hold = model.config.endpointDebounce
+            let due = min(waiting.last + hold, waiting.first + hold * 10)
+            return due <= now ? .zero : due - now
+        }
         let due = min(waiting.last + Self.quietTime, waiting.first + Self.batchTime)
         return due <= now ? .zero : due - now
     }

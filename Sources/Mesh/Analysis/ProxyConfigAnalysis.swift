@@ -51,10 +51,9 @@ extension MeshModel {
 }
 
 extension ProxyConfigValues {
-    /// What the other says stands instead; variables are joined.
+    /// What the other says stands instead.
     mutating func override(with other: ProxyConfigValues) {
         concurrency = other.concurrency ?? concurrency
-        environment.merge(other.environment) { _, inner in inner }
         traceSampling = other.traceSampling ?? traceSampling
         traceTags = other.traceTags ?? traceTags
         ignored += other.ignored

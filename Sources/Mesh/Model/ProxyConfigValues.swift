@@ -11,10 +11,11 @@ public struct ProxyConfigValues: Sendable, Hashable {
         public var message: String
     }
 
+    /// The annotation by which the node agent learns what to start a pod's proxy with.
+    public static let annotation = "proxy.istio.io/config"
+
     /// `concurrency`: loops of the proxy; 0 means one for each processor.
     public var concurrency: Int?
-    /// `environmentVariables` of the proxy.
-    public var environment: [String: String] = [:]
     /// `tracing.sampling` in percent.
     public var traceSampling: Double?
     /// `tracing.customTags` as written.
@@ -27,12 +28,13 @@ public struct ProxyConfigValues: Sendable, Hashable {
 
     /// What a member that has no effect is answered with.
     static let reasons: [String: String] = [
+        "environmentVariables": "the proxy is not told by variables: options of Istio's agent have no meaning here",
         "image": "there is one proxy image, which belongs to the node agent",
         "holdApplicationUntilProxyStarts": "applications always wait for their proxy",
         "terminationDrainDuration": "the stop order waits for acknowledgements instead",
         "drainDuration": "the stop order waits for acknowledgements instead",
         "discoveryAddress": "configuration comes over the pod's own socket",
-        "proxyMetadata": "write environmentVariables in a ProxyConfig", "statsUdpAddress": "metrics are asked for",
+        "proxyMetadata": "the proxy is not told by variables", "statsUdpAddress": "metrics are asked for",
         "statNameLength": "names of metrics have no limit", "configPath": "the bundle decides",
         "binaryPath": "the bundle decides",
         "serviceCluster": "the pod's identity decides", "proxyAdminPort": "the admin server is at a unix socket",
@@ -64,7 +66,6 @@ public struct ProxyConfigValues: Sendable, Hashable {
                 } else {
                     ignored.append(Ignored(field: name, message: "has no effect: 0 to 1024 threads are possible"))
                 }
-            case "environmentVariables": environment = (value.object ?? [:]).compactMapValues(\.string)
             case "tracing": tracing(value)
             default:
                 ignored.append(

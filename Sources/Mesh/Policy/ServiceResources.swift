@@ -1,5 +1,6 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
 /// The clusters of a service with their endpoints, for all callers to whom the same rules and places apply.
 final class ServiceResources: Sendable {
