@@ -82,8 +82,8 @@ public struct DiscoveryServer: Sendable {
         snapshot = next
         self.generation = generation ?? (self.generation + 1)
         for typeURL in types.keys {
-            let names = changes.names(typeURL, from: old, to: next)
-            types[typeURL]?.publish(names, from: old, to: next, typeURL, self.generation)
+            let found = changes.find(typeURL, from: old, to: next)
+            if !found.isEmpty { types[typeURL]?.publish(found, from: old, to: next, typeURL, self.generation) }
         }
         return pump(&maker)
     }

@@ -1,6 +1,19 @@
 import EnvoyAPI
 public import Serialization
 
+/// Makes resources whose names are only known when they are asked for.
+///
+/// The same object stands for the same answers: what it made needs not be made again.
+public final class ResourceResolver: Sendable {
+    private let make: @Sendable (String) -> EncodedResource?
+
+    /// Must give the same resource for the same name, always; nil when there is none.
+    public init(_ make: @escaping @Sendable (String) -> EncodedResource?) { self.make = make }
+
+    /// What it makes of a name.
+    public func resolve(_ name: String) -> EncodedResource? { make(name) }
+}
+
 /// An immutable set of resources of one type, shared by all streams that see it.
 public final class ResourceTable: Sendable {
     /// The resources by name.
@@ -8,20 +21,17 @@ public final class ResourceTable: Sendable {
     /// Other names under which resources are asked for (VHDS), with the names that they have here.
     public let aliases: [String: String]
     /// What is answered for a name that is neither; nil when there is nothing.
-    let resolve: (@Sendable (String) -> EncodedResource?)?
+    public let resolver: ResourceResolver?
 
-    /// A table; `resolve` makes resources for names that are only known when they are asked for, always the same for the same name.
+    /// A table.
     public init(
         _ resources: [String: EncodedResource] = [:], aliases: [String: String] = [:],
-        resolve: (@Sendable (String) -> EncodedResource?)? = nil
+        resolver: ResourceResolver? = nil
     ) {
         self.resources = resources
         self.aliases = aliases
-        self.resolve = resolve
+        self.resolver = resolver
     }
-
-    /// Whether names mean something here that are not in `resources`.
-    var isDynamic: Bool { resolve != nil || !aliases.isEmpty }
 
     /// The names whose resource differs between two tables, sorted.
     static func changes(from old: ResourceTable?, to new: ResourceTable?) -> [String] {
@@ -63,7 +73,7 @@ public struct Snapshot: Sendable {
     public func resource(_ typeURL: String, _ name: String) -> EncodedResource? {
         guard let tables = layers[typeURL] else { return nil }
         for table in tables { if let found = table.resources[name] { return found } }
-        for table in tables { if let made = table.resolve?(name) { return made } }
+        for table in tables { if let made = table.resolver?.resolve(name) { return made } }
         return nil
     }
 
@@ -78,13 +88,28 @@ public struct Snapshot: Sendable {
         return name
     }
 
-    func isDynamic(_ typeURL: String) -> Bool { layers[typeURL]?.contains(where: \.isDynamic) ?? false }
+    /// Whether there is one of that name that needs not be made.
+    func hasOwn(_ typeURL: String, _ name: String) -> Bool {
+        layers[typeURL]?.contains { $0.resources[name] != nil } ?? false
+    }
 
     /// Adds a cluster, listener, route configuration or other message under that name, in a layer of its own.
     public mutating func add<M: Message>(_ message: M, name: String) {
         let resource = EncodedResource(name: name, message: AnyMessage(packing: message))
         self[M.typeURL].append(ResourceTable([name: resource]))
     }
+}
+
+/// What is different between two snapshots in one type.
+struct TypeChanges {
+    /// The names of resources that differ.
+    var names: [String] = []
+    /// Names that stand for other resources than before.
+    var aliases: [String] = []
+    /// Whether names that are only known when they are asked for may mean something else.
+    var isResolverOther = false
+
+    var isEmpty: Bool { names.isEmpty && aliases.isEmpty && !isResolverOther }
 }
 
 /// What is different between snapshots, found once for all streams that see the same tables.
@@ -94,7 +119,7 @@ public struct SnapshotChanges {
         var new: ObjectIdentifier?
     }
 
-    private var known: [Pair: [String]] = [:]
+    private var known: [Pair: TypeChanges] = [:]
     /// Keeps the tables alive whose identities are keys.
     private var tables: [ResourceTable?] = []
 
@@ -107,25 +132,40 @@ public struct SnapshotChanges {
         tables = []
     }
 
-    /// The names of the resources of a type that differ.
-    mutating func names(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> [String] {
+    mutating func find(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> TypeChanges {
         let (before, after) = (old?[typeURL] ?? [], new[typeURL])
-        var names: [String] = []
+        var all = TypeChanges()
         for index in 0..<max(before.count, after.count) {
             let left = index < before.count ? before[index] : nil
             let right = index < after.count ? after[index] : nil
             if left === right { continue }
             let pair = Pair(old: left.map(ObjectIdentifier.init), new: right.map(ObjectIdentifier.init))
-            if let found = known[pair] {
-                names += found
+            let found: TypeChanges
+            if let before = known[pair] {
+                found = before
             } else {
-                let found = ResourceTable.changes(from: left, to: right)
+                found = Self.compare(left, right)
                 known[pair] = found
                 tables += [left, right]
-                names += found
+            }
+            if all.isEmpty {
+                all = found
+            } else {
+                all.names += found.names
+                all.aliases += found.aliases
+                all.isResolverOther = all.isResolverOther || found.isResolverOther
             }
         }
-        return names
+        return all
+    }
+
+    private static func compare(_ old: ResourceTable?, _ new: ResourceTable?) -> TypeChanges {
+        var aliases: [String] = []
+        for (name, target) in new?.aliases ?? [:] where old?.aliases[name] != target { aliases.append(name) }
+        for name in (old?.aliases ?? [:]).keys where new?.aliases[name] == nil { aliases.append(name) }
+        return TypeChanges(
+            names: ResourceTable.changes(from: old, to: new), aliases: aliases.sorted(),
+            isResolverOther: old?.resolver !== new?.resolver)
     }
 }
 

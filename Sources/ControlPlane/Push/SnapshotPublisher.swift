@@ -81,6 +81,7 @@ public struct SnapshotPublisher {
     private var lastStream = 0
     private var isStale = true
     private var tables = SnapshotTables()
+    private var onDemand = OnDemandResources()
     private var changes = SnapshotChanges()
     private var maker = ResponseMaker()
     var drains = DrainTracker()
@@ -276,13 +277,14 @@ public struct SnapshotPublisher {
     private mutating func publish(to stream: ProxyStream) -> [DiscoveryMessage] {
         let made = translator.snapshot(for: stream.proxy)
         let base = tables.snapshot(made, generation: generation, previous: stream.base)
-        let snapshot = Self.adapted(base, to: stream)
+        let snapshot = adapted(base, to: stream)
         stream.base = base
         return stream.server.publish(snapshot, generation: generation, &changes, &maker)
     }
 
     /// What a proxy gets of a translation: some clients want it in another form.
-    private static func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+    private mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+        if stream.asksOnDemand { return onDemand.snapshot(base) }
         guard stream.client == .grpc else { return base }
         if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
             var same = last
@@ -299,6 +301,7 @@ public struct SnapshotPublisher {
         generation += 1
         changes.reset()
         maker.reset()
+        onDemand.begin()
         translator = MeshTranslator(MeshModel(objects))
     }
 }
