@@ -93,10 +93,14 @@ public struct Snapshot: Sendable {
         layers[typeURL]?.contains { $0.resources[name] != nil } ?? false
     }
 
-    /// Adds a cluster, listener, route configuration or other message under that name, in a layer of its own.
+    /// Adds a cluster, listener, route configuration or other message under that name, in place of one that is there.
+    ///
+    /// Makes a layer of all layers: for small snapshots.
     public mutating func add<M: Message>(_ message: M, name: String) {
-        let resource = EncodedResource(name: name, message: AnyMessage(packing: message))
-        self[M.typeURL].append(ResourceTable([name: resource]))
+        var resources: [String: EncodedResource] = [:]
+        for table in self[M.typeURL] { resources.merge(table.resources) { first, _ in first } }
+        resources[name] = EncodedResource(name: name, message: AnyMessage(packing: message))
+        self[M.typeURL] = [ResourceTable(resources)]
     }
 }
 

@@ -228,7 +228,6 @@ struct TypeSubscription: Sendable {
         inFlight = nil
         guard let error else {
             if refused.isEmpty && suspects.isEmpty { rejection = nil }
-            for entry in flight.entries where !wants(entry.name) { pending[entry.name] = nil }
             return
         }
         let message = error.message.isEmpty ? "code \(error.code)" : error.message
@@ -288,7 +287,7 @@ struct TypeSubscription: Sendable {
         return Known(made[name])
     }
 
-    /// A name stands for another resource than before, if the subscriber asked for it.
+    /// A name stands for another resource than before, if the subscriber asked for it; what it had instead is taken away.
     private mutating func rename(_ asked: String, _ new: Snapshot, _ typeURL: String, _ generation: Int) {
         let now = new.canonicalName(typeURL, asked)
         if let before = aliases[asked] {
@@ -296,17 +295,17 @@ struct TypeSubscription: Sendable {
             aliases[asked] = nil
             if !aliases.values.contains(before) {
                 names.remove(before)
-                // The subscriber forgets it when it hears that it is gone.
-                if pending[before] == nil, !isWildcard, !new.hasOwn(typeURL, before) {
-                    note(before, .unknown, generation)
-                }
+                let known =
+                    pending[before] ?? inFlight?.entry(before).map { Known($0.new) } ?? refused[before]?.lastGood
+                note(before, known ?? Known(new.resource(typeURL, before)), generation)
             }
         } else {
             guard names.contains(asked), asked != now else { return }
             names.remove(asked)
+            note(asked, pending[asked] ?? knownMade(asked), generation)
             made[asked] = nil
-            pending[asked] = nil
         }
+        refused[asked] = nil
         if asked != now { aliases[asked] = now }
         names.insert(now)
         if !new.hasOwn(typeURL, now) { made[now] = new.resource(typeURL, now) }
@@ -327,10 +326,11 @@ struct TypeSubscription: Sendable {
         guard !pending.isEmpty else { return ([], []) }
         var (makes, gone): ([EncodedResource], [String]) = ([], [])
         for (name, known) in pending {
-            guard let resource = current(name, snapshot, typeURL) else {
+            // What is no longer asked for has been renamed: it is gone, whatever could be made of its name.
+            guard wants(name), let resource = current(name, snapshot, typeURL) else {
                 switch known {
                 case .absent: pending[name] = nil
-                case .unknown where isWildcard && !names.contains(name): pending[name] = nil
+                case .unknown where !names.contains(name): pending[name] = nil
                 default: gone.append(name)
                 }
                 continue

@@ -75,7 +75,6 @@ public struct SnapshotPublisher {
     /// How long they are collected at most.
     public static let batchTime = Duration.milliseconds(50)
 
-    private var objects = MeshObjects()
     var translator = MeshTranslator(MeshModel(MeshObjects()))
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
@@ -136,7 +135,7 @@ public struct SnapshotPublisher {
     public mutating func set(_ object: KubernetesObject, now: MonotonicTime) {
         guard MeshObjects.kind(of: object) != nil else { return }
         let projection = object.meshProjection
-        if objects.set(projection) != nil { changed(object.kind, now) }
+        if translator.set(projection) { changed(object.kind, now) }
         guard object.kind == "Pod" else { return }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
         if object.metadata.deletionTimestamp != nil, object.metadata.annotations[Self.drainedAnnotation] == nil {
@@ -151,7 +150,7 @@ public struct SnapshotPublisher {
 
     /// An object is gone.
     public mutating func remove(_ object: KubernetesObject, now: MonotonicTime) {
-        if objects.remove(object) != nil { changed(object.kind, now) }
+        if translator.remove(object) { changed(object.kind, now) }
         if object.kind == "Pod" {
             let key = NamespacedName(namespace: object.namespace, name: object.name)
             drains.end(key)
@@ -183,9 +182,10 @@ public struct SnapshotPublisher {
         else {
             return []
         }
-        var objects = objects
-        objects.set(object.meshProjection)
-        return MeshModel(objects).analyze(object).map(\.description)
+        var translator = translator
+        translator.set(object.meshProjection)
+        translator.refresh()
+        return translator.model.analyze(object).map(\.description)
     }
 
     // MARK: Streams
@@ -270,7 +270,6 @@ public struct SnapshotPublisher {
             changeTraffic.sent(messages)
             if !messages.isEmpty { output.append((number, messages)) }
         }
-        tables.sweep(generation: generation)
         return output
     }
 
@@ -302,6 +301,7 @@ public struct SnapshotPublisher {
         changes.reset()
         maker.reset()
         onDemand.begin()
-        translator = MeshTranslator(MeshModel(objects))
+        translator.refresh()
+        tables.begin()
     }
 }
