@@ -183,7 +183,7 @@ extension DiscoveryServer {
 
     /// Makes every response that may be sent now.
     private mutating func pump(_ maker: inout ResponseMaker) -> [DiscoveryMessage] {
-        guard let snapshot else { return [] }
+        guard let snapshot, types.values.contains(where: { !$0.pending.isEmpty || $0.needsFirst }) else { return [] }
         var messages: [DiscoveryMessage] = []
         let order = ResourceOrder.sorted(types.keys)
         var news: [String: News] = [:]

@@ -49,31 +49,47 @@ public final class ResourceTable: Sendable {
     }
 }
 
-/// Everything that one proxy is to know, of one moment: by type URL, layers of tables with disjoint names.
+/// Tables by type that are shared as a whole: the same object means the same content.
+public final class SnapshotPart: Sendable {
+    /// The tables of each type; names do not overlap.
+    public let tables: [String: [ResourceTable]]
+
+    /// A part.
+    public init(_ tables: [String: [ResourceTable]]) { self.tables = tables }
+}
+
+/// Everything that one proxy is to know, of one moment: parts with disjoint names, most of them shared with other proxies.
 public struct Snapshot: Sendable {
     /// A label for people, sent as `system_version_info`.
     public var version: String
-    private var layers: [String: [ResourceTable]] = [:]
+    /// The parts; one that is shared should stand at the same place in all snapshots: then differences are found once.
+    public var parts: [SnapshotPart]
 
-    /// An empty snapshot.
-    public init(version: String = "") { self.version = version }
-
-    /// The tables of a type.
-    ///
-    /// A layer that is shared with other snapshots should stand at the same place in all of them: then differences are found once.
-    public subscript(typeURL: String) -> [ResourceTable] {
-        get { layers[typeURL] ?? [] }
-        set { layers[typeURL] = newValue }
+    /// A snapshot of parts.
+    public init(version: String = "", parts: [SnapshotPart] = []) {
+        self.version = version
+        self.parts = parts
     }
 
-    /// The types of which there is something.
-    public var typeURLs: [String] { ResourceOrder.sorted(layers.keys) }
+    /// The tables of a type; setting them makes one part of all, for small snapshots.
+    public subscript(typeURL: String) -> [ResourceTable] {
+        get { parts.flatMap { $0.tables[typeURL] ?? [] } }
+        set {
+            var tables: [String: [ResourceTable]] = [:]
+            for part in parts { tables.merge(part.tables) { $0 + $1 } }
+            tables[typeURL] = newValue
+            parts = [SnapshotPart(tables)]
+        }
+    }
 
     /// The resource of that name, also one that is only made when it is asked for.
     public func resource(_ typeURL: String, _ name: String) -> EncodedResource? {
-        guard let tables = layers[typeURL] else { return nil }
-        for table in tables { if let found = table.resources[name] { return found } }
-        for table in tables { if let made = table.resolver?.resolve(name) { return made } }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let found = table.resources[name] { return found } }
+        }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let made = table.resolver?.resolve(name) { return made } }
+        }
         return nil
     }
 
@@ -84,13 +100,15 @@ public struct Snapshot: Sendable {
 
     /// The name that a resource has which is asked for by another.
     func canonicalName(_ typeURL: String, _ name: String) -> String {
-        for table in layers[typeURL] ?? [] { if let found = table.aliases[name] { return found } }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let found = table.aliases[name] { return found } }
+        }
         return name
     }
 
     /// Whether there is one of that name that needs not be made.
     func hasOwn(_ typeURL: String, _ name: String) -> Bool {
-        layers[typeURL]?.contains { $0.resources[name] != nil } ?? false
+        parts.contains { part in part.tables[typeURL]?.contains { $0.resources[name] != nil } ?? false }
     }
 
     /// Adds a cluster, listener, route configuration or other message under that name, in place of one that is there.
@@ -114,6 +132,16 @@ struct TypeChanges {
     var isResolverOther = false
 
     var isEmpty: Bool { names.isEmpty && aliases.isEmpty && !isResolverOther }
+
+    mutating func add(_ other: TypeChanges) {
+        if isEmpty {
+            self = other
+        } else if !other.isEmpty {
+            names += other.names
+            aliases += other.aliases
+            isResolverOther = isResolverOther || other.isResolverOther
+        }
+    }
 }
 
 /// What is different between snapshots, found once for all streams that see the same tables.
@@ -121,11 +149,14 @@ public struct SnapshotChanges {
     private struct Pair: Hashable {
         var old: ObjectIdentifier?
         var new: ObjectIdentifier?
+        /// Of tables the type says itself.
+        var typeURL = ""
     }
 
     private var known: [Pair: TypeChanges] = [:]
     /// Keeps the tables alive whose identities are keys.
     private var tables: [ResourceTable?] = []
+    private var parts: [SnapshotPart?] = []
 
     /// Nothing is known.
     public init() {}
@@ -134,30 +165,44 @@ public struct SnapshotChanges {
     public mutating func reset() {
         known = [:]
         tables = []
+        parts = []
     }
 
     mutating func find(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> TypeChanges {
-        let (before, after) = (old?[typeURL] ?? [], new[typeURL])
+        let (before, after) = (old?.parts ?? [], new.parts)
+        var all = TypeChanges()
+        for index in 0..<max(before.count, after.count) {
+            let left = index < before.count ? before[index] : nil
+            let right = index < after.count ? after[index] : nil
+            if left === right { continue }
+            let pair = Pair(
+                old: left.map(ObjectIdentifier.init), new: right.map(ObjectIdentifier.init), typeURL: typeURL)
+            if let found = known[pair] {
+                all.add(found)
+            } else {
+                let found = find(left?.tables[typeURL] ?? [], right?.tables[typeURL] ?? [])
+                known[pair] = found
+                parts += [left, right]
+                all.add(found)
+            }
+        }
+        return all
+    }
+
+    private mutating func find(_ before: [ResourceTable], _ after: [ResourceTable]) -> TypeChanges {
         var all = TypeChanges()
         for index in 0..<max(before.count, after.count) {
             let left = index < before.count ? before[index] : nil
             let right = index < after.count ? after[index] : nil
             if left === right { continue }
             let pair = Pair(old: left.map(ObjectIdentifier.init), new: right.map(ObjectIdentifier.init))
-            let found: TypeChanges
-            if let before = known[pair] {
-                found = before
+            if let found = known[pair] {
+                all.add(found)
             } else {
-                found = Self.compare(left, right)
+                let found = Self.compare(left, right)
                 known[pair] = found
                 tables += [left, right]
-            }
-            if all.isEmpty {
-                all = found
-            } else {
-                all.names += found.names
-                all.aliases += found.aliases
-                all.isResolverOther = all.isResolverOther || found.isResolverOther
+                all.add(found)
             }
         }
         return all

@@ -20,6 +20,13 @@ struct OnDemandResources {
         var tables: [String: ResourceTable]
     }
 
+    private struct MadePart {
+        var source: SnapshotPart
+        var part: SnapshotPart
+    }
+
+    private var parts: [ObjectIdentifier: MadePart] = [:]
+    private var oldParts: [ObjectIdentifier: MadePart] = [:]
     private var made: [ObjectIdentifier: Made] = [:]
     private var old: [ObjectIdentifier: Made] = [:]
     private var splits: [String: RouteSplit] = [:]
@@ -28,20 +35,37 @@ struct OnDemandResources {
     mutating func begin() {
         old = made
         made = [:]
+        oldParts = parts
+        parts = [:]
     }
 
     mutating func snapshot(_ base: Snapshot) -> Snapshot {
         var snapshot = base
-        snapshot[Listener.typeURL] = base[Listener.typeURL].map { listeners($0) }
+        for index in snapshot.parts.indices { snapshot.parts[index] = part(base.parts[index]) }
+        return snapshot
+    }
+
+    private mutating func part(_ base: SnapshotPart) -> SnapshotPart {
+        let key = ObjectIdentifier(base)
+        if let known = parts[key] { return known.part }
+        if let known = oldParts[key] {
+            parts[key] = known
+            for table in known.source.tables.values.joined() { _ = self.known(table) }
+            return known.part
+        }
+        var tables = base.tables
+        tables[Listener.typeURL] = base.tables[Listener.typeURL]?.map { listeners($0) }
         var (routes, hosts): ([ResourceTable], [ResourceTable]) = ([], [])
-        for table in base[RouteConfiguration.typeURL] {
+        for table in base.tables[RouteConfiguration.typeURL] ?? [] {
             let found = self.routes(table)
             routes += found[RouteConfiguration.typeURL].map { [$0] } ?? []
             hosts += found[VirtualHost.typeURL].map { [$0] } ?? []
         }
-        snapshot[RouteConfiguration.typeURL] = routes
-        snapshot[VirtualHost.typeURL] = hosts
-        return snapshot
+        tables[RouteConfiguration.typeURL] = routes
+        tables[VirtualHost.typeURL] = hosts
+        let part = SnapshotPart(tables)
+        parts[key] = MadePart(source: base, part: part)
+        return part
     }
 
     private mutating func known(_ table: ResourceTable) -> [String: ResourceTable]? {
@@ -69,7 +93,7 @@ struct OnDemandResources {
         }
         // Names begin with that of their route configuration; with one there is nothing to be looked up.
         let resolver: ResourceResolver?
-        if resolvers.count == 1 {
+        if resolvers.count < 2 {
             resolver = resolvers.first?.value
         } else {
             let before = lastResolver

@@ -8,9 +8,9 @@ import XDS
 /// A layer that many proxies share becomes tables that their snapshots share, found by the layer's identity.
 struct SnapshotTables {
     private struct Made {
-        /// Keeps the object alive whose identity is the key.
-        var layer: MeshLayer
-        var tables: [ResourceTable]
+        /// Keeps the objects alive whose identities are the key.
+        var layers: [MeshLayer]
+        var part: SnapshotPart
     }
 
     private static let types: [(typeURL: String, resources: @Sendable (MeshLayer) -> [String: MeshResource])] = [
@@ -19,9 +19,9 @@ struct SnapshotTables {
     ]
     private static let empty = ResourceTable()
 
-    private var made: [ObjectIdentifier: Made] = [:]
+    private var made: [[ObjectIdentifier]: Made] = [:]
     /// Of the generation before; what nobody has asked for since is forgotten with the next.
-    private var old: [ObjectIdentifier: Made] = [:]
+    private var old: [[ObjectIdentifier]: Made] = [:]
 
     /// A new generation begins.
     mutating func begin() {
@@ -29,31 +29,37 @@ struct SnapshotTables {
         made = [:]
     }
 
-    /// What a translation says; parts that are as in `previous` are the same tables.
+    /// What a translation says: a part that many share, and the proxy's own.
+    ///
+    /// Tables that are as in `previous` are the same tables.
     mutating func snapshot(_ translation: ProxySnapshot, generation: Int, previous: Snapshot?) -> Snapshot {
-        var snapshot = Snapshot(version: String(generation))
-        var columns = Self.types.map { _ in [ResourceTable]() }
-        for (index, layer) in translation.layers.enumerated() {
-            let tables = tables(layer) { type in
-                let before = previous?[Self.types[type].typeURL] ?? []
-                return before.indices.contains(index) ? before[index] : nil
-            }
-            for type in columns.indices { columns[type].append(tables[type]) }
+        func before(_ index: Int) -> SnapshotPart? {
+            guard let parts = previous?.parts, parts.indices.contains(index) else { return nil }
+            return parts[index]
         }
-        for (type, column) in zip(Self.types, columns) { snapshot[type.typeURL] = column }
-        return snapshot
+        let shared = Array(translation.layers.dropLast())
+        var parts = [part(shared, like: before(0))]
+        if let own = translation.layers.last { parts.append(part([own], like: before(1))) }
+        return Snapshot(version: String(generation), parts: parts)
     }
 
-    private mutating func tables(_ layer: MeshLayer, _ before: (Int) -> ResourceTable?) -> [ResourceTable] {
-        let key = ObjectIdentifier(layer)
-        if let known = made[key] { return known.tables }
+    private mutating func part(_ layers: [MeshLayer], like before: SnapshotPart?) -> SnapshotPart {
+        let key = layers.map(ObjectIdentifier.init)
+        if let known = made[key] { return known.part }
         if let known = old[key] {
             made[key] = known
-            return known.tables
+            return known.part
         }
-        let tables = Self.types.indices.map { Self.table(Self.types[$0].resources(layer), like: before($0)) }
-        made[key] = Made(layer: layer, tables: tables)
-        return tables
+        var tables: [String: [ResourceTable]] = [:]
+        for type in Self.types {
+            let last = before?.tables[type.typeURL] ?? []
+            tables[type.typeURL] = layers.enumerated().map { index, layer in
+                Self.table(type.resources(layer), like: last.indices.contains(index) ? last[index] : nil)
+            }
+        }
+        let part = SnapshotPart(tables)
+        made[key] = Made(layers: layers, part: part)
+        return part
     }
 
     private static func table(_ resources: [String: MeshResource], like before: ResourceTable?) -> ResourceTable {
