@@ -1,12 +1,13 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check semantics sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-control differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 SOAK ?= 1800
+BENCH ?=
 FUZZ ?= 60
 TARGET ?=
 RELEASE := .build/release
@@ -64,9 +65,11 @@ proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSo
 	/usr/bin/python3 tools/cost-check.py release
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/proxy-check.py
 
-mesh-check: build ## Envoy and gRPC under our control plane: routing, splits, retries, refusals, restart (as root: a network namespace)
+mesh-check: build ## Envoy, gRPC and many simulated proxies under our control plane (as root: a network namespace)
 	@test "$$(id -u)" = 0 || { echo "make mesh-check: run as root (sudo make mesh-check): it makes a network namespace" >&2; exit 1; }
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/mesh-check.py
+	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-control.py --services 50 --proxies 100 --seconds 5
 
 soak: build ## half an hour of churn (SOAK=seconds)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/soak.py --seconds $(SOAK)
@@ -80,6 +83,10 @@ fuzz-libfuzzer: ## the same entry points, inputs found by coverage (FUZZ=seconds
 
 bench: build ## skein-proxy under load (see Benchmarks/README.md)
 	/usr/bin/python3 Benchmarks/run.py
+
+bench-control: build ## the control plane with 2,000 simulated proxies (BENCH="--proxies 5000 --services 10000 --uses 20"; as root)
+	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-control.py $(BENCH)
 
 differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
 	python3 tools/differential/run.py --quiet --defaults envoy

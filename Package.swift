@@ -47,6 +47,7 @@ let programs: [(name: String, dependencies: [String])] = [
         ]
     ),
     ("skein-proxy", ["Proxy", "IO", "Serialization", "Telemetry"]),
+    ("skein-bench", ["XDS", "EnvoyAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 /// `SKEIN_PART=skein-proxy swift build --build-tests` builds one program, what is below it and the tests of that: a third of the time.

@@ -51,6 +51,14 @@ public struct DeltaClient: Sendable {
         public var removed: [String]
         /// What the answer refers to.
         public var nonce: String
+
+        /// An update, as a stream or a kept file says it.
+        public init(typeURL: String, resources: [Resource], removed: [String], nonce: String) {
+            self.typeURL = typeURL
+            self.resources = resources
+            self.removed = removed
+            self.nonce = nonce
+        }
     }
 
     private struct TypeState: Sendable {

@@ -82,8 +82,8 @@ public struct DiscoveryServer: Sendable {
         snapshot = next
         self.generation = generation ?? (self.generation + 1)
         for typeURL in types.keys {
-            let names = changes.names(typeURL, from: old, to: next)
-            types[typeURL]?.publish(names, from: old, to: next, typeURL, self.generation)
+            let found = changes.find(typeURL, from: old, to: next)
+            if !found.isEmpty { types[typeURL]?.publish(found, from: old, to: next, typeURL, self.generation) }
         }
         return pump(&maker)
     }
@@ -183,7 +183,7 @@ extension DiscoveryServer {
 
     /// Makes every response that may be sent now.
     private mutating func pump(_ maker: inout ResponseMaker) -> [DiscoveryMessage] {
-        guard let snapshot else { return [] }
+        guard let snapshot, types.values.contains(where: { !$0.pending.isEmpty || $0.needsFirst }) else { return [] }
         var messages: [DiscoveryMessage] = []
         let order = ResourceOrder.sorted(types.keys)
         var news: [String: News] = [:]

@@ -1,6 +1,19 @@
 import EnvoyAPI
 public import Serialization
 
+/// Makes resources whose names are only known when they are asked for.
+///
+/// The same object stands for the same answers: what it made needs not be made again.
+public final class ResourceResolver: Sendable {
+    private let make: @Sendable (String) -> EncodedResource?
+
+    /// Must give the same resource for the same name, always; nil when there is none.
+    public init(_ make: @escaping @Sendable (String) -> EncodedResource?) { self.make = make }
+
+    /// What it makes of a name.
+    public func resolve(_ name: String) -> EncodedResource? { make(name) }
+}
+
 /// An immutable set of resources of one type, shared by all streams that see it.
 public final class ResourceTable: Sendable {
     /// The resources by name.
@@ -8,20 +21,17 @@ public final class ResourceTable: Sendable {
     /// Other names under which resources are asked for (VHDS), with the names that they have here.
     public let aliases: [String: String]
     /// What is answered for a name that is neither; nil when there is nothing.
-    let resolve: (@Sendable (String) -> EncodedResource?)?
+    public let resolver: ResourceResolver?
 
-    /// A table; `resolve` makes resources for names that are only known when they are asked for, always the same for the same name.
+    /// A table.
     public init(
         _ resources: [String: EncodedResource] = [:], aliases: [String: String] = [:],
-        resolve: (@Sendable (String) -> EncodedResource?)? = nil
+        resolver: ResourceResolver? = nil
     ) {
         self.resources = resources
         self.aliases = aliases
-        self.resolve = resolve
+        self.resolver = resolver
     }
-
-    /// Whether names mean something here that are not in `resources`.
-    var isDynamic: Bool { resolve != nil || !aliases.isEmpty }
 
     /// The names whose resource differs between two tables, sorted.
     static func changes(from old: ResourceTable?, to new: ResourceTable?) -> [String] {
@@ -39,31 +49,47 @@ public final class ResourceTable: Sendable {
     }
 }
 
-/// Everything that one proxy is to know, of one moment: by type URL, layers of tables with disjoint names.
+/// Tables by type that are shared as a whole: the same object means the same content.
+public final class SnapshotPart: Sendable {
+    /// The tables of each type; names do not overlap.
+    public let tables: [String: [ResourceTable]]
+
+    /// A part.
+    public init(_ tables: [String: [ResourceTable]]) { self.tables = tables }
+}
+
+/// Everything that one proxy is to know, of one moment: parts with disjoint names, most of them shared with other proxies.
 public struct Snapshot: Sendable {
     /// A label for people, sent as `system_version_info`.
     public var version: String
-    private var layers: [String: [ResourceTable]] = [:]
+    /// The parts; one that is shared should stand at the same place in all snapshots: then differences are found once.
+    public var parts: [SnapshotPart]
 
-    /// An empty snapshot.
-    public init(version: String = "") { self.version = version }
-
-    /// The tables of a type.
-    ///
-    /// A layer that is shared with other snapshots should stand at the same place in all of them: then differences are found once.
-    public subscript(typeURL: String) -> [ResourceTable] {
-        get { layers[typeURL] ?? [] }
-        set { layers[typeURL] = newValue }
+    /// A snapshot of parts.
+    public init(version: String = "", parts: [SnapshotPart] = []) {
+        self.version = version
+        self.parts = parts
     }
 
-    /// The types of which there is something.
-    public var typeURLs: [String] { ResourceOrder.sorted(layers.keys) }
+    /// The tables of a type; setting them makes one part of all, for small snapshots.
+    public subscript(typeURL: String) -> [ResourceTable] {
+        get { parts.flatMap { $0.tables[typeURL] ?? [] } }
+        set {
+            var tables: [String: [ResourceTable]] = [:]
+            for part in parts { tables.merge(part.tables) { $0 + $1 } }
+            tables[typeURL] = newValue
+            parts = [SnapshotPart(tables)]
+        }
+    }
 
     /// The resource of that name, also one that is only made when it is asked for.
     public func resource(_ typeURL: String, _ name: String) -> EncodedResource? {
-        guard let tables = layers[typeURL] else { return nil }
-        for table in tables { if let found = table.resources[name] { return found } }
-        for table in tables { if let made = table.resolve?(name) { return made } }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let found = table.resources[name] { return found } }
+        }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let made = table.resolver?.resolve(name) { return made } }
+        }
         return nil
     }
 
@@ -74,16 +100,47 @@ public struct Snapshot: Sendable {
 
     /// The name that a resource has which is asked for by another.
     func canonicalName(_ typeURL: String, _ name: String) -> String {
-        for table in layers[typeURL] ?? [] { if let found = table.aliases[name] { return found } }
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] { if let found = table.aliases[name] { return found } }
+        }
         return name
     }
 
-    func isDynamic(_ typeURL: String) -> Bool { layers[typeURL]?.contains(where: \.isDynamic) ?? false }
+    /// Whether there is one of that name that needs not be made.
+    func hasOwn(_ typeURL: String, _ name: String) -> Bool {
+        parts.contains { part in part.tables[typeURL]?.contains { $0.resources[name] != nil } ?? false }
+    }
 
-    /// Adds a cluster, listener, route configuration or other message under that name, in a layer of its own.
+    /// Adds a cluster, listener, route configuration or other message under that name, in place of one that is there.
+    ///
+    /// Makes a layer of all layers: for small snapshots.
     public mutating func add<M: Message>(_ message: M, name: String) {
-        let resource = EncodedResource(name: name, message: AnyMessage(packing: message))
-        self[M.typeURL].append(ResourceTable([name: resource]))
+        var resources: [String: EncodedResource] = [:]
+        for table in self[M.typeURL] { resources.merge(table.resources) { first, _ in first } }
+        resources[name] = EncodedResource(name: name, message: AnyMessage(packing: message))
+        self[M.typeURL] = [ResourceTable(resources)]
+    }
+}
+
+/// What is different between two snapshots in one type.
+struct TypeChanges {
+    /// The names of resources that differ.
+    var names: [String] = []
+    /// Names that stand for other resources than before.
+    var aliases: [String] = []
+    /// Whether names that are only known when they are asked for may mean something else.
+    var isResolverOther = false
+
+    var isEmpty: Bool { names.isEmpty && aliases.isEmpty && !isResolverOther }
+
+    mutating func add(_ other: TypeChanges) {
+        if isEmpty {
+            self = other
+        } else if !other.isEmpty {
+            names += other.names
+            aliases += other.aliases
+            isResolverOther = isResolverOther || other.isResolverOther
+        }
     }
 }
 
@@ -92,11 +149,14 @@ public struct SnapshotChanges {
     private struct Pair: Hashable {
         var old: ObjectIdentifier?
         var new: ObjectIdentifier?
+        /// Of tables the type says itself.
+        var typeURL = ""
     }
 
-    private var known: [Pair: [String]] = [:]
+    private var known: [Pair: TypeChanges] = [:]
     /// Keeps the tables alive whose identities are keys.
     private var tables: [ResourceTable?] = []
+    private var parts: [SnapshotPart?] = []
 
     /// Nothing is known.
     public init() {}
@@ -105,27 +165,56 @@ public struct SnapshotChanges {
     public mutating func reset() {
         known = [:]
         tables = []
+        parts = []
     }
 
-    /// The names of the resources of a type that differ.
-    mutating func names(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> [String] {
-        let (before, after) = (old?[typeURL] ?? [], new[typeURL])
-        var names: [String] = []
+    mutating func find(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> TypeChanges {
+        let (before, after) = (old?.parts ?? [], new.parts)
+        var all = TypeChanges()
+        for index in 0..<max(before.count, after.count) {
+            let left = index < before.count ? before[index] : nil
+            let right = index < after.count ? after[index] : nil
+            if left === right { continue }
+            let pair = Pair(
+                old: left.map(ObjectIdentifier.init), new: right.map(ObjectIdentifier.init), typeURL: typeURL)
+            if let found = known[pair] {
+                all.add(found)
+            } else {
+                let found = find(left?.tables[typeURL] ?? [], right?.tables[typeURL] ?? [])
+                known[pair] = found
+                parts += [left, right]
+                all.add(found)
+            }
+        }
+        return all
+    }
+
+    private mutating func find(_ before: [ResourceTable], _ after: [ResourceTable]) -> TypeChanges {
+        var all = TypeChanges()
         for index in 0..<max(before.count, after.count) {
             let left = index < before.count ? before[index] : nil
             let right = index < after.count ? after[index] : nil
             if left === right { continue }
             let pair = Pair(old: left.map(ObjectIdentifier.init), new: right.map(ObjectIdentifier.init))
             if let found = known[pair] {
-                names += found
+                all.add(found)
             } else {
-                let found = ResourceTable.changes(from: left, to: right)
+                let found = Self.compare(left, right)
                 known[pair] = found
                 tables += [left, right]
-                names += found
+                all.add(found)
             }
         }
-        return names
+        return all
+    }
+
+    private static func compare(_ old: ResourceTable?, _ new: ResourceTable?) -> TypeChanges {
+        var aliases: [String] = []
+        for (name, target) in new?.aliases ?? [:] where old?.aliases[name] != target { aliases.append(name) }
+        for name in (old?.aliases ?? [:]).keys where new?.aliases[name] == nil { aliases.append(name) }
+        return TypeChanges(
+            names: ResourceTable.changes(from: old, to: new), aliases: aliases.sorted(),
+            isResolverOther: old?.resolver !== new?.resolver)
     }
 }
 

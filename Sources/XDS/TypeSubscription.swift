@@ -190,7 +190,7 @@ struct TypeSubscription: Sendable {
             if name != asked { aliases[asked] = name }
             if let resource = snapshot.resource(typeURL, name) {
                 name = resource.name
-                if snapshot[typeURL].allSatisfy({ $0.resources[name] == nil }) { made[name] = resource }
+                if !snapshot.hasOwn(typeURL, name) { made[name] = resource }
             }
         }
         names.insert(name)
@@ -228,7 +228,6 @@ struct TypeSubscription: Sendable {
         inFlight = nil
         guard let error else {
             if refused.isEmpty && suspects.isEmpty { rejection = nil }
-            for entry in flight.entries where !wants(entry.name) { pending[entry.name] = nil }
             return
         }
         let message = error.message.isEmpty ? "code \(error.code)" : error.message
@@ -254,54 +253,63 @@ struct TypeSubscription: Sendable {
 
     // MARK: Snapshots
 
-    /// Takes the names that have changed from one snapshot to the next.
+    /// Takes what has changed from one snapshot to the next.
     mutating func publish(
-        _ changes: [String], from old: Snapshot?, to new: Snapshot, _ typeURL: String, _ generation: Int
+        _ changes: TypeChanges, from old: Snapshot?, to new: Snapshot, _ typeURL: String, _ generation: Int
     ) {
-        for name in changes where wants(name) {
+        for name in changes.names where wants(name) {
+            defer { made[name] = nil }
             if pending[name] != nil { continue }
             if let entry = inFlight?.entry(name) {
                 note(name, Known(entry.new), generation)
             } else if let refusal = refused[name] {
-                guard current(name, new, typeURL)?.version != refusal.version else { continue }
+                guard new.resource(typeURL, name)?.version != refusal.version else { continue }
                 refused[name] = nil
                 note(name, refusal.lastGood, generation)
             } else {
                 note(name, Known(made[name] ?? old?.resource(typeURL, name)), generation)
             }
         }
-        if new.isDynamic(typeURL) || !made.isEmpty || !aliases.isEmpty { remake(old, new, typeURL, generation) }
-    }
-
-    /// Finds out anew what names mean that stand for others, or that are only known when they are asked for.
-    private mutating func remake(_ old: Snapshot?, _ new: Snapshot, _ typeURL: String, _ generation: Int) {
-        for (asked, name) in aliases {
-            let now = new.canonicalName(typeURL, asked)
-            guard now != name else { continue }
-            aliases[asked] = now == asked ? nil : now
-            if !aliases.values.contains(name) { names.remove(name) }
-            names.insert(now)
-            if pending[now] == nil { note(now, .unknown, generation) }
-        }
-        for name in names where new[typeURL].allSatisfy({ $0.resources[name] == nil }) {
-            let canonical = new.canonicalName(typeURL, name)
-            if canonical != name {  // It was nothing before and is another name of something now.
-                aliases[name] = canonical
-                names.remove(name)
-                names.insert(canonical)
-                made[name] = nil
-                if pending[canonical] == nil { note(canonical, .unknown, generation) }
-                continue
-            }
+        for asked in changes.aliases { rename(asked, new, typeURL, generation) }
+        guard changes.isResolverOther || (!changes.names.isEmpty && !made.isEmpty) else { return }
+        for name in names where !new.hasOwn(typeURL, name) {
             let resource = new.resource(typeURL, name)
             guard resource?.version != made[name]?.version else { continue }
-            if pending[name] == nil { note(name, Known(made[name]), generation) }
+            if pending[name] == nil { note(name, knownMade(name), generation) }
             made[name] = resource
         }
-        for name in made.keys where new[typeURL].contains(where: { $0.resources[name] != nil }) {
-            if pending[name] == nil { note(name, Known(made[name]), generation) }
-            made[name] = nil
+    }
+
+    /// What the subscriber has of a resource that was made for it, or that there was not.
+    private func knownMade(_ name: String) -> Known {
+        if let entry = inFlight?.entry(name) { return Known(entry.new) }
+        if let refusal = refused[name] { return refusal.lastGood }
+        return Known(made[name])
+    }
+
+    /// A name stands for another resource than before, if the subscriber asked for it; what it had instead is taken away.
+    private mutating func rename(_ asked: String, _ new: Snapshot, _ typeURL: String, _ generation: Int) {
+        let now = new.canonicalName(typeURL, asked)
+        if let before = aliases[asked] {
+            guard before != now else { return }
+            aliases[asked] = nil
+            if !aliases.values.contains(before) {
+                names.remove(before)
+                let known =
+                    pending[before] ?? inFlight?.entry(before).map { Known($0.new) } ?? refused[before]?.lastGood
+                note(before, known ?? Known(new.resource(typeURL, before)), generation)
+            }
+        } else {
+            guard names.contains(asked), asked != now else { return }
+            names.remove(asked)
+            note(asked, pending[asked] ?? knownMade(asked), generation)
+            made[asked] = nil
         }
+        refused[asked] = nil
+        if asked != now { aliases[asked] = now }
+        names.insert(now)
+        if !new.hasOwn(typeURL, now) { made[now] = new.resource(typeURL, now) }
+        note(now, .unknown, generation)
     }
 
     /// The subscriber must be told these again although nothing changed in them.
@@ -318,7 +326,8 @@ struct TypeSubscription: Sendable {
         guard !pending.isEmpty else { return ([], []) }
         var (makes, gone): ([EncodedResource], [String]) = ([], [])
         for (name, known) in pending {
-            guard let resource = current(name, snapshot, typeURL) else {
+            // What is no longer asked for has been renamed: it is gone, whatever could be made of its name.
+            guard wants(name), let resource = current(name, snapshot, typeURL) else {
                 switch known {
                 case .absent: pending[name] = nil
                 case .unknown where !names.contains(name): pending[name] = nil

@@ -108,7 +108,7 @@ struct PublisherTests {
         #expect(output.first?.responses.first?.resources.map(\.name) == [web])
     }
 
-    @Test("a pod is drained when every proxy that uses it has acknowledged, not before")
+    @Test("ATK-44 a pod is drained when every proxy that uses it has acknowledged, not before")
     func draining() throws {
         var publisher = try publisher()
         let stream = try connect(&publisher)
@@ -123,7 +123,7 @@ struct PublisherTests {
         #expect(publisher.drained(now: start).isEmpty, "told once")
     }
 
-    @Test("a laggard holds a pod up for half its grace period at most; one that is gone holds up nobody")
+    @Test("ATK-44 a laggard holds a pod up for half its grace period at most; one that is gone holds up nobody")
     func laggards() throws {
         var publisher = try publisher()
         let first = try connect(&publisher)
@@ -172,6 +172,76 @@ struct PublisherTests {
         #expect(problems.map(\.path) == ["spec.http[0].route", "spec.http[0].match[0].port"])
         #expect(problems.last?.description == "spec.http[0].match[0].port: Invalid value: 0: 0 is no port")
         #expect(publisher.warnings(for: KubernetesObject(json: rule)).allSatisfy { $0.contains("(H-10)") })
+    }
+
+    @Test("how far the proxies are with a revision, who is missing, and whose object is refused")
+    func convergence() throws {
+        var publisher = try publisher()
+        _ = publisher.flush(revision: 7)
+        let stream = try connect(&publisher)
+        #expect(publisher.convergence(revision: 7).isComplete)
+        #expect(publisher.convergence(revision: 8).isTranslated == false)
+        publisher.set(slice(["10.244.0.6": true]), now: start)
+        let bytes = try #require(publisher.flush(revision: 9).first?.responses.first?.bytes)
+        let response = try DeltaDiscoveryResponse(serialized: bytes)
+        #expect(publisher.convergence(revision: 9).waiting == [pod])
+        #expect(publisher.states.first?.acknowledgedRevision == 7)
+        #expect(publisher.states.first?.types[ClusterLoadAssignment.typeURL] == "STALE")
+        _ = try receive(&publisher, request(ClusterLoadAssignment.typeURL, nonce: response.nonce), stream)
+        #expect(publisher.convergence(revision: 9).isComplete)
+        // A revision that concerns the mesh in nothing needs nobody's word.
+        _ = publisher.flush(revision: 12)
+        #expect(publisher.convergence(revision: 12).isComplete)
+
+        publisher.set(
+            KubernetesObject(json: [
+                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+                "metadata": ["name": "web", "namespace": "default"],
+                "spec": ["host": "web", "trafficPolicy": ["connectionPool": ["tcp": ["maxConnections": 7]]]],
+            ]), now: start)
+        let clusters = try DeltaDiscoveryResponse(
+            serialized: try #require(publisher.flush(revision: 13).first?.responses.first?.bytes))
+        var refusal = request(Cluster.typeURL, nonce: clusters.nonce)
+        var status = Status()
+        status.message = "7 is not my number"
+        refusal.errorDetail = status
+        _ = try receive(&publisher, refusal, stream)
+        let state = publisher.convergence(revision: 13)
+        #expect(state.waiting.isEmpty && !state.isComplete)
+        let refused = try #require(state.refusals.first)
+        #expect(refused.resource == web && refused.lastGood != nil && refused.message == "7 is not my number")
+        #expect(!refused.sources.isEmpty)
+        let other = ("VirtualService", NamespacedName(namespace: "default", name: "other"))
+        #expect(publisher.convergence(revision: 13, of: other).isComplete, "another object is not to blame")
+    }
+
+    @Test("X-6 endpoints are pushed at once, other changes are collected for 50 ms at most")
+    func batching() throws {
+        var publisher = try publisher()
+        _ = publisher.flush()
+        func rule(_ number: Int) -> KubernetesObject {
+            KubernetesObject(json: [
+                "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+                "metadata": ["name": "web", "namespace": "default"],
+                "spec": [
+                    "hosts": ["web"],
+                    "http": [["timeout": .string("\(number)s"), "route": [["destination": ["host": "web"]]]]],
+                ],
+            ])
+        }
+        #expect(publisher.flushDelay(now: start) == nil)
+        var now = start
+        publisher.set(rule(1), now: now)
+        #expect(publisher.flushDelay(now: now) == .milliseconds(10))
+        for number in 2...9 {
+            now = now + .milliseconds(6)
+            publisher.set(rule(number), now: now)
+        }
+        #expect(publisher.flushDelay(now: now) == .milliseconds(2), "50 ms after the first at the latest")
+        publisher.set(slice(["10.244.0.6": true]), now: now)
+        #expect(publisher.flushDelay(now: now) == .zero, "endpoints do not wait, and take the rest along")
+        _ = publisher.flush()
+        #expect(publisher.flushDelay(now: now) == nil)
     }
 
     @Test("the time to wait is 5 s, at most half the grace period", arguments: [(30, 5_000), (4, 2_000), (0, 0)])

@@ -59,7 +59,7 @@ struct ADSTests {
         }
     }
 
-    private static func snapshot(backend: UInt16, listener: UInt16?, body: String? = nil) throws -> Snapshot {
+    static func snapshot(backend: UInt16, listener: UInt16?, body: String? = nil) throws -> Snapshot {
         var snapshot = Snapshot(version: "1")
         let cluster = try Cluster(
             json: try JSON.parse(
@@ -92,7 +92,7 @@ struct ADSTests {
         return snapshot
     }
 
-    private static func bootstrap(_ server: IO.SocketAddress) -> String {
+    static func bootstrap(_ server: IO.SocketAddress) -> String {
         """
         node: { id: "sidecar~10.0.0.1~a.b~b.svc.cluster.local", cluster: test }
         admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }

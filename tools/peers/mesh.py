@@ -335,7 +335,8 @@ class Envoy:
                 "cds_config": ads, "lds_config": ads,
                 "ads_config": {"api_type": "DELTA_GRPC" if delta else "GRPC", "transport_api_version": "V3",
                                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}},
-            "static_resources": {"clusters": [cluster]}, **(more or {})}
+            # Listeners and clusters with mTLS name the second for their certificates.
+            "static_resources": {"clusters": [cluster, {**cluster, "name": "sds-grpc"}]}, **(more or {})}
         self.admin = admin
         self.file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
         json.dump(bootstrap, self.file)

@@ -43,6 +43,11 @@ final class ProxyStream {
 
     var client: ClientKind { ClientKind(server.node) }
 
+    /// Whether it asks for virtual hosts and clusters when it needs them; delta only, since only there it can be told that there is none.
+    var asksOnDemand: Bool {
+        server.form == .delta && server.node?.clientFeatures.contains(OnDemandResources.feature) == true
+    }
+
     /// The types of which something is refused, with what the proxy said.
     var rejections: [String: String] {
         var rejections: [String: String] = [:]

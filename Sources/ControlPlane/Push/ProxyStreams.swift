@@ -97,9 +97,8 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        if changes.contains(where: { [.service, .endpointSlice, .serviceEntry].contains($0.kind) }) {
-            namesAreStale = true
-        }
+        let named: [ResourceKind] = [.service, .endpointSlice, .serviceEntry]
+        if changes.contains(where: { named.contains($0.kind) }) { namesAreStale = true }
         schedulePublish()
     }
 
@@ -201,6 +200,7 @@ final class ProxyStreams: @unchecked Sendable {
             first = try Self.decoded(bytes, form)
         } catch {
             counts.refusedIdentities += error.code == .unauthenticated ? 1 : 0
+            counts.violations += [.resourceExhausted, .invalidArgument].contains(error.code) ? 1 : 0
             throw error
         }
         objectsChanged()

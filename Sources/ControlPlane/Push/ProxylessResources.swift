@@ -30,9 +30,9 @@ enum ProxylessResources {
     static func snapshot(_ base: Snapshot) -> Snapshot {
         var snapshot = Snapshot(version: base.version)
         snapshot[ClusterLoadAssignment.typeURL] = base[ClusterLoadAssignment.typeURL]
-        snapshot[Listener.typeURL] = [ResourceTable(resolve: { listener($0, base) })]
-        snapshot[RouteConfiguration.typeURL] = [ResourceTable(resolve: { routes($0, base) })]
-        snapshot[Cluster.typeURL] = [ResourceTable(resolve: { cluster($0, base) })]
+        snapshot[Listener.typeURL] = [ResourceTable(resolver: ResourceResolver { listener($0, base) })]
+        snapshot[RouteConfiguration.typeURL] = [ResourceTable(resolver: ResourceResolver { routes($0, base) })]
+        snapshot[Cluster.typeURL] = [ResourceTable(resolver: ResourceResolver { cluster($0, base) })]
         return snapshot
     }
 

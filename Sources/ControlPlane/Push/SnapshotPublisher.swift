@@ -75,7 +75,6 @@ public struct SnapshotPublisher {
     /// How long they are collected at most.
     public static let batchTime = Duration.milliseconds(50)
 
-    private var objects = MeshObjects()
     var translator = MeshTranslator(MeshModel(MeshObjects()))
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
@@ -84,6 +83,7 @@ public struct SnapshotPublisher {
     }
     private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
     private var tables = SnapshotTables()
+    private var onDemand = OnDemandResources()
     private var changes = SnapshotChanges()
     private var maker = ResponseMaker()
     var drains = DrainTracker()
@@ -138,7 +138,7 @@ public struct SnapshotPublisher {
     public mutating func set(_ object: KubernetesObject, now: MonotonicTime) {
         guard MeshObjects.kind(of: object) != nil else { return }
         let projection = object.meshProjection
-        if objects.set(projection) != nil { changed(object.kind, now) }
+        if translator.set(projection) { changed(object.kind, now) }
         guard object.kind == "Pod" else { return }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
         if object.metadata.deletionTimestamp != nil, object.metadata.annotations[Self.drainedAnnotation] == nil {
@@ -153,7 +153,7 @@ public struct SnapshotPublisher {
 
     /// An object is gone.
     public mutating func remove(_ object: KubernetesObject, now: MonotonicTime) {
-        if objects.remove(object) != nil { changed(object.kind, now) }
+        if translator.remove(object) { changed(object.kind, now) }
         if object.kind == "Pod" {
             let key = NamespacedName(namespace: object.namespace, name: object.name)
             drains.end(key)
@@ -209,9 +209,10 @@ public struct SnapshotPublisher {
         else {
             return []
         }
-        var objects = objects
-        objects.set(object.meshProjection)
-        let found = MeshModel(objects).analyze(object)
+        var translator = translator
+        translator.set(object.meshProjection)
+        translator.refresh()
+        let found = translator.model.analyze(object)
         lastAnalysis = (object, found)
         return found
     }
@@ -298,20 +299,20 @@ public struct SnapshotPublisher {
             changeTraffic.sent(messages)
             if !messages.isEmpty { output.append((number, messages)) }
         }
-        tables.sweep(generation: generation)
         return output
     }
 
     private mutating func publish(to stream: ProxyStream) -> [DiscoveryMessage] {
         let made = translator.snapshot(for: stream.proxy)
         let base = tables.snapshot(made, generation: generation, previous: stream.base)
-        let snapshot = Self.adapted(base, to: stream)
+        let snapshot = adapted(base, to: stream)
         stream.base = base
         return stream.server.publish(snapshot, generation: generation, &changes, &maker)
     }
 
     /// What a proxy gets of a translation: some clients want it in another form.
-    private static func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+    private mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+        if stream.asksOnDemand { return onDemand.snapshot(base) }
         guard stream.client == .grpc else { return base }
         if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
             var same = last
@@ -328,6 +329,8 @@ public struct SnapshotPublisher {
         generation += 1
         changes.reset()
         maker.reset()
-        translator = MeshTranslator(MeshModel(objects))
+        onDemand.begin()
+        translator.refresh()
+        tables.begin()
     }
 }

@@ -4,55 +4,73 @@ import Serialization
 import XDS
 
 /// Translations as tables of encoded resources, each encoded once, whoever sees it.
+///
+/// A layer that many proxies share becomes tables that their snapshots share, found by the layer's identity.
 struct SnapshotTables {
-    /// Every so many generations what nobody uses any more is forgotten.
-    private static let sweepEvery = 16
-
-    private struct Key: Hashable {
-        var typeURL: String
-        var name: String
-        var version: String
+    private struct Made {
+        /// Keeps the objects alive whose identities are the key.
+        var layers: [MeshLayer]
+        var part: SnapshotPart
     }
 
-    private var encoded: [Key: EncodedResource] = [:]
+    private static let types: [(typeURL: String, resources: @Sendable (MeshLayer) -> [String: MeshResource])] = [
+        (Cluster.typeURL, { $0.clusters }), (ClusterLoadAssignment.typeURL, { $0.endpoints }),
+        (Listener.typeURL, { $0.listeners }), (RouteConfiguration.typeURL, { $0.routes }),
+    ]
+    private static let empty = ResourceTable()
 
-    /// What a translation says; parts that are as in `previous` are the same tables.
-    mutating func snapshot(_ made: ProxySnapshot, generation: Int, previous: Snapshot?) -> Snapshot {
-        var snapshot = Snapshot(version: String(generation))
-        func set(_ typeURL: String, _ resources: [String: MeshResource]) {
-            snapshot[typeURL] = [table(typeURL, resources, previous?[typeURL].first)]
-        }
-        set(Cluster.typeURL, made.clusters)
-        set(ClusterLoadAssignment.typeURL, made.endpoints)
-        set(Listener.typeURL, made.listeners)
-        set(RouteConfiguration.typeURL, made.routes)
-        return snapshot
+    private var made: [[ObjectIdentifier]: Made] = [:]
+    /// Of the generation before; what nobody has asked for since is forgotten with the next.
+    private var old: [[ObjectIdentifier]: Made] = [:]
+
+    /// A new generation begins.
+    mutating func begin() {
+        old = made
+        made = [:]
     }
 
-    private mutating func table(
-        _ typeURL: String, _ resources: [String: MeshResource], _ previous: ResourceTable?
-    ) -> ResourceTable {
-        if let previous, previous.resources.count == resources.count,
-            resources.allSatisfy({ previous.resources[$0.key]?.version == $0.value.version })
-        {
-            return previous
+    /// What a translation says: a part that many share, and the proxy's own.
+    ///
+    /// Tables that are as in `previous` are the same tables.
+    mutating func snapshot(_ translation: ProxySnapshot, generation: Int, previous: Snapshot?) -> Snapshot {
+        func before(_ index: Int) -> SnapshotPart? {
+            guard let parts = previous?.parts, parts.indices.contains(index) else { return nil }
+            return parts[index]
         }
-        return ResourceTable(
-            resources.mapValues { resource in
-                let key = Key(typeURL: typeURL, name: resource.name, version: resource.version)
-                if let known = encoded[key] { return known }
-                let made = EncodedResource(name: resource.name, version: resource.version, message: resource.message)
-                encoded[key] = made
-                return made
-            })
+        let shared = Array(translation.layers.dropLast())
+        var parts = [part(shared, like: before(0))]
+        if let own = translation.layers.last { parts.append(part([own], like: before(1))) }
+        return Snapshot(version: String(generation), parts: parts)
     }
 
-    /// Forgets what no table holds any more.
-    mutating func sweep(generation: Int) {
-        guard generation % Self.sweepEvery == 0 else { return }
-        for key in Array(encoded.keys) {
-            guard var resource = encoded.removeValue(forKey: key) else { continue }
-            if !isKnownUniquelyReferenced(&resource) { encoded[key] = resource }
+    private mutating func part(_ layers: [MeshLayer], like before: SnapshotPart?) -> SnapshotPart {
+        let key = layers.map(ObjectIdentifier.init)
+        if let known = made[key] { return known.part }
+        if let known = old[key] {
+            made[key] = known
+            return known.part
         }
+        var tables: [String: [ResourceTable]] = [:]
+        for type in Self.types {
+            let last = before?.tables[type.typeURL] ?? []
+            tables[type.typeURL] = layers.enumerated().map { index, layer in
+                Self.table(type.resources(layer), like: last.indices.contains(index) ? last[index] : nil)
+            }
+        }
+        let part = SnapshotPart(tables)
+        made[key] = Made(layers: layers, part: part)
+        return part
+    }
+
+    private static func table(_ resources: [String: MeshResource], like before: ResourceTable?) -> ResourceTable {
+        if resources.isEmpty { return empty }
+        var isSame = before?.resources.count == resources.count
+        let encoded = resources.mapValues { resource in
+            if let known = before?.resources[resource.name], known.version == resource.version { return known }
+            isSame = false
+            return EncodedResource(name: resource.name, version: resource.version, message: resource.message)
+        }
+        if isSame, let before { return before }
+        return ResourceTable(encoded)
     }
 }
