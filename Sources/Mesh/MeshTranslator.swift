@@ -74,9 +74,7 @@ public struct MeshTranslator: Sendable {
         clusters.forEach { snapshot.add($0) }
         assignments.forEach { snapshot.add($0) }
         snapshot.add(Clusters.blackHole)
-        let entrances = Entrances(model: model, namespace: pod.namespace, labels: labels)
-        entrances.listeners().forEach { snapshot.add($0) }
-        entrances.routes().forEach { snapshot.add($0) }
+        Entrances(model: model, namespace: pod.namespace, labels: labels).add(to: &snapshot)
         return snapshot
     }
 }

@@ -28,6 +28,10 @@ public struct ProxySnapshot: Sendable, Hashable {
     public var listeners: [String: MeshResource] = [:]
     /// Route configurations by name.
     public var routes: [String: MeshResource] = [:]
+    /// Secrets by name: certificates with their keys, authorities.
+    ///
+    /// Never to be shown.
+    public var secrets: [String: MeshResource] = [:]
 
     /// An empty snapshot.
     public init() {}
@@ -40,6 +44,7 @@ public struct ProxySnapshot: Sendable, Hashable {
     mutating func add(_ routes: RouteConfiguration) {
         self.routes[routes.name] = MeshResource(name: routes.name, routes)
     }
+    mutating func add(_ secret: Secret) { secrets[secret.name] = MeshResource(name: secret.name, secret) }
 }
 
 /// A hash that is the same on every run and machine; against accidents, not against attackers.

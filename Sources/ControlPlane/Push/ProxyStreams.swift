@@ -34,6 +34,14 @@ final class ProxyStreams: @unchecked Sendable {
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]
     private var drainTimer: LoopTimer?
+    private let statuses: StatusWriter
+    private var statusTimer: LoopTimer?
+    /// Until when statuses wait for an acknowledgement.
+    private var statusDeadline: MonotonicTime?
+    /// The objects whose status may differ; `nil` means all.
+    private var changedObjects: Set<NamespacedName>? = nil
+    /// Whether the last statuses told that the gateway has acknowledged everything.
+    private var isProgrammed = false
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
@@ -42,6 +50,7 @@ final class ProxyStreams: @unchecked Sendable {
         self.loop = loop
         self.now = now
         events = EventRecorder(registry, component: "skein-mesh", now: now)
+        statuses = StatusWriter(registry, now: now)
     }
 
     /// Begins to follow the objects; `wake` has `objectsChanged` called soon.
@@ -52,6 +61,7 @@ final class ProxyStreams: @unchecked Sendable {
             for object in cache.objects(kind) { publisher.set(object, now: loop.now) }
         }
         publish(namesAlso: true)
+        tellStatuses()
     }
 
     /// Takes the changes of objects and sends what follows from them.
@@ -67,6 +77,63 @@ final class ProxyStreams: @unchecked Sendable {
             }
         }
         publish(namesAlso: changes.contains { $0.kind == .service || $0.kind == .endpointSlice })
+        let changed = changes.filter { ![.pod, .endpointSlice, .node].contains($0.kind) }
+        guard !changed.isEmpty else { return }
+        changedObjects?.formUnion(changed.map { NamespacedName(namespace: $0.object.namespace, name: $0.object.name) })
+        tellStatusesSoon()
+    }
+
+    // MARK: Statuses
+
+    /// How long changes are gathered before statuses are computed: nobody routes by them.
+    static let statusPatience = Duration.milliseconds(100)
+    /// How long an acknowledgement of the gateway is waited for before statuses tell that it is missing.
+    static let acknowledgementPatience = Duration.seconds(2)
+
+    private func tellStatusesSoon() {
+        guard statusTimer == nil else { return }
+        statusTimer = loop.schedule(after: Self.statusPatience) { [weak self] in
+            self?.statusTimer = nil
+            self?.tellStatuses()
+        }
+    }
+
+    private func tellStatuses() {
+        guard let cache else { return }
+        let state = gatewayState(cache)
+        // Told at once, every change would take Programmed away for the time of a round trip.
+        if !state.isProgrammed, state.refusal == nil, hasGateway {
+            let deadline = statusDeadline ?? loop.now + Self.acknowledgementPatience
+            statusDeadline = deadline
+            if loop.now < deadline { return tellStatusesSoon() }
+        }
+        statusDeadline = nil
+        isProgrammed = state.isProgrammed
+        let model = publisher.model
+        let changed = model.istioObjectCount > StatusWriter.istioObjectsMax ? changedObjects : nil
+        changedObjects = []
+        statuses.write(model.statuses(state, changed: changed)) { cache.object($0, $1) }
+    }
+
+    private var hasGateway: Bool {
+        publisher.proxies.contains { $0.pod.namespace == GatewayObjects.namespace }
+    }
+
+    /// Programmed means that a gateway proxy has acknowledged everything that it was sent.
+    private func gatewayState(_ cache: ObjectCache) -> GatewayState {
+        let service = cache.object(
+            .service, NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
+        let gateways = publisher.proxies.filter { $0.pod.namespace == GatewayObjects.namespace }
+        return GatewayState(
+            addresses: service.map { Service(json: $0.json).status.loadBalancer.ingress.compactMap(\.ip) } ?? [],
+            isProgrammed: gateways.contains { $0.isSettled && $0.rejected.isEmpty },
+            refusal: gateways.lazy.compactMap { $0.rejected.sorted { $0.key < $1.key }.first?.value }.first)
+    }
+
+    /// An acknowledgement may be what a status waits for.
+    private func acknowledged(by proxy: ProxyIdentity) {
+        guard proxy.role == .gateway, let cache, gatewayState(cache).isProgrammed != isProgrammed else { return }
+        tellStatusesSoon()
     }
 
     private func publish(namesAlso: Bool) {
@@ -148,6 +215,7 @@ final class ProxyStreams: @unchecked Sendable {
             }
             for rejection in publisher.takeRejections() { report(rejection) }
             tellDrained()
+            acknowledged(by: proxy)
         }
     }
 

@@ -224,6 +224,7 @@ public struct SnapshotPublisher {
         snapshot[ClusterLoadAssignment.typeURL] = list(made.endpoints)
         snapshot[Listener.typeURL] = list(made.listeners)
         snapshot[RouteConfiguration.typeURL] = list(made.routes)
+        snapshot[Secret.typeURL] = list(made.secrets)
         return snapshot
     }
 

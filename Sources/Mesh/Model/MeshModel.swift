@@ -54,6 +54,8 @@ public struct MeshModel: Sendable {
     let entrances: [Entrance]
     let ingresses: [KubernetesObject]
     let workloads: [NamespacedName: Workload]
+    /// The Gateway API's objects, with what became of them.
+    let gatewayAPI: GatewayAPIModel
 
     /// Reads the objects.
     public init(_ objects: MeshObjects) {
@@ -75,6 +77,14 @@ public struct MeshModel: Sendable {
                 key: NamespacedName(namespace: $0.namespace, name: $0.name), gateway: IstioGateway(json: $0.json))
         }
         ingresses = objects.inOrder(.ingress).filter(Self.isOurs)
+        gatewayAPI = GatewayAPIModel(objects, services: Self.lookup(servicesByHost))
+    }
+
+    /// The services as routes of the Gateway API look for them.
+    var serviceLookup: ServiceLookup { Self.lookup(servicesByHost) }
+
+    private static func lookup(_ services: [String: MeshService]) -> ServiceLookup {
+        ServiceLookup { Self.service(host: $0, services) }
     }
 
     /// All endpoints by service: an address that is in two slices counts once (S-12), the readier one.
@@ -121,7 +131,9 @@ public struct MeshModel: Sendable {
     }
 
     /// The service that a full host name stands for, through external names (S-9).
-    func service(host: String) -> MeshService? {
+    func service(host: String) -> MeshService? { Self.service(host: host, servicesByHost) }
+
+    private static func service(host: String, _ servicesByHost: [String: MeshService]) -> MeshService? {
         var host = host
         for _ in 0..<8 {
             guard let service = servicesByHost[host] else { return nil }

@@ -90,6 +90,8 @@ struct Outbound {
     /// Where connections to a TCP service go: the first TCP route that applies, else the service itself.
     func tcpProxy(_ member: Member) -> TcpProxy {
         let own = Destinations.clusterName(host: member.service.host, port: member.port.number)
+        let routes = ServiceRoutes(model: model, caller: namespace)
+        if let proxy = routes.tcp(member.service.key, port: member.port.number, statPrefix: own) { return proxy }
         var proxy = FilterChains.tcpProxy(own, config: model.config)
         guard let rule = rule(for: member.service.host, where: { !$0.tcp.isEmpty }) else { return proxy }
         for route in rule.tcp
