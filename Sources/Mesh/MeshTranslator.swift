@@ -13,6 +13,7 @@ public struct MeshTranslator: Sendable {
     private struct Caller: Hashable {
         var namespace: String
         var labels: [String: String]
+        var place: CallerPlace
     }
 
     /// Prepares the translation of a model.
@@ -23,13 +24,16 @@ public struct MeshTranslator: Sendable {
             for match in rule.http.flatMap(\.match) { keys.formUnion(match.sourceLabels.keys) }
             for match in rule.tcp.flatMap(\.match) { keys.formUnion(match.sourceLabels.keys) }
         }
-        for policy in model.policies { keys.formUnion(policy.rule.workloadSelector.keys) }
+        for policy in model.policies {
+            keys.formUnion(policy.rule.workloadSelector.keys)
+            keys.formUnion(policy.failoverLabels)
+        }
         relevantLabels = keys
     }
 
     /// The snapshot for one proxy.
     public mutating func snapshot(for proxy: ProxyIdentity) -> ProxySnapshot {
-        let labels = model.workloads[proxy.pod]?.labels ?? [:]
+        let labels = model.workload(proxy.pod)?.labels ?? [:]
         switch proxy.role {
         case .sidecar: return sidecar(proxy.pod, labels)
         case .gateway: return gateway(proxy.pod, labels)
@@ -37,7 +41,10 @@ public struct MeshTranslator: Sendable {
     }
 
     private mutating func sidecar(_ pod: NamespacedName, _ labels: [String: String]) -> ProxySnapshot {
-        let caller = Caller(namespace: pod.namespace, labels: labels.filter { relevantLabels.contains($0.key) })
+        let relevant = labels.filter { relevantLabels.contains($0.key) }
+        var place = CallerPlace(model.workload(pod))
+        place.labels = relevant
+        let caller = Caller(namespace: pod.namespace, labels: relevant, place: place)
         let shared = outboundCache[caller] ?? outbound(caller)
         outboundCache[caller] = shared
         var snapshot = shared
@@ -51,7 +58,8 @@ public struct MeshTranslator: Sendable {
         var snapshot = ProxySnapshot()
         let outbound = Outbound(model: model, namespace: caller.namespace, labels: caller.labels)
         let (clusters, assignments) = OutboundClusters(
-            model: model, namespace: caller.namespace, labels: caller.labels, keepsHeadlessDestination: true
+            model: model, namespace: caller.namespace, labels: caller.labels, keepsHeadlessDestination: true,
+            caller: caller.place
         ).make()
         clusters.forEach { snapshot.add($0) }
         assignments.forEach { snapshot.add($0) }
@@ -69,7 +77,8 @@ public struct MeshTranslator: Sendable {
     private func gateway(_ pod: NamespacedName, _ labels: [String: String]) -> ProxySnapshot {
         var snapshot = ProxySnapshot()
         let (clusters, assignments) = OutboundClusters(
-            model: model, namespace: pod.namespace, labels: labels, keepsHeadlessDestination: false
+            model: model, namespace: pod.namespace, labels: labels, keepsHeadlessDestination: false,
+            caller: CallerPlace(model.workload(pod)), heedsBackendTLS: true
         ).make()
         clusters.forEach { snapshot.add($0) }
         assignments.forEach { snapshot.add($0) }

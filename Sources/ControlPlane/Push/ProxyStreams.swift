@@ -76,7 +76,7 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        publish(namesAlso: changes.contains { $0.kind == .service || $0.kind == .endpointSlice })
+        publish(namesAlso: changes.contains { [.service, .endpointSlice, .serviceEntry].contains($0.kind) })
         let changed = changes.filter { ![.pod, .endpointSlice, .node].contains($0.kind) }
         guard !changed.isEmpty else { return }
         changedObjects?.formUnion(changed.map { NamespacedName(namespace: $0.object.namespace, name: $0.object.name) })

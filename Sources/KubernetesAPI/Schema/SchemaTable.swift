@@ -88,8 +88,8 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic, istioOthers,
-        gatewayAPI, gatewayAPIRoutes,
+        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
+        istioServices, istioOthers, gatewayAPI, gatewayAPIRoutes,
     ])
 
     /// Reads tables.

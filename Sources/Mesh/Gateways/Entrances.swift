@@ -97,6 +97,9 @@ struct Entrances {
             }
         }
         if servesSharedKinds { DatagramListeners(model: model).add(to: &snapshot) }
+        for policy in model.gatewayAPI.backendTLS.policies where !policy.targets.isEmpty {
+            if let secret = policy.resource(model.objects) { snapshot.add(secret) }
+        }
     }
 
     private func httpChain(_ port: Int) -> FilterChain {

@@ -8,33 +8,41 @@ struct OutboundClusters {
     let labels: [String: String]
     /// Sidecars keep the address that a caller of a headless service chose (S-8); gateways have no such address.
     let keepsHeadlessDestination: Bool
+    /// Where the caller is.
+    let caller: CallerPlace
+    /// Whether BackendTLSPolicies count: they are for gateways.
+    var heedsBackendTLS = false
 
     func make() -> (clusters: [Cluster], assignments: [ClusterLoadAssignment]) {
         var clusters: [Cluster] = []
         var assignments: [ClusterLoadAssignment] = []
-        for service in model.sortedServices
-        where service.externalName == nil
-            && HostName.isVisible(exportTo: service.exportTo, owner: service.key.namespace, to: namespace)
-        {
+        for service in model.services(visibleTo: namespace) where service.externalName == nil {
             let policy = DestinationPolicy.find(
                 host: service.host, serviceNamespace: service.key.namespace, callerNamespace: namespace,
                 callerLabels: labels, model: model)
             for port in service.ports {
                 func add(_ subset: DestinationPolicy.NamedSubset?) {
-                    let settings = policy.settings(port: port.number, subset: subset?.subset)
+                    let written = policy.settings(port: port.number, subset: subset?.subset)
+                    let backend =
+                        heedsBackendTLS ? model.gatewayAPI.backendTLS.policy(for: service.key, port: port) : nil
+                    // What cannot be verified is not spoken to.
+                    if backend?.refusal != nil { return }
+                    let tls = backend.map(BackendTLSClusters.init)
+                    let settings = tls?.settings(written) ?? written
                     // Fail closed: plain text where TLS is demanded would be worse than no cluster.
-                    if settings.needsTLS { return }
+                    if settings.needsMeshTLS { return }
                     let name = Destinations.clusterName(
                         host: service.host, port: port.number, subset: subset?.subset.name ?? "")
-                    let cluster = Clusters.outbound(
-                        name: name, settings: settings, config: model.config,
-                        place: subset?.place ?? .service(service.key, "spec.ports"),
+                    var cluster = Clusters.outbound(
+                        name: name, service: service, port: port, settings: settings, model: model, subset: subset,
+                        caller: caller,
                         usesOriginalDestination: service.isHeadless && keepsHeadlessDestination && subset == nil)
+                    guard tls?.complete(&cluster, written: written) ?? true else { return }
                     clusters.append(cluster)
                     guard cluster.edsClusterConfig != nil else { return }
                     assignments.append(
-                        Assignments.assignment(
-                            name: name, service: service, port: port, labels: subset?.subset.labels, model: model))
+                        Assignments(model: model, service: service, port: port, settings: settings, caller: caller)
+                            .assignment(name: name, labels: subset?.subset.labels))
                 }
                 add(nil)
                 policy.subsets.forEach(add)

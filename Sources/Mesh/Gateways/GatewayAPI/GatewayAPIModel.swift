@@ -169,6 +169,15 @@ struct GatewayAPIModel: Sendable {
     /// How gateways speak TLS to services.
     let backendTLS: BackendTLS
 
+    /// The kinds that it is made of.
+    static let kinds: Set<MeshObjects.Kind> = [
+        .gatewayClass, .gatewayAPIGateway, .httpRoute, .grpcRoute, .tlsRoute, .tcpRoute, .udpRoute, .referenceGrant,
+        .backendTLSPolicy, .listenerSet, .namespace, .secret, .configMap, .service, .serviceEntry,
+    ]
+
+    /// Without any object.
+    static let nothing = GatewayAPIModel(MeshObjects(), services: ServiceLookup { _ in nil })
+
     /// Reads the objects; `services` are those of the model that is being made.
     init(_ objects: MeshObjects, services: ServiceLookup) {
         grants = ReferenceGrants(objects)

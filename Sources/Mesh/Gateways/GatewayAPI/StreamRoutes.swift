@@ -72,9 +72,9 @@ struct DatagramListeners {
             // Several backends share one cluster, whose endpoints carry the weights.
             if clusters.count > 1 {
                 proxy.routeSpecifier = .cluster(DatagramClusters.shared(port))
-                let (cluster, assignment) = DatagramClusters.split(clusters, port: port, model: model)
-                snapshot.add(cluster)
-                snapshot.add(assignment)
+                guard let made = DatagramClusters.split(clusters, port: port, model: model) else { continue }
+                snapshot.add(made.cluster)
+                snapshot.add(made.assignment)
             } else if let made = DatagramClusters.make(first.cluster, model: model) {
                 snapshot.add(made.cluster)
                 snapshot.add(made.assignment)
@@ -117,55 +117,58 @@ enum DatagramClusters {
         return (NamespacedName(namespace: namespace, name: String(name)), port)
     }
 
-    static func make(_ name: String, model: MeshModel) -> (cluster: Cluster, assignment: ClusterLoadAssignment)? {
-        guard let (key, _) = parts(name) else { return nil }
-        let cluster = Clusters.outbound(
-            name: name, settings: ClusterSettings(nil, port: 0), config: model.config,
-            place: .service(key, "spec.ports"), usesOriginalDestination: false)
-        return (cluster, endpoints(name, model: model))
-    }
-
-    private static func endpoints(_ name: String, model: MeshModel) -> ClusterLoadAssignment {
-        var empty = ClusterLoadAssignment()
-        empty.clusterName = name
-        guard let (key, number) = parts(name), let service = model.services[key],
-            let object = model.objects.object(.service, key),
+    /// The service and its UDP port behind a name.
+    private static func target(_ name: String, _ model: MeshModel) -> (service: MeshService, port: MeshService.Port)? {
+        guard let (key, number) = parts(name), let service = model.service(host: HostName.ofService(key)),
+            let object = model.objects(.service).first(where: {
+                $0.name == key.name && $0.namespace == key.namespace
+            }),
             let port = Service(json: object.json).spec.ports.first(where: {
                 $0.port == number && $0.protocol == "UDP"
             })
-        else { return empty }
-        return Assignments.assignment(
-            name: name, service: service,
-            port: MeshService.Port(
-                number: number, name: port.name, portProtocol: .udp, target: port.targetPort ?? .int(number)),
-            labels: nil, model: model)
+        else { return nil }
+        return (
+            service,
+            MeshService.Port(
+                number: number, name: port.name, portProtocol: .udp, target: port.targetPort ?? .int(number))
+        )
     }
 
-    /// One cluster with the endpoints of several backends as weighted localities (I-7).
+    static func make(_ name: String, model: MeshModel) -> (cluster: Cluster, assignment: ClusterLoadAssignment)? {
+        guard let (service, port) = target(name, model) else { return nil }
+        let settings = ClusterSettings(nil, port: port.number)
+        let cluster = Clusters.outbound(
+            name: name, service: service, port: port, settings: settings, model: model, subset: nil,
+            caller: CallerPlace(), usesOriginalDestination: false)
+        let assignments = Assignments(
+            model: model, service: service, port: port, settings: settings, caller: CallerPlace())
+        return (cluster, assignments.assignment(name: name, labels: nil))
+    }
+
+    /// One cluster with the endpoints of several backends as weighted localities (I-7); `nil` when none is there.
     static func split(
         _ shares: [(cluster: String, weight: Int)], port: Int, model: MeshModel
-    ) -> (Cluster, ClusterLoadAssignment) {
+    ) -> (cluster: Cluster, assignment: ClusterLoadAssignment)? {
+        let made = shares.map { make($0.cluster, model: model) }
         let name = shared(port)
-        var cluster = Clusters.outbound(
-            name: name, settings: ClusterSettings(nil, port: 0), config: model.config,
-            place: Provenance(
-                kind: "Gateway", object: NamespacedName(namespace: "", name: ""), field: "spec.listeners"),
-            usesOriginalDestination: false)
+        guard var cluster = made.lazy.compactMap({ $0?.cluster }).first else { return nil }
+        cluster.name = name
+        cluster.edsClusterConfig?.serviceName = name
         var common = cluster.commonLbConfig ?? Cluster.CommonLbConfig()
         common.localityConfigSpecifier = .localityWeightedLbConfig(
             Cluster.CommonLbConfig.LocalityWeightedLbConfig())
         cluster.commonLbConfig = common
         var assignment = ClusterLoadAssignment()
         assignment.clusterName = name
-        assignment.endpoints = shares.enumerated().compactMap { index, share in
-            let hosts = endpoints(share.cluster, model: model).endpoints.flatMap(\.lbEndpoints)
+        assignment.endpoints = zip(shares, made).enumerated().compactMap { index, entry in
+            let hosts = entry.1?.assignment.endpoints.flatMap(\.lbEndpoints) ?? []
             guard !hosts.isEmpty else { return nil }
             var locality = LocalityLbEndpoints()
             var place = Locality()
             place.subZone = "backend-\(index)"
             locality.locality = place
             locality.lbEndpoints = hosts
-            locality.loadBalancingWeight = UInt32(clamping: share.weight)
+            locality.loadBalancingWeight = UInt32(clamping: entry.0.weight)
             return locality
         }
         return (cluster, assignment)
