@@ -78,7 +78,7 @@ struct Entrances {
     }
 
     /// Everything that the pod is to know about its ports.
-    func add(to snapshot: inout ProxySnapshot) {
+    func add(to snapshot: inout MeshResources) {
         for (port, family) in families.sorted(by: { $0.key < $1.key }) {
             switch family {
             case .http:

@@ -12,7 +12,7 @@ struct TLSDoors {
     private var model: MeshModel { entrances.model }
 
     /// The chains, most specific names wherever Envoy finds them; their routes and secrets go into the snapshot.
-    func chains(_ snapshot: inout ProxySnapshot) -> [FilterChain] {
+    func chains(_ snapshot: inout MeshResources) -> [FilterChain] {
         var chains: [FilterChain] = []
         var claimed: Set<String> = []
         func claim(_ names: [String]) -> FilterChainMatch? {
@@ -107,7 +107,7 @@ struct TLSDoors {
 
     private func istio(
         _ opening: Entrances.Opening, claim: ([String]) -> FilterChainMatch?, need: (DownstreamTLS) -> Void,
-        _ chains: inout [FilterChain], _ snapshot: inout ProxySnapshot
+        _ chains: inout [FilterChain], _ snapshot: inout MeshResources
     ) {
         let hosts = GatewayRoutes.serverNames(opening)
         switch ServerTLSCheck.mode(opening.server) {
@@ -122,7 +122,7 @@ struct TLSDoors {
         case .autoPassthrough:
             guard let match = claim(hosts) else { return }
             chains.append(AutoPassthrough.chain(port, match, opening.place, model.config))
-            AutoPassthrough.clusters(from: snapshot).forEach { snapshot.add($0) }
+            AutoPassthrough.clusters(entrances).forEach { snapshot.add($0) }
         case .terminate(let client):
             guard let tls = ServerTLSCheck.settings(opening, client, entrances), let match = claim(hosts) else {
                 return

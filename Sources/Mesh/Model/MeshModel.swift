@@ -27,6 +27,8 @@ public struct MeshModel: Sendable {
         var subsets: [DestinationRule.Subset]
         /// The labels by which callers and endpoints are compared (B-7).
         var failoverLabels: Set<String> = []
+        /// Whether what it says depends on where the caller is (B-4, B-8).
+        var dependsOnCaller = false
     }
 
     /// A gateway with its name.
@@ -219,10 +221,22 @@ extension MeshModel {
         return chosen(host, visibleTo: namespace)
     }
 
+    /// One service.
+    func service(_ id: MeshService.ID) -> MeshService? {
+        reads?.note(.service(id.host))
+        return registry.byHost[id.host]?.first { $0.id == id }
+    }
+
     /// The service that a host has first: that of Kubernetes, else the oldest ServiceEntry's.
     func firstService(host: String) -> MeshService? {
         reads?.note(.service(host))
         return registry.byHost[host]?.first
+    }
+
+    /// The hosts of services that a host of a rule covers.
+    func hosts(coveredBy pattern: String) -> Set<String> {
+        if !HostName.isWildcard(pattern) { return [pattern] }
+        return Set(registry.byHost.keys.filter { HostName.covers(pattern, $0) })
     }
 
     /// Whether some service has that full host name.
@@ -358,6 +372,9 @@ extension MeshModel.Policy {
         subsets = rule.subsets
         var levels = [rule.trafficPolicy].compactMap { $0 } + subsets.compactMap(\.trafficPolicy)
         levels += levels.flatMap { $0.portLevelSettings.map(\.policy) }
+        dependsOnCaller = levels.contains {
+            $0.outlierDetection != nil || !($0.loadBalancer?.localitySetting?.distribute ?? []).isEmpty
+        }
         for name in levels.flatMap({ $0.loadBalancer?.localitySetting?.failoverPriority ?? [] }) {
             failoverLabels.insert(String(name.prefix { $0 != "=" }))
         }

@@ -130,6 +130,11 @@ struct BackendTLS: Sendable, Hashable {
         if policy.targets.isEmpty, policy.refusal == nil { policy.refusal = refusal }
     }
 
+    /// Whether some policy has the service for its target.
+    func concerns(_ service: NamespacedName) -> Bool {
+        !byTarget.isEmpty && byTarget.keys.contains { $0.service == service }
+    }
+
     /// The policy that counts for a port.
     func policy(for service: NamespacedName, port: MeshService.Port) -> Policy? {
         let index =

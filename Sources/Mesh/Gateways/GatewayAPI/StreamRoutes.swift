@@ -58,7 +58,7 @@ struct StreamRoutes {
 struct DatagramListeners {
     let model: MeshModel
 
-    func add(to snapshot: inout ProxySnapshot) {
+    func add(to snapshot: inout MeshResources) {
         let api = model.gatewayAPI
         let streams = StreamRoutes(model: model)
         for (position, listener) in api.listeners.enumerated() where listener.isServed && listener.wire == .udp {

@@ -100,8 +100,16 @@ enum AutoPassthrough {
     }
 
     /// The clusters of services once more, under the names that such connections carry, without TLS of our own.
-    static func clusters(from snapshot: ProxySnapshot) -> [Cluster] {
-        snapshot.clusters.values.sorted { $0.name < $1.name }.compactMap { resource in
+    static func clusters(_ entrances: Entrances) -> [Cluster] {
+        let model = entrances.model
+        let place = CallerPlace()
+        let resources = model.services(visibleTo: entrances.namespace).filter { $0.externalName == nil }.flatMap {
+            let key = ServiceResources.key(
+                $0, namespace: entrances.namespace, labels: entrances.labels, place: place,
+                keepsHeadlessDestination: false, model: model)
+            return ServiceResources(key, model: model).clusters
+        }
+        return resources.compactMap { resource in
             guard resource.name.hasPrefix(outbound),
                 var cluster = try? resource.message.unpack(as: Cluster.self), cluster.edsClusterConfig != nil
             else { return nil }
