@@ -100,6 +100,11 @@ struct Entrances {
         for policy in model.gatewayAPI.backendTLS.policies where !policy.targets.isEmpty {
             if let secret = policy.resource(model.objects) { snapshot.add(secret) }
         }
+        if let key = model.gatewayAPI.backendCertificate,
+            let secret = GatewaySecrets.resource(GatewaySecrets.certificateName(key), model.objects)
+        {
+            snapshot.add(secret)
+        }
     }
 
     private func httpChain(_ port: Int) -> FilterChain {

@@ -40,7 +40,9 @@ final class ServiceResources: Sendable {
                     key.heedsBackendTLS ? model.gatewayAPI.backendTLS.policy(for: service.key, port: port) : nil
                 // What cannot be verified is not spoken to.
                 if backend?.refusal != nil { return }
-                let tls = backend.map(BackendTLSClusters.init)
+                let tls = backend.map {
+                    BackendTLSClusters(policy: $0, certificate: model.gatewayAPI.backendCertificate)
+                }
                 let settings = tls?.settings(written) ?? written
                 // Fail closed: plain text where TLS is demanded would be worse than no cluster.
                 if settings.needsMeshTLS { return }

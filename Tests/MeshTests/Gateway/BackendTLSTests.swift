@@ -98,6 +98,26 @@ struct BackendTLSTests {
                 == "ResolvedRefs=False:InvalidKind")
     }
 
+    @Test("the Gateway's certificate for backends is shown where a policy has TLS spoken, and checked")
+    func clientCertificate() throws {
+        func world(_ secret: String) throws -> World {
+            try World.gatewayAPI(
+                GatewayYAML.authorities("cas"), GatewayYAML.secret("client"),
+                GatewayYAML.gateway(
+                    more: "tls: {backend: {clientCertificateRef: {name: \(secret)}}}", GatewayYAML.listener),
+                Self.route, Self.policy("p", Self.authorities))
+        }
+        let good = try world("client")
+        #expect(
+            try context(good).commonTlsContext?.tlsCertificateSdsSecretConfigs.map(\.name)
+                == ["kubernetes://default/client"])
+        #expect(good.gatewaySnapshot().secrets.keys.contains("kubernetes://default/client"))
+        let bad = try world("gone")
+        #expect(
+            World.outline(try bad.status(.gatewayAPIGateway, "gw")["conditions"]).last
+                == "ResolvedRefs=False:InvalidClientCertificateRef")
+    }
+
     @Test("of two policies with one target the older wins; one for a port beats one for the service")
     func conflicts() throws {
         let world = try world(

@@ -7,6 +7,8 @@ import Serialization
 /// A policy reads as the `tls` of a DestinationRule; what a DestinationRule writes itself beats it, field by field (D-6).
 struct BackendTLSClusters {
     let policy: BackendTLS.Policy
+    /// The Secret with the certificate that the gateway shows.
+    var certificate: NamespacedName?
 
     /// The settings with the policy in them.
     func settings(_ written: ClusterSettings) -> ClusterSettings {
@@ -31,30 +33,36 @@ struct BackendTLSClusters {
 
     /// Has the cluster verify by the policy's authorities; false when it cannot, and then it must not be used.
     func complete(_ cluster: inout Cluster, written: ClusterSettings) -> Bool {
-        guard trusts(written) else { return true }
         guard let socket = cluster.transportSocket else { return written.tls?.json["mode"] == "DISABLE" }
-        guard let done = complete(socket) else { return false }
+        guard let done = complete(socket, trusts: trusts(written)) else { return false }
         cluster.transportSocket = done
         return true
     }
 
-    private func complete(_ socket: TransportSocket) -> TransportSocket? {
+    private func complete(_ socket: TransportSocket, trusts: Bool) -> TransportSocket? {
         guard case .typedConfig(let any) = socket.configType else { return nil }
         var socket = socket
         if var header = try? any.unpack(as: ProxyProtocolUpstreamTransport.self) {
-            guard let inner = header.transportSocket.flatMap(complete) else { return nil }
+            guard let inner = header.transportSocket.flatMap({ complete($0, trusts: trusts) }) else { return nil }
             header.transportSocket = inner
             socket.configType = .typedConfig(AnyMessage(packing: header))
             return socket
         }
-        guard var context = try? any.unpack(as: UpstreamTlsContext.self), var common = context.commonTlsContext,
-            case .validationContext(var check) = common.validationContextType
+        guard var context = try? any.unpack(as: UpstreamTlsContext.self), var common = context.commonTlsContext
         else { return nil }
-        check.systemRootCerts = nil
-        var combined = CommonTlsContext.CombinedCertificateValidationContext()
-        combined.defaultValidationContext = check
-        combined.validationContextSdsSecretConfig = DownstreamTLS.reference(policy.resourceName)
-        common.validationContextType = .combinedValidationContext(combined)
+        if trusts {
+            guard case .validationContext(var check) = common.validationContextType else { return nil }
+            check.systemRootCerts = nil
+            var combined = CommonTlsContext.CombinedCertificateValidationContext()
+            combined.defaultValidationContext = check
+            combined.validationContextSdsSecretConfig = DownstreamTLS.reference(policy.resourceName)
+            common.validationContextType = .combinedValidationContext(combined)
+        }
+        if let certificate, common.tlsCertificates.isEmpty, common.tlsCertificateSdsSecretConfigs.isEmpty {
+            common.tlsCertificateSdsSecretConfigs = [
+                DownstreamTLS.reference(GatewaySecrets.certificateName(certificate))
+            ]
+        }
         context.commonTlsContext = common
         socket.configType = .typedConfig(AnyMessage(packing: context))
         return socket

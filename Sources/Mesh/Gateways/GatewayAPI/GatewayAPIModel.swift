@@ -14,6 +14,8 @@ struct GatewayAPIModel: Sendable {
         var listeners: [Int] = []
         /// Why the whole Gateway is not served.
         var refusal: Finding?
+        /// The Secret with its certificate for backends.
+        var backendCertificate: NamespacedName?
         /// Why its certificate for backends cannot be used.
         var backendCertificateProblem: Finding?
     }
@@ -196,6 +198,9 @@ struct GatewayAPIModel: Sendable {
         return (one.created, one.key.namespace, one.key.name, left)
             < (other.created, other.key.namespace, other.key.name, right)
     }
+
+    /// The certificate that the gateway shows to services: that of the oldest Gateway with one, since all share the pod.
+    var backendCertificate: NamespacedName? { gateways.lazy.compactMap(\.backendCertificate).first }
 
     /// The served listeners on a port, in their order.
     func served(port: Int) -> [(position: Int, listener: Listener)] {

@@ -16,8 +16,10 @@ struct ListenerResolution {
             guard model.classes.contains(gateway.className) else { continue }
             let key = NamespacedName(namespace: object.namespace, name: object.name)
             var entry = GatewayAPIModel.Gateway(key: key, gateway: gateway, refusal: refusal(gateway))
-            entry.backendCertificateProblem = gateway.backendCertificate.flatMap { reference in
-                certificate(reference, kind: "Gateway", namespace: key.namespace).problem.map {
+            if let reference = gateway.backendCertificate {
+                let (secret, problem) = certificate(reference, kind: "Gateway", namespace: key.namespace)
+                entry.backendCertificate = problem == nil ? secret : nil
+                entry.backendCertificateProblem = problem.map {
                     Finding(
                         reason: $0.reason == "RefNotPermitted" ? $0.reason : "InvalidClientCertificateRef",
                         message: "spec.tls.backend.clientCertificateRef: " + $0.message)
