@@ -45,6 +45,8 @@ public final class ObjectRegistry {
     public var defaultNodeName: String?
     /// What the mesh has to say about an object that is written, for `Warning` headers.
     public var admissionWarnings: (KubernetesObject, ResourceKind) -> [String] = { _, _ in [] }
+    /// What makes the mesh refuse an object that is written: it cannot mean anything.
+    public var admissionProblems: (KubernetesObject, ResourceKind) -> [FieldProblem] = { _, _ in [] }
     let now: () -> Timestamp
     private var random: any RandomNumberGenerator
     var addresses = ServiceAddresses()
@@ -157,6 +159,7 @@ public final class ObjectRegistry {
         let before = addresses
         do throws(StatusError) {
             if kind == .service { try addresses.assign(&object, old: nil) }
+            try check(admissionProblems(KubernetesObject(json: object), kind), kind, name)
             warnings += admissionWarnings(KubernetesObject(json: object), kind)
             if options.isDryRun {
                 addresses = before
@@ -210,7 +213,13 @@ public final class ObjectRegistry {
                 metadata["generation"] = .integer(Int64((old["metadata"]?["generation"]?.int ?? 0) + 1))
                 object["metadata"] = metadata
             }
-            if subresource.isEmpty { warnings += admissionWarnings(KubernetesObject(json: object), kind) }
+            if subresource.isEmpty {
+                // What was accepted once may be written again: its labels and finalizers must not be stuck.
+                if old["spec"] != object["spec"] {
+                    try check(admissionProblems(KubernetesObject(json: object), kind), kind, name)
+                }
+                warnings += admissionWarnings(KubernetesObject(json: object), kind)
+            }
             if options.isDryRun {
                 addresses = before
                 return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)

@@ -41,6 +41,11 @@ final class ProxyStreams: @unchecked Sendable {
     private let log = Logger("xds")
     private(set) var publisher = SnapshotPublisher()
     private(set) var counts = DiscoveryCounts()
+
+    /// What the mesh has to say about an object that is about to be written.
+    func warnings(for object: KubernetesObject) -> [String] { publisher.warnings(for: object) }
+    /// What makes the mesh refuse an object that is about to be written.
+    func problems(of object: KubernetesObject) -> [FieldProblem] { publisher.problems(of: object) }
     private var cache: ObjectCache?
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]

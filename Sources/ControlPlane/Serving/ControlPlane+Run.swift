@@ -123,7 +123,8 @@ public final class ControlPlaneServer: @unchecked Sendable {
         } catch {
             throw ControlPlaneError("the objects in \(control)/skein.db: \(error.message)")
         }
-        registry.admissionWarnings = { [weak streams] object, _ in streams?.publisher.warnings(for: object) ?? [] }
+        registry.admissionProblems = { [weak streams] object, _ in streams?.problems(of: object) ?? [] }
+        registry.admissionWarnings = { [weak streams] object, _ in streams?.warnings(for: object) ?? [] }
         wakeControllers()
         try openAPI(registry)
         try openAgent(streams)

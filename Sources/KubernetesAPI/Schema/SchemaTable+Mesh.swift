@@ -2,12 +2,6 @@ extension SchemaTable {
     /// Istio's other kinds.
     static let istioOthers = """
         @io.istio.mesh.v1
-        ProxyConfig
-          spec any
-          status IstioStatus
-        EnvoyFilter
-          spec any
-          status IstioStatus
         PeerAuthentication
           spec any
           status IstioStatus
@@ -15,9 +9,6 @@ extension SchemaTable {
           spec any
           status IstioStatus
         AuthorizationPolicy
-          spec any
-          status IstioStatus
-        Telemetry
           spec any
           status IstioStatus
         """

@@ -114,9 +114,13 @@ struct Entrances {
             place: openings[port]?.first?.place ?? gatewayListeners(port: port).first?.listener.place)
     }
 
+    /// What the gateway logs and traces.
+    var telemetry: ProxyTelemetry { ProxyTelemetry(model: model, namespace: namespace, labels: labels) }
+
     /// The connection manager of an edge.
     func manager(statPrefix: String, routes: String) -> HttpConnectionManager {
-        var manager = FilterChains.manager(statPrefix: statPrefix, config: model.config)
+        var manager = FilterChains.manager(
+            statPrefix: statPrefix, config: model.config, telemetry: telemetry, isEdge: true)
         manager.routeSpecifier = FilterChains.rds(routes)
         manager.useRemoteAddress = true  // P-5: the edge decides who the client is
         func insert(_ name: String, _ config: AnyMessage) {

@@ -9,6 +9,10 @@ struct Inbound {
     let model: MeshModel
     let pod: NamespacedName
 
+    private var telemetry: ProxyTelemetry {
+        ProxyTelemetry(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
+    }
+
     /// A port of the pod with the services that lead to it.
     private struct Target {
         var number: Int
@@ -93,7 +97,9 @@ struct Inbound {
                 chains.append(
                     FilterChains.tcp(
                         name: "0.0.0.0_\(target.number)_tcp", match: FilterChains.match(port: target.number),
-                        proxy: FilterChains.tcpProxy(clusterName(target.number), config: model.config), place: place))
+                        proxy: FilterChains.tcpProxy(
+                            clusterName(target.number), config: model.config, telemetry: telemetry, side: .server),
+                        place: place))
             }
         }
         var listener = Listener()
@@ -108,8 +114,7 @@ struct Inbound {
         listener.listenerFilters = [FilterChains.originalDestination]
         if !sniffedPorts.isEmpty {
             listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
-            listener.listenerFiltersTimeout = FilterChains.sniffingTime
-            listener.continueOnListenerFiltersTimeout = true
+            FilterChains.limitSniffing(&listener, model.config)
         }
         return listener
     }
@@ -133,7 +138,8 @@ struct Inbound {
         configuration.name = clusterName(target.number)
         configuration.virtualHosts = [host]
         configuration.validateClusters = false
-        var manager = FilterChains.manager(statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config)
+        var manager = FilterChains.manager(
+            statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config, telemetry: telemetry, side: .server)
         manager.routeSpecifier = .routeConfig(configuration)
         return manager
     }

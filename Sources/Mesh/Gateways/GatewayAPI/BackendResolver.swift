@@ -76,6 +76,7 @@ struct RouteProblems {
         if !route.route.useDefaultGateways.isEmpty, route.route.useDefaultGateways != "None" {
             return unsupported("spec.useDefaultGateways: there are no default Gateways")
         }
+        if let finding = RouteSyntax.problem(route) { return finding }
         for (index, rule) in route.route.rules.enumerated() {
             let field = "spec.rules[\(index)]"
             if let finding = filters(rule.filters, "\(field).filters", rule) { return finding }
@@ -95,10 +96,6 @@ struct RouteProblems {
             }
             if let session = rule.sessionPersistence, session.usesHeader && session.headerName.isEmpty {
                 return unsupported("\(field).sessionPersistence: a header needs a name")
-            }
-            for (position, match) in rule.matches.enumerated()
-            where match.pathType == "RegularExpression" && match.path.utf8.count > 1024 {
-                return unsupported("\(field).matches[\(position)].path: too long")
             }
         }
         return nil

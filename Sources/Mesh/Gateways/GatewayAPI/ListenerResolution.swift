@@ -121,6 +121,10 @@ struct ListenerResolution {
             found.refusal = Finding(
                 reason: "PortUnavailable", message: "port \(listener.port) is the gateway's own")
         }
+        if !listener.hostname.isEmpty, !RouteSyntax.isHost(listener.hostname) {
+            found.refusal = Finding(
+                reason: "UnsupportedValue", message: "hostname: \"\(listener.hostname)\" is no host name")
+        }
         if let unknown = listener.tlsOptions.first {
             found.refusal = Finding(
                 reason: "UnsupportedValue", message: "tls.options: \(unknown) is not known here")

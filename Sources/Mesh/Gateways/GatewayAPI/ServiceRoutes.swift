@@ -38,11 +38,13 @@ struct ServiceRoutes {
             found.flatMap { RouteRules(model: model, route: $0, listenerPort: nil).ranked() })
     }
 
-    /// Where connections go; `nil` when no route has the service for its parent.
-    func tcp(_ service: NamespacedName, port: Int, statPrefix: String) -> TcpProxy? {
+    /// Where connections go, in the place of the service itself; `nil` when no route has the service for its parent.
+    func tcp(_ service: NamespacedName, port: Int, replacing own: TcpProxy) -> TcpProxy? {
         guard let first = routes(service, port: port, [.tcp]).first,
             let position = model.gatewayAPI.routes.firstIndex(where: { $0.kind == .tcp && $0.key == first.key })
         else { return nil }
-        return StreamRoutes(model: model).proxy(position, statPrefix: statPrefix)
+        var proxy = own
+        StreamRoutes(model: model).route(position, into: &proxy)
+        return proxy
     }
 }

@@ -32,6 +32,13 @@ struct StreamRoutes {
     func proxy(_ position: Int, statPrefix: String) -> TcpProxy {
         var proxy = FilterChains.tcpProxy(ClusterNames.blackHole, config: model.config)
         proxy.statPrefix = statPrefix
+        route(position, into: &proxy)
+        return proxy
+    }
+
+    /// Sends the connections of a proxy where a route says.
+    func route(_ position: Int, into proxy: inout TcpProxy) {
+        proxy.clusterSpecifier = .cluster(ClusterNames.blackHole)
         let backends = backends(position)
         if let only = backends.first, backends.count == 1 {
             proxy.clusterSpecifier = .cluster(only.cluster ?? ClusterNames.blackHole)
@@ -45,7 +52,6 @@ struct StreamRoutes {
             }
             proxy.clusterSpecifier = .weightedClusters(clusters)
         }
-        return proxy
     }
 
     /// The clusters of a UDPRoute with their shares.

@@ -25,7 +25,7 @@ struct IstioStreams {
         for rule in model.rules where !rule.gateways.isDisjoint(with: names) && visible(rule) {
             for route in rule.tcp
             where route.match.isEmpty || route.match.contains(where: { applies($0, port, names, rule) }) {
-                return proxy(route, port, rule)
+                return proxy(route.route, port, rule)
             }
         }
         return nil
@@ -42,8 +42,9 @@ struct IstioStreams {
                 })
     }
 
-    private func proxy(_ route: VirtualService.TCPRoute, _ port: Int, _ rule: MeshModel.Rule) -> TcpProxy {
-        var proxy = FilterChains.tcpProxy(ClusterNames.blackHole, config: model.config)
+    private func proxy(_ route: [VirtualService.Destination], _ port: Int, _ rule: MeshModel.Rule) -> TcpProxy {
+        var proxy = FilterChains.tcpProxy(
+            ClusterNames.blackHole, config: model.config, telemetry: entrances.telemetry)
         proxy.statPrefix = "gateway_\(port)"
         TCPRoutes.apply(route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
         return proxy
@@ -55,18 +56,15 @@ struct IstioStreams {
         var found: [Passthrough] = []
         for rule in model.rules where rule.gateways.contains(opening.name) && visible(rule) {
             let patterns = GatewayRoutes.patterns(opening, for: rule)
-            for (index, entry) in (rule.rule.json["spec"]?["tls"]?.array ?? []).enumerated() {
-                for (position, json) in (entry["match"]?.array ?? []).enumerated() {
-                    let match = VirtualService.L4Match(json: json)
-                    guard applies(match, port, names, rule) else { continue }
-                    let wanted = (json["sniHosts"]?.array ?? []).compactMap { $0.string?.lowercased() }
-                    let common = wanted.flatMap { name in
+            for (index, route) in rule.tls.enumerated() {
+                for (position, match) in route.match.enumerated() where applies(match, port, names, rule) {
+                    let common = match.sniHosts.flatMap { name in
                         patterns.compactMap { HostName.intersection($0, name) }
                     }
                     guard !common.isEmpty else { continue }
                     found.append(
                         Passthrough(
-                            serverNames: common, proxy: proxy(VirtualService.TCPRoute(json: entry), port, rule),
+                            serverNames: common, proxy: proxy(route.route, port, rule),
                             place: Provenance(
                                 kind: "VirtualService", object: rule.key,
                                 field: "spec.tls[\(index)].match[\(position)]")))
