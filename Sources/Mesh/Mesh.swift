@@ -22,6 +22,10 @@ public enum Mesh {
     static let meshGateway = "mesh"
     /// The ingress and gateway classes that we answer to.
     static let ingressClasses: Set<String> = ["skein", "istio"]
+    /// The controller that our GatewayClasses name.
+    public static let gatewayController = "skein.dev/gateway-controller"
+    /// The namespace of the gateway that is there from the start.
+    static let gatewayNamespace = "skein-system"
     /// The labels of the gateway pod that serves Ingresses.
     static let ingressGatewayLabels = ["istio": "ingressgateway"]
     /// Where captured outbound connections arrive.

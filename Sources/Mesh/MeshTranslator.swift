@@ -282,8 +282,7 @@ public struct MeshTranslator: Sendable {
         resources.add(Clusters.blackHole)
         let entrances = Entrances(
             model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
-        entrances.listeners().forEach { resources.add($0) }
-        entrances.routes().forEach { resources.add($0) }
+        entrances.add(to: &resources)
         return resources
     }
 }

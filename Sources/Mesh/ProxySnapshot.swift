@@ -43,6 +43,10 @@ public struct ProxySnapshot: Sendable, Hashable {
     public var listeners: [String: MeshResource] { gathered(\.listeners) }
     /// Route configurations by name.
     public var routes: [String: MeshResource] { gathered(\.routes) }
+    /// Secrets by name: certificates with their keys, authorities.
+    ///
+    /// Never to be shown.
+    public var secrets: [String: MeshResource] { gathered(\.secrets) }
 
     private func gathered(_ part: KeyPath<MeshResources, [String: MeshResource]>) -> [String: MeshResource] {
         let filled = layers.map { $0.resources[keyPath: part] }.filter { !$0.isEmpty }

@@ -378,7 +378,7 @@ struct EntranceTests {
             ])
     }
 
-    @Test("a gateway without rules answers 404, a TLS server opens nothing and says so")
+    @Test("a gateway without rules answers 404, a TLS server without a certificate opens nothing and says so")
     func servers() throws {
         let world = try World(
             World.gateway,
@@ -393,7 +393,7 @@ struct EntranceTests {
         #expect(try snapshot.virtualHost("http.80", "*").routes.isEmpty)
         #expect(
             world.warnings(.gateway) == [
-                "Gateway default/tls: spec.servers[0].port.protocol: TLS at gateways is not supported yet: port 443 is not opened"
+                "Gateway default/tls: spec.servers[0].tls.credentialName: a certificate is required: port 443 is not opened"
             ])
     }
 

@@ -76,7 +76,7 @@ extension ObjectRegistry {
             namespace: namespace)
     }
 
-    /// Makes what is there from the start and missing: namespaces, the service `kubernetes`, ingress classes.
+    /// Makes what is there from the start and missing: namespaces, the service `kubernetes`, ingress and gateway classes.
     public func bootstrap() throws(StatusError) {
         for name in ["default", "kube-system", "istio-system", "skein-system"]
         where store.get(key(.namespace, "", name)) == nil {
@@ -93,6 +93,16 @@ extension ObjectRegistry {
                     "metadata": ["name": .string(name), "annotations": annotations],
                     "spec": ["controller": "skein.dev/ingress-controller"],
                 ], .ingressClass)
+        }
+        for name in ["skein", "istio"] where store.get(key(.gatewayClass, "", name)) == nil {
+            _ = try create(
+                [
+                    "metadata": ["name": .string(name)],
+                    "spec": [
+                        "controllerName": "skein.dev/gateway-controller",
+                        "description": "All Gateways of this class are served by the gateway of Skein",
+                    ],
+                ], .gatewayClass)
         }
         collectGarbage()
     }

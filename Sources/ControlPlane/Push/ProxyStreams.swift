@@ -60,6 +60,7 @@ final class ProxyStreams: @unchecked Sendable {
     private var drainTimer: LoopTimer?
     private var flushTimer: LoopTimer?
     private var namesAreStale = false
+    private var statuses: StatusTeller?
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
@@ -79,6 +80,11 @@ final class ProxyStreams: @unchecked Sendable {
     func start(wake: @escaping () -> Void) throws(StatusError) {
         let cache = try ObjectCache(registry, kinds: Self.kinds, wake: wake)
         self.cache = cache
+        let statuses = StatusTeller(registry, on: loop, cache: cache, now: now) { [unowned self] in
+            StatusTeller.View(model: publisher.model, proxies: publisher.proxies)
+        }
+        self.statuses = statuses
+        statuses.soon()
         for kind in Self.kinds {
             for object in cache.objects(kind) { publisher.set(object, now: loop.now) }
         }
@@ -100,6 +106,7 @@ final class ProxyStreams: @unchecked Sendable {
         let named: [ResourceKind] = [.service, .endpointSlice, .serviceEntry]
         if changes.contains(where: { named.contains($0.kind) }) { namesAreStale = true }
         schedulePublish()
+        statuses?.changed(changes)
     }
 
     private func schedulePublish() {
@@ -258,6 +265,7 @@ final class ProxyStreams: @unchecked Sendable {
         }
         for rejection in publisher.takeRejections() { report(rejection) }
         tellDrained()
+        statuses?.answered(pod)
     }
 
     private func send(_ messages: [DiscoveryMessage], on number: Int) {

@@ -16,6 +16,7 @@ struct SnapshotTables {
     private static let types: [(typeURL: String, resources: @Sendable (MeshLayer) -> [String: MeshResource])] = [
         (Cluster.typeURL, { $0.clusters }), (ClusterLoadAssignment.typeURL, { $0.endpoints }),
         (Listener.typeURL, { $0.listeners }), (RouteConfiguration.typeURL, { $0.routes }),
+        (Secret.typeURL, { $0.secrets }),
     ]
     private static let empty = ResourceTable()
 

@@ -29,9 +29,51 @@ public struct IstioGateway: JSONView {
         public var portProtocol: String { json["port"]?["protocol"]?.string ?? "" }
         /// The hosts, each optionally with a namespace in front (`ns/host`, `./host`).
         public var hosts: [String] { strings("hosts") }
+        /// The name of the port.
+        public var portName: String { json["port"]?["name"]?.string ?? "" }
         /// Whether plain requests are to be redirected to HTTPS.
         public var httpsRedirect: Bool { json["tls"]?["httpsRedirect"]?.bool ?? false }
         /// Whether there are TLS settings.
         public var hasTLS: Bool { json["tls"] != nil }
+        /// The address to listen on; empty means all.
+        public var bind: String { string("bind") }
+        /// The TLS settings.
+        public var tls: ServerTLS? { view("tls") }
+    }
+
+    /// `tls` of a server.
+    public struct ServerTLS: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as TLS settings.
+        public init(json: JSON) { self.json = json }
+        /// `SIMPLE`, `MUTUAL`, …; without one `PASSTHROUGH`, the first value of the enumeration.
+        public var mode: String { json["mode"]?.string ?? "PASSTHROUGH" }
+        /// The Secrets with certificates and keys.
+        public var credentialNames: [String] {
+            let many = strings("credentialNames")
+            return many.isEmpty ? [string("credentialName")].filter { !$0.isEmpty } : many
+        }
+        /// The Secret with the authorities for certificates of clients, when it is another.
+        public var caCertCredentialName: String { string("caCertCredentialName") }
+        /// Names of which certificates of clients must have one.
+        public var subjectAltNames: [String] { strings("subjectAltNames") }
+        /// Pins of public keys of clients.
+        public var verifyCertificateSpki: [String] { strings("verifyCertificateSpki") }
+        /// Pins of certificates of clients.
+        public var verifyCertificateHash: [String] { strings("verifyCertificateHash") }
+        /// The oldest version; empty or `TLS_AUTO` means the default.
+        public var minProtocolVersion: String { string("minProtocolVersion") }
+        /// The newest version; empty or `TLS_AUTO` means the default.
+        public var maxProtocolVersion: String { string("maxProtocolVersion") }
+        /// Cipher suites by OpenSSL's names.
+        public var cipherSuites: [String] { strings("cipherSuites") }
+        /// The names of members that name files in the gateway's own file system.
+        public var fileMembers: [String] {
+            ["serverCertificate", "privateKey", "caCertificates", "caCrl", "tlsCertificates"].filter {
+                guard let member = json[$0] else { return false }
+                return member.string.map { !$0.isEmpty } ?? true
+            }
+        }
     }
 }

@@ -73,9 +73,11 @@ extension ResourceKind {
     public static let tlsRoute = gatewayKind(
         "TLSRoute", "tlsroutes", ["v1", "v1alpha3", "v1alpha2"], schema: "GatewayTLSRoute")
     /// The Gateway API's `tcproutes`.
-    public static let tcpRoute = gatewayKind("TCPRoute", "tcproutes", ["v1alpha2"], schema: "GatewayTCPRoute")
+    public static let tcpRoute = gatewayKind(
+        "TCPRoute", "tcproutes", ["v1", "v1alpha2"], schema: "GatewayTCPRoute")
     /// The Gateway API's `udproutes`.
-    public static let udpRoute = gatewayKind("UDPRoute", "udproutes", ["v1alpha2"], schema: "GatewayUDPRoute")
+    public static let udpRoute = gatewayKind(
+        "UDPRoute", "udproutes", ["v1", "v1alpha2"], schema: "GatewayUDPRoute")
     /// The Gateway API's `referencegrants`.
     public static let referenceGrant = gatewayKind(
         "ReferenceGrant", "referencegrants", ["v1", "v1beta1"], short: ["refgrant"])

@@ -1,36 +1,156 @@
 extension SchemaTable {
-    /// The kinds of the Gateway API.
+    /// The kinds of the Gateway API with the fields of its experimental channel, and the types of GatewayClass and Gateway.
     static let gatewayAPI = """
         @io.k8s.networking.gateway.v1
         GatewayClass
-          spec any
-          status any
+          spec! GatewayAPISpec
+          status GatewayAPIStatus
         GatewayAPIGateway
-          spec any
-          status any
+          spec! GatewayAPIGatewaySpec
+          status GatewayAPIGatewayStatus
         GatewayHTTPRoute
-          spec any
-          status any
+          spec! GatewayAPIHTTPRouteSpec
+          status GatewayAPIHTTPRouteStatus
         GatewayGRPCRoute
-          spec any
-          status any
+          spec! GatewayAPIGRPCRouteSpec
+          status GatewayAPIGRPCRouteStatus
         GatewayTLSRoute
-          spec any
-          status any
+          spec! GatewayAPITLSRouteSpec
+          status GatewayAPITLSRouteStatus
         GatewayTCPRoute
-          spec any
-          status any
+          spec! GatewayAPITCPRouteSpec
+          status GatewayAPITCPRouteStatus
         GatewayUDPRoute
-          spec any
-          status any
+          spec! GatewayAPIUDPRouteSpec
+          status GatewayAPIUDPRouteStatus
         ReferenceGrant
-          spec any
-          status any
+          spec! GatewayAPIReferenceGrantSpec
         BackendTLSPolicy
-          spec any
-          status any
+          spec! GatewayAPIBackendTLSPolicySpec
+          status GatewayAPIBackendTLSPolicyStatus
         ListenerSet
-          spec any
-          status any
+          spec! GatewayAPIListenerSetSpec
+          status GatewayAPIListenerSetStatus
+        GatewayAPIParametersRef
+          group! string
+          kind! string
+          name! string
+          namespace string
+        GatewayAPISpec
+          controllerName! string
+          description string
+          parametersRef GatewayAPIParametersRef
+        GatewayAPICondition
+          lastTransitionTime! time
+          message! string
+          observedGeneration int64
+          reason! string
+          status! string enum=True|False|Unknown
+          type! string
+        GatewayAPISupportedFeature
+          name! string
+        GatewayAPIStatus
+          conditions []GatewayAPICondition
+          supportedFeatures []GatewayAPISupportedFeature
+        GatewayAPIAddress
+          type string default="IPAddress"
+          value string
+        GatewayAPIMatchExpression
+          key! string
+          operator! string
+          values []string
+        GatewayAPISelector
+          matchExpressions []GatewayAPIMatchExpression
+          matchLabels map(string)
+        GatewayAPINamespaces
+          from string default="None" enum=All|Selector|Same|None
+          selector GatewayAPISelector
+        GatewayAPIAllowedListeners
+          namespaces GatewayAPINamespaces default={"from":"None"}
+        GatewayAPIGatewayParametersRef
+          group! string
+          kind! string
+          name! string
+        GatewayAPIInfrastructure
+          annotations map(string)
+          labels map(string)
+          parametersRef GatewayAPIGatewayParametersRef
+        GatewayAPIKind
+          group string default="gateway.networking.k8s.io"
+          kind! string
+        GatewayAPIGatewayNamespaces
+          from string default="Same" enum=All|Selector|Same
+          selector GatewayAPISelector
+        GatewayAPIAllowedRoutes
+          kinds []GatewayAPIKind
+          namespaces GatewayAPIGatewayNamespaces default={"from":"Same"}
+        GatewayAPICertificateRef
+          group string default=""
+          kind string default="Secret"
+          name! string
+          namespace string
+        GatewayAPITLS
+          certificateRefs []GatewayAPICertificateRef
+          mode string default="Terminate" enum=Terminate|Passthrough
+          options map(string)
+        GatewayAPIListener
+          allowedRoutes GatewayAPIAllowedRoutes default={"namespaces":{"from":"Same"}}
+          hostname string
+          name! string
+          port! int32
+          protocol! string
+          tls GatewayAPITLS
+        GatewayAPIClientCertificateRef
+          group string default=""
+          kind string default="Secret"
+          name! string
+          namespace string
+        GatewayAPIBackend
+          clientCertificateRef GatewayAPIClientCertificateRef
+        GatewayAPICACertificateRef
+          group! string
+          kind! string
+          name! string
+          namespace string
+        GatewayAPIValidation
+          caCertificateRefs! []GatewayAPICACertificateRef
+          mode string default="AllowValidOnly" enum=AllowValidOnly|AllowInsecureFallback
+        GatewayAPIDefault
+          validation GatewayAPIValidation
+        GatewayAPIGatewayTLS
+          validation GatewayAPIValidation
+        GatewayAPIPerPort
+          port! int32
+          tls! GatewayAPIGatewayTLS
+        GatewayAPIFrontend
+          default! GatewayAPIDefault
+          perPort []GatewayAPIPerPort
+        GatewayAPIGatewayTLS2
+          backend GatewayAPIBackend
+          frontend GatewayAPIFrontend
+        GatewayAPIGatewaySpec
+          addresses []GatewayAPIAddress
+          allowedListeners GatewayAPIAllowedListeners
+          defaultScope string enum=All|None
+          gatewayClassName! string
+          infrastructure GatewayAPIInfrastructure
+          listeners! []GatewayAPIListener
+          tls GatewayAPIGatewayTLS2
+        GatewayAPIGatewayAddress
+          type string default="IPAddress"
+          value! string
+        GatewayAPISupportedKind
+          group string default="gateway.networking.k8s.io"
+          kind! string
+        GatewayAPIGatewayListener
+          attachedRoutes! int32
+          conditions! []GatewayAPICondition
+          name! string
+          supportedKinds []GatewayAPISupportedKind
+        GatewayAPIGatewayStatus
+          addresses []GatewayAPIGatewayAddress
+          attachedListenerSets int32
+          conditions []GatewayAPICondition
+          listeners []GatewayAPIGatewayListener
         """
 }

@@ -89,7 +89,7 @@ public struct SchemaTable: Sendable {
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
         meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
-        istioServices, istioOthers, istioProxies, gatewayAPI,
+        istioServices, istioOthers, istioProxies, gatewayAPI, gatewayAPIRoutes,
     ])
 
     /// Reads tables.
@@ -137,11 +137,8 @@ public struct SchemaTable: Sendable {
 
     private static func constant(_ text: String) -> JSON {
         if text == "{}" { return .object([:]) }
-        if let number = Int64(text) { return .integer(number) }
-        guard text.hasPrefix("\""), text.hasSuffix("\""), text.count >= 2 else {
-            preconditionFailure("schema table: default \(text)")
-        }
-        return .string(String(text.dropFirst().dropLast()))
+        guard let value = try? JSON.parse(text) else { preconditionFailure("schema table: default \(text)") }
+        return value
     }
 
     private static func fieldType(_ text: Substring) -> FieldType {

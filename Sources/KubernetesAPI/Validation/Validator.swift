@@ -73,7 +73,9 @@ public struct Validator {
             // The status is written by those who act on the object.
             if path.isEmpty && field.name == "status" { continue }
             if field.isRequired, isEmpty(member) { add(.required(inner)) }
-            if let text = member.string, !field.allowed.isEmpty, !field.allowed.contains(text) {
+            if !field.allowed.isEmpty, let text = member.string ?? member.int.map(String.init),
+                !field.allowed.contains(text)
+            {
                 add(.notSupported(inner, text, field.allowed))
             }
             walk(member, field.type, inner)

@@ -1,13 +1,17 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
-/// The configuration of a gateway pod: what Gateways and Ingresses open there.
+/// The configuration of a gateway pod: what Gateways of both APIs and Ingresses open there.
+///
+/// A port speaks one thing: HTTP, TLS (told apart by server name) or bytes. The first who opens it decides: Istio's
+/// Gateways, oldest first, then those of the Gateway API, then Ingresses.
 struct Entrances {
     let model: MeshModel
     let namespace: String
     let labels: [String: String]
 
-    /// A server of a Gateway on a port that we can serve.
+    /// A server of an Istio Gateway on a port that we can serve.
     struct Opening {
         var entrance: MeshModel.Entrance
         var server: IstioGateway.Server
@@ -19,106 +23,169 @@ struct Entrances {
         var name: String { entrance.key.description }
     }
 
-    /// The openings by port, oldest first; the first one decides whether a port speaks HTTP or carries bytes.
+    /// What a port speaks.
+    enum Family: Sendable, Hashable { case http, tls, bytes }
+
+    /// Istio's openings by port, oldest first; all of a port are of one family.
     let openings: [Int: [Opening]]
-    /// Whether this pod serves Ingresses.
-    let servesIngresses: Bool
+    /// Whether this pod serves Ingresses and Gateways of the Gateway API.
+    let servesSharedKinds: Bool
+    /// What each port speaks.
+    let families: [Int: Family]
 
     init(model: MeshModel, namespace: String, labels: [String: String]) {
         self.model = model
         self.namespace = namespace
         self.labels = labels
-        servesIngresses =
-            !model.ingresses.isEmpty && Mesh.ingressGatewayLabels.allSatisfy { labels[$0.key] == $0.value }
+        servesSharedKinds = Mesh.ingressGatewayLabels.allSatisfy { labels[$0.key] == $0.value }
         var openings: [Int: [Opening]] = [:]
+        var families: [Int: Family] = [:]
         for entrance in model.entrances
         where entrance.gateway.selector.allSatisfy({ labels[$0.key] == $0.value }) {
             for (index, server) in entrance.gateway.servers.enumerated() {
-                guard let port = server.port, (1...65535).contains(port), Self.canServe(server) else { continue }
-                let opening = Opening(entrance: entrance, server: server, index: index)
-                if let first = openings[port]?.first, Self.isHTTP(first.server) != Self.isHTTP(server) { continue }
-                openings[port, default: []].append(opening)
+                guard let port = server.port, (1...65535).contains(port), let family = ServerTLSCheck.family(server)
+                else { continue }
+                if let known = families[port], known != family { continue }
+                families[port] = family
+                openings[port, default: []].append(Opening(entrance: entrance, server: server, index: index))
             }
         }
+        if servesSharedKinds {
+            for listener in model.gatewayAPI.listeners where listener.isServed {
+                guard let family = listener.wire?.family, families[listener.listener.port] == nil else { continue }
+                families[listener.listener.port] = family
+            }
+            if !model.servedIngresses.isEmpty, families[80] == nil { families[80] = .http }
+            if !IngressCertificates.entries(model).isEmpty, families[443] == nil { families[443] = .tls }
+        }
         self.openings = openings
+        self.families = families
     }
 
-    /// TLS at gateways is not there yet; such servers are reported by the analysis and open nothing.
-    static func canServe(_ server: IstioGateway.Server) -> Bool {
-        isHTTP(server) || server.portProtocol.uppercased() == "TCP"
+    /// Whether Ingresses have a share in a port.
+    func hasIngresses(port: Int) -> Bool {
+        servesSharedKinds && !model.servedIngresses.isEmpty
+            && ((port == 80 && families[80] == .http)
+                || (port == 443 && families[443] == .tls && !IngressCertificates.entries(model).isEmpty))
     }
 
-    static func isHTTP(_ server: IstioGateway.Server) -> Bool {
-        ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"].contains(server.portProtocol.uppercased())
+    /// The Gateway API's listeners on a port, when it speaks what they speak.
+    func gatewayListeners(port: Int) -> [(position: Int, listener: GatewayAPIModel.Listener)] {
+        guard servesSharedKinds else { return [] }
+        return model.gatewayAPI.served(port: port).filter {
+            $0.listener.wire?.family == families[port] && $0.listener.wire != .udp
+        }
+    }
+
+    /// Everything that the pod is to know about its ports.
+    func add(to snapshot: inout MeshResources) {
+        for (port, family) in families.sorted(by: { $0.key < $1.key }) {
+            switch family {
+            case .http:
+                let routes = GatewayRoutes(entrances: self, port: port)
+                snapshot.add(listener(port, [httpChain(port)]))
+                snapshot.add(routes.configuration())
+            case .tls:
+                let doors = TLSDoors(entrances: self, port: port)
+                let chains = doors.chains(&snapshot)
+                if chains.isEmpty { continue }
+                var listener = listener(port, chains)
+                listener.listenerFilters = [FilterChains.tlsInspector]
+                snapshot.add(listener)
+            case .bytes:
+                if let chain = bytesChain(port) { snapshot.add(listener(port, [chain])) }
+            }
+        }
+        if servesSharedKinds { DatagramListeners(model: model).add(to: &snapshot) }
+        for policy in model.gatewayAPI.backendTLS.policies where !policy.targets.isEmpty {
+            if let secret = policy.resource(model.objects) { snapshot.add(secret) }
+        }
+        if let key = model.gatewayAPI.backendCertificate,
+            let secret = GatewaySecrets.resource(GatewaySecrets.certificateName(key), model.objects)
+        {
+            snapshot.add(secret)
+        }
+    }
+
+    private func httpChain(_ port: Int) -> FilterChain {
+        FilterChains.http(
+            name: "0.0.0.0_\(port)", match: nil,
+            manager: manager(statPrefix: "outbound_0.0.0.0_\(port)", routes: "http.\(port)"),
+            place: openings[port]?.first?.place ?? gatewayListeners(port: port).first?.listener.place)
     }
 
     /// What the gateway logs and traces.
-    private var telemetry: ProxyTelemetry { ProxyTelemetry(model: model, namespace: namespace, labels: labels) }
+    var telemetry: ProxyTelemetry { ProxyTelemetry(model: model, namespace: namespace, labels: labels) }
 
-    private var httpPorts: [Int] {
-        var ports = Set(openings.filter { $0.value.first.map { Self.isHTTP($0.server) } ?? false }.map(\.key))
-        if servesIngresses { ports.insert(80) }
-        return ports.sorted()
-    }
-
-    func listeners() -> [Listener] {
-        let http = httpPorts.map { port -> Listener in
-            var manager = FilterChains.manager(
-                statPrefix: "outbound_0.0.0.0_\(port)", config: model.config, telemetry: telemetry, isEdge: true)
-            manager.routeSpecifier = FilterChains.rds("http.\(port)")
-            manager.useRemoteAddress = true  // P-5: the edge decides who the client is
-            return listener(
-                port,
-                FilterChains.http(
-                    name: "0.0.0.0_\(port)", match: nil, manager: manager, place: openings[port]?.first?.place))
+    /// The connection manager of an edge.
+    func manager(statPrefix: String, routes: String) -> HttpConnectionManager {
+        var manager = FilterChains.manager(
+            statPrefix: statPrefix, config: model.config, telemetry: telemetry, isEdge: true)
+        manager.routeSpecifier = FilterChains.rds(routes)
+        manager.useRemoteAddress = true  // P-5: the edge decides who the client is
+        func insert(_ name: String, _ config: AnyMessage) {
+            guard !manager.httpFilters.contains(where: { $0.name == name }) else { return }
+            var filter = HttpFilter()
+            filter.name = name
+            filter.configType = .typedConfig(config)
+            manager.httpFilters.insert(filter, at: max(manager.httpFilters.count - 1, 0))
         }
-        let tcp = openings.filter { !httpPorts.contains($0.key) }.sorted { $0.key < $1.key }
-            .compactMap { port, openings in
-                tcpProxy(port, openings).map { proxy in
-                    listener(
-                        port,
-                        FilterChains.tcp(
-                            name: "0.0.0.0_\(port)", match: nil, proxy: proxy, place: openings.first?.place))
-                }
-            }
-        return http + tcp
+        // Both do nothing unless a route says so.
+        insert(RouteFilters.corsName, AnyMessage(packing: Cors()))
+        if model.gatewayAPI.hasSessions {
+            insert(RouteFilters.sessionName, AnyMessage(packing: StatefulSession()))
+        }
+        return manager
     }
 
-    func routes() -> [RouteConfiguration] {
-        httpPorts.map { GatewayRoutes(entrances: self, port: $0).configuration() }
-    }
-
-    private func listener(_ port: Int, _ chain: FilterChain) -> Listener {
+    private func listener(_ port: Int, _ chains: [FilterChain]) -> Listener {
         var listener = Listener()
         listener.name = "0.0.0.0_\(port)"
         listener.address = Addresses.any(port: UInt32(clamping: port))
         listener.trafficDirection = .outbound
-        listener.filterChains = [chain]
-        listener.metadata = chain.metadata
+        listener.filterChains = chains
+        listener.metadata = chains.first?.metadata
         return listener
     }
 
-    /// The first TCP route that is bound to one of the gateways on that port.
-    private func tcpProxy(_ port: Int, _ openings: [Opening]) -> TcpProxy? {
-        let names = Set(openings.map(\.name))
-        for rule in model.rules where !rule.gateways.isDisjoint(with: names) {
-            for route in rule.tcp {
-                let applies =
-                    route.match.isEmpty
-                    || route.match.contains { match in
-                        (match.port ?? port) == port
-                            && (match.gateways.isEmpty
-                                || match.gateways.contains {
-                                    names.contains(MeshModel.Rule.gateway($0, namespace: rule.key.namespace))
-                                })
-                    }
-                guard applies else { continue }
-                var proxy = FilterChains.tcpProxy(ClusterNames.blackHole, config: model.config)
-                proxy.statPrefix = "gateway_\(port)"
-                TCPRoutes.apply(route.route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
-                return proxy
-            }
+    // MARK: Bytes
+
+    private func bytesChain(_ port: Int) -> FilterChain? {
+        if let openings = openings[port], let proxy = IstioStreams(entrances: self).tcpProxy(port, openings) {
+            return FilterChains.tcp(
+                name: "0.0.0.0_\(port)", match: nil, proxy: proxy, place: openings.first?.place)
+        }
+        for (position, listener) in gatewayListeners(port: port) where listener.wire == .tcp {
+            guard let attachment = model.gatewayAPI.attachments[position]?.first else { continue }
+            return FilterChains.tcp(
+                name: "0.0.0.0_\(port)", match: nil,
+                proxy: StreamRoutes(model: model).proxy(attachment.route, statPrefix: "gateway_\(port)"),
+                place: StreamRoutes(model: model).place(attachment.route))
         }
         return nil
     }
+}
+
+extension GatewayAPIModel.Wire {
+    /// What a port with such a listener speaks; `nil` for datagrams, which have ports of their own.
+    var family: Entrances.Family? {
+        switch self {
+        case .http: .http
+        case .https, .tlsTerminate, .tlsPassthrough: .tls
+        case .tcp: .bytes
+        case .udp: nil
+        }
+    }
+}
+
+extension GatewayAPIModel {
+    /// Whether a route keeps clients with their endpoints.
+    var hasSessions: Bool {
+        routes.contains { $0.route.rules.contains { $0.sessionPersistence != nil } }
+    }
+}
+
+extension ClusterNames {
+    /// A cluster that is nowhere: its share of requests gets 500 (I-6).
+    static let invalidBackend = "InvalidBackend"
 }

@@ -1,34 +1,102 @@
 import EnvoyAPI
 import KubernetesAPI
 
-/// The route configuration of a gateway for one port: VirtualServices bound to its Gateways, then Ingresses.
+/// The route configurations of a gateway for one port: VirtualServices bound to its Gateways, routes of the Gateway
+/// API, Ingresses.
 ///
 /// Traffic that enters here is matched by the rules for the host it names, never by the service's own rule.
 struct GatewayRoutes {
     let entrances: Entrances
     let port: Int
 
-    /// A virtual host that grows rule by rule.
-    private struct Growing {
-        var domains: [String]
-        var routes: [Route]
-        var place: Provenance
+    /// The configuration of a port without TLS: everybody's hosts.
+    func configuration() -> RouteConfiguration {
+        var table = HostTable()
+        let listeners = entrances.gatewayListeners(port: port)
+        gatewayAPI(listeners.filter { $0.listener.wire == .http }, &table)
+        istio(entrances.openings[port] ?? [], &table)
+        if entrances.hasIngresses(port: port) { ingresses(&table) }
+        return table.configuration("http.\(port)", port: port)
     }
 
-    func configuration() -> RouteConfiguration {
-        var order: [String] = []
-        var hosts: [String: Growing] = [:]
-        func grow(_ host: String, domains: [String], routes: [Route], place: Provenance) {
-            if hosts[host] == nil {
-                order.append(host)
-                hosts[host] = Growing(domains: [], routes: [], place: place)
-            }
-            for domain in domains where hosts[host]?.domains.contains(domain) == false {
-                hosts[host]?.domains.append(domain)
-            }
-            hosts[host]?.routes += routes
+    /// The configuration of one server of an Istio Gateway that ends TLS.
+    func configuration(_ name: String, of opening: Entrances.Opening) -> RouteConfiguration {
+        var table = HostTable()
+        istio([opening], &table)
+        return table.configuration(name, port: port)
+    }
+
+    /// The configuration of the HTTPS listeners with one host.
+    ///
+    /// I-12: a request that names the host of another listener came over the wrong connection and is told so.
+    func configuration(
+        _ name: String, of host: String, _ listeners: [(position: Int, listener: GatewayAPIModel.Listener)]
+    ) -> RouteConfiguration {
+        var table = HostTable()
+        let ours = listeners.filter { $0.listener.wire == .https && $0.listener.host == host }
+        gatewayAPI(ours, &table)
+        for (_, other) in listeners where other.wire == .https && other.host != host {
+            if table.hasHost(other.host) { continue }
+            var route = Route()
+            route.name = "misdirected"
+            route.match = Matches.route(nil)
+            route.metadata = other.place.metadata
+            route.action = .directResponse(Actions.directResponse(status: 421))
+            table.grow(other.host, domains: [other.host], routes: [route], place: other.place)
         }
-        let openings = entrances.openings[port] ?? []
+        return table.configuration(name, port: port)
+    }
+
+    /// The configuration of all Ingresses, for connections that ended TLS for one of them.
+    func ingressConfiguration(_ name: String) -> RouteConfiguration {
+        var table = HostTable()
+        ingresses(&table)
+        return table.configuration(name, port: port)
+    }
+
+    // MARK: Gateway API
+
+    /// I-4, I-5, I-10: the routes of all listeners, sorted per host; a listener's own host always has an entry, so that
+    /// no other listener answers for it.
+    private func gatewayAPI(
+        _ listeners: [(position: Int, listener: GatewayAPIModel.Listener)], _ table: inout HostTable
+    ) {
+        let api = entrances.model.gatewayAPI
+        var order: [String] = []
+        var routes: [String: Set<Int>] = [:]
+        for (position, listener) in listeners {
+            table.grow(listener.host, domains: [listener.host], routes: [], place: listener.place)
+            for attachment in api.attachments[position] ?? [] {
+                for host in api.hosts(of: attachment, at: position) {
+                    if routes[host] == nil { order.append(host) }
+                    routes[host, default: []].insert(attachment.route)
+                }
+            }
+        }
+        var ranked: [Int: [RankedRoutes]] = [:]
+        for host in order {
+            var all: [RankedRoutes] = []
+            let byAge = (routes[host] ?? []).sorted { api.isOlder($0, $1) }
+            for position in byAge where api.routes.indices.contains(position) {
+                let made =
+                    ranked[position]
+                    ?? RouteRules(model: entrances.model, route: api.routes[position], listenerPort: port).ranked()
+                ranked[position] = made
+                all += made
+            }
+            guard let first = byAge.first, api.routes.indices.contains(first) else { continue }
+            table.grow(
+                host, domains: [host], routes: RouteConditions.sorted(all),
+                place: Provenance(
+                    kind: api.routes[first].kind.rawValue, object: api.routes[first].key, field: "spec.hostnames"))
+        }
+    }
+
+    // MARK: Istio
+
+    /// H-6: rules of one host are merged in their order, catch-all routes go to the end.
+    private func istio(_ openings: [Entrances.Opening], _ table: inout HostTable) {
+        var own = HostTable()
         for rule in entrances.model.rules {
             let bound = openings.filter { rule.gateways.contains($0.name) }
             guard !bound.isEmpty, !rule.http.isEmpty,
@@ -37,49 +105,15 @@ struct GatewayRoutes {
             else { continue }
             for (host, redirects) in served(rule, bound) {
                 let routes = redirects ? [httpsRedirect] : RuleRoutes(scope: scope(bound), rule: rule).routes()
-                grow(
+                own.grow(
                     host, domains: domains(host, rule), routes: routes,
                     place: Provenance(kind: "VirtualService", object: rule.key, field: "spec.hosts"))
             }
         }
-        if port == 80 && entrances.servesIngresses {
-            for host in IngressRoutes(model: entrances.model).hosts() {
-                grow(host.name, domains: [host.name], routes: host.routes, place: host.place)
-            }
+        for (name, host) in own.inOrder {
+            table.grow(
+                name, domains: host.domains, routes: HostTable.catchAllsLast(host.routes), place: host.place)
         }
-        var configuration = RouteConfiguration()
-        configuration.name = "http.\(port)"
-        configuration.ignorePortInHostMatching = true
-        configuration.validateClusters = false
-        var claimed: Set<String> = []
-        configuration.virtualHosts = order.sorted().compactMap { name in
-            guard let growing = hosts[name] else { return nil }
-            var host = VirtualHost()
-            host.name = "\(name):\(port)"
-            host.domains = growing.domains.filter { claimed.insert($0).inserted }
-            host.routes = Self.catchAllsLast(growing.routes)
-            host.metadata = growing.place.metadata
-            return host.domains.isEmpty ? nil : host
-        }
-        if configuration.virtualHosts.isEmpty {
-            var host = VirtualHost()
-            host.name = "blackhole:\(port)"
-            host.domains = ["*"]
-            configuration.virtualHosts = [host]
-        }
-        return configuration
-    }
-
-    /// H-6: rules of one host are merged in their order, catch-all routes go to the end.
-    ///
-    /// The two routes that one catch-all makes for its methods stay together.
-    static func catchAllsLast(_ routes: [Route]) -> [Route] {
-        func isCatchAll(_ route: Route) -> Bool {
-            guard var match = route.match else { return false }
-            match.headers.removeAll { $0 == Matches.header(":method", regex: RetryPolicies.idempotentMethods) }
-            return Matches.isCatchAll(match)
-        }
-        return routes.filter { !isCatchAll($0) } + routes.filter(isCatchAll)
     }
 
     /// The hosts that the rule and the servers have in common, and whether the server wants HTTPS only.
@@ -87,9 +121,8 @@ struct GatewayRoutes {
         var found: [(String, Bool)] = []
         for host in rule.hosts {
             for opening in bound {
-                for written in opening.server.hosts {
-                    guard let pattern = pattern(written, opening, rule),
-                        let common = HostName.intersection(pattern, host),
+                for pattern in Self.patterns(opening, for: rule) {
+                    guard let common = HostName.intersection(pattern, host),
                         !found.contains(where: { $0.0 == common })
                     else { continue }
                     found.append((common, opening.server.httpsRedirect))
@@ -99,15 +132,30 @@ struct GatewayRoutes {
         return found
     }
 
-    /// A server's host without its namespace; `nil` when the namespace shuts the rule out.
-    private func pattern(_ written: String, _ opening: Entrances.Opening, _ rule: MeshModel.Rule) -> String? {
-        let parts = written.split(separator: "/", maxSplits: 1).map(String.init)
-        guard parts.count == 2, let namespace = parts.first, let host = parts.last else {
-            return HostName.expanded(written, ruleNamespace: opening.entrance.key.namespace)
+    /// A server's hosts without their namespaces, those that let the rule in.
+    static func patterns(_ opening: Entrances.Opening, for rule: MeshModel.Rule) -> [String] {
+        let own = opening.entrance.key.namespace
+        return opening.server.hosts.compactMap { written in
+            let (namespace, host) = split(written)
+            if let namespace {
+                let wanted = namespace == "." ? own : namespace
+                guard wanted == "*" || wanted == rule.key.namespace else { return nil }
+            }
+            return HostName.expanded(host, ruleNamespace: own)
         }
-        let wanted = namespace == "." ? opening.entrance.key.namespace : namespace
-        guard wanted == "*" || wanted == rule.key.namespace else { return nil }
-        return HostName.expanded(host, ruleNamespace: opening.entrance.key.namespace)
+    }
+
+    /// The names under which a server that ends TLS is asked for.
+    static func serverNames(_ opening: Entrances.Opening) -> [String] {
+        opening.server.hosts.map {
+            HostName.expanded(split($0).host, ruleNamespace: opening.entrance.key.namespace)
+        }
+    }
+
+    private static func split(_ written: String) -> (namespace: String?, host: String) {
+        let parts = written.split(separator: "/", maxSplits: 1).map(String.init)
+        guard parts.count == 2, let namespace = parts.first, let host = parts.last else { return (nil, written) }
+        return (namespace, host)
     }
 
     /// The domains of a host.
@@ -136,5 +184,80 @@ struct GatewayRoutes {
         route.match = Matches.route(nil)
         route.action = .redirect(action)
         return route
+    }
+
+    // MARK: Ingresses
+
+    private func ingresses(_ table: inout HostTable) {
+        for host in IngressRoutes(model: entrances.model).hosts() {
+            table.grow(host.name, domains: [host.name], routes: host.routes, place: host.place)
+        }
+    }
+}
+
+/// Virtual hosts that grow route by route.
+struct HostTable {
+    /// A host so far.
+    struct Growing {
+        var domains: [String]
+        var routes: [Route]
+        var place: Provenance
+    }
+
+    private var order: [String] = []
+    private var hosts: [String: Growing] = [:]
+
+    /// The hosts in the order in which they came.
+    var inOrder: [(name: String, host: Growing)] {
+        order.compactMap { name in hosts[name].map { (name, $0) } }
+    }
+
+    func hasHost(_ name: String) -> Bool { hosts[name] != nil }
+
+    mutating func grow(_ host: String, domains: [String], routes: [Route], place: Provenance) {
+        if hosts[host] == nil {
+            order.append(host)
+            hosts[host] = Growing(domains: [], routes: [], place: place)
+        } else if hosts[host]?.routes.isEmpty == true, !routes.isEmpty {
+            hosts[host]?.place = place
+        }
+        for domain in domains where hosts[host]?.domains.contains(domain) == false {
+            hosts[host]?.domains.append(domain)
+        }
+        hosts[host]?.routes += routes
+    }
+
+    func configuration(_ name: String, port: Int) -> RouteConfiguration {
+        var configuration = RouteConfiguration()
+        configuration.name = name
+        configuration.ignorePortInHostMatching = true
+        configuration.validateClusters = false
+        var claimed: Set<String> = []
+        configuration.virtualHosts = order.sorted().compactMap { name in
+            guard let growing = hosts[name] else { return nil }
+            var host = VirtualHost()
+            host.name = "\(name):\(port)"
+            host.domains = growing.domains.filter { claimed.insert($0).inserted }
+            host.routes = growing.routes
+            host.metadata = growing.place.metadata
+            return host.domains.isEmpty ? nil : host
+        }
+        if configuration.virtualHosts.isEmpty {
+            var host = VirtualHost()
+            host.name = "blackhole:\(port)"
+            host.domains = ["*"]
+            configuration.virtualHosts = [host]
+        }
+        return configuration
+    }
+
+    /// H-6: catch-all routes go to the end; the two that one of them makes for its methods stay together.
+    static func catchAllsLast(_ routes: [Route]) -> [Route] {
+        func isCatchAll(_ route: Route) -> Bool {
+            guard var match = route.match else { return false }
+            match.headers.removeAll { $0 == Matches.header(":method", regex: RetryPolicies.idempotentMethods) }
+            return Matches.isCatchAll(match)
+        }
+        return routes.filter { !isCatchAll($0) } + routes.filter(isCatchAll)
     }
 }

@@ -10,6 +10,10 @@ public struct MeshResources: Sendable, Hashable {
     public var listeners: [String: MeshResource] = [:]
     /// Route configurations by name.
     public var routes: [String: MeshResource] = [:]
+    /// Secrets by name: certificates with their keys, authorities.
+    ///
+    /// Never to be shown.
+    public var secrets: [String: MeshResource] = [:]
 
     /// Nothing yet.
     public init() {}
@@ -22,6 +26,7 @@ public struct MeshResources: Sendable, Hashable {
     mutating func add(_ routes: RouteConfiguration) {
         self.routes[routes.name] = MeshResource(name: routes.name, routes)
     }
+    mutating func add(_ secret: Secret) { secrets[secret.name] = MeshResource(name: secret.name, secret) }
 
     /// Takes what others have gathered; names do not overlap.
     mutating func merge(_ other: MeshResources) {
@@ -29,6 +34,7 @@ public struct MeshResources: Sendable, Hashable {
         endpoints.merge(other.endpoints) { _, new in new }
         listeners.merge(other.listeners) { _, new in new }
         routes.merge(other.routes) { _, new in new }
+        secrets.merge(other.secrets) { _, new in new }
     }
 }
 
@@ -51,6 +57,8 @@ public final class MeshLayer: Sendable {
     public var listeners: [String: MeshResource] { resources.listeners }
     /// Route configurations by name.
     public var routes: [String: MeshResource] { resources.routes }
+    /// Secrets by name; never to be shown.
+    public var secrets: [String: MeshResource] { resources.secrets }
 
     /// The layer that was there before, when nothing differs from it.
     func settled(after last: MeshLayer?) -> MeshLayer {

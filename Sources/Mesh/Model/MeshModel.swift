@@ -70,6 +70,11 @@ public struct MeshModel: Sendable {
     private var entranceStore: [Entrance] = []
     private var ingressStore: [KubernetesObject] = []
     private var sidecarStore: [SidecarScope] = []
+    /// The Gateway API's objects, with what became of them.
+    ///
+    /// Reading it needs no note: an edit of its kinds touches everything, and what it takes from services is read from
+    /// them, too, wherever it counts.
+    private(set) var gatewayAPI = GatewayAPIModel.nothing
     /// Where reads are noted.
     var reads: ReadLog?
 
@@ -94,6 +99,9 @@ public struct MeshModel: Sendable {
                 touched.everything = true
                 updateOthers(objects, kind)
             }
+        }
+        if !GatewayAPIModel.kinds.isDisjoint(with: changed.filter { !$0.value.isEmpty }.keys) {
+            gatewayAPI = GatewayAPIModel(objects, services: serviceLookup)
         }
         return touched
     }
@@ -320,6 +328,12 @@ extension MeshModel {
             host = alias.lowercased()
         }
         return nil  // A circle of external names.
+    }
+
+    /// The services as routes of the Gateway API look for them.
+    var serviceLookup: ServiceLookup {
+        let model = self
+        return ServiceLookup { model.service(host: $0) }
     }
 
     /// The endpoints of each Kubernetes service: without duplicates, sorted by address.

@@ -1,4 +1,5 @@
 public import KubernetesAPI
+import Serialization
 
 /// Namespace and name of an object; ordered by namespace, then name.
 public struct NamespacedName: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -88,7 +89,7 @@ public struct MeshObjects: Sendable, Hashable {
         case ingress = "Ingress"
         /// `networking.k8s.io` IngressClass.
         case ingressClass = "IngressClass"
-        /// `v1` ConfigMap; only the mesh configuration is kept.
+        /// `v1` ConfigMap; only the mesh configuration and those with a `ca.crt` are kept.
         case configMap = "ConfigMap"
 
         /// The API group of the kind.
@@ -139,15 +140,25 @@ public struct MeshObjects: Sendable, Hashable {
     /// The kind of the object, if it matters to the mesh.
     public static func kind(of object: KubernetesObject) -> Kind? {
         guard let kind = Kind(group: object.group, kind: object.kind) else { return nil }
-        if kind == .configMap && (object.namespace != Mesh.rootNamespace || object.name != "istio") { return nil }
+        if kind == .configMap && !isUsed(configMap: object) { return nil }
         return kind
+    }
+
+    /// The mesh configuration, and certificate authorities that gateways may refer to.
+    private static func isUsed(configMap object: KubernetesObject) -> Bool {
+        (object.namespace == Mesh.rootNamespace && object.name == "istio")
+            || object.json["data"]?["ca.crt"]?.string != nil
     }
 
     /// Adds or replaces an object and tells its kind when the mesh differs afterwards; other kinds are left out.
     @discardableResult
     public mutating func set(_ object: KubernetesObject) -> Kind? {
-        guard let kind = Self.kind(of: object) else { return nil }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
+        guard let kind = Self.kind(of: object) else {
+            // A ConfigMap may have lost what made it matter.
+            guard object.group.isEmpty, object.kind == Kind.configMap.name else { return nil }
+            return objects[.configMap]?.removeValue(forKey: key) == nil ? nil : .configMap
+        }
         guard objects[kind]?[key] != object else { return nil }
         objects[kind, default: [:]][key] = object
         return kind
@@ -156,7 +167,7 @@ public struct MeshObjects: Sendable, Hashable {
     /// Removes an object and tells its kind when it was there.
     @discardableResult
     public mutating func remove(_ object: KubernetesObject) -> Kind? {
-        guard let kind = Self.kind(of: object) else { return nil }
+        guard let kind = Kind(group: object.group, kind: object.kind) else { return nil }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
         return objects[kind]?.removeValue(forKey: key) == nil ? nil : kind
     }

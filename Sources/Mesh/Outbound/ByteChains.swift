@@ -73,6 +73,10 @@ struct ByteChains {
     /// Each TCP route that applies, up to the first without subnets; then the service itself.
     private func tcp(_ addresses: [String]) -> [FilterChain] {
         var chains: [FilterChain] = []
+        let routes = ServiceRoutes(model: outbound.model, caller: outbound.namespace)
+        if let proxy = routes.tcp(member.service.key, port: port, replacing: own) {  // I-15
+            return [chain("\(name)_tcp", match(addresses), proxy, member.service.place("spec.ports"))]
+        }
         if let rule = outbound.rule(for: member.service.host, where: { !$0.tcp.isEmpty }) {
             for (index, route) in rule.tcp.enumerated() {
                 let conditions: [VirtualService.L4Match?] = route.match.isEmpty ? [nil] : route.match

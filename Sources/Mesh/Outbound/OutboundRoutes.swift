@@ -66,7 +66,10 @@ struct OutboundRoutes {
         host.name = "\(service.host):\(port)"
         host.domains = HostName.domains(names, port: port)
         host.metadata = service.place("spec.ports").metadata
-        if let rule = outbound.rule(for: service.host, where: { !$0.http.isEmpty }) {
+        let routes = ServiceRoutes(model: outbound.model, caller: outbound.namespace)
+        if let routes = routes.http(service.key, port: port) {
+            host.routes = routes  // I-15
+        } else if let rule = outbound.rule(for: service.host, where: { !$0.http.isEmpty }) {
             // A request that no route of the rule matches gets 404, as with Istio.
             host.routes = RuleRoutes(scope: scope, rule: rule).routes()
         } else {

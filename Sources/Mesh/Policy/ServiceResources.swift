@@ -13,6 +13,8 @@ final class ServiceResources: Sendable {
         var keepsHeadlessDestination: Bool
         /// Where the caller is; `nil` when it does not matter.
         var caller: CallerPlace?
+        /// Whether BackendTLSPolicies count: they are for gateways.
+        var heedsBackendTLS = false
     }
 
     let clusters: [MeshResource]
@@ -34,16 +36,25 @@ final class ServiceResources: Sendable {
         var endpoints: [MeshResource] = []
         for port in service.ports {
             func add(_ subset: DestinationPolicy.NamedSubset?) {
-                let settings = policy.settings(port: port.number, subset: subset?.subset)
+                let written = policy.settings(port: port.number, subset: subset?.subset)
+                let backend =
+                    key.heedsBackendTLS ? model.gatewayAPI.backendTLS.policy(for: service.key, port: port) : nil
+                // What cannot be verified is not spoken to.
+                if backend?.refusal != nil { return }
+                let tls = backend.map {
+                    BackendTLSClusters(policy: $0, certificate: model.gatewayAPI.backendCertificate)
+                }
+                let settings = tls?.settings(written) ?? written
                 // Fail closed: plain text where TLS is demanded would be worse than no cluster.
                 if settings.needsMeshTLS { return }
                 let name = Destinations.clusterName(
                     host: service.host, port: port.number, subset: subset?.subset.name ?? "")
                 let caller = key.caller ?? CallerPlace()
-                let cluster = Clusters.outbound(
+                var cluster = Clusters.outbound(
                     name: name, service: service, port: port, settings: settings, model: model, subset: subset,
                     caller: caller,
                     usesOriginalDestination: service.isHeadless && key.keepsHeadlessDestination && subset == nil)
+                guard tls?.complete(&cluster, written: written) ?? true else { return }
                 clusters.append(MeshResource(name: name, cluster))
                 guard cluster.edsClusterConfig != nil else { return }
                 let assignments = Assignments(
@@ -69,6 +80,8 @@ final class ServiceResources: Sendable {
         var key = Key(
             service: service.id, rules: rules.map(\.key),
             keepsHeadlessDestination: keepsHeadlessDestination && service.isHeadless, caller: nil)
+        key.heedsBackendTLS =
+            !keepsHeadlessDestination && model.gatewayAPI.backendTLS.concerns(service.key)
         let dependsOnCaller =
             service.isNodeLocal || service.distribution != nil || rules.contains(where: \.dependsOnCaller)
             || !(model.meshLocality?.distribute ?? []).isEmpty

@@ -26,7 +26,7 @@ struct IngressRoutes {
         var order: [String] = []
         var paths: [String: [Path]] = [:]
         var defaults: [String: Path] = [:]
-        for object in model.ingresses {
+        for object in model.servedIngresses {
             let ingress = Ingress(json: object.json)
             let key = NamespacedName(namespace: object.namespace, name: object.name)
             var mine: Set<String> = []

@@ -1,0 +1,95 @@
+import APIServer
+import IO
+import KubernetesAPI
+import Mesh
+import Serialization
+
+/// Decides when statuses are computed and written: a little after changes, and when the gateway's acknowledgement that
+/// one of them waits for has come.
+///
+/// Programmed means that a gateway's proxy has acknowledged everything that it was sent. Loop-owned.
+final class StatusTeller {
+    /// How long changes are gathered before statuses are computed: nobody routes by them.
+    static let patience = Duration.milliseconds(100)
+    /// How long an acknowledgement of the gateway is waited for before statuses tell that it is missing.
+    static let acknowledgementPatience = Duration.seconds(2)
+
+    /// What is asked of the publisher.
+    struct View {
+        var model: MeshModel
+        var proxies: [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])]
+    }
+
+    private let loop: EventLoop
+    private let writer: StatusWriter
+    private let cache: ObjectCache
+    private let view: () -> View
+    private var timer: LoopTimer?
+    private var deadline: MonotonicTime?
+    /// The objects whose status may differ; `nil` means all.
+    private var changedObjects: Set<NamespacedName>?
+    /// Whether the last statuses told that the gateway has acknowledged everything.
+    private var isProgrammed = false
+
+    init(
+        _ registry: ObjectRegistry, on loop: EventLoop, cache: ObjectCache, now: @escaping () -> Timestamp,
+        view: @escaping () -> View
+    ) {
+        self.loop = loop
+        self.cache = cache
+        self.view = view
+        writer = StatusWriter(registry, now: now)
+    }
+
+    /// Objects have changed; what the status of nothing depends on is not heeded.
+    func changed(_ changes: [ObjectEvent]) {
+        let changes = changes.filter { ![.pod, .endpointSlice, .node].contains($0.kind) }
+        guard !changes.isEmpty else { return }
+        changedObjects?.formUnion(
+            changes.map { NamespacedName(namespace: $0.object.namespace, name: $0.object.name) })
+        soon()
+    }
+
+    /// A proxy has answered: that may be what a status waits for.
+    func answered(_ pod: NamespacedName) {
+        guard pod.namespace == GatewayObjects.namespace, gateway(view()).isProgrammed != isProgrammed else { return }
+        soon()
+    }
+
+    /// Tells in a while.
+    func soon() {
+        guard timer == nil else { return }
+        timer = loop.schedule(after: Self.patience) { [weak self] in
+            self?.timer = nil
+            self?.tell()
+        }
+    }
+
+    private func tell() {
+        let view = view()
+        let state = gateway(view)
+        // Told at once, every change would take Programmed away for the time of a round trip.
+        if !state.isProgrammed, state.refusal == nil,
+            view.proxies.contains(where: { $0.pod.namespace == GatewayObjects.namespace })
+        {
+            let until = deadline ?? loop.now + Self.acknowledgementPatience
+            deadline = until
+            if loop.now < until { return soon() }
+        }
+        deadline = nil
+        isProgrammed = state.isProgrammed
+        let changed = view.model.istioObjectCount > StatusWriter.istioObjectsMax ? changedObjects : nil
+        changedObjects = []
+        writer.write(view.model.statuses(state, changed: changed)) { cache.object($0, $1) }
+    }
+
+    private func gateway(_ view: View) -> GatewayState {
+        let service = cache.object(
+            .service, NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
+        let gateways = view.proxies.filter { $0.pod.namespace == GatewayObjects.namespace }
+        return GatewayState(
+            addresses: service.map { Service(json: $0.json).status.loadBalancer.ingress.compactMap(\.ip) } ?? [],
+            isProgrammed: gateways.contains { $0.isSettled && $0.rejected.isEmpty },
+            refusal: gateways.lazy.compactMap { $0.rejected.sorted { $0.key < $1.key }.first?.value }.first)
+    }
+}

@@ -1,0 +1,114 @@
+import KubernetesAPI
+import Serialization
+
+/// What an Istio Gateway says that does not take effect.
+struct EntranceAnalysis {
+    let model: MeshModel
+    let key: NamespacedName
+    let gateway: IstioGateway
+
+    func diagnostics() -> [Diagnostic] {
+        var found = gateway.servers.enumerated().flatMap { server($0.offset, $0.element) }
+        let pods = model.workloads.values.filter { pod in
+            gateway.selector.allSatisfy { pod.labels[$0.key] == $0.value }
+        }
+        if pods.isEmpty {
+            found.append(
+                warn("spec.selector", "no pod has these labels; the gateway of skein has istio: ingressgateway"))
+        }
+        return found
+    }
+
+    private func warn(_ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(severity: .warning, kind: "Gateway", object: key, field: field, message: message)
+    }
+
+    private func server(_ index: Int, _ server: IstioGateway.Server) -> [Diagnostic] {
+        let field = "spec.servers[\(index)]"
+        let closed = "port \(server.port ?? 0) is not opened"
+        guard let family = ServerTLSCheck.family(server) else {
+            let isTLS = ["HTTPS", "TLS"].contains(server.portProtocol.uppercased())
+            return [
+                warn(
+                    isTLS ? "\(field).tls" : "\(field).port.protocol",
+                    isTLS
+                        ? "\(server.portProtocol) needs TLS settings: \(closed)"
+                        : "\(server.portProtocol) is not supported: \(closed)")
+            ]
+        }
+        var found: [Diagnostic] = []
+        if !server.bind.isEmpty {
+            found.append(warn("\(field).bind", "has no effect: gateways listen on all addresses of their pod"))
+        }
+        if server.httpsRedirect, family == .tls {
+            found.append(warn("\(field).tls.httpsRedirect", "has no effect where TLS is spoken"))
+        }
+        if let other = rival(server, family) {
+            found.append(
+                warn("\(field).port", "port \(server.port ?? 0) speaks something else for the older Gateway \(other)"))
+        }
+        if let tls = server.tls, case .terminate(let clients) = ServerTLSCheck.mode(server) {
+            found += self.tls("\(field).tls", tls, clients, closed)
+        }
+        return found
+    }
+
+    /// The older Gateway for the same pods that decided what a port speaks.
+    private func rival(_ server: IstioGateway.Server, _ family: Entrances.Family) -> NamespacedName? {
+        for other in model.entrances {
+            if other.key == key { return nil }
+            guard other.gateway.selector == gateway.selector else { continue }
+            let differs = other.gateway.servers.contains {
+                $0.port == server.port && ServerTLSCheck.family($0) != nil && ServerTLSCheck.family($0) != family
+            }
+            if differs { return other.key }
+        }
+        return nil
+    }
+
+    private func tls(
+        _ field: String, _ tls: IstioGateway.ServerTLS, _ clients: ServerTLSCheck.Clients, _ closed: String
+    ) -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        for member in tls.fileMembers {
+            found.append(
+                warn("\(field).\(member)", "files of the gateway's pod are not read: use credentialName"))
+        }
+        if clients == .meshIdentity { return found }
+        if tls.credentialNames.isEmpty {
+            found.append(warn("\(field).credentialName", "a certificate is required: \(closed)"))
+        }
+        for name in tls.credentialNames {
+            if let problem = problem(name, GatewaySecrets.problem(certificateIn:)) {
+                found.append(warn("\(field).credentialName", "\(problem): \(closed)"))
+            }
+        }
+        if clients == .certificate || clients == .optionalCertificate {
+            let isApart = !tls.caCertCredentialName.isEmpty
+            let name = isApart ? tls.caCertCredentialName : tls.credentialNames.first ?? ""
+            let problem = problem(name) { secret in
+                GatewaySecrets.problem(
+                    authorityIn: "Secret", NamespacedName(namespace: secret.namespace, name: secret.name),
+                    model.objects)
+            }
+            if let problem {
+                found.append(
+                    warn("\(field).\(isApart ? "caCertCredentialName" : "credentialName")", "\(problem): \(closed)"))
+            }
+        }
+        return found
+    }
+
+    /// Why no Secret of that name can be used by the gateway pods.
+    private func problem(_ name: String, _ check: (KubernetesObject) -> String?) -> String? {
+        guard !name.isEmpty else { return nil }
+        let candidates = ServerTLSCheck.candidates(name, gateway: key.namespace, pod: Mesh.gatewayNamespace)
+        let secrets = candidates.compactMap { model.objects.object(.secret, $0) }
+        guard let first = secrets.first else {
+            return "there is no Secret \"\(name)\" in namespace "
+                + candidates.map(\.namespace).joined(separator: ", ")
+        }
+        if secrets.contains(where: { check($0) == nil }) { return nil }
+        return check(first).map { "Secret \(first.namespace)/\(first.name): \($0)" }
+    }
+}
