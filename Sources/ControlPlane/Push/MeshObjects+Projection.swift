@@ -44,6 +44,7 @@ extension KubernetesObject {
     private static let meshAnnotations: Set<String> = [
         "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
         "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
+        "skein.dev/gateway", "istio.io/dry-run",
     ]
 
     private static func ports(_ containers: JSON?) -> JSON {

@@ -2,6 +2,7 @@ import APIServer
 import EnvoyAPI
 import HTTP
 import IO
+import Identity
 import KubernetesAPI
 import Mesh
 import Serialization
@@ -116,6 +117,19 @@ final class ProxyStreams: @unchecked Sendable {
                 await loop.sleep(for: .milliseconds(100))
             }
         }
+    }
+
+    /// The pod of that uid as the API has it now.
+    func boundPod(uid: String, name: NamespacedName?) -> BoundPod? {
+        objectsChanged()
+        let found =
+            if let name { cache?.object(.pod, name) } else { cache?.objects(.pod).first { $0.metadata.uid == uid } }
+        guard let object = found, object.metadata.uid == uid else { return nil }
+        let account = object.spec["serviceAccountName"]?.string ?? ""
+        return BoundPod(
+            uid: uid, namespace: object.namespace, name: object.name,
+            serviceAccount: account.isEmpty ? "default" : account, node: object.spec["nodeName"]?.string ?? "",
+            hasEnded: ["Succeeded", "Failed"].contains(object.status["phase"]?.string ?? ""))
     }
 
     // MARK: Streams

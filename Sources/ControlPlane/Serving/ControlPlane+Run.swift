@@ -46,6 +46,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var streams: ProxyStreams?
     private var dns: DNSServer?
     private var agent: AgentListener?
+    private var meshAuthority: MeshAuthority?
     private var signals: SignalSource?
     private var context: TLSContext?
     private var tasks: [Task<Void, Never>] = []
@@ -84,6 +85,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     public func stop() {
         tasks.forEach { $0.cancel() }
         agent?.close()
+        meshAuthority?.stop()
         dns?.stop()
         do throws(StoreError) {
             try store?.checkpoint()
@@ -234,22 +236,39 @@ public final class ControlPlaneServer: @unchecked Sendable {
     }
 
     private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {
+        let authority = try MeshAuthority(
+            directory: control, node: options.nodeName, on: loop, now: { WallClock.now.seconds })
+        authority.pod = { [weak streams] in streams?.boundPod(uid: $0, name: $1) }
+        authority.trustDomain = { [weak streams] in
+            streams?.publisher.model.config.trustDomainName ?? Mesh.clusterDomain
+        }
+        authority.start()
+        meshAuthority = authority
         do throws(SystemError) {
-            agent = try AgentListener(path: options.runDirectory + "/agent.sock", on: loop) {
-                [weak self] message, socket in
-                self?.handle(message, socket, streams)
+            agent = try AgentListener(
+                path: options.runDirectory + "/agent.sock", on: loop,
+                onConnect: { authority.connected($0) }, onEnd: { authority.disconnected($0) }
+            ) { [weak self] message, socket, connection in
+                self?.handle(message, socket, connection, streams)
             }
         } catch {
             throw ControlPlaneError("the node agent's socket: \(error)")
         }
     }
 
-    private func handle(_ message: AgentMessage, _ socket: Socket?, _ streams: ProxyStreams) {
+    private func handle(
+        _ message: AgentMessage, _ socket: Socket?, _ connection: AgentConnection, _ streams: ProxyStreams
+    ) {
         switch message {
         case .xds(let uid, let namespace, let name):
             guard let socket else { return }
             streams.add(socket, uid: uid, pod: NamespacedName(namespace: namespace, name: name))
-        case .xdsGone(let uid): streams.remove(uid: uid)
+        case .xdsGone(let uid):
+            streams.remove(uid: uid)
+            meshAuthority?.remove(uid: uid)
+        case .identity(let request): meshAuthority?.handle(request, from: connection)
+        case .certificates(let command):
+            connection.send(meshAuthority?.run(command) ?? ["error": "the authority is not there yet"])
         case .dns(let address, let transport):
             guard let socket, let dns else { return }
             do throws(SystemError) {

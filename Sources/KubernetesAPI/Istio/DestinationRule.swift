@@ -51,8 +51,36 @@ public struct DestinationRule: JSONView {
         public var outlierDetection: OutlierDetection? { view("outlierDetection") }
         /// `tls.mode`; empty when there is no `tls`.
         public var tlsMode: String { json["tls"]?["mode"]?.string ?? (json["tls"] == nil ? "" : "DISABLE") }
+        /// `tls`.
+        public var tls: ClientTLS? { view("tls") }
         /// The policies of single ports (D-4).
         public var portLevelSettings: [PortTrafficPolicy] { views("portLevelSettings") }
+    }
+
+    /// `tls`: how connections are secured (ClientTLSSettings).
+    public struct ClientTLS: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as TLS settings.
+        public init(json: JSON) { self.json = json }
+        /// `DISABLE` (also when absent), `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
+        public var mode: String { json["mode"]?.string ?? "DISABLE" }
+        /// A file in the proxy's pod with the certificate that is presented (`MUTUAL`).
+        public var clientCertificate: String { string("clientCertificate") }
+        /// A file with its key.
+        public var privateKey: String { string("privateKey") }
+        /// A file with the roots that the server is verified against; empty means the system's (D-8).
+        public var caCertificates: String { string("caCertificates") }
+        /// A Secret with certificate, key and roots, instead of files.
+        public var credentialName: String { string("credentialName") }
+        /// The names one of which the server's certificate must have; empty means the host's.
+        public var subjectAltNames: [String] { strings("subjectAltNames") }
+        /// The name that is asked for; empty means the request's host.
+        public var sni: String { string("sni") }
+        /// Whether the server is not verified at all.
+        public var insecureSkipVerify: Bool { bool("insecureSkipVerify") }
+        /// A file with a revocation list.
+        public var caCrl: String { string("caCrl") }
     }
 
     /// The policy of one port.

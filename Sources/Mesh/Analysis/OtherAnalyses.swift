@@ -48,13 +48,7 @@ struct PolicyAnalysis {
             found.append(
                 warn("\(field).connectionPool.http.h2UpgradePolicy", "HTTP/2 is not supported yet; HTTP/1.1 is used"))
         }
-        if !["", "DISABLE"].contains(policy.tlsMode) {
-            found.append(
-                warn(
-                    "\(field).tls.mode",
-                    "\(policy.tlsMode): TLS to services is not supported yet; such requests get 503 instead of going "
-                        + "out in the clear"))
-        }
+        found += UpstreamSecurity.problems(policy.tls).map { warn("\(field).tls.\($0.field)", $0.message) }
         for (index, port) in policy.portLevelSettings.enumerated() {
             found += settings("\(field).portLevelSettings[\(index)]", port.policy)
         }

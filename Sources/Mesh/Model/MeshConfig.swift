@@ -27,6 +27,8 @@ public struct MeshConfig: Sendable, Hashable {
     public var usesIstioRetries = false
     /// Our extension `skein.hostOwnership: istio` lets a rule claim hosts of other namespaces.
     public var guardsHosts = true
+    /// Identities and mutual TLS.
+    var security = SecurityConfig()
     /// What is wrong with the ConfigMap, if anything; the defaults are used then.
     public var problem: String?
 
@@ -57,6 +59,7 @@ public struct MeshConfig: Sendable, Hashable {
         logsJSON = config.string("accessLogEncoding") == "JSON"
         connectTimeout = config.duration("connectTimeout") ?? connectTimeout
         defaultRetries = config.view("defaultHttpRetryPolicy")
+        security = SecurityConfig(json)
         usesIstioRetries = json["skein"]?["retries"]?.string == "istio"
         guardsHosts = json["skein"]?["hostOwnership"]?.string != "istio"
     }

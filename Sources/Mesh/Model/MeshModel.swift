@@ -54,10 +54,13 @@ public struct MeshModel: Sendable {
     let entrances: [Entrance]
     let ingresses: [KubernetesObject]
     let workloads: [NamespacedName: Workload]
+    /// Identities, and the policies about them.
+    let security: SecurityModel
 
     /// Reads the objects.
     public init(_ objects: MeshObjects) {
         self.objects = objects
+        security = SecurityModel(objects)
         config = MeshConfig(
             objects.object(.configMap, NamespacedName(namespace: Mesh.rootNamespace, name: "istio")))
         sortedServices = objects.inOrder(.service).map(MeshService.init).sorted { $0.key < $1.key }

@@ -22,14 +22,18 @@ struct OutboundClusters {
             for port in service.ports {
                 func add(_ subset: DestinationPolicy.NamedSubset?) {
                     let settings = policy.settings(port: port.number, subset: subset?.subset)
-                    // Fail closed: plain text where TLS is demanded would be worse than no cluster.
-                    if settings.needsTLS { return }
                     let name = Destinations.clusterName(
                         host: service.host, port: port.number, subset: subset?.subset.name ?? "")
-                    let cluster = Clusters.outbound(
+                    var cluster = Clusters.outbound(
                         name: name, settings: settings, config: model.config,
                         place: subset?.place ?? .service(service.key, "spec.ports"),
                         usesOriginalDestination: service.isHeadless && keepsHeadlessDestination && subset == nil)
+                    // Fail closed: plain text where TLS is demanded would be worse than no cluster.
+                    guard
+                        UpstreamSecurity.apply(
+                            settings.tls, to: &cluster, service: service, port: port,
+                            subset: subset?.subset.name ?? "", model: model)
+                    else { return }
                     clusters.append(cluster)
                     guard cluster.edsClusterConfig != nil else { return }
                     assignments.append(

@@ -14,7 +14,9 @@ enum Assignments {
             // A slice made by hand may leave its only port unnamed (S-13).
             guard let number = endpoint.ports[port.name] ?? (endpoint.ports.count == 1 ? endpoint.ports[""] : nil)
             else { return nil }
-            return host(endpoint, port: number)
+            var entry = host(endpoint, port: number)
+            if model.speaksMutualTLS(endpoint, port: number) { MutualTLS.mark(&entry) }
+            return entry
         }
         guard !hosts.isEmpty else { return assignment }
         var locality = LocalityLbEndpoints()

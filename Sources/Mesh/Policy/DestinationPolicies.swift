@@ -65,7 +65,7 @@ struct ClusterSettings {
     var loadBalancer: DestinationRule.LoadBalancer?
     var connectionPool: DestinationRule.ConnectionPool?
     var outlierDetection: DestinationRule.OutlierDetection?
-    var tlsMode = ""
+    var tls: DestinationRule.ClientTLS?
 
     /// D-4: settings of the port replace all four blocks; a block left out there is not inherited.
     init(_ policy: DestinationRule.TrafficPolicy?, port: Int) {
@@ -73,7 +73,7 @@ struct ClusterSettings {
         loadBalancer = level?.loadBalancer
         connectionPool = level?.connectionPool
         outlierDetection = level?.outlierDetection
-        tlsMode = level?.tlsMode ?? ""
+        tls = level?.tls
     }
 
     /// D-4: a subset's blocks override the service's, block by block.
@@ -81,11 +81,6 @@ struct ClusterSettings {
         loadBalancer = own.loadBalancer ?? loadBalancer
         connectionPool = own.connectionPool ?? connectionPool
         outlierDetection = own.outlierDetection ?? outlierDetection
-        if !own.tlsMode.isEmpty { tlsMode = own.tlsMode }
+        tls = own.tls ?? tls
     }
-
-    /// Whether the upstream connection would have to be TLS, which the proxy does not do yet.
-    ///
-    /// Such a cluster is not made: traffic fails instead of going out in the clear.
-    var needsTLS: Bool { !["", "DISABLE"].contains(tlsMode) }
 }
