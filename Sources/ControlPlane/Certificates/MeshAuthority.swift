@@ -251,6 +251,7 @@ final class MeshAuthority: @unchecked Sendable {
         }
         return [
             "trustDomain": .string(trustDomain()), "bundle": .string(authority.bundle.version),
+            "rootsPEM": .string(String(decoding: authority.bundle.pem, as: UTF8.self)),
             "roots": .array(roots), "intermediate": facts(authority.intermediate.certificate),
             "workloads": .array(workloads), "issued": .integer(Int64(issuer.issued)),
             "refused": .object(

@@ -20,15 +20,6 @@ extension SchemaTable {
         EnvoyFilter
           spec any
           status IstioStatus
-        PeerAuthentication
-          spec any
-          status IstioStatus
-        RequestAuthentication
-          spec any
-          status IstioStatus
-        AuthorizationPolicy
-          spec any
-          status IstioStatus
         Telemetry
           spec any
           status IstioStatus

@@ -38,6 +38,8 @@ extension MeshModel {
             return EntranceAnalysis(model: self, key: key, gateway: IstioGateway(json: object.json)).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
+        case .peerAuthentication, .requestAuthentication, .authorizationPolicy:
+            return SecurityAnalysis(model: self, kind: kind, object: object).diagnostics()
         case .configMap:
             return config.problem.map {
                 [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]

@@ -5,7 +5,7 @@ enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
         .up, .down, .status, .apply, .get, .describe, .delete, .logs, .imageImport, .imageList, .kubeconfig, .version,
-        .completion, .controlPlane,
+        .completion, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover, .certsWrite, .controlPlane,
     ]
 
     /// Runs the command line; the exit status.
