@@ -27,7 +27,7 @@ extension KubernetesObject {
                 "serviceAccountName": spec["serviceAccountName"] ?? "default",
                 "nodeName": spec["nodeName"] ?? "", "hostNetwork": spec["hostNetwork"] ?? false,
             ]
-            object["status"] = status["podIP"].map { ["podIP": $0] }
+            object["status"] = status["podIP"].map { ["podIP": $0, "conditions": Self.readiness(status)] }
         case "EndpointSlice":
             for member in ["addressType", "ports", "endpoints"] { object[member] = json[member] }
         case "ConfigMap": object["data"] = json["data"]
@@ -46,6 +46,12 @@ extension KubernetesObject {
         "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
         "skein.dev/gateway", "istio.io/dry-run",
     ]
+
+    /// Of the conditions the one that says whether a pod takes traffic, for ServiceEntries that select pods.
+    private static func readiness(_ status: JSON) -> JSON {
+        let ready = (status["conditions"]?.array ?? []).first { $0["type"] == "Ready" }
+        return .array(ready.map { [["type": "Ready", "status": $0["status"] ?? "False"]] } ?? [])
+    }
 
     private static func ports(_ containers: JSON?) -> JSON {
         .array((containers?.array ?? []).map { ["ports": $0["ports"] ?? []] })

@@ -35,6 +35,10 @@ final class ProxyStreams: @unchecked Sendable {
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]
     private var drainTimer: LoopTimer?
+    /// Further gRPC methods that pods' sockets answer.
+    var otherMethods: [String: GRPCServer.Method] = [:]
+    /// Called with the ConfigMaps when some have changed.
+    var configMapsChanged: ([KubernetesObject]) -> Void = { _ in }
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
@@ -52,6 +56,7 @@ final class ProxyStreams: @unchecked Sendable {
         for kind in Self.kinds {
             for object in cache.objects(kind) { publisher.set(object, now: loop.now) }
         }
+        configMapsChanged(cache.objects(.configMap))
         publish(namesAlso: true)
     }
 
@@ -67,7 +72,8 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        publish(namesAlso: changes.contains { $0.kind == .service || $0.kind == .endpointSlice })
+        if changes.contains(where: { $0.kind == .configMap }) { configMapsChanged(cache.objects(.configMap)) }
+        publish(namesAlso: changes.contains { [.service, .endpointSlice, .serviceEntry].contains($0.kind) })
     }
 
     private func publish(namesAlso: Bool) {
@@ -87,7 +93,7 @@ final class ProxyStreams: @unchecked Sendable {
                 on: loop,
                 methods: [
                     Self.method: { call throws(GRPCStatus) in try await self.serve(call, uid: uid, pod: pod) }
-                ])
+                ].merging(otherMethods) { own, _ in own })
             let task = Task(executorPreference: loop) { await self.accept(listener, server) }
             sockets[uid] = PodSocket(listener: listener, server: server, task: task)
         } catch {

@@ -53,6 +53,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var controllersAreDue = false
     private var streamsAreDue = false
     private var names: [ServiceNames] = []
+    private var namedHosts: [String: [IPAddress]] = [:]
     private var namesSerial: UInt32 = 0
 
     /// A control plane on a loop; `start` is called there.
@@ -111,6 +112,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
         self.registry = registry
         let streams = ProxyStreams(registry, on: loop, now: Self.now)
         self.streams = streams
+        let rateLimits = RateLimitService(now: { WallClock.now.seconds })
+        streams.otherMethods = rateLimits.methods
+        streams.configMapsChanged = { rateLimits.update($0) }
         do throws(StatusError) {
             try registry.bootstrap()
             controllers = try Controllers(
@@ -168,16 +172,18 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
         let dns = DNSServer(on: loop, forwarder: forwarder)
         self.dns = dns
-        streams.namesChanged = { [weak self] services, slices in
+        streams.namesChanged = { [weak self, weak streams] services, slices in
             guard let self else { return }
             let names = NameFeed.services(services, slices: slices)
-            guard names != self.names || self.namesSerial == 0 else { return }
+            let hosts = streams.map { NameFeed.hosts($0.publisher.model) } ?? [:]
+            guard names != self.names || hosts != self.namedHosts || self.namesSerial == 0 else { return }
             self.names = names
+            self.namedHosts = hosts
             self.namesSerial &+= 1
             dns.publish(
                 Zone(
                     domain: Mesh.clusterDomain, services: names, reversePrefixes: self.options.reversePrefixes,
-                    serial: self.namesSerial))
+                    hosts: hosts, serial: self.namesSerial))
         }
     }
 

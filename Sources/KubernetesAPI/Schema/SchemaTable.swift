@@ -88,9 +88,8 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic, istioOthers,
-        istioSecurity,
-        gatewayAPI,
+        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
+        istioServices, istioOthers, istioSecurity, gatewayAPI,
     ])
 
     /// Reads tables.

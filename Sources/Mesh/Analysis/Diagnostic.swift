@@ -40,6 +40,9 @@ extension MeshModel {
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .peerAuthentication, .requestAuthentication, .authorizationPolicy:
             return SecurityAnalysis(model: self, kind: kind, object: object).diagnostics()
+        case .serviceEntry:
+            return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
+        case .workloadEntry, .workloadGroup: return WorkloadAnalysis(model: self, object: object).diagnostics()
         case .configMap:
             return config.problem.map {
                 [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]

@@ -33,7 +33,7 @@ struct SecurityAnalysis {
             target.problem.map { warn("spec.targetRefs[\(index)]", $0) }
         }
         guard let selector, targets.isEmpty else { return found }
-        let isChosen = model.objects.inOrder(.pod).contains { pod in
+        let isChosen = model.objects(.pod).contains { pod in
             (pod.namespace == key.namespace || key.namespace == Mesh.rootNamespace)
                 && Selectors.covers(selector, pod.metadata.labels)
         }

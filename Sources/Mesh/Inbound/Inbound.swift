@@ -11,7 +11,7 @@ struct Inbound {
 
     /// Who may call the pod.
     private var policies: WorkloadPolicies {
-        WorkloadPolicies(model: model, namespace: pod.namespace, labels: model.workloads[pod]?.labels ?? [:])
+        WorkloadPolicies(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
     }
 
     /// A port of the pod with the services that lead to it.
@@ -26,9 +26,10 @@ struct Inbound {
     ///
     /// When services disagree about what is spoken on a port, it is sniffed.
     private func targets() -> [Target] {
-        guard let workload = model.workloads[pod] else { return [] }
+        guard let workload = model.workload(pod) else { return [] }
         var found: [Int: Target] = [:]
-        for service in model.sortedServices where service.key.namespace == pod.namespace && selects(service, workload) {
+        for service in model.sortedServices
+        where service.registry == .kubernetes && service.key.namespace == pod.namespace && selects(service, workload) {
             for port in service.ports {
                 // S-8: a headless service does not remap ports, but its endpoints listen on the target port.
                 guard let number = number(port.target, workload) else { continue }
@@ -56,7 +57,7 @@ struct Inbound {
 
     private func selects(_ service: MeshService, _ workload: MeshModel.Workload) -> Bool {
         if service.selector.isEmpty {
-            return (model.endpoints[service.key] ?? []).contains { $0.pod == pod || $0.address == workload.address }
+            return model.endpoints(of: service).contains { $0.pod == pod || $0.address == workload.address }
         }
         return service.selector.allSatisfy { workload.labels[$0.key] == $0.value }
     }
@@ -72,7 +73,7 @@ struct Inbound {
         targets().map { target in
             var cluster = Clusters.passthrough(
                 name: clusterName(target.number), config: model.config, bindsLocally: true)
-            cluster.metadata = Provenance.service(target.service.key, "spec.ports").metadata
+            cluster.metadata = target.service.place("spec.ports").metadata
             return cluster
         } + [
             Clusters.passthrough(name: ClusterNames.inboundPassthrough, config: model.config, bindsLocally: true)
@@ -80,7 +81,7 @@ struct Inbound {
     }
 
     func listener() -> Listener {
-        let labels = model.workloads[pod]?.labels ?? [:]
+        let labels = model.workload(pod)?.labels ?? [:]
         let modes = model.peerModes(namespace: pod.namespace, labels: labels)
         var chains: [FilterChain] = []
         var sniffedPorts: Set<Int> = []
@@ -200,7 +201,7 @@ struct Inbound {
         chain.filters = policies.networkFilters(statPrefix: "tcp.") + chain.filters
     }
 
-    private func place(_ target: Target) -> Provenance { .service(target.service.key, "spec.ports") }
+    private func place(_ target: Target) -> Provenance { target.service.place("spec.ports") }
 
     private func clusterName(_ port: Int) -> String { "inbound|\(port)||" }
 

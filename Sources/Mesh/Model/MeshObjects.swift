@@ -161,14 +161,14 @@ public struct MeshObjects: Sendable, Hashable {
         return objects[kind]?.removeValue(forKey: key) == nil ? nil : kind
     }
 
+    /// The names of all objects by kind.
+    var keys: [Kind: Set<NamespacedName>] { objects.mapValues { Set($0.keys) } }
+
     /// The object of that kind and name.
     public func object(_ kind: Kind, _ key: NamespacedName) -> KubernetesObject? { objects[kind]?[key] }
 
     /// The objects of one kind, oldest first, then by name and namespace: the order in which configuration counts (H-6).
     public func inOrder(_ kind: Kind) -> [KubernetesObject] {
-        (objects[kind] ?? [:]).values
-            .map { (creation: $0.metadata.creationTimestamp, name: $0.name, namespace: $0.namespace, object: $0) }
-            .sorted { ($0.creation, $0.name, $0.namespace) < ($1.creation, $1.name, $1.namespace) }
-            .map(\.object)
+        (objects[kind] ?? [:]).values.map { (ObjectAge($0), $0) }.sorted { $0.0 < $1.0 }.map(\.1)
     }
 }

@@ -1,4 +1,5 @@
 import EnvoyAPI
+import KubernetesAPI
 import Serialization
 
 /// The transport sockets of mutual TLS between workloads; the certificates come by SDS from the node's agent.
@@ -131,23 +132,47 @@ enum MutualTLS {
             ? [model.config.security.identity(namespace: service.key.namespace, serviceAccount: "none")] : known
     }
 
-    /// Mutual TLS to those endpoints that speak it, plain text to the others.
-    static func automatic(
-        _ cluster: inout Cluster, service: MeshService, port: MeshService.Port, subset: String, model: MeshModel
+    /// Gives a cluster the mesh's mutual TLS as far as a DestinationRule leaves it to the mesh (D-5).
+    ///
+    /// Without a word of it: mutual TLS to those endpoints that speak it, plain text to the others.
+    static func secure(
+        _ cluster: inout Cluster, _ tls: DestinationRule.ClientTLS?, service: MeshService, port: MeshService.Port,
+        subset: String, model: MeshModel
     ) {
-        guard model.config.security.usesAutomaticTLS else { return }
-        var mutual = Cluster.TransportSocketMatch()
-        mutual.name = "tlsMode-istio"
-        mutual.match = .object([metadataKey: .string(metadataValue)])
-        mutual.transportSocket = client(
-            identities: accepted(service, model: model),
-            serverName: serverName(host: service.host, port: port.number, subset: subset),
+        // D-5: DISABLE is plain text also to a STRICT server, where every request fails.
+        guard tls == nil || tls?.mode == "ISTIO_MUTUAL" else { return }
+        guard tls != nil || (model.config.security.usesAutomaticTLS && !service.isExternal) else { return }
+        let named = tls?.sni ?? ""
+        let listed = tls?.subjectAltNames ?? []
+        let mutual = client(
+            identities: listed.isEmpty ? accepted(service, model: model) : listed,
+            serverName: named.isEmpty
+                ? serverName(host: service.host, port: port.number, subset: subset) : named,
             protocols: protocols(port.portProtocol))
+        if tls != nil {
+            cluster.transportSocket = mutual
+            return
+        }
+        if case .type(.originalDst) = cluster.clusterDiscoveryType {
+            // Where the caller chooses the address there is no endpoint to ask: all of the service's must speak it.
+            let endpoints = model.endpoints(of: service)
+            let all = endpoints.allSatisfy { endpoint in
+                endpoint.number(of: port).map {
+                    model.speaksMutualTLS(endpoint, port: $0, service: service)
+                } ?? true
+            }
+            if all, !endpoints.isEmpty { cluster.transportSocket = mutual }
+            return
+        }
+        var match = Cluster.TransportSocketMatch()
+        match.name = "tlsMode-istio"
+        match.match = .object([metadataKey: .string(metadataValue)])
+        match.transportSocket = mutual
         var other = Cluster.TransportSocketMatch()
         other.name = "tlsMode-disabled"
         other.match = .object([:])
         other.transportSocket = plain
-        cluster.transportSocketMatches = [mutual, other]
+        cluster.transportSocketMatches = [match, other]
     }
 
     /// Writes on an endpoint that it speaks mutual TLS.

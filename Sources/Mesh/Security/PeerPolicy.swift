@@ -105,20 +105,30 @@ extension MeshModel {
         PeerModes(security.peers, namespace: namespace, labels: labels)
     }
 
-    /// Whether connections to that port of an endpoint are to be mutual TLS: it has a sidecar, which takes it.
-    func speaksMutualTLS(_ endpoint: MeshEndpoint, port: Int) -> Bool {
-        guard config.security.usesAutomaticTLS, let pod = endpoint.pod, security.workloads[pod]?.hasSidecar == true
-        else { return false }
-        return peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port) != .disable
+    /// Whether a pod has a sidecar that takes mutual TLS.
+    func hasSidecar(_ pod: NamespacedName) -> Bool {
+        guard let wish = workload(pod)?.sidecar, !wish.isExcluded else { return false }
+        return wish.isWanted ?? !security.uninjected.contains(pod.namespace)
     }
 
-    /// The identities that may answer for a service: those of its pods.
+    /// Whether connections to that port of an endpoint are to be mutual TLS: it has a sidecar, which takes it.
+    func speaksMutualTLS(_ endpoint: MeshEndpoint, port: Int, service: MeshService) -> Bool {
+        guard config.security.usesAutomaticTLS, !service.isExternal else { return false }
+        guard let pod = endpoint.pod else {
+            // What is no pod says it by a label.
+            return endpoint.labels[SidecarWish.modeLabel] == "istio"
+        }
+        return hasSidecar(pod) && peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port) != .disable
+    }
+
+    /// The identities that may answer for a service: those of its endpoints, and those that it lists itself.
     func identities(of service: MeshService) -> [String] {
-        var found: Set<String> = []
-        for endpoint in endpoints[service.key] ?? [] {
-            guard let pod = endpoint.pod, let workload = security.workloads[pod] else { continue }
+        var found = Set(service.subjectAltNames)
+        for endpoint in endpoints(of: service) where endpoint.pod != nil || !endpoint.serviceAccount.isEmpty {
             found.insert(
-                config.security.identity(namespace: pod.namespace, serviceAccount: workload.serviceAccount))
+                config.security.identity(
+                    namespace: endpoint.pod?.namespace ?? service.key.namespace,
+                    serviceAccount: endpoint.serviceAccount.isEmpty ? "default" : endpoint.serviceAccount))
         }
         return found.sorted()
     }

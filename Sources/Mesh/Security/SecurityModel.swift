@@ -1,58 +1,54 @@
 import KubernetesAPI
 import Serialization
 
-/// What the model knows of identities and of the policies about them, read once.
+/// The policies about identities, read once.
 struct SecurityModel: Sendable {
-    /// A pod, as far as security cares.
-    struct Workload: Sendable, Hashable {
-        /// Its service account: with the namespace and the trust domain it is the pod's identity.
-        var serviceAccount: String
-        /// Whether a sidecar takes its inbound connections: only then it speaks mutual TLS.
-        var hasSidecar: Bool
-    }
+    /// The kinds that it is made of.
+    static let kinds: [MeshObjects.Kind] = [
+        .peerAuthentication, .requestAuthentication, .authorizationPolicy, .namespace,
+    ]
 
-    /// Pods by namespace and name.
-    let workloads: [NamespacedName: Workload]
     /// PeerAuthentications, the oldest first.
     let peers: [PeerPolicy]
     /// AuthorizationPolicies, the oldest first.
     let authorizations: [AuthorizationPolicy]
     /// RequestAuthentications, the oldest first.
     let tokens: [RequestAuthentication]
+    /// The namespaces whose pods get no sidecar unless they ask for one.
+    let uninjected: Set<String>
 
     init(_ objects: MeshObjects) {
-        var disabled: Set<String> = []
-        for namespace in objects.inOrder(.namespace)
-        where namespace.metadata.labels["istio-injection"] == "disabled" {
-            disabled.insert(namespace.name)
-        }
-        var workloads: [NamespacedName: Workload] = [:]
-        for pod in objects.inOrder(.pod) {
-            workloads[NamespacedName(namespace: pod.namespace, name: pod.name)] = Workload(pod, disabled: disabled)
-        }
-        self.workloads = workloads
         peers = objects.inOrder(.peerAuthentication).map(PeerPolicy.init)
         authorizations = objects.inOrder(.authorizationPolicy).map(AuthorizationPolicy.init)
         tokens = objects.inOrder(.requestAuthentication).map(RequestAuthentication.init)
+        uninjected = Set(
+            objects.inOrder(.namespace).filter { $0.metadata.labels["istio-injection"] == "disabled" }.map(\.name))
     }
 }
 
-extension SecurityModel.Workload {
-    /// The same decision as the node agent's (ARCHITECTURE section 4): the pod's label or annotation decides, else the
-    /// namespace.
-    init(_ pod: KubernetesObject, disabled: Set<String>) {
-        let name = pod.spec["serviceAccountName"]?.string ?? ""
-        serviceAccount = name.isEmpty ? "default" : name
+/// What a pod says about a sidecar of its own (ARCHITECTURE section 4); the same decision as the node agent's.
+struct SidecarWish: Sendable, Hashable {
+    /// The pod's label or annotation; nil leaves it to the namespace.
+    var isWanted: Bool?
+    /// Host network, a gateway, or a label that says that the pod speaks no mutual TLS in spite of its sidecar.
+    var isExcluded = false
+
+    init() {}
+
+    init(_ pod: KubernetesObject) {
         let key = "sidecar.istio.io/inject"
-        let wish = pod.metadata.labels[key] ?? pod.metadata.annotations[key]
-        let isGateway = pod.metadata.annotations["skein.dev/gateway"] == "true"
-        let usesHostNetwork = pod.spec["hostNetwork"]?.bool ?? false
-        // Istio's own label: somebody says that this pod speaks no mutual TLS in spite of its sidecar.
-        let isOptedOut = pod.metadata.labels["security.istio.io/tlsMode"] == "disabled"
-        hasSidecar =
-            !isGateway && !usesHostNetwork && !isOptedOut
-            && (wish == "true" || (wish != "false" && !disabled.contains(pod.namespace)))
+        switch pod.metadata.labels[key] ?? pod.metadata.annotations[key] {
+        case "true": isWanted = true
+        case "false": isWanted = false
+        default: break
+        }
+        isExcluded =
+            pod.metadata.annotations["skein.dev/gateway"] == "true" || pod.spec["hostNetwork"]?.bool == true
+            || pod.metadata.labels[Self.modeLabel] == "disabled"
     }
+
+    /// Istio's label for who speaks mutual TLS.
+    static let modeLabel = "security.istio.io/tlsMode"
 }
 
 /// The part of the mesh configuration that security uses.

@@ -8,6 +8,8 @@ final class ClusterRuntime {
     let worker: Worker
     let name: String
     private(set) var config: ClusterConfig
+    /// How hosts are found, as far as each request asks.
+    private(set) var discovery: Discovery
     let metrics: ClusterMetrics
     let hostSet: HostSet
     private(set) var balancer: LoadBalancer
@@ -23,14 +25,35 @@ final class ClusterRuntime {
     /// The transport sockets; nil is plain text for all.
     private(set) var transport: UpstreamTransport?
 
+    /// `ClusterConfig.Discovery` without its settings, which a look at the case alone would copy.
+    enum Discovery {
+        /// Its own endpoints, wherever they come from.
+        case members
+        case aggregate
+        case original
+        case dynamic
+
+        init(_ discovery: ClusterConfig.Discovery) {
+            self =
+                switch discovery {
+                case .staticEndpoints, .eds, .strictDNS, .logicalDNS: .members
+                case .aggregate: .aggregate
+                case .originalDestination: .original
+                case .dynamicForwardProxy: .dynamic
+                }
+        }
+    }
+
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
+        discovery = Discovery(config.discovery)
         self.metrics = metrics
         self.worker = worker
         name = config.name
         transport = config.transport as? UpstreamTransport
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
+        hostSet.outlierLedger = metrics.outlierLedger
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
         metrics.normalUse.thresholds = config.limits.normal
         metrics.highUse.thresholds = config.limits.high
@@ -40,6 +63,7 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
@@ -47,6 +71,7 @@ final class ClusterRuntime {
         normalUse.thresholds = newConfig.limits.normal
         highUse.thresholds = newConfig.limits.high
         outlier?.cancel()
+        if newConfig.outlierDetection == nil, outlier != nil { outlierSwitchedOff() }
         outlier = newConfig.outlierDetection.map { OutlierSweep($0, cluster: self) }
     }
 
@@ -54,14 +79,30 @@ final class ClusterRuntime {
     func apply(_ endpoints: EndpointTable) {
         let change = hostSet.apply(endpoints, now: worker.loop.now.nanoseconds)
         for host in change.removed {
-            if host.ejectedSince != nil { uncount(.outlier_ejections_active) }
+            // Counted once for all loops.
+            if hostSet.outlierLedger.forget(host) { uncount(.outlier_ejections_active) }
             (host.attachment as? HostPool)?.drain()
         }
         if config.closesConnectionsOnHostSetChange, !change.added.isEmpty || !change.removed.isEmpty {
             for host in hostSet.hosts { (host.attachment as? HostPool)?.renew() }
         }
+        // What others have decided before this loop knew the host.
+        if outlier != nil { for host in change.added { _ = OutlierDetector.follow(host, in: hostSet) } }
         // Every loop sees the same change; it is counted once.
         if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
+    }
+
+    /// Nobody would ever take back who is ejected.
+    private func outlierSwitchedOff() {
+        hostSet.clear(.ejected)
+        guard worker.index == 0 else { return }
+        for _ in 0..<hostSet.outlierLedger.clear() { uncount(.outlier_ejections_active) }
+    }
+
+    /// Another loop has ejected a host, or taken it back.
+    func outlierChanged(_ address: HostAddress) {
+        guard let host = hostSet.host(at: address) else { return }
+        if OutlierDetector.follow(host, in: hostSet) { hostFailed(host) }
     }
 
     /// The cluster is no longer configured: what is under way finishes, nothing new begins.
@@ -81,7 +122,7 @@ final class ClusterRuntime {
     /// The cluster that really serves: itself, or for an aggregate the first of its clusters that can (each takes what it is
     /// able to, the next takes what is left).
     func member() -> ClusterRuntime {
-        guard case .aggregate(let names) = config.discovery else { return self }
+        guard discovery == .aggregate, case .aggregate(let names) = config.discovery else { return self }
         let members = names.compactMap { worker.cluster(named: $0) }.filter { !$0.isRemoved }
         let shares = members.map { UInt64($0.hostSet.availability) }
         let total = min(shares.reduce(0, +), 100)
@@ -99,10 +140,12 @@ final class ClusterRuntime {
     ///
     /// - Parameter named: The address that the request itself names, for ORIGINAL_DST.
     func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?, named: String? = nil) -> Host? {
-        if case .originalDestination(let settings) = config.discovery {
-            return originalHost(settings, connection, named)
+        if discovery != .members {
+            if case .originalDestination(let settings) = config.discovery {
+                return originalHost(settings, connection, named)
+            }
+            if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         }
-        if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         let host = balancer.choose(request, random: worker.random.next())
         if balancer.hasNotes { countNotes() }
         return host
@@ -156,9 +199,9 @@ final class ClusterRuntime {
         guard host.activeRequests == 0, host.activeConnections == 0,
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
-        if config.dnsCache != nil {
+        if discovery == .dynamic {
             forgetDynamic(host)
-        } else if case .originalDestination = config.discovery {
+        } else if discovery == .original {
             if let address = SocketAddress(host.address), originalHosts[address] === host {
                 originalHosts[address] = nil
             }
