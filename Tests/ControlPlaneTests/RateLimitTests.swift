@@ -112,20 +112,26 @@ struct RateLimitTests {
         arguments: [
             ("descriptors: []", "domain"), ("domain: d\nx: 1", "x"),
             ("domain: d\ndescriptors: [{value: a}]", "descriptors[0].key"),
-            ("domain: d\ndescriptors: [{key: a, rate_limit: {unit: eon, requests_per_unit: 1}}]",
-                "descriptors[0].rate_limit.unit"),
-            ("domain: d\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: -1}}]",
-                "descriptors[0].rate_limit.requests_per_unit"),
+            (
+                "domain: d\ndescriptors: [{key: a, rate_limit: {unit: eon, requests_per_unit: 1}}]",
+                "descriptors[0].rate_limit.unit"
+            ),
+            (
+                "domain: d\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: -1}}]",
+                "descriptors[0].rate_limit.requests_per_unit"
+            ),
             ("domain: d\ndescriptors: [{key: a}, {key: a}]", "descriptors[1]"),
-            ("domain: d\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1, replaces: []}}]",
-                "descriptors[0].rate_limit.replaces"),
+            (
+                "domain: d\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1, replaces: []}}]",
+                "descriptors[0].rate_limit.replaces"
+            ),
         ])
     func problems(text: String, path: String) throws {
         let json = try #require(YAML.parse(text, file: "t").first?.json)
         do {
             _ = try RateLimitRules(json)
             Issue.record("taken")
-        } catch let problem as RateLimitRules.Problem { #expect(problem.path == path) }
+        } catch { #expect(error.path == path) }
     }
 
     @Test("A file that cannot be read leaves the last good one in force")

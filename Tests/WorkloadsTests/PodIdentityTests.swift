@@ -13,7 +13,7 @@ struct PodIdentityTests {
     private static let pod = BoundPod(
         uid: "u", namespace: "shop", name: "web", serviceAccount: "web", node: "n")
 
-    private static func certify(_ identity: PodIdentity, _ authority: Authority, now: Int64) throws {
+    private static func certify(_ identity: PodIdentity, _ authority: Identity.Authority, now: Int64) throws {
         var issuer = CertificateIssuer()
         let request = try #require(try identity.credentials.request(now: now))
         let chain = try issuer.issue(
@@ -51,7 +51,7 @@ struct PodIdentityTests {
         defer { loop.stop() }
         try await Task(executorPreference: loop) {
             let now = WallClock.now.seconds
-            var authority = try Authority.make(now: now)
+            var authority = try Identity.Authority.make(now: now)
             let file = directory + "/.identity/identity.json"
             let identity = try PodIdentity(file: file, on: loop)
             defer { identity.close() }
@@ -123,7 +123,7 @@ struct PodIdentityTests {
     func otherKey() throws {
         var credentials = try WorkloadCredentials()
         _ = try credentials.request(now: 1_800_000_000)
-        let authority = try Authority.make(now: 1_800_000_000)
+        let authority = try Identity.Authority.make(now: 1_800_000_000)
         var issuer = CertificateIssuer()
         let other = try CertificateRequest.make(subject: DistinguishedName(), key: PrivateKey.makeP256())
         let chain = try issuer.issue(

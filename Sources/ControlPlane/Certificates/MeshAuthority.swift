@@ -35,6 +35,8 @@ final class MeshAuthority: @unchecked Sendable {
     private let policy = RotationPolicy()
     /// The pod of that uid as the API has it now; its name, where it is known, finds it faster.
     var pod: (String, NamespacedName?) -> BoundPod? = { _, _ in nil }
+    /// Called when other roots are to be trusted.
+    var onTrust: () -> Void = {}
     /// The trust domain as the mesh configuration has it now.
     var trustDomain: () -> String = { Mesh.clusterDomain }
 
@@ -152,6 +154,7 @@ final class MeshAuthority: @unchecked Sendable {
         let now = (authority.bundle.version, authority.reissue)
         guard told.map({ $0 != now }) ?? true else { return }
         told = now
+        onTrust()
         for agent in agents.values { agent.send(notice.json) }
     }
 

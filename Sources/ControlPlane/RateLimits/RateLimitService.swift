@@ -38,7 +38,8 @@ final class RateLimitService: @unchecked Sendable {
                     files[path] = try RateLimitRules(json)
                 } catch {
                     problems.append((path, "\(error)"))
-                    log.error("rate limits cannot be read; the last good ones stay", ["file": path, "error": "\(error)"])
+                    log.error(
+                        "rate limits cannot be read; the last good ones stay", ["file": path, "error": "\(error)"])
                 }
             }
         }
@@ -73,6 +74,7 @@ final class RateLimitService: @unchecked Sendable {
 
     /// The method for a gRPC server.
     var methods: [String: GRPCServer.Method] {
-        [Self.method: { [weak self] call throws(GRPCStatus) in try await self?.serve(call) }]
+        let method: GRPCServer.Method = { [weak self] call throws(GRPCStatus) in try await self?.serve(call) }
+        return [Self.method: method]
     }
 }

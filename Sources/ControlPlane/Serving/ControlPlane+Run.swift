@@ -2,6 +2,7 @@ import APIServer
 import DNS
 import HTTP
 public import IO
+import Identity
 import KubernetesAPI
 import Mesh
 import Serialization
@@ -49,6 +50,8 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var meshAuthority: MeshAuthority?
     private var signals: SignalSource?
     private var context: TLSContext?
+    private var discovery: DiscoveryListener?
+    private var discoveryContext: TLSContext?
     private var tasks: [Task<Void, Never>] = []
     private var controllersAreDue = false
     private var streamsAreDue = false
@@ -87,6 +90,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         tasks.forEach { $0.cancel() }
         agent?.close()
         meshAuthority?.stop()
+        discovery?.close()
         dns?.stop()
         do throws(StoreError) {
             try store?.checkpoint()
@@ -129,6 +133,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         wakeControllers()
         try openAPI(registry)
         try openAgent(streams)
+        try openDiscovery(streams)
         try openOverview(registry, streams)
         every(.seconds(60)) { registry.collectGarbage() }
         do throws(SystemError) {
@@ -200,6 +205,10 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let identities = try Identities(directory: control, now: now)
         let api = APIListeners(APIRouter(registry), on: loop)
         let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        if let streams {
+            let pages = DiscoveryPages(streams)
+            api.pages = { pages.answer($0) }
+        }
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(address: options.apiAddress, now: now)
@@ -239,6 +248,35 @@ public final class ControlPlaneServer: @unchecked Sendable {
         certificate.map {
             APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
         }
+    }
+
+    private func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
+        guard let address = options.discoveryAddress else { return }
+        let identities = try Identities(directory: control, now: Self.now().seconds)
+        func renew() throws(TLSError) {
+            discoveryContext = try identities.discoveryContext(
+                address: address, trusting: meshAuthority?.authority.bundle.roots ?? [], now: Self.now().seconds)
+        }
+        do throws(TLSError) { try renew() } catch {
+            throw ControlPlaneError("the certificate of discovery: \(error)")
+        }
+        guard let first = discoveryContext else { return }
+        meshAuthority?.onTrust = { [weak self] in
+            do throws(TLSError) { try renew() } catch {
+                self?.log.error("discovery does not trust the new roots", ["error": "\(error)"])
+            }
+        }
+        every(.seconds(30 * 86_400)) { [weak self] in
+            // The present one is good for months yet; the next month tries again.
+            do throws(TLSError) { try renew() } catch {
+                self?.log.error("the certificate of discovery was not renewed", ["error": "\(error)"])
+            }
+        }
+        let discovery = DiscoveryListener(
+            try listener(address, "discovery"), streams, trustDomain: Mesh.clusterDomain, verifier: nil)
+        self.discovery = discovery
+        tasks.append(
+            Task(executorPreference: loop) { await discovery.run { [weak self] in self?.discoveryContext ?? first } })
     }
 
     private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {

@@ -78,9 +78,13 @@ final class PodIdentity: @unchecked Sendable {
         roots.type = .validationContext(validation)
         var snapshot = Snapshot(version: bundle.version)
         snapshot[Secret.typeURL] = [
-            Self.certificateName: SnapshotResource(
-                version: credentials.chain.first.map(Authority.id) ?? "", message: AnyMessage(packing: own)),
-            Self.rootName: SnapshotResource(version: bundle.version, message: AnyMessage(packing: roots)),
+            ResourceTable([
+                Self.certificateName: EncodedResource(
+                    name: Self.certificateName, version: credentials.chain.first.map(Authority.id) ?? "",
+                    message: AnyMessage(packing: own)),
+                Self.rootName: EncodedResource(
+                    name: Self.rootName, version: bundle.version, message: AnyMessage(packing: roots)),
+            ])
         ]
         return snapshot
     }
@@ -159,38 +163,40 @@ final class PodIdentity: @unchecked Sendable {
 private final class SecretStream: @unchecked Sendable {
     private let call: GRPCStream
     private let loop: EventLoop
-    private var delta: DeltaServer?
-    private var whole = StateOfTheWorldServer()
-    private var names: Set<String> = []
+    private let isDelta: Bool
+    private var server: DiscoveryServer
     private var waiting: [[UInt8]] = []
     private var isSending = false
 
     init(_ call: GRPCStream, _ loop: EventLoop, delta: Bool) {
         self.call = call
         self.loop = loop
-        if delta { self.delta = DeltaServer() }
+        isDelta = delta
+        server = DiscoveryServer(delta ? .delta : .stateOfTheWorld)
     }
 
-    var wantsRoots: Bool { names.contains(PodIdentity.rootName) }
+    var wantsRoots: Bool { server.isSubscribed(typeURL: Secret.typeURL, name: PodIdentity.rootName) }
 
-    var acknowledgedRoots: String? {
-        delta.map { $0.acknowledged(typeURL: Secret.typeURL, name: PodIdentity.rootName) }
-            ?? whole.acknowledged(typeURL: Secret.typeURL, name: PodIdentity.rootName)
-    }
+    var acknowledgedRoots: String? { server.acknowledged(typeURL: Secret.typeURL, name: PodIdentity.rootName) }
 
     func publish(_ snapshot: Snapshot) {
-        if delta != nil {
-            send((delta?.publish(snapshot) ?? []).map { $0.serialized() })
-        } else {
-            send(whole.publish(snapshot).map { $0.serialized() })
-        }
+        var changes = SnapshotChanges()
+        var maker = ResponseMaker()
+        send(server.publish(snapshot, &changes, &maker))
     }
 
     func received(_ bytes: [UInt8]) throws(GRPCStatus) {
-        if delta != nil {
-            try received(try Self.decoded(bytes, as: DeltaDiscoveryRequest.self))
+        var maker = ResponseMaker()
+        if isDelta {
+            let request = try Self.decoded(bytes, as: DeltaDiscoveryRequest.self)
+            do throws(ProtocolViolation) { send(try server.received(request, &maker)) } catch {
+                throw GRPCStatus(.invalidArgument, error.description)
+            }
         } else {
-            try received(try Self.decoded(bytes, as: DiscoveryRequest.self))
+            let request = try Self.decoded(bytes, as: DiscoveryRequest.self)
+            do throws(ProtocolViolation) { send(try server.received(request, &maker)) } catch {
+                throw GRPCStatus(.invalidArgument, error.description)
+            }
         }
     }
 
@@ -200,27 +206,9 @@ private final class SecretStream: @unchecked Sendable {
         }
     }
 
-    private func received(_ request: DeltaDiscoveryRequest) throws(GRPCStatus) {
-        names.formUnion(request.resourceNamesSubscribe)
-        names.subtract(request.resourceNamesUnsubscribe)
-        do throws(ProtocolViolation) {
-            var server = delta ?? DeltaServer()
-            let responses = try server.received(request)
-            delta = server
-            send(responses.map { $0.serialized() })
-        } catch { throw GRPCStatus(.invalidArgument, error.description) }
-    }
-
-    private func received(_ request: DiscoveryRequest) throws(GRPCStatus) {
-        names = Set(request.resourceNames)
-        do throws(ProtocolViolation) { send(try whole.received(request).map { $0.serialized() }) } catch {
-            throw GRPCStatus(.invalidArgument, error.description)
-        }
-    }
-
     // Bounded by the protocol: one response is under way, the next waits for its acknowledgement.
-    private func send(_ responses: [[UInt8]]) {
-        waiting += responses
+    private func send(_ responses: [DiscoveryMessage]) {
+        waiting += responses.map(\.bytes)
         guard !waiting.isEmpty, !isSending else { return }
         isSending = true
         Task(executorPreference: loop) { await self.drain() }

@@ -4,8 +4,9 @@ internal import IO
 enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
-        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .imageImport, .imageList, .kubeconfig, .version,
-        .completion, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover, .certsWrite, .controlPlane,
+        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .proxyStatus, .proxyConfig, .imageImport,
+        .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover, .certsWrite,
+        .version, .completion, .controlPlane,
     ]
 
     /// Runs the command line; the exit status.
