@@ -5,7 +5,8 @@
 /// 1. `MeshObjects` holds the objects as they came from the watch.
 /// 2. `Model/` reads them once into `MeshModel`: services with port protocols, endpoints, rules in their order.
 /// 3. `MeshTranslator` asks for one proxy at a time: `Outbound/` and `Inbound/` for sidecars, `Gateways/` for gateways,
-///    `Routing/` turns VirtualServices and Ingresses into routes, `Policy/` DestinationRules into clusters.
+///    `Security/` says who may call whom and how (mutual TLS, policies, tokens), `Routing/` turns VirtualServices and
+///    Ingresses into routes, `Policy/` DestinationRules into clusters.
 /// 4. The result is a `ProxySnapshot`: named resources with a content hash as version, and provenance in each.
 /// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings at admission.
 public enum Mesh {

@@ -234,7 +234,7 @@ struct AuthorizationTests {
                 """
                 jwtRules: [{issuer: "https://one", jwks: '{"keys":[]}', audiences: [x], forwardOriginalToken: true,
                 outputPayloadToHeader: x-payload, fromHeaders: [{name: x-token, prefix: "T "}], fromParams: [t],
-                fromCookies: [c], outputClaimToHeaders: [{header: x-sub, claim: sub}]}]
+                fromCookies: [c], spaceDelimitedClaims: [roles], outputClaimToHeaders: [{header: x-sub, claim: sub}]}]
                 """),
             Security.policy(
                 "RequestAuthentication", "b", "jwtRules: [{issuer: two, jwksUri: \"https://two.example/k\"}]"))
@@ -244,6 +244,7 @@ struct AuthorizationTests {
         let one = try #require(filter.providers["ns[default]-policy[a]-rule[0]"])
         #expect(one.forward && one.forwardPayloadHeader == "x-payload" && one.payloadInMetadata == "payload")
         #expect(one.fromHeaders.map(\.valuePrefix) == ["T "] && one.fromParams == ["t"] && one.fromCookies == ["c"])
+        #expect(one.normalizePayloadInMetadata?.spaceDelimitedClaims == ["scope", "permission", "roles"])
         #expect(one.claimToHeaders.map(\.claimName) == ["sub"] && one.audiences == ["x"])
         guard case .requires(let requirement) = filter.rules.first?.requirementType,
             case .requiresAny(let any) = requirement.requiresType

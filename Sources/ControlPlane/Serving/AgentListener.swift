@@ -74,7 +74,7 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
     }
 
     fileprivate func ended(_ connection: AgentConnection, _ reason: String) {
-        log.info("the connection with the node agent has ended", ["reason": reason])
+        if connection.isAgent { log.info("the connection with the node agent has ended", ["reason": reason]) }
         connections[ObjectIdentifier(connection)] = nil
         onEnd(connection)
     }
@@ -92,6 +92,8 @@ final class AgentConnection: ReadinessHandler, @unchecked Sendable {
     private var registration: Registration?
     private var reader = AgentMessageReader()
     private var output: [UInt8] = []
+    /// Whether more than a command came over it.
+    private(set) var isAgent = false
 
     init(_ socket: Socket, _ owner: AgentListener) {
         self.socket = socket
@@ -112,6 +114,7 @@ final class AgentConnection: ReadinessHandler, @unchecked Sendable {
                     return end("it broke the protocol")
                 }
                 for entry in received {
+                    if case .certificates = entry.message {} else { isAgent = true }
                     owner.received(entry.message, entry.descriptor.map { Socket(adopting: $0) }, self)
                 }
             } catch {

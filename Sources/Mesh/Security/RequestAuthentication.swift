@@ -27,6 +27,11 @@ struct RequestAuthentication: Sendable, Hashable {
         var claimHeaders: [JSON] { json["outputClaimToHeaders"]?.array ?? [] }
         var forwards: Bool { view.bool("forwardOriginalToken") }
         var timeout: Duration? { view.duration("timeout") }
+        /// Claims that are lists in one text; `scope` and `permission` always are.
+        var listClaims: [String] {
+            ["scope", "permission"]
+                + view.strings("spaceDelimitedClaims").filter { $0 != "scope" && $0 != "permission" }
+        }
     }
 
     var key: NamespacedName
@@ -206,6 +211,9 @@ struct TokenRules {
         provider.forward = rule.forwards
         provider.forwardPayloadHeader = rule.payloadHeader
         provider.payloadInMetadata = PolicyMatchers.payloadKey
+        var normalized = JwtProvider.NormalizePayload()
+        normalized.spaceDelimitedClaims = rule.listClaims
+        provider.normalizePayloadInMetadata = normalized
         provider.fromHeaders = rule.headers.map { json in
             var header = JwtHeader()
             header.name = json["name"]?.string ?? ""
