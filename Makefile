@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check semantics sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -34,6 +34,9 @@ sanitize: deps ## what is pure or reads bytes from outside, under the thread and
 lint: deps ## layer table, format
 	/usr/bin/python3 tools/check-imports.py
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
+
+semantics: ## which test holds which rule of docs/semantics.md (LOG=what swift test printed)
+	/usr/bin/python3 tools/semantics.py $(LOG)
 
 tidy: ## lengths, leftovers, links, generated code
 	/usr/bin/python3 tools/tidy.py

@@ -27,7 +27,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ),
     ("Store", ["CSQLite", "Serialization"]),
     ("APIServer", ["Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
-    ("Mesh", ["EnvoyAPI", "KubernetesAPI", "Serialization"]),
+    ("Mesh", ["Upstream", "EnvoyAPI", "KubernetesAPI", "Serialization"]),
     (
         "ControlPlane",
         [
@@ -103,6 +103,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Store", [], []),
     ("APIServer", [], []),
     ("Mesh", [], ["Golden"]),
+    ("MeshBehaviour", ["Mesh", "Proxy", "EnvoyAPI", "KubernetesAPI", "TLS", "IO", "Serialization"], []),
     ("ControlPlane", [], []),
     ("Network", [], []),
     ("Workloads", [], []),
@@ -187,7 +188,9 @@ if isFuzzing {
         ))
 }
 for suite in suites
-where (built.contains(suite.name) || part == nil || suite.name == "Fuzz" && built.contains("Proxy"))
+where
+    (built.contains(suite.name) || part == nil || suite.name == "Fuzz" && built.contains("Proxy")
+    || suite.name == "MeshBehaviour" && built.isSuperset(of: ["Mesh", "Proxy"]))
     && !(suite.name == "Fuzz" && isFuzzing)
 {
     let layer = layers.filter { $0.name == suite.name }

@@ -6,9 +6,10 @@
 /// 2. `Model/` reads them once into `MeshModel`: services with port protocols, endpoints, rules in their order.
 /// 3. `MeshTranslator` asks for one proxy at a time: `Outbound/` and `Inbound/` for sidecars, `Gateways/` for gateways,
 ///    `Security/` says who may call whom and how (mutual TLS, policies, tokens), `Routing/` turns VirtualServices and
-///    Ingresses into routes, `Policy/` DestinationRules into clusters.
+///    Ingresses into routes, `Policy/` DestinationRules into clusters, `Observation/` says what proxies log and trace,
+///    `Patches/` lays EnvoyFilters over the result.
 /// 4. The result is a `ProxySnapshot`: named resources with a content hash as version, and provenance in each.
-/// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings at admission.
+/// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings and refusals at admission.
 public enum Mesh {
     /// The domain of all cluster names.
     public static let clusterDomain = "cluster.local"

@@ -1,4 +1,5 @@
 public import KubernetesAPI
+import Serialization
 
 /// Makes snapshots from one model, and keeps them up to date edit by edit.
 ///
@@ -24,10 +25,18 @@ public struct MeshTranslator: Sendable {
     private var outbounds = Memo<Caller, MeshLayer>()
     private var gateways = Memo<NamespacedName, MeshLayer>()
     private var inbounds = Memo<NamespacedName, MeshLayer>()
+    private var patchSets = Memo<NamespacedName, EnvoyPatches>()
+    private var patchedLayers = PatchedLayers()
+
+    /// Whether EnvoyFilters are applied.
+    private let isPatching: Bool
 
     /// Prepares the translation of a model.
-    public init(_ model: MeshModel) {
+    public init(_ model: MeshModel) { self.init(model, isPatching: true) }
+
+    init(_ model: MeshModel, isPatching: Bool) {
         self.model = model
+        self.isPatching = isPatching
         objects = model.objects
         readCallers()
     }
@@ -71,10 +80,12 @@ public struct MeshTranslator: Sendable {
         _ = outbounds.forget(touched)
         _ = gateways.forget(touched)
         _ = inbounds.forget(touched)
+        for pod in patchSets.forget(touched) { patchedLayers.forget(pod) }
         var hosts = Set(services.forget(touched).map(\.service.host))
         if touched.everything {
             views = [:]
             callers = [:]
+            patchedLayers = PatchedLayers()
             return
         }
         for fact in touched.facts {
@@ -106,6 +117,15 @@ public struct MeshTranslator: Sendable {
             usesLocality = usesLocality || policy.dependsOnCaller
             usesNode = usesNode || policy.failoverLabels.contains("kubernetes.io/hostname")
         }
+        if let mesh = model.config.localitySetting {
+            usesLocality = true
+            for name in mesh["failoverPriority"]?.array ?? [] {
+                labels.insert(String(name.string?.prefix { $0 != "=" } ?? ""))
+            }
+            usesNode = usesNode || labels.contains("kubernetes.io/hostname")
+        }
+        labels.formUnion(ProxyTelemetry.labelKeys(model))
+        labels.formUnion(EnvoyPatches.labelKeys(model))
         for service in model.sortedServices {
             usesLocality = usesLocality || service.distribution != nil
             usesNode = usesNode || service.isNodeLocal || service.distribution == .sameNode
@@ -131,11 +151,40 @@ public struct MeshTranslator: Sendable {
         case .sidecar:
             let outbound = outbounds.value(caller, of: model) { MeshLayer(Self.outbound(caller, $0)) }
             let inbound = inbounds.value(proxy.pod, of: model) { MeshLayer(Self.inbound(proxy.pod, $0)) }
-            return ProxySnapshot(layers: view.layers + [outbound, inbound])
+            return patched(proxy, caller, shared: view.layers + [outbound], own: inbound)
         case .gateway:
             let gateway = gateways.value(proxy.pod, of: model) { MeshLayer(Self.gateway(proxy.pod, $0)) }
-            return ProxySnapshot(layers: view.layers + [gateway])
+            return patched(proxy, caller, shared: view.layers + [gateway], own: nil)
         }
+    }
+
+    /// The layers as EnvoyFilters leave them; what is the same for many proxies stays shared.
+    private mutating func patched(
+        _ proxy: ProxyIdentity, _ caller: Caller, shared: [MeshLayer], own: MeshLayer?
+    ) -> ProxySnapshot {
+        let all = ProxySnapshot(layers: shared + [own].compactMap { $0 })
+        guard isPatching else { return all }
+        let patches = patchSets.value(proxy.pod, of: model) { model in
+            EnvoyPatches(
+                model: model, namespace: proxy.pod.namespace, labels: model.workload(proxy.pod)?.labels ?? [:])
+        }
+        guard !patches.isEmpty else { return all }
+        let sharedKey = PatchedLayers.Key(caller: caller, pod: nil, patches: patches.names)
+        var layers = [
+            patchedLayers.layer(sharedKey, shared) { resources in
+                var run = PatchRun(patches, role: proxy.role, model: model)
+                run.apply(to: &resources)
+            }
+        ]
+        if let own {
+            let ownKey = PatchedLayers.Key(caller: caller, pod: proxy.pod, patches: patches.names)
+            layers.append(
+                patchedLayers.layer(ownKey, [own]) { resources in
+                    var run = PatchRun(patches, role: proxy.role, model: model, isOwnPart: true)
+                    run.apply(to: &resources)
+                })
+        }
+        return ProxySnapshot(layers: layers)
     }
 
     private mutating func caller(_ proxy: ProxyIdentity) -> Caller {

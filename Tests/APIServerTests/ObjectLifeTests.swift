@@ -50,6 +50,19 @@ struct ObjectLifeTests {
         #expect(answer.json["spec"]?["replicas"] == 1)
     }
 
+    @Test("what the mesh refuses is answered with 422 and the field, and only when the spec is written")
+    func refusedByTheMesh() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", services, Fixture.service("a"))
+        fixture.registry.admissionProblems = { _, _ in [.invalid("spec.x", "1", "no")] }
+        let refused = try fixture.ask("POST", services, Fixture.service("b"))
+        #expect(refused.status == 422 && refused.json["reason"] == "Invalid")
+        #expect(refused.json["message"]?.string?.contains("spec.x: Invalid value: 1: no") == true)
+        let labelled = try fixture.ask(
+            "PATCH", services + "/a", ["metadata": ["labels": ["a": "b"]]], type: "application/merge-patch+json")
+        #expect(labelled.status == 200)
+    }
+
     @Test("a write that changes nothing keeps the resource version")
     func unchanged() throws {
         let fixture = try Fixture()

@@ -153,6 +153,27 @@ struct PublisherTests {
             publisher.proxies.first?.rejected == [Cluster.typeURL: "outbound|80||web.default.svc.cluster.local: no"])
     }
 
+    @Test("H-8 what cannot mean anything is refused with its field and value, what is odd is warned of")
+    func admission() throws {
+        var publisher = try publisher()
+        let rule = try #require(
+            try YAML.parse(
+                """
+                apiVersion: networking.istio.io/v1
+                kind: VirtualService
+                metadata: {name: r, namespace: default}
+                spec:
+                  hosts: [web]
+                  http:
+                  - {match: [{port: 0}], route: [{destination: {host: web}, weight: 0}, {destination: {host: none}, weight: 0}]}
+                """, file: "test"
+            ).first?.json)
+        let problems = publisher.problems(of: KubernetesObject(json: rule))
+        #expect(problems.map(\.path) == ["spec.http[0].route", "spec.http[0].match[0].port"])
+        #expect(problems.last?.description == "spec.http[0].match[0].port: Invalid value: 0: 0 is no port")
+        #expect(publisher.warnings(for: KubernetesObject(json: rule)).allSatisfy { $0.contains("(H-10)") })
+    }
+
     @Test("the time to wait is 5 s, at most half the grace period", arguments: [(30, 5_000), (4, 2_000), (0, 0)])
     func patience(grace: Int, milliseconds: Int) {
         #expect(DrainTracker.patience(gracePeriodSeconds: grace) == .milliseconds(milliseconds))

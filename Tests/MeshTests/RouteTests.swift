@@ -185,14 +185,6 @@ struct RouteTests {
         #expect(coded.responseCode == .permanentRedirect && coded.portRedirect == 8443)
     }
 
-    @Test("H-16 H-19 mirroring and CORS are not there yet and say so")
-    func unsupported() throws {
-        let world = try World(
-            World.service("web", ip: 1),
-            World.rule("r", "hosts: [web]\nhttp: [{mirror: {host: web}, corsPolicy: {allowMethods: [GET]}, \(toWeb)}]"))
-        #expect(world.warnings(.virtualService).filter { $0.contains("not supported yet") }.count == 2)
-    }
-
     @Test("H-17 a fault without a percentage injects nothing")
     func faults() throws {
         let none = try host("- {fault: {delay: {fixedDelay: 5s}}, \(toWeb)}").routes.first

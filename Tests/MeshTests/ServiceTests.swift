@@ -46,7 +46,7 @@ struct ServiceTests {
                 "web.default.svc.cluster.local_80_http", "web.default.svc.cluster.local_80_tcp",
                 "db.default.svc.cluster.local_3306_tcp",
             ])
-        #expect(listener.filterChains.first?.filterChainMatch?.applicationProtocols == ["http/1.1", "http/1.0"])
+        #expect(listener.filterChains.first?.filterChainMatch?.applicationProtocols == ["http/1.1", "http/1.0", "h2c"])
         #expect(listener.filterChains.first?.filterChainMatch?.prefixRanges.first?.addressPrefix == "10.96.0.1")
         #expect(
             listener.listenerFilters.map(\.name) == [

@@ -45,6 +45,10 @@ public final class ObjectRegistry {
     public var defaultNodeName: String?
     /// What the mesh has to say about an object that is written, for `Warning` headers.
     public var admissionWarnings: (KubernetesObject, ResourceKind) -> [String] = { _, _ in [] }
+    /// Annotations that a new pod gets from the mesh.
+    public var podAnnotations: (KubernetesObject) -> [String: String] = { _ in [:] }
+    /// What makes the mesh refuse an object that is written: it cannot mean anything.
+    public var admissionProblems: (KubernetesObject, ResourceKind) -> [FieldProblem] = { _, _ in [] }
     let now: () -> Timestamp
     private var random: any RandomNumberGenerator
     var addresses = ServiceAddresses()
@@ -151,12 +155,22 @@ public final class ObjectRegistry {
         if !kind.subresources.isEmpty, kind != .node { object["status"] = nil }
         object = SchemaTable.standard.applyDefaults(to: object, of: kind)
         prepareNew(&object, kind)
+        if kind == .pod {
+            for (key, value) in podAnnotations(KubernetesObject(json: object)) {
+                var metadata = object["metadata"] ?? .object([:])
+                var annotations = metadata["annotations"] ?? .object([:])
+                annotations[key] = .string(value)
+                metadata["annotations"] = annotations
+                object["metadata"] = metadata
+            }
+        }
         try check(Validator.problems(of: KubernetesObject(json: object), kind: kind), kind, name)
         let key = key(kind, namespace, name)
         guard store.get(key) == nil else { throw .alreadyExists(kind, name) }
         let before = addresses
         do throws(StatusError) {
             if kind == .service { try addresses.assign(&object, old: nil) }
+            try check(admissionProblems(KubernetesObject(json: object), kind), kind, name)
             warnings += admissionWarnings(KubernetesObject(json: object), kind)
             if options.isDryRun {
                 addresses = before
@@ -210,7 +224,13 @@ public final class ObjectRegistry {
                 metadata["generation"] = .integer(Int64((old["metadata"]?["generation"]?.int ?? 0) + 1))
                 object["metadata"] = metadata
             }
-            if subresource.isEmpty { warnings += admissionWarnings(KubernetesObject(json: object), kind) }
+            if subresource.isEmpty {
+                // What was accepted once may be written again: its labels and finalizers must not be stuck.
+                if old["spec"] != object["spec"] {
+                    try check(admissionProblems(KubernetesObject(json: object), kind), kind, name)
+                }
+                warnings += admissionWarnings(KubernetesObject(json: object), kind)
+            }
             if options.isDryRun {
                 addresses = before
                 return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)

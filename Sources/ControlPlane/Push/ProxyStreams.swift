@@ -42,6 +42,18 @@ final class ProxyStreams: @unchecked Sendable {
     private let log = Logger("xds")
     private(set) var publisher = SnapshotPublisher()
     private(set) var counts = DiscoveryCounts()
+
+    /// What the mesh has to say about an object that is about to be written.
+    func warnings(for object: KubernetesObject) -> [String] { publisher.warnings(for: object) }
+    /// What a new pod's proxy is started with, where the mesh says something.
+    func podAnnotations(_ pod: KubernetesObject) -> [String: String] {
+        let key = ProxyConfigValues.annotation
+        let values = publisher.model.proxyConfig(
+            namespace: pod.namespace, labels: pod.metadata.labels, annotation: pod.metadata.annotations[key])
+        return values.concurrency.map { [key: "{\"concurrency\":\($0)}"] } ?? [:]
+    }
+    /// What makes the mesh refuse an object that is about to be written.
+    func problems(of object: KubernetesObject) -> [FieldProblem] { publisher.problems(of: object) }
     private var cache: ObjectCache?
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]

@@ -79,7 +79,10 @@ public struct SnapshotPublisher {
     var translator = MeshTranslator(MeshModel(MeshObjects()))
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
-    private var isStale = true
+    private var isStale = true {
+        didSet { if isStale { lastAnalysis = nil } }
+    }
+    private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
     private var tables = SnapshotTables()
     private var changes = SnapshotChanges()
     private var maker = ResponseMaker()
@@ -167,7 +170,13 @@ public struct SnapshotPublisher {
     /// How long what has changed may wait for more; nil when nothing has changed.
     public func flushDelay(now: MonotonicTime) -> Duration? {
         guard let waiting else { return isStale ? .zero : nil }
-        if waiting.isUrgent { return .zero }
+        if waiting.isUrgent {
+            // endpoints are not held back, unless the mesh is to be as Istio's: then as long as they keep changing,
+            // ten times that at most.
+            let hold = model.config.endpointDebounce
+            let due = min(waiting.last + hold, waiting.first + hold * 10)
+            return due <= now ? .zero : due - now
+        }
         let due = min(waiting.last + Self.quietTime, waiting.first + Self.batchTime)
         return due <= now ? .zero : due - now
     }
@@ -176,7 +185,25 @@ public struct SnapshotPublisher {
     public static let drainedAnnotation = "skein.dev/drained"
 
     /// What the mesh has to say about an object that is about to be written, for the `Warning` headers of its author.
-    public func warnings(for object: KubernetesObject) -> [String] {
+    public mutating func warnings(for object: KubernetesObject) -> [String] {
+        diagnostics(object).filter { $0.severity == .warning }.map(\.description)
+    }
+
+    /// What makes the mesh refuse an object that is about to be written, in Kubernetes' words.
+    public mutating func problems(of object: KubernetesObject) -> [FieldProblem] {
+        diagnostics(object).filter { $0.severity == .error }.map { diagnostic in
+            if diagnostic.message.hasPrefix("required") {
+                return .required(
+                    diagnostic.field, String(diagnostic.message.dropFirst("required".count).drop { ": ".contains($0) }))
+            }
+            let value = object.json.value(at: diagnostic.field)?.text ?? "null"
+            return .invalid(diagnostic.field, value.count > 200 ? value.prefix(200) + "…" : value, diagnostic.message)
+        }
+    }
+
+    /// Asked twice for each write, for refusals and for warnings, and computed once.
+    private mutating func diagnostics(_ object: KubernetesObject) -> [Diagnostic] {
+        if let known = lastAnalysis, known.object == object { return known.found }
         guard let kind = MeshObjects.kind(of: object),
             ![.pod, .endpointSlice, .namespace, .node, .secret].contains(kind)
         else {
@@ -184,7 +211,9 @@ public struct SnapshotPublisher {
         }
         var objects = objects
         objects.set(object.meshProjection)
-        return MeshModel(objects).analyze(object).map(\.description)
+        let found = MeshModel(objects).analyze(object)
+        lastAnalysis = (object, found)
+        return found
     }
 
     // MARK: Streams

@@ -129,7 +129,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
         } catch {
             throw ControlPlaneError("the objects in \(control)/skein.db: \(error.message)")
         }
-        registry.admissionWarnings = { [weak streams] object, _ in streams?.publisher.warnings(for: object) ?? [] }
+        registry.podAnnotations = { [weak streams] pod in streams?.podAnnotations(pod) ?? [:] }
+        registry.admissionProblems = { [weak streams] object, _ in streams?.problems(of: object) ?? [] }
+        registry.admissionWarnings = { [weak streams] object, _ in streams?.warnings(for: object) ?? [] }
         wakeControllers()
         try openAPI(registry)
         try openAgent(streams)

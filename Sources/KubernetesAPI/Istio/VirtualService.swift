@@ -20,8 +20,8 @@ public struct VirtualService: JSONView {
     public var http: [HTTPRoute] { spec.views("http") }
     /// The TCP routes in order.
     public var tcp: [TCPRoute] { spec.views("tcp") }
-    /// How many TLS (SNI) routes there are; they are not implemented.
-    public var tlsRoutes: Int { spec.json["tls"]?.array?.count ?? 0 }
+    /// The TLS routes, chosen by SNI, in order.
+    public var tls: [TLSRoute] { spec.views("tls") }
 
     /// One entry of `spec.http`.
     public struct HTTPRoute: JSONView {
@@ -49,12 +49,26 @@ public struct VirtualService: JSONView {
         public var fault: HTTPFaultInjection? { view("fault") }
         /// Header changes.
         public var headers: Headers? { view("headers") }
-        /// Whether requests are to be mirrored.
-        public var hasMirror: Bool { json["mirror"] != nil || !(json["mirrors"]?.array ?? []).isEmpty }
-        /// Whether there is a CORS policy.
-        public var hasCORSPolicy: Bool { json["corsPolicy"] != nil }
-        /// Whether the routes come from another VirtualService.
-        public var hasDelegate: Bool { json["delegate"] != nil }
+        /// The destinations of mirrored requests: `mirror` with its percentage, then `mirrors` (H-16).
+        public var mirrors: [HTTPMirrorPolicy] {
+            var all: [HTTPMirrorPolicy] = views("mirrors")
+            if let single = json["mirror"], !single.isNull {
+                var members: [String: JSON] = ["destination": single]
+                members["percentage"] = json["mirrorPercentage"]
+                if let whole = json["mirrorPercent"] ?? json["mirror_percent"], members["percentage"] == nil {
+                    members["percentage"] = .object(["value": whole])
+                }
+                all.insert(HTTPMirrorPolicy(json: .object(members)), at: 0)
+            }
+            return all
+        }
+        /// The CORS policy (H-19).
+        public var corsPolicy: CorsPolicy? { view("corsPolicy") }
+        /// The VirtualService that has the routes (H-18): its name, and its namespace when it is another.
+        public var delegate: (name: String, namespace: String)? {
+            guard let delegate = json["delegate"], !delegate.isNull else { return nil }
+            return (delegate["name"]?.string ?? "", delegate["namespace"]?.string ?? "")
+        }
     }
 
     /// One entry of `match`: all its conditions must hold.
@@ -89,6 +103,46 @@ public struct VirtualService: JSONView {
         public var gateways: [String] { strings("gateways") }
         /// Whether the case of the path does not matter.
         public var ignoreUriCase: Bool { bool("ignoreUriCase") }
+        /// The name under which statistics of the route are kept.
+        public var statPrefix: String { string("statPrefix") }
+    }
+
+    /// Where copies of requests go, and how many (H-16).
+    public struct HTTPMirrorPolicy: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as a mirror policy.
+        public init(json: JSON) { self.json = json }
+        /// The destination.
+        public var destination: Destination { Destination(json: json) }
+        /// Share of requests in percent; absent means all.
+        public var percentage: Double { json["percentage"].map { $0["value"]?.double ?? 0 } ?? 100 }
+    }
+
+    /// `corsPolicy` (H-19).
+    public struct CorsPolicy: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as a CORS policy.
+        public init(json: JSON) { self.json = json }
+        /// The origins that may ask; the deprecated `allowOrigin` reads as exact matches, `*` as every origin.
+        public var allowOrigins: [StringMatch] {
+            let written = json["allowOrigins"]?.array ?? []
+            if !written.isEmpty { return written.map(StringMatch.init(json:)) }
+            return strings("allowOrigin").map { $0 == "*" ? .prefix("") : .exact($0) }
+        }
+        /// Methods of `Access-Control-Allow-Methods`.
+        public var allowMethods: [String] { strings("allowMethods") }
+        /// Fields of `Access-Control-Allow-Headers`.
+        public var allowHeaders: [String] { strings("allowHeaders") }
+        /// Fields of `Access-Control-Expose-Headers`.
+        public var exposeHeaders: [String] { strings("exposeHeaders") }
+        /// How long a preflight may be kept.
+        public var maxAge: Duration? { duration("maxAge") }
+        /// Whether credentials may be sent; `nil` when the member is absent.
+        public var allowCredentials: Bool? { json["allowCredentials"]?.bool }
+        /// Whether preflights of other origins end at the proxy (`unmatchedPreflights: IGNORE`).
+        public var ignoresUnmatchedPreflights: Bool { string("unmatchedPreflights") == "IGNORE" }
     }
 
     /// A destination with its weight (`HTTPRouteDestination`, `RouteDestination`).
@@ -202,6 +256,8 @@ public struct VirtualService: JSONView {
         public var backoff: Duration? { duration("backoff") }
         /// Whether hosts that were tried before may be chosen again.
         public var retryIgnorePreviousHosts: Bool? { json["retryIgnorePreviousHosts"]?.bool }
+        /// Whether tries after the first go to other localities.
+        public var retryRemoteLocalities: Bool { bool("retryRemoteLocalities") }
     }
 
     /// `fault` (H-17).
@@ -226,6 +282,20 @@ public struct VirtualService: JSONView {
         }
     }
 
+    /// One entry of `spec.tls`.
+    public struct TLSRoute: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as a TLS route.
+        public init(json: JSON) { self.json = json }
+        /// The alternatives of conditions.
+        public var match: [L4Match] { views("match") }
+        /// Where connections go, with weights.
+        public var route: [Destination] { views("route") }
+        /// The same route without its server names.
+        public var tcp: TCPRoute { TCPRoute(json: json) }
+    }
+
     /// One entry of `spec.tcp`.
     public struct TCPRoute: JSONView {
         /// The entry.
@@ -238,7 +308,7 @@ public struct VirtualService: JSONView {
         public var route: [Destination] { views("route") }
     }
 
-    /// One entry of `match` of a TCP route.
+    /// One entry of `match` of a TCP or TLS route.
     public struct L4Match: JSONView {
         /// The entry.
         public var json: JSON
@@ -252,7 +322,9 @@ public struct VirtualService: JSONView {
         public var sourceNamespace: String { string("sourceNamespace") }
         /// Gateways for this entry instead of the rule's.
         public var gateways: [String] { strings("gateways") }
-        /// Destination prefixes; not implemented.
+        /// Destination prefixes instead of the service's addresses.
         public var destinationSubnets: [String] { strings("destinationSubnets") }
+        /// Server names of a TLS route: names, or `*.` and a suffix.
+        public var sniHosts: [String] { strings("sniHosts").map { $0.lowercased() } }
     }
 }

@@ -36,6 +36,10 @@ extension MeshModel {
         case .destinationRule: return PolicyAnalysis(model: self, policy: Policy(object)).diagnostics()
         case .gateway:
             return EntranceAnalysis(model: self, key: key, gateway: IstioGateway(json: object.json)).diagnostics()
+        case .telemetry:
+            return TelemetryAnalysis(model: self, key: key, telemetry: IstioTelemetry(json: object.json)).diagnostics()
+        case .proxyConfig: return ProxyConfigAnalysis(model: self, key: key, object: object).diagnostics()
+        case .envoyFilter: return EnvoyFilterAnalysis(model: self, key: key, object: object).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
         case .peerAuthentication, .requestAuthentication, .authorizationPolicy:
@@ -44,9 +48,11 @@ extension MeshModel {
             return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
         case .workloadEntry, .workloadGroup: return WorkloadAnalysis(model: self, object: object).diagnostics()
         case .configMap:
-            return config.problem.map {
-                [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]
-            } ?? []
+            return config.problems.map {
+                Diagnostic(
+                    severity: .warning, kind: "ConfigMap", object: key,
+                    field: $0.field.isEmpty ? "data.mesh" : "data.mesh: \($0.field)", message: $0.message)
+            }
         default: return []
         }
     }

@@ -52,6 +52,9 @@ struct Entrances {
         ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"].contains(server.portProtocol.uppercased())
     }
 
+    /// What the gateway logs and traces.
+    private var telemetry: ProxyTelemetry { ProxyTelemetry(model: model, namespace: namespace, labels: labels) }
+
     private var httpPorts: [Int] {
         var ports = Set(openings.filter { $0.value.first.map { Self.isHTTP($0.server) } ?? false }.map(\.key))
         if servesIngresses { ports.insert(80) }
@@ -60,7 +63,8 @@ struct Entrances {
 
     func listeners() -> [Listener] {
         let http = httpPorts.map { port -> Listener in
-            var manager = FilterChains.manager(statPrefix: "outbound_0.0.0.0_\(port)", config: model.config)
+            var manager = FilterChains.manager(
+                statPrefix: "outbound_0.0.0.0_\(port)", config: model.config, telemetry: telemetry, isEdge: true)
             manager.routeSpecifier = FilterChains.rds("http.\(port)")
             manager.useRemoteAddress = true  // P-5: the edge decides who the client is
             return listener(
@@ -111,7 +115,7 @@ struct Entrances {
                 guard applies else { continue }
                 var proxy = FilterChains.tcpProxy(ClusterNames.blackHole, config: model.config)
                 proxy.statPrefix = "gateway_\(port)"
-                TCPRoutes.apply(route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
+                TCPRoutes.apply(route.route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: port)
                 return proxy
             }
         }

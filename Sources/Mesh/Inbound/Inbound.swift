@@ -14,6 +14,10 @@ struct Inbound {
         WorkloadPolicies(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
     }
 
+    private var telemetry: ProxyTelemetry {
+        ProxyTelemetry(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
+    }
+
     /// A port of the pod with the services that lead to it.
     private struct Target {
         var number: Int
@@ -112,8 +116,7 @@ struct Inbound {
             listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
         }
         if looksForTLS || !sniffedPorts.isEmpty {
-            listener.listenerFiltersTimeout = FilterChains.sniffingTime
-            listener.continueOnListenerFiltersTimeout = true
+            FilterChains.limitSniffing(&listener, model.config)
         }
         return listener
     }
@@ -137,7 +140,8 @@ struct Inbound {
             chains.append(
                 FilterChains.tcp(
                     name: name + suffix, match: match,
-                    proxy: FilterChains.tcpProxy(clusterName(target.number), config: model.config),
+                    proxy: FilterChains.tcpProxy(
+                        clusterName(target.number), config: model.config, telemetry: telemetry, side: .server),
                     place: secure ? modes.place(port: target.number) ?? place(target) : place(target)))
             if secure { chains[chains.count - 1].transportSocket = MutualTLS.server() }
         }
@@ -163,7 +167,7 @@ struct Inbound {
         let plain = mode == .permissive ? "raw_buffer" : nil
         if target.portProtocol.mayBeHTTP {
             http(
-                isSniffed ? "_http" : "", match(plain, isSniffed ? ["http/1.1", "http/1.0"] : []), secure: false)
+                isSniffed ? "_http" : "", match(plain, isSniffed ? ["http/1.1", "http/1.0", "h2c"] : []), secure: false)
         }
         // The choice goes level by level and never back: each transport has a chain for the rest.
         if target.portProtocol.mayBeBytes { tcp("_tcp", match(plain), secure: false) }
@@ -222,7 +226,8 @@ struct Inbound {
         configuration.name = clusterName(target.number)
         configuration.virtualHosts = [host]
         configuration.validateClusters = false
-        var manager = FilterChains.manager(statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config)
+        var manager = FilterChains.manager(
+            statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config, telemetry: telemetry, side: .server)
         manager.routeSpecifier = .routeConfig(configuration)
         // Who called stands in x-forwarded-client-cert; without mutual TLS the caller's own word is taken away.
         manager.httpFilters = policies.httpFilters() + manager.httpFilters

@@ -16,7 +16,12 @@ public struct MeshModel: Sendable {
         /// `mesh`, or `namespace/name` of gateways.
         var gateways: Set<String>
         var http: [VirtualService.HTTPRoute]
+        /// Where each of `http` is written.
+        var places: [RoutePlace]
+        var tls: [VirtualService.TLSRoute]
         var tcp: [VirtualService.TCPRoute]
+        /// By position in `http`, why a route cannot be used (ATK-36).
+        var setAside: [Int: String] = [:]
     }
 
     /// A DestinationRule with its full host name.
@@ -59,6 +64,9 @@ public struct MeshModel: Sendable {
     private var registry = ServiceRegistry()
     private var ruleTable = OrderedTable<NamespacedName, Rule>()
     private var ruleIndex = HostIndex()
+    /// The rules that delegate to a VirtualService, by its name (H-18).
+    private var delegators: [NamespacedName: Set<NamespacedName>] = [:]
+    private var grantStore = HostGrants([])
     private var policyTable = OrderedTable<NamespacedName, Policy>()
     private var policyIndex = HostIndex()
     private var entranceStore: [Entrance] = []
@@ -94,13 +102,17 @@ public struct MeshModel: Sendable {
 
     private mutating func updateRules(_ objects: MeshObjects, _ keys: Set<NamespacedName>, _ touched: inout Touched) {
         var edits: [OrderedTable<NamespacedName, Rule>.Edit] = []
-        for key in keys {
+        func written(_ key: NamespacedName) -> Rule? { objects.object(.virtualService, key).map(Rule.init) }
+        // A delegate's routes are those of the rules that delegate to it.
+        for key in keys.union(keys.flatMap { delegators[$0] ?? [] }) {
             if let old = ruleTable[key] {
                 ruleIndex.remove(key, hosts: old.hosts)
                 touched.ruleHosts.formUnion(old.hosts)
+                for name in Delegates.names(old) { delegators[name]?.remove(key) }
             }
             let object = objects.object(.virtualService, key)
-            let now = object.map(Rule.init)
+            let now = written(key).map { Delegates.resolved($0, written) }
+            for name in now.map(Delegates.names) ?? [] { delegators[name, default: []].insert(key) }
             if let now {
                 ruleIndex.insert(key, hosts: now.hosts)
                 touched.ruleHosts.formUnion(now.hosts)
@@ -145,6 +157,7 @@ public struct MeshModel: Sendable {
             }
         case .peerAuthentication, .requestAuthentication, .authorizationPolicy, .namespace:
             securityStore = SecurityModel(objects)
+        case .referenceGrant: grantStore = HostGrants(objects.inOrder(.referenceGrant))
         case .ingress: ingressStore = objects.inOrder(.ingress).filter(Self.isOurs)
         default: break
         }
@@ -325,6 +338,12 @@ extension MeshModel {
         return securityStore
     }
 
+    /// Which rules may claim hosts of other namespaces.
+    var hostGrants: HostGrants {
+        reads?.note(.kind(.referenceGrant))
+        return grantStore
+    }
+
     /// The Gateways, oldest first.
     var entrances: [Entrance] {
         reads?.note(.kind(.gateway))
@@ -350,7 +369,11 @@ extension MeshModel.Rule {
             rule.gateways.isEmpty
             ? [Mesh.meshGateway] : Set(rule.gateways.map { Self.gateway($0, namespace: namespace) })
         http = rule.http
+        let key = key
+        places = http.enumerated().map { RoutePlace(object: key, index: $0.offset, matches: $0.element.match.count) }
+        tls = rule.tls
         tcp = rule.tcp
+        setAside = RouteCheck.problems(self)
     }
 
     /// A gateway's name with its namespace: the rule's own when none is given.

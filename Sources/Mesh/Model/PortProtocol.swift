@@ -3,8 +3,6 @@ public enum PortProtocol: Sendable, Hashable {
     /// HTTP/1.1.
     case http
     /// HTTP/2, also gRPC.
-    ///
-    /// Carried as bytes until the proxy routes HTTP/2.
     case http2
     /// Bytes.
     case tcp
@@ -48,10 +46,10 @@ public enum PortProtocol: Sendable, Hashable {
         }
     }
 
-    /// Whether every connection on such a port is HTTP.
-    var isHTTP: Bool { self == .http }
     /// Whether requests on such a port are routed one by one, at least when sniffing finds HTTP.
-    var mayBeHTTP: Bool { self == .http || self == .sniffed }
+    var mayBeHTTP: Bool { isHTTP || self == .sniffed }
+    /// Whether every connection on such a port is HTTP, of either version.
+    var isHTTP: Bool { self == .http || self == .http2 }
     /// Whether connections on such a port may have to be carried as bytes.
-    var mayBeBytes: Bool { self != .http && self != .udp }
+    var mayBeBytes: Bool { !isHTTP && self != .udp }
 }

@@ -3,9 +3,6 @@ import Serialization
 
 /// Pieces of listeners that sidecars and gateways share.
 enum FilterChains {
-    /// How long the first bytes are waited for before a connection counts as "not HTTP".
-    static let sniffingTime = Duration.milliseconds(100)
-
     /// A chain with an HTTP connection manager.
     static func http(name: String, match: FilterChainMatch?, manager: HttpConnectionManager, place: Provenance?)
         -> FilterChain
@@ -32,32 +29,67 @@ enum FilterChains {
         return chain
     }
 
+    /// Idle connections of clients end after that time (T-13).
+    static let connectionIdleTime = Duration.seconds(3600)
+    /// Idle requests end after that time (T-13).
+    static let streamIdleTime = Duration.seconds(300)
+
     /// A TCP proxy to one cluster.
-    static func tcpProxy(_ cluster: String, config: MeshConfig) -> TcpProxy {
+    ///
+    /// - Parameter telemetry: What the proxy logs; `nil` means what the mesh configuration says.
+    static func tcpProxy(
+        _ cluster: String, config: MeshConfig, telemetry: ProxyTelemetry? = nil, side: ProxyTelemetry.Side = .client
+    ) -> TcpProxy {
         var proxy = TcpProxy()
+        proxy.idleTimeout = connectionIdleTime
         proxy.statPrefix = cluster
         proxy.clusterSpecifier = .cluster(cluster)
-        proxy.accessLog = AccessLogs.logs(config)
+        proxy.accessLog = (telemetry ?? ProxyTelemetry(config: config)).accessLogs(side)
         return proxy
     }
 
     /// What all our connection managers have in common; the routes come on top.
-    static func manager(statPrefix: String, config: MeshConfig) -> HttpConnectionManager {
+    ///
+    /// - Parameter telemetry: What the proxy logs and traces; `nil` means what the mesh configuration says.
+    /// - Parameter isEdge: Whether clients are outside of the mesh: their paths are decoded.
+    static func manager(
+        statPrefix: String, config: MeshConfig, telemetry: ProxyTelemetry? = nil, side: ProxyTelemetry.Side = .client,
+        isEdge: Bool = false
+    ) -> HttpConnectionManager {
         var manager = HttpConnectionManager()
         manager.statPrefix = statPrefix
-        manager.normalizePath = true
-        manager.accessLog = AccessLogs.logs(config)
+        normalizePaths(&manager, config, isEdge: isEdge)
+        var common = HttpProtocolOptions()
+        common.idleTimeout = connectionIdleTime
+        manager.commonHttpProtocolOptions = common
+        manager.streamIdleTimeout = streamIdleTime
+        let telemetry = telemetry ?? ProxyTelemetry(config: config)
+        manager.accessLog = telemetry.accessLogs(side)
+        manager.tracing = telemetry.tracing(side)
         var fault = HttpFilter()
         fault.name = FilterNames.fault
         fault.configType = .typedConfig(AnyMessage(packing: HTTPFault()))
         var router = HttpFilter()
         router.name = FilterNames.router
         router.configType = .typedConfig(AnyMessage(packing: Router()))
-        manager.httpFilters = [fault, router]
+        var cors = HttpFilter()
+        cors.name = FilterNames.cors
+        cors.configType = .typedConfig(AnyMessage(packing: Cors()))
+        manager.httpFilters = [fault, cors, router]
         var webSocket = HttpConnectionManager.UpgradeConfig()
         webSocket.upgradeType = "websocket"
         manager.upgradeConfigs = [webSocket]
         return manager
+    }
+
+    /// policy, routing and the application see one path.
+    private static func normalizePaths(_ manager: inout HttpConnectionManager, _ config: MeshConfig, isEdge: Bool) {
+        let unless: MeshConfig.PathNormalization =
+            isEdge && config.decodesGatewayPaths ? .decodeAndMergeSlashes : .base
+        let wanted = config.pathNormalization ?? unless
+        manager.normalizePath = wanted != .none
+        manager.mergeSlashes = wanted == .mergeSlashes || wanted == .decodeAndMergeSlashes
+        if wanted == .decodeAndMergeSlashes { manager.pathWithEscapedSlashesAction = .unescapeAndForward }
     }
 
     /// Routes that come over the stream under that name.
@@ -88,9 +120,24 @@ enum FilterChains {
     /// The filter that looks for HTTP in the first bytes, for connections to those ports only: no other connection may
     /// wait for bytes of its client.
     static func httpInspector(ports: Set<Int>) -> ListenerFilter {
+        inspector(FilterNames.httpInspector, HttpInspector(), ports)
+    }
+
+    /// The filter that looks for a ClientHello and its server name, for connections to those ports only.
+    static func tlsInspector(ports: Set<Int>) -> ListenerFilter {
+        inspector(FilterNames.tlsInspector, TlsInspector(), ports)
+    }
+
+    /// a client that says nothing is not waited for; its bytes are carried as they are.
+    static func limitSniffing(_ listener: inout Listener, _ config: MeshConfig) {
+        listener.listenerFiltersTimeout = config.waitsForClients ? .zero : config.detectionTimeout
+        listener.continueOnListenerFiltersTimeout = true
+    }
+
+    private static func inspector(_ name: String, _ message: some Message, _ ports: Set<Int>) -> ListenerFilter {
         var filter = ListenerFilter()
-        filter.name = FilterNames.httpInspector
-        filter.configType = .typedConfig(AnyMessage(packing: HttpInspector()))
+        filter.name = name
+        filter.configType = .typedConfig(AnyMessage(packing: message))
         filter.filterDisabled = predicate(.notMatch(anyPort(ports)))
         return filter
     }
@@ -119,38 +166,7 @@ enum FilterChains {
         var match = FilterChainMatch()
         match.destinationPort = UInt32(clamping: port)
         match.prefixRanges = addresses.map(Addresses.prefix)
-        if isHTTP { match.applicationProtocols = ["http/1.1", "http/1.0"] }
+        if isHTTP { match.applicationProtocols = ["http/1.1", "http/1.0", "h2c"] }
         return match
-    }
-}
-
-/// Access logs as the mesh configuration wants them.
-enum AccessLogs {
-    static func logs(_ config: MeshConfig) -> [AccessLog] {
-        guard !config.accessLogFile.isEmpty else { return [] }
-        var file = FileAccessLog()
-        file.path = config.accessLogFile
-        if config.logsJSON {
-            var format = SubstitutionFormatString()
-            format.format = .jsonFormat([
-                "start_time": "%START_TIME%", "method": "%REQ(:METHOD)%",
-                "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "protocol": "%PROTOCOL%",
-                "response_code": "%RESPONSE_CODE%", "response_flags": "%RESPONSE_FLAGS%",
-                "bytes_received": "%BYTES_RECEIVED%", "bytes_sent": "%BYTES_SENT%", "duration": "%DURATION%",
-                "authority": "%REQ(:AUTHORITY)%", "upstream_host": "%UPSTREAM_HOST%",
-                "upstream_cluster": "%UPSTREAM_CLUSTER%", "route_name": "%ROUTE_NAME%",
-            ])
-            file.accessLogFormat = .logFormat(format)
-        } else if !config.accessLogFormat.isEmpty {
-            var format = SubstitutionFormatString()
-            var source = DataSource()
-            source.specifier = .inlineString(config.accessLogFormat)
-            format.format = .textFormatSource(source)
-            file.accessLogFormat = .logFormat(format)
-        }
-        var log = AccessLog()
-        log.name = "envoy.access_loggers.file"
-        log.configType = .typedConfig(AnyMessage(packing: file))
-        return [log]
     }
 }

@@ -18,11 +18,14 @@ struct Outbound {
     let httpPorts: Set<Int>
     /// The rules for sidecars that this caller sees, in order.
     let rules: [MeshModel.Rule]
+    /// What the caller's proxy logs and traces.
+    let telemetry: ProxyTelemetry
 
     init(model: MeshModel, namespace: String, labels: [String: String]) {
         self.model = model
         self.namespace = namespace
         self.labels = labels
+        telemetry = ProxyTelemetry(model: model, namespace: namespace, labels: labels)
         var ports: [Int: [Member]] = [:]
         for service in model.services(visibleTo: namespace) where service.externalName == nil {
             for port in service.ports { ports[port.number, default: []].append(Member(service: service, port: port)) }
@@ -32,7 +35,7 @@ struct Outbound {
                 && HostName.isVisible(exportTo: rule.rule.exportTo, owner: rule.key.namespace, to: namespace)
         }
         var httpPorts = Set(
-            ports.filter { $0.value.contains { $0.port.portProtocol == .http } }.map(\.key))
+            ports.filter { $0.value.contains { $0.port.portProtocol.isHTTP } }.map(\.key))
         // Rules for hosts that are no services work on port 80, as in Istio.
         let hasForeignHosts = rules.contains { rule in
             rule.hosts.contains { host in
@@ -75,7 +78,7 @@ struct Outbound {
     /// The rule for a host: an exact one, else the most specific wildcard; among equals the oldest (H-6).
     ///
     /// A rule of another namespace than the host's counts for callers in its own namespace only, unless it is in the
-    /// root namespace.
+    /// root namespace or the host's namespace grants it.
     func rule(for host: String, where condition: (MeshModel.Rule) -> Bool) -> MeshModel.Rule? {
         var best: (rule: MeshModel.Rule, pattern: String)?
         for rule in rules where condition(rule) && mayClaim(rule, host) {
@@ -97,27 +100,31 @@ struct Outbound {
         guard model.config.guardsHosts, let owner = HostName.namespace(ofService: host) else { return true }
         return rule.key.namespace == owner || rule.key.namespace == namespace
             || rule.key.namespace == Mesh.rootNamespace
+            || model.hostGrants.allows("VirtualService", from: rule.key.namespace, host: host, owner: owner)
     }
 
-    /// Where connections to a TCP service go: the first TCP route that applies, else the service itself.
-    func tcpProxy(_ member: Member) -> TcpProxy {
-        let own = Destinations.clusterName(host: member.service.host, port: member.port.number)
-        var proxy = FilterChains.tcpProxy(own, config: model.config)
-        DestinationPolicy.find(
-            host: member.service.host, serviceNamespace: member.service.key.namespace, callerNamespace: namespace,
-            callerLabels: labels, model: model
-        ).settings(port: member.port.number).apply(to: &proxy)
-        guard let rule = rule(for: member.service.host, where: { !$0.tcp.isEmpty }) else { return proxy }
-        for route in rule.tcp
-        where route.match.isEmpty || route.match.contains(where: { applies($0, member.port.number, rule) }) {
-            TCPRoutes.apply(
-                route, to: &proxy, ruleNamespace: rule.key.namespace, model: model, port: member.port.number)
-            break
+    /// A TCP proxy to a cluster; with what the policy of the service says of connections, and where the endpoint is chosen
+    /// by the caller's address, with the policy that says so.
+    func tcpProxy(_ cluster: String, hashedBy member: Member? = nil) -> TcpProxy {
+        var proxy = FilterChains.tcpProxy(cluster, config: model.config, telemetry: telemetry)
+        if let member {
+            DestinationPolicy.find(
+                host: member.service.host, serviceNamespace: member.service.key.namespace, callerNamespace: namespace,
+                callerLabels: labels, model: model
+            ).settings(port: member.port.number).apply(to: &proxy)
+            let scope = RouteScope(
+                model: model, namespace: namespace, labels: labels, gateways: [], port: member.port.number)
+            if HashPolicies(scope: scope).usesAddress(member.service, port: member.port.number) {
+                var policy = TypeHashPolicy()
+                policy.policySpecifier = .sourceIp(TypeHashPolicy.SourceIp())
+                proxy.hashPolicy = [policy]
+            }
         }
         return proxy
     }
 
-    private func applies(_ match: VirtualService.L4Match, _ port: Int, _ rule: MeshModel.Rule) -> Bool {
+    /// for connections: gateways, port, labels and namespace of the caller.
+    func applies(_ match: VirtualService.L4Match, _ port: Int) -> Bool {
         if let wanted = match.port, wanted != port { return false }
         if !match.gateways.isEmpty { return match.gateways.contains(Mesh.meshGateway) }
         if !match.sourceNamespace.isEmpty && match.sourceNamespace != namespace { return false }
@@ -129,17 +136,18 @@ struct Outbound {
 enum TCPRoutes {
     /// Sends connections to the destinations of a route.
     static func apply(
-        _ route: VirtualService.TCPRoute, to proxy: inout TcpProxy, ruleNamespace: String, model: MeshModel, port: Int
+        _ destinations: [VirtualService.Destination], to proxy: inout TcpProxy, ruleNamespace: String,
+        model: MeshModel, port: Int
     ) {
         func name(_ destination: VirtualService.Destination) -> String {
             Destinations.clusterName(destination, ruleNamespace: ruleNamespace, model: model, listenerPort: port)
         }
-        if let only = route.route.first, route.route.count == 1 {
+        if let only = destinations.first, destinations.count == 1 {
             proxy.clusterSpecifier = .cluster(name(only))
             return
         }
         var clusters = TcpProxy.WeightedCluster()
-        clusters.clusters = route.route.filter { $0.weight > 0 }.map { destination in
+        clusters.clusters = destinations.filter { $0.weight > 0 }.map { destination in
             var entry = TcpProxy.WeightedCluster.ClusterWeight()
             entry.name = name(destination)
             entry.weight = UInt32(clamping: destination.weight)

@@ -82,7 +82,10 @@ struct OutboundRoutes {
         action.clusterSpecifier = .cluster(
             Destinations.clusterName(host: member.service.host, port: member.port.number))
         action.timeout = .zero  // T-1
-        return RuleRoutes.expand(route, action, RetryPolicies.outbound(nil, config: outbound.model.config))
+        action.hashPolicy = HashPolicies(scope: scope).policies(member.service, port: member.port.number)
+        return RuleRoutes.expand(
+            route, action,
+            RetryPolicies.outbound(nil, config: outbound.model.config, isHashed: !action.hashPolicy.isEmpty))
     }
 
     private func virtualHost(foreign name: String, _ rule: MeshModel.Rule) -> VirtualHost {

@@ -37,7 +37,8 @@ struct Assignments {
         self.service = service
         self.port = port
         self.caller = caller
-        preference = LocalityPreference(settings, service: service, mesh: nil, caller: caller)
+        preference = LocalityPreference(
+            settings, service: service, mesh: model.config.localitySetting, caller: caller)
     }
 
     /// Whether the weights of localities must be heeded.

@@ -19,7 +19,10 @@ extension Clusters {
         thresholds.maxRequests = limit(pool?.http2MaxRequests)
         thresholds.maxRetries = limit(pool?.maxRetries)
         let written = settings?.retryBudget
-        if written != nil || (settings != nil && thresholds.maxRetries == unlimited && !config.usesIstioRetries) {
+        if written != nil
+            || (settings != nil && thresholds.maxRetries == unlimited && config.hasRetryBudget
+                && !config.usesIstioRetries)
+        {
             var budget = CircuitBreakers.Thresholds.RetryBudget()
             var percent = Percent()
             percent.value = min(max(written?.percent ?? retryBudgetPercent, 0), 100)
@@ -66,8 +69,9 @@ extension Clusters {
         cluster.commonLbConfig = common
     }
 
-    static func keepalive(_ pool: DestinationRule.ConnectionPool?) -> UpstreamConnectionOptions? {
-        guard let written = pool?.tcpKeepalive else { return nil }
+    /// Keep-alive probes: the policy's, else the mesh's.
+    static func keepalive(_ pool: DestinationRule.ConnectionPool?, _ config: MeshConfig) -> UpstreamConnectionOptions? {
+        guard let written = pool?.tcpKeepalive ?? config.tcpKeepalive else { return nil }
         var keepalive = TcpKeepalive()
         keepalive.keepaliveProbes = written["probes"]?.int.map { UInt32(clamping: $0) }
         let view = KubernetesObject(json: written)

@@ -33,7 +33,7 @@ enum Clusters {
         }
         cluster.circuitBreakers = limits(settings, model.config)
         if let outlier = settings.outlierDetection { eject(outlier, &cluster) }
-        cluster.upstreamConnectionOptions = keepalive(settings.connectionPool)
+        cluster.upstreamConnectionOptions = keepalive(settings.connectionPool, model.config)
         transportSocket(
             for: settings, service: service, port: port, subset: subset?.subset.name ?? "", model: model, &cluster)
         protocolOptions(settings, port, service, &cluster)

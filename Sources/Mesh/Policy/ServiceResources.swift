@@ -1,5 +1,6 @@
 import EnvoyAPI
 import KubernetesAPI
+import Serialization
 
 /// The clusters of a service with their endpoints, for all callers to whom the same rules and places apply.
 final class ServiceResources: Sendable {
@@ -67,7 +68,8 @@ final class ServiceResources: Sendable {
             service: service.id, rules: rules.map(\.key),
             keepsHeadlessDestination: keepsHeadlessDestination && service.isHeadless, caller: nil)
         let dependsOnCaller =
-            service.isNodeLocal || service.distribution != nil || rules.contains(where: \.dependsOnCaller)
+            service.isNodeLocal || service.distribution != nil || model.config.localitySetting?["distribute"] != nil
+            || rules.contains(where: \.dependsOnCaller)
         if dependsOnCaller { key.caller = place }
         return key
     }

@@ -41,6 +41,24 @@ enum Actions {
         return action
     }
 
+    /// H-19: preflights of other origins go on to the application unless the policy says otherwise.
+    static func cors(_ policy: VirtualService.CorsPolicy) -> CorsFilterPolicy {
+        var message = CorsFilterPolicy()
+        message.allowOriginStringMatch = policy.allowOrigins.map { origin in
+            Matches.string(origin) ?? Matches.anything
+        }
+        message.allowMethods = policy.allowMethods.joined(separator: ",")
+        message.allowHeaders = policy.allowHeaders.joined(separator: ",")
+        message.exposeHeaders = policy.exposeHeaders.joined(separator: ",")
+        if let age = policy.maxAge { message.maxAge = String(age.components.seconds) }
+        message.allowCredentials = policy.allowCredentials
+        message.forwardNotMatchingPreflights = !policy.ignoresUnmatchedPreflights
+        var enabled = RuntimeFractionalPercent()
+        enabled.defaultValue = percent(100)
+        message.filterEnabled = enabled
+        return message
+    }
+
     /// H-17: an absent percentage injects nothing.
     static func fault(_ fault: VirtualService.HTTPFaultInjection) -> HTTPFault? {
         var message = HTTPFault()
@@ -63,15 +81,15 @@ enum Actions {
         return message.delay == nil && message.abort == nil ? nil : message
     }
 
-    private static func percent(_ share: Double) -> FractionalPercent {
+    static func percent(_ share: Double) -> FractionalPercent {
         var message = FractionalPercent()
-        message.numerator = UInt32((min(max(share, 0), 100) * 10_000).rounded())
+        message.numerator = share.isFinite ? UInt32((min(max(share, 0), 100) * 10_000).rounded()) : 0
         message.denominator = .million
         return message
     }
 
     /// The number of a gRPC status, given by name or number.
-    private static func grpcStatus(_ name: String) -> UInt32? {
+    static func grpcStatus(_ name: String) -> UInt32? {
         let names = [
             "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
             "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
@@ -81,10 +99,16 @@ enum Actions {
     }
 
     /// H-14: what is added or overwritten, without the authority, which is a host rewrite.
+    ///
+    /// Proxies remove before they add; the order of a rule is set, add, remove, so what is removed is not added at all.
     static func additions(_ operations: VirtualService.HeaderOperations?) -> [HeaderValueOption] {
         guard let operations else { return [] }
-        let overwritten = operations.set.filter { !isAuthority($0.key) }.sorted { $0.key < $1.key }
-        let appended = operations.add.filter { !isAuthority($0.key) }.sorted { $0.key < $1.key }
+        let removed = Set(operations.remove.map { $0.lowercased() })
+        func kept(_ fields: [String: String]) -> [(key: String, value: String)] {
+            fields.filter { !isAuthority($0.key) && !removed.contains($0.key.lowercased()) }.sorted { $0.key < $1.key }
+        }
+        let overwritten = kept(operations.set)
+        let appended = kept(operations.add)
         return overwritten.map { option($0.key, $0.value, .overwriteIfExistsOrAdd) }
             + appended.map { option($0.key, $0.value, .appendIfExistsOrAdd) }
     }

@@ -56,7 +56,14 @@ enum Matches {
         return matcher
     }
 
-    private static func string(_ condition: StringMatch) -> StringMatcher? {
+    /// Takes every value.
+    static var anything: StringMatcher {
+        var matcher = StringMatcher()
+        matcher.matchPattern = .safeRegex(regex(".*"))
+        return matcher
+    }
+
+    static func string(_ condition: StringMatch) -> StringMatcher? {
         var matcher = StringMatcher()
         switch condition {
         case .exact(let value): matcher.matchPattern = .exact(value)

@@ -27,14 +27,22 @@ enum RetryPolicies {
     static let defaultAttempts: UInt32 = 2
 
     /// The choice for an outbound or gateway route with `retries`, or without.
-    static func outbound(_ retries: VirtualService.HTTPRetry?, config: MeshConfig) -> RetryChoice {
+    ///
+    /// Where the endpoint is chosen by hash, all tries go to it (T-7).
+    static func outbound(
+        _ retries: VirtualService.HTTPRetry?, config: MeshConfig, isHashed: Bool = false
+    ) -> RetryChoice {
         let settings = retries ?? config.defaultRetries
         let attempts = settings.map { UInt32(clamping: $0.attempts ?? Int(defaultAttempts)) } ?? defaultAttempts
         if attempts == 0 { return .off }  // T-4
         func finished(_ conditions: String, statuses: [UInt32]) -> RetryPolicy {
             var policy = base(attempts: attempts, conditions: conditions, statuses: statuses)
             policy.perTryTimeout = settings?.perTryTimeout
-            if settings?.retryIgnorePreviousHosts == false { policy.retryHostPredicate = [] }
+            if settings?.retryIgnorePreviousHosts == false || isHashed && settings?.retryIgnorePreviousHosts == nil {
+                policy.retryHostPredicate = []
+                policy.hostSelectionRetryMaxAttempts = 0
+            }
+            if settings?.retryRemoteLocalities == true { policy.retryPriority = remoteLocalities }
             if let backoff = settings?.backoff, backoff > .zero {
                 var interval = RetryPolicy.RetryBackOff()
                 interval.baseInterval = backoff
@@ -73,6 +81,23 @@ enum RetryPolicies {
         }
         return (conditions.joined(separator: ","), statuses)
     }
+
+    /// Each try goes to another priority, which is another locality (B-6).
+    private static var remoteLocalities: RetryPolicy.RetryPriority {
+        var config = PreviousPrioritiesConfig()
+        config.updateFrequency = 1
+        var priority = RetryPolicy.RetryPriority()
+        priority.name = "envoy.retry_priorities.previous_priorities"
+        priority.configType = .typedConfig(AnyMessage(packing: config))
+        return priority
+    }
+
+    /// Conditions that may stand in `retryOn`, beside numbers: those of HTTP and of gRPC.
+    static let knownConditions: Set<String> = [
+        "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
+        "retriable-4xx", "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure",
+        "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+    ]
 
     private static func base(attempts: UInt32, conditions: String, statuses: [UInt32]) -> RetryPolicy {
         var policy = RetryPolicy()

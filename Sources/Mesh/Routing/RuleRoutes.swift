@@ -25,17 +25,35 @@ struct RuleRoutes {
     func routes() -> [Route] {
         var routes: [Route] = []
         for (index, http) in rule.http.enumerated() {
-            let conditions: [VirtualService.HTTPMatchRequest?] = http.match.isEmpty ? [nil] : http.match
-            for (position, match) in conditions.enumerated() {
+            for (position, match) in conditions(http).enumerated() {
                 guard applies(match) else { continue }
-                let field = match == nil ? "spec.http[\(index)]" : "spec.http[\(index)].match[\(position)]"
-                let place = Provenance(kind: "VirtualService", object: rule.key, field: field)
                 let routeMatch = Matches.route(match)
-                routes += make(http, match, routeMatch, place)
+                // A route that cannot be compiled is set aside alone; what it would have hidden is reached (ATK-36).
+                if rule.setAside[index] != nil { continue }
+                routes += make(http, match, routeMatch, index, position)
                 if Matches.isCatchAll(routeMatch) { return routes }
             }
         }
         return routes
+    }
+
+    /// The routes of one entry for every caller.
+    func unfiltered(_ index: Int) -> [Route] {
+        guard rule.http.indices.contains(index) else { return [] }
+        let http = rule.http[index]
+        return conditions(http).enumerated().flatMap { position, match in
+            make(http, match, Matches.route(match), index, position)
+        }
+    }
+
+    private func conditions(_ http: VirtualService.HTTPRoute) -> [VirtualService.HTTPMatchRequest?] {
+        http.match.isEmpty ? [nil] : http.match
+    }
+
+    /// Where a route is written.
+    private func place(_ index: Int) -> RoutePlace {
+        rule.places.indices.contains(index)
+            ? rule.places[index] : RoutePlace(object: rule.key, index: index, matches: 0)
     }
 
     /// gateways, port, labels and namespace of the caller.
@@ -53,9 +71,13 @@ struct RuleRoutes {
 
     private func make(
         _ http: VirtualService.HTTPRoute, _ match: VirtualService.HTTPMatchRequest?, _ routeMatch: RouteMatch,
-        _ place: Provenance
+        _ index: Int, _ position: Int
     ) -> [Route] {
+        let written = place(index)
+        let field = written.matches.indices.contains(position) ? written.matches[position] : written.field
+        let place = Provenance(kind: "VirtualService", object: written.object, field: field)
         var route = Route()
+        route.statPrefix = match?.statPrefix ?? ""
         route.name = [http.name, match?.name ?? ""].filter { !$0.isEmpty }.joined(separator: ".")  // H-20
         route.match = routeMatch
         route.metadata = place.metadata
@@ -66,6 +88,9 @@ struct RuleRoutes {
         if let fault = http.fault.flatMap(Actions.fault) {
             route.typedPerFilterConfig[FilterNames.fault] = AnyMessage(packing: fault)
         }
+        if let policy = http.corsPolicy {
+            route.typedPerFilterConfig[FilterNames.cors] = AnyMessage(packing: Actions.cors(policy))
+        }
         if let redirect = http.redirect {
             route.action = .redirect(Actions.redirect(redirect))
             return [route]
@@ -75,12 +100,15 @@ struct RuleRoutes {
                 Actions.directResponse(status: direct.status, text: direct.bodyString, base64: direct.bodyBase64))
             return [route]
         }
-        guard var action = forward(http, match, &route) else {
+        guard var action = forward(http, match, &route, written.object.namespace) else {
             route.action = .directResponse(Actions.directResponse(status: 503, text: "no destination has a weight"))
             return [route]
         }
         action.timeout = http.timeout ?? .zero  // T-1: none
-        let retries = RetryPolicies.outbound(http.retries, config: scope.model.config)
+        action.hashPolicy = HashPolicies(scope: scope).policies(http.route, ruleNamespace: written.object.namespace)
+        action.requestMirrorPolicies = http.mirrors.compactMap { mirror(to: $0, written.object.namespace) }
+        let retries = RetryPolicies.outbound(
+            http.retries, config: scope.model.config, isHashed: !action.hashPolicy.isEmpty)
         return RuleRoutes.expand(route, action, retries, method: match?.method)
     }
 
@@ -112,13 +140,14 @@ struct RuleRoutes {
 
     /// The action that forwards; `nil` when no destination has a weight (H-8).
     private func forward(
-        _ http: VirtualService.HTTPRoute, _ match: VirtualService.HTTPMatchRequest?, _ route: inout Route
+        _ http: VirtualService.HTTPRoute, _ match: VirtualService.HTTPMatchRequest?, _ route: inout Route,
+        _ ruleNamespace: String
     ) -> RouteAction? {
         var action = RouteAction()
         rewrite(http, match, &action)
         let destinations = http.route
         if let only = destinations.first, destinations.count == 1 {  // H-7: it receives everything
-            action.clusterSpecifier = .cluster(clusterName(only))
+            action.clusterSpecifier = .cluster(clusterName(only, ruleNamespace))
             route.requestHeadersToAdd += Actions.additions(only.headers?.request)
             route.requestHeadersToRemove += Actions.removals(only.headers?.request)
             route.responseHeadersToAdd += Actions.additions(only.headers?.response)
@@ -131,7 +160,7 @@ struct RuleRoutes {
         var clusters = WeightedCluster()
         clusters.clusters = destinations.filter { $0.weight > 0 }.map { destination in
             var entry = WeightedCluster.ClusterWeight()
-            entry.name = clusterName(destination)
+            entry.name = clusterName(destination, ruleNamespace)
             entry.weight = UInt32(clamping: destination.weight)
             entry.requestHeadersToAdd = Actions.additions(destination.headers?.request)
             entry.requestHeadersToRemove = Actions.removals(destination.headers?.request)
@@ -158,7 +187,8 @@ struct RuleRoutes {
                 switch match?.uri {
                 case .prefix(let prefix) where rewrite.uri == "/" && !prefix.hasSuffix("/"):
                     // H-13: "/foo" to "/" must make "/bar" of "/foo/bar", never "//bar".
-                    action.regexRewrite = substitution("^" + quoted(prefix) + "(/?)(.*)", "/\\2")
+                    let insensitive = match?.ignoreUriCase == true ? "(?i)" : ""
+                    action.regexRewrite = substitution(insensitive + "^" + quoted(prefix) + "(/?)(.*)", "/\\2")
                 case .regex:
                     // Istio replaces the whole path when the match has no literal part to replace.
                     action.regexRewrite = substitution("^[^?]*", rewrite.uri)
@@ -182,9 +212,25 @@ struct RuleRoutes {
     /// Text with the special characters of RE2 taken literally.
     private func quoted(_ text: String) -> String { RegexText.quoted(text) }
 
-    private func clusterName(_ destination: VirtualService.Destination) -> String {
+    /// H-16: an absent percentage copies every request, an explicit zero none.
+    private func mirror(
+        to policy: VirtualService.HTTPMirrorPolicy, _ ruleNamespace: String
+    ) -> RouteAction.RequestMirrorPolicy? {
+        guard policy.percentage > 0 else { return nil }
+        var message = RouteAction.RequestMirrorPolicy()
+        message.cluster = clusterName(policy.destination, ruleNamespace)
+        if policy.percentage < 100 {
+            var fraction = RuntimeFractionalPercent()
+            fraction.defaultValue = Actions.percent(policy.percentage)
+            message.runtimeFraction = fraction
+        }
+        message.traceSampled = false
+        return message
+    }
+
+    private func clusterName(_ destination: VirtualService.Destination, _ ruleNamespace: String) -> String {
         Destinations.clusterName(
-            destination, ruleNamespace: rule.key.namespace, model: scope.model, listenerPort: scope.port)
+            destination, ruleNamespace: ruleNamespace, model: scope.model, listenerPort: scope.port)
     }
 }
 
@@ -204,6 +250,8 @@ enum RegexText {
 /// Names of HTTP filters, as the proxy and Envoy know them.
 enum FilterNames {
     static let fault = "envoy.filters.http.fault"
+    static let cors = "envoy.filters.http.cors"
+    static let tlsInspector = "envoy.filters.listener.tls_inspector"
     static let router = "envoy.filters.http.router"
     static let connectionManager = "envoy.filters.network.http_connection_manager"
     static let tcpProxy = "envoy.filters.network.tcp_proxy"
@@ -214,7 +262,6 @@ enum FilterNames {
     static let externalAuthorization = "envoy.filters.http.ext_authz"
     static let networkRBAC = "envoy.filters.network.rbac"
     static let networkExternalAuthorization = "envoy.filters.network.ext_authz"
-    static let tlsInspector = "envoy.filters.listener.tls_inspector"
 }
 
 /// From destinations of rules to cluster names.

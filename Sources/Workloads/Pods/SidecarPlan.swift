@@ -72,6 +72,16 @@ public enum SidecarPlan {
         ]
     }
 
+    /// The arguments for the number of loops that the annotation `proxy.istio.io/config` asks for; 0 and nothing mean one
+    /// for each processor.
+    public static func concurrency(of pod: PodManifest) -> [String] {
+        guard let text = pod.annotations["proxy.istio.io/config"],
+            let number = (try? YAML.parse(text, file: "annotation"))?.first?.json["concurrency"]?.int,
+            (1...1024).contains(number)
+        else { return [] }
+        return ["--concurrency", String(number)]
+    }
+
     private static func address(_ host: String, _ port: Int) -> JSON {
         ["socket_address": ["address": .string(host), "port_value": .integer(Int64(port))]]
     }

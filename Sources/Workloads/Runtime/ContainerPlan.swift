@@ -110,7 +110,7 @@ extension ContainerPlan {
     private func proxyArguments(_ proxy: Proxy, bundle: String) throws(SystemError) -> [String] {
         let file = bundle + "/bootstrap.json"
         try File.replace(file, proxy.bootstrap.bytes, mode: 0o444)
-        return [SidecarPlan.programPath, "-c", SidecarPlan.bootstrapPath]
+        return [SidecarPlan.programPath, "-c", SidecarPlan.bootstrapPath] + SidecarPlan.concurrency(of: pod)
             + container.arguments
     }
 

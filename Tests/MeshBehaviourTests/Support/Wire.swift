@@ -1,0 +1,1 @@
+../../ProxyTests/Support/Wire.swift

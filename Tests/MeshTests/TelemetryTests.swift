@@ -1,0 +1,314 @@
+import EnvoyAPI
+import KubernetesAPI
+import Mesh
+import Serialization
+import Testing
+
+@Suite("Telemetry, ProxyConfig and the mesh configuration")
+struct TelemetryTests {
+    private func config(_ mesh: String) -> String {
+        """
+        ---
+        apiVersion: v1
+        kind: ConfigMap
+        metadata: {name: istio, namespace: istio-system}
+        data:
+          mesh: |
+        \(mesh.split(separator: "\n").map { "    " + $0 }.joined(separator: "\n"))
+
+        """
+    }
+
+    private func telemetry(_ name: String, in namespace: String = "default", _ spec: String) -> String {
+        """
+        ---
+        apiVersion: telemetry.istio.io/v1
+        kind: Telemetry
+        metadata: {name: \(name), namespace: \(namespace), creationTimestamp: "2026-01-01T00:00:00Z"}
+        spec:
+        \(spec.split(separator: "\n").map { "  " + $0 }.joined(separator: "\n"))
+
+        """
+    }
+
+    private let caller = """
+        ---
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: caller, namespace: default, labels: {app: caller}}
+        spec: {containers: []}
+        status: {podIP: 10.244.0.99}
+
+        """
+
+    private func manager(_ yaml: String...) throws -> HttpConnectionManager {
+        let world = try World(World.service("web", ip: 1), caller, yaml.joined())
+        let listener = try world.snapshot().listener("virtualOutbound")
+        return try Chains.manager(listener.filterChains.first { $0.name == "0.0.0.0_80" })
+    }
+
+    private func paths(_ manager: HttpConnectionManager) throws -> [String] {
+        try manager.accessLog.map { log in
+            guard case .typedConfig(let any) = log.configType else { throw Chains.Missing() }
+            return any.holds(FileAccessLog.self) ? try any.unpack(as: FileAccessLog.self).path : any.name
+        }
+    }
+
+    private let providers = """
+        accessLogFile: /dev/stdout
+        extensionProviders:
+        - {name: file, envoyFileAccessLog: {path: /tmp/a.log, logFormat: {labels: {status: "%RESPONSE_CODE%"}}}}
+        - {name: als, envoyHttpAls: {service: als.default.svc.cluster.local, port: 9000}}
+        - {name: otel, opentelemetry: {service: otel.default.svc.cluster.local, port: 4317}}
+        """
+
+    @Test("logs of the root namespace, the own namespace and the workload, each over the one before")
+    func levels() throws {
+        #expect(try paths(manager(config(providers))) == ["/dev/stdout"])
+        let root = telemetry("root", in: "istio-system", "accessLogging: [{providers: [{name: file}]}]")
+        #expect(try paths(manager(config(providers), root)) == ["/tmp/a.log"])
+        let own = telemetry("own", "accessLogging: [{providers: [{name: envoy}, {name: file}]}]")
+        #expect(try paths(manager(config(providers), root, own)) == ["/dev/stdout", "/tmp/a.log"])
+        let workload = telemetry(
+            "w", "selector: {matchLabels: {app: caller}}\naccessLogging: [{disabled: true}]")
+        #expect(try paths(manager(config(providers), root, own, workload)).isEmpty)
+        let other = telemetry("w", "selector: {matchLabels: {app: x}}\naccessLogging: [{disabled: true}]")
+        #expect(try paths(manager(config(providers), root, other)) == ["/tmp/a.log"])
+    }
+
+    @Test("an entry counts for callers, for servers or for both")
+    func modes() throws {
+        let server = telemetry("s", "accessLogging: [{match: {mode: SERVER}, disabled: true}]")
+        #expect(try paths(manager(config(providers), server)).count == 1)
+        let client = telemetry("c", "accessLogging: [{match: {mode: CLIENT}, disabled: true}]")
+        #expect(try paths(manager(config(providers), client)).isEmpty)
+    }
+
+    private func filter(_ expression: String) throws -> AccessLogFilter.FilterSpecifier? {
+        try manager(
+            config(providers), telemetry("f", "accessLogging: [{filter: {expression: \"\(expression)\"}}]")
+        ).accessLog.first?.filter?.filterSpecifier
+    }
+
+    @Test("filter expressions become filters of the proxy")
+    func expressions() throws {
+        guard case .statusCodeFilter(let status) = try filter("response.code >= 400"),
+            case .statusCodeFilter(let above) = try filter("!(response.code <= 399)"),
+            case .orFilter(let either) = try filter(
+                "response.code > 499 || request.headers['x-debug'] == 'on' && request.method != 'GET'"),
+            case .headerFilter(let present) = try filter("'x-a' in request.headers"),
+            case .headerFilter(let path) = try filter("request.url_path.startsWith('/health')"),
+            case .durationFilter(let slow) = try filter("request.duration > duration('250ms')"),
+            case .grpcStatusFilter(let failed) = try filter("response.grpc_status != 0"),
+            case .responseFlagFilter = try filter("response.flags != 0")
+        else { return #expect(Bool(false)) }
+        #expect(status.comparison?.op == .ge && status.comparison?.value?.defaultValue == 400)
+        #expect(above == status)
+        guard case .andFilter(let both) = either.filters.last?.filterSpecifier,
+            case .headerFilter(let method) = both.filters.last?.filterSpecifier
+        else { return #expect(Bool(false)) }
+        #expect(method.header?.name == ":method" && method.header?.invertMatch == true)
+        #expect(present.header?.headerMatchSpecifier == .presentMatch(true))
+        #expect(path.header?.name == ":path" && slow.comparison?.value?.defaultValue == 251)
+        #expect(failed.statuses.count == 16)
+    }
+
+    @Test(
+        "an expression that cannot be a filter is refused with the reason, and then nothing is logged",
+        arguments: [
+            "connection.mtls", "response.code", "response.code >= 'a'", "(response.code >= 400",
+            "xds.cluster_name == 'a'",
+            "response.flags == 0", "request.headers['a' == 'b'", "response.code >= 400 response.code",
+        ])
+    func refusedExpressions(expression: String) throws {
+        let world = try World(
+            config(providers), telemetry("f", "accessLogging: [{filter: {expression: \"\(expression)\"}}]"))
+        let found = world.objects.inOrder(.telemetry).flatMap(world.model.analyze)
+        #expect(found.map(\.severity) == [.error] && found.first?.field == "spec.accessLogging[0].filter.expression")
+        #expect(try filter(expression) == nil)
+    }
+
+    @Test("an expression nested too deeply is refused")
+    func deepExpression() throws {
+        let text = String(repeating: "(", count: 1000) + "response.code == 200"
+        let world = try World(telemetry("f", "accessLogging: [{filter: {expression: \"\(text)\"}}]"))
+        #expect(
+            world.objects.inOrder(.telemetry).flatMap(world.model.analyze).first?.message.contains("nested") == true)
+    }
+
+    @Test("traces have a provider, a share and tags; without a provider there are none")
+    func tracing() throws {
+        #expect(try manager(config(providers)).tracing == nil)
+        let rule = telemetry(
+            "t",
+            "tracing: [{providers: [{name: otel}], randomSamplingPercentage: 12.5, customTags: {a: {literal: {value: x}}, b: {header: {name: x-b, defaultValue: none}}}}]"
+        )
+        let tracing = try #require(try manager(config(providers), rule).tracing)
+        #expect(tracing.randomSampling?.value == 12.5 && tracing.customTags.map(\.tag) == ["a", "b"])
+        #expect(tracing.provider?.name == "envoy.tracers.opentelemetry")
+        let disabled = telemetry(
+            "w", "selector: {matchLabels: {app: caller}}\ntracing: [{disableSpanReporting: true}]")
+        #expect(try manager(config(providers), rule, disabled).tracing == nil)
+        let byDefault = config(
+            providers + "\ndefaultProviders: {tracing: [otel]}\ndefaultConfig: {tracing: {sampling: 50}}")
+        #expect(try manager(byDefault).tracing?.randomSampling?.value == 50)
+    }
+
+    @Test("what a Telemetry cannot do is told with its field")
+    func warnings() throws {
+        let world = try World(
+            config(providers),
+            telemetry(
+                "t",
+                """
+                metrics: [{providers: [{name: prometheus}], overrides: [{match: {metric: ALL_METRICS}, disabled: true}]}]
+                accessLogging: [{providers: [{name: nobody}, {name: otel}]}]
+                tracing: [{randomSamplingPercentage: 120, enableIstioTags: false}]
+                """))
+        let found = world.objects.inOrder(.telemetry).flatMap(world.model.analyze)
+        #expect(
+            found.map(\.field).sorted() == [
+                "spec.accessLogging[0].providers[0].name", "spec.accessLogging[0].providers[1].name",
+                "spec.metrics[0].overrides", "spec.tracing[0].enableIstioTags",
+                "spec.tracing[0].randomSamplingPercentage",
+            ])
+        #expect(found.filter { $0.severity == .error }.count == 1)
+    }
+
+    @Test("the mesh configuration tells what it does not act on, and keeps going")
+    func meshConfig() throws {
+        let world = try World(
+            config(
+                """
+                accessLogEncoding: XML
+                connectTimeout: 3 s
+                enablePrometheusMerge: true
+                nonsense: 1
+                rootNamespace: elsewhere
+                extensionProviders: [{name: a, datadog: {service: x, port: 1}}, {name: b, zipkin: {service: z}}]
+                skein: {retries: other}
+                """))
+        let fields = world.warnings(.configMap).map { $0.dropFirst("ConfigMap istio-system/istio: ".count) }
+        for field in [
+            "data.mesh: accessLogEncoding: XML is unknown", "data.mesh: connectTimeout: \"3 s\" is no duration",
+            "data.mesh: enablePrometheusMerge: has no effect", "data.mesh: nonsense: has no effect: unknown field",
+            "data.mesh: rootNamespace:", "data.mesh: extensionProviders[0].datadog: use opentelemetry",
+            "data.mesh: extensionProviders[1].zipkin: service and port are needed", "data.mesh: skein.retries: other",
+        ] { #expect(fields.contains { $0.hasPrefix(field) }, "\(field) in \(fields)") }
+        #expect(world.model.config.connectTimeout == .seconds(10))
+    }
+
+    @Test("X-7 A-7 gateways decode and merge slashes, sidecars do not; both can be told otherwise")
+    func paths() throws {
+        let rule = World.rule(
+            "g", "hosts: ['*']\ngateways: [my-gateway]\nhttp: [{route: [{destination: {host: web}}]}]")
+        func atGateway(_ mesh: String) throws -> HttpConnectionManager {
+            let world = try World(World.service("web", ip: 1), World.gateway, rule, mesh)
+            return try Chains.manager(world.gatewaySnapshot().listener("0.0.0.0_80").filterChains.first)
+        }
+        let edge = try atGateway("")
+        #expect(edge.mergeSlashes && edge.pathWithEscapedSlashesAction == .unescapeAndForward)
+        #expect(try !atGateway(config("skein: {gatewayPaths: istio}")).mergeSlashes)
+        #expect(try !manager("").mergeSlashes && manager("").normalizePath == true)
+        #expect(try manager(config("pathNormalization: {normalization: NONE}")).normalizePath == false)
+    }
+
+    @Test("X-2 the default retry budget has a switch; keep-alive is the mesh's unless a policy has its own")
+    func limits() throws {
+        func cluster(_ mesh: String) throws -> Cluster {
+            try World(World.service("web", ip: 1), mesh).snapshot().cluster(
+                "outbound|80||web.default.svc.cluster.local")
+        }
+        #expect(try cluster("").circuitBreakers?.thresholds.first?.retryBudget?.minRetryConcurrency == 3)
+        #expect(
+            try cluster(config("skein: {retryBudget: istio}")).circuitBreakers?.thresholds.first?.retryBudget == nil)
+        #expect(
+            try cluster(config("tcpKeepalive: {time: 60s}")).upstreamConnectionOptions?.tcpKeepalive?.keepaliveTime
+                == 60)
+    }
+
+    @Test("T-13 idle connections end after an hour, idle requests after five minutes")
+    func idle() throws {
+        let manager = try manager("")
+        #expect(manager.commonHttpProtocolOptions?.idleTimeout == .seconds(3600))
+        #expect(manager.streamIdleTimeout == .seconds(300))
+        let listener = try World(World.service("db", ip: 1, port: "{name: tcp, port: 5432}")).snapshot().listener(
+            "virtualOutbound")
+        #expect(try Chains.proxy(listener.filterChains.first).idleTimeout == .seconds(3600))
+    }
+
+    @Test("X-3 S-3 sniffing waits for 100 ms, as long as is written, or with a switch without an end")
+    func sniffing() throws {
+        func timeout(_ mesh: String) throws -> Duration? {
+            try World(World.service("any", ip: 1, port: "{port: 9000}"), mesh).snapshot().listener("virtualOutbound")
+                .listenerFiltersTimeout
+        }
+        #expect(try timeout("") == .milliseconds(100))
+        #expect(try timeout(config("protocolDetectionTimeout: 1s")) == .seconds(1))
+        #expect(try timeout(config("skein: {protocolDetection: istio}")) == .zero)
+    }
+
+    @Test("X-4 with the switch dead configuration is accepted without a word")
+    func silence() throws {
+        let rules =
+            World.rule(
+                "a",
+                "hosts: [web]\nhttp: [{route: [{destination: {host: web}}]}, {route: [{destination: {host: web}}]}]")
+            + World.rule("b", "hosts: [web]\nhttp: [{route: [{destination: {host: web}}]}]")
+        #expect(try World(World.service("web", ip: 1), rules).warnings(.virtualService).count == 3)
+        #expect(
+            try World(World.service("web", ip: 1), rules, config("skein: {conflicts: istio}")).warnings(
+                .virtualService
+            ).isEmpty)
+    }
+
+    @Test("X-5 a ReferenceGrant of the owner lets a rule claim the host")
+    func grants() throws {
+        let rule = World.rule(
+            "taken",
+            "hosts: [web.shop.svc.cluster.local]\nhttp: [{name: taken, route: [{destination: {host: web.shop.svc.cluster.local}}]}]"
+        )
+        let grant = """
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: ReferenceGrant
+            metadata: {name: g, namespace: shop}
+            spec:
+              from: [{group: networking.istio.io, kind: VirtualService, namespace: default}]
+              to: [{group: "", kind: Service, name: web}]
+            """
+        let service = World.service("web", ip: 1, namespace: "shop")
+        let granted = try World(service, rule, grant)
+        #expect(try granted.snapshot("shop/caller").virtualHost("80", "web").routes.first?.name == "taken")
+        #expect(granted.warnings(.virtualService).isEmpty)
+        let elsewhere = try World(service, rule, grant.replacing("name: web", with: "name: other"))
+        #expect(try elsewhere.snapshot("shop/caller").virtualHost("80", "web").routes.first?.name == "default")
+        let switched = try World(service, rule, config("skein: {hostOwnership: istio}"))
+        #expect(try switched.snapshot("shop/caller").virtualHost("80", "web").routes.first?.name == "taken")
+    }
+
+    @Test("a proxy is started with what the mesh, the namespace, the workload and the pod say")
+    func proxyConfig() throws {
+        func object(_ name: String, _ namespace: String, _ spec: String) -> String {
+            """
+            ---
+            apiVersion: networking.istio.io/v1beta1
+            kind: ProxyConfig
+            metadata: {name: \(name), namespace: \(namespace)}
+            spec: \(spec)
+
+            """
+        }
+        let world = try World(
+            config("defaultConfig: {concurrency: 1, holdApplicationUntilProxyStarts: true}"),
+            object("root", "istio-system", "{concurrency: 2}"),
+            object("own", "default", "{environmentVariables: {B: '2'}, image: {imageType: debug}}"),
+            object("w", "default", "{selector: {matchLabels: {app: a}}, concurrency: 4}"))
+        let values = world.model.proxyConfig(namespace: "default", labels: ["app": "a"])
+        #expect(values.concurrency == 4)
+        #expect(world.model.proxyConfig(namespace: "other", labels: [:]).concurrency == 2)
+        let annotated = world.model.proxyConfig(namespace: "other", labels: [:], annotation: "concurrency: 0")
+        #expect(annotated.concurrency == 0)
+        #expect(world.warnings(.proxyConfig).contains { $0.contains("spec.image: has no effect") })
+    }
+}
