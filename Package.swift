@@ -11,6 +11,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ("Serialization", ["CYAML"]),
     ("IO", ["CLinux", "Telemetry"]),
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
+    ("Identity", ["TLS", "Serialization"]),
     ("HTTP", ["CNGHTTP2", "IO", "TLS", "Telemetry"]),
     ("DNS", ["IO", "Telemetry"]),
     ("EnvoyAPI", ["Serialization"]),
@@ -30,20 +31,26 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "ControlPlane",
         [
-            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "TLS", "IO",
+            "Mesh", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS", "Identity", "TLS", "IO",
             "Serialization", "Telemetry",
         ]
     ),
     ("Network", ["CNetlink", "CNFTables", "IO", "Serialization", "Telemetry"]),
-    ("Workloads", ["Compression", "Network", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    (
+        "Workloads",
+        [
+            "Compression", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
+            "Serialization", "Telemetry",
+        ]
+    ),
 ]
 
 let programs: [(name: String, dependencies: [String])] = [
     (
         "skein",
         [
-            "ControlPlane", "APIServer", "Store", "Workloads", "Network", "KubernetesAPI", "DNS", "HTTP", "TLS", "IO",
-            "Serialization", "Telemetry",
+            "ControlPlane", "APIServer", "Store", "Workloads", "Network", "KubernetesAPI", "DNS", "HTTP", "Identity",
+            "TLS", "IO", "Serialization", "Telemetry",
         ]
     ),
     ("skein-proxy", ["Proxy", "IO", "Serialization", "Telemetry"]),
@@ -86,6 +93,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Lua", [], []),
     ("IO", [], []),
     ("TLS", [], []),
+    ("Identity", [], []),
     ("HTTP", [], []),
     ("DNS", [], []),
     ("EnvoyAPI", [], []),

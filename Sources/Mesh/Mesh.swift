@@ -6,8 +6,8 @@
 /// 2. `Model/` reads them once into `MeshModel`, and afterwards edit by edit: services of Kubernetes and ServiceEntries
 ///    with port protocols, endpoints, rules in their order. Whoever asks it something is noted (`Fact`).
 /// 3. `MeshTranslator` asks for one proxy at a time: `Outbound/` and `Inbound/` for sidecars, `Gateways/` for gateways,
-///    `Routing/` turns VirtualServices and Ingresses into routes, `Policy/` DestinationRules into clusters.
-///    `Observation/` says what proxies log and trace, `Patches/` lays EnvoyFilters over the result, `Incremental/` keeps
+///    `Security/` says who may call whom and how (mutual TLS, policies, tokens), `Routing/` turns VirtualServices and
+///    Ingresses into routes, `Policy/` DestinationRules into clusters, `Observation/` says what proxies log and trace, `Patches/` lays EnvoyFilters over the result, `Incremental/` keeps
 ///    what was made until a fact differs that it was made from.
 /// 4. The result is a `ProxySnapshot`: layers of named resources with a content hash as version, and provenance in each.
 /// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings and refusals at admission.

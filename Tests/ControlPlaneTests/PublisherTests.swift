@@ -101,7 +101,7 @@ struct PublisherTests {
         var publisher = try publisher()
         let stream = try connect(&publisher)
         #expect(publisher.flush().isEmpty)
-        publisher.set(slice(["10.244.0.6": true]), now: start)
+        publisher.set(slice(["10.244.0.5": true]), now: start)
         let output = try flush(&publisher)
         #expect(output.map(\.stream) == [stream])
         #expect(output.first?.responses.map(\.typeUrl) == [ClusterLoadAssignment.typeURL])

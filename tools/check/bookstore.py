@@ -1,4 +1,4 @@
-"""The bookstore: start, split, names, footprint, failures, fault, kill -9, down."""
+"""The bookstore: start, split, names, footprint, identities, failures, fault, kill -9, down."""
 import collections
 import json
 import os
@@ -88,6 +88,70 @@ def records():
     status = run("dig", "+time=2", "@10.244.0.1", "nothing.default.svc.cluster.local")
     check("an unknown name of the cluster is NXDOMAIN at once", "status: NXDOMAIN" in status)
     kubectl("delete", "service", "catalog-pods")
+
+
+def stats(pod, container):
+    """The counters of a pod's sidecar that are not zero."""
+    script = ("import urllib.request\nfor line in urllib.request.urlopen('http://127.0.0.1:15020/stats/prometheus',timeout=5).read().decode().splitlines():\n"
+              " if 'ssl_handshake' in line and not line.startswith('#') and not line.endswith(' 0'): print(line)")
+    return enter(pod, container, "python3", "-c", script).splitlines()
+
+
+def applied(text):
+    path = f"{DATA}.policy.yaml"
+    pathlib.Path(path).write_text(text)
+    kubectl("apply", "-f", path)
+    return path
+
+
+def plain(address, port=8080):
+    """Status of a request in plain text to a pod, past its service and without a certificate; 0 when it is refused."""
+    return int(run("curl", "-s", "-o", "/dev/null", "-m", "3", "-w", "%{http_code}", f"http://{address}:{port}/books/1", status=None) or 0)
+
+
+def identities():
+    """Certificates, mutual TLS between sidecars, policies by identity, and a new root under load."""
+    web, catalog = pods("app=web")[0], pods("app=catalog")[0]
+    many(20)
+    handshakes = stats(web["metadata"]["name"], "web")
+    check("web calls catalog by mutual TLS", any("catalog.default" in line for line in handshakes), handshakes[:3])
+    check("the gateway calls web by mutual TLS", any("15006" in line for line in handshakes), handshakes[:3])
+    listed = json.loads(skein("certs", "list", "-o", "json"))
+    names = {w["identity"] for w in listed["workloads"]}
+    check("every pod has a certificate for its service account",
+          len(listed["workloads"]) == 10 and names == {"spiffe://cluster.local/ns/default/sa/default",
+                                                       "spiffe://cluster.local/ns/skein-system/sa/default"}, names)
+    check("skein certs verify finds nothing wrong", "all certificates lead to a present root" in skein("certs", "verify"))
+
+    address = catalog["status"]["podIP"]
+    check("without a policy a sidecar takes plain text too", plain(address) == 200, plain(address))
+    path = applied("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict}\nspec: {mtls: {mode: STRICT}}\n")
+    check("STRICT: plain text is refused", wait(lambda: plain(address) == 0, 10), plain(address))
+    answers = many(50)
+    check("STRICT: the mesh goes on, and so do probes", all(good(*a) for a in answers) and ready(None, 9), answers[0][:1])
+    kubectl("delete", "-f", path)
+    check("without the policy plain text is taken again", wait(lambda: plain(address) == 200, 10))
+
+    path = applied("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: only-gateway}\n"
+                   "spec:\n  selector: {matchLabels: {app: web}}\n  rules: [{from: [{source: {namespaces: [skein-system]}}]}]\n")
+    script = "import http.client\nc=http.client.HTTPConnection('web',80,timeout=5);c.request('GET','/healthz');print(c.getresponse().status)"
+    other = pods("app=orders")[0]["metadata"]["name"]
+    check("a policy by namespace refuses other callers",
+          wait(lambda: enter(other, "orders", "python3", "-c", script).strip() == "403", 10), enter(other, "orders", "python3", "-c", script).strip())
+    check("and lets the gateway pass", good(*get()))
+    kubectl("delete", "-f", path)
+    pathlib.Path(path).unlink()
+
+    with Load() as load:
+        before = {r["id"] for r in listed["roots"]}
+        skein("certs", "rotate", "--wait", timeout=150)
+
+        def renewed():
+            now = json.loads(skein("certs", "list", "-o", "json", status=None))
+            return all(w["root"] not in before for w in now["workloads"])
+        moved = wait(renewed, 30)
+        time.sleep(1)
+    check("a new root comes into force under load without a failed request", moved and not load.failures, load.detail())
 
 
 def failures():
@@ -206,5 +270,5 @@ def kill_each(before):
 
 
 def phases(before):
-    return (start, routing, names, records, footprint, failures, fault, kill_agent, lambda: down(before, "after use"),
+    return (start, routing, names, records, footprint, identities, failures, fault, kill_agent, lambda: down(before, "after use"),
             lambda: kill_each(before))

@@ -44,6 +44,7 @@ extension KubernetesObject {
     private static let meshAnnotations: Set<String> = [
         "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
         "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
+        "skein.dev/gateway", "istio.io/dry-run",
     ]
 
     /// Of the conditions the one that says whether a pod takes traffic, for ServiceEntries that select pods.

@@ -2,6 +2,7 @@ import APIServer
 import EnvoyAPI
 import HTTP
 import IO
+import Identity
 import KubernetesAPI
 import Mesh
 import Serialization
@@ -58,6 +59,10 @@ final class ProxyStreams: @unchecked Sendable {
     private var outboxes: [Int: Outbox] = [:]
     private var openings: TokenBucket
     private var drainTimer: LoopTimer?
+    /// Further gRPC methods that subscribers may call.
+    var otherMethods: [String: GRPCServer.Method] = [:]
+    /// Called with the ConfigMaps when some have changed.
+    var configMapsChanged: ([KubernetesObject]) -> Void = { _ in }
     private var flushTimer: LoopTimer?
     private var namesAreStale = false
     private var statuses: StatusTeller?
@@ -88,6 +93,7 @@ final class ProxyStreams: @unchecked Sendable {
         for kind in Self.kinds {
             for object in cache.objects(kind) { publisher.set(object, now: loop.now) }
         }
+        configMapsChanged(cache.objects(.configMap))
         namesAreStale = true
         publish()
     }
@@ -105,6 +111,7 @@ final class ProxyStreams: @unchecked Sendable {
         }
         let named: [ResourceKind] = [.service, .endpointSlice, .serviceEntry]
         if changes.contains(where: { named.contains($0.kind) }) { namesAreStale = true }
+        if changes.contains(where: { $0.kind == .configMap }) { configMapsChanged(cache.objects(.configMap)) }
         schedulePublish()
         statuses?.changed(changes)
     }
@@ -140,12 +147,11 @@ final class ProxyStreams: @unchecked Sendable {
         }
         var http2 = HTTP2Limits()
         http2.concurrentStreams = UInt32(clamping: limits.streamsPerPod)
+        var methods = otherMethods
+        methods[DiscoveryMethod.aggregated(isDelta: true)] = method(.delta)
+        methods[DiscoveryMethod.aggregated(isDelta: false)] = method(.stateOfTheWorld)
         return GRPCServer(
-            on: loop,
-            methods: [
-                DiscoveryMethod.aggregated(isDelta: true): method(.delta),
-                DiscoveryMethod.aggregated(isDelta: false): method(.stateOfTheWorld),
-            ], limits: http2, messageBytesMax: limits.requestBytes)
+            on: loop, methods: methods, limits: http2, messageBytesMax: limits.requestBytes)
     }
 
     /// The agent has made the socket of a pod.
@@ -183,6 +189,19 @@ final class ProxyStreams: @unchecked Sendable {
                 await loop.sleep(for: .milliseconds(100))
             }
         }
+    }
+
+    /// The pod of that uid as the API has it now.
+    func boundPod(uid: String, name: NamespacedName?) -> BoundPod? {
+        objectsChanged()
+        let found =
+            if let name { cache?.object(.pod, name) } else { cache?.objects(.pod).first { $0.metadata.uid == uid } }
+        guard let object = found, object.metadata.uid == uid else { return nil }
+        let account = object.spec["serviceAccountName"]?.string ?? ""
+        return BoundPod(
+            uid: uid, namespace: object.namespace, name: object.name,
+            serviceAccount: account.isEmpty ? "default" : account, node: object.spec["nodeName"]?.string ?? "",
+            hasEnded: ["Succeeded", "Failed"].contains(object.status["phase"]?.string ?? ""))
     }
 
     // MARK: Streams

@@ -1,3 +1,4 @@
+public import Identity
 import Serialization
 
 /// What the node agent says to the control plane over `agent.sock`: one JSON object per line, some with a descriptor.
@@ -8,18 +9,30 @@ public enum AgentMessage: Sendable, Hashable {
     case xdsGone(uid: String)
     /// A bound DNS socket.
     case dns(address: String, transport: String)
+    /// Something about keys and certificates.
+    case identity(IdentityRequest)
+    /// Root asks about certificates, or wants something done (`skein certs`).
+    case certificates(CertificateCommand)
 
     /// Whether a descriptor belongs to it.
     var hasDescriptor: Bool {
         switch self {
         case .xds, .dns: true
-        case .xdsGone: false
+        case .xdsGone, .identity, .certificates: false
         }
     }
 
     /// Reads one line; `nil` when it is none of ours.
     init?(line: [UInt8]) {
         guard let json = try? JSON.parse(line), let op = json["op"]?.string else { return nil }
+        if let request = IdentityRequest(json: json) {
+            self = .identity(request)
+            return
+        }
+        if let command = CertificateCommand(json: json) {
+            self = .certificates(command)
+            return
+        }
         func text(_ name: String) -> String { json[name]?.string ?? "" }
         switch op {
         case "xds" where !text("uid").isEmpty && !text("name").isEmpty:

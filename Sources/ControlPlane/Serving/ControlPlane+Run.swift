@@ -2,6 +2,7 @@ import APIServer
 import DNS
 import HTTP
 public import IO
+import Identity
 import KubernetesAPI
 import Mesh
 import Serialization
@@ -46,6 +47,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var streams: ProxyStreams?
     private var dns: DNSServer?
     private var agent: AgentListener?
+    private var meshAuthority: MeshAuthority?
     private var signals: SignalSource?
     private var context: TLSContext?
     private var discovery: DiscoveryListener?
@@ -87,6 +89,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     public func stop() {
         tasks.forEach { $0.cancel() }
         agent?.close()
+        meshAuthority?.stop()
         discovery?.close()
         dns?.stop()
         do throws(StoreError) {
@@ -113,6 +116,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
         self.registry = registry
         let streams = ProxyStreams(registry, on: loop, now: Self.now)
         self.streams = streams
+        let rateLimits = RateLimitService(now: { WallClock.now.seconds })
+        streams.otherMethods = rateLimits.methods
+        streams.configMapsChanged = { rateLimits.update($0) }
         do throws(StatusError) {
             try registry.bootstrap()
             controllers = try Controllers(
@@ -250,12 +256,18 @@ public final class ControlPlaneServer: @unchecked Sendable {
         guard let address = options.discoveryAddress else { return }
         let identities = try Identities(directory: control, now: Self.now().seconds)
         func renew() throws(TLSError) {
-            discoveryContext = try identities.discoveryContext(address: address, now: Self.now().seconds)
+            discoveryContext = try identities.discoveryContext(
+                address: address, trusting: meshAuthority?.authority.bundle.roots ?? [], now: Self.now().seconds)
         }
         do throws(TLSError) { try renew() } catch {
             throw ControlPlaneError("the certificate of discovery: \(error)")
         }
         guard let first = discoveryContext else { return }
+        meshAuthority?.onTrust = { [weak self] in
+            do throws(TLSError) { try renew() } catch {
+                self?.log.error("discovery does not trust the new roots", ["error": "\(error)"])
+            }
+        }
         every(.seconds(30 * 86_400)) { [weak self] in
             // The present one is good for months yet; the next month tries again.
             do throws(TLSError) { try renew() } catch {
@@ -270,22 +282,39 @@ public final class ControlPlaneServer: @unchecked Sendable {
     }
 
     private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {
+        let authority = try MeshAuthority(
+            directory: control, node: options.nodeName, on: loop, now: { WallClock.now.seconds })
+        authority.pod = { [weak streams] in streams?.boundPod(uid: $0, name: $1) }
+        authority.trustDomain = { [weak streams] in
+            streams?.publisher.model.config.trustDomainName ?? Mesh.clusterDomain
+        }
+        authority.start()
+        meshAuthority = authority
         do throws(SystemError) {
-            agent = try AgentListener(path: options.runDirectory + "/agent.sock", on: loop) {
-                [weak self] message, socket in
-                self?.handle(message, socket, streams)
+            agent = try AgentListener(
+                path: options.runDirectory + "/agent.sock", on: loop,
+                onConnect: { authority.connected($0) }, onEnd: { authority.disconnected($0) }
+            ) { [weak self] message, socket, connection in
+                self?.handle(message, socket, connection, streams)
             }
         } catch {
             throw ControlPlaneError("the node agent's socket: \(error)")
         }
     }
 
-    private func handle(_ message: AgentMessage, _ socket: Socket?, _ streams: ProxyStreams) {
+    private func handle(
+        _ message: AgentMessage, _ socket: Socket?, _ connection: AgentConnection, _ streams: ProxyStreams
+    ) {
         switch message {
         case .xds(let uid, let namespace, let name):
             guard let socket else { return }
             streams.add(socket, uid: uid, pod: NamespacedName(namespace: namespace, name: name))
-        case .xdsGone(let uid): streams.remove(uid: uid)
+        case .xdsGone(let uid):
+            streams.remove(uid: uid)
+            meshAuthority?.remove(uid: uid)
+        case .identity(let request): meshAuthority?.handle(request, from: connection)
+        case .certificates(let command):
+            connection.send(meshAuthority?.run(command) ?? ["error": "the authority is not there yet"])
         case .dns(let address, let transport):
             guard let socket, let dns else { return }
             do throws(SystemError) {

@@ -79,7 +79,9 @@ struct Identities {
     }
 
     /// What discovery presents on TCP: proxies know us by one of these names and show a certificate of this mesh, if they have one.
-    func discoveryContext(address: SocketAddress, now: Int64) throws(TLSError) -> TLSContext {
+    func discoveryContext(
+        address: SocketAddress, trusting roots: [Certificate], now: Int64
+    ) throws(TLSError) -> TLSContext {
         var names: [SubjectAlternativeName] = [
             .dns("skein.skein-system.svc"), .dns("skein.skein-system.svc.cluster.local"),
             .dns("istiod.istio-system.svc"), .dns("istiod.istio-system.svc.cluster.local"), .dns("localhost"),
@@ -94,7 +96,7 @@ struct Identities {
         var configuration = TLSConfiguration()
         configuration.certificateChain = [certificate]
         configuration.privateKey = key
-        configuration.trust = [authority.certificate]
+        configuration.trust = [authority.certificate] + roots
         configuration.peerCertificate = .optional
         configuration.applicationProtocols = ["h2"]
         return try TLSContext(configuration, role: .server)

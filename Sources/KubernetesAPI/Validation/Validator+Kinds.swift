@@ -13,6 +13,7 @@ extension Validator {
                 check("data[\(key)]", key, Names.configKeyProblem)
             }
         case .virtualService: virtualService(object.spec)
+        case .peerAuthentication, .requestAuthentication, .authorizationPolicy: security(object)
         default: break
         }
     }

@@ -42,6 +42,8 @@ extension MeshModel {
         case .envoyFilter: return EnvoyFilterAnalysis(model: self, key: key, object: object).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
+        case .peerAuthentication, .requestAuthentication, .authorizationPolicy:
+            return SecurityAnalysis(model: self, kind: kind, object: object).diagnostics()
         case .serviceEntry:
             return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
         case .sidecar: return SidecarAnalysis(model: self, object: object).diagnostics()

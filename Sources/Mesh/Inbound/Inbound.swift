@@ -9,6 +9,11 @@ struct Inbound {
     let model: MeshModel
     let pod: NamespacedName
 
+    /// Who may call the pod.
+    private var policies: WorkloadPolicies {
+        WorkloadPolicies(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
+    }
+
     private var telemetry: ProxyTelemetry {
         ProxyTelemetry(model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
     }
@@ -86,48 +91,131 @@ struct Inbound {
             return cluster
         } + [
             Clusters.passthrough(name: ClusterNames.inboundPassthrough, config: model.config, bindsLocally: true)
-        ]
+        ] + policies.clusters()
     }
 
     func listener() -> Listener {
+        let labels = model.workload(pod)?.labels ?? [:]
+        let modes = model.peerModes(namespace: pod.namespace, labels: labels)
         var chains: [FilterChain] = []
         var sniffedPorts: Set<Int> = []
+        var known: Set<Int> = []
         for target in targets() {
-            let place = target.ingress?.place ?? target.service.place("spec.ports")
-            if target.portProtocol.mayBeHTTP {
-                let isSniffed = target.portProtocol == .sniffed
-                if isSniffed { sniffedPorts.insert(target.number) }
-                chains.append(
-                    FilterChains.http(
-                        name: "0.0.0.0_\(target.number)\(isSniffed ? "_http" : "")",
-                        match: FilterChains.match(port: target.number, isHTTP: isSniffed), manager: manager(target),
-                        place: place))
-            }
-            if target.portProtocol.mayBeBytes {
-                chains.append(
-                    FilterChains.tcp(
-                        name: "0.0.0.0_\(target.number)_tcp", match: FilterChains.match(port: target.number),
-                        proxy: FilterChains.tcpProxy(
-                            clusterName(target.number), config: model.config, telemetry: telemetry, side: .server),
-                        place: place))
-            }
+            known.insert(target.number)
+            if target.portProtocol == .sniffed { sniffedPorts.insert(target.number) }
+            chains += self.chains(of: target, modes)
         }
+        for port in modes.exceptionalPorts where !known.contains(port) {
+            chains += passthrough(port: port, modes.mode(port: port), modes.place(port: port))
+        }
+        chains += passthrough(port: nil, modes.mode, nil)
         var listener = Listener()
         listener.name = "virtualInbound"
         listener.address = Addresses.any(port: Mesh.inboundPort)
         listener.trafficDirection = .inbound
         listener.useOriginalDst = true
+        // No default chain: it would take what a port's own chains do not, plain text to a STRICT port for one.
         listener.filterChains = chains
-        listener.defaultFilterChain = FilterChains.tcp(
-            name: "virtualInbound-catchall", match: nil,
-            proxy: FilterChains.tcpProxy(ClusterNames.inboundPassthrough, config: model.config), place: nil)
         listener.listenerFilters = [FilterChains.originalDestination]
+        let looksForTLS = chains.contains { $0.transportSocket != nil }
+        if looksForTLS {
+            let plain = (known.union(modes.exceptionalPorts)).filter { modes.mode(port: $0) == .disable }
+            listener.listenerFilters.append(FilterChains.tlsInspector(except: Set(plain)))
+        }
         if !sniffedPorts.isEmpty {
             listener.listenerFilters.append(FilterChains.httpInspector(ports: sniffedPorts))
+        }
+        if looksForTLS || !sniffedPorts.isEmpty {
             FilterChains.limitSniffing(&listener, model.config)
         }
         return listener
     }
+
+    /// The chains of a port: for mutual TLS, for plain text, and for the application's own TLS, as its mode allows
+    /// (A-12, A-13).
+    private func chains(of target: Target, _ modes: PeerModes) -> [FilterChain] {
+        let mode = modes.mode(port: target.number)
+        let name = "0.0.0.0_\(target.number)"
+        let isSniffed = target.portProtocol == .sniffed
+        var chains: [FilterChain] = []
+        func http(_ suffix: String, _ match: FilterChainMatch, secure: Bool) {
+            chains.append(
+                FilterChains.http(
+                    name: name + suffix, match: match, manager: manager(target),
+                    place: secure ? modes.place(port: target.number) ?? place(target) : place(target)))
+            if secure { chains[chains.count - 1].transportSocket = MutualTLS.server() }
+        }
+        func tcp(_ suffix: String, _ match: FilterChainMatch, secure: Bool) {
+            defer { guardBytes(&chains[chains.count - 1]) }
+            chains.append(
+                FilterChains.tcp(
+                    name: name + suffix, match: match,
+                    proxy: FilterChains.tcpProxy(
+                        clusterName(target.number), config: model.config, telemetry: telemetry, side: .server),
+                    place: secure ? modes.place(port: target.number) ?? place(target) : place(target)))
+            if secure { chains[chains.count - 1].transportSocket = MutualTLS.server() }
+        }
+        func match(_ transport: String?, _ protocols: [String] = []) -> FilterChainMatch {
+            var match = FilterChains.match(port: target.number)
+            match.transportProtocol = transport ?? ""
+            match.applicationProtocols = protocols
+            return match
+        }
+        if mode != .disable {
+            // Under STRICT every TLS is ours; else only that which says so, the rest is the application's.
+            let strict = mode == .strict
+            if isSniffed {
+                http("_mtls_http", match("tls", MutualTLS.httpProtocols), secure: true)
+                tcp("_mtls", match("tls", strict ? [] : MutualTLS.byteProtocols), secure: true)
+            } else if target.portProtocol.mayBeHTTP {
+                http("_mtls", match("tls", strict ? [] : MutualTLS.meshProtocols), secure: true)
+            } else {
+                tcp("_mtls", match("tls", strict ? [] : MutualTLS.meshProtocols), secure: true)
+            }
+        }
+        guard mode != .strict else { return chains }
+        let plain = mode == .permissive ? "raw_buffer" : nil
+        if target.portProtocol.mayBeHTTP {
+            http(
+                isSniffed ? "_http" : "", match(plain, isSniffed ? ["http/1.1", "http/1.0", "h2c"] : []), secure: false)
+        }
+        // The choice goes level by level and never back: each transport has a chain for the rest.
+        if target.portProtocol.mayBeBytes { tcp("_tcp", match(plain), secure: false) }
+        if mode == .permissive { tcp("_tls", match("tls"), secure: false) }  // The application's own TLS.
+        return chains
+    }
+
+    /// The chains for ports of no service; `nil` stands for all that have no chains of their own.
+    private func passthrough(port: Int?, _ mode: PeerMode, _ place: Provenance?) -> [FilterChain] {
+        let name = port.map { "0.0.0.0_\($0)_passthrough" } ?? "virtualInbound-passthrough"
+        func chain(_ suffix: String, _ transport: String, _ protocols: [String], secure: Bool) -> FilterChain {
+            var match = port.map { FilterChains.match(port: $0) } ?? FilterChainMatch()
+            match.transportProtocol = transport
+            match.applicationProtocols = protocols
+            var chain = FilterChains.tcp(
+                name: name + suffix, match: match,
+                proxy: FilterChains.tcpProxy(ClusterNames.inboundPassthrough, config: model.config), place: place)
+            if secure { chain.transportSocket = MutualTLS.server() }
+            guardBytes(&chain)
+            return chain
+        }
+        switch mode {
+        case .disable: return [chain("", "", [], secure: false)]
+        case .permissive:
+            return [
+                chain("_mtls", "tls", MutualTLS.meshProtocols, secure: true),
+                chain("_tls", "tls", [], secure: false), chain("", "raw_buffer", [], secure: false),
+            ]
+        case .strict: return [chain("_mtls", "tls", [], secure: true)]
+        }
+    }
+
+    /// Puts the policies before the proxy of a chain that carries bytes.
+    private func guardBytes(_ chain: inout FilterChain) {
+        chain.filters = policies.networkFilters(statPrefix: "tcp.") + chain.filters
+    }
+
+    private func place(_ target: Target) -> Provenance { target.ingress?.place ?? target.service.place("spec.ports") }
 
     private func clusterName(_ port: Int) -> String { "inbound|\(port)||" }
 
@@ -151,6 +239,14 @@ struct Inbound {
         var manager = FilterChains.manager(
             statPrefix: "inbound_0.0.0.0_\(target.number)", config: model.config, telemetry: telemetry, side: .server)
         manager.routeSpecifier = .routeConfig(configuration)
+        // Who called stands in x-forwarded-client-cert; without mutual TLS the caller's own word is taken away.
+        manager.httpFilters = policies.httpFilters() + manager.httpFilters
+        manager.forwardClientCertDetails = .appendForward
+        var details = HttpConnectionManager.SetCurrentClientCertDetails()
+        details.subject = true
+        details.dns = true
+        details.uri = true
+        manager.setCurrentClientCertDetails = details
         return manager
     }
 }

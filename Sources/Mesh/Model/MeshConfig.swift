@@ -84,6 +84,8 @@ public struct MeshConfig: Sendable, Hashable {
     public var warnsOfConflicts = true
     /// Our extension `skein.hostOwnership: istio` lets a rule claim hosts of other namespaces.
     public var guardsHosts = true
+    /// Identities and mutual TLS.
+    var security = SecurityConfig()
     /// Our extension `skein.endpointDebounce`: how long endpoint changes are held back; zero sends them at once.
     public var endpointDebounce = Duration.zero
     /// Our extension `skein.gatewayPaths: istio` normalises paths at gateways as in sidecars.
@@ -170,6 +172,8 @@ public struct MeshConfig: Sendable, Hashable {
         if let root = reader.text("rootNamespace"), root != Mesh.rootNamespace {
             reader.report("rootNamespace", "the root namespace is \(Mesh.rootNamespace); \"\(root)\" has no effect")
         }
+        security = SecurityConfig(json)
+        security.usesAutomaticTLS = reader.bool("enableAutoMtls") ?? true
         usesIstioRetries = reader.isIstio("skein.retries")
         hasRetryBudget = !reader.isIstio("skein.retryBudget")
         waitsForClients = reader.isIstio("skein.protocolDetection")
@@ -193,7 +197,6 @@ struct MeshConfigReader {
         "ingressService": "the gateway pods are found by their labels",
         "ingressSelector": "the gateway pods are found by their labels",
         "ingressClass": "Ingresses of the classes skein and istio are served",
-        "enableAutoMtls": "connections between sidecars are mTLS where both ends can",
         "enablePrometheusMerge": "the proxies' metrics have a port of their own",
         "discoverySelectors": "all namespaces are watched",
         "dnsRefreshRate": "names are asked for as often as their records say",

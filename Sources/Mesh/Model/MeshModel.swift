@@ -51,6 +51,8 @@ public struct MeshModel: Sendable {
         /// The node that it runs on.
         var node = ""
         var serviceAccount = ""
+        /// What its own labels and annotations say about a sidecar.
+        var sidecar = SidecarWish()
         /// Where it runs: as its label `istio-locality` says, else where its node is.
         var locality = MeshLocality()
         /// Whether it takes traffic; true when its status does not say.
@@ -75,6 +77,7 @@ public struct MeshModel: Sendable {
     /// Reading it needs no note: an edit of its kinds touches everything, and what it takes from services is read from
     /// them, too, wherever it counts.
     private(set) var gatewayAPI = GatewayAPIModel.nothing
+    private var securityStore = SecurityModel(MeshObjects())
     /// Where reads are noted.
     var reads: ReadLog?
 
@@ -162,6 +165,8 @@ public struct MeshModel: Sendable {
                     key: NamespacedName(namespace: $0.namespace, name: $0.name), gateway: IstioGateway(json: $0.json))
             }
         case .sidecar: sidecarStore = objects.inOrder(.sidecar).map(SidecarScope.init)
+        case .peerAuthentication, .requestAuthentication, .authorizationPolicy, .namespace:
+            securityStore = SecurityModel(objects)
         case .referenceGrant: grantStore = HostGrants(objects.inOrder(.referenceGrant))
         case .ingress: ingressStore = objects.inOrder(.ingress).filter(Self.isOurs)
         default: break
@@ -395,6 +400,12 @@ extension MeshModel {
             .sorted { $0.0 < $1.0 }.compactMap { policyTable[$0.1] }
     }
 
+    /// The policies about identities.
+    var security: SecurityModel {
+        for kind in SecurityModel.kinds { reads?.note(.kind(kind)) }
+        return securityStore
+    }
+
     /// Which rules may claim hosts of other namespaces.
     var hostGrants: HostGrants {
         reads?.note(.kind(.referenceGrant))
@@ -469,6 +480,7 @@ extension MeshModel.Workload {
         address = object.status["podIP"]?.string ?? ""
         node = object.spec["nodeName"]?.string ?? ""
         serviceAccount = object.spec["serviceAccountName"]?.string ?? "default"
+        sidecar = SidecarWish(object)
         let conditions = object.status["conditions"]?.array ?? []
         isReady = conditions.first { $0["type"] == "Ready" }.map { $0["status"] == "True" } ?? true
         namedPorts = [:]

@@ -108,6 +108,15 @@ enum FilterChains {
         return filter
     }
 
+    /// The filter that looks for TLS in the first bytes, but for connections to those ports.
+    static func tlsInspector(except ports: Set<Int>) -> ListenerFilter {
+        var filter = ListenerFilter()
+        filter.name = FilterNames.tlsInspector
+        filter.configType = .typedConfig(AnyMessage(packing: TlsInspector()))
+        if !ports.isEmpty { filter.filterDisabled = anyPort(ports) }
+        return filter
+    }
+
     /// The filter that looks for HTTP in the first bytes, for connections to those ports only: no other connection may
     /// wait for bytes of its client.
     static func httpInspector(ports: Set<Int>) -> ListenerFilter {
@@ -129,22 +138,21 @@ enum FilterChains {
         var filter = ListenerFilter()
         filter.name = name
         filter.configType = .typedConfig(AnyMessage(packing: message))
+        filter.filterDisabled = predicate(.notMatch(anyPort(ports)))
+        return filter
+    }
+
+    private static func anyPort(_ ports: Set<Int>) -> ListenerFilterChainMatchPredicate {
         let rules = ports.sorted().map { port -> ListenerFilterChainMatchPredicate in
             var range = Int32Range()
             range.start = Int32(clamping: port)
             range.end = Int32(clamping: port + 1)
             return predicate(.destinationPortRange(range))
         }
-        let anyPort: ListenerFilterChainMatchPredicate
-        if let only = rules.first, rules.count == 1 {
-            anyPort = only
-        } else {
-            var set = ListenerFilterChainMatchPredicate.MatchSet()
-            set.rules = rules
-            anyPort = predicate(.orMatch(set))
-        }
-        filter.filterDisabled = predicate(.notMatch(anyPort))
-        return filter
+        if let only = rules.first, rules.count == 1 { return only }
+        var set = ListenerFilterChainMatchPredicate.MatchSet()
+        set.rules = rules
+        return predicate(.orMatch(set))
     }
 
     private static func predicate(_ rule: ListenerFilterChainMatchPredicate.Rule) -> ListenerFilterChainMatchPredicate {

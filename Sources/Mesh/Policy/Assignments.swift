@@ -65,7 +65,11 @@ struct Assignments {
             message.priority = group.priority
             message.loadBalancingWeight = group.weight
             message.lbEndpoints = group.endpoints.compactMap { endpoint in
-                endpoint.number(of: port).map { host(endpoint, port: $0) }
+                endpoint.number(of: port).map { number in
+                    var entry = host(endpoint, port: number)
+                    if model.speaksMutualTLS(endpoint, port: number, service: service) { MutualTLS.mark(&entry) }
+                    return entry
+                }
             }
             return message
         }

@@ -13,6 +13,8 @@ extension Clusters {
     ) {
         if let tls = settings.tls, ["SIMPLE", "MUTUAL"].contains(tls.mode) {
             cluster.transportSocket = socket(context(tls, settings, service, port))
+        } else {
+            MutualTLS.secure(&cluster, settings.tls, service: service, port: port, subset: subset, model: model)
         }
         guard !settings.proxyProtocol.isEmpty else { return }
         cluster.transportSocket = headed(settings.proxyProtocol, cluster.transportSocket)

@@ -134,9 +134,4 @@ struct ClusterSettings {
 
     /// `tls.mode`; empty when nobody says anything about TLS (D-5).
     var tlsMode: String { tls?.mode ?? "" }
-
-    /// Whether the upstream connection would have to be mutual TLS of the mesh.
-    ///
-    /// Such a cluster is not made while the mesh has no certificates: traffic fails instead of going out in the clear.
-    var needsMeshTLS: Bool { tlsMode == "ISTIO_MUTUAL" }
 }

@@ -45,8 +45,6 @@ final class ServiceResources: Sendable {
                     BackendTLSClusters(policy: $0, certificate: model.gatewayAPI.backendCertificate)
                 }
                 let settings = tls?.settings(written) ?? written
-                // Fail closed: plain text where TLS is demanded would be worse than no cluster.
-                if settings.needsMeshTLS { return }
                 let name = Destinations.clusterName(
                     host: service.host, port: port.number, subset: subset?.subset.name ?? "")
                 let caller = key.caller ?? CallerPlace()

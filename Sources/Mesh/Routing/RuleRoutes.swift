@@ -257,6 +257,11 @@ enum FilterNames {
     static let tcpProxy = "envoy.filters.network.tcp_proxy"
     static let originalDestination = "envoy.filters.listener.original_dst"
     static let httpInspector = "envoy.filters.listener.http_inspector"
+    static let tokens = "envoy.filters.http.jwt_authn"
+    static let rbac = "envoy.filters.http.rbac"
+    static let externalAuthorization = "envoy.filters.http.ext_authz"
+    static let networkRBAC = "envoy.filters.network.rbac"
+    static let networkExternalAuthorization = "envoy.filters.network.ext_authz"
 }
 
 /// From destinations of rules to cluster names.

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import IO
+internal import Identity
 internal import Serialization
 internal import Telemetry
 
@@ -24,6 +25,7 @@ extension NodeAgent {
                 try File.chown(entry, uid: ContainerManifest.proxyUser, gid: ContainerManifest.proxyUser)
             }
         } catch { throw WorkloadError("NodeNotReady", "cannot make the pod's xDS socket", error) }
+        try openIdentity(record)
         tellSocket(record)
     }
 
@@ -31,6 +33,7 @@ extension NodeAgent {
         guard record.socket != nil else { return }
         record.socket?.close()
         record.socket = nil
+        closeIdentity(record)
         tell(Self.farewell(record.pod.uid), descriptor: nil)
     }
 
@@ -60,7 +63,7 @@ extension NodeAgent {
     ///
     /// Without a connection nothing is lost: everything is told on connecting. So a line that does not go out whole ends
     /// the connection.
-    private func tell(_ message: JSON, descriptor: Int32?) {
+    func tell(_ message: JSON, descriptor: Int32?) {
         guard let channel else { return }
         do throws(SystemError) {
             guard try Self.send(message, descriptor: descriptor, to: channel) else {
@@ -118,13 +121,39 @@ extension NodeAgent {
                 endChannel = { stream.close() }
                 // Those that went while we told.
                 for uid in told where records[uid]?.socket == nil { tell(Self.farewell(uid), descriptor: nil) }
-                while try await !stream.read(upTo: 4096).isEmpty {}
+                identitiesConnected()
+                try await readReplies(stream)
             } catch { log.debug("no control plane yet", ["error": "\(error)"]) }
             channel = nil
             endChannel = nil
             await loop.sleep(for: .milliseconds(50))
         }
     }
+
+    /// Reads what the control plane says until the connection ends.
+    private func readReplies(_ stream: SocketStream) async throws(SystemError) {
+        var rest: [UInt8] = []
+        while true {
+            let piece = try await stream.read(upTo: 65_536)
+            guard !piece.isEmpty else { return }
+            rest += piece
+            while let end = rest.firstIndex(of: 0x0A) {
+                let line = Array(rest[..<end])
+                rest.removeSubrange(...end)
+                guard let json = try? JSON.parse(line), let reply = IdentityReply(json: json) else {
+                    log.warning("the control plane said something unknown")
+                    continue
+                }
+                received(reply)
+            }
+            guard rest.count <= Self.replyBytesMax else {
+                throw SystemError(EMSGSIZE, "read what the control plane says")
+            }
+        }
+    }
+
+    /// Bytes of one line of the control plane: a hundred roots.
+    private static let replyBytesMax = 256 * 1024
 
     /// Binds the DNS sockets that are not bound yet.
     ///

@@ -1,4 +1,5 @@
 public import IO
+internal import Identity
 internal import KubernetesAPI
 internal import Serialization
 internal import Telemetry
@@ -33,6 +34,12 @@ public actor NodeAgent {
     var mustServeAgain = false
     var gatewayTarget: String?
     var channel: Socket?
+    /// The roots of the mesh; nil while nobody has said.
+    var trust: (bundle: TrustBundle, reissue: Int)?
+    /// The pods for which a certificate was asked for, by the number of the request.
+    var requests: [Int: String] = [:]
+    var lastRequest = 0
+    var identityTimer: LoopTimer?
     /// Closes the connection to the control plane, so that it is made anew.
     var endChannel: (() -> Void)?
     var dnsSockets: [DNSSocket] = []
@@ -90,8 +97,10 @@ public actor NodeAgent {
         endChannel?()
         endChannel = nil
         channel = nil
+        identityTimer?.cancel()
         for record in records.values {
             record.timer?.cancel()
+            record.identity?.close()
             for watch in record.watches.values { watch.cancel() }
             record.watches = [:]
         }

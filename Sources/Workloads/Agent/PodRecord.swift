@@ -1,4 +1,5 @@
 internal import IO
+internal import Identity
 internal import KubernetesAPI
 internal import Serialization
 
@@ -31,6 +32,10 @@ final class PodRecord: @unchecked Sendable {
     var isWritingStatus = false
     /// The listening xDS socket of the pod's proxy.
     var socket: Socket?
+    /// The pod's key and certificate; nil for a pod without a proxy.
+    var identity: PodIdentity?
+    /// The state of the certificate that was told last.
+    var warnedOf: CertificateHealth?
     /// When the endpoints are taken for drained although nobody said so.
     var drainDeadline: MonotonicTime?
 

@@ -64,6 +64,8 @@ public enum SidecarPlan {
                 ],
                 "clusters": [
                     cluster("xds", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
+                    cluster("skein-ratelimit", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
+                    cluster("sds-grpc", ["pipe": ["path": "/run/skein/sds.sock"]], isHTTP2: true),
                     cluster("admin", address("127.0.0.1", 15_000), isHTTP2: false),
                 ],
             ],

@@ -47,6 +47,9 @@ public struct NodeLayout: Sendable, Hashable {
     /// Files of Secrets: on a tmpfs, so that they never reach a disk.
     var secrets: String { runDirectory + "/secrets" }
 
+    /// A pod's key and certificate (0600), on the same tmpfs: it outlives the agent, not the machine.
+    func identity(_ uid: String) -> String { "\(secrets)/\(uid)/.identity/identity.json" }
+
     /// Parent of every container's cgroup.
     static let cgroup = "/skein"
 

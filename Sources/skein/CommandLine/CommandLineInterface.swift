@@ -5,8 +5,8 @@ enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
         .up, .down, .status, .apply, .get, .describe, .delete, .logs, .proxyStatus, .proxyConfig, .imageImport,
-        .imageList, .kubeconfig, .version,
-        .completion, .controlPlane,
+        .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover, .certsWrite,
+        .version, .completion, .controlPlane,
     ]
 
     /// Runs the command line; the exit status.

@@ -63,12 +63,14 @@ enum Completion {
                 esac
                 local name=${COMP_WORDS[1]}
                 [ "$name" = image ] && name="image ${COMP_WORDS[2]}"
+                [ "$name" = certs ] && name="certs ${COMP_WORDS[2]}"
                 case "$name" in
             \(cases)    esac
                 case "$current" in
                     -*) COMPREPLY=($(compgen -W "$flags --help" -- "$current")) ;;
                     *) case "$name" in
                         image*) COMPREPLY=($(compgen -W "import list" -- "$current")) ;;
+                        certs*) COMPREPLY=($(compgen -W "list expiry verify rotate recover write" -- "$current")) ;;
                         get|describe|delete) COMPREPLY=($(compgen -W "pods services deployments replicasets configmaps secrets \
             namespaces nodes events endpointslices ingresses virtualservices destinationrules gateways" -- "$current")) ;;
                     esac ;;

@@ -102,6 +102,8 @@ extension ProxySnapshot {
     fileprivate func bootstrap(_ door: MeshScene.Door, _ places: [String: UInt16]) throws -> JSON {
         let clusters = try clusters.keys.sorted().map { name in
             var cluster = try cluster(name)
+            // Mutual TLS takes certificates from a node's agent, which is not there.
+            cluster.transportSocketMatches = []
             if cluster.clusterDiscoveryType == .type(.eds) {
                 cluster.clusterDiscoveryType = .type(.static)
                 let key = cluster.edsClusterConfig?.serviceName ?? ""
@@ -130,6 +132,7 @@ extension ProxySnapshot {
     /// A chain without conditions and with its routes in it; `nil` when it is not the one that is meant.
     private func chain(_ chain: FilterChain, _ door: MeshScene.Door) throws -> FilterChain? {
         if let port = chain.filterChainMatch?.destinationPort, Int(port) != door.port { return nil }
+        guard chain.transportSocket == nil else { return nil }
         var chain = chain
         chain.filterChainMatch = nil
         guard case .typedConfig(let any) = chain.filters.last?.configType,
