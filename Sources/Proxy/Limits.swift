@@ -38,6 +38,9 @@ enum Limits {
     /// Reads of one connection before the others get their turn.
     static let readsPerTurn = 16
 
+    /// Turns whose writes wait for each other: so much later than it could does an answer leave at most.
+    static let turnsPerFlush = 16
+
     /// Bytes a client may send ahead while its request is being answered: pipelined requests.
     static let pipelineBytes = 16_384
 

@@ -8,6 +8,8 @@ final class ClusterRuntime {
     let worker: Worker
     let name: String
     private(set) var config: ClusterConfig
+    /// How hosts are found, as far as each request asks.
+    private(set) var discovery: Discovery
     let metrics: ClusterMetrics
     let hostSet: HostSet
     private(set) var balancer: LoadBalancer
@@ -23,8 +25,28 @@ final class ClusterRuntime {
     /// The transport sockets; nil is plain text for all.
     private(set) var transport: UpstreamTransport?
 
+    /// `ClusterConfig.Discovery` without its settings, which a look at the case alone would copy.
+    enum Discovery {
+        /// Its own endpoints, wherever they come from.
+        case members
+        case aggregate
+        case original
+        case dynamic
+
+        init(_ discovery: ClusterConfig.Discovery) {
+            self =
+                switch discovery {
+                case .staticEndpoints, .eds, .strictDNS, .logicalDNS: .members
+                case .aggregate: .aggregate
+                case .originalDestination: .original
+                case .dynamicForwardProxy: .dynamic
+                }
+        }
+    }
+
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
+        discovery = Discovery(config.discovery)
         self.metrics = metrics
         self.worker = worker
         name = config.name
@@ -41,6 +63,7 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
@@ -99,7 +122,7 @@ final class ClusterRuntime {
     /// The cluster that really serves: itself, or for an aggregate the first of its clusters that can (each takes what it is
     /// able to, the next takes what is left).
     func member() -> ClusterRuntime {
-        guard case .aggregate(let names) = config.discovery else { return self }
+        guard discovery == .aggregate, case .aggregate(let names) = config.discovery else { return self }
         let members = names.compactMap { worker.cluster(named: $0) }.filter { !$0.isRemoved }
         let shares = members.map { UInt64($0.hostSet.availability) }
         let total = min(shares.reduce(0, +), 100)
@@ -117,10 +140,12 @@ final class ClusterRuntime {
     ///
     /// - Parameter named: The address that the request itself names, for ORIGINAL_DST.
     func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?, named: String? = nil) -> Host? {
-        if case .originalDestination(let settings) = config.discovery {
-            return originalHost(settings, connection, named)
+        if discovery != .members {
+            if case .originalDestination(let settings) = config.discovery {
+                return originalHost(settings, connection, named)
+            }
+            if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         }
-        if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         let host = balancer.choose(request, random: worker.random.next())
         if balancer.hasNotes { countNotes() }
         return host
@@ -174,9 +199,9 @@ final class ClusterRuntime {
         guard host.activeRequests == 0, host.activeConnections == 0,
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
-        if config.dnsCache != nil {
+        if discovery == .dynamic {
             forgetDynamic(host)
-        } else if case .originalDestination = config.discovery {
+        } else if discovery == .original {
             if let address = SocketAddress(host.address), originalHosts[address] === host {
                 originalHosts[address] = nil
             }

@@ -203,6 +203,14 @@ final class HTTP2ClientConnection: SocketConnection {
 
     // MARK: Out
 
+    /// Puts a whole request into frames; they leave with those of others at the end of the pass.
+    func frame() {
+        guard !isClosed, !isConnecting else { return }
+        session.frame(into: output, upTo: Limits.bufferBytes - output.count)
+    }
+
+    override func countSent(_ count: Int) { output.prefersLarge = count >= BlockPool.blockSize / 2 }
+
     override func prepareOutput() {
         let room = Limits.bufferBytes - output.count
         guard room > 0, !isClosed, !isConnecting else { return }
@@ -305,6 +313,10 @@ extension HTTP2ClientConnection: HTTP2SessionDelegate {
         hasSettings = true
         pool.learned(streamsMax: session.peerStreamsMax)
         hasRoom = true
+    }
+
+    func willReceive(_ stream: HTTP2Stream) {
+        if stream.response.headers.storageBytes == 0 { worker.spareHeads.take(&stream.response) }
     }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }

@@ -6,8 +6,7 @@ internal import Upstream
 // Which host a try goes to, and what a host's answer says about it.
 extension Router {
     /// What the balancer may look at for the next try.
-    func makeChoice(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> LoadBalancer.Request {
-        var choice = LoadBalancer.Request()
+    func describe(_ choice: inout LoadBalancer.Request, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
         choice.hash = hash
         choice.now = worker.loop.now.nanoseconds
         if cluster.config.balancingOptions.subsets != nil {
@@ -19,11 +18,11 @@ extension Router {
         let sources = cluster.config.balancingOptions.overrideSources
         if !sources.isEmpty { choice.overrides = overrides(sources) }
         // A retry goes where the balancer says.
-        if let named = stream.info.hostOverride, triedHosts.isEmpty {
+        if let named = stream.info.hostOverride, upstreamHost == nil {
             choice.overrides = [named.address]
             choice.overrideIsStrict = named.isStrict
         }
-        guard !triedHosts.isEmpty, let policy = forwarding.retryPolicy else { return choice }
+        guard upstreamHost != nil, let policy = forwarding.retryPolicy else { return }
         if policy.avoidsPreviousHosts { choice.avoiding = triedHosts }
         choice.avoidsCanaries = policy.avoidsCanaries
         choice.avoidedMetadata = policy.avoidedMetadata
@@ -35,7 +34,6 @@ extension Router {
             let counted = triedHosts.count - triedHosts.count % Int(frequency)
             choice.avoidedPriorities = triedHosts.prefix(counted).map(\.priority)
         }
-        return choice
     }
 
     /// The hosts that the request names itself, for this try: those named for earlier tries are passed over.
@@ -59,7 +57,11 @@ extension Router {
 
     /// ORIGINAL_DST and dynamic_forward_proxy: the address or name that the request names.
     func namedDestination(_ cluster: ClusterRuntime) -> String? {
-        if cluster.config.dnsCache != nil { return dynamicHost }
+        switch cluster.discovery {
+        case .members: return nil
+        case .dynamic: return dynamicHost
+        case .aggregate, .original: break
+        }
         guard case .originalDestination(let settings) = cluster.config.discovery else { return nil }
         if let header = settings.header, let value = stream.request.headers[header.description], !value.isEmpty {
             return value

@@ -25,7 +25,10 @@ final class Router: PoolClient, UpstreamClient {
     var hasFreshTry = false
     var hash: UInt64?
     var newCookie: [UInt8]?
-    var triedHosts: [Host] = []
+    /// The host of the latest try.
+    private(set) var upstreamHost: Host?
+    /// The hosts of the tries before: no array where one host is all that a request sees.
+    private var earlierHosts: [Host] = []
     var pool: HostPool?
     var upstream: (any UpstreamStream)?
     var countsActive = false
@@ -80,8 +83,11 @@ final class Router: PoolClient, UpstreamClient {
     /// The cluster that the request goes to.
     var upstreamCluster: ClusterRuntime? { cluster }
 
-    /// The host of the latest try.
-    var upstreamHost: Host? { triedHosts.last }
+    /// The hosts of all tries, the latest last.
+    var triedHosts: [Host] {
+        guard let upstreamHost else { return [] }
+        return earlierHosts + [upstreamHost]
+    }
 
     // MARK: Beginning
 
@@ -157,7 +163,7 @@ final class Router: PoolClient, UpstreamClient {
         if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
             serverName = name
         }
-        if cluster.config.dnsCache != nil { dynamicHost = stream.request.authorityText }
+        if case .dynamic = cluster.discovery { dynamicHost = stream.request.authorityText }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
@@ -177,7 +183,8 @@ final class Router: PoolClient, UpstreamClient {
         state = .waitingForConnection
         stream.info.attempts += 1
         if stream.info.attempts > 1 { announceTimeLeft() }
-        let choice = makeChoice(forwarding, cluster)
+        var choice = LoadBalancer.Request()
+        describe(&choice, forwarding, cluster)
         let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
         if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
         guard let host = chosen,
@@ -198,7 +205,10 @@ final class Router: PoolClient, UpstreamClient {
         host.statistics.requestsTotal &+= 1
         cluster.count(.upstream_rq_active)
         self.pool = pool
-        if triedHosts.last !== host { triedHosts.append(host) }
+        if upstreamHost !== host {
+            if let upstreamHost { earlierHosts.append(upstreamHost) }
+            upstreamHost = host
+        }
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
@@ -207,15 +217,6 @@ final class Router: PoolClient, UpstreamClient {
         let isFresh = hasFreshTry
         pool.acquire(
             self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
-    }
-
-    func overflow() {
-        stream.info.flags.insert(.upstreamOverflow)
-        giveUp(
-            status: 503,
-            body: "upstream connect error or disconnect/reset before headers. reset reason: overflow",
-            details: "upstream_reset_before_response_started{overflow}", outcome: .overflow,
-            headers: [("x-envoy-overloaded", "true")])
     }
 
     func poolReady(_ upstream: any UpstreamStream) {

@@ -1,5 +1,7 @@
 /// One policy over one list of hosts.
-enum Picker {
+///
+/// Indirect: whoever picks holds on to one object, not to everything in it.
+indirect enum Picker {
     case inTurn(Schedule)
     case weighted(Schedule, HostWeigher)
     case reported(Schedule, ReportedWeights)

@@ -338,7 +338,8 @@ final class TCPSession: FormatContext {
                 sink.send(source.input.bytes)
                 guard !source.isClosed, !sink.isClosed else { return }
                 source.input.removeAll()
-                if !sink.output.isEmpty { sink.flush() }
+                // Little waits for the end of the turn, together with what others say.
+                if sink.output.count >= Limits.directWriteBytes { sink.flush() }
                 if isOver { return }
             }
             if source.hasEnded || sink.output.count >= Limits.bufferBytes { return }
@@ -406,7 +407,10 @@ final class TCPSession: FormatContext {
 
 /// One of the two sockets of a session.
 final class TCPSide: SocketConnection {
-    private weak var session: TCPSession?
+    /// Strong: the session lets go of its sides when it ends.
+    ///
+    /// A weak reference would make every retain of it slow.
+    private let session: TCPSession
     private let isDownstream: Bool
     private(set) var isConnected: Bool
     /// The socket is; TLS may still be on its way.
@@ -428,7 +432,7 @@ final class TCPSide: SocketConnection {
     }
 
     override func handleReady(_ readiness: Readiness) {
-        guard let session else { return close() }
+        guard !session.isOver else { return close() }
         if !isConnected {
             guard isEstablished || readiness.contains(.writable) else { return }
             if !isEstablished {
@@ -465,10 +469,10 @@ final class TCPSide: SocketConnection {
             endsWhenFlushed = false
             shutdownWrite()
         }
-        session?.relay()
+        session.relay()
     }
 
-    override func handleWriteFailure(_ error: SystemError) { session?.end(reset: true) }
+    override func handleWriteFailure(_ error: SystemError) { session.end(reset: true) }
 
     /// No more bytes follow in this direction.
     func finishWriting() {
