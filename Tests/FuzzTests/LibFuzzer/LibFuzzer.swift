@@ -29,7 +29,9 @@ public func fuzzMain(_ count: Int32, _ arguments: UnsafeMutablePointer<UnsafeMut
     return runDriver(&count, &arguments) { fuzzOneInput($0, $1) }
 }
 
-/// One input. libFuzzer's library also has a `main`, which is not used but wants this name to link.
+/// One input.
+///
+/// libFuzzer's library also has a `main`, which is not used but wants this name to link.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     do {
