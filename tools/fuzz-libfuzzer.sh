@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=$1 only=${2:-}
-export SKEIN_FUZZ=1 SKEIN_PART=skein-proxy
+export SKEIN_FUZZ=1 SKEIN_PART=skein-proxy SWIFT_BACKTRACE=enable=no
 # The program's own main is libFuzzer's.
 swift build --scratch-path .build/fuzzing --product skein-fuzz -Xswiftc -sanitize=fuzzer
 # A script, not the program, writes the seeds out: they stand escaped in Tests/FuzzTests/Corpus.

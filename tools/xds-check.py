@@ -27,6 +27,7 @@ from envoy.config.core.v3 import base_pb2  # noqa: F401: registers its messages
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2  # noqa: F401
 from envoy.service.discovery.v3 import discovery_pb2
@@ -58,6 +59,7 @@ class ControlPlane:
         self.streams = []
         self.rejections = []
         self.first_requests = []  # (kind, request) of each stream
+        self.hidden = set()  # clusters for those alone who name them
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=32))
         self.server.add_generic_rpc_handlers([self])
         self.port = self.server.add_insecure_port("127.0.0.1:0")
@@ -177,15 +179,20 @@ class DeltaStream(Stream):
         names -= set(request.resource_names_unsubscribe)
         for name in request.resource_names_unsubscribe:
             self.sent[kind].pop(name, None)
-        self.changed(kind)
+        have = self.plane.resources[kind]
+        self.changed(kind, [n for n in request.resource_names_subscribe if n != "*" and n not in have and kind == "cds"])
 
-    def changed(self, kind):
+    def changed(self, kind, missing=()):
         if kind not in self.names:
             return
         names, have = self.names[kind], self.plane.resources[kind]
-        wanted = have if kind in FULL else {n: r for n, r in have.items() if n in names}
+        wanted = {n: r for n, r in have.items() if n in names or kind in FULL and n not in self.plane.hidden}
         changed = [n for n, (v, _) in sorted(wanted.items()) if self.sent[kind].get(n) != v]
         gone = [n for n in self.sent[kind] if n not in wanted]
+        if missing:
+            # Who names what is not there is told so.
+            self.nonce += 1
+            self.out.put(discovery_pb2.DeltaDiscoveryResponse(type_url=url(kind), nonce=str(self.nonce), removed_resources=missing))
         if not changed and not gone and (self.sent[kind] or kind not in FULL):
             return
         self.nonce += 1
@@ -270,14 +277,36 @@ class Run:
     def cluster(self, name):
         return {"name": name, "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": {"eds_config": self.source}}
 
-    def listener(self):
+    def listener(self, *filters):
         manager = {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "in", "rds": {"route_config_name": "routes", "config_source": self.source},
-            "http_filters": [{"name": "router", "typed_config": {
+            "http_filters": [*filters, {"name": "router", "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}
         return {"name": "in", "address": self.address(self.port),
                 "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
+
+    def check_demand(self):
+        """Clusters that come when a request wants them (ODCDS), beside those that CDS sends."""
+        plane, three = self.plane, backend("three")
+        plane.hidden.add("late")
+        plane.set("cds", "late", self.cluster("late"))
+        plane.set("eds", "late", self.endpoints("late", three))
+        plane.set("lds", "in", self.listener({"name": "on_demand", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand",
+            "odcds": {"source": self.source, "timeout": "10s"}}}))
+        routes = self.routes("b", "demand")
+        routes["virtual_hosts"][0]["routes"][:0] = [
+            {"match": {"path": f"/{name}"}, "route": {"cluster": name}} for name in ("late", "never")]
+        plane.set("rds", "routes", routes)
+        self.wait("routes to clusters on demand", lambda: self.get("/note") == (200, "demand"))
+        assert "late::" not in self.get("/clusters", self.admin)[1], "a cluster that nobody has asked for"
+        self.wait("a listener with on_demand", lambda: self.get("/late")[0] == 200, 5)
+        begin = time.monotonic()
+        assert self.get("/never")[0] == 503, "a cluster that does not exist"
+        assert time.monotonic() - begin < 5, "the server said at once that there is none"
+        assert self.get("/late") == (200, "three")
+        assert self.get()[0] == 200, "the clusters of CDS are still there"
 
     @staticmethod
     def routes(cluster, note=""):
@@ -388,6 +417,8 @@ class Run:
         for thread in threads:
             thread.join()
         assert not failures, f"{len(failures)} of {count[0]} requests failed: {failures[:3]}"
+        if self.delta:
+            self.check_demand()
         plane.set("lds", "in", None)
 
         def is_gone():

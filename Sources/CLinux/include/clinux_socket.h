@@ -18,3 +18,9 @@ ssize_t clinux_send_fd(int socket, const void *bytes, size_t count, int fd);
 ssize_t clinux_receive_fd(int socket, void *bytes, size_t count, int *fd);
 /// Credentials of the peer of a unix socket; 0 or -errno.
 int clinux_peer_credentials(int fd, int32_t *pid, uint32_t *uid, uint32_t *gid);
+/// Lets a datagram socket tell to which address each datagram came; 0 or -errno.
+int clinux_enable_packet_info(int fd, int family);
+/// Receives a datagram, who sent it and to which address (AF_UNSPEC where the kernel does not say); its whole length or -errno.
+ssize_t clinux_receive_datagram(int fd, void *bytes, size_t count, struct sockaddr_storage *from, socklen_t *from_length, struct sockaddr_storage *to);
+/// Sends a datagram from an address of ours; its length or -errno.
+ssize_t clinux_send_datagram(int fd, const void *bytes, size_t count, const struct sockaddr *to, socklen_t to_length, const struct sockaddr *from);

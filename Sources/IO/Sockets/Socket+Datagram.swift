@@ -42,6 +42,57 @@ extension Socket {
         }
     }
 
+    /// Lets `receiveDatagram(into:local:)` tell to which of our addresses a datagram came, where the socket is bound to all of them.
+    public func enablePacketInfo() throws(SystemError) {
+        let family = localAddress?.family ?? AF_INET
+        let result = clinux_enable_packet_info(fd, family)
+        if result < 0 { throw SystemError(-result, "packet info") }
+    }
+
+    /// As `receiveDatagram(into:)`; `local` becomes the address that the datagram was sent to, as far as the kernel says.
+    public func receiveDatagram(
+        into buffer: UnsafeMutableRawBufferPointer, local: inout IPAddress?
+    ) throws(SystemError) -> (count: Int, from: SocketAddress?)? {
+        var from = sockaddr_storage()
+        var to = sockaddr_storage()
+        var length = socklen_t(0)
+        while true {
+            let count = clinux_receive_datagram(fd, buffer.baseAddress, buffer.count, &from, &length, &to)
+            if count >= 0 {
+                let size =
+                    to.ss_family == sa_family_t(AF_INET6)
+                    ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
+                local = to.ss_family == 0 ? nil : SocketAddress(to, length: socklen_t(size))?.address
+                return (count, SocketAddress(from, length: length))
+            }
+            switch Int32(truncatingIfNeeded: -count) {
+            case EAGAIN: return nil
+            case EINTR: continue
+            case let code: throw SystemError(code, "receive")
+            }
+        }
+    }
+
+    /// Sends one datagram from an address of ours, whichever the kernel would have taken.
+    public func send(
+        _ buffer: UnsafeRawBufferPointer, to address: SocketAddress, from local: SocketAddress
+    ) throws(SystemError) {
+        var from = sockaddr_storage()
+        try local.withSockaddr { pointer, length in
+            withUnsafeMutableBytes(of: &from) {
+                $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: min(Int(length), $0.count)))
+            }
+        }
+        let result = try address.withSockaddr { to, length in
+            withUnsafePointer(to: &from) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    clinux_send_datagram(fd, buffer.baseAddress, buffer.count, to, length, $0)
+                }
+            }
+        }
+        if result < 0 { throw SystemError(Int32(truncatingIfNeeded: -result), "send to \(address)") }
+    }
+
     /// Sends one datagram to the peer of a connected socket; what the kernel has no room for is lost, as datagrams are.
     public func sendDatagram(_ buffer: UnsafeRawBufferPointer) throws(SystemError) {
         while true {

@@ -5,7 +5,8 @@ internal import Telemetry
 internal import Upstream
 internal import XDS
 
-/// Counts updates under Envoy's names: a place for clusters, one for listeners, and one for each route configuration and cluster of EDS.
+/// Counts updates under Envoy's names: a place for clusters, one for listeners, and one for each route configuration, scoped table, discovered filter
+/// and cluster of EDS.
 final class DiscoveryCounts {
     private let store: ConfigurationStore
     /// By the elements of their names; held, for metrics live as long as somebody holds them.
@@ -16,11 +17,11 @@ final class DiscoveryCounts {
 
     init(_ store: ConfigurationStore) { self.store = store }
 
-    private func subscription(_ place: [String]) -> SubscriptionMetrics {
+    private func subscription(_ place: [String], _ kind: SubscriptionMetrics.Kind = .plain) -> SubscriptionMetrics {
         if let known = subscriptions[place] { return known }
         if subscriptions.count >= Self.subscriptionsMax { subscriptions = [:] }
         let metrics = store.context.metrics
-        let fresh = SubscriptionMetrics(metrics.registry.scope(place), row: metrics.controlRow)
+        let fresh = SubscriptionMetrics(metrics.registry.scope(place), row: metrics.controlRow, kind: kind)
         subscriptions[place] = fresh
         return fresh
     }
@@ -49,9 +50,22 @@ final class DiscoveryCounts {
             for resource in update.resources {
                 for prefix in store.statPrefixes(ofRoutes: resource.name) {
                     count(
-                        ["http", prefix, "rds", resource.name], isAccepted: outcome.applied.contains(resource.name),
-                        version: resource.version)
+                        ["http", prefix, "rds", resource.name], .routes,
+                        isAccepted: outcome.applied.contains(resource.name), version: resource.version)
                 }
+            }
+        } else if update.typeURL == ScopedRouteConfiguration.typeURL {
+            for place in store.scopedTables {
+                let place = ["http", place.prefix, "scoped_rds", place.name]
+                count(
+                    place, .scopes, isAccepted: outcome.problems.isEmpty, version: update.resources.last?.version ?? "")
+                subscription(place, .scopes).counted(scopes: store.scopes.count)
+            }
+        } else if update.typeURL == TypedExtensionConfig.typeURL {
+            for resource in update.resources {
+                count(
+                    ["extension_config_discovery", "http_filter", resource.name], .filter,
+                    isAccepted: outcome.applied.contains(resource.name), version: resource.version)
             }
         } else if update.typeURL == ClusterLoadAssignment.typeURL {
             let row = store.context.metrics.controlRow
@@ -65,8 +79,10 @@ final class DiscoveryCounts {
         }
     }
 
-    private func count(_ place: [String], isAccepted: Bool, version: String) {
-        let metrics = subscription(place)
+    private func count(
+        _ place: [String], _ kind: SubscriptionMetrics.Kind = .plain, isAccepted: Bool, version: String
+    ) {
+        let metrics = subscription(place, kind)
         metrics.asked()
         guard isAccepted else { return metrics.refused() }
         let now = WallClock.now
@@ -75,12 +91,29 @@ final class DiscoveryCounts {
     }
 }
 
+/// A `scoped_routes` as metrics name it.
+private struct ScopedTable: Hashable {
+    var prefix: String
+    var name: String
+}
+
 extension ConfigurationStore {
     /// The connection managers that are routed by a route configuration.
     fileprivate func statPrefixes(ofRoutes name: String) -> Set<String> {
+        let isOfScope = scopeRoutes.contains(name)
+        return Set(
+            listeners.values.flatMap(\.config.allChains).filter {
+                $0.rdsNames.contains(name) || $0.scopesSource != nil && isOfScope
+            }.compactMap { $0.manager?.statPrefix })
+    }
+
+    /// The connection managers that discover scopes, and what they call them.
+    fileprivate var scopedTables: Set<ScopedTable> {
         Set(
-            listeners.values.flatMap(\.config.allChains).filter { $0.rdsNames.contains(name) }.compactMap {
-                $0.manager?.statPrefix
+            listeners.values.flatMap(\.config.allChains).compactMap { chain in
+                guard chain.scopesSource != nil, let manager = chain.manager, case .scoped(let scoping) = manager.routes
+                else { return nil }
+                return ScopedTable(prefix: manager.statPrefix, name: scoping.name)
             })
     }
 

@@ -26,13 +26,19 @@ public func fuzzMain(_ count: Int32, _ arguments: UnsafeMutablePointer<UnsafeMut
         return 2
     }
     var (count, arguments) = (count, arguments)
-    return runDriver(&count, &arguments) { data, count in
-        do {
-            try target?.run(Array(UnsafeBufferPointer(start: data, count: count)))
-        } catch {
-            say("\(error)")
-            abort()
-        }
-        return 0
+    return runDriver(&count, &arguments) { fuzzOneInput($0, $1) }
+}
+
+/// One input.
+///
+/// libFuzzer's library also has a `main`, which is not used but wants this name to link.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+    do {
+        try target?.run(Array(UnsafeBufferPointer(start: data, count: count)))
+    } catch {
+        say("\(error)")
+        abort()
     }
+    return 0
 }

@@ -77,12 +77,14 @@ struct HTTP1ProxyAttackTests {
 
     @Test("ATK-10 a head that trickles is 408 when its time is over, and is counted")
     func slowHead() async throws {
-        try await AttackScene.run(manager: "request_headers_timeout: 0.2s") { scene in
+        try await AttackScene.run(manager: "request_headers_timeout: 0.2s\n          " + AttackScene.tellsFlags) {
+            scene in
             let client = try await scene.connect()
             try await client.write("GET / HTTP/1.1\r\nHost: ")
             let answer = await client.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 408 "))
-            #expect(answer.hasSuffix("request header timeout"))
+            // As Envoy: the details name it, no flag does.
+            #expect(answer.hasSuffix("request header timeout[-]"))
             #expect(try await scene.stat("http.ingress.downstream_rq_header_timeout") == 1)
         }
     }
@@ -119,14 +121,24 @@ struct HTTP1ProxyAttackTests {
         }
     }
 
+    @Test("ATK-09 what is no request is 400 with its flag")
+    func nonsense() async throws {
+        try await AttackScene.run(manager: AttackScene.tellsFlags) { scene in
+            let client = try await scene.connect()
+            try await client.write("BAD\r\n\r\n")
+            let answer = await client.readToEnd()
+            #expect(answer.hasPrefix("HTTP/1.1 400 ") && answer.hasSuffix("[DPE]"))
+        }
+    }
+
     @Test("ATK-14 what stands behind a CONNECT that is refused is no request")
     func connect() async throws {
-        try await AttackScene.run { scene in
+        try await AttackScene.run(manager: AttackScene.tellsFlags) { scene in
             let client = try await scene.connect()
             try await client.write(
                 "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
             let answer = await client.readToEnd()
-            #expect(answer.hasPrefix("HTTP/1.1 404 "))
+            #expect(answer.hasPrefix("HTTP/1.1 404 ") && answer.hasSuffix("[NR]"))
             #expect(answer.lowercased().contains("connection: close"))
             #expect(answer.components(of: "HTTP/1.1 ") == 1)
             #expect(scene.upstream.requests == 0)

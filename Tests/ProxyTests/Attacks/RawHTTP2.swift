@@ -82,6 +82,10 @@ struct AttackScene {
         }
     }
 
+    /// Our own answers end with the response flags that a log has, in brackets.
+    static let tellsFlags =
+        "local_reply_config: { body_format: { text_format_source: { inline_string: \"%LOCAL_REPLY_BODY%[%RESPONSE_FLAGS%]\" } } }"
+
     /// Answers each request with what it got.
     static let serve: @Sendable (Wire, Int) async throws -> Void = { wire, _ in
         while true {

@@ -103,12 +103,13 @@ struct UpstreamAttackTests {
             }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward("backend", "timeout: 60s")),
+                    listeners: Yaml.listener(
+                        manager: AttackScene.tellsFlags, routes: Yaml.forward("backend", "timeout: 60s")),
                     clusters: Yaml.cluster("backend", [hostile.port], options), admin: true))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let response = try await client.get("/")
-            #expect(response.status == 503)
+            #expect(response.status == 503 && response.body.hasSuffix("[UC]"))
             #expect(try await Admin.stat(proxy, "cluster.backend.http2.keepalive_timeout", on: loop) == 1)
             #expect(try await Admin.stat(proxy, "cluster.backend.upstream_rq_active", on: loop) == 0)
         }
@@ -126,7 +127,7 @@ struct UpstreamAttackTests {
             defer { for socket in waiting { socket.close() } }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    listeners: Yaml.listener(manager: AttackScene.tellsFlags, routes: Yaml.forward()),
                     clusters: Yaml.cluster("backend", [port]).replacing(
                         "connect_timeout: 5s", with: "connect_timeout: 0.2s"),
                     admin: true))
@@ -134,7 +135,7 @@ struct UpstreamAttackTests {
             let client = try await Wire.connect(to: proxy.address, on: loop)
             let response = try await client.get("/")
             #expect(response.status == 503)
-            #expect(response.body.contains("connection timeout"))
+            #expect(response.body.contains("connection timeout") && response.body.hasSuffix("[UF]"))
             #expect(try await Admin.stat(proxy, "cluster.backend.upstream_cx_connect_timeout", on: loop) == 1)
         }
     }
@@ -142,10 +143,12 @@ struct UpstreamAttackTests {
     @Test("ATK-45 a connection that stays and says nothing is 504 when the route's time is over")
     func blackHole() async throws {
         try await AttackScene.run(
-            routes: Yaml.forward("backend", "timeout: 0.2s"), script: { wire, _ in _ = await wire.readToEnd() }
+            manager: AttackScene.tellsFlags, routes: Yaml.forward("backend", "timeout: 0.2s"),
+            script: { wire, _ in _ = await wire.readToEnd() }
         ) { scene in
             let client = try await scene.connect()
-            #expect(try await client.get("/").status == 504)
+            let response = try await client.get("/")
+            #expect(response.status == 504 && response.body.hasSuffix("[UT]"))
             #expect(try await scene.stat("cluster.backend.upstream_rq_timeout") == 1)
         }
     }
@@ -172,14 +175,18 @@ struct UpstreamAttackTests {
         arguments: scripts.indices)
     func broken(_ index: Int) async throws {
         let (name, bytes, status) = Self.scripts[index]
-        try await AttackScene.run(script: { wire, _ in
-            let (head, body) = try await wire.request()
-            if head.hasPrefix("GET /good") { return try await wire.write(ScriptedUpstream.ok(body)) }
-            try await wire.write(bytes)
-        }) { scene in
+        try await AttackScene.run(
+            manager: AttackScene.tellsFlags,
+            script: { wire, _ in
+                let (head, body) = try await wire.request()
+                if head.hasPrefix("GET /good") { return try await wire.write(ScriptedUpstream.ok(body)) }
+                try await wire.write(bytes)
+            }
+        ) { scene in
             let client = try await scene.connect()
             let response = try await client.get("/bad")
             #expect(response.status == status, "\(name): \(response.head)")
+            #expect(response.body.hasSuffix(status == 502 ? "[UPE]" : "[UC]"), "\(name): \(response.body)")
             #expect(!response.head.contains("Set-Cookie"))
             #expect(
                 try await scene.stat("cluster.backend.upstream_cx_protocol_error") == (status == 502 ? 1 : 0), "\(name)"

@@ -118,6 +118,27 @@ struct UDPProxyTests {
         }
     }
 
+    @Test("a listener for all addresses answers from the one that was spoken to", arguments: ["0.0.0.0", "::"])
+    func wildcard(address: String) async throws {
+        try await onLoop { loop in
+            let host = try Datagrams(on: loop) { "got \($0)" }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Self.listener(Self.route()).replacing(
+                        "address: 127.0.0.1, port_value", with: "address: \"\(address)\", ipv4_compat: true, port_value"),
+                    clusters: Yaml.cluster("backend", [host.port])))
+            defer { proxy.stop() }
+            // A connected socket takes what comes from there alone.
+            for last in 1...3 as ClosedRange<UInt32> {
+                let client = try Datagrams(on: loop, to: .ip(.v4(0x7F00_0000 + last), port: proxy.address.port ?? 0))
+                client.send("\(last)")
+                #expect(await client.next() == "got \(last)")
+                client.close()
+            }
+            host.close()
+        }
+    }
+
     @Test("a silent session ends")
     func idle() async throws {
         try await onLoop { loop in

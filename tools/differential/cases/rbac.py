@@ -81,6 +81,17 @@ s = setup("matcher", matcher={"matcher_list": {"matchers": [{"predicate": {"sing
     "on_no_match": {"action": {"name": "allow", "typed_config": typed("envoy.config.rbac.v3.Action", name="allowed")}}})
 s.case("matcher tree denies", get("/", [("x-a", "bad")]))
 s.case("matcher tree allows", get("/", [("x-a", "good")]))
+TOKEN = {"name": "t", "typed_config": typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name="x-token")}
+SOURCE = {"name": "s", "typed_config": typed("envoy.extensions.matching.common_inputs.network.v3.SourceIPInput")}
+TREE = {"matcher_list": {"matchers": [
+    {"predicate": {"and_matcher": {"predicate": [{"single_predicate": {"input": TOKEN, "value_match": {"exact": "t1"}}}, {"single_predicate": {"input": SOURCE, "value_match": {"prefix": "127."}}}]}},
+     "on_match": {"action": {"name": "allow", "typed_config": typed("envoy.config.rbac.v3.Action", name="by-token")}}},
+    {"predicate": {"single_predicate": {"input": {"name": "p", "typed_config": typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":path")}, "value_match": {"prefix": "/log"}}},
+     "on_match": {"action": {"name": "log", "typed_config": typed("envoy.config.rbac.v3.Action", name="logged", action="LOG")}}}]}}
+for name in ("matcher", "shadow_matcher"):
+    s = setup(f"{name} of several inputs", **{name: TREE})
+    for case, path, tokens in [("token", "/", ["t1"]), ("another token", "/", ["t2"]), ("two tokens", "/", ["t1", "t2"]), ("an empty token", "/", [""]), ("nothing", "/", []), ("path", "/log", []), ("path and token", "/log?x", ["t1"])]:
+        s.case(f"{name}: {case}", get(path, [("x-token", token) for token in tokens]))
 s = setup("normalized", rules=rules("DENY", p=policy({"url_path": {"path": {"prefix": "/admin"}}})), fields={"normalize_path": True, "merge_slashes": True})
 for path in ("/x/../admin", "//admin", "/%61dmin", "/admin#x", "/ADMIN"):
     s.case(f"policy sees the normalized path: {path}", get(path))

@@ -115,6 +115,10 @@ upstream("alpn", {"common": {**TRUST, "alpn_protocols": ["http/1.1"]}}, server=U
 upstream("h2 over TLS", {"common": TRUST}, server=Upstream(kind="http2", tls={"certificate": "upstream"}), http2=True)
 upstream("auto sni", {"common": TRUST}, protocol={"upstream_http_protocol_options": {"auto_sni": True}})
 upstream("auto san validation", {"common": TRUST}, protocol={"upstream_http_protocol_options": {"auto_sni": True, "auto_san_validation": True}}, case_ignore=FAILS)
+for name, server in [
+    ("h2", Upstream(kind="http2", tls={"certificate": "upstream", "alpn": ["h2"]})),
+    ("http/1.1", Upstream(tls={"certificate": "upstream", "alpn": ["http/1.1"]})), ("nothing", Upstream(tls={"certificate": "upstream"}))]:
+    upstream(f"auto config, the host chooses {name}", {"common": TRUST}, protocol={"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}, server=server)
 upstream("TLS 1.2 alone", {"common": {**TRUST, "tls_params": {"tls_maximum_protocol_version": "TLSv1_2"}}})
 s = GROUP.setup("upstream matches", http([route("/", "a")], [cluster("a", [{"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": "$port:a"}}}, "metadata": {"filter_metadata": {"envoy.transport_socket_match": {"tls": "yes"}}}}],
     transport_socket_matches=[{"name": "tls", "match": {"tls": "yes"}, "transport_socket": upstream_tls(common=TRUST, sni="matched.test")}, {"name": "plain", "match": {}, "transport_socket": {"name": "raw", "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")}}])]), stats=STATS, upstreams=UP)

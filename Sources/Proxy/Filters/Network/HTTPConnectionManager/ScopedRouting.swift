@@ -94,6 +94,8 @@ struct ScopedRouting: Sendable {
         }
     }
 
+    /// What metrics call it.
+    let name: String
     let fragments: [Fragment]
     let source: Source
     /// Where the routes of named scopes come from.
@@ -133,6 +135,7 @@ struct ScopedRouting: Sendable {
         guard !fragments.isEmpty else {
             throw ConfigurationError(at: path + ".scope_key_builder.fragments", "at least one is needed")
         }
+        name = message.name
         self.fragments = fragments
         routesSource = try message.rdsConfigSource.map { (source) throws(ConfigurationError) in
             try DiscoverySource(compiling: source, at: path + ".rds_config_source", hasADS: context.hasADS)

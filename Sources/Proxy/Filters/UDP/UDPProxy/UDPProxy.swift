@@ -10,6 +10,8 @@ final class UDPProxy: ReadinessHandler {
     /// What sets sessions apart: who speaks to us, and, where each datagram chooses its host, the host.
     struct Key: Hashable {
         var client: IO.SocketAddress
+        /// Where it speaks to us, on a listener for all addresses: answers come from there.
+        var local: IO.SocketAddress?
         var host: HostAddress?
     }
 
@@ -41,6 +43,8 @@ final class UDPProxy: ReadinessHandler {
     /// What one datagram is received into, and no more than one at a time.
     private let buffer: UnsafeMutableRawBufferPointer
     private var isClosed = false
+    /// The listener is for all addresses of this machine.
+    private var isWildcard = false
 
     init(_ config: UDPProxyConfig, socket: Socket, listener: ListenerMetrics, worker: Worker) {
         self.config = config
@@ -54,7 +58,13 @@ final class UDPProxy: ReadinessHandler {
 
     deinit { buffer.deallocate() }
 
-    func start() throws(SystemError) { registration = try worker.loop.register(socket.fd, self) }
+    func start() throws(SystemError) {
+        if address.address?.isUnspecified == true {
+            try socket.enablePacketInfo()
+            isWildcard = true
+        }
+        registration = try worker.loop.register(socket.fd, self)
+    }
 
     var sessionCount: Int { sessions.count }
 
@@ -72,12 +82,18 @@ final class UDPProxy: ReadinessHandler {
         for _ in 0..<Self.datagramsPerTurn {
             guard !isClosed else { return }
             do throws(SystemError) {
-                guard let (count, from) = try socket.receiveDatagram(into: buffer) else { return }
+                var local: IPAddress?
+                let datagram =
+                    isWildcard
+                    ? try socket.receiveDatagram(into: buffer, local: &local) : try socket.receiveDatagram(into: buffer)
+                guard let (count, from) = datagram else { return }
                 guard count <= config.downstreamBytesMax, let from else {
                     dropped.add(row: worker.index)
                     continue
                 }
-                take(UnsafeRawBufferPointer(rebasing: buffer[..<count]), from: from)
+                take(
+                    UnsafeRawBufferPointer(rebasing: buffer[..<count]), from: from,
+                    to: local.map { .ip($0, port: address.port ?? 0) })
             } catch {
                 config.metrics.receiveErrors.add(row: worker.index)
                 totals.receiveErrors &+= 1
@@ -90,31 +106,33 @@ final class UDPProxy: ReadinessHandler {
         }
     }
 
-    private func take(_ datagram: UnsafeRawBufferPointer, from client: IO.SocketAddress) {
+    private func take(
+        _ datagram: UnsafeRawBufferPointer, from client: IO.SocketAddress, to local: IO.SocketAddress?
+    ) {
         totals.wireBytes &+= UInt64(datagram.count)
-        if !config.balancesEachDatagram, let known = sessions[Key(client: client)] {
+        if !config.balancesEachDatagram, let known = sessions[Key(client: client, local: local)] {
             if known.mayGoOn { return known.send(datagram) }
             // Its host has gone or failed: another one, if there is a better.
-            guard let cluster = cluster(for: client), let host = choose(cluster, client), host !== known.host else {
+            guard let cluster = cluster(for: client, local), let host = choose(cluster, client), host !== known.host else {
                 if !known.host.conditions.contains(.removed) { known.send(datagram) } else { known.end() }
                 return
             }
             known.end()
-            open(Key(client: client), client, cluster, host)?.send(datagram)
+            open(Key(client: client, local: local), cluster, host)?.send(datagram)
             return
         }
-        guard let cluster = cluster(for: client) else {
+        guard let cluster = cluster(for: client, local) else {
             config.metrics.noRoute.add(row: worker.index)
             totals.noRoute &+= 1
             return
         }
         guard let host = choose(cluster, client) else { return cluster.count(.upstream_cx_none_healthy) }
-        let key = Key(client: client, host: config.balancesEachDatagram ? host.address : nil)
-        (sessions[key] ?? open(key, client, cluster, host))?.send(datagram)
+        let key = Key(client: client, local: local, host: config.balancesEachDatagram ? host.address : nil)
+        (sessions[key] ?? open(key, cluster, host))?.send(datagram)
     }
 
-    private func cluster(for client: IO.SocketAddress) -> ClusterRuntime? {
-        config.cluster(from: client, to: address).flatMap { worker.cluster(named: $0) }?.member()
+    private func cluster(for client: IO.SocketAddress, _ local: IO.SocketAddress?) -> ClusterRuntime? {
+        config.cluster(from: client, to: local ?? address).flatMap { worker.cluster(named: $0) }?.member()
     }
 
     private func choose(_ cluster: ClusterRuntime, _ client: IO.SocketAddress) -> Host? {
@@ -124,9 +142,7 @@ final class UDPProxy: ReadinessHandler {
     }
 
     /// A new session, within the limit that its cluster sets for connections.
-    private func open(
-        _ key: Key, _ client: IO.SocketAddress, _ cluster: ClusterRuntime, _ host: Host
-    ) -> UDPSession? {
+    private func open(_ key: Key, _ cluster: ClusterRuntime, _ host: Host) -> UDPSession? {
         guard cluster.acquire(.connection, .normal) else {
             cluster.count(.upstream_cx_overflow)
             return nil
@@ -136,7 +152,7 @@ final class UDPProxy: ReadinessHandler {
         clusterMetrics[cluster.name] = metrics
         do throws(SystemError) {
             let session = try UDPSession(
-                self, key: key, info: connectionInfo(client), cluster: cluster, host: host, metrics: metrics)
+                self, key: key, info: connectionInfo(key.client, key.local), cluster: cluster, host: host, metrics: metrics)
             sessions[key] = session
             config.metrics.total.add(row: worker.index)
             config.metrics.active.add(row: worker.index)
@@ -149,9 +165,9 @@ final class UDPProxy: ReadinessHandler {
         }
     }
 
-    private func connectionInfo(_ client: IO.SocketAddress) -> ConnectionInfo {
+    private func connectionInfo(_ client: IO.SocketAddress, _ local: IO.SocketAddress? = nil) -> ConnectionInfo {
         ConnectionInfo(
-            localAddress: address, remoteAddress: client, directRemoteAddress: client, id: worker.nextConnectionID())
+            localAddress: local ?? address, remoteAddress: client, directRemoteAddress: client, id: worker.nextConnectionID())
     }
 
     func received(_ count: Int) {
@@ -176,9 +192,13 @@ final class UDPProxy: ReadinessHandler {
     func withBuffer(_ body: (UnsafeMutableRawBufferPointer) -> Void) { body(buffer) }
 
     /// Sends an answer; false when the kernel does not take it.
-    func send(_ datagram: UnsafeRawBufferPointer, to client: IO.SocketAddress) -> Bool {
+    func send(_ datagram: UnsafeRawBufferPointer, to key: Key) -> Bool {
         do throws(SystemError) {
-            try socket.send(datagram, to: client)
+            if let local = key.local {
+                try socket.send(datagram, to: key.client, from: local)
+            } else {
+                try socket.send(datagram, to: key.client)
+            }
             config.metrics.sentDatagrams.add(row: worker.index)
             config.metrics.sentBytes.add(UInt64(datagram.count), row: worker.index)
             totals.sentDatagrams &+= 1

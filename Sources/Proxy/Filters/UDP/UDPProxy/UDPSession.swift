@@ -95,7 +95,7 @@ final class UDPSession: ReadinessHandler, FormatContext {
                     lastActivity = worker.loop.now
                     metrics.receivedDatagrams.add(row: worker.index)
                     cluster.count(.upstream_cx_rx_bytes_total, UInt64(count))
-                    if proxy.send(UnsafeRawBufferPointer(rebasing: buffer[..<count]), to: key.client) {
+                    if proxy.send(UnsafeRawBufferPointer(rebasing: buffer[..<count]), to: key) {
                         sent &+= 1
                         info.bytesSent &+= UInt64(count)
                     } else {
