@@ -139,7 +139,10 @@ struct TranscriptTests {
                 return []
             case "want":
                 let typeURL = shortTypes[words.removeFirst()] ?? ""
-                return client.subscribe(typeURL, to: words == ["*"] ? .all : .names(Set(words))).map(Self.text)
+                let names = Set(words).subtracting(["*"])
+                let interest: DeltaClient.Interest =
+                    words.contains("*") ? DeltaClient.Interest.all.union(.names(names)) : .names(names)
+                return client.subscribe(typeURL, to: interest).map(Self.text)
             case "response":
                 var response = DeltaDiscoveryResponse()
                 response.typeUrl = shortTypes[words.removeFirst()] ?? "other"

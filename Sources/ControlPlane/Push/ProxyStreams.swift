@@ -13,10 +13,9 @@ import XDS
 /// A stream that comes in on a pod's socket is that pod (decision 9). `@unchecked Sendable`: belongs to one loop.
 final class ProxyStreams: @unchecked Sendable {
     static let method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-    static let kinds: [ResourceKind] = [
-        .service, .endpointSlice, .pod, .namespace, .virtualService, .destinationRule, .gateway, .ingress,
-        .ingressClass, .configMap,
-    ]
+    static let kinds: [ResourceKind] = MeshObjects.Kind.allCases.compactMap { kind in
+        ResourceKind.standard.first { $0.group == kind.group && $0.kind == kind.name }
+    }
 
     /// The socket of one pod.
     private struct PodSocket {
@@ -67,7 +66,7 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        publish(namesAlso: changes.contains { $0.kind == .service || $0.kind == .endpointSlice })
+        publish(namesAlso: changes.contains { [.service, .endpointSlice, .serviceEntry].contains($0.kind) })
     }
 
     private func publish(namesAlso: Bool) {

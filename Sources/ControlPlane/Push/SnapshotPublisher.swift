@@ -101,7 +101,9 @@ public struct SnapshotPublisher {
 
     /// What the mesh has to say about an object that is about to be written, for the `Warning` headers of its author.
     public func warnings(for object: KubernetesObject) -> [String] {
-        guard let kind = MeshObjects.kind(of: object), ![.pod, .endpointSlice, .namespace].contains(kind) else {
+        guard let kind = MeshObjects.kind(of: object),
+            ![.pod, .endpointSlice, .namespace, .node, .secret].contains(kind)
+        else {
             return []
         }
         var objects = objects

@@ -52,6 +52,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var controllersAreDue = false
     private var streamsAreDue = false
     private var names: [ServiceNames] = []
+    private var namedHosts: [String: [IPAddress]] = [:]
     private var namesSerial: UInt32 = 0
 
     /// A control plane on a loop; `start` is called there.
@@ -166,16 +167,18 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
         let dns = DNSServer(on: loop, forwarder: forwarder)
         self.dns = dns
-        streams.namesChanged = { [weak self] services, slices in
+        streams.namesChanged = { [weak self, weak streams] services, slices in
             guard let self else { return }
             let names = NameFeed.services(services, slices: slices)
-            guard names != self.names || self.namesSerial == 0 else { return }
+            let hosts = streams.map { NameFeed.hosts($0.publisher.model) } ?? [:]
+            guard names != self.names || hosts != self.namedHosts || self.namesSerial == 0 else { return }
             self.names = names
+            self.namedHosts = hosts
             self.namesSerial &+= 1
             dns.publish(
                 Zone(
                     domain: Mesh.clusterDomain, services: names, reversePrefixes: self.options.reversePrefixes,
-                    serial: self.namesSerial))
+                    hosts: hosts, serial: self.namesSerial))
         }
     }
 

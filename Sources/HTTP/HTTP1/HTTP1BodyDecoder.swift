@@ -122,9 +122,9 @@ struct HTTP1BodyDecoder {
     }
 
     /// Trailers cannot change framing, routing or the connection (RFC 9110 §6.5.1).
-    private static func check(_ trailers: HeaderTable) throws(HTTP1Error) {
-        for field in trailers.fields {
-            switch field.id {
+    private static func check(_ trailers: borrowing HeaderTable) throws(HTTP1Error) {
+        for index in 0..<trailers.count {
+            switch trailers.id(at: index) {
             case .transferEncoding, .contentLength, .host, .connection, .upgrade, .te, .trailer, .expect,
                 .keepAlive, .proxyConnection, .authorization, .setCookie, .contentEncoding, .contentType, .contentRange:
                 throw .trailer

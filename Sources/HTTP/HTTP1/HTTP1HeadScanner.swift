@@ -47,17 +47,18 @@ struct HTTP1HeadScanner {
         _ input: RawSpan, _ offset: inout Int, into table: inout HeaderTable, limits: HTTP1Limits
     ) throws(HTTP1Error) -> Bool {
         while offset < input.byteCount {
-            let before = table.bytes.count
+            let before = table.bytes.byteCount
             let room = limits.headBytes - before
             if room <= 0 {
                 throw phase == .startLine
                     ? .targetTooLong(limit: limits.headBytes) : .headTooLarge(limit: limits.headBytes)
             }
             let step = min(input.byteCount &- offset, HTTP1HeadScanner.stepBytes, room)
-            table.bytes.append(span: input.extracting(offset..<(offset &+ step)))
-            if try scanStored(&table.bytes, &table.list, limits: limits) {
+            let storage = table.own(room: step)
+            storage.append(input.extracting(offset..<(offset &+ step)))
+            if try scanStored(storage, limits: limits) {
                 offset &+= position &- before
-                table.bytes.removeLast(table.bytes.count &- position)
+                storage.truncateBytes(to: position)
                 return true
             }
             offset &+= step
@@ -67,9 +68,11 @@ struct HTTP1HeadScanner {
 
     /// Looks at the stored bytes that were not looked at yet; true at the end of the head, `position` behind it.
     private mutating func scanStored(
-        _ storage: inout [UInt8], _ list: inout HeaderTable.List, limits: HTTP1Limits
+        _ storage: HeaderStorage, limits: HTTP1Limits
     ) throws(HTTP1Error) -> Bool {
-        var bytes = storage.mutableSpan
+        // The bytes stay where they are while fields are added.
+        let memory = UnsafeMutableBufferPointer(start: storage.bytes, count: storage.byteCount)
+        var bytes = memory.mutableSpan
         let end = bytes.count
         while position < end {
             switch phase {
@@ -120,7 +123,7 @@ struct HTTP1HeadScanner {
                 let raw = bytes.bytes
                 guard try findLineEnd(raw, end, or: .fieldValue) else { return false }
                 let value = ByteScan.trimmed(raw, valueStart..<position)
-                if list.fields.count >= limits.fields { throw .tooManyFields(limit: limits.fields) }
+                if storage.fieldCount >= limits.fields { throw .tooManyFields(limit: limits.fields) }
                 let nameEnd = name.range.upperBound
                 let isLine =
                     value.lowerBound == nameEnd &+ 2 && value.upperBound == position
@@ -128,7 +131,7 @@ struct HTTP1HeadScanner {
                 let field = HeaderTable.Field(
                     name: name, value: HeaderTable.Run(start: UInt32(value.lowerBound), count: UInt32(value.count)),
                     id: names.id(of: raw.extracting(name.range)), isLine: isLine)
-                list.add(field)
+                storage.add(field)
                 position &+= 2
                 lineStart = position
                 phase = .fieldStart

@@ -126,7 +126,8 @@ public enum HTTP1Serializer {
     /// Appends the end of a chunked body, with trailers if there are any.
     public static func appendLastChunk(trailers: borrowing HeaderTable, to buffer: inout [UInt8]) {
         buffer.append("0\r\n")
-        for field in trailers.fields {
+        for index in 0..<trailers.count {
+            let field = trailers.fields[index]
             buffer.append(span: trailers.span(field.name))
             buffer.append(": ")
             buffer.append(span: trailers.span(field.value))
@@ -160,7 +161,7 @@ public enum HTTP1Serializer {
 
     /// Every stored byte at most twice (an authority stands in the start line and as `host`), separators, framing.
     private static func sizeBound(_ table: borrowing HeaderTable) -> Int {
-        table.bytes.count * 2 + table.fields.count * 4 + 256
+        table.bytes.byteCount * 2 + table.fields.count * 4 + 256
     }
 
     private static func putLength(_ count: Int, _ cursor: inout HeadCursor) {
@@ -174,8 +175,10 @@ public enum HTTP1Serializer {
     ) {
         // Lines that lie one behind the other in the table are copied together.
         var pending = 0..<0
-        let bytes = table.bytes.span.bytes
-        for field in table.fields {
+        let bytes = table.bytes
+        let fields = table.fields
+        for index in 0..<fields.count {
+            let field = fields[index]
             switch field.id {
             case .host, .connection, .contentLength, .transferEncoding, .keepAlive, .proxyConnection: continue
             case .upgrade where connection != .upgrade: continue

@@ -153,7 +153,9 @@ extension HTTP2Session {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             if let trailers = stream.ownTrailers {
                 flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                _ = withTrailerFields(trailers) { nghttp2_submit_trailer(raw, id, $0, $1) }
+                if withTrailerFields(trailers, { nghttp2_submit_trailer(raw, id, $0, $1) }) == 0 {
+                    stream.headsWaiting &+= 1
+                }
             }
             return Int32(clamping: count)
         }
@@ -178,7 +180,7 @@ extension HTTP2Session {
         produced &+= count &+ HTTP2Session.frameHeadBytes
         stream.queueOffset &+= count
         if stream.queuedBytes == 0 {
-            stream.emptyQueue()
+            giveQueue(stream)
             if !stream.endsAfterQueue { stream.delegate?.drained(stream) }
         }
         return 0
@@ -192,6 +194,7 @@ extension HTTP2Session {
             budget.dataSent()
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, true) }
         case NGHTTP2_HEADERS.rawValue:
+            headSent(frame.hd.stream_id)
             if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, false) }
         case NGHTTP2_RST_STREAM.rawValue:
             resets.add(frame.hd.stream_id)
@@ -199,6 +202,13 @@ extension HTTP2Session {
         case NGHTTP2_GOAWAY.rawValue: delegate?.count(.goaway_sent)
         default: break
         }
+    }
+
+    /// Nothing refers to the head's bytes any more, unless another of the stream's waits behind it.
+    private func headSent(_ id: Int32) {
+        guard let stream = stream(id: id), stream.headsWaiting > 0 else { return }
+        stream.headsWaiting &-= 1
+        if stream.headsWaiting == 0 { blocks.give(&stream.held) }
     }
 
     private func sentEnd(_ id: Int32, _ isData: Bool) {

@@ -37,7 +37,9 @@ extension HTTP2Session {
         _ table: borrowing HeaderTable, _ base: UnsafeRawBufferPointer, keepsLength: Bool, isHeld: Bool
     ) {
         let held = isHeld ? Self.heldValue : 0
-        for field in table.fields {
+        let lines = table.fields
+        for index in 0..<lines.count {
+            let field = lines[index]
             switch field.id {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .host: continue
             case .te where !ByteScan.equalIgnoringCase(table.span(field.value), "trailers"): continue
@@ -71,11 +73,26 @@ extension HTTP2Session {
         add("content-length", UnsafeRawBufferPointer(start: scratch.bytes + 8, count: digits))
     }
 
+    /// A copy of bytes that stays until the stream's heads are sent; nil when there is no room for it.
+    private func hold(_ bytes: UnsafeRawBufferPointer, _ stream: HTTP2Stream) -> UnsafeRawBufferPointer? {
+        if stream.held == nil {
+            stream.held = blocks.take()
+            stream.heldBytes = 0
+        }
+        guard bytes.count <= HTTP2Blocks.byteCount &- stream.heldBytes, let start = bytes.baseAddress,
+            let held = stream.held
+        else { return nil }
+        let copy = held + stream.heldBytes
+        copy.copyMemory(from: start, byteCount: bytes.count)
+        stream.heldBytes &+= bytes.count
+        return UnsafeRawBufferPointer(start: copy, count: bytes.count)
+    }
+
     func withRequestFields(
         _ head: borrowing RequestHead, _ stream: HTTP2Stream, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
         head.headers.bytes.withUnsafeBytes { bytes in
-            let copy = stream.hold(bytes)
+            let copy = hold(bytes, stream)
             let base = copy ?? bytes
             let held = copy == nil ? 0 : Self.heldValue
             func part(_ run: HeaderTable.Run) -> UnsafeRawBufferPointer {
@@ -117,7 +134,7 @@ extension HTTP2Session {
         _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
         head.headers.bytes.withUnsafeBytes { bytes in
-            let copy = stream.hold(bytes)
+            let copy = hold(bytes, stream)
             let base = copy ?? bytes
             if head.status == 200 {
                 add(":status", "200")

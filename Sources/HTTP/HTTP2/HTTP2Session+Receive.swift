@@ -58,7 +58,9 @@ extension HTTP2Session {
         guard let receiving else { return }
         receiving.headBytes = 0
         receiving.fieldCount = 0
-        if !receiving.hasFinalHead { receiving.response.removeAll() }
+        guard !receiving.hasFinalHead else { return }
+        receiving.response.removeAll()
+        delegate?.willReceive(receiving)
     }
 
     /// Takes one field; false ends the connection.

@@ -29,6 +29,7 @@ extension HTTP2Session {
             try checked(id)
             throw HTTP2Error(HTTP2Code.internalError, "unexpected stream id \(id)")
         }
+        stream.headsWaiting = 1
         stream.delegate = delegate
         return stream
     }
@@ -62,6 +63,7 @@ extension HTTP2Session {
                     ? nghttp2_submit_response(raw, stream.id, values, count, nil)
                     : nghttp2_submit_response(raw, stream.id, values, count, &scratch.provider)
             })
+        stream.headsWaiting &+= 1
     }
 
     /// Sends an interim response (1xx) before the real one.
@@ -72,6 +74,7 @@ extension HTTP2Session {
                 nghttp2_submit_headers(
                     raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
             })
+        stream.headsWaiting &+= 1
     }
 
     /// Queues bytes of a body; they leave as the peer's window allows.
@@ -85,6 +88,7 @@ extension HTTP2Session {
             stream.queue.removeSubrange(0..<stream.queueOffset)
             stream.queueOffset = 0
         }
+        takeQueue(stream)
         stream.queue.append(contentsOf: bytes)
         resume(stream)
     }

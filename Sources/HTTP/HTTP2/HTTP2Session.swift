@@ -43,6 +43,10 @@ public final class HTTP2Session {
     /// What ended the connection from our side.
     var violation: HTTP2Error?
 
+    /// nghttp2 is at work: it must not be entered again.
+    private var isAtWork = false
+    /// What `frame` could not say to its caller.
+    private var outputFailure: HTTP2Error?
     var output: (any HTTP2Output)?
     @exclusivity(unchecked) var produced = 0
     var produceLimit = 0
@@ -50,6 +54,10 @@ public final class HTTP2Session {
     @exclusivity(unchecked) var fields: [nghttp2_nv] = []
     let scratch: HTTP2Scratch
     private let memory: HTTP2Memory
+    /// Memory of heads and bodies on their way to nghttp2, which streams take for as long as they need it: last in, first out, so that it is
+    /// in the processor's cache.
+    let blocks = HTTP2Blocks()
+    @exclusivity(unchecked) private var queues: [[UInt8]] = []
     /// The stream that was looked up last: DATA, its end and its close mostly follow each other.
     @exclusivity(unchecked) private var latest: HTTP2Stream?
 
@@ -107,8 +115,10 @@ public final class HTTP2Session {
     public func receive(_ bytes: UnsafeRawBufferPointer, at now: MonotonicTime? = nil) throws(HTTP2Error) {
         guard !bytes.isEmpty else { return }
         self.now = now
+        isAtWork = true
         let result = nghttp2_session_mem_recv(
             raw, bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count)
+        isAtWork = false
         if let violation { throw violation }
         guard result < 0 else { return }
         let code = Int32(clamping: result)
@@ -148,10 +158,15 @@ public final class HTTP2Session {
 
     /// Writes bytes for the peer, not much more than `limit`; call again when they are sent.
     public func produce(into output: any HTTP2Output, upTo limit: Int) throws(HTTP2Error) {
+        if let outputFailure { throw outputFailure }
         self.output = output
         produced = 0
         produceLimit = limit
-        defer { self.output = nil }
+        isAtWork = true
+        defer {
+            self.output = nil
+            isAtWork = false
+        }
         while produced < limit {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(raw, &bytes)
@@ -161,6 +176,19 @@ public final class HTTP2Session {
             guard count > 0, let bytes else { return }
             output.append(UnsafeRawBufferPointer(start: bytes, count: count))
             produced &+= count
+        }
+    }
+
+    /// Writes what was submitted as soon as a message is complete, unless nghttp2 is at work on this connection: then `produce` will.
+    ///
+    /// What nghttp2 needs for a message is used again for the next one while it is still in the processor's cache. A failure shows with
+    /// the next `produce`.
+    public func frame(into output: any HTTP2Output, upTo limit: Int) {
+        guard !isAtWork, limit > 0 else { return }
+        do throws(HTTP2Error) {
+            try produce(into: output, upTo: limit)
+        } catch {
+            outputFailure = error
         }
     }
 
@@ -210,8 +238,30 @@ public final class HTTP2Session {
     }
 
     func release(_ stream: HTTP2Stream) {
+        giveQueue(stream)
+        blocks.give(&stream.held)
         stream.end()
         free.append(stream)
+    }
+
+    /// Queues kept for streams, and the largest that is.
+    private static let queuesKept = 64
+    private static let queueKeptBytes = 16 * 1024
+
+    /// Memory for a body that begins to wait.
+    func takeQueue(_ stream: HTTP2Stream) {
+        if stream.queue.capacity == 0, let queue = queues.popLast() { stream.queue = queue }
+    }
+
+    /// A body has left.
+    func giveQueue(_ stream: HTTP2Stream) {
+        stream.queueOffset = 0
+        guard stream.queue.capacity > 0 else { return }
+        var queue: [UInt8] = []
+        swap(&queue, &stream.queue)
+        guard queue.capacity <= Self.queueKeptBytes, queues.count < Self.queuesKept else { return }
+        queue.removeAll(keepingCapacity: true)
+        queues.append(queue)
     }
 
     /// How many streams are open.

@@ -13,7 +13,7 @@ public protocol HTTP2SessionDelegate: AnyObject {
     func settingsReceived()
     /// Our PING was answered.
     func pong()
-    /// A stream of the peer's begins to be received: the delegate may give `stream.request` memory.
+    /// A head begins to be received: the delegate may give `stream.request` (server) or `stream.response` (client) memory.
     func willReceive(_ stream: HTTP2Stream)
     /// Something to be counted happened.
     func count(_ counter: HTTP2Counter)

@@ -50,30 +50,14 @@ public final class HTTP2Stream {
     /// Whether it is us who end it early.
     var isEndedByUs = false
 
-    /// Bytes of heads that nghttp2 has not sent yet: memory that does not move and lives as long as the session, so that nghttp2 need not
-    /// copy names and values one by one.
-    private var held: UnsafeMutableRawPointer?
-    private var heldBytes = 0
-    /// Larger heads are copied by nghttp2: what a large one needed would stay with the stream for good.
-    private static let heldBytesMax = 1024
-
-    /// Queues larger than this are not kept for the next stream.
-    private static let queueKeptBytes = 16 * 1024
+    /// Bytes of heads that nghttp2 has not sent yet: a block of the session's, so that nghttp2 need not copy names and values one by one; and how
+    /// much of it is used.
+    var held: UnsafeMutableRawPointer?
+    var heldBytes = 0
+    /// Heads and trailers that nghttp2 has and has not sent.
+    var headsWaiting = 0
 
     init(slot: Int) { self.slot = slot }
-
-    deinit { held?.deallocate() }
-
-    /// A copy of bytes that stays until the stream is used again; nil when there is no room for it.
-    func hold(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
-        guard bytes.count <= Self.heldBytesMax &- heldBytes, let start = bytes.baseAddress else { return nil }
-        let memory = held ?? UnsafeMutableRawPointer.allocate(byteCount: Self.heldBytesMax, alignment: 16)
-        held = memory
-        let copy = memory + heldBytes
-        copy.copyMemory(from: start, byteCount: bytes.count)
-        heldBytes &+= bytes.count
-        return UnsafeRawBufferPointer(start: copy, count: bytes.count)
-    }
 
     /// Bytes that wait for the peer's window.
     public var queuedBytes: Int { queue.count &- queueOffset }
@@ -82,7 +66,7 @@ public final class HTTP2Stream {
     func begin(id: Int32) {
         self.id = id
         isOpen = true
-        heldBytes = 0
+        headsWaiting = 0
         request.removeAll()
         response.removeAll()
         trailers.removeAll()
@@ -108,11 +92,30 @@ public final class HTTP2Stream {
         isOpen = false
         delegate = nil
         ownTrailers = nil
-        emptyQueue()
+    }
+}
+
+/// Blocks of memory of one size that do not move, for the streams of one session.
+final class HTTP2Blocks {
+    /// Larger heads are copied by nghttp2.
+    static let byteCount = 1024
+    private static let keptMax = 64
+
+    @exclusivity(unchecked) private var free: [UnsafeMutableRawPointer] = []
+
+    deinit { for block in free { block.deallocate() } }
+
+    func take() -> UnsafeMutableRawPointer {
+        free.popLast() ?? UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 16)
     }
 
-    func emptyQueue() {
-        if queue.capacity > Self.queueKeptBytes { queue = [] } else { queue.removeAll(keepingCapacity: true) }
-        queueOffset = 0
+    /// Takes a block back.
+    ///
+    /// It may be used again at once, though a frame that was never sent may still point to it: nghttp2 drops such a frame unread when the
+    /// session ends or the frame's turn comes, and the block stays memory of the session's until then.
+    func give(_ block: inout UnsafeMutableRawPointer?) {
+        guard let given = block else { return }
+        block = nil
+        if free.count < Self.keptMax { free.append(given) } else { given.deallocate() }
     }
 }

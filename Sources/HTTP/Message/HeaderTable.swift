@@ -20,38 +20,59 @@ public struct HeaderTable: Sendable {
         var isLine = false
     }
 
-    /// The fields apart from the bytes, so that a parser may hold the bytes while it adds a field.
-    struct List: Sendable {
-        var fields: [Field] = []
-        /// Which ids may be present: one stays when its field is removed, so only its absence says something.
-        var presence = HeaderIDSet()
+    /// Shared by copies until one of them changes (`own`); nil while nothing was ever stored.
+    private(set) var storage: HeaderStorage?
 
-        @inline(__always)
-        mutating func add(_ field: Field) {
-            fields.append(field)
-            presence.insert(field.id)
+    /// All stored bytes, those of removed fields included.
+    var bytes: RawSpan {
+        @_lifetime(borrow self)
+        @inline(__always) get {
+            guard let storage else { return RawSpan() }
+            return _overrideLifetime(
+                UnsafeRawBufferPointer(start: storage.bytes, count: storage.byteCount).bytes, borrowing: self)
         }
     }
 
-    var bytes: [UInt8] = []
-    var list = List()
+    var fields: Span<Field> {
+        @_lifetime(borrow self)
+        @inline(__always) get {
+            guard let storage else { return Span() }
+            return _overrideLifetime(
+                UnsafeBufferPointer(start: storage.fields, count: storage.fieldCount).span, borrowing: self)
+        }
+    }
 
-    var fields: [Field] {
-        @inline(__always) _read { yield list.fields }
-        @inline(__always) _modify { yield &list.fields }
+    /// Which ids may be present: one stays when its field is removed, so only its absence says something.
+    var presence: HeaderIDSet { storage?.presence ?? HeaderIDSet() }
+
+    /// The storage, which nobody else holds now, with room for so many bytes more.
+    @inline(__always)
+    mutating func own(room: Int = 0) -> HeaderStorage {
+        if isKnownUniquelyReferenced(&storage), let storage {
+            if storage.byteCapacity &- storage.byteCount < room { storage.grow(by: room) }
+            return storage
+        }
+        return replaceStorage(room: room)
+    }
+
+    @inline(never)
+    private mutating func replaceStorage(room: Int) -> HeaderStorage {
+        let fresh = HeaderStorage(copying: storage, room: room)
+        storage = fresh
+        return fresh
     }
 
     /// An empty table.
     public init() {}
 
     /// How many fields there are.
-    public var count: Int { fields.count }
+    public var count: Int { storage?.fieldCount ?? 0 }
 
     /// Bytes of storage it holds, used or not.
-    public var storageBytes: Int { bytes.capacity }
+    public var storageBytes: Int { storage?.byteCapacity ?? 0 }
 
     /// Whether there is no field.
-    public var isEmpty: Bool { fields.isEmpty }
+    public var isEmpty: Bool { count == 0 }
 
     /// The known id of the field at a position.
     public func id(at index: Int) -> HeaderID { fields[index].id }
@@ -73,7 +94,8 @@ public struct HeaderTable: Sendable {
 
     /// The position of the first field with an id, at or after a position.
     public func index(of id: HeaderID, from start: Int = 0) -> Int? {
-        guard list.presence.contains(id) else { return nil }
+        guard let storage, storage.presence.contains(id) else { return nil }
+        let fields = fields
         var index = start
         while index < fields.count {
             if fields[index].id == id { return index }
@@ -84,6 +106,7 @@ public struct HeaderTable: Sendable {
 
     /// The position of the first field with a name, in whatever case, at or after a position.
     public func index(named name: RawSpan, from start: Int = 0) -> Int? {
+        let fields = fields
         var index = start
         while index < fields.count {
             if ByteScan.equalIgnoringCase(name, span(fields[index].name)) { return index }
@@ -132,7 +155,8 @@ public struct HeaderTable: Sendable {
     }
 
     @_lifetime(borrow self)
-    func span(_ run: Run) -> RawSpan { bytes.span.bytes.extracting(run.range) }
+    @inline(__always)
+    func span(_ run: Run) -> RawSpan { bytes.extracting(run.range) }
 }
 
 // MARK: Text, for code that is not on the request path
@@ -162,16 +186,16 @@ extension HeaderTable {
 extension HeaderTable {
     /// Forgets all fields and keeps the memory.
     public mutating func removeAll() {
-        if !bytes.isEmpty { bytes.removeAll(keepingCapacity: true) }
-        if !list.fields.isEmpty { list.fields.removeAll(keepingCapacity: true) }
-        list.presence = HeaderIDSet()
+        guard storage != nil else { return }
+        guard isKnownUniquelyReferenced(&storage), let storage else { return storage = nil }
+        storage.removeAll()
     }
 
     /// Adds a field whose value is written in the program.
     public mutating func append(_ id: HeaderID, constant value: StaticString) {
         let known = UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).bytes
         precondition(HeaderTable.isValue(known), "header value with a control character in the program")
-        add(id, value: store(known))
+        add(id, known)
     }
 
     /// Adds a UUID in its text form (RFC 9562 §4).
@@ -189,21 +213,27 @@ extension HeaderTable {
                 position &+= 1
             }
         }
-        add(id, value: store(text.span.bytes))
+        add(id, text.span.bytes)
     }
 
     /// Adds a number.
     public mutating func append(_ id: HeaderID, number: Int) {
-        let start = bytes.count
-        bytes.append(decimal: number)
-        add(id, value: Run(start: UInt32(start), count: UInt32(bytes.count - start)))
+        var rest = UInt64(clamping: number)
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var first = 20
+        repeat {
+            first &-= 1
+            digits[first] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        add(id, digits.span.bytes.extracting(first..<20))
     }
 
     /// Adds a field; refuses a value that would not survive being written.
     public mutating func append(_ id: HeaderID, _ value: RawSpan) throws(HTTPFieldError) {
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        add(id, value: store(value.extracting(kept)))
+        add(id, value.extracting(kept))
     }
 
     /// Adds a field; refuses a name or value that would not survive being written.
@@ -211,11 +241,14 @@ extension HeaderTable {
         guard HeaderTable.isName(name) else { throw HTTPFieldError(.name) }
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        let start = bytes.count
-        for position in 0..<name.byteCount { bytes.append(ASCII.lowercase(ByteScan.byte(name, position))) }
-        let run = Run(start: UInt32(start), count: UInt32(name.byteCount))
-        let id = HeaderID.of(lowercased: span(run))
-        list.add(Field(name: run, value: store(value.extracting(kept)), id: id))
+        let storage = own(room: name.byteCount &+ kept.count &+ HeaderStorage.lineBytes)
+        let start = storage.byteCount
+        storage.appendLine(name, value.extracting(kept), .other)
+        for position in start..<(start &+ name.byteCount) {
+            storage.bytes[position] = ASCII.lowercase(storage.bytes[position])
+        }
+        let id = HeaderID.of(lowercased: bytes.extracting(start..<(start &+ name.byteCount)))
+        if id != .other { storage.nameLast(id) }
     }
 
     /// Adds a field that came by HTTP/2, as a line that HTTP/1 can write as it lies there; refuses upper case in the name.
@@ -225,11 +258,7 @@ extension HeaderTable {
         if id == .other, !HeaderTable.isLowercaseName(name) { throw HTTPFieldError(.name) }
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        let nameRun = store(name)
-        bytes.append(": ")
-        let valueRun = store(value.extracting(kept))
-        bytes.append("\r\n")
-        list.add(Field(name: nameRun, value: valueRun, id: id, isLine: true))
+        own(room: name.byteCount &+ kept.count &+ HeaderStorage.lineBytes).appendLine(name, value.extracting(kept), id)
     }
 
     /// Makes one `cookie` field of those that HTTP/2 cuts it into (RFC 9113 §8.2.3).
@@ -243,7 +272,7 @@ extension HeaderTable {
             next = self.index(of: .cookie, from: index &+ 1)
         }
         remove(.cookie)
-        add(.cookie, value: store(joined.span.bytes))
+        add(.cookie, joined.span.bytes)
     }
 
     /// Adds a field given as text.
@@ -259,8 +288,8 @@ extension HeaderTable {
     /// Adds a copy of another table's field.
     public mutating func append(fieldAt index: Int, of other: borrowing HeaderTable) {
         let field = other.fields[index]
-        let name = store(other.span(field.name))
-        list.add(Field(name: name, value: store(other.span(field.value)), id: field.id))
+        own(room: Int(field.name.count) &+ Int(field.value.count) &+ HeaderStorage.lineBytes)
+            .appendLine(other.span(field.name), other.span(field.value), field.id)
     }
 
     /// Replaces all fields of an id by one.
@@ -268,7 +297,7 @@ extension HeaderTable {
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
         remove(id)
-        add(id, value: store(value.extracting(kept)))
+        add(id, value.extracting(kept))
     }
 
     /// Replaces all fields of an id by one given as text.
@@ -284,20 +313,20 @@ extension HeaderTable {
 
     /// Removes all fields of an id.
     public mutating func remove(_ id: HeaderID) {
-        if contains(id) { fields.removeAll { $0.id == id } }
+        if contains(id) { own().removeFields { $0.id == id } }
     }
 
     /// Removes all fields of several ids; a table that never had one of them is not looked through.
     public mutating func remove(_ ids: HeaderIDSet) {
-        guard list.presence.intersects(ids) else { return }
-        fields.removeAll { $0.id != .other && ids.contains($0.id) }
+        guard let storage, storage.presence.intersects(ids) else { return }
+        own().removeFields { $0.id != .other && ids.contains($0.id) }
     }
 
     /// Removes all fields of a name, in whatever case.
     public mutating func remove(named name: RawSpan) {
         var index = 0
         while let found = self.index(named: name, from: index) {
-            fields.remove(at: found)
+            remove(at: found)
             index = found
         }
     }
@@ -306,12 +335,12 @@ extension HeaderTable {
     public mutating func remove(named name: String) { remove(named: Array(name.utf8).span.bytes) }
 
     /// Removes the field at a position.
-    public mutating func remove(at index: Int) { fields.remove(at: index) }
+    public mutating func remove(at index: Int) { own().removeField(at: index) }
 
     /// Removes what belongs to one connection and must not be forwarded (RFC 9110 §7.6.1): `Connection` and the fields it
     /// names, `Keep-Alive`, `Proxy-Connection`, `Transfer-Encoding`, `Upgrade`, and `TE` unless it says `trailers`.
     public mutating func removeHopByHopFields() {
-        guard list.presence.intersects(Self.hopByHop) else { return }
+        guard let storage, storage.presence.intersects(Self.hopByHop) else { return }
         // Names listed in Connection first, while the list is still there.
         var start = 0
         while let index = index(of: .connection, from: start) {
@@ -324,7 +353,7 @@ extension HeaderTable {
             }
         }
         let keepsTE = index(of: .te).map { value(at: $0, is: "trailers") } ?? false
-        fields.removeAll { field in
+        own().removeFields { field in
             switch field.id {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
             case .te: !keepsTE
@@ -339,27 +368,31 @@ extension HeaderTable {
 
     /// Empties the names of the fields that a member of `Connection` lists, for `removeHopByHopFields` to drop.
     private mutating func markRemoved(named name: Run) {
-        for index in fields.indices {
-            switch fields[index].id {
+        let storage = own()
+        for index in 0..<storage.fieldCount {
+            switch storage.fields[index].id {
             case .connection, .te: continue  // Handled by their own rules.
             case .contentLength, .host: continue  // Naming these would let a peer change framing or authority.
             default: break
             }
-            if ByteScan.equalIgnoringCase(span(name), span(fields[index].name)) { fields[index].name = .empty }
+            if ByteScan.equalIgnoringCase(span(name), span(storage.fields[index].name)) {
+                storage.fields[index].name = .empty
+            }
         }
     }
 
-    private mutating func add(_ id: HeaderID, value: Run) {
+    private mutating func add(_ id: HeaderID, _ value: RawSpan) {
         precondition(id != .other, "HeaderID.other has no name")
         let name = id.name
-        let run = store(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes)
-        list.add(Field(name: run, value: value, id: id))
+        own(room: name.utf8CodeUnitCount &+ value.byteCount &+ HeaderStorage.lineBytes).appendLine(
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes, value, id)
     }
 
     /// Copies bytes into the storage.
     mutating func store(_ value: RawSpan) -> Run {
-        let start = bytes.count
-        bytes.append(span: value)
+        let storage = own(room: value.byteCount)
+        let start = storage.byteCount
+        storage.append(value)
         return Run(start: UInt32(start), count: UInt32(value.byteCount))
     }
 

@@ -16,9 +16,9 @@ public struct RequestHeadReader: ~Escapable {
     /// Looks at a head, which cannot change meanwhile.
     @_lifetime(borrow head)
     public init(_ head: borrowing RequestHead) {
-        bytes = head.headers.bytes.span.bytes
-        fields = head.headers.list.fields.span
-        presence = head.headers.list.presence
+        bytes = head.headers.bytes
+        fields = head.headers.fields
+        presence = head.headers.presence
         knownMethod = head.method
         methodRun = head.methodRun
         schemeRun = head.schemeRun

@@ -10,7 +10,7 @@ final class BlockPool {
 
     /// Blocks kept for reuse; beyond it they go back to the allocator.
     private static let keptMax = 64
-    private static let largeKeptMax = 8
+    private static let largeKeptMax = 16
 
     private var free: [UnsafeMutableRawPointer] = []
     private var largeFree: [UnsafeMutableRawPointer] = []

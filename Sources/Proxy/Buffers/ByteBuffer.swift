@@ -8,6 +8,8 @@ final class ByteBuffer {
     private var capacity = 0
     private var start = 0
     private var end = 0
+    /// Whether it begins with a large block: its user has seen that a small one does not do.
+    var prefersLarge = false
 
     init(pool: BlockPool) { self.pool = pool }
 
@@ -122,7 +124,7 @@ final class ByteBuffer {
         let needed = held + minimum
         let fresh: UnsafeMutableRawPointer
         let freshCapacity: Int
-        if needed <= BlockPool.blockSize {
+        if needed <= BlockPool.blockSize, !prefersLarge {
             fresh = pool.take()
             freshCapacity = BlockPool.blockSize
         } else if needed <= BlockPool.largeBlockSize {

@@ -53,6 +53,7 @@ final class ClusterRuntime {
         transport = config.transport as? UpstreamTransport
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
+        hostSet.outlierLedger = metrics.outlierLedger
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
         metrics.normalUse.thresholds = config.limits.normal
         metrics.highUse.thresholds = config.limits.high
@@ -70,6 +71,7 @@ final class ClusterRuntime {
         normalUse.thresholds = newConfig.limits.normal
         highUse.thresholds = newConfig.limits.high
         outlier?.cancel()
+        if newConfig.outlierDetection == nil, outlier != nil { outlierSwitchedOff() }
         outlier = newConfig.outlierDetection.map { OutlierSweep($0, cluster: self) }
     }
 
@@ -77,14 +79,30 @@ final class ClusterRuntime {
     func apply(_ endpoints: EndpointTable) {
         let change = hostSet.apply(endpoints, now: worker.loop.now.nanoseconds)
         for host in change.removed {
-            if host.ejectedSince != nil { uncount(.outlier_ejections_active) }
+            // Counted once for all loops.
+            if hostSet.outlierLedger.forget(host) { uncount(.outlier_ejections_active) }
             (host.attachment as? HostPool)?.drain()
         }
         if config.closesConnectionsOnHostSetChange, !change.added.isEmpty || !change.removed.isEmpty {
             for host in hostSet.hosts { (host.attachment as? HostPool)?.renew() }
         }
+        // What others have decided before this loop knew the host.
+        if outlier != nil { for host in change.added { _ = OutlierDetector.follow(host, in: hostSet) } }
         // Every loop sees the same change; it is counted once.
         if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
+    }
+
+    /// Nobody would ever take back who is ejected.
+    private func outlierSwitchedOff() {
+        hostSet.clear(.ejected)
+        guard worker.index == 0 else { return }
+        for _ in 0..<hostSet.outlierLedger.clear() { uncount(.outlier_ejections_active) }
+    }
+
+    /// Another loop has ejected a host, or taken it back.
+    func outlierChanged(_ address: HostAddress) {
+        guard let host = hostSet.host(at: address) else { return }
+        if OutlierDetector.follow(host, in: hostSet) { hostFailed(host) }
     }
 
     /// The cluster is no longer configured: what is under way finishes, nothing new begins.

@@ -24,7 +24,9 @@ final class HTTP2ClientConnection: SocketConnection {
     private var lastActivity: MonotonicTime
     private var keepAlive: HTTP2KeepAlive?
 
-    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?) throws(HTTP2Error) {
+    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?, input: ByteBuffer? = nil)
+        throws(HTTP2Error)
+    {
         self.pool = pool
         self.priority = priority
         let config = pool.cluster.config
@@ -35,7 +37,7 @@ final class HTTP2ClientConnection: SocketConnection {
         let worker = pool.cluster.worker
         started = worker.loop.now
         lastActivity = started
-        super.init(socket, worker: worker, tls: tls)
+        super.init(socket, worker: worker, input: input, tls: tls)
         session.delegate = self
         keepAlive = HTTP2KeepAlive(config.http2, since: started, random: worker.random.next())
         connectTimer = worker.schedule(after: config.connectTimeout) { [self] in connectTimedOut() }
@@ -74,9 +76,20 @@ final class HTTP2ClientConnection: SocketConnection {
             case .failed(let reason):
                 pool.cluster.handshakeFailed(tls.engine)
                 return failConnecting(.handshakeFailed(reason))
-            case .done: pool.cluster.handshakeFinished(tls.engine)
+            case .done:
+                pool.cluster.handshakeFinished(tls.engine)
+                if pool.turnsHTTP1(self, tls) {
+                    connectTimer?.cancel()
+                    return
+                }
             }
         }
+        isNegotiated()
+    }
+
+    /// The connection is there, and speaks HTTP/2.
+    func isNegotiated() {
+        isEstablished = true
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil
@@ -190,6 +203,14 @@ final class HTTP2ClientConnection: SocketConnection {
 
     // MARK: Out
 
+    /// Puts a whole request into frames; they leave with those of others at the end of the pass.
+    func frame() {
+        guard !isClosed, !isConnecting else { return }
+        session.frame(into: output, upTo: Limits.bufferBytes - output.count)
+    }
+
+    override func countSent(_ count: Int) { output.prefersLarge = count >= BlockPool.blockSize / 2 }
+
     override func prepareOutput() {
         let room = Limits.bufferBytes - output.count
         guard room > 0, !isClosed, !isConnecting else { return }
@@ -292,6 +313,10 @@ extension HTTP2ClientConnection: HTTP2SessionDelegate {
         hasSettings = true
         pool.learned(streamsMax: session.peerStreamsMax)
         hasRoom = true
+    }
+
+    func willReceive(_ stream: HTTP2Stream) {
+        if stream.response.headers.storageBytes == 0 { worker.spareHeads.take(&stream.response) }
     }
 
     func pong() { keepAlive?.heard(at: worker.loop.now) }

@@ -37,9 +37,9 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         if case .length(0) = request.body { requestHasEnded = !isUpgrade }
         do throws(HTTP2Error) {
             let stream = try connection.session.request(request, isEnd: requestHasEnded, delegate: self)
-            connection.worker.spareHeads.take(&stream.response)
             self.stream = stream
             connection.requestBegan()
+            if requestHasEnded { connection.frame() }
         } catch {
             // The connection takes no more requests, which it did not know a moment ago.
             connection.drain()
@@ -58,6 +58,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         requestHasEnded = true
         try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
         connection.worker.markDirtyForPass(connection)
+        connection.frame()
     }
 
     func sendTunnelEnd() {

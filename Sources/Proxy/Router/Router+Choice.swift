@@ -94,6 +94,9 @@ extension Router {
 
     /// The status by which outlier detection judges: a gRPC failure counts as what it means.
     func judgedStatus(_ response: borrowing ResponseHead) -> UInt16 {
+        if let matcher = cluster?.config.errorMatcher {
+            return matcher.matches(ResponseHeadView(head: copy response), status: response.status) ? 500 : 200
+        }
         guard let status = response.headers[.grpcStatus].flatMap({ UInt32($0) }), stream.request.headers.isGRPC else {
             return response.status
         }

@@ -170,7 +170,7 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     /// The name that the upstream's TLS must have; nil is its transport socket's.
-    private var serverName: String?
+    private(set) var serverName: String?
     /// The host as the request named it (dynamic_forward_proxy).
     private(set) var dynamicHost: String?
 

@@ -88,6 +88,11 @@ final class Worker {
 
     func hostAnswered(_ waiting: UInt64) { hostWaits.removeValue(forKey: waiting)?() }
 
+    /// Asks the control loop for a cluster.
+    var askForCluster: ((_ name: String, _ source: DiscoverySource) -> Void)?
+    /// Who waits for clusters, by their names.
+    var clusterWaits: [String: [ObjectIdentifier: ClusterWait]] = [:]
+
     // MARK: Turns
 
     /// Asks for `flush` of a connection when the present turn has ended, together with those of a few others.

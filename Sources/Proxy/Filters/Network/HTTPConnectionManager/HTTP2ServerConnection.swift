@@ -149,6 +149,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
     // MARK: Out
 
+    override func countSent(_ count: Int) { output.prefersLarge = count >= BlockPool.blockSize / 2 }
+
     override func prepareOutput() {
         let room = Limits.bufferBytes - output.count
         guard room > 0, !isClosed else { return }
@@ -230,6 +232,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         lastActivity = worker.loop.now
         if isClosed { return }
         worker.markDirtyForPass(self)
+        // A whole answer: into frames with it; they leave with those of others at the end of the pass.
+        session.frame(into: output, upTo: Limits.bufferBytes - output.count)
         if session.streamCount <= 1 { armTimer(earliestDeadline) }
     }
 

@@ -62,6 +62,10 @@ final class TCPSession: FormatContext {
     private var timer: LoopTimer?
     private var connectTimer: LoopTimer?
     private var durationTimer: LoopTimer?
+    /// The cluster is not there yet.
+    private var clusterWait: ClusterWait?
+    /// Counted in the cluster's `upstream_rq_active`.
+    private var countsActive = false
     private var lastActivity: MonotonicTime
 
     init(proxy: TCPProxy, info connectionInfo: ConnectionInfo) {
@@ -90,14 +94,37 @@ final class TCPSession: FormatContext {
         // A filter before this one may have named the cluster (sni_cluster).
         let named = connectionInfo.hasFacts ? connectionInfo.facts.filterState[TCPProxyConfig.clusterKey] : nil
         let name = named ?? proxy.config.cluster(random: worker.random.next())
-        guard let cluster = worker.cluster(named: name) else {
-            info.flags.insert(.noClusterFound)
-            proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
-            return end()
-        }
+        if let cluster = worker.cluster(named: name) { return begin(at: cluster) }
+        guard let onDemand = proxy.config.onDemand else { return endWithoutCluster() }
+        proxy.metrics.add(.on_demand_cluster_attempt, row: worker.index)
+        clusterWait = worker.demandCluster(name, onDemand) { [weak self] in self?.demanded(name, $0) }
+        if clusterWait == nil { endWithoutCluster() }
+    }
+
+    private func begin(at cluster: ClusterRuntime) {
         info.upstreamCluster = cluster.name
         self.cluster = cluster
         connect()
+    }
+
+    /// The cluster that was asked for is there, or will not come.
+    private func demanded(_ name: String, _ outcome: ClusterDemand.Outcome) {
+        clusterWait = nil
+        guard !isOver else { return }
+        switch outcome {
+        case .available:
+            proxy.metrics.add(.on_demand_cluster_success, row: worker.index)
+            if let cluster = worker.cluster(named: name) { return begin(at: cluster) }
+        case .missing: proxy.metrics.add(.on_demand_cluster_missing, row: worker.index)
+        case .timedOut: proxy.metrics.add(.on_demand_cluster_timeout, row: worker.index)
+        }
+        endWithoutCluster()
+    }
+
+    private func endWithoutCluster() {
+        info.flags.insert(.noClusterFound)
+        proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
+        end()
     }
 
     private func durationIsOver() {
@@ -240,6 +267,10 @@ final class TCPSession: FormatContext {
         connectTimer?.cancel()
         connectTimer = nil
         cluster?.count(.upstream_rq_total)
+        if tunnel == nil, host != nil {
+            countsActive = true
+            cluster?.count(.upstream_rq_active)
+        }
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty {
             info.upstreamLocalAddress = tunnel?.localAddress ?? upstream?.socket?.localAddress
@@ -272,6 +303,10 @@ final class TCPSession: FormatContext {
     private func releaseHost() {
         guard let host, let cluster else { return }
         self.host = nil
+        if countsActive {
+            countsActive = false
+            cluster.uncount(.upstream_rq_active)
+        }
         host.activeConnections &-= 1
         host.activeRequests &-= 1
         cluster.release(.connection, .normal)
@@ -351,6 +386,8 @@ final class TCPSession: FormatContext {
         timer?.cancel()
         connectTimer?.cancel()
         durationTimer?.cancel()
+        clusterWait?.cancel()
+        clusterWait = nil
         info.lastDownstreamByteSent = worker.loop.now
         if let cluster, tunnel == nil {
             cluster.count(.upstream_cx_tx_bytes_total, info.bytesReceived)
