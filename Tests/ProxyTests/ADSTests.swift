@@ -13,7 +13,9 @@ struct ADSTests {
     /// A management server: the real delta state machine over real gRPC.
     final class ManagementServer: @unchecked Sendable {
         let address: IO.SocketAddress
-        private var server = DeltaServer()
+        private var server = DiscoveryServer(.delta)
+        private var changes = SnapshotChanges()
+        private var maker = ResponseMaker()
         private var stream: GRPCStream?
         private(set) var rejections: [String] = []
         /// The names, of any type, that are subscribed to.
@@ -39,21 +41,21 @@ struct ADSTests {
 
         private func talk(_ stream: GRPCStream) async throws(GRPCStatus) {
             self.stream = stream
-            server = DeltaServer()
-            _ = server.publish(snapshot)
+            server = DiscoveryServer(.delta)
+            _ = server.publish(snapshot, &changes, &maker)
             while let bytes = try await stream.next() {
                 guard let request = try? DeltaDiscoveryRequest(serialized: bytes) else { return }
                 if let error = request.errorDetail { rejections.append(error.message) }
                 wanted.formUnion(request.resourceNamesSubscribe)
                 wanted.subtract(request.resourceNamesUnsubscribe)
-                guard !isSilent, let responses = try? server.received(request) else { continue }
-                for response in responses { try await stream.send(response.serialized()) }
+                guard !isSilent, let responses = try? server.received(request, &maker) else { continue }
+                for response in responses { try await stream.send(response.bytes) }
             }
         }
 
         func publish(_ snapshot: Snapshot) async throws {
             self.snapshot = snapshot
-            for response in server.publish(snapshot) { try await stream?.send(response.serialized()) }
+            for response in server.publish(snapshot, &changes, &maker) { try await stream?.send(response.bytes) }
         }
     }
 

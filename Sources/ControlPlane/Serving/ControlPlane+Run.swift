@@ -48,6 +48,8 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var agent: AgentListener?
     private var signals: SignalSource?
     private var context: TLSContext?
+    private var discovery: DiscoveryListener?
+    private var discoveryContext: TLSContext?
     private var tasks: [Task<Void, Never>] = []
     private var controllersAreDue = false
     private var streamsAreDue = false
@@ -85,6 +87,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     public func stop() {
         tasks.forEach { $0.cancel() }
         agent?.close()
+        discovery?.close()
         dns?.stop()
         do throws(StoreError) {
             try store?.checkpoint()
@@ -124,6 +127,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         wakeControllers()
         try openAPI(registry)
         try openAgent(streams)
+        try openDiscovery(streams)
         try openOverview(registry, streams)
         every(.seconds(60)) { registry.collectGarbage() }
         do throws(SystemError) {
@@ -195,6 +199,10 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let identities = try Identities(directory: control, now: now)
         let api = APIListeners(APIRouter(registry), on: loop)
         let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        if let streams {
+            let pages = DiscoveryPages(streams)
+            api.pages = { pages.answer($0) }
+        }
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(address: options.apiAddress, now: now)
@@ -234,6 +242,29 @@ public final class ControlPlaneServer: @unchecked Sendable {
         certificate.map {
             APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
         }
+    }
+
+    private func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
+        guard let address = options.discoveryAddress else { return }
+        let identities = try Identities(directory: control, now: Self.now().seconds)
+        func renew() throws(TLSError) {
+            discoveryContext = try identities.discoveryContext(address: address, now: Self.now().seconds)
+        }
+        do throws(TLSError) { try renew() } catch {
+            throw ControlPlaneError("the certificate of discovery: \(error)")
+        }
+        guard let first = discoveryContext else { return }
+        every(.seconds(30 * 86_400)) { [weak self] in
+            // The present one is good for months yet; the next month tries again.
+            do throws(TLSError) { try renew() } catch {
+                self?.log.error("the certificate of discovery was not renewed", ["error": "\(error)"])
+            }
+        }
+        let discovery = DiscoveryListener(
+            try listener(address, "discovery"), streams, trustDomain: Mesh.clusterDomain, verifier: nil)
+        self.discovery = discovery
+        tasks.append(
+            Task(executorPreference: loop) { await discovery.run { [weak self] in self?.discoveryContext ?? first } })
     }
 
     private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {
