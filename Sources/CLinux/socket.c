@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/netfilter_ipv4.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 // linux/netfilter_ipv6/ip6_tables.h collides with netinet/in.h; the number is the kernel's ABI.
@@ -9,6 +10,25 @@
 
 int clinux_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
     int result = accept4(fd, address, length, flags);
+    return result < 0 ? -errno : result;
+}
+
+// 32-bit systems have no such calls of their own; there, and nowhere else, the C library's are right.
+ssize_t clinux_receive(int fd, void *bytes, size_t count, int flags) {
+#ifdef SYS_recvfrom
+    long result = syscall(SYS_recvfrom, fd, bytes, count, flags, NULL, NULL);
+#else
+    long result = recv(fd, bytes, count, flags);
+#endif
+    return result < 0 ? -errno : result;
+}
+
+ssize_t clinux_send(int fd, const void *bytes, size_t count, int flags) {
+#ifdef SYS_sendto
+    long result = syscall(SYS_sendto, fd, bytes, count, flags, NULL, 0);
+#else
+    long result = send(fd, bytes, count, flags);
+#endif
     return result < 0 ? -errno : result;
 }
 

@@ -51,6 +51,22 @@ func onLoop<Value: Sendable>(_ body: @escaping @Sendable (EventLoop) async throw
         }
     }
 
+    @Test("the end of each pass comes after its messages and after what was asked for at its end")
+    func endOfPass() async throws {
+        try await onLoop { loop in
+            let seen = Mutex<[String]>([])
+            loop.atEndOfEveryPass {
+                seen.withLock { if $0.last != "end" { $0.append("end") } }
+            }
+            loop.execute { seen.withLock { $0.append("message") } }
+            loop.atEndOfPass { seen.withLock { $0.append("asked for") } }
+            await Task.yield()
+            #expect(seen.withLock { Array($0.prefix(2)) } == ["end", "asked for"])
+            await loop.sleep(for: .milliseconds(1))
+            #expect(seen.withLock { Array($0.prefix(5)) } == ["end", "asked for", "end", "message", "end"])
+        }
+    }
+
     @Test("timers fire in order of expiry, a cancelled one never, and none early")
     func timers() async throws {
         let order = try await onLoop { loop in

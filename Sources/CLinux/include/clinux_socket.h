@@ -8,6 +8,9 @@
 #include <sys/un.h>
 
 int clinux_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
+/// recv(2) and send(2) without the C library's preparations for threads that are cancelled: bytes or -errno.
+ssize_t clinux_receive(int fd, void *bytes, size_t count, int flags);
+ssize_t clinux_send(int fd, const void *bytes, size_t count, int flags);
 /// Pending socket error (SO_ERROR), or -errno.
 int clinux_socket_error(int fd);
 /// SO_ORIGINAL_DST of an IPv4 or IPv6 socket into `address`; 0 or -errno.

@@ -195,9 +195,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: EventLoop.eventsMax)
         defer { events.deallocate() }
         now = .now
+        runEndOfPass()
         while true {
             let worked = drainMailbox()
-            runEndOfPass()
+            if worked { runEndOfPass() }
             guard !isStopping else { break }
             let timeout = worked || hasMail ? 0 : timers.millisecondsToNext(now: now)
             let count = epoll_wait(epoll, events.baseAddress, Int32(EventLoop.eventsMax), timeout)
@@ -209,6 +210,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             }
             for index in 0..<Int(count) { dispatch(events[index]) }
             timers.expire(now: now)
+            // Before the mailbox: what is in it may take long (new tables), and answers wait for the end of the pass.
+            runEndOfPass()
         }
         isStopping = false
     }

@@ -215,13 +215,13 @@ public final class Socket {
     /// Reads once.
     public func read(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
         while true {
-            let count = recv(fd, buffer.baseAddress, buffer.count, 0)
+            let count = clinux_receive(fd, buffer.baseAddress, buffer.count, 0)
             if count > 0 { return .bytes(count) }
             if count == 0 { return .end }
-            switch errno {
+            switch Int32(-count) {
             case EAGAIN: return .wouldBlock
             case EINTR: continue
-            default: return .failed(.last("read"))
+            case let error: return .failed(SystemError(error, "read"))
             }
         }
     }
@@ -230,12 +230,12 @@ public final class Socket {
     public func write(_ buffer: UnsafeRawBufferPointer) -> IOResult {
         guard !buffer.isEmpty else { return .bytes(0) }
         while true {
-            let count = Glibc.send(fd, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
+            let count = clinux_send(fd, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
             if count >= 0 { return .bytes(count) }
-            switch errno {
+            switch Int32(-count) {
             case EAGAIN: return .wouldBlock
             case EINTR: continue
-            default: return .failed(.last("write"))
+            case let error: return .failed(SystemError(error, "write"))
             }
         }
     }

@@ -12,11 +12,16 @@ final class BlockPool {
     private static let keptMax = 64
     private static let largeKeptMax = 16
 
-    private var free: [UnsafeMutableRawPointer] = []
+    /// The first of the free blocks, each of which begins with the address of the next.
+    private var free: UnsafeMutableRawPointer?
+    private var freeCount = 0
     private var largeFree: [UnsafeMutableRawPointer] = []
 
     deinit {
-        for block in free { block.deallocate() }
+        while let block = free {
+            free = block.load(as: UnsafeMutableRawPointer?.self)
+            block.deallocate()
+        }
         for block in largeFree { block.deallocate() }
     }
 
@@ -34,15 +39,18 @@ final class BlockPool {
     }
 
     func take() -> UnsafeMutableRawPointer {
-        if let block = free.popLast() { return block }
-        return UnsafeMutableRawPointer.allocate(byteCount: Self.blockSize, alignment: 16)
+        guard let block = free else {
+            return UnsafeMutableRawPointer.allocate(byteCount: Self.blockSize, alignment: 16)
+        }
+        free = block.load(as: UnsafeMutableRawPointer?.self)
+        freeCount &-= 1
+        return block
     }
 
     func give(_ block: UnsafeMutableRawPointer) {
-        if free.count < Self.keptMax {
-            free.append(block)
-        } else {
-            block.deallocate()
-        }
+        guard freeCount < Self.keptMax else { return block.deallocate() }
+        block.storeBytes(of: free, as: UnsafeMutableRawPointer?.self)
+        free = block
+        freeCount &+= 1
     }
 }
