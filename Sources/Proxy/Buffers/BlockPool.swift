@@ -10,7 +10,7 @@ final class BlockPool {
 
     /// Blocks kept for reuse; beyond it they go back to the allocator.
     private static let keptMax = 64
-    private static let largeKeptMax = 16
+    private static let largeKeptMax = 32
 
     private var free: [UnsafeMutableRawPointer] = []
     private var largeFree: [UnsafeMutableRawPointer] = []
@@ -22,7 +22,7 @@ final class BlockPool {
 
     func takeLarge() -> UnsafeMutableRawPointer {
         if let block = largeFree.popLast() { return block }
-        return UnsafeMutableRawPointer.allocate(byteCount: Self.largeBlockSize, alignment: 16)
+        return UnsafeMutableRawPointer.allocate(byteCount: Self.largeBlockSize, alignment: 8)
     }
 
     func giveLarge(_ block: UnsafeMutableRawPointer) {
@@ -35,7 +35,7 @@ final class BlockPool {
 
     func take() -> UnsafeMutableRawPointer {
         if let block = free.popLast() { return block }
-        return UnsafeMutableRawPointer.allocate(byteCount: Self.blockSize, alignment: 16)
+        return UnsafeMutableRawPointer.allocate(byteCount: Self.blockSize, alignment: 8)
     }
 
     func give(_ block: UnsafeMutableRawPointer) {

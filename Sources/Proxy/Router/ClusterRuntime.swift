@@ -8,12 +8,24 @@ final class ClusterRuntime {
     let worker: Worker
     let name: String
     private(set) var config: ClusterConfig
+    /// Its hosts are its own and known: no aggregate, no ORIGINAL_DST, no names that requests bring.
+    private(set) var hasOwnHosts: Bool
+    /// Nothing of a request but its hash and its former tries counts for the choice of a host.
+    private(set) var choosesByItself: Bool
+    /// Its balancer goes by how long hosts take.
+    private(set) var measuresLatency: Bool
+    /// It has hash policies of its own.
+    private(set) var hashesRequests: Bool
+    /// Requests that one connection carries in its life.
+    private(set) var requestsPerConnectionMax: Int
     let metrics: ClusterMetrics
+    /// This loop's row of `metrics` once something was counted.
+    private var row: MetricRow?
     let hostSet: HostSet
     private(set) var balancer: LoadBalancer
     /// Shared with the other loops.
-    var normalUse: ResourceUse { metrics.normalUse }
-    var highUse: ResourceUse { metrics.highUse }
+    let normalUse: ResourceUse
+    let highUse: ResourceUse
     private(set) var outlier: OutlierSweep?
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
@@ -21,14 +33,25 @@ final class ClusterRuntime {
     /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
     var dynamicHosts: [String: Host] = [:]
     /// The transport sockets; nil is plain text for all.
-    private(set) var transport: UpstreamTransport?
+    private(set) var transport: UpstreamTransport? { didSet { tellsClients = transport?.hasPrefaces ?? false } }
+    /// What its connections begin with depends on the client.
+    private(set) var tellsClients = false
 
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
+        hasOwnHosts = config.hasOwnHosts
+        choosesByItself = config.choosesByItself
+        measuresLatency = config.measuresLatency
+        hashesRequests = !config.hashPolicies.isEmpty
+        requestsPerConnectionMax = Int(config.maxRequestsPerConnection ?? .max)
         self.metrics = metrics
+        normalUse = metrics.normalUse
+        highUse = metrics.highUse
         self.worker = worker
         name = config.name
-        transport = config.transport as? UpstreamTransport
+        let transport = config.transport as? UpstreamTransport
+        self.transport = transport
+        tellsClients = transport?.hasPrefaces ?? false
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
@@ -40,6 +63,11 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        hasOwnHosts = newConfig.hasOwnHosts
+        choosesByItself = newConfig.choosesByItself
+        measuresLatency = newConfig.measuresLatency
+        hashesRequests = !newConfig.hashPolicies.isEmpty
+        requestsPerConnectionMax = Int(newConfig.maxRequestsPerConnection ?? .max)
         transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
@@ -81,7 +109,7 @@ final class ClusterRuntime {
     /// The cluster that really serves: itself, or for an aggregate the first of its clusters that can (each takes what it is
     /// able to, the next takes what is left).
     func member() -> ClusterRuntime {
-        guard case .aggregate(let names) = config.discovery else { return self }
+        guard !hasOwnHosts, case .aggregate(let names) = config.discovery else { return self }
         let members = names.compactMap { worker.cluster(named: $0) }.filter { !$0.isRemoved }
         let shares = members.map { UInt64($0.hostSet.availability) }
         let total = min(shares.reduce(0, +), 100)
@@ -99,10 +127,12 @@ final class ClusterRuntime {
     ///
     /// - Parameter named: The address that the request itself names, for ORIGINAL_DST.
     func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?, named: String? = nil) -> Host? {
-        if case .originalDestination(let settings) = config.discovery {
-            return originalHost(settings, connection, named)
+        if !hasOwnHosts {
+            if case .originalDestination(let settings) = config.discovery {
+                return originalHost(settings, connection, named)
+            }
+            if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         }
-        if let settings = config.dnsCache { return dynamicHost(settings, connection, named) }
         let host = balancer.choose(request, random: worker.random.next())
         if balancer.hasNotes { countNotes() }
         return host
@@ -153,7 +183,7 @@ final class ClusterRuntime {
     /// Forgets an ORIGINAL_DST host that nobody uses: addresses come from the network, so they must not pile up. Host and
     /// pool hold each other, which ends here too, also for a host that was removed.
     func released(_ host: Host) {
-        guard host.activeRequests == 0, host.activeConnections == 0,
+        guard host.activeRequests == 0, host.activeConnections == 0, !hasOwnHosts || host.conditions.contains(.removed),
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
         if config.dnsCache != nil {
@@ -178,6 +208,11 @@ final class ClusterRuntime {
         of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil,
         from source: UpstreamSource? = nil
     ) -> HostPool? {
+        if name == nil, source == nil, connection == nil || transport?.hasPrefaces != true,
+            let pool = host.attachment as? HostPool
+        {
+            return pool
+        }
         var key = HostPool.Key(serverName: name, source: source)
         if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
             guard let header = preface.header(for: connection) else { return nil }
@@ -312,9 +347,33 @@ final class ClusterRuntime {
         }
     }
 
-    func count(_ cell: ClusterMetrics.Cell, _ amount: UInt64 = 1) { metrics.add(cell, amount, row: worker.index) }
+    func count(_ cell: ClusterMetrics.Cell, _ amount: UInt64 = 1) {
+        let index = cell.rawValue &- ClusterMetrics.firstOfData
+        if index >= 0, let row { return row.add(index, amount) }
+        metrics.add(cell, amount, row: worker.index)
+        if index >= 0 { row = metrics.dataRow(worker.index) }
+    }
 
-    func uncount(_ cell: ClusterMetrics.Cell) { metrics.subtract(cell, row: worker.index) }
+    func uncount(_ cell: ClusterMetrics.Cell) { count(cell, 0 &- 1) }
+}
+
+extension ClusterConfig {
+    fileprivate var hasOwnHosts: Bool {
+        if self.dnsCache != nil { return false }
+        switch self.discovery {
+        case .staticEndpoints, .eds, .strictDNS, .logicalDNS: return true
+        case .originalDestination, .aggregate, .dynamicForwardProxy: return false
+        }
+    }
+
+    fileprivate var measuresLatency: Bool {
+        if case .peakEWMA = self.balancing { return true }
+        return false
+    }
+
+    fileprivate var choosesByItself: Bool {
+        hasOwnHosts && self.balancingOptions.subsets == nil && self.balancingOptions.overrideSources.isEmpty
+    }
 }
 
 extension SocketAddress {

@@ -5,6 +5,21 @@ internal import Upstream
 
 // Which host a try goes to, and what a host's answer says about it.
 extension Router {
+    /// The host for the next try; nil is 503 UH.
+    func chooseHost(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> Host? {
+        if cluster.choosesByItself, upstreamHost == nil, !stream.info.hasHostOverride, stream.explanation == nil {
+            // The usual case: the first try in a cluster that asks nothing of the request.
+            var choice = LoadBalancer.Request()
+            choice.hash = hash
+            choice.now = worker.loop.now.nanoseconds
+            return cluster.choose(choice, connection: nil)
+        }
+        let choice = makeChoice(forwarding, cluster)
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        return chosen
+    }
+
     /// What the balancer may look at for the next try.
     func makeChoice(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> LoadBalancer.Request {
         var choice = LoadBalancer.Request()
@@ -19,11 +34,11 @@ extension Router {
         let sources = cluster.config.balancingOptions.overrideSources
         if !sources.isEmpty { choice.overrides = overrides(sources) }
         // A retry goes where the balancer says.
-        if let named = stream.info.hostOverride, triedHosts.isEmpty {
+        if let named = stream.info.hostOverride, upstreamHost == nil {
             choice.overrides = [named.address]
             choice.overrideIsStrict = named.isStrict
         }
-        guard !triedHosts.isEmpty, let policy = forwarding.retryPolicy else { return choice }
+        guard upstreamHost != nil, let policy = forwarding.retryPolicy else { return choice }
         if policy.avoidsPreviousHosts { choice.avoiding = triedHosts }
         choice.avoidsCanaries = policy.avoidsCanaries
         choice.avoidedMetadata = policy.avoidedMetadata
@@ -59,7 +74,8 @@ extension Router {
 
     /// ORIGINAL_DST and dynamic_forward_proxy: the address or name that the request names.
     func namedDestination(_ cluster: ClusterRuntime) -> String? {
-        if cluster.config.dnsCache != nil { return dynamicHost }
+        if cluster.hasOwnHosts { return nil }
+        if cluster.config.dnsCache != nil { return extras?.dynamicHost }
         guard case .originalDestination(let settings) = cluster.config.discovery else { return nil }
         if let header = settings.header, let value = stream.request.headers[header.description], !value.isEmpty {
             return value
