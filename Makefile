@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check sanitize soak fuzz fuzz-libfuzzer bench differential differential-planted install uninstall clean generate
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -25,7 +25,7 @@ test: deps ## all tests (as root: many make network namespaces and containers)
 	/usr/bin/python3 tools/test.py
 	/usr/bin/python3 tools/cost-check.py debug
 
-test-long: test demo-check proxy-check ## and everything again under the address and the thread sanitizer
+test-long: test demo-check proxy-check mesh-check ## and everything again under the address and the thread sanitizer
 	bash tools/sanitize.sh all address thread
 
 sanitize: deps ## what is pure or reads bytes from outside, under the thread and the address sanitizer
@@ -60,6 +60,10 @@ demo-check: build ## the whole product, from outside: split, failover, scaling, 
 proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
 	/usr/bin/python3 tools/cost-check.py release
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/proxy-check.py
+
+mesh-check: build ## Envoy and gRPC under our control plane: routing, splits, retries, refusals, restart (as root: a network namespace)
+	@test "$$(id -u)" = 0 || { echo "make mesh-check: run as root (sudo make mesh-check): it makes a network namespace" >&2; exit 1; }
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/mesh-check.py
 
 soak: build ## half an hour of churn (SOAK=seconds)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/soak.py --seconds $(SOAK)

@@ -11,6 +11,8 @@
 public enum Mesh {
     /// The domain of all cluster names.
     public static let clusterDomain = "cluster.local"
+    /// The name under which the cluster's DNS gives the real addresses of a host that has others in the mesh.
+    static func origin(of host: String) -> String { "\(host).origin.\(clusterDomain)" }
     /// The namespace whose configuration is valid for the whole mesh.
     public static let rootNamespace = "istio-system"
     /// The word for "all sidecars" in `gateways`.

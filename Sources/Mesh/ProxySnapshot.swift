@@ -1,4 +1,3 @@
-import EnvoyAPI
 public import Serialization
 
 /// One named resource of a snapshot.
@@ -19,27 +18,42 @@ public struct MeshResource: Sendable, Hashable {
 }
 
 /// Everything that one proxy is to know: consistent in itself, since all of it comes from one model.
+///
+/// A short list of layers that many proxies share; their names do not overlap. The properties gather them, which costs
+/// as much as there are resources: for tools and tests.
 public struct ProxySnapshot: Sendable, Hashable {
+    /// The parts.
+    public var layers: [MeshLayer]
+
+    /// Puts parts together.
+    public init(layers: [MeshLayer] = []) { self.layers = layers }
+
+    /// All resources.
+    public var resources: MeshResources {
+        var all = MeshResources()
+        for layer in layers { all.merge(layer.resources) }
+        return all
+    }
+
     /// Clusters by name.
-    public var clusters: [String: MeshResource] = [:]
+    public var clusters: [String: MeshResource] { resources.clusters }
     /// Endpoints by the name of their cluster.
-    public var endpoints: [String: MeshResource] = [:]
+    public var endpoints: [String: MeshResource] { resources.endpoints }
     /// Listeners by name.
-    public var listeners: [String: MeshResource] = [:]
+    public var listeners: [String: MeshResource] { resources.listeners }
     /// Route configurations by name.
-    public var routes: [String: MeshResource] = [:]
+    public var routes: [String: MeshResource] { resources.routes }
 
-    /// An empty snapshot.
-    public init() {}
+    /// Whether both have equal resources, however they are divided.
+    public static func == (left: ProxySnapshot, right: ProxySnapshot) -> Bool {
+        if left.layers.count == right.layers.count, zip(left.layers, right.layers).allSatisfy({ $0 === $1 }) {
+            return true
+        }
+        return left.resources == right.resources
+    }
 
-    mutating func add(_ cluster: Cluster) { clusters[cluster.name] = MeshResource(name: cluster.name, cluster) }
-    mutating func add(_ assignment: ClusterLoadAssignment) {
-        endpoints[assignment.clusterName] = MeshResource(name: assignment.clusterName, assignment)
-    }
-    mutating func add(_ listener: Listener) { listeners[listener.name] = MeshResource(name: listener.name, listener) }
-    mutating func add(_ routes: RouteConfiguration) {
-        self.routes[routes.name] = MeshResource(name: routes.name, routes)
-    }
+    /// By the resources.
+    public func hash(into hasher: inout Hasher) { hasher.combine(resources) }
 }
 
 /// A hash that is the same on every run and machine; against accidents, not against attackers.
@@ -54,6 +68,15 @@ enum ContentHash {
             second ^= second >> 32
         }
         return hexadecimal(first) + hexadecimal(second)
+    }
+
+    /// 64 bits of a text.
+    static func number(_ text: String) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        hash ^= hash >> 33
+        hash = hash &* 0xff51_afd7_ed55_8ccd
+        return hash ^ (hash >> 33)
     }
 
     private static func hexadecimal(_ value: UInt64) -> String {

@@ -38,6 +38,9 @@ enum Limits {
     /// Reads of one connection before the others get their turn.
     static let readsPerTurn = 16
 
+    /// Turns whose writes wait for each other: so much later than it could does an answer leave at most.
+    static let turnsPerFlush = 16
+
     /// Bytes a client may send ahead while its request is being answered: pipelined requests.
     static let pipelineBytes = 16_384
 
@@ -52,6 +55,21 @@ enum Limits {
 
     /// Virtual hosts of one route configuration that requests may ask a management server for.
     static let demandedHostsMax = 10_000
+
+    /// Clusters that requests and connections may ask management servers for (`on_demand`), those that do not exist included.
+    static let demandedClustersMax = 10_000
+
+    /// A cluster that came on demand leaves when nothing has gone through it for so long.
+    static let demandedClusterIdle: Duration = .seconds(30 * 60)
+
+    /// How long it is remembered that a management server does not know a cluster; after that it is asked again.
+    static let missingClusterMemory: Duration = .seconds(60)
+
+    /// How long a question for a cluster stands that a management server does not answer.
+    static let askedClusterMemory: Duration = .seconds(5 * 60)
+
+    /// How often it is looked which clusters nobody uses.
+    static let demandSweepInterval: Duration = .seconds(60)
 
     /// Bounds that one histogram may be given.
     static let histogramBuckets = 256

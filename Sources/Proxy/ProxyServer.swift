@@ -111,7 +111,7 @@ public final class ProxyServer: @unchecked Sendable {
         do throws(ConfigurationError) {
             let bootstrap = try collector.collecting { () throws(ConfigurationError) in
                 let bootstrap = try BootstrapConfig(options)
-                try check(bootstrap)
+                try check(bootstrap, options)
                 return bootstrap
             }
             let flags = options.ignored.map { "\($0): ignored: it says nothing to skein-proxy" }
@@ -121,7 +121,16 @@ public final class ProxyServer: @unchecked Sendable {
         }
     }
 
-    private static func check(_ bootstrap: BootstrapConfig) throws(ConfigurationError) {
+    /// The recorder's collector must be there, unless clusters are discovered.
+    private static func checkRecorder(
+        _ options: Options, _ bootstrap: BootstrapConfig, _ clusters: Set<String>
+    ) throws(ConfigurationError) {
+        guard let name = options.recorderCluster, bootstrap.clusters == nil, !clusters.contains(name) else { return }
+        throw ConfigurationError(
+            at: "--recorder-als-cluster", "there is no cluster \"\(name)\" in static_resources.clusters")
+    }
+
+    private static func check(_ bootstrap: BootstrapConfig, _ options: Options) throws(ConfigurationError) {
         _ = try RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: "").wants(hasADS: bootstrap.ads != nil)
         let resources = bootstrap.message.staticResources
         var names: Set<String> = []
@@ -141,6 +150,7 @@ public final class ProxyServer: @unchecked Sendable {
                 at: path + ".grpc_services[0].envoy_grpc.cluster_name",
                 "there is no cluster \"\(source.clusterName)\" in static_resources.clusters")
         }
+        try checkRecorder(options, bootstrap, names)
         for (index, listener) in (resources?.listeners ?? []).enumerated() {
             _ = try ListenerConfig(
                 compiling: listener, at: "static_resources.listeners[\(index)]", context: bootstrap.context)
@@ -161,9 +171,11 @@ public final class ProxyServer: @unchecked Sendable {
             let resources = bootstrap.takeResources()
             store.onChange = { [weak self] in self?.changed() }
             let demand = HostDemand(store, loop: loop)
+            let clusterAsker = ClusterAsker(store, loop: loop)
             for worker in workers {
                 worker.send {
                     $0.askForHost = { demand.ask($0, ofRoutes: $1, worker, waiting: $2) }
+                    $0.askForCluster = { clusterAsker.ask($0, from: $1, worker: worker.index) }
                 }
             }
             try inherit()
@@ -176,6 +188,7 @@ public final class ProxyServer: @unchecked Sendable {
             }
             bootstrap.secrets.start(on: loop)
             try store.setStatic(clusters: resources?.clusters ?? [], at: "static_resources.clusters")
+            try Self.checkRecorder(options, bootstrap, Set(store.clusters.keys))
             try store.setStatic(listeners: resources?.listeners ?? [], at: "static_resources.listeners")
             if let config = bootstrap.admin {
                 admin = try AdminServer(self, config: config, inherited: store.inherited.takeAdmin())

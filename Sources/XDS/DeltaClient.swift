@@ -14,6 +14,31 @@ public struct DeltaClient: Sendable {
         case all
         /// Those with these names.
         case names(Set<String>)
+        /// All there are for this node, and those with these names, which the server may keep from those who do not name them.
+        case allAnd(Set<String>)
+
+        /// Both.
+        public func union(_ other: Interest) -> Interest {
+            let names = explicit.union(other.explicit)
+            guard isWildcard || other.isWildcard else { return .names(names) }
+            return names.isEmpty ? .all : .allAnd(names)
+        }
+
+        /// Whether everything is wanted that the server has for this node.
+        var isWildcard: Bool {
+            if case .names = self { false } else { true }
+        }
+
+        /// What is wanted by name.
+        var explicit: Set<String> {
+            switch self {
+            case .all: []
+            case .names(let names), .allAnd(let names): names
+            }
+        }
+
+        /// As requests say it.
+        var subscribed: Set<String> { isWildcard ? explicit.union(["*"]) : explicit }
     }
 
     /// What a response says.
@@ -54,24 +79,19 @@ public struct DeltaClient: Sendable {
         let old = types[typeURL]?.interest
         guard old != interest else { return [] }
         types[typeURL, default: TypeState(interest: interest)].interest = interest
-        if case .names(let names) = interest, let versions = types[typeURL]?.versions {
-            types[typeURL]?.versions = versions.filter { names.contains($0.key) }
+        if let versions = types[typeURL]?.versions {
+            // What is no longer named is not ours any more: of what the wildcard brings all the same, the server tells again.
+            let gone = (old?.explicit ?? []).subtracting(interest.explicit)
+            types[typeURL]?.versions = versions.filter {
+                interest.isWildcard ? !gone.contains($0.key) : interest.explicit.contains($0.key)
+            }
         }
         guard isConnected else { return [] }
         guard types[typeURL]?.isRequested == true else { return first(typeURL).map { [$0] } ?? [] }
+        guard let old else { return [] }
         var request = request(typeURL)
-        switch (old, interest) {
-        case (.names(let old), .names(let new)):
-            request.resourceNamesSubscribe = new.subtracting(old).sorted()
-            request.resourceNamesUnsubscribe = old.subtracting(new).sorted()
-        case (.names(let old), .all):
-            request.resourceNamesSubscribe = ["*"]
-            request.resourceNamesUnsubscribe = old.sorted()
-        case (.all, .names(let new)):
-            request.resourceNamesSubscribe = new.sorted()
-            request.resourceNamesUnsubscribe = ["*"]
-        case (.all, .all), (nil, _): return []
-        }
+        request.resourceNamesSubscribe = interest.subscribed.subtracting(old.subscribed).sorted()
+        request.resourceNamesUnsubscribe = old.subscribed.subtracting(interest.subscribed).sorted()
         return [request]
     }
 
@@ -154,9 +174,12 @@ extension DeltaClient {
     private mutating func first(_ typeURL: String) -> DeltaDiscoveryRequest? {
         guard let type = types[typeURL] else { return nil }
         var names: [String] = []
-        if case .names(let wanted) = type.interest {
+        switch type.interest {
+        case .all: break  // No names at all ask for everything, also where a server does not know the asterisk.
+        case .names(let wanted):
             guard !wanted.isEmpty else { return nil }
             names = wanted.sorted()
+        case .allAnd: names = type.interest.subscribed.sorted()
         }
         types[typeURL]?.isRequested = true
         var request = request(typeURL)

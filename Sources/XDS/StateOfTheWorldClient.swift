@@ -141,9 +141,12 @@ public struct StateOfTheWorldClient: Sendable {
         guard let type = types[typeURL] else { return nil }
         var request = DiscoveryRequest()
         request.typeUrl = typeURL
-        if case .names(let names) = type.interest {
+        switch type.interest {
+        case .all: break
+        case .names(let names):
             guard !names.isEmpty || type.isRequested else { return nil }
             request.resourceNames = names.sorted()
+        case .allAnd: request.resourceNames = type.interest.subscribed.sorted()
         }
         request.versionInfo = type.version
         request.responseNonce = type.nonce

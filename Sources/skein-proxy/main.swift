@@ -39,7 +39,7 @@ func run() -> Int32 {
         return 0
     }
     if options.showsVersion {
-        Console.out("skein-proxy \(Version.text)\n")
+        Console.out("skein-proxy \(Product.version)\n")
         return 0
     }
     if let level = options.logLevel { Logger.level = level }

@@ -70,15 +70,29 @@ struct PublisherTests {
         return request
     }
 
+    private func receive(
+        _ publisher: inout SnapshotPublisher, _ request: DeltaDiscoveryRequest, _ stream: Int
+    ) throws -> [DeltaDiscoveryResponse] {
+        try publisher.received(.delta(request), on: stream).map { try DeltaDiscoveryResponse(serialized: $0.bytes) }
+    }
+
+    private func flush(_ publisher: inout SnapshotPublisher) throws -> [(
+        stream: Int, responses: [DeltaDiscoveryResponse]
+    )] {
+        try publisher.flush().map {
+            ($0.stream, try $0.responses.map { try DeltaDiscoveryResponse(serialized: $0.bytes) })
+        }
+    }
+
     /// A proxy that has what it asked for: clusters, and the endpoints of `web`.
     private func connect(_ publisher: inout SnapshotPublisher) throws -> Int {
         let stream = publisher.open(ProxyIdentity(pod: pod, role: .sidecar))
-        let clusters = try #require(try publisher.received(request(Cluster.typeURL), on: stream).first)
+        let clusters = try #require(try receive(&publisher, request(Cluster.typeURL), stream).first)
         #expect(clusters.resources.map(\.name).contains(web))
-        _ = try publisher.received(request(Cluster.typeURL, nonce: clusters.nonce), on: stream)
+        _ = try receive(&publisher, request(Cluster.typeURL, nonce: clusters.nonce), stream)
         let endpoints = try #require(
-            try publisher.received(request(ClusterLoadAssignment.typeURL, [web]), on: stream).first)
-        _ = try publisher.received(request(ClusterLoadAssignment.typeURL, nonce: endpoints.nonce), on: stream)
+            try receive(&publisher, request(ClusterLoadAssignment.typeURL, [web]), stream).first)
+        _ = try receive(&publisher, request(ClusterLoadAssignment.typeURL, nonce: endpoints.nonce), stream)
         return stream
     }
 
@@ -88,7 +102,7 @@ struct PublisherTests {
         let stream = try connect(&publisher)
         #expect(publisher.flush().isEmpty)
         publisher.set(slice(["10.244.0.6": true]), now: start)
-        let output = publisher.flush()
+        let output = try flush(&publisher)
         #expect(output.map(\.stream) == [stream])
         #expect(output.first?.responses.map(\.typeUrl) == [ClusterLoadAssignment.typeURL])
         #expect(output.first?.responses.first?.resources.map(\.name) == [web])
@@ -102,9 +116,9 @@ struct PublisherTests {
         _ = publisher.flush()
         #expect(publisher.drained(now: start).isEmpty, "it still takes traffic")
         publisher.set(slice(["10.244.0.5": false, "10.244.0.6": true]), now: start)
-        let response = try #require(publisher.flush().first?.responses.first)
+        let response = try #require(try flush(&publisher).first?.responses.first)
         #expect(publisher.drained(now: start).isEmpty, "not acknowledged yet")
-        _ = try publisher.received(request(ClusterLoadAssignment.typeURL, nonce: response.nonce), on: stream)
+        _ = try receive(&publisher, request(ClusterLoadAssignment.typeURL, nonce: response.nonce), stream)
         #expect(publisher.drained(now: start).map(\.pod.name) == ["web-1"])
         #expect(publisher.drained(now: start).isEmpty, "told once")
     }
@@ -127,15 +141,16 @@ struct PublisherTests {
     func rejection() throws {
         var publisher = try publisher()
         let stream = publisher.open(ProxyIdentity(pod: pod, role: .sidecar))
-        let clusters = try #require(try publisher.received(request(Cluster.typeURL), on: stream).first)
+        let clusters = try #require(try receive(&publisher, request(Cluster.typeURL), stream).first)
         var refusal = request(Cluster.typeURL, nonce: clusters.nonce)
         var status = Status()
         status.code = 13
-        status.message = "clusters[x]: no"
+        status.message = "outbound|80||web.default.svc.cluster.local: no"
         refusal.errorDetail = status
-        _ = try publisher.received(refusal, on: stream)
-        #expect(publisher.takeRejections().map(\.message) == ["clusters[x]: no"])
-        #expect(publisher.proxies.first?.rejected == [Cluster.typeURL: "clusters[x]: no"])
+        _ = try receive(&publisher, refusal, stream)
+        #expect(publisher.takeRejections().map(\.message) == ["outbound|80||web.default.svc.cluster.local: no"])
+        #expect(
+            publisher.proxies.first?.rejected == [Cluster.typeURL: "outbound|80||web.default.svc.cluster.local: no"])
     }
 
     @Test("the time to wait is 5 s, at most half the grace period", arguments: [(30, 5_000), (4, 2_000), (0, 0)])

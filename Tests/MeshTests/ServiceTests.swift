@@ -282,14 +282,6 @@ struct ServiceTests {
         #expect(port.circuitBreakers?.thresholds.first?.maxConnections == 4)
     }
 
-    @Test("a rule that demands TLS makes the cluster fail closed, with a warning")
-    func tls() throws {
-        let world = try World(
-            World.service("web", ip: 1), World.policy("p", "host: web\ntrafficPolicy: {tls: {mode: SIMPLE}}"))
-        #expect(world.snapshot().clusters[web] == nil)
-        #expect(world.warnings(.destinationRule).contains { $0.contains("503 instead of going out in the clear") })
-    }
-
     @Test("TCP routes of a rule choose the cluster by weight")
     func tcpRoutes() throws {
         let world = try World(

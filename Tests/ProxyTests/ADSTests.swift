@@ -13,17 +13,24 @@ struct ADSTests {
     /// A management server: the real delta state machine over real gRPC.
     final class ManagementServer: @unchecked Sendable {
         let address: IO.SocketAddress
-        private var server = DeltaServer()
+        private var server = DiscoveryServer(.delta)
+        private var changes = SnapshotChanges()
+        private var maker = ResponseMaker()
         private var stream: GRPCStream?
         private(set) var rejections: [String] = []
+        /// The names, of any type, that are subscribed to.
+        private(set) var wanted: Set<String> = []
         private var snapshot = Snapshot()
+        /// Whether it says anything at all.
+        private let isSilent: Bool
 
-        init(on loop: EventLoop) throws {
+        init(on loop: EventLoop, path: String = ADSTests.method, isSilent: Bool = false) throws {
+            self.isSilent = isSilent
             let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
             address = socket.localAddress ?? .ip(.v4(0), port: 0)
             let listener = try SocketListener(socket, on: loop)
             let method: GRPCServer.Method = { [weak self] stream throws(GRPCStatus) in try await self?.talk(stream) }
-            let grpc = GRPCServer(on: loop, methods: [ADSTests.method: method])
+            let grpc = GRPCServer(on: loop, methods: [path: method])
             Task(executorPreference: loop) {
                 while let accepted = try? await listener.accept() {
                     guard let stream = try? SocketStream(accepted, on: loop) else { continue }
@@ -34,19 +41,21 @@ struct ADSTests {
 
         private func talk(_ stream: GRPCStream) async throws(GRPCStatus) {
             self.stream = stream
-            server = DeltaServer()
-            _ = server.publish(snapshot)
+            server = DiscoveryServer(.delta)
+            _ = server.publish(snapshot, &changes, &maker)
             while let bytes = try await stream.next() {
                 guard let request = try? DeltaDiscoveryRequest(serialized: bytes) else { return }
                 if let error = request.errorDetail { rejections.append(error.message) }
-                guard let responses = try? server.received(request) else { return }
-                for response in responses { try await stream.send(response.serialized()) }
+                wanted.formUnion(request.resourceNamesSubscribe)
+                wanted.subtract(request.resourceNamesUnsubscribe)
+                guard !isSilent, let responses = try? server.received(request, &maker) else { continue }
+                for response in responses { try await stream.send(response.bytes) }
             }
         }
 
         func publish(_ snapshot: Snapshot) async throws {
             self.snapshot = snapshot
-            for response in server.publish(snapshot) { try await stream?.send(response.serialized()) }
+            for response in server.publish(snapshot, &changes, &maker) { try await stream?.send(response.bytes) }
         }
     }
 

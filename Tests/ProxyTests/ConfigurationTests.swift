@@ -16,6 +16,21 @@ struct ConfigurationTests {
 
     private static let path = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config"
 
+    @Test("a collector of the recorder that is not there is refused at the start")
+    func recorderCluster() {
+        var options = Options()
+        options.configYAML = Yaml.bootstrap(
+            listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [1]))
+        options.recorderCluster = "nowhere"
+        #expect {
+            try ProxyServer.validate(options)
+        } throws: {
+            "\($0)".contains("--recorder-als-cluster: there is no cluster \"nowhere\"")
+        }
+        options.recorderCluster = "backend"
+        #expect(throws: Never.self) { try ProxyServer.validate(options) }
+    }
+
     @Test("a field that is unknown or not supported is refused with its path")
     func paths() {
         let clusters = Yaml.cluster("backend", [1])

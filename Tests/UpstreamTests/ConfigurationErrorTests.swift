@@ -230,8 +230,8 @@ import Testing
                 "upstream_bind_config.source_address.address: nowhere: is no IP address"
             ),
             (
-                #"{"name":"c","typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","auto_config":{}}}}"#,
-                "typed_extension_protocol_options[envoy.extensions.upstreams.http.v3.HttpProtocolOptions].auto_config: not supported yet (the choice by ALPN needs TLS)"
+                #"{"name":"c","typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","auto_config":{"http3_protocol_options":{}}}}}"#,
+                "typed_extension_protocol_options[envoy.extensions.upstreams.http.v3.HttpProtocolOptions].auto_config.http3_protocol_options: not supported yet"
             ),
         ])
     func clusterErrors(json: String, expected: String) throws {

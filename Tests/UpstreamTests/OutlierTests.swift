@@ -202,6 +202,68 @@ import Testing
         #expect(set.hosts[0].health == .healthy)
     }
 
+    @Test("O-2 loops count together: a threshold is that of the process, and an ejection is seen by all")
+    func shared() {
+        let ledger = OutlierLedger()
+        let loops = (0..<3).map { _ in
+            let set = hosts(10)
+            set.outlierLedger = ledger
+            return set
+        }
+        let detector = OutlierDetector(OutlierDetection())
+        for number in 0..<4 {
+            let set = loops[number % 3]
+            #expect(detector.record(.response(status: 500), for: set.hosts[2], in: set, now: 0, random: 1) == nil)
+        }
+        let last = detector.record(.response(status: 500), for: loops[1].hosts[2], in: loops[1], now: 7, random: 1)
+        #expect(last?.isEjected == true)
+        #expect(loops[0].hosts[2].health == .healthy)
+        #expect(OutlierDetector.follow(loops[0].hosts[2], in: loops[0]))
+        #expect(!OutlierDetector.follow(loops[0].hosts[2], in: loops[0]))
+        #expect(loops[0].hosts[2].health == .unhealthy && loops[0].hosts[2].ejectedSince == 7)
+        // Ten hosts and 10 %: no second one, whoever asks.
+        #expect(fail(detector, loops[2].hosts[0], in: loops[2], times: 5)?.isOverflow == true)
+        // One loop looks at the clock.
+        #expect(
+            detector.sweep(loops[0], now: 31 * Self.second, random: 1).returned.map(\.address) == [
+                loops[0].hosts[2].address
+            ])
+        #expect(!OutlierDetector.follow(loops[1].hosts[2], in: loops[1]))
+        #expect(loops[1].hosts[2].health == .healthy)
+        // Who leaves while ejected is counted out once.
+        fail(detector, loops[2].hosts[4], in: loops[2], times: 5)
+        for set in loops { _ = OutlierDetector.follow(set.hosts[4], in: set) }
+        #expect(loops.map { ledger.forget($0.hosts[4]) } == [true, false, false])
+        #expect(fail(detector, loops[0].hosts[0], in: loops[0], times: 5)?.isEjected == true)
+    }
+
+    @Test("rows of failures from many threads eject once for each threshold")
+    func concurrent() async {
+        let ledger = OutlierLedger()
+        var wanted = OutlierDetection()
+        wanted.consecutive5xx = 100
+        let settings = wanted
+        let detections = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    let set = HostSet()
+                    set.apply(table(endpoints(10)))
+                    set.outlierLedger = ledger
+                    let detector = OutlierDetector(settings)
+                    var count = 0
+                    for _ in 0..<1000 {
+                        let detection = detector.record(
+                            .response(status: 500), for: set.hosts[0], in: set, now: 0, random: 1)
+                        if detection?.isEjected == true { count += 1 }
+                    }
+                    return count
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(detections == 1)
+    }
+
     @Test("absurd times do not overflow")
     func absurd() {
         let set = hosts(10)

@@ -14,6 +14,8 @@ public final class APIListeners: @unchecked Sendable {
     public let router: APIRouter
     /// Where logs come from; without it, logs are refused.
     public var logs: LogSource?
+    /// Answers what is below `/skein/` and no part of the Kubernetes API, to masters only; without it there is nothing.
+    public var pages: (@Sendable (HTTPRequest) -> HTTPResponse)?
     /// Names by which clients may call us in `Host`, besides loopback addresses.
     public var hostNames: Set<String> = [
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
@@ -61,6 +63,15 @@ public final class APIListeners: @unchecked Sendable {
             let error = StatusError(
                 code: 403, reason: "Forbidden", message: "Host \(request.head.authorityText) is not served here")
             return response(.failure(error))
+        }
+        if let pages, request.path.hasPrefix("/skein/") {
+            guard let user, user.isMaster else {
+                let code: (Int, String) = user == nil ? (401, "Unauthorized") : (403, "Forbidden")
+                return response(
+                    .failure(
+                        StatusError(code: code.0, reason: code.1, message: "\(request.path) is for administrators")))
+            }
+            return pages(request)
         }
         let body: [UInt8]
         do throws(HTTPError) {

@@ -1,7 +1,7 @@
 public import DNS
-import IO
+public import IO
 public import KubernetesAPI
-import Mesh
+public import Mesh
 
 /// What DNS must know, from Services and EndpointSlices.
 public enum NameFeed {
@@ -14,6 +14,21 @@ public enum NameFeed {
                 EndpointSlice(json: object.json))
         }
         return services.sorted { $0.key < $1.key }.map { names($0, slicesByService[$0.key] ?? []) }
+    }
+
+    /// The hosts of ServiceEntries that have addresses, their own or those that the mesh chose (S-17).
+    ///
+    /// Those of IPv6 are left out in a cluster without IPv6 services: pods would have no way to them.
+    public static func hosts(_ model: MeshModel) -> [String: [IPAddress]] {
+        let services = model.sortedServices
+        let hasV6 = services.contains { $0.registry == .kubernetes && $0.addresses.contains { $0.contains(":") } }
+        var hosts: [String: [IPAddress]] = [:]
+        for service in services
+        where service.registry == .serviceEntry && service.isNamed && hosts[service.host] == nil {
+            let addresses = service.addresses.compactMap { IPAddress($0) }
+            hosts[service.host] = addresses.filter { hasV6 || !service.hasAllocatedAddresses || !$0.isV6 }
+        }
+        return hosts
     }
 
     private static func names(_ object: KubernetesObject, _ slices: [EndpointSlice]) -> ServiceNames {

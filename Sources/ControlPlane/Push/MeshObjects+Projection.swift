@@ -14,7 +14,7 @@ extension KubernetesObject {
             "labels": .object(meta.labels.mapValues { .string($0) }),
         ]
         let annotations = meta.annotations.filter {
-            $0.key == "kubernetes.io/ingress.class" || $0.key == "networking.istio.io/exportTo"
+            Self.meshAnnotations.contains($0.key)
         }
         if !annotations.isEmpty { kept["annotations"] = .object(annotations.mapValues { .string($0) }) }
         var object: JSON = [
@@ -24,14 +24,32 @@ extension KubernetesObject {
         case "Pod":
             object["spec"] = [
                 "containers": Self.ports(spec["containers"]), "initContainers": Self.ports(spec["initContainers"]),
+                "serviceAccountName": spec["serviceAccountName"] ?? "default",
+                "nodeName": spec["nodeName"] ?? "", "hostNetwork": spec["hostNetwork"] ?? false,
             ]
-            object["status"] = status["podIP"].map { ["podIP": $0] }
+            object["status"] = status["podIP"].map { ["podIP": $0, "conditions": Self.readiness(status)] }
         case "EndpointSlice":
             for member in ["addressType", "ports", "endpoints"] { object[member] = json[member] }
         case "ConfigMap": object["data"] = json["data"]
+        case "Secret":
+            object["type"] = json["type"]
+            object["data"] = json["data"]
+        case "Node": break  // Its labels tell where it stands; its heartbeats concern nobody here.
         default: object["spec"] = json["spec"]
         }
         return KubernetesObject(json: object)
+    }
+
+    /// The annotations that the mesh reads.
+    private static let meshAnnotations: Set<String> = [
+        "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
+        "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
+    ]
+
+    /// Of the conditions the one that says whether a pod takes traffic, for ServiceEntries that select pods.
+    private static func readiness(_ status: JSON) -> JSON {
+        let ready = (status["conditions"]?.array ?? []).first { $0["type"] == "Ready" }
+        return .array(ready.map { [["type": "Ready", "status": $0["status"] ?? "False"]] } ?? [])
     }
 
     private static func ports(_ containers: JSON?) -> JSON {

@@ -9,24 +9,54 @@ public import XDS
 /// From objects to what each connected proxy is sent.
 ///
 /// Pure but for its log: the shell feeds it object changes, requests of proxies and the time, and writes out the
-/// responses it returns. Changes of one pass go together; nothing is held back longer (X-6).
+/// responses it returns. Changes of one pass go together; endpoints are never held back (X-6), the rest for as long as
+/// `flushDelay` says.
 public struct SnapshotPublisher {
-    /// One connected proxy.
-    private struct Stream {
-        var proxy: ProxyIdentity
-        var server = DeltaServer()
-        var rejections: [String: String] = [:]
-        /// The versions of the endpoints that it is to have, by name; `nil` until it asked for anything.
-        var endpoints: [String: String]?
+    /// Responses for one stream, in order.
+    public typealias Output = [(stream: Int, responses: [DiscoveryMessage])]
 
-        mutating func publish(_ made: ProxySnapshot, generation: Int) -> [DeltaDiscoveryResponse] {
-            endpoints = made.endpoints.mapValues(\.version)
-            return server.publish(SnapshotPublisher.snapshot(made, generation: generation))
+    /// A request of either protocol.
+    public enum Request: Sendable, CustomStringConvertible {
+        /// `DeltaDiscoveryRequest`.
+        case delta(DeltaDiscoveryRequest)
+        /// `DiscoveryRequest`.
+        case stateOfTheWorld(DiscoveryRequest)
+
+        var typeURL: String {
+            switch self {
+            case .delta(let request): request.typeUrl
+            case .stateOfTheWorld(let request): request.typeUrl
+            }
+        }
+
+        /// The sender, in the first request of a stream.
+        var node: EnvoyAPI.Node? {
+            switch self {
+            case .delta(let request): request.node
+            case .stateOfTheWorld(let request): request.node
+            }
+        }
+
+        /// Type, nonce and names in short, for the log.
+        public var description: String {
+            let kind = typeURL.split(separator: ".").last.map(String.init) ?? typeURL
+            switch self {
+            case .delta(let request):
+                return "\(kind) nonce=\(request.responseNonce) +\(request.resourceNamesSubscribe.prefix(4))"
+                    + " -\(request.resourceNamesUnsubscribe.prefix(4)) \(request.errorDetail?.message ?? "")"
+            case .stateOfTheWorld(let request):
+                return "\(kind) nonce=\(request.responseNonce) \(request.resourceNames.prefix(4))"
+                    + " \(request.errorDetail?.message ?? "")"
+            }
+        }
+
+        var error: Status? {
+            switch self {
+            case .delta(let request): request.errorDetail
+            case .stateOfTheWorld(let request): request.errorDetail
+            }
         }
     }
-
-    /// Responses for one stream, in order.
-    public typealias Output = [(stream: Int, responses: [DeltaDiscoveryResponse])]
 
     /// Something to tell about a proxy that refused configuration.
     public struct Rejection: Sendable, Hashable {
@@ -34,23 +64,39 @@ public struct SnapshotPublisher {
         public var pod: NamespacedName
         /// The type of the resources that were refused.
         public var typeURL: String
+        /// The names of the resources, as far as they are known.
+        public var resources: [String]
         /// What the proxy said.
         public var message: String
     }
 
+    /// How long changes other than of endpoints are collected when nothing comes after them.
+    public static let quietTime = Duration.milliseconds(10)
+    /// How long they are collected at most.
+    public static let batchTime = Duration.milliseconds(50)
+
     private var objects = MeshObjects()
-    private var translator = MeshTranslator(MeshModel(MeshObjects()))
-    private var streams: [Int: Stream] = [:]
+    var translator = MeshTranslator(MeshModel(MeshObjects()))
+    var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
     private var isStale = true
-    private var drains = DrainTracker()
+    private var tables = SnapshotTables()
+    private var changes = SnapshotChanges()
+    private var maker = ResponseMaker()
+    var drains = DrainTracker()
     /// The hosts of the services that a draining pod was an endpoint of.
-    private var drainNames: [NamespacedName: Set<String>] = [:]
+    var drainNames: [NamespacedName: Set<String>] = [:]
     /// How often the mesh was translated.
     public private(set) var generation = 0
     /// How many proxies held up a stopping pod until the time was up.
-    public private(set) var laggardCount = 0
-    private let log = Logger("xds")
+    public internal(set) var laggardCount = 0
+    /// The first and the last change that waits for a flush, and whether it may wait.
+    private var waiting: (first: MonotonicTime, last: MonotonicTime, isUrgent: Bool)?
+    /// Up to which revision of the store each of the last generations was made.
+    var revisions = GenerationRevisions()
+    /// What went over streams that are closed.
+    private var closedTraffic = StreamTraffic()
+    let log = Logger("xds")
 
     /// What came up and has not been fetched.
     public private(set) var rejections: [Rejection] = []
@@ -66,14 +112,30 @@ public struct SnapshotPublisher {
     public var proxies: [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])] {
         streams.values.map { ($0.proxy.pod, $0.server.isSettled, $0.rejections) }.sorted { $0.pod < $1.pod }
     }
+    /// What went over all streams since the start.
+    public var traffic: StreamTraffic {
+        var sum = closedTraffic
+        for stream in streams.values { sum.add(stream.traffic) }
+        return sum
+    }
+
+    /// What went over streams because of changes, without what new streams got at their beginning.
+    public private(set) var changeTraffic = StreamTraffic()
+    /// Answers to responses that were not under way (any more), on the streams that are open.
+    public var staleAnswers: Int { streams.values.reduce(0) { $0 + $1.server.staleAnswers } }
+    /// Up to which revision of the store the present translation was made.
+    public var latestRevision: Int64 { revisions.latest }
 
     // MARK: Objects
+
+    /// Kinds whose changes are changes of endpoints.
+    private static let urgentKinds: Set<String> = ["EndpointSlice", "Pod", "WorkloadEntry", "Secret"]
 
     /// An object is new or has changed.
     public mutating func set(_ object: KubernetesObject, now: MonotonicTime) {
         guard MeshObjects.kind(of: object) != nil else { return }
         let projection = object.meshProjection
-        if objects.set(projection) != nil { isStale = true }
+        if objects.set(projection) != nil { changed(object.kind, now) }
         guard object.kind == "Pod" else { return }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
         if object.metadata.deletionTimestamp != nil, object.metadata.annotations[Self.drainedAnnotation] == nil {
@@ -87,8 +149,8 @@ public struct SnapshotPublisher {
     }
 
     /// An object is gone.
-    public mutating func remove(_ object: KubernetesObject) {
-        if objects.remove(object) != nil { isStale = true }
+    public mutating func remove(_ object: KubernetesObject, now: MonotonicTime) {
+        if objects.remove(object) != nil { changed(object.kind, now) }
         if object.kind == "Pod" {
             let key = NamespacedName(namespace: object.namespace, name: object.name)
             drains.end(key)
@@ -96,12 +158,28 @@ public struct SnapshotPublisher {
         }
     }
 
+    private mutating func changed(_ kind: String, _ now: MonotonicTime) {
+        isStale = true
+        let isUrgent = Self.urgentKinds.contains(kind)
+        waiting = (waiting?.first ?? now, now, isUrgent || waiting?.isUrgent ?? false)
+    }
+
+    /// How long what has changed may wait for more; nil when nothing has changed.
+    public func flushDelay(now: MonotonicTime) -> Duration? {
+        guard let waiting else { return isStale ? .zero : nil }
+        if waiting.isUrgent { return .zero }
+        let due = min(waiting.last + Self.quietTime, waiting.first + Self.batchTime)
+        return due <= now ? .zero : due - now
+    }
+
     /// The annotation by which the node agent learns that a pod may stop.
     public static let drainedAnnotation = "skein.dev/drained"
 
     /// What the mesh has to say about an object that is about to be written, for the `Warning` headers of its author.
     public func warnings(for object: KubernetesObject) -> [String] {
-        guard let kind = MeshObjects.kind(of: object), ![.pod, .endpointSlice, .namespace].contains(kind) else {
+        guard let kind = MeshObjects.kind(of: object),
+            ![.pod, .endpointSlice, .namespace, .node, .secret].contains(kind)
+        else {
             return []
         }
         var objects = objects
@@ -112,39 +190,57 @@ public struct SnapshotPublisher {
     // MARK: Streams
 
     /// A proxy has opened a stream; the number stands for it from now on.
-    public mutating func open(_ proxy: ProxyIdentity) -> Int {
+    public mutating func open(_ proxy: ProxyIdentity, _ form: ResponseMaker.Form = .delta) -> Int {
         lastStream += 1
-        streams[lastStream] = Stream(proxy: proxy)
+        streams[lastStream] = ProxyStream(lastStream, proxy, form)
         return lastStream
     }
 
-    /// A stream has ended.
-    public mutating func close(_ stream: Int) { streams[stream] = nil }
+    /// How many streams a proxy has.
+    public func streamCount(of pod: NamespacedName) -> Int { streams.values.count { $0.proxy.pod == pod } }
 
-    /// A request of a proxy; a differing node is refused (decision 9).
+    /// A stream has ended.
+    public mutating func close(_ number: Int) {
+        if let stream = streams.removeValue(forKey: number) { closedTraffic.add(stream.traffic) }
+    }
+
+    /// A request of a proxy, which took so many bytes; returns what is to be sent on its stream.
     public mutating func received(
-        _ request: DeltaDiscoveryRequest, on number: Int
-    ) throws(ProtocolViolation) -> [DeltaDiscoveryResponse] {
-        guard var stream = streams[number] else { return [] }
-        defer { streams[number] = stream }
-        var responses = try stream.server.received(request)
-        if stream.endpoints == nil {
+        _ request: Request, bytes: Int = 0, on number: Int
+    ) throws(ProtocolViolation) -> [DiscoveryMessage] {
+        guard let stream = streams[number] else { return [] }
+        stream.traffic.requests += 1
+        stream.traffic.requestBytes += bytes
+        let before = stream.server.refused(typeURL: request.typeURL)
+        var messages: [DiscoveryMessage]
+        switch request {
+        case .delta(let request): messages = try stream.server.received(request, &maker)
+        case .stateOfTheWorld(let request): messages = try stream.server.received(request, &maker)
+        }
+        if stream.base == nil {
             refresh()
-            responses += stream.publish(translator.snapshot(for: stream.proxy), generation: generation)
+            messages += publish(to: stream)
         }
-        if let error = request.errorDetail {
-            if stream.rejections[request.typeUrl] != error.message {
-                log.error(
-                    "a proxy refused configuration",
-                    ["pod": "\(stream.proxy.pod)", "type": request.typeUrl, "error": error.message])
-                rejections.append(
-                    Rejection(pod: stream.proxy.pod, typeURL: request.typeUrl, message: error.message))
-            }
-            stream.rejections[request.typeUrl] = error.message
-        } else if !request.responseNonce.isEmpty, stream.server.rejection(typeURL: request.typeUrl) == nil {
-            stream.rejections[request.typeUrl] = nil
-        }
-        return responses
+        if let error = request.error { note(error, request.typeURL, stream, before) }
+        stream.traffic.sent(messages)
+        return messages
+    }
+
+    private mutating func note(
+        _ error: Status, _ typeURL: String, _ stream: ProxyStream, _ before: [String: RefusedResource]
+    ) {
+        let refused = stream.server.refused(typeURL: typeURL)
+        let new = refused.filter { before[$0.key]?.version != $0.value.version }.keys.sorted()
+        log.error(
+            "a proxy refused configuration",
+            [
+                "pod": "\(stream.proxy.pod)", "type": typeURL, "resources": new.joined(separator: " "),
+                "error": error.message,
+            ])
+        let rejection = Rejection(
+            pod: stream.proxy.pod, typeURL: typeURL, resources: new,
+            message: error.message.isEmpty ? "code \(error.code)" : error.message)
+        if rejections.last != rejection { rejections.append(rejection) }
     }
 
     /// Takes the rejections since the last call.
@@ -153,132 +249,56 @@ public struct SnapshotPublisher {
         return rejections
     }
 
-    /// Where the resources that a rejection names came from.
-    public func sources(of rejection: Rejection) -> [Provenance] {
-        guard let stream = streams.values.first(where: { $0.proxy.pod == rejection.pod }) else { return [] }
-        var translator = translator
-        let made = translator.snapshot(for: stream.proxy)
-        var found: [Provenance] = []
-        func note(_ name: String, _ metadata: Metadata?) {
-            guard rejection.message.contains(name), let place = metadata.flatMap(Provenance.init(metadata:)),
-                !found.contains(place)
-            else { return }
-            found.append(place)
-        }
-        switch rejection.typeURL {
-        case Cluster.typeURL:
-            for resource in made.clusters.values where rejection.message.contains(resource.name) {
-                note(resource.name, (try? resource.message.unpack(as: Cluster.self))?.metadata)
-            }
-        case RouteConfiguration.typeURL:
-            for resource in made.routes.values {
-                for host in (try? resource.message.unpack(as: RouteConfiguration.self))?.virtualHosts ?? [] {
-                    note(host.name, host.metadata)
-                }
-            }
-        case Listener.typeURL:
-            for resource in made.listeners.values {
-                for chain in (try? resource.message.unpack(as: Listener.self))?.filterChains ?? [] {
-                    note(chain.name, chain.metadata)
-                }
-            }
-        default: break
-        }
-        return found
-    }
-
     // MARK: Publishing
 
     /// Translates what has changed, for every connected proxy; returns what is to be sent.
-    public mutating func flush() -> Output {
+    ///
+    /// `revision` is the store's, up to which the objects are known.
+    public mutating func flush(revision: Int64 = 0) -> Output {
         var output: Output = []
         // The services that name a draining pod now are those whose endpoints must be acknowledged without it.
         for pod in drains.pods where drainNames[pod] == nil { drainNames[pod] = hosts(of: pod) }
-        if isStale {
-            refresh()
-            for number in streams.keys.sorted() {
-                guard var stream = streams[number], stream.endpoints != nil else { continue }
-                let responses = stream.publish(translator.snapshot(for: stream.proxy), generation: generation)
-                streams[number] = stream
-                if !responses.isEmpty { output.append((number, responses)) }
-            }
+        let wasStale = isStale
+        refresh()
+        revisions.reached(revision, at: generation)
+        guard wasStale else { return output }
+        for number in streams.keys.sorted() {
+            guard let stream = streams[number], stream.base != nil else { continue }
+            let messages = publish(to: stream)
+            stream.traffic.sent(messages)
+            changeTraffic.sent(messages)
+            if !messages.isEmpty { output.append((number, messages)) }
         }
+        tables.sweep(generation: generation)
         return output
+    }
+
+    private mutating func publish(to stream: ProxyStream) -> [DiscoveryMessage] {
+        let made = translator.snapshot(for: stream.proxy)
+        let base = tables.snapshot(made, generation: generation, previous: stream.base)
+        let snapshot = Self.adapted(base, to: stream)
+        stream.base = base
+        return stream.server.publish(snapshot, generation: generation, &changes, &maker)
+    }
+
+    /// What a proxy gets of a translation: some clients want it in another form.
+    private static func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+        guard stream.client == .grpc else { return base }
+        if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
+            var same = last
+            same.version = base.version
+            return same
+        }
+        return ProxylessResources.snapshot(base)
     }
 
     private mutating func refresh() {
         guard isStale else { return }
         isStale = false
+        waiting = nil
         generation += 1
+        changes.reset()
+        maker.reset()
         translator = MeshTranslator(MeshModel(objects))
-    }
-
-    private static func snapshot(_ made: ProxySnapshot, generation: Int) -> Snapshot {
-        func list(_ resources: [String: MeshResource]) -> [String: SnapshotResource] {
-            resources.mapValues { SnapshotResource(version: $0.version, message: $0.message) }
-        }
-        var snapshot = Snapshot(version: String(generation))
-        snapshot[Cluster.typeURL] = list(made.clusters)
-        snapshot[ClusterLoadAssignment.typeURL] = list(made.endpoints)
-        snapshot[Listener.typeURL] = list(made.listeners)
-        snapshot[RouteConfiguration.typeURL] = list(made.routes)
-        return snapshot
-    }
-
-    // MARK: Draining
-
-    /// The hosts of the services whose slices name the pod.
-    private func hosts(of pod: NamespacedName) -> Set<String> {
-        var hosts: Set<String> = []
-        for (service, endpoints) in translator.model.endpoints
-        where service.namespace == pod.namespace && endpoints.contains(where: { $0.pod == pod }) {
-            if let known = translator.model.services[service] { hosts.insert(known.host) }
-        }
-        return hosts
-    }
-
-    /// The pods that may stop now; the shell writes the annotation.
-    ///
-    /// Ask after every flush, every request and at `nextDrainDeadline`.
-    public mutating func drained(now: MonotonicTime) -> [DrainTracker.Outcome] {
-        guard !drains.pods.isEmpty else { return [] }
-        for pod in drains.pods {
-            guard let hosts = drainNames[pod], isOutOfService(pod) else { continue }
-            drains.published(pod, waitingFor: Set(streams.keys.filter { !hasHeard($0, hosts) }))
-        }
-        let outcomes = drains.finished(now: now)
-        for outcome in outcomes {
-            drainNames[outcome.pod] = nil
-            guard !outcome.laggards.isEmpty else { continue }
-            laggardCount += outcome.laggards.count
-            let names = outcome.laggards.compactMap { streams[$0].map { "\($0.proxy.pod)" } }
-            log.warning(
-                "proxies did not acknowledge in time that a pod stops",
-                ["pod": "\(outcome.pod)", "laggards": names.joined(separator: " ")])
-        }
-        return outcomes
-    }
-
-    /// When `drained` has something to say although nothing happens.
-    public var nextDrainDeadline: MonotonicTime? { drains.nextDeadline }
-
-    /// Whether the endpoint controller has taken the pod out already.
-    private func isOutOfService(_ pod: NamespacedName) -> Bool {
-        translator.model.endpoints.allSatisfy { service, endpoints in
-            service.namespace != pod.namespace
-                || (translator.model.services[service]?.publishesNotReady ?? false)
-                || endpoints.allSatisfy { $0.pod != pod || !$0.isReady }
-        }
-    }
-
-    /// Whether a proxy has acknowledged the present endpoints of those hosts, or does not use them.
-    private func hasHeard(_ number: Int, _ hosts: Set<String>) -> Bool {
-        guard let stream = streams[number], let endpoints = stream.endpoints else { return true }
-        let type = ClusterLoadAssignment.typeURL
-        if stream.server.rejection(typeURL: type) != nil { return true }
-        return endpoints.allSatisfy { name, version in
-            !hosts.contains { name.hasSuffix("|\($0)") } || !stream.server.isSubscribed(typeURL: type, name: name)
-                || stream.server.acknowledged(typeURL: type, name: name) == version
-        }
     }
 }

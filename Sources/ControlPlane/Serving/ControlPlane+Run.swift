@@ -48,10 +48,13 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var agent: AgentListener?
     private var signals: SignalSource?
     private var context: TLSContext?
+    private var discovery: DiscoveryListener?
+    private var discoveryContext: TLSContext?
     private var tasks: [Task<Void, Never>] = []
     private var controllersAreDue = false
     private var streamsAreDue = false
     private var names: [ServiceNames] = []
+    private var namedHosts: [String: [IPAddress]] = [:]
     private var namesSerial: UInt32 = 0
 
     /// A control plane on a loop; `start` is called there.
@@ -84,6 +87,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     public func stop() {
         tasks.forEach { $0.cancel() }
         agent?.close()
+        discovery?.close()
         dns?.stop()
         do throws(StoreError) {
             try store?.checkpoint()
@@ -123,6 +127,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         wakeControllers()
         try openAPI(registry)
         try openAgent(streams)
+        try openDiscovery(streams)
         try openOverview(registry, streams)
         every(.seconds(60)) { registry.collectGarbage() }
         do throws(SystemError) {
@@ -166,16 +171,18 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
         let dns = DNSServer(on: loop, forwarder: forwarder)
         self.dns = dns
-        streams.namesChanged = { [weak self] services, slices in
+        streams.namesChanged = { [weak self, weak streams] services, slices in
             guard let self else { return }
             let names = NameFeed.services(services, slices: slices)
-            guard names != self.names || self.namesSerial == 0 else { return }
+            let hosts = streams.map { NameFeed.hosts($0.publisher.model) } ?? [:]
+            guard names != self.names || hosts != self.namedHosts || self.namesSerial == 0 else { return }
             self.names = names
+            self.namedHosts = hosts
             self.namesSerial &+= 1
             dns.publish(
                 Zone(
                     domain: Mesh.clusterDomain, services: names, reversePrefixes: self.options.reversePrefixes,
-                    serial: self.namesSerial))
+                    hosts: hosts, serial: self.namesSerial))
         }
     }
 
@@ -192,6 +199,10 @@ public final class ControlPlaneServer: @unchecked Sendable {
         let identities = try Identities(directory: control, now: now)
         let api = APIListeners(APIRouter(registry), on: loop)
         let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        if let streams {
+            let pages = DiscoveryPages(streams)
+            api.pages = { pages.answer($0) }
+        }
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(address: options.apiAddress, now: now)
@@ -231,6 +242,29 @@ public final class ControlPlaneServer: @unchecked Sendable {
         certificate.map {
             APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
         }
+    }
+
+    private func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
+        guard let address = options.discoveryAddress else { return }
+        let identities = try Identities(directory: control, now: Self.now().seconds)
+        func renew() throws(TLSError) {
+            discoveryContext = try identities.discoveryContext(address: address, now: Self.now().seconds)
+        }
+        do throws(TLSError) { try renew() } catch {
+            throw ControlPlaneError("the certificate of discovery: \(error)")
+        }
+        guard let first = discoveryContext else { return }
+        every(.seconds(30 * 86_400)) { [weak self] in
+            // The present one is good for months yet; the next month tries again.
+            do throws(TLSError) { try renew() } catch {
+                self?.log.error("the certificate of discovery was not renewed", ["error": "\(error)"])
+            }
+        }
+        let discovery = DiscoveryListener(
+            try listener(address, "discovery"), streams, trustDomain: Mesh.clusterDomain, verifier: nil)
+        self.discovery = discovery
+        tasks.append(
+            Task(executorPreference: loop) { await discovery.run { [weak self] in self?.discoveryContext ?? first } })
     }
 
     private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {

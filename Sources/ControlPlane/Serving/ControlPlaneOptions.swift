@@ -8,6 +8,8 @@ public struct ControlPlaneOptions: Sendable {
     public var runDirectory: String
     /// Where kubectl finds the API.
     public var apiAddress: SocketAddress
+    /// Where proxies of other machines subscribe, with mTLS; nil: only over pods' own sockets.
+    public var discoveryAddress: SocketAddress?
     /// Metrics and overview.
     public var metricsAddress: SocketAddress
     /// The addresses of services and pods, whose reverse names are answered here.

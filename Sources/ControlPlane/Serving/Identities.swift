@@ -78,6 +78,28 @@ struct Identities {
         return try TLSContext(configuration, role: .server)
     }
 
+    /// What discovery presents on TCP: proxies know us by one of these names and show a certificate of this mesh, if they have one.
+    func discoveryContext(address: SocketAddress, now: Int64) throws(TLSError) -> TLSContext {
+        var names: [SubjectAlternativeName] = [
+            .dns("skein.skein-system.svc"), .dns("skein.skein-system.svc.cluster.local"),
+            .dns("istiod.istio-system.svc"), .dns("istiod.istio-system.svc.cluster.local"), .dns("localhost"),
+            .ip([127, 0, 0, 1]),
+        ]
+        if case .ip(let address, _) = address, !names.contains(.ip(address.bytes)) { names.append(.ip(address.bytes)) }
+        let key = try PrivateKey.makeP256()
+        let certificate = try authority.sign(
+            CertificateAuthority.Leaf(
+                subject: DistinguishedName(commonName: "skein-discovery"), alternativeNames: names, usage: .server,
+                notBefore: now - 3600, notAfter: now + 365 * Self.day), for: key.publicKey)
+        var configuration = TLSConfiguration()
+        configuration.certificateChain = [certificate]
+        configuration.privateKey = key
+        configuration.trust = [authority.certificate]
+        configuration.peerCertificate = .optional
+        configuration.applicationProtocols = ["h2"]
+        return try TLSContext(configuration, role: .server)
+    }
+
     /// Writes `kubeconfig` unless the present one is of this authority and still good for a month.
     func writeKubeconfig(server: String, now: Int64) throws(ControlPlaneError) {
         let path = directory + "/kubeconfig"

@@ -63,6 +63,12 @@ public struct Name: Hashable, Sendable, CustomStringConvertible {
         return wire.count - index == other.wire.count && zip(wire[index...], other.wire).allSatisfy(Self.equal)
     }
 
+    /// The labels before another name; nil when it is not below it.
+    func before(_ other: Name) -> Name? {
+        guard wire.count > other.wire.count, !other.wire.isEmpty, isWithin(other) else { return nil }
+        return Name(wire: Array(wire.dropLast(other.wire.count)))
+    }
+
     /// The text without final dot; bytes that are no ordinary characters are written as `\DDD`.
     public var description: String {
         if wire.isEmpty { return "." }

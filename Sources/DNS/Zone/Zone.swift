@@ -9,7 +9,12 @@ public struct Zone: Sendable {
     /// Short, because pods come and go.
     public static let ttl: UInt32 = 5
 
+    /// The label before the cluster's domain under which the proxies ask for the real addresses of a name that `hosts`
+    /// answers otherwise: `example.com.origin.cluster.local`.
+    public static let originLabel = "origin"
+
     private let domain: Name
+    private let origin: Name
     private let serial: UInt32
     private var records: [Name: [Record]] = [:]
     /// Names that have no records but names below them: they exist (RFC 8020).
@@ -29,6 +34,7 @@ public struct Zone: Sendable {
         hosts: [String: [IPAddress]] = [:], serial: UInt32 = 1
     ) {
         self.domain = Name(domain) ?? .root
+        origin = Name(Self.originLabel, under: self.domain) ?? self.domain
         self.reversePrefixes = reversePrefixes
         self.serial = serial
         add("dns-version", under: self.domain, .txt([Array("1.1.0".utf8)]))
@@ -157,6 +163,11 @@ extension Zone {
     public func answer(_ question: Question, rotation: Int = 0) -> Answer? {
         guard isAuthority(for: question.name) else { return nil }
         var answer = Answer()
+        if let real = question.name.before(origin) {
+            answer.answers = [Record(name: question.name, ttl: Self.ttl, value: .cname(real))]
+            answer.pending = real
+            return answer
+        }
         var name = question.name
         for _ in 0..<8 {  // Aliases of aliases; more than a few are a loop.
             guard let all = records[name] else {

@@ -18,15 +18,20 @@ public final class GRPCServer: @unchecked Sendable {
     private let loop: EventLoop
     private let methods: [String: Method]
     private let limits: HTTP2Limits
+    private let messageBytesMax: Int
     private let log = Logger("grpc")
     private var connections: [ObjectIdentifier: HTTP2Connection] = [:]
     private var isShuttingDown = false
 
-    /// A server of methods by their paths.
-    public init(on loop: EventLoop, methods: [String: Method], limits: HTTP2Limits = HTTP2Limits()) {
+    /// A server of methods by their paths; a longer message than `messageBytesMax` ends its call.
+    public init(
+        on loop: EventLoop, methods: [String: Method], limits: HTTP2Limits = HTTP2Limits(),
+        messageBytesMax: Int = GRPCMessageDecoder.limitBytesDefault
+    ) {
         self.loop = loop
         self.methods = methods
         self.limits = limits
+        self.messageBytesMax = messageBytesMax
     }
 
     /// How many connections there are.
@@ -91,7 +96,8 @@ public final class GRPCServer: @unchecked Sendable {
             return RefusedCall(connection)
         }
         let call = GRPCStream(
-            connection, stream, path: head.pathText, metadata: head.headers, peer: peer, isServer: true)
+            connection, stream, path: head.pathText, metadata: head.headers, peer: peer, isServer: true,
+            messageBytesMax: messageBytesMax)
         connection.add(call)
         let task = Task(executorPreference: loop) {
             await self.run(method, call)

@@ -19,7 +19,7 @@ public final class GRPCStream: @unchecked Sendable {
     private let connection: HTTP2Connection
     private let isServer: Bool
     private var chunks: [[UInt8]] = []
-    private var decoder = GRPCMessageDecoder()
+    private var decoder: GRPCMessageDecoder
     private var isEnded = false
     /// How the call ended: for a client from the trailers, for both when the stream was reset or the connection broke.
     private var status: GRPCStatus?
@@ -31,8 +31,9 @@ public final class GRPCStream: @unchecked Sendable {
 
     init(
         _ connection: HTTP2Connection, _ stream: HTTP2Stream?, path: String, metadata: HeaderTable, peer: HTTPPeer,
-        isServer: Bool
+        isServer: Bool, messageBytesMax: Int = GRPCMessageDecoder.limitBytesDefault
     ) {
+        decoder = GRPCMessageDecoder(limitBytes: messageBytesMax)
         self.connection = connection
         self.stream = stream
         self.path = path

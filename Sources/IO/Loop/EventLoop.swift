@@ -93,6 +93,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var freeSlots: [Int] = []
     private let timers: TimerWheel
     private var endOfPass: [() -> Void] = []
+    private var everyPass: [() -> Void] = []
     private var isStopping = false
 
     /// The time of this pass.
@@ -253,7 +254,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     private func runEndOfPass() {
-        while !endOfPass.isEmpty {
+        while true {
+            for index in everyPass.indices { everyPass[index]() }
+            guard !endOfPass.isEmpty else { return }
             let bodies = endOfPass
             endOfPass = []
             for body in bodies { body() }
@@ -314,5 +317,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     public func atEndOfPass(_ body: @escaping () -> Void) {
         assert(isOnLoop || owner.load(ordering: .relaxed) == 0)
         endOfPass.append(body)
+    }
+    /// Calls `body` at the end of each pass, for as long as the loop lives: before the loop waits, after what `atEndOfPass` asked for too.
+    public func atEndOfEveryPass(_ body: @escaping () -> Void) {
+        assert(isOnLoop || owner.load(ordering: .relaxed) == 0)
+        everyPass.append(body)
     }
 }

@@ -40,6 +40,8 @@ final class TimerWheel {
     final class Slots {
         var heads = [LoopTimer?](repeating: nil, count: TimerWheel.levels * TimerWheel.slotsPerLevel)
         var occupied = [UInt64](repeating: 0, count: TimerWheel.levels * TimerWheel.slotsPerLevel / 64)
+        /// Nothing has been added, taken out or moved since the next tick was looked for.
+        var isNextKnown = false
 
         func insert(_ timer: LoopTimer, slot: Int) {
             timer.slot = slot
@@ -49,6 +51,7 @@ final class TimerWheel {
             timer.next?.previous = timer
             heads[slot] = timer
             occupied[slot / 64] |= 1 << UInt64(slot % 64)
+            isNextKnown = false
         }
 
         func remove(_ timer: LoopTimer) {
@@ -64,6 +67,7 @@ final class TimerWheel {
             timer.previous = nil
             timer.slot = -1
             timer.wheel = nil
+            isNextKnown = false
         }
 
         /// How many slots after `position` (1...256) the next occupied slot of that level is, cyclically.
@@ -86,6 +90,8 @@ final class TimerWheel {
     private let slots = Slots()
     /// Milliseconds on the monotonic clock up to which everything has been fired.
     private var current: UInt64
+    /// What `nextTick` found last, while `isNextKnown`: time that passes before it changes nothing.
+    private var knownNext: UInt64?
 
     init(now: MonotonicTime) { current = now.nanoseconds / 1_000_000 }
 
@@ -118,6 +124,7 @@ final class TimerWheel {
                 return
             }
             current = next
+            slots.isNextKnown = false
             cascade()
             fire(slot: Int(truncatingIfNeeded: current & 0xFF))
         }
@@ -133,6 +140,7 @@ final class TimerWheel {
 
     /// The next tick at which a slot has to be fired or cascaded.
     private func nextTick() -> UInt64? {
+        if slots.isNextKnown { return knownNext }
         var best: UInt64?
         for level in 0..<TimerWheel.levels {
             let shift = UInt64(8 * level)
@@ -141,6 +149,8 @@ final class TimerWheel {
             let tick = ((current >> shift) + UInt64(distance)) << shift
             best = min(best ?? .max, tick)
         }
+        knownNext = best
+        slots.isNextKnown = true
         return best
     }
 

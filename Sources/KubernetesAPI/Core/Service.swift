@@ -38,6 +38,10 @@ public struct ServiceSpec: JSONView {
     public var externalName: String { string("externalName") }
     /// `None` or `ClientIP`.
     public var sessionAffinity: String { json["sessionAffinity"]?.string ?? "None" }
+    /// `sessionAffinityConfig.clientIP.timeoutSeconds`; `nil` means the default.
+    public var sessionAffinitySeconds: Int? { json["sessionAffinityConfig"]?["clientIP"]?["timeoutSeconds"]?.int }
+    /// `PreferClose`, `PreferSameZone` or `PreferSameNode`; empty means no preference.
+    public var trafficDistribution: String { string("trafficDistribution") }
     /// Whether pods that are not ready count.
     public var publishNotReadyAddresses: Bool { bool("publishNotReadyAddresses") }
     /// `Cluster` or `Local`.

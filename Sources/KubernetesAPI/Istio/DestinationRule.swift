@@ -41,18 +41,28 @@ public struct DestinationRule: JSONView {
     public struct TrafficPolicy: JSONView {
         /// The entry.
         public var json: JSON
-        /// Looks at `json` as a policy.
+        /// Looks at `json` as a traffic policy.
         public init(json: JSON) { self.json = json }
-        /// Balancing.
+        /// How endpoints are chosen.
         public var loadBalancer: LoadBalancer? { view("loadBalancer") }
-        /// Limits and timeouts of connections.
+        /// Limits of connections and requests.
         public var connectionPool: ConnectionPool? { view("connectionPool") }
-        /// Ejection of failing hosts.
+        /// When endpoints are left out for a while.
         public var outlierDetection: OutlierDetection? { view("outlierDetection") }
+        /// TLS to the endpoints.
+        public var tls: ClientTLS? { view("tls") }
         /// `tls.mode`; empty when there is no `tls`.
-        public var tlsMode: String { json["tls"]?["mode"]?.string ?? (json["tls"] == nil ? "" : "DISABLE") }
+        public var tlsMode: String { tls?.mode ?? "" }
         /// The policies of single ports (D-4).
         public var portLevelSettings: [PortTrafficPolicy] { views("portLevelSettings") }
+        /// How TCP connections are carried through an HTTP proxy.
+        public var tunnel: Tunnel? { view("tunnel") }
+        /// `V1` or `V2`: connections begin with a PROXY protocol header; empty means none.
+        public var proxyProtocol: String {
+            json["proxyProtocol"].map { $0["version"]?.string ?? "V1" } ?? ""
+        }
+        /// How many requests may be retries (T-11).
+        public var retryBudget: RetryBudget? { view("retryBudget") }
     }
 
     /// The policy of one port.
@@ -67,6 +77,60 @@ public struct DestinationRule: JSONView {
         public var policy: TrafficPolicy { TrafficPolicy(json: json) }
     }
 
+    /// `tunnel`.
+    public struct Tunnel: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as tunnel settings.
+        public init(json: JSON) { self.json = json }
+        /// `CONNECT` (also when absent) or `POST`.
+        public var `protocol`: String { json["protocol"]?.string ?? "CONNECT" }
+        /// The host that the proxy is to connect to.
+        public var targetHost: String { string("targetHost") }
+        /// Its port.
+        public var targetPort: Int { int("targetPort") ?? 0 }
+    }
+
+    /// `retryBudget`.
+    public struct RetryBudget: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as a retry budget.
+        public init(json: JSON) { self.json = json }
+        /// Share of the active requests that may be retries, in percent.
+        public var percent: Double? { json["percent"]?["value"]?.double ?? json["percent"]?.double }
+        /// Retries that are always allowed at a time.
+        public var minRetryConcurrency: Int? { int("minRetryConcurrency") }
+    }
+
+    /// `tls`.
+    public struct ClientTLS: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as TLS settings of a client.
+        public init(json: JSON) { self.json = json }
+        /// `DISABLE` (also when absent), `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
+        public var mode: String { json["mode"]?.string ?? "DISABLE" }
+        /// File of the client's certificate.
+        public var clientCertificate: String { string("clientCertificate") }
+        /// File of its key.
+        public var privateKey: String { string("privateKey") }
+        /// File of the certificates that the server's is verified with; empty means those of the system (D-8).
+        public var caCertificates: String { string("caCertificates") }
+        /// File of revoked certificates.
+        public var caCRL: String { string("caCrl") }
+        /// The Secret with all of these; in place of files.
+        public var credentialName: String { string("credentialName") }
+        /// The names of which the server's certificate must have one.
+        public var subjectAltNames: [String] { strings("subjectAltNames") }
+        /// The server name that is asked for; empty means the host of the request (D-8).
+        public var sni: String { string("sni") }
+        /// Whether the server's certificate is not verified.
+        public var insecureSkipVerify: Bool { bool("insecureSkipVerify") }
+    }
+}
+
+extension DestinationRule {
     /// `loadBalancer`.
     public struct LoadBalancer: JSONView {
         /// The entry.
@@ -75,12 +139,88 @@ public struct DestinationRule: JSONView {
         public init(json: JSON) { self.json = json }
         /// `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `PASSTHROUGH`, …; empty when absent.
         public var simple: String { string("simple") }
-        /// Whether `consistentHash` is set.
-        public var hasConsistentHash: Bool { json["consistentHash"] != nil }
-        /// Whether `localityLbSetting` is set.
-        public var hasLocalitySetting: Bool { json["localityLbSetting"] != nil }
-        /// Whether slow start is wanted.
-        public var hasWarmup: Bool { json["warmupDurationSecs"] != nil || json["warmup"] != nil }
+        /// `consistentHash`: the same requests go to the same endpoint.
+        public var consistentHash: ConsistentHash? { view("consistentHash") }
+        /// Which localities are preferred.
+        public var localitySetting: LocalitySetting? { view("localityLbSetting") }
+        /// How new endpoints are given little at first.
+        public var warmup: Warmup? {
+            if let warmup: Warmup = view("warmup") { return warmup }
+            return json["warmupDurationSecs"].map { Warmup(json: ["duration": $0]) }
+        }
+    }
+
+    /// `consistentHash`.
+    public struct ConsistentHash: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as consistent hash settings.
+        public init(json: JSON) { self.json = json }
+        /// Whether something of the request is named that chooses the endpoint.
+        public var hasKey: Bool {
+            !string("httpHeaderName").isEmpty || json["httpCookie"] != nil || bool("useSourceIp")
+                || !string("httpQueryParameterName").isEmpty
+        }
+        /// Whether the table is Maglev's.
+        public var usesMaglev: Bool { json["maglev"] != nil }
+        /// Maglev's table size; `nil` means the default.
+        public var tableSize: Int? { json["maglev"]?["tableSize"]?.int }
+        /// The ring's size at least; `nil` means the default.
+        public var minimumRingSize: Int? { json["ringHash"]?["minimumRingSize"]?.int ?? int("minimumRingSize") }
+    }
+
+    /// `warmup`.
+    public struct Warmup: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as warm-up settings.
+        public init(json: JSON) { self.json = json }
+        /// How long it lasts.
+        public var duration: Duration? { self.duration("duration") }
+        /// The share at the beginning, in percent.
+        public var minimumPercent: Double? { json["minimumPercent"]?.double }
+        /// How fast the share grows; 1 is linear.
+        public var aggression: Double? { json["aggression"]?.double }
+    }
+
+    /// `localityLbSetting`.
+    public struct LocalitySetting: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as locality settings.
+        public init(json: JSON) { self.json = json }
+        /// Whether localities count at all.
+        public var isEnabled: Bool { json["enabled"]?.bool ?? true }
+        /// Shares of traffic by the locality of the caller (B-8).
+        public var distribute: [Distribute] { views("distribute") }
+        /// Where traffic of a region goes when it has no healthy endpoint.
+        public var failover: [Failover] { views("failover") }
+        /// The labels by which endpoints are alike (B-7).
+        public var failoverPriority: [String] { strings("failoverPriority") }
+    }
+
+    /// An entry of `distribute`.
+    public struct Distribute: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as shares.
+        public init(json: JSON) { self.json = json }
+        /// The locality of the caller: `region/zone/*`.
+        public var from: String { string("from") }
+        /// Percent by locality of the endpoint.
+        public var to: [String: Int] { (json["to"]?.object ?? [:]).compactMapValues(\.int) }
+    }
+
+    /// An entry of `failover`.
+    public struct Failover: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as a failover.
+        public init(json: JSON) { self.json = json }
+        /// The region of the caller.
+        public var from: String { string("from") }
+        /// The region that is next.
+        public var to: String { string("to") }
     }
 
     /// `connectionPool`.
@@ -97,6 +237,8 @@ public struct DestinationRule: JSONView {
         public var connectTimeout: Duration? { tcp.duration("connectTimeout") }
         /// Idle timeout of TCP connections.
         public var tcpIdleTimeout: Duration? { tcp.duration("idleTimeout") }
+        /// How long a connection may last.
+        public var maxConnectionDuration: Duration? { tcp.duration("maxConnectionDuration") }
         /// Whether TCP keep-alive probes are set.
         public var tcpKeepalive: JSON? { tcp.json["tcpKeepalive"] }
         /// Requests waiting for a connection at most; 0 means unset.
@@ -109,8 +251,12 @@ public struct DestinationRule: JSONView {
         public var maxRetries: Int? { http.int("maxRetries") }
         /// Idle timeout of HTTP connections.
         public var idleTimeout: Duration? { http.duration("idleTimeout") }
-        /// `h2UpgradePolicy`.
+        /// `DEFAULT`, `DO_NOT_UPGRADE` or `UPGRADE`: whether HTTP/1.1 requests go on as HTTP/2.
         public var h2UpgradePolicy: String { http.string("h2UpgradePolicy") }
+        /// Whether requests go on in the version of HTTP in which they came.
+        public var useClientProtocol: Bool { http.bool("useClientProtocol") }
+        /// Streams on one HTTP/2 connection at most; 0 means unset.
+        public var maxConcurrentStreams: Int? { http.int("maxConcurrentStreams") }
     }
 
     /// `outlierDetection` (section O).
@@ -135,5 +281,7 @@ public struct DestinationRule: JSONView {
         public var splitExternalLocalOriginErrors: Bool { bool("splitExternalLocalOriginErrors") }
         /// Consecutive failures of our own that eject a host.
         public var consecutiveLocalOriginFailures: Int? { int("consecutiveLocalOriginFailures") }
+        /// The statuses that count as errors in place of 5xx; empty means 5xx (O-8).
+        public var errorCodes: [Int] { (json["outlierDetectionHttpErrorCodes"]?.array ?? []).compactMap(\.int) }
     }
 }

@@ -2,10 +2,11 @@ extension ResourceKind {
     /// Every kind we serve.
     ///
     /// A kind that nobody would act on is not here: kubectl then says that there is no such kind.
-    public static let standard: [ResourceKind] = [
-        namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
-        endpointSlice, ingress, ingressClass, lease, virtualService, destinationRule, gateway,
-    ]
+    public static let standard: [ResourceKind] =
+        [
+            namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
+            endpointSlice, ingress, ingressClass, lease, virtualService, destinationRule, gateway,
+        ] + istio + gatewayAPI
 
     /// `namespaces`.
     public static let namespace = ResourceKind(

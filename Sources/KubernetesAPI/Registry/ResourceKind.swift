@@ -61,7 +61,7 @@ public struct ResourceKind: Sendable, Hashable {
     /// Where the store keeps its objects: `apps/deployments`, `core/pods`.
     public var storeResource: String { (group.isEmpty ? "core" : group) + "/" + plural }
     /// Whether strategic merge patches apply: kinds defined by CRD elsewhere know JSON merge patch only.
-    public var isBuiltIn: Bool { !group.hasSuffix("istio.io") }
+    public var isBuiltIn: Bool { !group.hasSuffix("istio.io") && group != "gateway.networking.k8s.io" }
     /// Whether `metadata.generation` counts changes of its `spec`.
     public var hasGeneration: Bool {
         subresources.contains("status") && kind != "Service" && kind != "Namespace" && kind != "Node"

@@ -185,9 +185,15 @@ extension SchemaTable {
           outlierDetection OutlierDetection
           tls ClientTLSSettings
           portLevelSettings []PortTrafficPolicy
-          tunnel any
-          proxyProtocol any
+          tunnel TunnelSettings
+          proxyProtocol ProxyProtocolSettings
           retryBudget RetryBudget
+        TunnelSettings
+          protocol string
+          targetHost! string
+          targetPort! uint32
+        ProxyProtocolSettings
+          version string enum=V1|V2
         RetryBudget
           percent Percent
           minRetryConcurrency uint32
@@ -267,6 +273,7 @@ extension SchemaTable {
           baseEjectionTime duration
           maxEjectionPercent int32
           minHealthPercent int32
+          outlierDetectionHttpErrorCodes []uint32
         ClientTLSSettings
           mode string enum=DISABLE|SIMPLE|MUTUAL|ISTIO_MUTUAL
           clientCertificate string

@@ -89,6 +89,7 @@ public struct SchemaTable: Sendable {
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
         meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
+        istioServices, istioOthers, gatewayAPI,
     ])
 
     /// Reads tables.

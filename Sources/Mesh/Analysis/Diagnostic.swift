@@ -38,11 +38,14 @@ extension MeshModel {
             return EntranceAnalysis(model: self, key: key, gateway: IstioGateway(json: object.json)).diagnostics()
         case .ingress: return IngressAnalysis(model: self, key: key, object: object).diagnostics()
         case .service: return ServiceAnalysis(key: key, service: Service(json: object.json)).diagnostics()
+        case .serviceEntry:
+            return ServiceEntryAnalysis(model: self, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
+        case .workloadEntry, .workloadGroup: return WorkloadAnalysis(model: self, object: object).diagnostics()
         case .configMap:
             return config.problem.map {
                 [Diagnostic(severity: .warning, kind: "ConfigMap", object: key, field: "data.mesh", message: $0)]
             } ?? []
-        case .endpointSlice, .pod, .namespace, .ingressClass: return []
+        default: return []
         }
     }
 

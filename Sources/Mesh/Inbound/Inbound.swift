@@ -21,9 +21,10 @@ struct Inbound {
     ///
     /// When services disagree about what is spoken on a port, it is sniffed.
     private func targets() -> [Target] {
-        guard let workload = model.workloads[pod] else { return [] }
+        guard let workload = model.workload(pod) else { return [] }
         var found: [Int: Target] = [:]
-        for service in model.sortedServices where service.key.namespace == pod.namespace && selects(service, workload) {
+        for service in model.sortedServices
+        where service.registry == .kubernetes && service.key.namespace == pod.namespace && selects(service, workload) {
             for port in service.ports {
                 // S-8: a headless service does not remap ports, but its endpoints listen on the target port.
                 guard let number = number(port.target, workload) else { continue }
@@ -51,7 +52,7 @@ struct Inbound {
 
     private func selects(_ service: MeshService, _ workload: MeshModel.Workload) -> Bool {
         if service.selector.isEmpty {
-            return (model.endpoints[service.key] ?? []).contains { $0.pod == pod || $0.address == workload.address }
+            return model.endpoints(of: service).contains { $0.pod == pod || $0.address == workload.address }
         }
         return service.selector.allSatisfy { workload.labels[$0.key] == $0.value }
     }
@@ -67,7 +68,7 @@ struct Inbound {
         targets().map { target in
             var cluster = Clusters.passthrough(
                 name: clusterName(target.number), config: model.config, bindsLocally: true)
-            cluster.metadata = Provenance.service(target.service.key, "spec.ports").metadata
+            cluster.metadata = target.service.place("spec.ports").metadata
             return cluster
         } + [
             Clusters.passthrough(name: ClusterNames.inboundPassthrough, config: model.config, bindsLocally: true)
@@ -78,7 +79,7 @@ struct Inbound {
         var chains: [FilterChain] = []
         var sniffedPorts: Set<Int> = []
         for target in targets() {
-            let place = Provenance.service(target.service.key, "spec.ports")
+            let place = target.service.place("spec.ports")
             if target.portProtocol.mayBeHTTP {
                 let isSniffed = target.portProtocol == .sniffed
                 if isSniffed { sniffedPorts.insert(target.number) }

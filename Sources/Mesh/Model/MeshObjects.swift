@@ -28,21 +28,65 @@ public struct MeshObjects: Sendable, Hashable {
     public enum Kind: String, CaseIterable, Sendable, Hashable {
         /// `v1` Service.
         case service = "Service"
-        /// `discovery.k8s.io/v1` EndpointSlice.
+        /// `discovery.k8s.io` EndpointSlice.
         case endpointSlice = "EndpointSlice"
         /// `v1` Pod.
         case pod = "Pod"
         /// `v1` Namespace.
         case namespace = "Namespace"
+        /// `v1` Node.
+        case node = "Node"
+        /// `v1` Secret.
+        case secret = "Secret"
+        /// `networking.istio.io` ServiceEntry.
+        case serviceEntry = "ServiceEntry"
+        /// `networking.istio.io` WorkloadEntry.
+        case workloadEntry = "WorkloadEntry"
+        /// `networking.istio.io` WorkloadGroup.
+        case workloadGroup = "WorkloadGroup"
         /// `networking.istio.io` VirtualService.
         case virtualService = "VirtualService"
         /// `networking.istio.io` DestinationRule.
         case destinationRule = "DestinationRule"
         /// `networking.istio.io` Gateway.
         case gateway = "Gateway"
-        /// `networking.k8s.io/v1` Ingress.
+        /// `networking.istio.io` Sidecar.
+        case sidecar = "Sidecar"
+        /// `networking.istio.io` ProxyConfig.
+        case proxyConfig = "ProxyConfig"
+        /// `networking.istio.io` EnvoyFilter.
+        case envoyFilter = "EnvoyFilter"
+        /// `security.istio.io` PeerAuthentication.
+        case peerAuthentication = "PeerAuthentication"
+        /// `security.istio.io` RequestAuthentication.
+        case requestAuthentication = "RequestAuthentication"
+        /// `security.istio.io` AuthorizationPolicy.
+        case authorizationPolicy = "AuthorizationPolicy"
+        /// `telemetry.istio.io` Telemetry.
+        case telemetry = "Telemetry"
+        /// `gateway.networking.k8s.io` GatewayClass.
+        case gatewayClass = "GatewayClass"
+        /// `gateway.networking.k8s.io` Gateway.
+        case gatewayAPIGateway = "GatewayAPIGateway"
+        /// `gateway.networking.k8s.io` HTTPRoute.
+        case httpRoute = "HTTPRoute"
+        /// `gateway.networking.k8s.io` GRPCRoute.
+        case grpcRoute = "GRPCRoute"
+        /// `gateway.networking.k8s.io` TLSRoute.
+        case tlsRoute = "TLSRoute"
+        /// `gateway.networking.k8s.io` TCPRoute.
+        case tcpRoute = "TCPRoute"
+        /// `gateway.networking.k8s.io` UDPRoute.
+        case udpRoute = "UDPRoute"
+        /// `gateway.networking.k8s.io` ReferenceGrant.
+        case referenceGrant = "ReferenceGrant"
+        /// `gateway.networking.k8s.io` BackendTLSPolicy.
+        case backendTLSPolicy = "BackendTLSPolicy"
+        /// `gateway.networking.k8s.io` ListenerSet.
+        case listenerSet = "ListenerSet"
+        /// `networking.k8s.io` Ingress.
         case ingress = "Ingress"
-        /// `networking.k8s.io/v1` IngressClass.
+        /// `networking.k8s.io` IngressClass.
         case ingressClass = "IngressClass"
         /// `v1` ConfigMap; only the mesh configuration is kept.
         case configMap = "ConfigMap"
@@ -50,11 +94,35 @@ public struct MeshObjects: Sendable, Hashable {
         /// The API group of the kind.
         public var group: String {
             switch self {
-            case .service, .pod, .namespace, .configMap: ""
+            case .service, .pod, .namespace, .configMap, .node, .secret: ""
             case .endpointSlice: "discovery.k8s.io"
-            case .virtualService, .destinationRule, .gateway: "networking.istio.io"
+            case .virtualService, .destinationRule, .gateway, .serviceEntry, .workloadEntry, .workloadGroup, .sidecar,
+                .proxyConfig, .envoyFilter:
+                "networking.istio.io"
+            case .peerAuthentication, .requestAuthentication, .authorizationPolicy: "security.istio.io"
+            case .telemetry: "telemetry.istio.io"
+            case .gatewayClass, .gatewayAPIGateway, .httpRoute, .grpcRoute, .tlsRoute, .tcpRoute, .udpRoute,
+                .referenceGrant, .backendTLSPolicy, .listenerSet:
+                "gateway.networking.k8s.io"
             case .ingress, .ingressClass: "networking.k8s.io"
             }
+        }
+
+        /// The `kind` of its objects; two groups have a `Gateway`.
+        public var name: String { self == .gatewayAPIGateway ? "Gateway" : rawValue }
+
+        private struct GroupKind: Hashable {
+            var group: String
+            var kind: String
+        }
+
+        private static let byGroupKind: [GroupKind: Kind] = Dictionary(
+            allCases.map { (GroupKind(group: $0.group, kind: $0.name), $0) }, uniquingKeysWith: { first, _ in first })
+
+        /// The kind of that group and name, if it matters to the mesh.
+        public init?(group: String, kind: String) {
+            guard let found = Self.byGroupKind[GroupKind(group: group, kind: kind)] else { return nil }
+            self = found
         }
     }
 
@@ -70,7 +138,7 @@ public struct MeshObjects: Sendable, Hashable {
 
     /// The kind of the object, if it matters to the mesh.
     public static func kind(of object: KubernetesObject) -> Kind? {
-        guard let kind = Kind(rawValue: object.kind), kind.group == object.group else { return nil }
+        guard let kind = Kind(group: object.group, kind: object.kind) else { return nil }
         if kind == .configMap && (object.namespace != Mesh.rootNamespace || object.name != "istio") { return nil }
         return kind
     }
@@ -93,14 +161,14 @@ public struct MeshObjects: Sendable, Hashable {
         return objects[kind]?.removeValue(forKey: key) == nil ? nil : kind
     }
 
+    /// The names of all objects by kind.
+    var keys: [Kind: Set<NamespacedName>] { objects.mapValues { Set($0.keys) } }
+
     /// The object of that kind and name.
     public func object(_ kind: Kind, _ key: NamespacedName) -> KubernetesObject? { objects[kind]?[key] }
 
     /// The objects of one kind, oldest first, then by name and namespace: the order in which configuration counts (H-6).
     public func inOrder(_ kind: Kind) -> [KubernetesObject] {
-        (objects[kind] ?? [:]).values
-            .map { (creation: $0.metadata.creationTimestamp, name: $0.name, namespace: $0.namespace, object: $0) }
-            .sorted { ($0.creation, $0.name, $0.namespace) < ($1.creation, $1.name, $1.namespace) }
-            .map(\.object)
+        (objects[kind] ?? [:]).values.map { (ObjectAge($0), $0) }.sorted { $0.0 < $1.0 }.map(\.1)
     }
 }

@@ -48,6 +48,8 @@ public enum PortProtocol: Sendable, Hashable {
         }
     }
 
+    /// Whether every connection on such a port is HTTP.
+    var isHTTP: Bool { self == .http }
     /// Whether requests on such a port are routed one by one, at least when sniffing finds HTTP.
     var mayBeHTTP: Bool { self == .http || self == .sniffed }
     /// Whether connections on such a port may have to be carried as bytes.

@@ -23,11 +23,8 @@ struct Outbound {
         self.model = model
         self.namespace = namespace
         self.labels = labels
-        let visible = model.sortedServices.filter {
-            HostName.isVisible(exportTo: $0.exportTo, owner: $0.key.namespace, to: namespace)
-        }
         var ports: [Int: [Member]] = [:]
-        for service in visible where service.externalName == nil {
+        for service in model.services(visibleTo: namespace) where service.externalName == nil {
             for port in service.ports { ports[port.number, default: []].append(Member(service: service, port: port)) }
         }
         rules = model.rules.filter { rule in
@@ -39,7 +36,7 @@ struct Outbound {
         // Rules for hosts that are no services work on port 80, as in Istio.
         let hasForeignHosts = rules.contains { rule in
             rule.hosts.contains { host in
-                model.servicesByHost[host] == nil && (!HostName.isWildcard(host) || host != "*")
+                !model.hasService(host: host) && (!HostName.isWildcard(host) || host != "*")
             } && !rule.http.isEmpty
         }
         if hasForeignHosts {
@@ -57,7 +54,22 @@ struct Outbound {
 
     /// The addresses by which a service is reached: its own, or those of its pods when it is headless (S-8).
     func addresses(of service: MeshService) -> [String] {
-        service.isHeadless ? (model.endpoints[service.key] ?? []).map(\.address) : service.addresses
+        service.isHeadless ? model.endpoints(of: service).map(\.address) : service.addresses
+    }
+
+    /// S-4: the TCP service that takes connections to any address of a port: the oldest that stands for any address,
+    /// unless an older HTTP service needs the port.
+    func anyAddressWinner(_ port: Int) -> Member? {
+        let members = ports[port] ?? []
+        let first = members.first { $0.port.portProtocol.isHTTP || $0.service.takesAnyAddress }
+        guard let first, !first.port.portProtocol.isHTTP else { return nil }
+        return first
+    }
+
+    /// The addresses to which the HTTP chain of a port is limited; empty means any.
+    func httpAddresses(_ port: Int) -> [String] {
+        guard anyAddressWinner(port) != nil else { return [] }
+        return (ports[port] ?? []).filter { $0.port.portProtocol.isHTTP }.flatMap { addresses(of: $0.service) }
     }
 
     /// The rule for a host: an exact one, else the most specific wildcard; among equals the oldest (H-6).
@@ -91,6 +103,10 @@ struct Outbound {
     func tcpProxy(_ member: Member) -> TcpProxy {
         let own = Destinations.clusterName(host: member.service.host, port: member.port.number)
         var proxy = FilterChains.tcpProxy(own, config: model.config)
+        DestinationPolicy.find(
+            host: member.service.host, serviceNamespace: member.service.key.namespace, callerNamespace: namespace,
+            callerLabels: labels, model: model
+        ).settings(port: member.port.number).apply(to: &proxy)
         guard let rule = rule(for: member.service.host, where: { !$0.tcp.isEmpty }) else { return proxy }
         for route in rule.tcp
         where route.match.isEmpty || route.match.contains(where: { applies($0, member.port.number, rule) }) {

@@ -17,14 +17,18 @@ struct OutboundListener {
                 let firstHTTP = members.first { $0.port.portProtocol == .http }
                 chains.append(
                     FilterChains.http(
-                        name: "0.0.0.0_\(port)", match: FilterChains.match(port: port), manager: manager(route),
-                        place: firstHTTP.map { Provenance.service($0.service.key, "spec.ports") }))
+                        name: "0.0.0.0_\(port)",
+                        match: FilterChains.match(port: port, addresses: outbound.httpAddresses(port)),
+                        manager: manager(route),
+                        place: firstHTTP.map { $0.service.place("spec.ports") }))
             }
             for member in members where member.port.portProtocol != .http {
                 let addresses = outbound.addresses(of: member.service)
-                guard !addresses.isEmpty else { continue }
+                // S-4: who stands for any address shares the port with no other that does.
+                guard !addresses.isEmpty || outbound.anyAddressWinner(port)?.service.id == member.service.id
+                else { continue }
                 let name = "\(member.service.host)_\(port)"
-                let place = Provenance.service(member.service.key, "spec.ports")
+                let place = member.service.place("spec.ports")
                 if member.port.portProtocol == .sniffed {
                     sniffedPorts.insert(port)
                     chains.append(
@@ -60,6 +64,10 @@ struct OutboundListener {
     private func manager(_ route: String) -> HttpConnectionManager {
         var manager = FilterChains.manager(statPrefix: "outbound_0.0.0.0_\(route)", config: outbound.model.config)
         manager.routeSpecifier = FilterChains.rds(route)
+        let members = Int(route).flatMap { outbound.ports[$0] } ?? []
+        if members.contains(where: { $0.service.resolution == .dynamicDNS }) {
+            manager.httpFilters.insert(Clusters.dynamicNamesFilter, at: max(0, manager.httpFilters.count - 1))
+        }
         return manager
     }
 }

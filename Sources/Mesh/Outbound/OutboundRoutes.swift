@@ -22,7 +22,7 @@ struct OutboundRoutes {
         }
         if port == 80 {
             for rule in outbound.rules where !rule.http.isEmpty {
-                for host in rule.hosts where host != "*" && outbound.model.servicesByHost[host] == nil {
+                for host in rule.hosts where host != "*" && !outbound.model.hasService(host: host) {
                     add(virtualHost(foreign: host, rule))
                 }
             }
@@ -43,18 +43,18 @@ struct OutboundRoutes {
 
     private func virtualHost(_ member: Outbound.Member) -> VirtualHost {
         let service = member.service
-        var names = HostName.forms(of: service.key, callerNamespace: outbound.namespace)
+        var names = service.names(callerNamespace: outbound.namespace)
         for alias in outbound.model.sortedServices
-        where alias.externalName != nil && outbound.model.service(host: alias.host)?.key == service.key {
-            names += HostName.forms(of: alias.key, callerNamespace: outbound.namespace)  // S-9
+        where alias.externalName != nil && outbound.model.service(host: alias.host)?.id == service.id {
+            names += alias.names(callerNamespace: outbound.namespace)  // S-9
         }
-        names += service.addresses
+        names += service.domainAddresses
         if service.isHeadless {
             // S-8: by pod address and by the pod's own name.
-            for endpoint in outbound.model.endpoints[service.key] ?? [] {
+            for endpoint in outbound.model.endpoints(of: service) {
                 names.append(endpoint.address)
                 guard let hostname = endpoint.hostname else { continue }
-                names += HostName.forms(of: service.key, callerNamespace: outbound.namespace).map {
+                names += service.names(callerNamespace: outbound.namespace).map {
                     "\(hostname).\($0)"
                 }
             }
@@ -62,7 +62,7 @@ struct OutboundRoutes {
         var host = VirtualHost()
         host.name = "\(service.host):\(port)"
         host.domains = HostName.domains(names, port: port)
-        host.metadata = Provenance.service(service.key, "spec.ports").metadata
+        host.metadata = service.place("spec.ports").metadata
         if let rule = outbound.rule(for: service.host, where: { !$0.http.isEmpty }) {
             // A request that no route of the rule matches gets 404, as with Istio.
             host.routes = RuleRoutes(scope: scope, rule: rule).routes()
@@ -77,7 +77,7 @@ struct OutboundRoutes {
         var route = Route()
         route.name = "default"
         route.match = Matches.route(nil)
-        route.metadata = Provenance.service(member.service.key, "spec.ports").metadata
+        route.metadata = member.service.place("spec.ports").metadata
         var action = RouteAction()
         action.clusterSpecifier = .cluster(
             Destinations.clusterName(host: member.service.host, port: member.port.number))

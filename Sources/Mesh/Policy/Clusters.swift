@@ -9,27 +9,34 @@ enum Clusters {
 
     /// The cluster of a service port or one of its subsets.
     static func outbound(
-        name: String, settings: ClusterSettings, config: MeshConfig, place: Provenance, usesOriginalDestination: Bool
+        name: String, service: MeshService, port: MeshService.Port, settings: ClusterSettings, model: MeshModel,
+        subset: DestinationPolicy.NamedSubset?, caller: CallerPlace, usesOriginalDestination: Bool
     ) -> Cluster {
         var cluster = Cluster()
         cluster.name = name
-        cluster.metadata = place.metadata
-        cluster.connectTimeout = settings.connectionPool?.connectTimeout ?? config.connectTimeout
-        if usesOriginalDestination || settings.loadBalancer?.simple == "PASSTHROUGH" {
+        cluster.metadata = (subset?.place ?? service.place("spec.ports")).metadata
+        cluster.connectTimeout = settings.connectionPool?.connectTimeout ?? model.config.connectTimeout
+        if usesOriginalDestination || settings.loadBalancer?.simple == "PASSTHROUGH" || service.resolution == .none {
             cluster.clusterDiscoveryType = .type(.originalDst)
             cluster.lbPolicy = .clusterProvided
         } else {
-            cluster.clusterDiscoveryType = .type(.eds)
-            var eds = Cluster.EdsClusterConfig()
-            eds.edsConfig = ConfigSources.ads
-            eds.serviceName = name
-            cluster.edsClusterConfig = eds
-            cluster.lbPolicy = balancing(settings.loadBalancer?.simple ?? "")
+            balance(settings.loadBalancer, service, &cluster)
+            let assignments = Assignments(
+                model: model, service: service, port: port, settings: settings, caller: caller)
+            discover(assignments, name: name, labels: subset?.subset.labels, &cluster)
+            if assignments.usesWeights {
+                var common = cluster.commonLbConfig ?? Cluster.CommonLbConfig()
+                common.localityConfigSpecifier = .localityWeightedLbConfig(
+                    Cluster.CommonLbConfig.LocalityWeightedLbConfig())
+                cluster.commonLbConfig = common
+            }
         }
-        cluster.circuitBreakers = limits(settings.connectionPool)
+        cluster.circuitBreakers = limits(settings, model.config)
         if let outlier = settings.outlierDetection { eject(outlier, &cluster) }
         cluster.upstreamConnectionOptions = keepalive(settings.connectionPool)
-        protocolOptions(settings.connectionPool, &cluster)
+        transportSocket(
+            for: settings, service: service, port: port, subset: subset?.subset.name ?? "", model: model, &cluster)
+        protocolOptions(settings, port, service, &cluster)
         return cluster
     }
 
@@ -40,7 +47,7 @@ enum Clusters {
         cluster.clusterDiscoveryType = .type(.originalDst)
         cluster.lbPolicy = .clusterProvided
         cluster.connectTimeout = config.connectTimeout
-        cluster.circuitBreakers = limits(nil)
+        cluster.circuitBreakers = limits(nil, config)
         if bindsLocally {
             // The capture rules let 127.0.0.6 through to the application (CONTRACT of the node agent).
             var bind = BindConfig()
@@ -60,82 +67,6 @@ enum Clusters {
         cluster.clusterDiscoveryType = .type(.static)
         cluster.connectTimeout = .seconds(1)
         return cluster
-    }
-
-    /// B-1, B-11: least request unless something else is asked for.
-    private static func balancing(_ simple: String) -> Cluster.LbPolicy {
-        switch simple {
-        case "ROUND_ROBIN": .roundRobin
-        case "RANDOM": .random
-        default: .leastRequest
-        }
-    }
-
-    /// T-9, T-10: unlimited unless a positive number is written.
-    private static func limits(_ pool: DestinationRule.ConnectionPool?) -> CircuitBreakers {
-        func limit(_ value: Int?) -> UInt32 { value.flatMap { $0 > 0 ? UInt32(clamping: $0) : nil } ?? unlimited }
-        var thresholds = CircuitBreakers.Thresholds()
-        thresholds.maxConnections = limit(pool?.maxConnections)
-        thresholds.maxPendingRequests = limit(pool?.http1MaxPendingRequests)
-        thresholds.maxRequests = limit(pool?.http2MaxRequests)
-        thresholds.maxRetries = limit(pool?.maxRetries)
-        var breakers = CircuitBreakers()
-        breakers.thresholds = [thresholds]
-        return breakers
-    }
-
-    /// Section O: Istio's defaults, and no panic as soon as ejection is on (O-7).
-    private static func eject(_ written: DestinationRule.OutlierDetection, _ cluster: inout Cluster) {
-        var outlier = OutlierDetection()
-        outlier.consecutive5xx = written.consecutive5xxErrors.map { UInt32(clamping: $0) }
-        if written.consecutive5xxErrors == 0 { outlier.enforcingConsecutive5xx = 0 }
-        if let gateway = written.consecutiveGatewayErrors, gateway > 0 {  // O-3: off by default
-            outlier.consecutiveGatewayFailure = UInt32(clamping: gateway)
-            outlier.enforcingConsecutiveGatewayFailure = 100
-        } else {
-            outlier.enforcingConsecutiveGatewayFailure = 0
-        }
-        outlier.interval = written.interval
-        outlier.baseEjectionTime = written.baseEjectionTime
-        outlier.maxEjectionPercent = written.maxEjectionPercent.map { UInt32(clamping: $0) }
-        outlier.enforcingSuccessRate = 0  // O-6
-        if written.splitExternalLocalOriginErrors {
-            outlier.splitExternalLocalOriginErrors = true
-            outlier.consecutiveLocalOriginFailure = written.consecutiveLocalOriginFailures.map { UInt32(clamping: $0) }
-        }
-        cluster.outlierDetection = outlier
-        var common = Cluster.CommonLbConfig()
-        var panic = Percent()
-        panic.value = Double(min(max(written.minHealthPercent, 0), 100))
-        common.healthyPanicThreshold = panic
-        cluster.commonLbConfig = common
-    }
-
-    private static func keepalive(_ pool: DestinationRule.ConnectionPool?) -> UpstreamConnectionOptions? {
-        guard let written = pool?.tcpKeepalive else { return nil }
-        var keepalive = TcpKeepalive()
-        keepalive.keepaliveProbes = written["probes"]?.int.map { UInt32(clamping: $0) }
-        let view = KubernetesObject(json: written)
-        keepalive.keepaliveTime = view.duration("time").map { UInt32(clamping: $0.components.seconds) }
-        keepalive.keepaliveInterval = view.duration("interval").map { UInt32(clamping: $0.components.seconds) }
-        var options = UpstreamConnectionOptions()
-        options.tcpKeepalive = keepalive
-        return options
-    }
-
-    private static func protocolOptions(_ pool: DestinationRule.ConnectionPool?, _ cluster: inout Cluster) {
-        let requests = pool?.maxRequestsPerConnection.flatMap { $0 > 0 ? UInt32(clamping: $0) : nil }
-        guard requests != nil || pool?.idleTimeout != nil else { return }
-        var common = EnvoyAPI.HttpProtocolOptions()
-        common.maxRequestsPerConnection = requests
-        common.idleTimeout = pool?.idleTimeout
-        var options = UpstreamHttpProtocolOptions()
-        options.commonHttpProtocolOptions = common
-        var explicit = UpstreamHttpProtocolOptions.ExplicitHttpConfig()
-        explicit.protocolConfig = .httpProtocolOptions(Http1ProtocolOptions())
-        options.upstreamProtocolOptions = .explicitHttpConfig(explicit)
-        cluster.typedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"] =
-            AnyMessage(packing: options)
     }
 }
 

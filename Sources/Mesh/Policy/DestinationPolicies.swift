@@ -14,15 +14,33 @@ struct DestinationPolicy {
     var subsets: [NamedSubset] = []
 
     /// Looks up the rules for `host`: the caller's namespace, then the service's, then the root namespace (D-1).
+    ///
+    /// For callers in the root namespace, such as gateways, the first place has only what is not exported: rules for the
+    /// whole mesh must not come before those of the service.
     static func find(
         host: String, serviceNamespace: String, callerNamespace: String, callerLabels: [String: String],
         model: MeshModel
     ) -> DestinationPolicy {
-        for namespace in [callerNamespace, serviceNamespace, Mesh.rootNamespace] {
-            let visible = model.policies.filter { candidate in
-                candidate.key.namespace == namespace && HostName.covers(candidate.host, host)
+        merged(
+            chosen(
+                host: host, serviceNamespace: serviceNamespace, callerNamespace: callerNamespace,
+                callerLabels: callerLabels, model: model))
+    }
+
+    /// The rules that count, oldest first.
+    static func chosen(
+        host: String, serviceNamespace: String, callerNamespace: String, callerLabels: [String: String],
+        model: MeshModel
+    ) -> [MeshModel.Policy] {
+        let covering = model.policies(covering: host)
+        guard !covering.isEmpty else { return [] }
+        let isRoot = callerNamespace == Mesh.rootNamespace
+        let places = [(callerNamespace, isRoot), (serviceNamespace, false), (Mesh.rootNamespace, false)]
+        for (namespace, onlyLocal) in places {
+            let visible = covering.filter { candidate in
+                candidate.key.namespace == namespace && (!onlyLocal || candidate.rule.exportTo == ["."])
                     && HostName.isVisible(exportTo: candidate.rule.exportTo, owner: namespace, to: callerNamespace)
-                    && candidate.rule.workloadSelector.allSatisfy { callerLabels[$0.key] == $0.value }
+                    && Labels.match(candidate.rule.workloadSelector, callerLabels)
             }
             // D-3: only the most specific host's rules; the longest wildcard is the most specific one.
             guard
@@ -33,13 +51,13 @@ struct DestinationPolicy {
             let chosen = visible.filter { $0.host == best }
             // D-7: rules with a selector and rules without are kept apart; those with one are meant for this caller.
             let selected = chosen.filter { !$0.rule.workloadSelector.isEmpty }
-            return merged(selected.isEmpty ? chosen : selected)
+            return selected.isEmpty ? chosen : selected
         }
-        return DestinationPolicy()
+        return []
     }
 
     /// D-2: subsets are concatenated, the oldest policy wins whole.
-    private static func merged(_ rules: [MeshModel.Policy]) -> DestinationPolicy {
+    static func merged(_ rules: [MeshModel.Policy]) -> DestinationPolicy {
         var result = DestinationPolicy()
         var names: Set<String> = []
         for rule in rules {
@@ -55,37 +73,62 @@ struct DestinationPolicy {
     /// The settings for a port, and for a subset if one is named (D-4).
     func settings(port: Int, subset: DestinationRule.Subset? = nil) -> ClusterSettings {
         var settings = ClusterSettings(policy, port: port)
-        if let own = subset?.trafficPolicy { settings.override(with: ClusterSettings(own, port: port)) }
+        if let own = subset?.trafficPolicy { settings.override(with: own, port: port) }
         return settings
     }
 }
 
-/// The four blocks of a traffic policy that count for one cluster.
+/// What of a traffic policy counts for one cluster.
 struct ClusterSettings {
     var loadBalancer: DestinationRule.LoadBalancer?
     var connectionPool: DestinationRule.ConnectionPool?
     var outlierDetection: DestinationRule.OutlierDetection?
-    var tlsMode = ""
+    var tls: DestinationRule.ClientTLS?
+    var proxyProtocol = ""
+    var tunnel: DestinationRule.Tunnel?
+    var retryBudget: DestinationRule.RetryBudget?
 
     /// D-4: settings of the port replace all four blocks; a block left out there is not inherited.
     init(_ policy: DestinationRule.TrafficPolicy?, port: Int) {
-        let level = policy?.portLevelSettings.first { $0.port == port }?.policy ?? policy
+        take(Self.level(policy, port: port) ?? policy)
+        proxyProtocol = policy?.proxyProtocol ?? ""
+        tunnel = policy?.tunnel
+        retryBudget = policy?.retryBudget
+    }
+
+    private static func level(
+        _ policy: DestinationRule.TrafficPolicy?, port: Int
+    ) -> DestinationRule.TrafficPolicy? {
+        policy?.portLevelSettings.first { $0.port == port }?.policy
+    }
+
+    private mutating func take(_ level: DestinationRule.TrafficPolicy?) {
         loadBalancer = level?.loadBalancer
         connectionPool = level?.connectionPool
         outlierDetection = level?.outlierDetection
-        tlsMode = level?.tlsMode ?? ""
+        tls = level?.tls
     }
 
-    /// D-4: a subset's blocks override the service's, block by block.
-    mutating func override(with own: ClusterSettings) {
-        loadBalancer = own.loadBalancer ?? loadBalancer
-        connectionPool = own.connectionPool ?? connectionPool
-        outlierDetection = own.outlierDetection ?? outlierDetection
-        if !own.tlsMode.isEmpty { tlsMode = own.tlsMode }
+    /// D-4: a subset's blocks override the service's, block by block; its settings for the port replace all four.
+    mutating func override(with own: DestinationRule.TrafficPolicy, port: Int) {
+        if let level = Self.level(own, port: port) {
+            take(level)
+        } else {
+            loadBalancer = own.loadBalancer ?? loadBalancer
+            connectionPool = own.connectionPool ?? connectionPool
+            outlierDetection = own.outlierDetection ?? outlierDetection
+            tls = own.tls ?? tls
+        }
+        if !own.proxyProtocol.isEmpty { proxyProtocol = own.proxyProtocol }
+        tunnel = own.tunnel ?? tunnel
+        retryBudget = own.retryBudget ?? retryBudget
     }
 
-    /// Whether the upstream connection would have to be TLS, which the proxy does not do yet.
+    /// `tls.mode`; empty when nobody says anything about TLS (D-5).
+    var tlsMode: String { tls?.mode ?? "" }
+
+    /// Whether the upstream connection would have to be mutual TLS of the mesh.
     ///
-    /// Such a cluster is not made: traffic fails instead of going out in the clear.
-    var needsTLS: Bool { !["", "DISABLE"].contains(tlsMode) }
+    /// Such a cluster is not made while the mesh has no certificates: traffic fails instead of going out in the clear.
+    var needsMeshTLS: Bool { tlsMode == "ISTIO_MUTUAL" }
 }

@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
+import Telemetry
 internal import Upstream
 
 /// `/server_info`, `/memory` and `/init_dump`.
@@ -15,7 +16,7 @@ enum ServerInfoPage {
         }
         let uptime = JSON.string("\((MonotonicTime.now - proxy.started).components.seconds)s")
         return .object([
-            "version": .string("skein/\(Version.text)"), "state": .string(proxy.state.rawValue),
+            "version": .string("skein/\(Product.version)"), "state": .string(proxy.state.rawValue),
             "uptime_current_epoch": uptime, "uptime_all_epochs": uptime,
             "hot_restart_version": .string(proxy.options.enablesHotRestart ? HotRestart.version : "disabled"),
             "node": node, "command_line_options": options(proxy),

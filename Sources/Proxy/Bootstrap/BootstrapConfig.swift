@@ -3,6 +3,7 @@ internal import IO
 internal import Serialization
 internal import Synchronization
 internal import Telemetry
+import Telemetry
 internal import Upstream
 
 /// A bootstrap: read, decoded and checked.
@@ -35,7 +36,7 @@ final class BootstrapConfig: Sendable {
 
     var context: CompileContext {
         CompileContext(
-            adsCluster: ads?.clusterName, serviceCluster: node.cluster,
+            adsCluster: ads?.clusterName, adsIsDelta: ads?.isDelta ?? false, serviceCluster: node.cluster,
             managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
             usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig)
     }
@@ -100,7 +101,7 @@ final class BootstrapConfig: Sendable {
             }
         }
         do throws(YAMLError) {
-            return try YAML.parse(text, file: path).first?.json ?? .object([:])
+            return try YAML.parse(text, file: path, keepingLines: false).first?.json ?? .object([:])
         } catch {
             throw MessageError("\(error)")
         }
@@ -211,17 +212,11 @@ final class BootstrapConfig: Sendable {
             node.locality = locality
         }
         if node.userAgentName.isEmpty { node.userAgentName = "skein-proxy" }
-        node.userAgentVersionType = .userAgentVersion(Version.text)
+        node.userAgentVersionType = .userAgentVersion(Product.version)
         // Resources of state-of-the-world responses may be wrapped with their names.
         if !node.clientFeatures.contains("xds.config.resource-in-sotw") {
             node.clientFeatures.append("xds.config.resource-in-sotw")
         }
         return node
     }
-}
-
-/// The version that the program tells.
-public enum Version {
-    /// `0.2.0`.
-    public static let text = "0.2.0"
 }

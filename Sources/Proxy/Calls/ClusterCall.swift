@@ -19,6 +19,8 @@ final class ClusterCall: ClusterExchangeClient {
         var retry: RetryPolicy?
         /// What the answer's body may have.
         var answerBytesMax = CallLimits.answerBytes
+        /// The call's span, which ends with it.
+        var span: CallSpan?
     }
 
     private let worker: Worker
@@ -91,6 +93,7 @@ final class ClusterCall: ClusterExchangeClient {
     /// Gives it up: `done` is not called any more.
     func cancel() {
         done = nil
+        options.span?.end(status: nil)
         let exchange = exchange
         clear()
         exchange?.cancel()
@@ -179,6 +182,13 @@ final class ClusterCall: ClusterExchangeClient {
             cluster.count(.upstream_rq_retry_success)
         }
         self.done = nil
+        if let span = options.span {
+            if case .success(let answer) = result {
+                span.end(status: answer.head.status)
+            } else {
+                span.end(status: nil)
+            }
+        }
         clear()
         done(result)
     }

@@ -62,7 +62,13 @@ final class ClusterExchange: PoolClient, UpstreamClient {
     func start(timeout: Duration?, fresh: Bool = false) {
         var choice = LoadBalancer.Request()
         choice.now = worker.loop.now.nanoseconds
-        guard let host = cluster.choose(choice, connection: nil), let pool = cluster.pool(of: host) else {
+        let settings = cluster.config.serverNames
+        guard
+            let host = cluster.choose(
+                choice, connection: nil, named: cluster.config.dnsCache == nil ? nil : head.authorityText),
+            let pool = cluster.pool(
+                of: host, named: settings.followRequests ? ServerNameOfRequest.find(head, settings) : nil)
+        else {
             cluster.count(.upstream_cx_none_healthy)
             return fail(.noHost, status: 503)
         }

@@ -13,12 +13,16 @@ final class GRPCCall {
         done: @escaping (Result<[UInt8], GRPCStatus>) -> Void
     ) {
         self.done = done
-        guard let head = target.head(path, stream: stream, timeout: timeout) else {
+        guard var head = target.head(path, stream: stream, timeout: timeout) else {
             call = nil
             return
         }
-        let options = ClusterCall.Options(
+        var options = ClusterCall.Options(
             timeout: timeout, retry: target.retry, answerBytesMax: target.messageBytesMax &+ GRPCCall.frameBytes)
+        if let stream, let span = stream.span?.beginCall(to: target.cluster, stream) {
+            span.inject(into: &head.headers)
+            options.span = span
+        }
         let limit = target.messageBytesMax
         call = ClusterCall(
             head, body: GRPCMessageDecoder.frame(message), cluster: target.cluster, worker: worker, options: options

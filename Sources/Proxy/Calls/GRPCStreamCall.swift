@@ -21,6 +21,7 @@ final class GRPCStreamCall: ClusterExchangeClient {
     private var httpStatus: UInt16 = 0
     private var headStatus: GRPCStatus?
     private(set) var isOver = false
+    private var span: CallSpan?
     /// The status is the server's own.
     private(set) var endedByServer = false
 
@@ -31,11 +32,15 @@ final class GRPCStreamCall: ClusterExchangeClient {
 
     /// Begins the call; its end may come before this returns.
     func start(_ target: GRPCTarget, path: String, worker: Worker, stream: HTTPStream?) {
-        guard let head = target.head(path, stream: stream, timeout: nil) else {
+        guard var head = target.head(path, stream: stream, timeout: nil) else {
             return end(GRPCStatus(.internal, "the call cannot be written"))
         }
         guard let cluster = worker.cluster(named: target.cluster) else {
             return end(CallFailure.noCluster.status)
+        }
+        if let stream, let span = stream.span?.beginCall(to: target.cluster, stream) {
+            span.inject(into: &head.headers)
+            self.span = span
         }
         let exchange = ClusterExchange(head, cluster: cluster, worker: worker, for: self)
         self.exchange = exchange
@@ -54,6 +59,7 @@ final class GRPCStreamCall: ClusterExchangeClient {
     func cancel() {
         guard !isOver else { return }
         isOver = true
+        span?.end(status: httpStatus > 0 ? httpStatus : nil)
         client = nil
         exchange?.cancel()
         exchange = nil
@@ -98,6 +104,7 @@ final class GRPCStreamCall: ClusterExchangeClient {
     private func end(_ status: GRPCStatus) {
         guard !isOver else { return }
         isOver = true
+        span?.end(status: httpStatus > 0 ? httpStatus : nil)
         exchange = nil
         let client = client
         self.client = nil

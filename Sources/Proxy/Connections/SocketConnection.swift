@@ -3,7 +3,8 @@ internal import IO
 /// A connected socket with its buffers, registered edge-triggered at its worker's loop.
 ///
 /// Readiness is sticky: the kernel says once that there is something, and we believe it until a call comes back short.
-/// So a request costs its two reads and two writes and no call that finds nothing (docs: life of a request).
+/// So a request costs its two reads and two writes and no call that finds nothing (docs: life of a request). What is said
+/// goes out with what others say (`FlushQueue`).
 /// Subclasses override `handleReady`, `handleFlushed` and `handleWriteFailure`.
 class SocketConnection: ReadinessHandler {
     /// What came of asking for more bytes.
@@ -165,6 +166,13 @@ class SocketConnection: ReadinessHandler {
 
     final func setDirty() { isDirty = true }
 
+    /// What was said earlier in the pass leaves before the connection is closed, as far as the kernel takes it.
+    private func flushLast(_ socket: Socket) {
+        guard !output.isEmpty else { return }
+        if let tls { return flushLast(tls, socket) }
+        if case .bytes(let count) = socket.write(output.bytes) { countSent(count) }
+    }
+
     /// Gives socket and bytes read so far to another owner.
     final func surrender() -> (Socket, ByteBuffer)? {
         guard let socket else { return nil }
@@ -177,6 +185,7 @@ class SocketConnection: ReadinessHandler {
     /// Closes at once, also with bytes unsent.
     func close() {
         guard let socket else { return }
+        if isDirty, mayWrite, !socket.resetsOnClose { flushLast(socket) }
         if let tls {
             // An orderly end says so; a reset is meant to say the contrary.
             if !socket.resetsOnClose, !peerHasEnded {

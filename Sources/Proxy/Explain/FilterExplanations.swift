@@ -31,8 +31,16 @@ extension RBACFilterConfig {
         let rules = routeRules ?? rules
         let prefix = routeRules == nil ? "" : "rbac."
         let view = RequestRBACView(stream)
-        for (engine, field) in [(rules.shadow, "shadow_rules"), (rules.enforced, "rules")] {
-            guard let engine else { continue }
+        for (either, field) in [(rules.shadow, "shadow_rules"), (rules.enforced, "rules")] {
+            guard let either else { continue }
+            guard case .engine(let engine) = either else {
+                let verdict = either.decide(stream, view)
+                let place = field == "rules" ? "matcher" : "shadow_matcher"
+                note(
+                    "\(name): \(place): \(verdict.text)"
+                        + (verdict.policy.map { " by action \"\($0)\"" } ?? ", nothing matches"), "\(prefix)\(place)")
+                continue
+            }
             for trial in engine.trials(view) {
                 note("\(name): policy \"\(trial.policy)\" \(trial.text)", "\(prefix)\(field).policies[\(trial.policy)]")
             }

@@ -77,7 +77,11 @@ extension Router {
         }
         let codec =
             cluster.config.codec == .http2
-            ? "HTTP/2" : cluster.config.codec == .http1 ? "HTTP/1.1" : "the client's version of HTTP"
+            ? "HTTP/2"
+            : cluster.config.codec == .http1
+                ? "HTTP/1.1"
+                : cluster.config.codec == .automatic
+                    ? "HTTP/2 or HTTP/1.1, as ALPN says" : "the client's version of HTTP"
         explanation.note(
             "upstream", "\(codec), connect_timeout \(cluster.config.connectTimeout)", at: place)
         if cluster.config.transport != nil {

@@ -71,6 +71,7 @@ final class ClusterMetrics: Sendable {
 
     let name: String
     /// Circuit breakers of usual requests and of those with high priority, shared by all loops.
+    let outlierLedger = OutlierLedger()
     let normalUse = ResourceUse(ResourceLimits.Thresholds())
     let highUse = ResourceUse(ResourceLimits.Thresholds())
     private let control: MetricBlock

@@ -8,8 +8,6 @@ final class ClusterRuntime {
     let worker: Worker
     let name: String
     private(set) var config: ClusterConfig
-    /// Its hosts are its own and known: no aggregate, no ORIGINAL_DST, no names that requests bring.
-    private(set) var hasOwnHosts: Bool
     /// Nothing of a request but its hash and its former tries counts for the choice of a host.
     private(set) var choosesByItself: Bool
     /// Its balancer goes by how long hosts take.
@@ -18,6 +16,10 @@ final class ClusterRuntime {
     private(set) var hashesRequests: Bool
     /// Requests that one connection carries in its life.
     private(set) var requestsPerConnectionMax: Int
+    /// Its hosts are its own and known: no aggregate, no ORIGINAL_DST, no names that requests bring.
+    var hasOwnHosts: Bool { discovery == .members }
+    /// How hosts are found, as far as each request asks.
+    private(set) var discovery: Discovery
     let metrics: ClusterMetrics
     /// This loop's row of `metrics` once something was counted.
     private var row: MetricRow?
@@ -37,13 +39,32 @@ final class ClusterRuntime {
     /// What its connections begin with depends on the client.
     private(set) var tellsClients = false
 
+    /// `ClusterConfig.Discovery` without its settings, which a look at the case alone would copy.
+    enum Discovery {
+        /// Its own endpoints, wherever they come from.
+        case members
+        case aggregate
+        case original
+        case dynamic
+
+        init(_ discovery: ClusterConfig.Discovery) {
+            self =
+                switch discovery {
+                case .staticEndpoints, .eds, .strictDNS, .logicalDNS: .members
+                case .aggregate: .aggregate
+                case .originalDestination: .original
+                case .dynamicForwardProxy: .dynamic
+                }
+        }
+    }
+
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
-        hasOwnHosts = config.hasOwnHosts
         choosesByItself = config.choosesByItself
         measuresLatency = config.measuresLatency
         hashesRequests = !config.hashPolicies.isEmpty
         requestsPerConnectionMax = Int(config.maxRequestsPerConnection ?? .max)
+        discovery = Discovery(config.discovery)
         self.metrics = metrics
         normalUse = metrics.normalUse
         highUse = metrics.highUse
@@ -54,6 +75,7 @@ final class ClusterRuntime {
         tellsClients = transport?.hasPrefaces ?? false
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
+        hostSet.outlierLedger = metrics.outlierLedger
         balancer = LoadBalancer(config, hostSet: hostSet, place: worker.place)
         metrics.normalUse.thresholds = config.limits.normal
         metrics.highUse.thresholds = config.limits.high
@@ -63,11 +85,11 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
-        hasOwnHosts = newConfig.hasOwnHosts
         choosesByItself = newConfig.choosesByItself
         measuresLatency = newConfig.measuresLatency
         hashesRequests = !newConfig.hashPolicies.isEmpty
         requestsPerConnectionMax = Int(newConfig.maxRequestsPerConnection ?? .max)
+        discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
@@ -75,6 +97,7 @@ final class ClusterRuntime {
         normalUse.thresholds = newConfig.limits.normal
         highUse.thresholds = newConfig.limits.high
         outlier?.cancel()
+        if newConfig.outlierDetection == nil, outlier != nil { outlierSwitchedOff() }
         outlier = newConfig.outlierDetection.map { OutlierSweep($0, cluster: self) }
     }
 
@@ -82,14 +105,30 @@ final class ClusterRuntime {
     func apply(_ endpoints: EndpointTable) {
         let change = hostSet.apply(endpoints, now: worker.loop.now.nanoseconds)
         for host in change.removed {
-            if host.ejectedSince != nil { uncount(.outlier_ejections_active) }
+            // Counted once for all loops.
+            if hostSet.outlierLedger.forget(host) { uncount(.outlier_ejections_active) }
             (host.attachment as? HostPool)?.drain()
         }
         if config.closesConnectionsOnHostSetChange, !change.added.isEmpty || !change.removed.isEmpty {
             for host in hostSet.hosts { (host.attachment as? HostPool)?.renew() }
         }
+        // What others have decided before this loop knew the host.
+        if outlier != nil { for host in change.added { _ = OutlierDetector.follow(host, in: hostSet) } }
         // Every loop sees the same change; it is counted once.
         if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
+    }
+
+    /// Nobody would ever take back who is ejected.
+    private func outlierSwitchedOff() {
+        hostSet.clear(.ejected)
+        guard worker.index == 0 else { return }
+        for _ in 0..<hostSet.outlierLedger.clear() { uncount(.outlier_ejections_active) }
+    }
+
+    /// Another loop has ejected a host, or taken it back.
+    func outlierChanged(_ address: HostAddress) {
+        guard let host = hostSet.host(at: address) else { return }
+        if OutlierDetector.follow(host, in: hostSet) { hostFailed(host) }
     }
 
     /// The cluster is no longer configured: what is under way finishes, nothing new begins.
@@ -109,7 +148,7 @@ final class ClusterRuntime {
     /// The cluster that really serves: itself, or for an aggregate the first of its clusters that can (each takes what it is
     /// able to, the next takes what is left).
     func member() -> ClusterRuntime {
-        guard !hasOwnHosts, case .aggregate(let names) = config.discovery else { return self }
+        guard discovery == .aggregate, case .aggregate(let names) = config.discovery else { return self }
         let members = names.compactMap { worker.cluster(named: $0) }.filter { !$0.isRemoved }
         let shares = members.map { UInt64($0.hostSet.availability) }
         let total = min(shares.reduce(0, +), 100)
@@ -127,7 +166,7 @@ final class ClusterRuntime {
     ///
     /// - Parameter named: The address that the request itself names, for ORIGINAL_DST.
     func choose(_ request: LoadBalancer.Request, connection: ConnectionInfo?, named: String? = nil) -> Host? {
-        if !hasOwnHosts {
+        if discovery != .members {
             if case .originalDestination(let settings) = config.discovery {
                 return originalHost(settings, connection, named)
             }
@@ -186,9 +225,9 @@ final class ClusterRuntime {
         guard host.activeRequests == 0, host.activeConnections == 0, !hasOwnHosts || host.conditions.contains(.removed),
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
-        if config.dnsCache != nil {
+        if discovery == .dynamic {
             forgetDynamic(host)
-        } else if case .originalDestination = config.discovery {
+        } else if discovery == .original {
             if let address = SocketAddress(host.address), originalHosts[address] === host {
                 originalHosts[address] = nil
             }
@@ -358,21 +397,13 @@ final class ClusterRuntime {
 }
 
 extension ClusterConfig {
-    fileprivate var hasOwnHosts: Bool {
-        if self.dnsCache != nil { return false }
-        switch self.discovery {
-        case .staticEndpoints, .eds, .strictDNS, .logicalDNS: return true
-        case .originalDestination, .aggregate, .dynamicForwardProxy: return false
-        }
-    }
-
     fileprivate var measuresLatency: Bool {
         if case .peakEWMA = self.balancing { return true }
         return false
     }
 
     fileprivate var choosesByItself: Bool {
-        hasOwnHosts && self.balancingOptions.subsets == nil && self.balancingOptions.overrideSources.isEmpty
+        self.balancingOptions.subsets == nil && self.balancingOptions.overrideSources.isEmpty
     }
 }
 

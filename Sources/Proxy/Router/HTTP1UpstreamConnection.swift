@@ -33,7 +33,9 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     var tlsFacts: TLSFacts? { tls.map { TLSFacts($0.engine) } }
 
-    init(_ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil) {
+    init(
+        _ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil, input: ByteBuffer? = nil
+    ) {
         self.pool = pool
         self.priority = priority
         started = pool.cluster.worker.loop.now
@@ -42,7 +44,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         limits.headBytes = Int(pool.cluster.config.responseHeaderBytesMax)
         limits.fields = Int(pool.cluster.config.responseHeadersMax)
         parser = HTTP1ResponseParser(limits: limits)
-        super.init(socket, worker: pool.cluster.worker, tls: tls)
+        super.init(socket, worker: pool.cluster.worker, input: input, tls: tls)
         // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
         connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
     }
@@ -70,9 +72,20 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             case .failed(let reason):
                 pool.cluster.handshakeFailed(tls.engine)
                 return failConnecting(.handshakeFailed(reason))
-            case .done: pool.cluster.handshakeFinished(tls.engine)
+            case .done:
+                pool.cluster.handshakeFinished(tls.engine)
+                if pool.turnsHTTP2(self, tls) {
+                    connectTimer?.cancel()
+                    return
+                }
             }
         }
+        isNegotiated()
+    }
+
+    /// The connection is there, and speaks HTTP/1.1.
+    func isNegotiated() {
+        isEstablished = true
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil

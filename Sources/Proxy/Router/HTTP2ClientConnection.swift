@@ -26,7 +26,9 @@ final class HTTP2ClientConnection: SocketConnection {
     private var lastActivity: MonotonicTime
     private var keepAlive: HTTP2KeepAlive?
 
-    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?) throws(HTTP2Error) {
+    init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?, input: ByteBuffer? = nil)
+        throws(HTTP2Error)
+    {
         self.pool = pool
         self.priority = priority
         let config = pool.cluster.config
@@ -38,7 +40,7 @@ final class HTTP2ClientConnection: SocketConnection {
         let worker = pool.cluster.worker
         started = worker.loop.now
         lastActivity = started
-        super.init(socket, worker: worker, tls: tls)
+        super.init(socket, worker: worker, input: input, tls: tls)
         session.delegate = self
         keepAlive = HTTP2KeepAlive(config.http2, since: started, random: worker.random.next())
         connectTimer = worker.schedule(after: config.connectTimeout) { [self] in connectTimedOut() }
@@ -76,9 +78,20 @@ final class HTTP2ClientConnection: SocketConnection {
             case .failed(let reason):
                 pool.cluster.handshakeFailed(tls.engine)
                 return failConnecting(.handshakeFailed(reason))
-            case .done: pool.cluster.handshakeFinished(tls.engine)
+            case .done:
+                pool.cluster.handshakeFinished(tls.engine)
+                if pool.turnsHTTP1(self, tls) {
+                    connectTimer?.cancel()
+                    return
+                }
             }
         }
+        isNegotiated()
+    }
+
+    /// The connection is there, and speaks HTTP/2.
+    func isNegotiated() {
+        isEstablished = true
         isConnecting = false
         connectTimer?.cancel()
         connectTimer = nil

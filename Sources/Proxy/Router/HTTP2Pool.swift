@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import TLS
 internal import Upstream
 
 /// The HTTP/2 connections of one loop to one host: as few as the host's own limits allow.
@@ -17,10 +18,18 @@ final class HTTP2Pool {
     private var isDraining = false
     private var isServing = false
 
-    private struct Waiter {
-        let client: any PoolClient
+    private typealias Waiter = HostPool.Waiter
+
+    /// A connection that is open, its handshake done.
+    struct Handed {
+        let socket: Socket
+        let input: ByteBuffer
+        let tls: TLSTransport
         let priority: ResourcePriority
     }
+
+    /// Takes a connection whose host chose HTTP/1.1, and all who wait; nil where nothing is chosen.
+    var turned: ((Handed, [HostPool.Waiter]) -> Void)?
 
     /// What a new connection is expected to take before the host has said so: what it said the last time, at first what
     /// RFC 9113 §6.5.2 recommends at least.
@@ -92,7 +101,7 @@ final class HTTP2Pool {
             host.activeConnections &+= 1
             host.statistics.connectionsTotal &+= 1
             cluster.count(.upstream_cx_total)
-            cluster.count(.upstream_cx_http2_total)
+            if turned == nil { cluster.count(.upstream_cx_http2_total) }
             cluster.count(.upstream_cx_active)
             do throws(SystemError) {
                 try connection.start()
@@ -123,7 +132,45 @@ final class HTTP2Pool {
         }
     }
 
+    /// Requests that were counted as waiting before.
+    func take(_ line: [HostPool.Waiter]) { waiting += line }
+
+    /// A connection that was made to find out what the host speaks.
+    func adopt(_ socket: Socket, _ input: ByteBuffer, _ tls: TLSTransport, _ priority: ResourcePriority) {
+        connecting += 1
+        guard
+            let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls, input: input)
+        else {
+            socket.close()
+            connecting -= 1
+            host.activeConnections &-= 1
+            cluster.release(.connection, priority)
+            cluster.uncount(.upstream_cx_active)
+            return failAll(.connectFailed(SystemError(Self.noMemory, "an HTTP/2 session")))
+        }
+        do throws(SystemError) {
+            try connection.start()
+            connection.isNegotiated()
+        } catch {
+            connection.close()
+            connectFailed(connection, .connectFailed(error))
+        }
+    }
+
+    /// The handshake of a connection is done: true when the host chose HTTP/1.1, and others have taken socket and line.
+    func turnsHTTP1(_ connection: HTTP2ClientConnection, _ tls: TLSTransport) -> Bool {
+        guard let turned, tls.engine.applicationProtocol != "h2", let (socket, input) = connection.surrender() else {
+            return false
+        }
+        connecting -= 1
+        let line = waiting
+        waiting = []
+        turned(Handed(socket: socket, input: input, tls: tls, priority: connection.priority), line)
+        return true
+    }
+
     func connected(_ connection: HTTP2ClientConnection) {
+        if turned != nil { cluster.count(.upstream_cx_http2_total) }
         connecting -= 1
         connections.append(connection)
         if isDraining { connection.drain() }

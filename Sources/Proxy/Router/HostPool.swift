@@ -1,4 +1,5 @@
 internal import IO
+internal import TLS
 internal import Telemetry
 internal import Upstream
 
@@ -23,6 +24,12 @@ enum PoolFailure {
 /// Idle ones are used last in, first out: few stay warm and the others reach their idle timeout. Who finds none waits in
 /// line; whichever connection is free first serves the oldest.
 final class HostPool {
+    /// A place in the line.
+    struct Waiter {
+        let client: any PoolClient
+        let priority: ResourcePriority
+    }
+
     let host: Host
     let address: SocketAddress
     let cluster: ClusterRuntime
@@ -41,10 +48,8 @@ final class HostPool {
     /// The HTTP/2 connections, made at first use.
     private var http2: HTTP2Pool?
 
-    private struct Waiter {
-        let client: any PoolClient
-        let priority: ResourcePriority
-    }
+    /// What the host chose last, where ALPN chooses; nil: nobody has asked it yet.
+    private var negotiated: HTTPVersion?
 
     /// What must be the same for requests to share connections.
     struct Key: Hashable {
@@ -85,11 +90,7 @@ final class HostPool {
     func acquire(
         _ client: any PoolClient, priority: ResourcePriority, fresh: Bool = false, downstream: HTTPVersion = .http11
     ) {
-        if usesHTTP2(downstream) {
-            let pool = http2 ?? HTTP2Pool(host: host, address: address, cluster: cluster, key: key)
-            http2 = pool
-            return pool.acquire(client, priority: priority, fresh: fresh)
-        }
+        if usesHTTP2(downstream) { return http2Pool().acquire(client, priority: priority, fresh: fresh) }
         while !fresh, let connection = idle.popLast() {
             if connection.isClosed { continue }
             if connection.isTooOld {
@@ -107,14 +108,27 @@ final class HostPool {
         }
         cluster.count(.upstream_rq_pending_active)
         waiting.append(Waiter(client: client, priority: priority))
-        if connecting < waiting.count { connect(priority) }
+        // Where nothing is known of the host, one connection finds out for all who wait.
+        if connecting < waiting.count, !isAutomatic || negotiated != nil || connecting == 0 { connect(priority) }
     }
+
+    private func http2Pool() -> HTTP2Pool {
+        if let http2 { return http2 }
+        let pool = HTTP2Pool(host: host, address: address, cluster: cluster, key: key)
+        if isAutomatic { pool.turned = { [unowned self] in turnedHTTP1($0, $1) } }
+        http2 = pool
+        return pool
+    }
+
+    /// Whether ALPN decides about each connection.
+    private var isAutomatic: Bool { cluster.config.codec == .automatic }
 
     private func usesHTTP2(_ downstream: HTTPVersion) -> Bool {
         switch cluster.config.codec {
         case .http1: false
         case .http2: true
         case .downstream: downstream == .http2
+        case .automatic: negotiated == .http2
         }
     }
 
@@ -150,7 +164,7 @@ final class HostPool {
             host.activeConnections &+= 1
             host.statistics.connectionsTotal &+= 1
             cluster.count(.upstream_cx_total)
-            cluster.count(.upstream_cx_http1_total)
+            if !isAutomatic { cluster.count(.upstream_cx_http1_total) }
             cluster.count(.upstream_cx_active)
             do throws(SystemError) {
                 try connection.start()
@@ -179,7 +193,52 @@ final class HostPool {
 
     func connected(_ connection: HTTP1UpstreamConnection) {
         connecting -= 1
+        if isAutomatic {
+            negotiated = .http11
+            cluster.count(.upstream_cx_http1_total)
+        }
         give(connection)
+        if isAutomatic { connectForWaiting() }
+    }
+
+    private func connectForWaiting() {
+        while connecting < waiting.count, let waiter = waiting.dropFirst(connecting).first {
+            let before = connecting
+            connect(waiter.priority)
+            if connecting <= before { return }
+        }
+    }
+
+    // MARK: ALPN's choice
+
+    /// The handshake of a connection is done: true when the host chose HTTP/2, and the HTTP/2 pool has taken socket and line.
+    func turnsHTTP2(_ connection: HTTP1UpstreamConnection, _ tls: TLSTransport) -> Bool {
+        guard isAutomatic, tls.engine.applicationProtocol == "h2", let (socket, input) = connection.surrender() else {
+            return false
+        }
+        connecting -= 1
+        negotiated = .http2
+        let line = waiting
+        waiting = []
+        http2Pool().take(line)
+        http2Pool().adopt(socket, input, tls, connection.priority)
+        return true
+    }
+
+    /// As above, the other way round: the host spoke HTTP/2 before.
+    private func turnedHTTP1(_ handed: HTTP2Pool.Handed, _ line: [Waiter]) {
+        negotiated = .http11
+        waiting += line
+        let connection = HTTP1UpstreamConnection(
+            handed.socket, pool: self, priority: handed.priority, tls: handed.tls, input: handed.input)
+        connecting += 1
+        do throws(SystemError) {
+            try connection.start()
+            connection.isNegotiated()
+        } catch {
+            connection.close()
+            connectFailed(connection, .connectFailed(error))
+        }
     }
 
     func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {

@@ -3,6 +3,8 @@ internal import Telemetry
 internal import Upstream
 
 /// Feeds a cluster's outlier detector with results and time.
+///
+/// Results count for all loops together; the first loop looks at the clock for all, and who ejects a host tells the others.
 final class OutlierSweep {
     /// How an exchange with a host ended.
     enum Report {
@@ -20,7 +22,7 @@ final class OutlierSweep {
     init(_ settings: OutlierDetection, cluster: ClusterRuntime) {
         detector = OutlierDetector(settings)
         self.cluster = cluster
-        schedule()
+        if cluster.worker.index == 0 { schedule() }
     }
 
     func report(_ report: Report, _ host: Host) {
@@ -61,6 +63,15 @@ final class OutlierSweep {
             "host ejected",
             ["cluster": cluster.name, "host": host.address.description, "cause": detection.cause.name])
         cluster.hostFailed(host)
+        tellOthers(host)
+    }
+
+    private func tellOthers(_ host: Host) {
+        let name = cluster.name
+        let address = host.address
+        for peer in cluster.worker.peers where peer.index != cluster.worker.index {
+            peer.handle?.send { $0.cluster(named: name)?.outlierChanged(address) }
+        }
     }
 
     private static func cells(
@@ -108,6 +119,7 @@ final class OutlierSweep {
                 self.cluster.hostSet, now: worker.loop.now.nanoseconds, random: worker.random.next())
             for host in sweep.returned {
                 self.cluster.uncount(.outlier_ejections_active)
+                self.tellOthers(host)
                 Self.log.info(
                     "host is back", ["cluster": self.cluster.name, "host": host.address.description])
             }

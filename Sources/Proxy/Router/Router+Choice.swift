@@ -7,22 +7,24 @@ internal import Upstream
 extension Router {
     /// The host for the next try; nil is 503 UH.
     func chooseHost(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> Host? {
-        if cluster.choosesByItself, upstreamHost == nil, !stream.info.hasHostOverride, stream.explanation == nil {
+        if cluster.choosesByItself, cluster.hasOwnHosts, upstreamHost == nil, !stream.info.hasHostOverride,
+            stream.explanation == nil
+        {
             // The usual case: the first try in a cluster that asks nothing of the request.
             var choice = LoadBalancer.Request()
             choice.hash = hash
             choice.now = worker.loop.now.nanoseconds
             return cluster.choose(choice, connection: nil)
         }
-        let choice = makeChoice(forwarding, cluster)
+        var choice = LoadBalancer.Request()
+        describe(&choice, forwarding, cluster)
         let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
         if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
         return chosen
     }
 
     /// What the balancer may look at for the next try.
-    func makeChoice(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> LoadBalancer.Request {
-        var choice = LoadBalancer.Request()
+    func describe(_ choice: inout LoadBalancer.Request, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
         choice.hash = hash
         choice.now = worker.loop.now.nanoseconds
         if cluster.config.balancingOptions.subsets != nil {
@@ -38,7 +40,7 @@ extension Router {
             choice.overrides = [named.address]
             choice.overrideIsStrict = named.isStrict
         }
-        guard upstreamHost != nil, let policy = forwarding.retryPolicy else { return choice }
+        guard upstreamHost != nil, let policy = forwarding.retryPolicy else { return }
         if policy.avoidsPreviousHosts { choice.avoiding = triedHosts }
         choice.avoidsCanaries = policy.avoidsCanaries
         choice.avoidedMetadata = policy.avoidedMetadata
@@ -50,7 +52,6 @@ extension Router {
             let counted = triedHosts.count - triedHosts.count % Int(frequency)
             choice.avoidedPriorities = triedHosts.prefix(counted).map(\.priority)
         }
-        return choice
     }
 
     /// The hosts that the request names itself, for this try: those named for earlier tries are passed over.
@@ -74,8 +75,11 @@ extension Router {
 
     /// ORIGINAL_DST and dynamic_forward_proxy: the address or name that the request names.
     func namedDestination(_ cluster: ClusterRuntime) -> String? {
-        if cluster.hasOwnHosts { return nil }
-        if cluster.config.dnsCache != nil { return extras?.dynamicHost }
+        switch cluster.discovery {
+        case .members: return nil
+        case .dynamic: return extras?.dynamicHost
+        case .aggregate, .original: break
+        }
         guard case .originalDestination(let settings) = cluster.config.discovery else { return nil }
         if let header = settings.header, let value = stream.request.headers[header.description], !value.isEmpty {
             return value
@@ -108,6 +112,9 @@ extension Router {
 
     /// The status by which outlier detection judges: a gRPC failure counts as what it means.
     func judgedStatus(_ response: borrowing ResponseHead) -> UInt16 {
+        if let matcher = cluster?.config.errorMatcher {
+            return matcher.matches(ResponseHeadView(head: copy response), status: response.status) ? 500 : 200
+        }
         guard let status = response.headers[.grpcStatus].flatMap({ UInt32($0) }), stream.request.headers.isGRPC else {
             return response.status
         }

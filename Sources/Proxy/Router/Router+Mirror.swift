@@ -42,7 +42,9 @@ extension Router {
         cluster.count(.upstream_rq_retry)
         if let body { second.sendBody(body.bytes) }
         second.sendEnd(trailers ?? HeaderTable())
-        if !second.start(makeChoice(forwarding, cluster), timeout: nil) {
+        var choice = LoadBalancer.Request()
+        describe(&choice, forwarding, cluster)
+        if !second.start(choice, timeout: nil) {
             extras?.hedge = nil
             return false
         }

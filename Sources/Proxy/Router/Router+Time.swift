@@ -123,6 +123,15 @@ extension Router {
 
     // MARK: No connection
 
+    func overflow() {
+        stream.info.flags.insert(.upstreamOverflow)
+        giveUp(
+            status: 503,
+            body: "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+            details: "upstream_reset_before_response_started{overflow}", outcome: .overflow,
+            headers: [("x-envoy-overloaded", "true")])
+    }
+
     func poolFailed(_ failure: PoolFailure) {
         switch failure {
         case .overflow:

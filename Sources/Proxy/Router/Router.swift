@@ -206,15 +206,6 @@ final class Router: PoolClient, UpstreamClient {
         pool.acquire(self, priority: priority, fresh: hasFreshTry, downstream: stream.version)
     }
 
-    func overflow() {
-        stream.info.flags.insert(.upstreamOverflow)
-        giveUp(
-            status: 503,
-            body: "upstream connect error or disconnect/reset before headers. reset reason: overflow",
-            details: "upstream_reset_before_response_started{overflow}", outcome: .overflow,
-            headers: [("x-envoy-overloaded", "true")])
-    }
-
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active

@@ -37,10 +37,22 @@ final class SideRequest: PoolClient, UpstreamClient {
     /// The host that answers.
     var host: Host? { pool?.host }
 
+    /// Where the request itself names its destination (ORIGINAL_DST, dynamic_forward_proxy).
+    private var destination: String? {
+        if let router { return router.namedDestination(cluster) }
+        return cluster.config.dnsCache == nil ? nil : head.authorityText
+    }
+
+    private var connection: ConnectionInfo? { router?.stream.connectionInfo }
+
     /// Begins; false when no host takes it.
     func start(_ choice: LoadBalancer.Request, timeout: Duration?) -> Bool {
-        guard let host = cluster.choose(choice, connection: nil),
-            let pool = cluster.pool(of: host, for: router?.stream.connection?.info)
+        let settings = cluster.config.serverNames
+        guard let host = cluster.choose(choice, connection: connection, named: destination),
+            let pool = cluster.pool(
+                of: host,
+                named: router?.extras?.serverName ?? (settings.followRequests ? ServerNameOfRequest.find(head, settings) : nil),
+                for: router?.stream.connection?.info, from: router?.stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             isFinished = true

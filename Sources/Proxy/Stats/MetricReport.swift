@@ -1,5 +1,6 @@
 internal import IO
 internal import Telemetry
+import Telemetry
 internal import Upstream
 
 /// Every metric of the process under Envoy's names.
@@ -49,7 +50,7 @@ enum MetricReport {
         for (name, value) in ControlGauges.of(proxy) { gauge(name, value) }
         gauge("server.hot_restart_generation", 1)
         gauge("server.hot_restart_epoch", 0)
-        gauge("server.version", Int64(Version.text.utf8.reduce(into: UInt32(0)) { $0 = $0 &* 31 &+ UInt32($1) }))
+        gauge("server.version", Int64(Product.version.utf8.reduce(into: UInt32(0)) { $0 = $0 &* 31 &+ UInt32($1) }))
         var connections: Int64 = 0
         for listener in proxy.metrics.all.listeners {
             connections += Int64(bitPattern: listener.block.value(ListenerMetrics.Cell.downstream_cx_active.rawValue))

@@ -33,6 +33,7 @@ extension ConfigurationStore {
             guard let source = chain.manager?.rdsSource else { continue }
             add(scopeRoutes.map { Want(source: source, typeURL: RouteConfiguration.typeURL, name: $0) })
         }
+        add(clusterDemand.wanted.map { Want(source: $0.source, typeURL: Cluster.typeURL, name: $0.name) })
         add(extraWants)
         return result
     }

@@ -35,9 +35,9 @@ final class ConfigurationStore {
     let context: CompileContext
     /// What compiled resources take their runtime keys from.
     let runtime: Runtime
-    private let loop: EventLoop
-    private let workers: [WorkerHandle]
-    private let metrics: MetricSet
+    let loop: EventLoop
+    let workers: [WorkerHandle]
+    let metrics: MetricSet
     private let counts: StoreMetrics
     private(set) var clusters: [String: Entry<ClusterConfig>] = [:]
     private(set) var listeners: [String: Entry<ListenerConfig>] = [:]
@@ -62,6 +62,9 @@ final class ConfigurationStore {
     var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
     /// Hosts that requests asked for, by route configuration, with who waits for them.
     var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
+    /// Clusters that requests asked for.
+    var clusterDemand = ClusterDemand()
+    var isSweepingDemand = false
     /// What SRDS has said, by name, and whether it has said anything.
     var scopes: [String: ScopedRouting.Scope] = [:]
     var hasScopes = false
@@ -125,6 +128,7 @@ final class ConfigurationStore {
             config: config, version: version, isStatic: isStatic, isWarm: wasWarm, wants: wants(of: message),
             updated: WallClock.now)
         failures[Cluster.typeURL]?[name] = nil
+        clusterDemand.came(name)
         wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         switch config.discovery {
@@ -158,14 +162,19 @@ final class ConfigurationStore {
     }
 
     func removeCluster(_ name: String) {
-        guard clusters[name]?.isStatic == false else { return }
+        guard let entry = clusters[name], !entry.isStatic else { return }
         clusters[name] = nil
         counts.count(counts.clusterRemoved)
         clusterMessages[name] = nil
         wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         healthCheckers.removeValue(forKey: name)?.cancel()
-        if !edsNames.contains(name) { endpoints[name] = nil }
+        let key = key(of: entry.config)
+        if !edsNames.contains(key) {
+            endpoints[key] = nil
+            endpointMessages[key] = nil
+            endpointVersions[key] = nil
+        }
     }
 
     private func warmLater(_ timeout: Duration?, _ body: @escaping (ConfigurationStore) -> Void) {
@@ -456,6 +465,7 @@ final class ConfigurationStore {
         let tables = makeTables()
         metrics.keep(clusters: Set(clusters.keys))
         for worker in workers { worker.send { $0.publish(tables) } }
+        answerDemand()
         onChange()
     }
 

@@ -35,6 +35,8 @@ public enum IgnoredProxyFields {
             "one second",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension":
             "request ids are random UUIDs",
+        "envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch.fast_listener":
+            "a request always waits for the first fetch of its keys, a listener never",
         "envoy.config.bootstrap.v3.Bootstrap.node_context_params": "they belong to xdstp names, which are not used",
         "envoy.config.bootstrap.v3.Bootstrap.flags_path": "there are no flag files",
         "envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options": "metrics are always made when they are needed",

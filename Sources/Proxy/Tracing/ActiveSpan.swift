@@ -5,7 +5,7 @@ internal import Upstream
 /// The span of a request under way, and of its try where tries have their own.
 final class ActiveSpan {
     private let config: TracingConfig
-    private let provider: TraceProvider
+    let provider: TraceProvider
     private(set) var context: TraceContext
     private let isShared: Bool
     private var name: String
@@ -130,7 +130,7 @@ final class ActiveSpan {
         }
     }
 
-    private func nanoseconds(_ stream: HTTPStream, _ time: MonotonicTime) -> UInt64 {
+    func nanoseconds(_ stream: HTTPStream, _ time: MonotonicTime) -> UInt64 {
         let wall = stream.info.startedWall ?? (0, 0)
         let start = UInt64(clamping: wall.seconds) &* 1_000_000_000 &+ UInt64(clamping: wall.nanoseconds)
         return start &+ (time - stream.info.started).wholeNanoseconds

@@ -3,6 +3,7 @@ internal import HTTP
 internal import IO
 internal import Serialization
 internal import Telemetry
+import Telemetry
 internal import Upstream
 
 /// Who gets the spans, and how traces are carried from proxy to proxy: OpenTelemetry or Zipkin.
@@ -84,7 +85,7 @@ final class TraceProvider: Sendable {
             OTLPKeyValue(
                 "service.name", config.serviceName.isEmpty ? "unknown_service:skein-proxy" : config.serviceName),
             OTLPKeyValue("telemetry.sdk.language", "swift"), OTLPKeyValue("telemetry.sdk.name", "skein"),
-            OTLPKeyValue("telemetry.sdk.version", Version.text),
+            OTLPKeyValue("telemetry.sdk.version", Product.version),
         ]
         for (index, detector) in config.resourceDetectors.enumerated() {
             let here = "\(path).resource_detectors[\(index)]"

@@ -262,7 +262,7 @@ enum SecretFile {
             }
         } else {
             do throws(YAMLError) {
-                json = try YAML.parse(text, file: file).first?.json ?? .object([:])
+                json = try YAML.parse(text, file: file, keepingLines: false).first?.json ?? .object([:])
             } catch {
                 throw ConfigurationError(at: path, "\(error)")
             }

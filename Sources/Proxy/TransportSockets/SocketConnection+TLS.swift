@@ -69,6 +69,20 @@ extension SocketConnection {
         }
     }
 
+    /// Seals and sends what was said before a close, as far as the kernel takes it.
+    final func flushLast(_ tls: TLSTransport, _ socket: Socket) {
+        flushWire(tls, socket)
+        guard mayWrite, tls.wireOutput.isEmpty else { return }
+        output.consume(tls.sealedBytes)
+        tls.sealedBytes = 0
+        let count = min(output.count, Self.sealedAheadBytes)
+        guard count > 0,
+            (try? tls.seal(UnsafeRawBufferPointer(rebasing: output.bytes[..<count]))) != nil
+        else { return }
+        countSent(count)
+        flushWire(tls, socket)
+    }
+
     private func failWriting(_ tls: TLSTransport, _ error: SystemError) {
         setMayWrite(false)
         tls.sealedBytes = 0

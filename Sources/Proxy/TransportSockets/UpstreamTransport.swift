@@ -62,6 +62,10 @@ final class UpstreamTransport: ClusterTransport {
             throw ConfigurationError(
                 at: path + ".transport_socket", "auto_san_validation needs a validation_context with trusted_ca")
         }
+        if config.codec == .automatic, sockets.contains(where: { $0.context == nil }) {
+            throw ConfigurationError(
+                at: path + ".transport_socket", "auto_config chooses by ALPN: every transport socket must be tls")
+        }
         if sockets.allSatisfy({ $0.context == nil && $0.preface == nil }) { return nil }
         return UpstreamTransport(matches, fallback)
     }

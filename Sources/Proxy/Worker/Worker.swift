@@ -36,9 +36,7 @@ final class Worker {
     private var listeners: [String: ListenerRuntime] = [:]
     private var draining: [Draining] = []
     private let drainTime: Duration
-    private var dirty: [SocketConnection] = []
-    private var dirtyForPass: [SocketConnection] = []
-    private var isEndingTurn = false
+    private let unflushed = FlushQueue()
     /// Memory of HTTP/2 sessions.
     let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
@@ -65,6 +63,7 @@ final class Worker {
         self.metrics = metrics
         random = SplitMix64(seed: seed)
         accessLog = AccessLogWriter(loop: loop, metrics: metrics, row: index)
+        loop.atEndOfEveryPass { [unflushed] in unflushed.endPass() }
     }
 
     // MARK: Virtual hosts on demand
@@ -89,38 +88,21 @@ final class Worker {
 
     func hostAnswered(_ waiting: UInt64) { hostWaits.removeValue(forKey: waiting)?() }
 
+    /// Asks the control loop for a cluster.
+    var askForCluster: ((_ name: String, _ source: DiscoverySource) -> Void)?
+    /// Who waits for clusters, by their names.
+    var clusterWaits: [String: [ObjectIdentifier: ClusterWait]] = [:]
+
     // MARK: Turns
 
-    /// Asks for `flush` of a connection before control returns to the loop.
-    func markDirty(_ connection: SocketConnection) {
-        guard !connection.isDirty else { return }
-        connection.setDirty()
-        dirty.append(connection)
-    }
+    /// Asks for `flush` of a connection when the present turn has ended, together with those of a few others.
+    func markDirty(_ connection: SocketConnection) { unflushed.append(connection) }
 
     /// Asks for `flush` of a connection when all events of the loop's pass are served: what many of them say on it goes out in one write.
-    func markDirtyForPass(_ connection: SocketConnection) {
-        guard !connection.isDirty else { return }
-        connection.setDirty()
-        if dirtyForPass.isEmpty { loop.atEndOfPass { [self] in endPass() } }
-        dirtyForPass.append(connection)
-    }
+    func markDirtyForPass(_ connection: SocketConnection) { unflushed.appendForPass(connection) }
 
-    private func endPass() {
-        // Flushing may make others dirty, which ask for another end of the pass.
-        let connections = dirtyForPass
-        dirtyForPass = []
-        for connection in connections { connection.flush() }
-        endTurn()
-    }
-
-    /// Ends an entry from the loop (readiness, timer, message): what was said during it goes out now, in one write each.
-    func endTurn() {
-        guard !isEndingTurn else { return }
-        isEndingTurn = true
-        while let connection = dirty.popLast() { connection.flush() }
-        isEndingTurn = false
-    }
+    /// Ends an entry from the loop (readiness, timer, message): what was said goes out soon, in one write for each connection.
+    func endTurn() { unflushed.endTurn() }
 
     /// A timer whose body is a turn of its own.
     func schedule(after delay: Duration, _ body: @escaping () -> Void) -> LoopTimer {

@@ -118,7 +118,10 @@ final class Discovery {
         if let source = bootstrap.clusters { wanted[key(source.source, Cluster.typeURL)] = [Cluster.typeURL: .all] }
         for (source, types) in store.wanted() {
             for (typeURL, names) in types {
-                wanted[key(source, typeURL), default: [:]][typeURL] = names.contains("*") ? .all : .names(names)
+                let interest: DeltaClient.Interest = names.contains("*") ? .all : .names(names)
+                let here = key(source, typeURL)
+                // Clusters on demand come beside all those that CDS has.
+                wanted[here, default: [:]][typeURL] = wanted[here]?[typeURL]?.union(interest) ?? interest
             }
         }
         if let source = bootstrap.listeners, listenersMayCome {

@@ -73,6 +73,10 @@ struct ResourceApplier {
         }
         for name in update.removed { store.removeCluster(name) }
         store.publish()
+        if store.clusterDemand.count > 0 {
+            let refused = Set(update.resources.map(\.name)).subtracting(outcome.applied)
+            store.missDemanded(refused.union(update.removed))
+        }
         return outcome
     }
 

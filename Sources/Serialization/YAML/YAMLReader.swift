@@ -14,10 +14,13 @@ struct YAMLReader: ~Copyable {
     private var event = yaml_event_t()
     private var anchors: [String: Node] = [:]
     private var aliasedNodes = 0
+    /// Without, no path is put together either: they would be most of the work.
+    private let keepsLines: Bool
     private var lines: [String: Int] = [:]
 
-    init(_ bytes: [UInt8], file: String) {
+    init(_ bytes: [UInt8], file: String, keepsLines: Bool) {
         self.file = file
+        self.keepsLines = keepsLines
         input = .allocate(capacity: bytes.count)
         _ = input.initialize(from: bytes)
         yaml_parser_initialize(parser)
@@ -119,7 +122,7 @@ struct YAMLReader: ~Copyable {
         while true {
             try next()
             if event.type == YAML_SEQUENCE_END_EVENT { break }
-            let element = try value(path: "\(path)[\(elements.count)]", depth: depth)
+            let element = try value(path: keepsLines ? "\(path)[\(elements.count)]" : "", depth: depth)
             elements.append(element.json)
             result.nodes += element.nodes
             result.depth = max(result.depth, element.depth + 1)
@@ -138,22 +141,20 @@ struct YAMLReader: ~Copyable {
             if event.type == YAML_MAPPING_END_EVENT { break }
             let keyLine = line
             let (key, isMerge) = try key()
-            let inner = path.isEmpty ? key : path + "." + key
-            if !isMerge {
-                guard members[key] == nil else { throw error("the key \"\(key)\" is there twice (\(inner))") }
-                lines[inner] = keyLine
-            }
+            let inner = !keepsLines ? "" : path.isEmpty ? key : path + "." + key
+            if keepsLines && !isMerge { lines[inner] = lines[inner] ?? keyLine }
             try next()
             let member = try value(path: isMerge ? path : inner, depth: depth)
             result.nodes += member.nodes
             result.depth = max(result.depth, member.depth + 1)
             if isMerge {
                 try merge(member.json, into: &merged, line: keyLine)
-            } else {
-                members[key] = member.json
+            } else if members.updateValue(member.json, forKey: key) != nil {
+                throw error("the key \"\(key)\" is there twice\(inner.isEmpty ? "" : " (\(inner))")", line: keyLine)
             }
         }
-        result.json = .object(members.merging(merged) { own, _ in own })
+        if !merged.isEmpty { members.merge(merged) { own, _ in own } }
+        result.json = .object(members)
         return result
     }
 

@@ -2,6 +2,7 @@
 enum YAMLScalar {
     /// The value; nil for a number that JSON has no way to write.
     static func resolve(_ text: String) -> JSON? {
+        guard mayBeSpecial(text) else { return .string(text) }
         switch text {
         case "", "~", "null", "Null", "NULL": return .null
         case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON": return .bool(true)
@@ -14,6 +15,18 @@ enum YAMLScalar {
             return .string(text)
         }
         return number(text) ?? .string(text)
+    }
+
+    /// Whether the first byte is one that something else than a string begins with: most scalars are decided by it.
+    private static func mayBeSpecial(_ text: String) -> Bool {
+        guard let first = text.utf8.first else { return true }
+        switch first {
+        case UInt8(ascii: "t"), UInt8(ascii: "T"), UInt8(ascii: "f"), UInt8(ascii: "F"), UInt8(ascii: "y"),
+            UInt8(ascii: "Y"), UInt8(ascii: "n"), UInt8(ascii: "N"), UInt8(ascii: "o"), UInt8(ascii: "O"):
+            return text.utf8.count <= 5
+        case UInt8(ascii: "~"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."): return true
+        default: return isDigit(first)
+        }
     }
 
     private static func number(_ text: String) -> JSON? {

@@ -92,6 +92,8 @@ public struct ClusterConfig: Sendable {
         case http2
         /// What the downstream connection speaks.
         case downstream
+        /// What the host chooses by ALPN, connection by connection: HTTP/2, or else HTTP/1.1.
+        case automatic
     }
 
     /// TCP keep-alive probes.
@@ -206,6 +208,8 @@ public struct ClusterConfig: Sendable {
         public var failsInPanic = false
         /// Passive health checks; nil is off (O-1).
         public var outlierDetection: OutlierDetection?
+        /// What outlier detection takes for a failure; nil: it goes by the status.
+        public var errorMatcher: ErrorMatcher?
         /// Active health checks.
         public var healthChecks: [HealthCheckConfig] = []
         /// A host that leaves its endpoints goes at once, whatever active checks say.

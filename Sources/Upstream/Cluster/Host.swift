@@ -1,4 +1,5 @@
 public import Serialization
+internal import Synchronization
 
 /// One upstream host and what one loop knows of it.
 ///
@@ -77,7 +78,9 @@ public final class Host {
     /// When it was last found healthy, for slow start, in nanoseconds of the monotonic clock.
     public internal(set) var healthySince: UInt64?
     /// What outlier detection remembers.
-    var outlier = OutlierRecord()
+    ///
+    /// Shared by all loops; found at the first result.
+    var outlier: OutlierRecord?
     /// The proxy's own: its connection pool.
     public var attachment: AnyObject?
 
@@ -123,10 +126,12 @@ public final class Host {
 
     /// Share of its responses that were no error in the last interval, in percent, as outlier detection measured; below 0 is
     /// none.
-    public var successRate: Double { outlier.successRate }
+    public var successRate: Double { outlier?.responses.rate ?? -1 }
     /// The same for connections and resets, where they are counted apart.
-    public var localOriginSuccessRate: Double { outlier.localSuccessRate }
+    public var localOriginSuccessRate: Double { outlier?.localResults.rate ?? -1 }
 
     /// When its ejection began, as its detector was told; nil when it is not ejected.
-    public var ejectedSince: UInt64? { conditions.contains(.ejected) ? outlier.ejectedAt : nil }
+    public var ejectedSince: UInt64? {
+        conditions.contains(.ejected) ? outlier?.ejectedAt.load(ordering: .relaxed) : nil
+    }
 }

@@ -72,6 +72,9 @@ public final class HostSet {
         didSet { if oldValue, !startsUnchecked { clear([.failedActiveCheck, .unchecked, .degradedByCheck]) } }
     }
 
+    /// What outlier detection knows of the hosts; the one that all loops share, where several have these hosts.
+    public var outlierLedger = OutlierLedger()
+
     /// No hosts.
     public init(panicThresholdPercent: Double = 50) {
         rules = HostSelection.Rules(panicThresholdPercent: panicThresholdPercent)

@@ -42,14 +42,19 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             message, path,
             handles:
-                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options"
+                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options outlier_detection"
         )
+        if let detection = message.outlierDetection, let matcher = detection.errorMatcher {
+            errorMatcher = try ErrorMatcher(compiling: matcher, path / "outlier_detection" / "error_matcher")
+        }
         if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         if let common = message.commonHttpProtocolOptions {
             try takeCommonHTTP(common, path / "common_http_protocol_options")
         }
         switch message.upstreamProtocolOptions {
-        case nil: throw path.error("names no protocol: set explicit_http_config or use_downstream_protocol_config")
+        case nil:
+            throw path.error(
+                "names no protocol: set explicit_http_config, use_downstream_protocol_config or auto_config")
         case .explicitHttpConfig(let config):
             let place = path / "explicit_http_config"
             switch config.protocolConfig {
@@ -66,7 +71,12 @@ extension ClusterConfig.Settings {
             if let http1 = config.httpProtocolOptions { try takeHTTP1(http1, place / "http_protocol_options") }
             if let http2 = config.http2ProtocolOptions { try takeHTTP2(http2, place / "http2_protocol_options") }
             codec = .downstream
-        case .autoConfig: throw (path / "auto_config").unsupported("the choice by ALPN needs TLS")
+        case .autoConfig(let config):
+            let place = path / "auto_config"
+            try FieldCheck.check(config, place, handles: "http_protocol_options http2_protocol_options")
+            if let http1 = config.httpProtocolOptions { try takeHTTP1(http1, place / "http_protocol_options") }
+            if let http2 = config.http2ProtocolOptions { try takeHTTP2(http2, place / "http2_protocol_options") }
+            codec = .automatic
         }
     }
 

@@ -54,23 +54,3 @@ public struct OutlierDetection: Sendable, Hashable {
     /// Envoy's defaults.
     public init() {}
 }
-
-/// What outlier detection remembers of one host.
-struct OutlierRecord: Sendable {
-    var consecutive5xx: UInt32 = 0
-    var consecutiveGatewayFailure: UInt32 = 0
-    var consecutiveLocalOriginFailure: UInt32 = 0
-    var ejectedAt: UInt64 = 0
-    var unejectAt: UInt64 = 0
-    /// Times the base time is multiplied; grows with each ejection, shrinks with each quiet sweep (O-4).
-    var multiplier: UInt64 = 0
-    /// Requests since the last sweep, and those among them that were no error.
-    var requests: UInt32 = 0
-    var successes: UInt32 = 0
-    /// The same for our own side: connections, resets, timeouts.
-    var localRequests: UInt32 = 0
-    var localSuccesses: UInt32 = 0
-    /// Share of requests that were no error in the last measured interval, in percent; below 0 is none.
-    var successRate = -1.0
-    var localSuccessRate = -1.0
-}

@@ -1,6 +1,9 @@
-/// Passive health checks of one cluster on one loop: it counts results and ejects hosts that misbehave.
+import Synchronization
+
+/// Passive health checks of one cluster: it counts results and ejects hosts that misbehave.
 ///
-/// It changes the hosts' `ejected` condition through their `HostSet` itself; the answers are for counters and logs.
+/// Counts and ejections are those of all loops together (`OutlierLedger`). Of its own loop it changes the hosts' `ejected` condition through
+/// their `HostSet` itself; the others follow (`follow`). The answers are for counters and logs.
 public struct OutlierDetector {
     /// How a request to a host ended.
     public enum Result: Sendable, Hashable {
@@ -78,24 +81,30 @@ public struct OutlierDetector {
     public func record(
         _ result: Result, for host: Host, in hostSet: HostSet, now: UInt64, random: UInt64
     ) -> Detection? {
+        let record = hostSet.outlierLedger.record(of: host)
         switch result {
         case .localOriginSuccess:
             if settings.splitsLocalOriginErrors {
-                host.outlier.consecutiveLocalOriginFailure = 0
-                host.outlier.localRequests &+= 1
-                host.outlier.localSuccesses &+= 1
+                Self.end(record.consecutiveLocalOriginFailure)
+                record.localResults.add(isSuccess: true)
             }
             return nil
         case .localOriginFailure where settings.splitsLocalOriginErrors:
-            host.outlier.consecutiveLocalOriginFailure &+= 1
-            host.outlier.localRequests &+= 1
+            record.localResults.add(isSuccess: false)
             return detect(
-                .consecutiveLocalOriginFailure, when: host.outlier.consecutiveLocalOriginFailure,
+                .consecutiveLocalOriginFailure, record.consecutiveLocalOriginFailure,
                 reaches: settings.consecutiveLocalOriginFailure,
-                enforcing: settings.enforcingConsecutiveLocalOriginFailure, host, hostSet, now, random)
-        case .localOriginFailure: return record(status: 503, isError: true, host, hostSet, now, random)
-        case .response(let status): return record(status: status, isError: isError(status), host, hostSet, now, random)
+                enforcing: settings.enforcingConsecutiveLocalOriginFailure, host, record, hostSet, now, random)
+        case .localOriginFailure:
+            return self.record(status: 503, isError: true, host, record, hostSet, now, random)
+        case .response(let status):
+            return self.record(status: status, isError: isError(status), host, record, hostSet, now, random)
         }
+    }
+
+    /// A row of failures is over; most have not begun, and a load is cheaper for the other loops than a store.
+    private static func end(_ row: borrowing Atomic<UInt32>) {
+        if row.load(ordering: .relaxed) != 0 { row.store(0, ordering: .relaxed) }
     }
 
     /// Whether a status counts as an error (O-8).
@@ -105,144 +114,157 @@ public struct OutlierDetector {
     }
 
     private func record(
-        status: UInt16, isError: Bool, _ host: Host, _ hostSet: HostSet, _ now: UInt64, _ random: UInt64
+        status: UInt16, isError: Bool, _ host: Host, _ record: OutlierRecord, _ hostSet: HostSet, _ now: UInt64,
+        _ random: UInt64
     ) -> Detection? {
-        host.outlier.requests += 1
+        record.responses.add(isSuccess: !isError)
         guard isError else {
-            host.outlier.successes += 1
-            host.outlier.consecutive5xx = 0
-            host.outlier.consecutiveGatewayFailure = 0
+            Self.end(record.consecutive5xx)
+            Self.end(record.consecutiveGatewayFailure)
             return nil
         }
         var detection: Detection?
         if (502...504).contains(status) {
-            host.outlier.consecutiveGatewayFailure += 1
             detection = detect(
-                .consecutiveGatewayFailure, when: host.outlier.consecutiveGatewayFailure,
+                .consecutiveGatewayFailure, record.consecutiveGatewayFailure,
                 reaches: settings.consecutiveGatewayFailure, enforcing: settings.enforcingConsecutiveGatewayFailure,
-                host, hostSet, now, random)
+                host, record, hostSet, now, random)
         } else {
-            host.outlier.consecutiveGatewayFailure = 0
+            Self.end(record.consecutiveGatewayFailure)
         }
-        host.outlier.consecutive5xx += 1
         let second = detect(
-            .consecutive5xx, when: host.outlier.consecutive5xx, reaches: settings.consecutive5xx,
-            enforcing: settings.enforcingConsecutive5xx, host, hostSet, now, random &+ 1)
+            .consecutive5xx, record.consecutive5xx, reaches: settings.consecutive5xx,
+            enforcing: settings.enforcingConsecutive5xx, host, record, hostSet, now, random &+ 1)
         if let detection, detection.isEjected { return detection }
         return second ?? detection
     }
 
+    /// Counts one more failure in a row.
     private func detect(
-        _ cause: Cause, when count: UInt32, reaches threshold: UInt32, enforcing percent: UInt32, _ host: Host,
-        _ hostSet: HostSet, _ now: UInt64, _ random: UInt64
+        _ cause: Cause, _ row: borrowing Atomic<UInt32>, reaches threshold: UInt32, enforcing percent: UInt32,
+        _ host: Host, _ record: OutlierRecord, _ hostSet: HostSet, _ now: UInt64, _ random: UInt64
     ) -> Detection? {
-        guard threshold > 0, count >= threshold, !host.conditions.contains(.ejected) else { return nil }
-        switch cause {
-        case .consecutive5xx: host.outlier.consecutive5xx = 0
-        case .consecutiveGatewayFailure: host.outlier.consecutiveGatewayFailure = 0
-        case .consecutiveLocalOriginFailure: host.outlier.consecutiveLocalOriginFailure = 0
-        case .successRate, .failurePercentage, .localOriginSuccessRate, .localOriginFailurePercentage: break
-        }
-        return eject(host, cause, enforcing: percent, hostSet, now, random)
+        let count = row.wrappingAdd(1, ordering: .relaxed).newValue
+        guard threshold > 0, count >= threshold, !record.isEjected.load(ordering: .relaxed) else { return nil }
+        // Of several loops that come this far at once the one that ends the row has detected it.
+        guard row.compareExchange(expected: count, desired: 0, ordering: .relaxed).exchanged else { return nil }
+        return eject(host, record, cause, enforcing: percent, hostSet, now, random)
     }
 
+    /// Nil when another loop has ejected it meanwhile.
     private func eject(
-        _ host: Host, _ cause: Cause, enforcing percent: UInt32, _ hostSet: HostSet, _ now: UInt64, _ random: UInt64
-    ) -> Detection {
+        _ host: Host, _ record: OutlierRecord, _ cause: Cause, enforcing percent: UInt32, _ hostSet: HostSet,
+        _ now: UInt64, _ random: UInt64
+    ) -> Detection? {
         var draws = SplitMix64(seed: random)
-        let refused = Detection(cause: cause, isEjected: false, duration: .zero)
         let isEnforced = draws.next(below: 100) < UInt64(percent)
-        let hosts = hostSet.hosts
-        let ejected = hosts.reduce(0) { $0 + ($1.conditions.contains(.ejected) ? 1 : 0) }
-        // O-5: the share that would be ejected with this one must not exceed the limit, also for the first.
-        let isInShare = (ejected + 1) * 100 <= Int(min(settings.maxEjectionPercent, 100)) * hosts.count
-        guard isInShare || (ejected == 0 && settings.alwaysEjectsOneHost) else {
-            return Detection(cause: cause, isEjected: false, isOverflow: true, duration: .zero)
-        }
-        guard isEnforced else { return refused }
-        let base = nanoseconds(settings.baseEjectionTime)
-        let longest = max(nanoseconds(settings.maxEjectionTime), base)
-        let (soFar, overflow) = base.multipliedReportingOverflow(by: host.outlier.multiplier)
-        if !overflow, soFar < longest { host.outlier.multiplier += 1 }
-        let (grown, grownOverflow) = base.multipliedReportingOverflow(by: host.outlier.multiplier)
         let jitter = draws.next(below: nanoseconds(settings.maxEjectionTimeJitter) + 1)
-        let length = (grownOverflow ? longest : min(grown, longest)) &+ jitter
-        host.outlier.ejectedAt = now
-        host.outlier.unejectAt = now &+ length
-        hostSet.set(.ejected, of: host, to: true)
-        return Detection(cause: cause, isEjected: true, duration: .nanoseconds(Int64(clamping: length)))
+        let count = hostSet.count
+        let detection = hostSet.outlierLedger.state.withLock { state -> Detection? in
+            guard !record.isEjected.load(ordering: .relaxed) else { return nil }
+            // O-5: the share that would be ejected with this one must not exceed the limit, also for the first.
+            let isInShare = (state.ejected + 1) * 100 <= Int(min(settings.maxEjectionPercent, 100)) * count
+            guard isInShare || (state.ejected == 0 && settings.alwaysEjectsOneHost) else {
+                return Detection(cause: cause, isEjected: false, isOverflow: true, duration: .zero)
+            }
+            guard isEnforced else { return Detection(cause: cause, isEjected: false, duration: .zero) }
+            let base = nanoseconds(settings.baseEjectionTime)
+            let longest = max(nanoseconds(settings.maxEjectionTime), base)
+            var multiplier = record.multiplier.load(ordering: .relaxed)
+            let (soFar, overflow) = base.multipliedReportingOverflow(by: multiplier)
+            if !overflow, soFar < longest { multiplier += 1 }
+            record.multiplier.store(multiplier, ordering: .relaxed)
+            let (grown, grownOverflow) = base.multipliedReportingOverflow(by: multiplier)
+            let length = (grownOverflow ? longest : min(grown, longest)) &+ jitter
+            record.ejectedAt.store(now, ordering: .relaxed)
+            record.unejectAt.store(now &+ length, ordering: .relaxed)
+            record.isEjected.store(true, ordering: .relaxed)
+            state.ejected += 1
+            return Detection(cause: cause, isEjected: true, duration: .nanoseconds(Int64(clamping: length)))
+        }
+        if detection?.isEjected == true { hostSet.set(.ejected, of: host, to: true) }
+        return detection
     }
 
     /// Lets hosts come back whose time is over, lets the multiplier of the others shrink (O-4), and compares hosts.
+    ///
+    /// One loop does that for all.
     public func sweep(_ hostSet: HostSet, now: UInt64, random: UInt64) -> Sweep {
         var sweep = Sweep()
         for host in hostSet.hosts {
-            if host.conditions.contains(.ejected) {
-                if now >= host.outlier.unejectAt {
-                    comeBack(host, hostSet)
+            let record = hostSet.outlierLedger.record(of: host)
+            if record.isEjected.load(ordering: .relaxed) {
+                if now >= record.unejectAt.load(ordering: .relaxed), comeBack(host, record, hostSet) {
                     sweep.returned.append(host)
                 }
-            } else if host.outlier.multiplier > 0 {
-                host.outlier.multiplier -= 1
+            } else {
+                let multiplier = record.multiplier.load(ordering: .relaxed)
+                if multiplier > 0 { record.multiplier.store(multiplier - 1, ordering: .relaxed) }
             }
         }
         compare(hostSet, now: now, random: random, into: &sweep)
-        for host in hostSet.hosts {
-            host.outlier.requests = 0
-            host.outlier.successes = 0
-            host.outlier.localRequests = 0
-            host.outlier.localSuccesses = 0
-        }
         return sweep
     }
 
     /// A passed active check ends an ejection, unless the settings say otherwise; the answer is whether it did.
     public func activeCheckPassed(_ host: Host, in hostSet: HostSet) -> Bool {
         guard settings.successfulActiveCheckUnejects, host.conditions.contains(.ejected) else { return false }
-        comeBack(host, hostSet)
-        return true
+        return comeBack(host, hostSet.outlierLedger.record(of: host), hostSet)
     }
 
-    private func comeBack(_ host: Host, _ hostSet: HostSet) {
-        host.outlier.consecutive5xx = 0
-        host.outlier.consecutiveGatewayFailure = 0
-        host.outlier.consecutiveLocalOriginFailure = 0
+    /// Takes over what another loop has decided about a host; the answer is whether it is ejected now and was not before.
+    public static func follow(_ host: Host, in hostSet: HostSet) -> Bool {
+        let isEjected = hostSet.outlierLedger.record(of: host).isEjected.load(ordering: .relaxed)
+        guard host.conditions.contains(.ejected) != isEjected else { return false }
+        hostSet.set(.ejected, of: host, to: isEjected)
+        return isEjected
+    }
+
+    private func comeBack(_ host: Host, _ record: OutlierRecord, _ hostSet: HostSet) -> Bool {
+        let hasEnded = hostSet.outlierLedger.comeBack(record)
         hostSet.set(.ejected, of: host, to: false)
+        return hasEnded
+    }
+
+    /// A host with what it did in the interval that ends now.
+    private struct Measured {
+        let host: Host
+        let record: OutlierRecord
+        let count: UInt32
+        let rate: Double
     }
 
     /// Success rate and failure percentage over the interval that ends now, of responses and, apart, of our own side.
     private func compare(_ hostSet: HostSet, now: UInt64, random: UInt64, into sweep: inout Sweep) {
         var draws = SplitMix64(seed: random)
-        for host in hostSet.hosts {
-            host.outlier.successRate = Self.rate(host.outlier.successes, host.outlier.requests)
-            host.outlier.localSuccessRate = Self.rate(host.outlier.localSuccesses, host.outlier.localRequests)
+        func measure(_ results: (OutlierRecord) -> ResultCount) -> [Measured] {
+            hostSet.hosts.map { host in
+                let record = hostSet.outlierLedger.record(of: host)
+                let (count, rate) = results(record).finish()
+                return Measured(host: host, record: record, count: count, rate: rate)
+            }
         }
         compare(
-            hostSet, causes: (.successRate, .failurePercentage),
-            enforcing: (settings.enforcingSuccessRate, settings.enforcingFailurePercentage), now, &draws, &sweep
-        ) { ($0.outlier.requests, $0.outlier.successRate) }
+            measure(\.responses), hostSet, causes: (.successRate, .failurePercentage),
+            enforcing: (settings.enforcingSuccessRate, settings.enforcingFailurePercentage), now, &draws, &sweep)
         guard settings.splitsLocalOriginErrors else { return }
         compare(
-            hostSet, causes: (.localOriginSuccessRate, .localOriginFailurePercentage),
+            measure(\.localResults), hostSet, causes: (.localOriginSuccessRate, .localOriginFailurePercentage),
             enforcing: (settings.enforcingLocalOriginSuccessRate, settings.enforcingFailurePercentageLocalOrigin), now,
-            &draws, &sweep
-        ) { ($0.outlier.localRequests, $0.outlier.localSuccessRate) }
-    }
-
-    private static func rate(_ successes: UInt32, _ requests: UInt32) -> Double {
-        requests == 0 ? -1 : Double(successes) * 100 / Double(requests)
+            &draws, &sweep)
     }
 
     private func compare(
-        _ hostSet: HostSet, causes: (rate: Cause, percentage: Cause), enforcing: (rate: UInt32, percentage: UInt32),
-        _ now: UInt64, _ draws: inout SplitMix64, _ sweep: inout Sweep, _ record: (Host) -> (UInt32, Double)
+        _ hosts: [Measured], _ hostSet: HostSet, causes: (rate: Cause, percentage: Cause),
+        enforcing: (rate: UInt32, percentage: UInt32), _ now: UInt64, _ draws: inout SplitMix64, _ sweep: inout Sweep
     ) {
-        func measured(_ volume: UInt32) -> [(host: Host, rate: Double)] {
-            hostSet.hosts.compactMap { host in
-                let (requests, rate) = record(host)
-                guard requests > 0, requests >= volume, !host.conditions.contains(.ejected) else { return nil }
-                return (host, rate)
-            }
+        func measured(_ volume: UInt32) -> [Measured] {
+            hosts.filter { $0.count > 0 && $0.count >= volume && !$0.record.isEjected.load(ordering: .relaxed) }
+        }
+        func eject(_ host: Measured, _ cause: Cause, enforcing percent: UInt32) {
+            let random = draws.next()
+            let detection = self.eject(host.host, host.record, cause, enforcing: percent, hostSet, now, random)
+            if let detection { sweep.detections.append((host.host, detection)) }
         }
         if enforcing.rate > 0 {
             let hosts = measured(settings.successRateRequestVolume)
@@ -250,19 +272,14 @@ public struct OutlierDetector {
                 let mean = hosts.reduce(0) { $0 + $1.rate } / Double(hosts.count)
                 let variance = hosts.reduce(0) { $0 + ($1.rate - mean) * ($1.rate - mean) } / Double(hosts.count)
                 let threshold = mean - variance.squareRoot() * Double(settings.successRateStdevFactor) / 1000
-                for (host, rate) in hosts where rate < threshold {
-                    let detection = eject(host, causes.rate, enforcing: enforcing.rate, hostSet, now, draws.next())
-                    sweep.detections.append((host, detection))
-                }
+                for host in hosts where host.rate < threshold { eject(host, causes.rate, enforcing: enforcing.rate) }
             }
         }
         if enforcing.percentage > 0 {
             let hosts = measured(settings.failurePercentageRequestVolume)
             if !hosts.isEmpty, hosts.count >= Int(settings.failurePercentageMinimumHosts) {
-                for (host, rate) in hosts where 100 - rate >= Double(settings.failurePercentageThreshold) {
-                    let detection = eject(
-                        host, causes.percentage, enforcing: enforcing.percentage, hostSet, now, draws.next())
-                    sweep.detections.append((host, detection))
+                for host in hosts where 100 - host.rate >= Double(settings.failurePercentageThreshold) {
+                    eject(host, causes.percentage, enforcing: enforcing.percentage)
                 }
             }
         }

@@ -74,7 +74,7 @@ public struct HeaderMatcher: Sendable {
         return matches(value: empty.span)
     }
 
-    private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != isInverted }
+    func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != isInverted }
 
     private func passes(_ value: borrowing Span<UInt8>) -> Bool {
         switch condition {

@@ -15,11 +15,19 @@ struct Applier: Sendable {
     /// Creates or changes each object, in order.
     ///
     /// Stops at the first that the server refuses.
-    func apply(_ manifests: [Manifest]) async throws(CommandError) {
-        for manifest in manifests { try await apply(manifest) }
+    /// Returns the newest revision of the store that one of them has.
+    @discardableResult
+    func apply(_ manifests: [Manifest]) async throws(CommandError) -> Int64 {
+        var newest: Int64 = 0
+        for manifest in manifests { newest = max(newest, try await apply(manifest)) }
+        return newest
     }
 
-    private func apply(_ manifest: Manifest) async throws(CommandError) {
+    private static func revision(_ json: JSON) -> Int64 {
+        json["metadata"]?["resourceVersion"]?.string.flatMap { Int64($0) } ?? 0
+    }
+
+    private func apply(_ manifest: Manifest) async throws(CommandError) -> Int64 {
         let (kind, object) = (manifest.kind, manifest.object)
         let path = kind.path(namespace: object.namespace, name: object.name)
         let query = [("fieldManager", "skein-apply"), ("fieldValidation", "Strict")]
@@ -42,7 +50,8 @@ struct Applier: Sendable {
             let text = live.json["metadata"]?["annotations"]?[Self.lastApplied]?.string
             let last = text.flatMap { try? JSON.parse($0) }
             guard text != configuration, let patch = Self.patch(live: live.json, last: last, wanted: wanted) else {
-                return report("\(manifest.label) unchanged")
+                report("\(manifest.label) unchanged")
+                return Self.revision(live.json)
             }
             answer = try await client.call(
                 .patch, path, query: query, body: patch, contentType: "application/merge-patch+json")
@@ -54,6 +63,7 @@ struct Applier: Sendable {
         guard answer.isSuccess else { throw CommandError("\(manifest.place): \(manifest.label): \(answer.message)") }
         for warning in answer.warnings { warn(warning) }
         report("\(manifest.label) \(verb)")
+        return Self.revision(answer.json)
     }
 
     /// The JSON merge patch (RFC 7396) that takes `live` to what is wanted: what was in the file last time and is no

@@ -2,6 +2,7 @@ internal import HTTP
 internal import IO
 internal import KubernetesAPI
 internal import Serialization
+import Telemetry
 
 /// What the API answered.
 struct Answer: Sendable {
@@ -70,7 +71,7 @@ final class KubernetesClient: Sendable {
         var request = HTTPClientRequest(method, target, body: body?.bytes ?? [])
         do throws(HTTPFieldError) {
             try request.headers.append("accept", accept)
-            try request.headers.append("user-agent", "skein/\(Version.text)")
+            try request.headers.append("user-agent", "skein/\(Product.version)")
             if body != nil { try request.headers.append("content-type", contentType) }
         } catch {
             throw .field(error)

@@ -4,7 +4,8 @@ internal import IO
 enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
-        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .imageImport, .imageList, .kubeconfig, .version,
+        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .proxyStatus, .proxyConfig, .imageImport,
+        .imageList, .kubeconfig, .version,
         .completion, .controlPlane,
     ]
 

@@ -6,7 +6,10 @@ extension Command {
     static let controlPlane = Command(
         "control-plane", "", "Run the API server, controllers, discovery and DNS",
         details: "skein up starts this for one machine; it is no command to type there.",
-        flags: [.dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.pool, UpOptions.logLevel],
+        flags: [
+            .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.discovery, UpOptions.pool,
+            UpOptions.logLevel,
+        ],
         isHidden: true
     ) { invocation throws(CommandError) in
         let up = try UpOptions(invocation)
@@ -14,6 +17,7 @@ extension Command {
         var options = ControlPlaneOptions(dataDirectory: up.dataDirectory, runDirectory: up.runDirectory)
         options.apiAddress = up.apiAddress
         options.metricsAddress = up.metricsAddress
+        options.discoveryAddress = up.discoveryAddress
         options.reversePrefixes = [up.podPool] + UpOptions.servicePools
         do throws(ControlPlaneError) {
             try ControlPlane.run(options)

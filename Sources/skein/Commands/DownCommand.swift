@@ -1,4 +1,6 @@
+internal import HTTP
 internal import IO
+internal import Serialization
 
 extension Command {
     static let down = Command(
@@ -72,11 +74,21 @@ extension Command {
         }
     }
 
+    private static let traffic = Flag(
+        "traffic", "what the control plane sends to proxies: per change, per proxy, and what it refused")
+
     static let status = Command(
         "status", "", "Show whether Skein runs, its pods and its services",
-        flags: [.dataDirectory, .runDirectory]
+        flags: [traffic, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
         let run = invocation.runDirectory
+        if invocation.has(traffic) {
+            return try onLoop { loop throws(CommandError) in
+                let client = KubernetesClient(runDirectory: run, on: loop)
+                Console.out(try await TrafficReport(client).text)
+                return 0
+            }
+        }
         guard Environment.userID == 0 else { throw CommandError("skein status: must be root; run sudo skein status") }
         guard RunLock.isHeld(run), let owner = RunLock.Owner.read(run) else {
             Console.out("Skein does not run (run directory \(run)); skein up starts it\n")
@@ -96,6 +108,13 @@ extension Command {
             Console.out("Control plane:  \(process.map { "process \($0.pid)" } ?? "not running")\n")
             Console.out("Pods:           \(readiness.line)\n")
             for problem in readiness.problems { Console.out("                \(problem)\n") }
+            let convergence = try await client.call(.get, "/skein/v1/convergence")
+            if convergence.isSuccess {
+                let revision = convergence.json["revision"]?.int ?? 0
+                let isComplete = convergence.json["complete"]?.bool == true
+                Console.out("Configuration:  revision \(revision), \(convergence.json["proxies"]?.int ?? 0) proxies\n")
+                if !isComplete { Console.out(Convergence.problem(convergence.json, Int64(revision)) + "\n") }
+            }
             Console.out("\n" + overview.services.text)
             return readiness.isReady ? 0 : 1
         }

@@ -10,19 +10,38 @@ private func makeApplier(_ invocation: Invocation, _ loop: EventLoop) -> Applier
 }
 
 extension Command {
+    private static let wait = Flag(
+        "wait", "until every connected proxy has acknowledged it; else say which has not, and why")
+    private static let timeout = Flag("timeout", value: "TIME", "how long --wait waits: 30s, 2m (default 30s)")
+
     static let apply = Command(
         "apply", "", "Create or change objects from files",
         details: "All files are read and checked before the first object is applied.",
-        flags: [.files, .namespace, .dataDirectory, .runDirectory]
+        flags: [.files, .namespace, wait, timeout, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
         guard invocation.has(.files), invocation.operands.isEmpty else {
             throw CommandError.usage("apply", "needs -f FILE")
         }
+        let patience = try duration(invocation.value(timeout) ?? "30s")
         let manifests = try Manifest.load(invocation.all(.files), namespace: invocation.value(.namespace))
         return try onLoop { loop throws(CommandError) in
-            try await makeApplier(invocation, loop).apply(manifests)
+            let applier = makeApplier(invocation, loop)
+            let revision = try await applier.apply(manifests)
+            if invocation.has(wait) {
+                try await Convergence(client: applier.client, loop: loop).wait(for: revision, timeout: patience)
+            }
             return 0
         }
+    }
+
+    /// `500ms`, `30s`, `2m`.
+    private static func duration(_ text: String) throws(CommandError) -> Duration {
+        for (unit, milliseconds) in [("ms", 1), ("s", 1000), ("m", 60_000)] where text.hasSuffix(unit) {
+            if let number = Int(text.dropLast(unit.count)), (0...86_400_000 / milliseconds).contains(number) {
+                return .milliseconds(number * milliseconds)
+            }
+        }
+        throw CommandError.usage("apply", "--timeout \(text): not a time like 30s")
     }
 
     private static let ignoreNotFound = Flag("ignore-not-found", "an object that is not there is no failure")

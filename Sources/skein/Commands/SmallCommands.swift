@@ -1,8 +1,9 @@
 internal import IO
+import Telemetry
 
 extension Command {
     static let version = Command("version", "", "Print the version") { _ throws(CommandError) in
-        Console.out("skein \(Version.text)\n")
+        Console.out("skein \(Product.version)\n")
         return 0
     }
 

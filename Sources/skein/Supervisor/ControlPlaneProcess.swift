@@ -96,7 +96,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
                 "--pool", options.podPool.description, "--log-level", options.logLevelName,
-            ]
+            ] + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
         } catch {
             throw CommandError(error)
         }

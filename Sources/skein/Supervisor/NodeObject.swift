@@ -2,6 +2,7 @@ internal import HTTP
 internal import IO
 internal import KubernetesAPI
 internal import Serialization
+import Telemetry
 
 /// This machine as an object of the API, for `kubectl get nodes`.
 enum NodeObject {
@@ -56,7 +57,7 @@ enum NodeObject {
                 "architecture": .string(architecture), "operatingSystem": "linux",
                 "bootID": .string(line("/proc/sys/kernel/random/boot_id")),
                 "kernelVersion": .string(line("/proc/sys/kernel/osrelease")), "osImage": .string(system),
-                "containerRuntimeVersion": "runc", "kubeletVersion": .string("v\(Version.text)"), "machineID": "",
+                "containerRuntimeVersion": "runc", "kubeletVersion": .string("v\(Product.version)"), "machineID": "",
                 "systemUUID": "",
                 "kubeProxyVersion": "",
             ],

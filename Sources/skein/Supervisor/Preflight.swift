@@ -87,6 +87,7 @@ enum Preflight {
             wanted += [
                 (options.apiAddress, "the API", UpOptions.api), (options.metricsAddress, "metrics", UpOptions.metrics),
             ]
+            if let address = options.discoveryAddress { wanted.append((address, "discovery", UpOptions.discovery)) }
         }
         for (address, purpose, flag) in wanted {
             do throws(SystemError) {

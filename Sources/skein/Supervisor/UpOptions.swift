@@ -11,6 +11,8 @@ struct UpOptions: Sendable {
     var usesHostImages: Bool
     var apiAddress: SocketAddress
     var metricsAddress: SocketAddress
+    /// Where proxies of other machines subscribe; nil: nowhere.
+    var discoveryAddress: SocketAddress?
     var gatewayHTTP: SocketAddress
     var gatewayHTTPS: SocketAddress
     var podPool: Prefix
@@ -29,13 +31,16 @@ struct UpOptions: Sendable {
         "gateway-https", value: "ADDR:PORT", "where the gateway's port 443 is reached (default 127.0.0.1:8443)")
     static let api = Flag("api", value: "ADDR:PORT", "where kubectl finds the API (default 127.0.0.1:6443)")
     static let metrics = Flag("metrics", value: "ADDR:PORT", "metrics and overview (default 127.0.0.1:9400)")
+    static let discovery = Flag(
+        "discovery", value: "ADDR:PORT",
+        "where proxies without a node agent subscribe, with mTLS (usually :15012; default none)")
     static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
     static let report = Flag("report-fd", value: "N", "used by --detach itself")
     static let logLevel = Flag("log-level", value: "LEVEL", "debug, info, warning or error (default info)")
 
     static let flags: [Flag] = [
         .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
-        pool,
+        discovery, pool,
         logLevel,
     ]
 
@@ -73,6 +78,7 @@ struct UpOptions: Sendable {
         }
         apiAddress = try address(Self.api, "127.0.0.1:6443")
         metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
+        discoveryAddress = invocation.has(Self.discovery) ? try address(Self.discovery, "") : nil
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
         podPool = try prefix(Self.pool, "10.244.0.0/16")

@@ -16,13 +16,4 @@ struct OnDemandTests {
             #expect(try await scene.client.get("/else").status == 404)
         }
     }
-
-    @Test("clusters on demand are refused, with the place")
-    func refused() async throws {
-        await #expect {
-            try await FilterScene.run([("on_demand", FilterScene.any(Self.name, "odcds: { timeout: 1s }"))]) { _ in }
-        } throws: {
-            "\($0)".contains("odcds: clusters are not discovered on demand")
-        }
-    }
 }

@@ -44,6 +44,68 @@ struct RBACFilterTests {
         }
     }
 
+    /// A tree over a header and a query parameter.
+    private static func matcher(_ field: String) -> String {
+        func input(_ type: String, _ more: String) -> String {
+            "{ name: i, typed_config: { \"@type\": type.googleapis.com/\(type)\(more.isEmpty ? "" : ", ")\(more) } }"
+        }
+        func action(_ name: String, _ action: String) -> String {
+            "{ action: { name: action, typed_config: { \"@type\": type.googleapis.com/envoy.config.rbac.v3.Action, name: \(name), action: \(action) } } }"
+        }
+        let header = input("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name: x-user")
+        let query = input("envoy.type.matcher.v3.HttpRequestQueryParamMatchInput", "query_param: token")
+        let path = input("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name: ':path'")
+        let port = input("envoy.extensions.matching.common_inputs.network.v3.SourceIPInput", "")
+        return """
+            \(field): { matcher_list: { matchers: [ \
+            { predicate: { single_predicate: { input: \(header), value_match: { exact: mallory } } }, on_match: \(action("kept-out", "DENY")) }, \
+            { predicate: { and_matcher: { predicate: [ { single_predicate: { input: \(query), value_match: { exact: t1 } } }, { single_predicate: { input: \(port), value_match: { prefix: '127.' } } } ] } }, on_match: \(action("by-token", "ALLOW")) }, \
+            { predicate: { single_predicate: { input: \(path), value_match: { prefix: /open } } }, on_match: \(action("open", "LOG")) } \
+            ] } }
+            """
+    }
+
+    @Test("a matcher decides by the first that matches; what nothing matches is refused")
+    func matcherTree() async throws {
+        let config = Self.matcher("matcher") + ", track_per_rule_stats: true"
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, config))]) { scene async throws in
+            #expect(try await scene.client.get("/?token=t1").status == 200)
+            #expect(try await scene.client.get("/?a=b&token=t1&c").status == 200)
+            #expect(try await scene.client.get("/open/x").status == 200)
+            #expect(try await scene.client.get("/?token=t2").status == 403)
+            #expect(try await scene.client.get("/?xtoken=t1").status == 403)
+            #expect(try await scene.client.get("/?token=t1", "x-user: mallory\r\n").status == 403)
+            #expect(try await scene.stat("http.ingress.rbac.allowed") == 3)
+            #expect(try await scene.stat("http.ingress.rbac.denied") == 3)
+            #expect(try await scene.stat("http.ingress.rbac.policy.kept-out.denied") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.policy.by-token.allowed") == 2)
+        }
+    }
+
+    @Test("a shadow matcher counts and refuses nobody; what cannot be read is refused with its place")
+    func shadowMatcher() async throws {
+        try await FilterScene.run([("rbac", FilterScene.any(Self.type, Self.matcher("shadow_matcher")))]) {
+            scene async throws in
+            #expect(try await scene.client.get("/?token=t1").status == 200)
+            #expect(try await scene.client.get("/").status == 200)
+            #expect(try await scene.stat("http.ingress.rbac.shadow_denied") == 1)
+            #expect(try await scene.stat("http.ingress.rbac.shadow_allowed") == 1)
+        }
+        for (config, words) in [
+            ("rules: {}, " + Self.matcher("matcher"), "matcher: either rules or matcher"),
+            (
+                Self.matcher("matcher").replacing("HttpRequestHeaderMatchInput", with: "HttpResponseHeaderMatchInput"),
+                "matcher.matcher_list.matchers[0].predicate.single_predicate.input.typed_config: unknown input"
+            ),
+        ] {
+            await #expect {
+                try await FilterScene.run([("rbac", FilterScene.any(Self.type, config))]) { _ in }
+            } throws: {
+                "\($0)".contains(words)
+            }
+        }
+    }
+
     @Test("shadow rules count and refuse nobody")
     func shadow() async throws {
         let config =

@@ -66,6 +66,49 @@ struct ExporterTests {
     private static let zipkin =
         #"tracing: { custom_tags: [ { tag: color, literal: { value: blue } }, { tag: who, request_header: { name: x-who } } ], provider: { name: z, typed_config: { "@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON, trace_id_128bit: true } } }"#
 
+    @Test("a filter's call is a span below the request's, sampled as the script says")
+    func calls() async throws {
+        try await onLoop { loop in
+            let received = Received()
+            let seen = Received()
+            let collector = try await self.collector(on: loop, received)
+            let upstream = try await ScriptedUpstream(on: loop) { head, _ in
+                seen.add(head, [])
+                return ScriptedUpstream.ok("hello")
+            }
+            let script =
+                "function envoy_on_request(h) for i, traced in pairs({ 1, false }) do h:httpCall('backend', { [':method'] = 'GET', [':path'] = '/call' .. i, [':authority'] = 'a' }, nil, { timeout_ms = 1000, trace_sampled = i == 1 }) end end"
+            let lua = FilterScene.any(
+                "envoy.extensions.filters.http.lua.v3.Lua", "default_source_code: { inline_string: \"\(script)\" }")
+            let proxy = try await RunningProxy.start(
+                "node: { id: n1, cluster: shop }\n"
+                    + Yaml.bootstrap(
+                        listeners: Yaml.listener(
+                            manager: Self.zipkin, filters: FilterScene.entries([("lua", lua)]), routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [upstream.port]) + Yaml.cluster("collector", [collector.port])
+                    ))
+            defer { proxy.stop() }
+            #expect(try await Wire.connect(to: proxy.address, on: loop).get("/").status == 200)
+            #expect(seen.all.count == 3)
+            func field(_ index: Int, _ name: String) -> String? {
+                seen.all[index].head.split(separator: "\r\n").first { $0.hasPrefix(name + ": ") }.map {
+                    String($0.dropFirst(name.utf8.count + 2))
+                }
+            }
+            for index in 0..<2 {
+                #expect(field(index, "x-b3-traceid") == field(2, "x-b3-traceid"))
+                #expect(field(index, "x-b3-parentspanid") == field(2, "x-b3-spanid"))
+                #expect(field(index, "x-b3-sampled") == (index == 0 ? "1" : "0"))
+            }
+            await received.wait(for: 1, on: loop)
+            while !received.all.contains(where: {
+                String(decoding: $0.body, as: UTF8.self).contains("async backend egress")
+            }) {
+                await loop.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
     @Test("Zipkin gets a span with Envoy's tags, the upstream gets its context")
     func zipkin() async throws {
         try await onLoop { loop in

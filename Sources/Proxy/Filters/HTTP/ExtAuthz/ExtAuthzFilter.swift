@@ -107,11 +107,13 @@ final class ExtAuthzFilter: HTTPFilter {
             cancelCall = { call.cancel() }
             call.start()
         case .http(let http):
-            let head = http.head(
+            var head = http.head(
                 stream, checked, bodyBytes: collected.count, partial: hasBody ? isPartial : nil)
+            let span = stream.span?.beginCall(to: http.target.cluster, stream)
+            span?.inject(into: &head.headers)
             let call = ClusterCall(
                 head, body: collected, cluster: http.target.cluster, worker: stream.worker,
-                options: ClusterCall.Options(timeout: http.target.timeout, retry: http.retry)
+                options: ClusterCall.Options(timeout: http.target.timeout, retry: http.retry, span: span)
             ) { [weak self, weak stream] result in
                 guard let self, let stream else { return }
                 self.cancelCall = nil

@@ -80,9 +80,8 @@ final class RemoteKeySet: Sendable {
         }
         cacheDuration = duration
         if let fetch = message.asyncFetch {
-            // `fast_listener` makes no difference: a request always waits for the first fetch, so no listener has to.
             try FieldCheck.check(
-                fetch, reads: ["fast_listener", "failed_refetch_duration"], at: path + ".async_fetch")
+                fetch, reads: ["failed_refetch_duration"], at: path + ".async_fetch")
             let pause = fetch.failedRefetchDuration ?? .seconds(1)
             guard pause > .zero, pause < .seconds(Self.durationMax) else {
                 throw ConfigurationError(at: path + ".async_fetch.failed_refetch_duration", "must be positive")

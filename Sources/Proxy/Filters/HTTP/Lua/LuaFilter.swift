@@ -96,9 +96,12 @@ final class LuaFilter: HTTPFilter {
     private func start(
         _ call: LuaRun.Call, _ stream: HTTPStream, done: @escaping ((head: ResponseHead, body: [UInt8])) -> Void
     ) -> ClusterCall {
+        var head = call.head
+        let span = stream.span?.beginCall(to: call.cluster, stream, isSampled: call.isTraced)
+        span?.inject(into: &head.headers)
         let started = ClusterCall(
-            call.head, body: call.body, cluster: call.cluster, worker: stream.worker,
-            options: ClusterCall.Options(timeout: call.timeout)
+            head, body: call.body, cluster: call.cluster, worker: stream.worker,
+            options: ClusterCall.Options(timeout: call.timeout, span: span)
         ) { result in
             switch result {
             case .success(let answer): done((answer.head, answer.body))

@@ -207,7 +207,7 @@ enum LuaPrelude {
           asynchronous = true, timeout_ms = true, trace_sampled = true, return_duplicate_headers = true, send_xff = true,
         }
         function Handle:httpCall(cluster, headers, body, timeout, asynchronous)
-          local duplicates = false
+          local duplicates, traced = false, nil
           if type(timeout) == "table" then
             local given = timeout
             for key in rawpairs(given) do
@@ -215,13 +215,14 @@ enum LuaPrelude {
             end
             timeout, asynchronous = given.timeout_ms or 0, given.asynchronous
             duplicates = given.return_duplicate_headers
+            if given.trace_sampled ~= nil then traced = given.trace_sampled and true or false end
           elseif asynchronous ~= nil and type(asynchronous) ~= "boolean" then
             error("http call asynchronous flag must be 'true', 'false', or empty", 2)
           end
           if type(timeout) ~= "number" then error("http call timeout must be a number", 2) end
           if timeout < 0 then error("http call timeout must be >= 0", 2) end
           if body ~= nil then body = text(body) end
-          native(op.httpCall, self.id, text(cluster), timeout, asynchronous and true or false, body, unpack(flatten(headers)))
+          native(op.httpCall, self.id, text(cluster), timeout, asynchronous and true or false, body, traced, unpack(flatten(headers)))
           if asynchronous then return end
           yield()
           return native(op.callResult, self.id, duplicates and true or false)

@@ -14,6 +14,8 @@ final class LuaRun: LuaHost {
         var cluster: String
         var body: [UInt8]
         var timeout: Duration?
+        /// What the script says about tracing it; nil: as the request.
+        var isTraced: Bool?
     }
 
     let id: Double
@@ -191,7 +193,7 @@ final class LuaRun: LuaHost {
     // MARK: Calls and answers
 
     private func startCall(_ arguments: [LuaValue], _ stream: HTTPStream) -> LuaAnswer {
-        guard arguments.count >= 4, let cluster = arguments[0].string, let timeout = arguments[1].number else {
+        guard arguments.count >= 5, let cluster = arguments[0].string, let timeout = arguments[1].number else {
             return .failure("httpCall: wrong arguments")
         }
         guard stream.worker.cluster(named: cluster) != nil else {
@@ -199,7 +201,7 @@ final class LuaRun: LuaHost {
         }
         var head = RequestHead()
         var names: Set<String> = []
-        for index in stride(from: 4, to: arguments.count - 1, by: 2) {
+        for index in stride(from: 5, to: arguments.count - 1, by: 2) {
             guard let name = arguments[index].bytes, let value = arguments[index + 1].bytes else { continue }
             let text = String(decoding: name, as: UTF8.self).lowercased()
             names.insert(text)
@@ -233,7 +235,8 @@ final class LuaRun: LuaHost {
         if milliseconds > 0 { try? head.headers.set(.xEnvoyExpectedRqTimeoutMs, String(milliseconds)) }
         let call = Call(
             head: head, cluster: cluster, body: body,
-            timeout: milliseconds > 0 ? .milliseconds(milliseconds) : isAsynchronous ? CallLimits.timeout : nil)
+            timeout: milliseconds > 0 ? .milliseconds(milliseconds) : isAsynchronous ? CallLimits.timeout : nil,
+            isTraced: arguments[4] == .none ? nil : arguments[4].isTrue)
         if isAsynchronous {
             guard asynchronousCount < LuaLimits.asynchronousCalls else {
                 return .failure("more than \(LuaLimits.asynchronousCalls) asynchronous calls")

@@ -2,57 +2,106 @@ internal import EnvoyAPI
 internal import HTTP
 internal import Upstream
 
-/// `envoy.filters.http.on_demand`: a request without a route waits while its virtual host is asked for (VHDS).
+/// `envoy.filters.http.on_demand`: a request without a route waits while its virtual host is asked for (VHDS), one whose
+/// cluster is not there while that is asked for (ODCDS).
 struct OnDemandFilterConfig: HTTPFilterConfig {
     let name: String
     let isDisabled: Bool
+    /// Nil: clusters are not asked for.
+    let clusters: OnDemandClusters?
+
+    /// What a route says instead.
+    struct PerRoute: Sendable {
+        let clusters: OnDemandClusters?
+    }
 
     static let kind = HTTPFilterKind(
         EnvoyAPI.OnDemandFilter.self, perRoute: OnDemandPerRoute.self,
         compile: { message, context throws(ConfigurationError) in
-            try refuse(message.odcds, at: context.path)
-            return OnDemandFilterConfig(name: context.name, isDisabled: context.isDisabled)
+            OnDemandFilterConfig(
+                name: context.name, isDisabled: context.isDisabled,
+                clusters: try clusters(message.odcds, at: context.path, context.compile))
         },
         compileRoute: { message, context throws(ConfigurationError) in
-            try refuse(message.odcds, at: context.path)
-            return true
+            PerRoute(clusters: try clusters(message.odcds, at: context.path, context.compile))
         })
 
-    private static func refuse(_ odcds: OnDemandCds?, at path: String) throws(ConfigurationError) {
-        guard odcds != nil else { return }
-        throw ConfigurationError(
-            at: FieldCheck.join(path, "odcds"), "clusters are not discovered on demand; let CDS send them all")
+    /// How long a request waits where nothing is said.
+    private static let timeout: Duration = .seconds(5)
+
+    private static func clusters(
+        _ message: OnDemandCds?, at path: String, _ context: CompileContext
+    ) throws(ConfigurationError) -> OnDemandClusters? {
+        guard let message else { return nil }
+        return try OnDemandClusters(
+            message.source, locator: message.resourcesLocator, timeout: message.timeout, default: timeout,
+            sourceField: "source", at: FieldCheck.join(path, "odcds"), context: context)
     }
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
-        guard stream.currentRoute == nil, case .rds(let routes) = stream.manager.config.routes else { return nil }
-        return OnDemandHTTPFilter(routes: routes)
+        var routes: String?
+        if case .rds(let name) = stream.manager.config.routes { routes = name }
+        if stream.currentRoute == nil, routes != nil { return OnDemandHTTPFilter(self, routes: routes) }
+        guard clusters != nil || stream.routeConfig(for: name) != nil else { return nil }
+        return OnDemandHTTPFilter(self, routes: routes)
     }
 }
 
-/// One request that waits.
+/// One request that may have to wait.
 final class OnDemandHTTPFilter: HTTPFilter {
-    private let routes: String
-    private var waiting: UInt64?
+    private let config: OnDemandFilterConfig
+    private let routes: String?
+    private var waitingForHost: UInt64?
+    private var waitingForCluster: ClusterWait?
 
-    init(routes: String) { self.routes = routes }
+    init(_ config: OnDemandFilterConfig, routes: String?) {
+        self.config = config
+        self.routes = routes
+    }
 
     let interest: FilterInterest = .requestHead
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        guard stream.currentRoute == nil else { return .next }
+        if stream.currentRoute == nil, askForHost(stream) { return .stopAll }
+        return askForCluster(stream) ? .stopAll : .next
+    }
+
+    /// Whether the request waits for a virtual host.
+    private func askForHost(_ stream: HTTPStream) -> Bool {
+        guard let routes else { return false }
         let host = stream.request.authorityText.lowercased()
-        guard !host.isEmpty else { return .next }
-        waiting = stream.worker.demandHost(host, ofRoutes: routes) { [weak self, weak stream] in
+        guard !host.isEmpty else { return false }
+        waitingForHost = stream.worker.demandHost(host, ofRoutes: routes) { [weak self, weak stream] in
             guard let self, let stream, !stream.isFinished else { return }
-            self.waiting = nil
+            self.waitingForHost = nil
             stream.clearRoute()
+            if !self.askForCluster(stream) { stream.resumeRequest(self) }
+        }
+        return waitingForHost != nil
+    }
+
+    /// Whether the request waits for the cluster that its route names.
+    private func askForCluster(_ stream: HTTPStream) -> Bool {
+        guard stream.currentRoute != nil, let target = stream.target,
+            stream.manager.cluster(for: target) == nil, let clusters = clusters(stream)
+        else { return false }
+        waitingForCluster = stream.worker.demandCluster(target.cluster, clusters) { [weak self, weak stream] _ in
+            guard let self, let stream, !stream.isFinished else { return }
+            self.waitingForCluster = nil
+            // The route stays, and with it the cluster that was drawn by weight; without cluster the router answers.
             stream.resumeRequest(self)
         }
-        return waiting == nil ? .next : .stopAll
+        return waitingForCluster != nil
+    }
+
+    /// From where the present route's clusters are asked for.
+    private func clusters(_ stream: HTTPStream) -> OnDemandClusters? {
+        if let route = stream.routeConfig(for: config.name) as? OnDemandFilterConfig.PerRoute { return route.clusters }
+        return config.clusters
     }
 
     func streamEnded(_ stream: HTTPStream) {
-        if let waiting { stream.worker.forgetHost(waiting) }
+        if let waitingForHost { stream.worker.forgetHost(waitingForHost) }
+        waitingForCluster?.cancel()
     }
 }

@@ -9,8 +9,8 @@ internal import Upstream
 final class RBACFilterConfig: HTTPFilterConfig {
     /// What is decided with: the filter's own rules, or a route's.
     struct Rules: Sendable {
-        let enforced: RBACEngine?
-        let shadow: RBACEngine?
+        let enforced: HTTPRBACRules?
+        let shadow: HTTPRBACRules?
         /// Put before the names of the shadow rules' counters and metadata.
         let shadowPrefix: String
 
@@ -18,20 +18,15 @@ final class RBACFilterConfig: HTTPFilterConfig {
             try FieldCheck.check(
                 message,
                 reads: [
-                    "rules", "shadow_rules", "rules_stat_prefix", "shadow_rules_stat_prefix", "track_per_rule_stats",
+                    "rules", "shadow_rules", "matcher", "shadow_matcher", "rules_stat_prefix",
+                    "shadow_rules_stat_prefix", "track_per_rule_stats",
                 ],
                 at: path)
-            // A matcher is refused: rules that are not evaluated would let everybody in.
-            if let rules = message.rules {
-                enforced = try RBACEngine(compiling: rules, at: FieldCheck.join(path, "rules"))
-            } else {
-                enforced = nil
-            }
-            if let rules = message.shadowRules {
-                shadow = try RBACEngine(compiling: rules, at: FieldCheck.join(path, "shadow_rules"))
-            } else {
-                shadow = nil
-            }
+            enforced = try HTTPRBACRules(
+                message.rules, message.matcher, at: path, rulesField: "rules", matcherField: "matcher")
+            shadow = try HTTPRBACRules(
+                message.shadowRules, message.shadowMatcher, at: path, rulesField: "shadow_rules",
+                matcherField: "shadow_matcher")
             shadowPrefix = message.shadowRulesStatPrefix
         }
     }
@@ -92,7 +87,7 @@ final class RBACFilter: HTTPFilter {
         let rules = stream.routeConfig(for: config.name) as? RBACFilterConfig.Rules ?? config.rules
         let view = RequestRBACView(stream)
         let row = stream.worker.index
-        if let verdict = rules.shadow?.decide(view) {
+        if let verdict = rules.shadow?.decide(stream, view) {
             (verdict.isAllowed ? config.shadowAllowed : config.shadowDenied).add(row: row)
             config.count(policy: verdict.policy, "shadow_" + verdict.text, row: row)
             var metadata = stream.info.metadata[RBACFilterConfig.namespace] ?? .object([:])
@@ -102,7 +97,7 @@ final class RBACFilter: HTTPFilter {
             }
             stream.info.metadata[RBACFilterConfig.namespace] = metadata
         }
-        guard let verdict = rules.enforced?.decide(view) else { return .next }
+        guard let verdict = rules.enforced?.decide(stream, view) else { return .next }
         if let hint = verdict.logHint {
             stream.info.metadata["envoy.common", default: .object([:])]["access_log_hint"] = .bool(hint)
         }

@@ -215,8 +215,7 @@ final class HTTPConnectionManager {
     func legEnded(_ stream: HTTPStream) {
         if keepsAccessLog { log(stream, .downstreamEnd) }
         count(.downstream_rq_total, worker)
-        count(
-            stream.connection?.httpVersion == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
+        count(stream.version == .http2 ? .downstream_rq_http2_total : .downstream_rq_http1_total, worker)
     }
 
     /// A response before the response (Envoy counts it as one).

@@ -336,6 +336,8 @@ final class CompiledRoutes: Sendable {
 struct CompileContext: Sendable {
     /// The cluster of the ADS stream; nil without one.
     var adsCluster: String?
+    /// Whether that stream is a delta one.
+    var adsIsDelta = false
     /// This node's cluster: `node.cluster`, or `--service-cluster`.
     var serviceCluster = ""
     /// The clusters of other discovery streams of the bootstrap.

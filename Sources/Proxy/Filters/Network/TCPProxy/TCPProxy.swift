@@ -62,6 +62,10 @@ final class TCPSession: FormatContext {
     private var timer: LoopTimer?
     private var connectTimer: LoopTimer?
     private var durationTimer: LoopTimer?
+    /// The cluster is not there yet.
+    private var clusterWait: ClusterWait?
+    /// Counted in the cluster's `upstream_rq_active`.
+    private var countsActive = false
     private var lastActivity: MonotonicTime
 
     init(proxy: TCPProxy, info connectionInfo: ConnectionInfo) {
@@ -90,14 +94,37 @@ final class TCPSession: FormatContext {
         // A filter before this one may have named the cluster (sni_cluster).
         let named = connectionInfo.hasFacts ? connectionInfo.facts.filterState[TCPProxyConfig.clusterKey] : nil
         let name = named ?? proxy.config.cluster(random: worker.random.next())
-        guard let cluster = worker.cluster(named: name) else {
-            info.flags.insert(.noClusterFound)
-            proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
-            return end()
-        }
+        if let cluster = worker.cluster(named: name) { return begin(at: cluster) }
+        guard let onDemand = proxy.config.onDemand else { return endWithoutCluster() }
+        proxy.metrics.add(.on_demand_cluster_attempt, row: worker.index)
+        clusterWait = worker.demandCluster(name, onDemand) { [weak self] in self?.demanded(name, $0) }
+        if clusterWait == nil { endWithoutCluster() }
+    }
+
+    private func begin(at cluster: ClusterRuntime) {
         info.upstreamCluster = cluster.name
         self.cluster = cluster
         connect()
+    }
+
+    /// The cluster that was asked for is there, or will not come.
+    private func demanded(_ name: String, _ outcome: ClusterDemand.Outcome) {
+        clusterWait = nil
+        guard !isOver else { return }
+        switch outcome {
+        case .available:
+            proxy.metrics.add(.on_demand_cluster_success, row: worker.index)
+            if let cluster = worker.cluster(named: name) { return begin(at: cluster) }
+        case .missing: proxy.metrics.add(.on_demand_cluster_missing, row: worker.index)
+        case .timedOut: proxy.metrics.add(.on_demand_cluster_timeout, row: worker.index)
+        }
+        endWithoutCluster()
+    }
+
+    private func endWithoutCluster() {
+        info.flags.insert(.noClusterFound)
+        proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
+        end()
     }
 
     private func durationIsOver() {
@@ -240,6 +267,10 @@ final class TCPSession: FormatContext {
         connectTimer?.cancel()
         connectTimer = nil
         cluster?.count(.upstream_rq_total)
+        if tunnel == nil, host != nil {
+            countsActive = true
+            cluster?.count(.upstream_rq_active)
+        }
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty {
             info.upstreamLocalAddress = tunnel?.localAddress ?? upstream?.socket?.localAddress
@@ -272,6 +303,10 @@ final class TCPSession: FormatContext {
     private func releaseHost() {
         guard let host, let cluster else { return }
         self.host = nil
+        if countsActive {
+            countsActive = false
+            cluster.uncount(.upstream_rq_active)
+        }
         host.activeConnections &-= 1
         host.activeRequests &-= 1
         cluster.release(.connection, .normal)
@@ -303,7 +338,8 @@ final class TCPSession: FormatContext {
                 sink.send(source.input.bytes)
                 guard !source.isClosed, !sink.isClosed else { return }
                 source.input.removeAll()
-                if !sink.output.isEmpty { sink.flush() }
+                // Little waits for the end of the turn, together with what others say.
+                if sink.output.count >= Limits.directWriteBytes { sink.flush() }
                 if isOver { return }
             }
             if source.hasEnded || sink.output.count >= Limits.bufferBytes { return }
@@ -350,6 +386,8 @@ final class TCPSession: FormatContext {
         timer?.cancel()
         connectTimer?.cancel()
         durationTimer?.cancel()
+        clusterWait?.cancel()
+        clusterWait = nil
         info.lastDownstreamByteSent = worker.loop.now
         if let cluster, tunnel == nil {
             cluster.count(.upstream_cx_tx_bytes_total, info.bytesReceived)
@@ -369,7 +407,10 @@ final class TCPSession: FormatContext {
 
 /// One of the two sockets of a session.
 final class TCPSide: SocketConnection {
-    private weak var session: TCPSession?
+    /// Strong: the session lets go of its sides when it ends.
+    ///
+    /// A weak reference would make every retain of it slow.
+    private let session: TCPSession
     private let isDownstream: Bool
     private(set) var isConnected: Bool
     /// The socket is; TLS may still be on its way.
@@ -391,7 +432,7 @@ final class TCPSide: SocketConnection {
     }
 
     override func handleReady(_ readiness: Readiness) {
-        guard let session else { return close() }
+        guard !session.isOver else { return close() }
         if !isConnected {
             guard isEstablished || readiness.contains(.writable) else { return }
             if !isEstablished {
@@ -428,10 +469,10 @@ final class TCPSide: SocketConnection {
             endsWhenFlushed = false
             shutdownWrite()
         }
-        session?.relay()
+        session.relay()
     }
 
-    override func handleWriteFailure(_ error: SystemError) { session?.end(reset: true) }
+    override func handleWriteFailure(_ error: SystemError) { session.end(reset: true) }
 
     /// No more bytes follow in this direction.
     func finishWriting() {

@@ -38,6 +38,11 @@ final class TCPProxyConfig: Sendable {
     let logOptions: TCPLogOptions
     /// Connections travel inside HTTP requests; nil: as they are.
     let tunneling: TCPTunneling?
+    /// From where a cluster is asked for that is not there; nil: from nowhere.
+    let onDemand: OnDemandClusters?
+
+    /// How long a connection waits for a cluster where nothing is said.
+    private static let onDemandTimeout: Duration = .seconds(60)
 
     init(compiling message: TcpProxy, at path: String, context: CompileContext) throws(ConfigurationError) {
         try FieldCheck.check(
@@ -46,6 +51,7 @@ final class TCPProxyConfig: Sendable {
                 "stat_prefix", "cluster", "weighted_clusters", "idle_timeout", "max_connect_attempts",
                 "max_downstream_connection_duration", "access_log", "access_log_options", "access_log_flush_interval",
                 "flush_access_log_on_connected", "hash_policy", "tunneling_config",
+                "on_demand",
             ], at: path)
         statPrefix = message.statPrefix
         switch message.clusterSpecifier {
@@ -85,6 +91,13 @@ final class TCPProxyConfig: Sendable {
         maxDuration = message.maxDownstreamConnectionDuration
         tunneling = try message.tunnelingConfig.map { (config) throws(ConfigurationError) in
             try TCPTunneling(compiling: config, at: path + ".tunneling_config")
+        }
+        onDemand = try message.onDemand.flatMap { (demand) throws(ConfigurationError) in
+            // Without a source it says nothing.
+            guard demand.odcdsConfig != nil || !demand.resourcesLocator.isEmpty else { return nil }
+            return try OnDemandClusters(
+                demand.odcdsConfig, locator: demand.resourcesLocator, timeout: demand.timeout,
+                default: Self.onDemandTimeout, sourceField: "odcds_config", at: path + ".on_demand", context: context)
         }
         logOptions = try TCPLogOptions(compiling: message, at: path)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)

@@ -1,0 +1,119 @@
+internal import EnvoyAPI
+internal import HTTP
+internal import IO
+internal import Serialization
+internal import Upstream
+
+/// What requests are decided by: policies, or a matcher tree whose actions are verdicts.
+enum HTTPRBACRules: Sendable {
+    case engine(RBACEngine)
+    case tree(MatchTree<Input, Verdict>)
+
+    /// What a matcher may look at.
+    enum Input: Sendable {
+        case header(HeaderName)
+        case queryParameter(String)
+        case network(NetworkMatchInput)
+    }
+
+    /// What an action of the tree says.
+    struct Verdict: Sendable {
+        var name: String
+        var action: RBACEngine.Action
+    }
+
+    /// Nil where neither is configured.
+    init?(
+        _ rules: RBAC?, _ matcher: Matcher?, at path: String, rulesField: String, matcherField: String
+    ) throws(ConfigurationError) {
+        if let matcher {
+            let place = FieldCheck.join(path, matcherField)
+            guard rules == nil else {
+                throw ConfigurationError(at: place, "either \(rulesField) or \(matcherField)")
+            }
+            self = .tree(try MatchTree(compiling: matcher, at: place, input: Self.input, action: Self.verdict))
+        } else if let rules {
+            self = .engine(try RBACEngine(compiling: rules, at: FieldCheck.join(path, rulesField)))
+        } else {
+            return nil
+        }
+    }
+
+    private static func input(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Input {
+        if let input = NetworkMatchInput(typeName: any.name) { return .network(input) }
+        if any.holds(HttpRequestHeaderMatchInput.self) {
+            let input = try HTTPFilters.decode(any, as: HttpRequestHeaderMatchInput.self, at: path)
+            guard !input.headerName.isEmpty else {
+                throw ConfigurationError(at: path + ".header_name", "a name is needed")
+            }
+            return .header(HeaderName(input.headerName))
+        }
+        if any.holds(HttpRequestQueryParamMatchInput.self) {
+            let input = try HTTPFilters.decode(any, as: HttpRequestQueryParamMatchInput.self, at: path)
+            guard !input.queryParam.isEmpty else {
+                throw ConfigurationError(at: path + ".query_param", "a name is needed")
+            }
+            return .queryParameter(input.queryParam)
+        }
+        // An input that is not read would match nobody, and so keep out or let in whom it should not.
+        throw ConfigurationError(
+            at: path, "unknown input \(any.typeURL); supported: request headers, query parameters, the connection's")
+    }
+
+    private static func verdict(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Verdict {
+        guard any.holds(RBACMatchAction.self) else {
+            throw ConfigurationError(
+                at: path, "unknown action \(any.typeURL); supported: \(RBACMatchAction.schema.name)")
+        }
+        let action = try HTTPFilters.decode(any, as: RBACMatchAction.self, at: path)
+        return Verdict(name: action.name, action: try RBACEngine.action(action.action, path + ".action"))
+    }
+
+    func decide(_ stream: HTTPStream, _ view: RequestRBACView) -> RBACEngine.Verdict {
+        switch self {
+        case .engine(let engine): return engine.decide(view)
+        case .tree(let tree):
+            let info = stream.connectionInfo
+            // Made when the first input asks for it.
+            var connection: FilterChainMatcher.Connection?
+            let found = tree.find { input in
+                switch input {
+                case .header(let name):
+                    let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
+                    return value.map { String(decoding: $0, as: UTF8.self) }
+                case .queryParameter(let name): return Self.parameter(name, of: stream.request.pathBytes)
+                case .network(let input):
+                    let facts = info.facts
+                    let known =
+                        connection
+                        ?? FilterChainMatcher.Connection(
+                            destination: info.localAddress, source: info.remoteAddress,
+                            directSource: info.directRemoteAddress, serverName: facts.serverName,
+                            transportProtocol: facts.transportProtocol,
+                            applicationProtocols: facts.applicationProtocols)
+                    connection = known
+                    return input.value(of: known)
+                }
+            }
+            // No match is no permission.
+            guard let found else { return RBACEngine.Verdict(isAllowed: false) }
+            switch found.action {
+            case .allow: return RBACEngine.Verdict(isAllowed: true, policy: found.name)
+            case .deny: return RBACEngine.Verdict(isAllowed: false, policy: found.name)
+            case .log: return RBACEngine.Verdict(isAllowed: true, policy: found.name, logHint: true)
+            }
+        }
+    }
+
+    /// The first value of a query parameter; nil where there is none.
+    static func parameter(_ name: String, of path: [UInt8]) -> String? {
+        guard let mark = path.firstIndex(of: UInt8(ascii: "?")) else { return nil }
+        let wanted = Array(name.utf8)
+        for part in path[(mark + 1)...].split(separator: UInt8(ascii: "&")) {
+            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            guard let key = pair.first, key.elementsEqual(wanted) else { continue }
+            return String(decoding: pair.count > 1 ? pair[1] : [], as: UTF8.self)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,428 @@
+import EnvoyAPI
+import Serialization
+
+/// What a subscriber has of one resource.
+enum Known: Sendable {
+    /// Nobody knows: it was asked for (again) and must be told, whatever it is.
+    case unknown
+    /// Nothing, and it knows that.
+    case absent
+    /// A version that it brought along from an earlier stream.
+    case version(String)
+    /// What we sent, and it took.
+    case resource(EncodedResource)
+
+    init(_ resource: EncodedResource?) { self = resource.map(Known.resource) ?? .absent }
+
+    var version: String? {
+        switch self {
+        case .unknown, .absent: nil
+        case .version(let version): version
+        case .resource(let resource): resource.version
+        }
+    }
+
+    var resource: EncodedResource? { if case .resource(let resource) = self { resource } else { nil } }
+}
+
+/// A response that waits for its answer.
+struct InFlight: Sendable {
+    /// One resource that it made, changed or removed.
+    struct Entry: Sendable {
+        var name: String
+        var old: Known
+        var new: EncodedResource?
+    }
+
+    var nonce: String
+    /// How many snapshots there had been when it was sent.
+    var generation: Int
+    /// Which snapshot made the oldest of the differences that it tells.
+    var since: Int
+    /// Sorted by name.
+    var entries: [Entry]
+
+    /// Whether something is added or changed in it, and not only removed.
+    var isMaking: Bool { entries.contains { $0.new != nil } }
+
+    /// Whether there is something in it that the subscriber has never had.
+    var isIntroducing: Bool { entries.contains { $0.new != nil && $0.old.version == nil } }
+
+    func entry(_ name: String) -> Entry? {
+        var (low, high) = (0, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].name < name { low = middle + 1 } else { high = middle }
+        }
+        return low < entries.count && entries[low].name == name ? entries[low] : nil
+    }
+}
+
+/// A resource that a subscriber has refused; it keeps what it had.
+public struct RefusedResource: Sendable {
+    /// The version that it does not want.
+    public var version: String
+    /// What it said.
+    public var message: String
+    /// What it has instead.
+    var lastGood: Known
+    /// The version that it has instead; nil when it has none.
+    public var lastGoodVersion: String? { lastGood.version }
+}
+
+/// What one subscriber wants of one type, and in what its knowledge differs from the present snapshot.
+///
+/// A settled subscription holds no more than the names it asked for: everything else is in tables that all streams share.
+struct TypeSubscription: Sendable {
+    private(set) var isWildcard = false
+    /// The names of wanted resources, as the tables have them.
+    private(set) var names: Set<String> = []
+    /// Names that were asked for and stand for another (VHDS).
+    private(set) var aliases: [String: String] = [:]
+    /// Resources that are made when they are asked for.
+    private var made: [String: EncodedResource] = [:]
+    /// Where the subscriber's knowledge may differ, and what it knows there.
+    private(set) var pending: [String: Known] = [:]
+    private(set) var pendingSince: Int?
+    private(set) var inFlight: InFlight?
+    private(set) var refused: [String: RefusedResource] = [:]
+    /// The message of the last refusal, until something of the type is accepted and nothing is refused any more.
+    private(set) var rejection: String?
+    /// Names to be sent apart from each other, to find out which of them was refused.
+    private var suspects: [[String]] = []
+    /// Whether even an empty response must be sent: who asks for everything waits for the first one.
+    private(set) var needsFirst = false
+    private(set) var lastNonce = ""
+    /// State of the world: names were given once.
+    private var hasNamed = false
+    private var isNew = true
+
+    func wants(_ name: String) -> Bool { isWildcard || names.contains(name) }
+
+    /// How many names the subscriber has asked for.
+    var count: Int { names.count + aliases.count }
+
+    func current(_ name: String, _ snapshot: Snapshot, _ typeURL: String) -> EncodedResource? {
+        made[name] ?? snapshot.resource(typeURL, name)
+    }
+
+    /// What the subscriber has acknowledged last of a name.
+    func acknowledged(_ name: String, _ snapshot: Snapshot?, _ typeURL: String) -> String? {
+        guard wants(name) else { return nil }
+        if let entry = inFlight?.entry(name) { return entry.old.version }
+        if let known = pending[name] { return known.version }
+        if let refusal = refused[name] { return refusal.lastGoodVersion }
+        return snapshot.flatMap { current(name, $0, typeURL) }?.version
+    }
+
+    private mutating func note(_ name: String, _ known: Known, _ generation: Int) {
+        pending[name] = known
+        if pendingSince == nil { pendingSince = generation }
+    }
+
+    // MARK: Asking
+
+    /// Takes what a delta request changes.
+    mutating func change(_ request: DeltaDiscoveryRequest, _ snapshot: Snapshot?, _ generation: Int) {
+        let typeURL = request.typeUrl
+        var initial: [String: String] = [:]
+        if isNew {
+            initial = request.initialResourceVersions
+            // A first request that names nothing asks for everything.
+            if request.resourceNamesSubscribe.isEmpty { isWildcard = true }
+        }
+        if request.resourceNamesSubscribe.contains("*"), isNew || !isWildcard {
+            isWildcard = true
+            needsFirst = !isNew
+            if !isNew { noteAll(typeURL, snapshot, [:], generation) }
+        }
+        for name in request.resourceNamesUnsubscribe { unsubscribe(name) }
+        for name in request.resourceNamesSubscribe where name != "*" {
+            subscribe(name, initial[name].map(Known.version) ?? .unknown, typeURL, snapshot, generation)
+        }
+        if isNew {
+            isNew = false
+            needsFirst = isWildcard && initial.isEmpty
+            for (name, version) in initial where wants(name) && pending[name] == nil {
+                note(name, .version(version), generation)
+            }
+            if isWildcard { noteAll(typeURL, snapshot, initial, generation) }
+        }
+    }
+
+    /// Takes what a state-of-the-world request changes: it always names everything that is wanted.
+    mutating func change(_ request: DiscoveryRequest, _ snapshot: Snapshot?, _ generation: Int) {
+        let typeURL = request.typeUrl
+        if !request.resourceNames.isEmpty { hasNamed = true }
+        // No names mean all clusters or listeners, for those who have never named any.
+        let isWholeType = typeURL == Cluster.typeURL || typeURL == Listener.typeURL
+        let isWildcard = request.resourceNames.contains("*") || (isWholeType && !hasNamed)
+        if isWildcard, !self.isWildcard {
+            self.isWildcard = true
+            needsFirst = true
+            noteAll(typeURL, snapshot, [:], generation)
+        }
+        self.isWildcard = isWildcard
+        let wanted = Set(request.resourceNames.lazy.filter { $0 != "*" })
+        for name in names.subtracting(wanted) { unsubscribe(name) }
+        for name in wanted where !names.contains(name) { subscribe(name, .unknown, typeURL, snapshot, generation) }
+        isNew = false
+    }
+
+    private mutating func noteAll(
+        _ typeURL: String, _ snapshot: Snapshot?, _ initial: [String: String], _ generation: Int
+    ) {
+        guard let snapshot else { return }
+        for table in snapshot[typeURL] {
+            for name in table.resources.keys where pending[name] == nil {
+                note(name, initial[name].map(Known.version) ?? .absent, generation)
+            }
+        }
+    }
+
+    private mutating func subscribe(
+        _ asked: String, _ known: Known, _ typeURL: String, _ snapshot: Snapshot?, _ generation: Int
+    ) {
+        // The table's own string: a thousand streams that ask for a name hold it once.
+        var name = asked
+        if let snapshot {
+            name = snapshot.canonicalName(typeURL, asked)
+            if name != asked { aliases[asked] = name }
+            if let resource = snapshot.resource(typeURL, name) {
+                name = resource.name
+                if snapshot[typeURL].allSatisfy({ $0.resources[name] == nil }) { made[name] = resource }
+            }
+        }
+        names.insert(name)
+        refused[name] = nil
+        note(name, known, generation)
+    }
+
+    private mutating func unsubscribe(_ asked: String) {
+        guard asked != "*" else {
+            isWildcard = false
+            needsFirst = false
+            pending = pending.filter { names.contains($0.key) }
+            refused = refused.filter { names.contains($0.key) }
+            return
+        }
+        let name = aliases.removeValue(forKey: asked) ?? asked
+        guard !aliases.values.contains(name) else { return }
+        names.remove(name)
+        guard !isWildcard else { return }
+        pending[name] = nil
+        refused[name] = nil
+        made[name] = nil
+    }
+
+    // MARK: Answers
+
+    /// Whether a nonce answers the response that is under way.
+    func answers(_ nonce: String) -> Bool { !nonce.isEmpty && inFlight?.nonce == nonce }
+
+    /// The response that is under way was accepted, or refused with a message.
+    ///
+    /// A refusal concerns the resources that it names. If it names none, they are sent again in halves until it is known.
+    mutating func answer(_ error: Status?, _ generation: Int) {
+        guard let flight = inFlight else { return }
+        inFlight = nil
+        guard let error else {
+            if refused.isEmpty && suspects.isEmpty { rejection = nil }
+            for entry in flight.entries where !wants(entry.name) { pending[entry.name] = nil }
+            return
+        }
+        let message = error.message.isEmpty ? "code \(error.code)" : error.message
+        rejection = message
+        let makes = flight.entries.filter { $0.new != nil && wants($0.name) }
+        var guilty = makes.filter { MessageNames.contains(message, $0.name) }
+        if guilty.isEmpty, makes.count == 1 { guilty = makes }
+        let names = Set(guilty.map(\.name))
+        for entry in makes where !names.contains(entry.name) { note(entry.name, entry.old, flight.since) }
+        for entry in guilty {
+            guard let new = entry.new else { continue }
+            // If another version came meanwhile, that one is tried.
+            if pending[entry.name] != nil {
+                pending[entry.name] = entry.old
+            } else {
+                refused[entry.name] = RefusedResource(version: new.version, message: message, lastGood: entry.old)
+            }
+        }
+        guard guilty.isEmpty, makes.count > 1 else { return }
+        let half = makes.count / 2
+        suspects.insert(contentsOf: [makes[..<half].map(\.name), makes[half...].map(\.name)], at: 0)
+    }
+
+    // MARK: Snapshots
+
+    /// Takes the names that have changed from one snapshot to the next.
+    mutating func publish(
+        _ changes: [String], from old: Snapshot?, to new: Snapshot, _ typeURL: String, _ generation: Int
+    ) {
+        for name in changes where wants(name) {
+            if pending[name] != nil { continue }
+            if let entry = inFlight?.entry(name) {
+                note(name, Known(entry.new), generation)
+            } else if let refusal = refused[name] {
+                guard current(name, new, typeURL)?.version != refusal.version else { continue }
+                refused[name] = nil
+                note(name, refusal.lastGood, generation)
+            } else {
+                note(name, Known(made[name] ?? old?.resource(typeURL, name)), generation)
+            }
+        }
+        if new.isDynamic(typeURL) || !made.isEmpty || !aliases.isEmpty { remake(old, new, typeURL, generation) }
+    }
+
+    /// Finds out anew what names mean that stand for others, or that are only known when they are asked for.
+    private mutating func remake(_ old: Snapshot?, _ new: Snapshot, _ typeURL: String, _ generation: Int) {
+        for (asked, name) in aliases {
+            let now = new.canonicalName(typeURL, asked)
+            guard now != name else { continue }
+            aliases[asked] = now == asked ? nil : now
+            if !aliases.values.contains(name) { names.remove(name) }
+            names.insert(now)
+            if pending[now] == nil { note(now, .unknown, generation) }
+        }
+        for name in names where new[typeURL].allSatisfy({ $0.resources[name] == nil }) {
+            let canonical = new.canonicalName(typeURL, name)
+            if canonical != name {  // It was nothing before and is another name of something now.
+                aliases[name] = canonical
+                names.remove(name)
+                names.insert(canonical)
+                made[name] = nil
+                if pending[canonical] == nil { note(canonical, .unknown, generation) }
+                continue
+            }
+            let resource = new.resource(typeURL, name)
+            guard resource?.version != made[name]?.version else { continue }
+            if pending[name] == nil { note(name, Known(made[name]), generation) }
+            made[name] = resource
+        }
+        for name in made.keys where new[typeURL].contains(where: { $0.resources[name] != nil }) {
+            if pending[name] == nil { note(name, Known(made[name]), generation) }
+            made[name] = nil
+        }
+    }
+
+    /// The subscriber must be told these again although nothing changed in them.
+    mutating func forget(_ forgotten: some Sequence<String>, _ generation: Int) {
+        for name in forgotten where names.contains(name) && pending[name] == nil && refused[name] == nil {
+            note(name, .unknown, generation)
+        }
+    }
+
+    /// What is to be sent: resources that the subscriber lacks, and names of which there is nothing (any more).
+    ///
+    /// Drops what has come to nothing.
+    mutating func news(_ snapshot: Snapshot, _ typeURL: String) -> (makes: [EncodedResource], gone: [String]) {
+        guard !pending.isEmpty else { return ([], []) }
+        var (makes, gone): ([EncodedResource], [String]) = ([], [])
+        for (name, known) in pending {
+            guard let resource = current(name, snapshot, typeURL) else {
+                switch known {
+                case .absent: pending[name] = nil
+                case .unknown where !names.contains(name): pending[name] = nil
+                default: gone.append(name)
+                }
+                continue
+            }
+            if let version = known.version, version == resource.version {
+                pending[name] = nil
+            } else {
+                makes.append(resource)
+            }
+        }
+        if pending.isEmpty { pendingSince = nil }
+        while let batch = suspects.first {
+            let members = makes.filter { batch.contains($0.name) }
+            guard members.isEmpty else {
+                makes = members
+                break
+            }
+            suspects.removeFirst()
+        }
+        return (makes.sorted { $0.name < $1.name }, gone.sorted())
+    }
+
+    /// A response with that has been made.
+    mutating func sending(
+        _ makes: [EncodedResource], _ gone: [String], nonce: String, _ generation: Int
+    ) {
+        var entries: [InFlight.Entry] = []
+        entries.reserveCapacity(makes.count + gone.count)
+        for resource in makes {
+            let old = pending.removeValue(forKey: resource.name) ?? .absent
+            entries.append(InFlight.Entry(name: resource.name, old: old, new: resource))
+        }
+        for name in gone {
+            let old = pending.removeValue(forKey: name) ?? .absent
+            entries.append(InFlight.Entry(name: name, old: old, new: nil))
+        }
+        if !gone.isEmpty { entries.sort { $0.name < $1.name } }
+        if !suspects.isEmpty { suspects.removeFirst() }
+        inFlight = InFlight(
+            nonce: nonce, generation: generation, since: pendingSince ?? generation, entries: entries)
+        lastNonce = nonce
+        needsFirst = false
+        if pending.isEmpty {
+            pendingSince = nil
+            pending = [:]  // A first response has filled it with everything there is.
+        }
+    }
+
+    /// Names that need no response because this protocol cannot tell that they are gone.
+    mutating func drop(_ gone: [String]) {
+        for name in gone { pending[name] = nil }
+        if pending.isEmpty { pendingSince = nil }
+    }
+
+    /// Everything that a state-of-the-world response says: what is new, and what the subscriber has of the rest.
+    func world(_ makes: [EncodedResource], keeping snapshot: Snapshot, _ typeURL: String) -> [EncodedResource] {
+        let new = Dictionary(makes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        func effective(_ name: String) -> EncodedResource? {
+            if let resource = new[name] { return resource }
+            if let known = pending[name] { return known.resource }
+            if let refusal = refused[name] { return refusal.lastGood.resource }
+            return current(name, snapshot, typeURL)
+        }
+        var wanted = names
+        if isWildcard {
+            for table in snapshot[typeURL] { wanted.formUnion(table.resources.keys) }
+            wanted.formUnion(pending.keys)
+        }
+        return wanted.sorted().compactMap(effective)
+    }
+}
+
+/// Names of resources in what proxies say about them.
+public enum MessageNames {
+    /// Whether a text says a name, not as a part of a longer one.
+    public static func contains(_ text: String, _ name: String) -> Bool {
+        guard !name.isEmpty else { return false }
+        let (text, name) = (Array(text.utf8), Array(name.utf8))
+        guard text.count >= name.count else { return false }
+        for start in 0...(text.count - name.count) where text[start] == name[0] {
+            let end = start + name.count
+            guard text[start..<end].elementsEqual(name) else { continue }
+            if start > 0, isPart(text[start - 1]) { continue }
+            if end < text.count, isPart(text[end]), !isSentenceEnd(text, end) { continue }
+            return true
+        }
+        return false
+    }
+
+    private static func isPart(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."),
+            UInt8(ascii: "|"), UInt8(ascii: "~"):
+            true
+        default: false
+        }
+    }
+
+    /// A full stop that ends the sentence is no part of the name before it.
+    private static func isSentenceEnd(_ text: [UInt8], _ index: Int) -> Bool {
+        text[index] == UInt8(ascii: ".") && (index + 1 == text.count || !isPart(text[index + 1]))
+    }
+}
