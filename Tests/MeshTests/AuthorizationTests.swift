@@ -33,7 +33,7 @@ struct AuthorizationTests {
             manager.httpFilters.map(\.name) == [
                 "envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.http.ext_authz",
                 "envoy.filters.http.rbac", "envoy.filters.http.rbac", "envoy.filters.http.rbac",
-                "envoy.filters.http.fault", "envoy.filters.http.router",
+                "envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.router",
             ])
         let filters = try Security.rbac(world)
         #expect(filters.map { $0.rules?.action } == [nil, .log, .deny, .allow])

@@ -54,11 +54,11 @@ struct HTTP1HeadScanner {
                     ? .targetTooLong(limit: limits.headBytes) : .headTooLarge(limit: limits.headBytes)
             }
             let step = min(input.byteCount &- offset, HTTP1HeadScanner.stepBytes, room)
-            let storage = table.own(room: step)
-            storage.append(input.extracting(offset..<(offset &+ step)))
-            if try scanStored(storage, limits: limits) {
+            let memory = table.own(room: step)
+            memory.pointee.append(input.extracting(offset..<(offset &+ step)))
+            if try scanStored(memory, limits: limits) {
                 offset &+= position &- before
-                storage.truncateBytes(to: position)
+                memory.pointee.truncateBytes(to: position)
                 return true
             }
             offset &+= step
@@ -68,10 +68,10 @@ struct HTTP1HeadScanner {
 
     /// Looks at the stored bytes that were not looked at yet; true at the end of the head, `position` behind it.
     private mutating func scanStored(
-        _ storage: HeaderStorage, limits: HTTP1Limits
+        _ table: UnsafeMutablePointer<HeaderMemory>, limits: HTTP1Limits
     ) throws(HTTP1Error) -> Bool {
         // The bytes stay where they are while fields are added.
-        let memory = UnsafeMutableBufferPointer(start: storage.bytes, count: storage.byteCount)
+        let memory = UnsafeMutableBufferPointer(start: table.pointee.bytes, count: table.pointee.byteCount)
         var bytes = memory.mutableSpan
         let end = bytes.count
         while position < end {
@@ -123,7 +123,7 @@ struct HTTP1HeadScanner {
                 let raw = bytes.bytes
                 guard try findLineEnd(raw, end, or: .fieldValue) else { return false }
                 let value = ByteScan.trimmed(raw, valueStart..<position)
-                if storage.fieldCount >= limits.fields { throw .tooManyFields(limit: limits.fields) }
+                if table.pointee.fieldCount >= limits.fields { throw .tooManyFields(limit: limits.fields) }
                 let nameEnd = name.range.upperBound
                 let isLine =
                     value.lowerBound == nameEnd &+ 2 && value.upperBound == position
@@ -131,7 +131,7 @@ struct HTTP1HeadScanner {
                 let field = HeaderTable.Field(
                     name: name, value: HeaderTable.Run(start: UInt32(value.lowerBound), count: UInt32(value.count)),
                     id: names.id(of: raw.extracting(name.range)), isLine: isLine)
-                storage.add(field)
+                table.pointee.add(field)
                 position &+= 2
                 lineStart = position
                 phase = .fieldStart

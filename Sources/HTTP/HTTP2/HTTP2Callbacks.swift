@@ -93,7 +93,7 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, id, code, user in
             HTTP2Callbacks.with(user) { session in
-                if let stream = session.stream(id: id) { session.close(stream, code: code) }
+                session.find(id: id)?._withUnsafeGuaranteedRef { session.close($0, code: code) }
                 return 0
             }
         }
@@ -145,7 +145,11 @@ extension HTTP2Session {
     func provide(
         _ raw: OpaquePointer?, _ id: Int32, _ room: Int, _ slot: UnsafeMutableRawPointer?, _ flags: inout UInt32
     ) -> Int32 {
-        guard let stream = stream(slot: slot, id: id) else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+        guard let found = find(slot: slot, id: id) else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+        return found._withUnsafeGuaranteedRef { provide(raw, $0, room, &flags) }
+    }
+
+    private func provide(_ raw: OpaquePointer?, _ stream: HTTP2Stream, _ room: Int, _ flags: inout UInt32) -> Int32 {
         // A frame has 16 MiB at most: the count fits.
         let count = min(room, stream.queuedBytes)
         if count > 0 { flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
@@ -153,7 +157,7 @@ extension HTTP2Session {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             if let trailers = stream.ownTrailers {
                 flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                if withTrailerFields(trailers, { nghttp2_submit_trailer(raw, id, $0, $1) }) == 0 {
+                if withTrailerFields(trailers, { nghttp2_submit_trailer(raw, stream.id, $0, $1) }) == 0 {
                     stream.headsWaiting &+= 1
                 }
             }
@@ -171,9 +175,14 @@ extension HTTP2Session {
         // Checked here because nghttp2 writes DATA after DATA without returning.
         guard produced < produceLimit else { return NGHTTP2_ERR_WOULDBLOCK.rawValue }
         guard let output else { return HTTP2Callbacks.fatal }
-        guard let stream = stream(slot: slot, id: id), stream.queuedBytes >= count else {
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
-        }
+        guard let found = find(slot: slot, id: id) else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+        return found._withUnsafeGuaranteedRef { sendData(head, count, $0, output) }
+    }
+
+    private func sendData(
+        _ head: UnsafePointer<UInt8>, _ count: Int, _ stream: HTTP2Stream, _ output: any HTTP2Output
+    ) -> Int32 {
+        guard stream.queuedBytes >= count else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
         output.append(UnsafeRawBufferPointer(start: head, count: HTTP2Session.frameHeadBytes))
         let start = stream.queueOffset
         stream.queue.withUnsafeBytes { output.append(UnsafeRawBufferPointer(rebasing: $0[start..<(start &+ count)])) }
@@ -206,17 +215,19 @@ extension HTTP2Session {
 
     /// Nothing refers to the head's bytes any more, unless another of the stream's waits behind it.
     private func headSent(_ id: Int32) {
-        guard let stream = stream(id: id), stream.headsWaiting > 0 else { return }
-        stream.headsWaiting &-= 1
-        if stream.headsWaiting == 0 { blocks.give(&stream.held) }
+        find(id: id)?._withUnsafeGuaranteedRef { stream in
+            guard stream.headsWaiting > 0 else { return }
+            stream.headsWaiting &-= 1
+            if stream.headsWaiting == 0 { blocks.give(&stream.held) }
+        }
     }
 
     private func sentEnd(_ id: Int32, _ isData: Bool) {
-        guard let stream = stream(id: id) else { return }
-        stream.isLocalEnded = true
+        guard let found = find(id: id) else { return }
+        found._withUnsafeGuaranteedRef { $0.isLocalEnded = true }
         guard role == .server else { return }
         budget.streamCompleted()
-        guard !stream.isRemoteEnded, isData || stream.ownTrailers != nil else { return }
+        guard found._withUnsafeGuaranteedRef({ !$0.isRemoteEnded && (isData || $0.ownTrailers != nil) }) else { return }
         // The exchange is over before the client has ended: more of its body is not wanted (RFC 9113 §8.1). Answers without
         // a body do without the reset: curl takes one behind a head for a failure. Their rest is read and dropped.
         nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2Code.noError)

@@ -39,7 +39,7 @@ extension HTTP2Session {
             return true
         }
         // Trailers, or a request that we have reset while they were on their way.
-        if stream(id: id) != nil || resets.mayContain(id) { return true }
+        if find(id: id) != nil || resets.mayContain(id) { return true }
         violation = HTTP2Error(HTTP2Code.streamClosed, "HEADERS on stream \(id), which has ended")
         nghttp2_session_terminate_session(raw, HTTP2Code.streamClosed)
         return false
@@ -48,24 +48,31 @@ extension HTTP2Session {
     func headBegins(_ frame: nghttp2_frame) {
         let id = frame.hd.stream_id
         if role == .server, frame.headers.cat == NGHTTP2_HCAT_REQUEST {
-            let stream = takeStream(id: id)
-            nghttp2_session_set_stream_user_data(raw, id, UnsafeMutableRawPointer(bitPattern: stream.slot + 1))
-            receiving = stream
-            delegate?.willReceive(stream)
+            let taken = takeStream(id: id)
+            receiving = taken
+            taken._withUnsafeGuaranteedRef { stream in
+                nghttp2_session_set_stream_user_data(raw, id, UnsafeMutableRawPointer(bitPattern: stream.slot + 1))
+                delegate?.willReceive(stream)
+            }
             return
         }
-        receiving = stream(id: id)
-        guard let receiving else { return }
-        receiving.headBytes = 0
-        receiving.fieldCount = 0
-        guard !receiving.hasFinalHead else { return }
-        receiving.response.removeAll()
-        delegate?.willReceive(receiving)
+        receiving = find(id: id)
+        receiving?._withUnsafeGuaranteedRef { stream in
+            stream.headBytes = 0
+            stream.fieldCount = 0
+            guard !stream.hasFinalHead else { return }
+            stream.response.removeAll()
+            delegate?.willReceive(stream)
+        }
     }
 
     /// Takes one field; false ends the connection.
     func field(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
-        guard let stream = receiving else { return true }
+        receiving?._withUnsafeGuaranteedRef { field(name, value, of: $0) } ?? true
+    }
+
+    private func field(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, of stream: HTTP2Stream) -> Bool
+    {
         // 32 a field is HPACK's own measure of what a field costs (RFC 7541 §4.1).
         stream.headBytes &+= name.count &+ value.count &+ 32
         if name.first != ASCII.colon { stream.fieldCount &+= 1 }
@@ -160,14 +167,18 @@ extension HTTP2Session {
         let isEnd = UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
         switch UInt32(frame.hd.type) {
         case NGHTTP2_HEADERS.rawValue:
-            guard let stream = receiving, stream.id == frame.hd.stream_id else { return }
+            guard let found = receiving, found._withUnsafeGuaranteedRef({ $0.id == frame.hd.stream_id }) else { return }
             receiving = nil
-            if isEnd { stream.isRemoteEnded = true }
-            receivedHead(stream, isEnd: isEnd)
+            found._withUnsafeGuaranteedRef { stream in
+                if isEnd { stream.isRemoteEnded = true }
+                receivedHead(stream, isEnd: isEnd)
+            }
         case NGHTTP2_DATA.rawValue:
-            guard isEnd, let stream = stream(id: frame.hd.stream_id) else { return }
-            stream.isRemoteEnded = true
-            stream.delegate?.end(stream)
+            guard isEnd, let found = find(id: frame.hd.stream_id) else { return }
+            found._withUnsafeGuaranteedRef { stream in
+                stream.isRemoteEnded = true
+                stream.delegate?.end(stream)
+            }
         case NGHTTP2_RST_STREAM.rawValue:
             delegate?.count(.rx_reset)
             stream(id: frame.hd.stream_id)?.isResetByPeer = true
@@ -266,7 +277,10 @@ extension HTTP2Session {
     }
 
     func received(data: UnsafeRawBufferPointer, on id: Int32) {
-        guard let stream = stream(id: id) else { return }
+        find(id: id)?._withUnsafeGuaranteedRef { received(data: data, $0) }
+    }
+
+    private func received(data: UnsafeRawBufferPointer, _ stream: HTTP2Stream) {
         guard let delegate = stream.delegate, !stream.isEndedByUs, role == .client || !stream.isLocalEnded else {
             // Nobody wants it any more: the connection goes on, the stream's own window stays shut.
             nghttp2_session_consume_connection(raw, data.count)

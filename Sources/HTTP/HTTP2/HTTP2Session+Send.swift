@@ -13,7 +13,7 @@ extension HTTP2Session {
         // nghttp2 makes the stream when its HEADERS are sent and takes the user data over then.
         let next = nghttp2_session_get_next_stream_id(raw)
         guard next < 1 << 31 else { throw HTTP2Error(HTTP2Code.refusedStream, "no stream ids are left") }
-        let stream = takeStream(id: Int32(bitPattern: next))
+        let stream = takeStream(id: Int32(bitPattern: next)).takeUnretainedValue()
         stream.method = head.method
         stream.isExtendedConnect = head.isUpgrade
         stream.hasResponded = true
@@ -144,7 +144,7 @@ extension HTTP2Session {
     public func upgrade(settings: [UInt8], of head: borrowing RequestHead) throws(HTTP2Error) -> HTTP2Stream {
         try checked(
             nghttp2_session_upgrade2(raw, settings, settings.count, head.method == .head ? 1 : 0, nil))
-        let stream = takeStream(id: 1)
+        let stream = takeStream(id: 1).takeUnretainedValue()
         nghttp2_session_set_stream_user_data(raw, 1, UnsafeMutableRawPointer(bitPattern: stream.slot + 1))
         stream.method = head.method
         stream.hasFinalHead = true

@@ -30,9 +30,11 @@ public final class HTTP2Session {
 
     /// All streams ever needed at once, by slot; nghttp2's user data is a slot plus one, never a pointer.
     @exclusivity(unchecked) private var streams: [HTTP2Stream] = []
-    @exclusivity(unchecked) private var free: [HTTP2Stream] = []
-    /// The stream whose head is being received.
-    @exclusivity(unchecked) var receiving: HTTP2Stream?
+    /// The same objects, and those of them that are free, without counting references: `streams` never lets go of one before the session ends.
+    @exclusivity(unchecked) private var slots: [Unmanaged<HTTP2Stream>] = []
+    @exclusivity(unchecked) private var free: [Unmanaged<HTTP2Stream>] = []
+    /// The stream whose head is being received; one of `streams`.
+    @exclusivity(unchecked) var receiving: Unmanaged<HTTP2Stream>?
     @exclusivity(unchecked) var continuations = 0
     /// The highest stream that the peer has begun, and those that we have reset lately.
     @exclusivity(unchecked) var streamsSeen: Int32 = 0
@@ -59,7 +61,7 @@ public final class HTTP2Session {
     let blocks = HTTP2Blocks()
     @exclusivity(unchecked) private var queues: [[UInt8]] = []
     /// The stream that was looked up last: DATA, its end and its close mostly follow each other.
-    @exclusivity(unchecked) private var latest: HTTP2Stream?
+    @exclusivity(unchecked) private var latest: Unmanaged<HTTP2Stream>?
 
     /// A session at the beginning of a connection; its first output is the preface.
     ///
@@ -148,7 +150,7 @@ public final class HTTP2Session {
     /// The stream whose head has begun and not ended; 0 when there is none.
     ///
     /// There is at most one (RFC 9113 §6.10).
-    public var streamOfOpenHead: Int32 { receiving?.id ?? 0 }
+    public var streamOfOpenHead: Int32 { receiving?._withUnsafeGuaranteedRef { $0.id } ?? 0 }
 
     /// Whether there may be bytes for the peer.
     public var hasOutput: Bool { nghttp2_session_want_write(raw) != 0 }
@@ -211,37 +213,45 @@ public final class HTTP2Session {
     // MARK: Streams by slot
 
     /// The stream of an id of the wire.
-    func stream(id: Int32) -> HTTP2Stream? {
-        if let latest, latest.id == id, latest.isOpen { return latest }
-        latest = stream(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
+    ///
+    /// Good as long as the session is, though it may come to be another stream.
+    @inline(__always)
+    func find(id: Int32) -> Unmanaged<HTTP2Stream>? {
+        if let latest, latest._withUnsafeGuaranteedRef({ $0.id == id && $0.isOpen }) { return latest }
+        latest = find(slot: nghttp2_session_get_stream_user_data(raw, id), id: id)
         return latest
     }
 
-    func stream(slot user: UnsafeMutableRawPointer?, id: Int32) -> HTTP2Stream? {
+    @inline(__always)
+    func find(slot user: UnsafeMutableRawPointer?, id: Int32) -> Unmanaged<HTTP2Stream>? {
         let slot = Int(bitPattern: user) &- 1
-        guard streams.indices.contains(slot) else { return nil }
-        let stream = streams[slot]
-        return stream.isOpen && stream.id == id ? stream : nil
+        guard slots.indices.contains(slot) else { return nil }
+        let found = slots[slot]
+        return found._withUnsafeGuaranteedRef({ $0.isOpen && $0.id == id }) ? found : nil
     }
 
-    func takeStream(id: Int32) -> HTTP2Stream {
+    func stream(id: Int32) -> HTTP2Stream? { find(id: id)?.takeUnretainedValue() }
+
+    func takeStream(id: Int32) -> Unmanaged<HTTP2Stream> {
         budget.streamOpened()
-        let stream: HTTP2Stream
+        let taken: Unmanaged<HTTP2Stream>
         if let kept = free.popLast() {
-            stream = kept
+            taken = kept
         } else {
-            stream = HTTP2Stream(slot: streams.count)
+            let stream = HTTP2Stream(slot: streams.count)
             streams.append(stream)
+            taken = .passUnretained(stream)
+            slots.append(taken)
         }
-        stream.begin(id: id)
-        return stream
+        taken._withUnsafeGuaranteedRef { $0.begin(id: id) }
+        return taken
     }
 
     func release(_ stream: HTTP2Stream) {
         giveQueue(stream)
         blocks.give(&stream.held)
         stream.end()
-        free.append(stream)
+        free.append(.passUnretained(stream))
     }
 
     /// Queues kept for streams, and the largest that is.
@@ -293,7 +303,7 @@ public final class HTTP2Session {
             nghttp2_session_consume_connection(raw, stream.unconsumedBytes)
             stream.unconsumedBytes = 0
         }
-        if receiving === stream { receiving = nil }
+        if receiving?.toOpaque() == Unmanaged.passUnretained(stream).toOpaque() { receiving = nil }
         // Whoever makes us end requests that we work on, by resetting them or by provoking us to, does that by budget.
         if role == .server, code != HTTP2Code.noError, stream.delegate != nil, !stream.isLocalEnded,
             !stream.isEndedByUs, !budget.resetReceived(at: now)

@@ -38,7 +38,7 @@ public final class HTTP2Stream {
     /// The method of our request (client): its answer's length depends on it.
     var method = HTTPMethod.get
     /// Body bytes handed out and not reported as read.
-    var unconsumedBytes = 0
+    public internal(set) var unconsumedBytes = 0
 
     @exclusivity(unchecked) var queue: [UInt8] = []
     var queueOffset = 0
@@ -106,7 +106,7 @@ final class HTTP2Blocks {
     deinit { for block in free { block.deallocate() } }
 
     func take() -> UnsafeMutableRawPointer {
-        free.popLast() ?? UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 16)
+        free.popLast() ?? UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 8)
     }
 
     /// Takes a block back.

@@ -3,6 +3,23 @@
 /// Memory of its own rather than arrays: a head is built by some thirty small appends, each of which would ask an array who else holds it.
 // Sendable although it changes: it is written only while one table alone holds it (`HeaderTable.own`), as the standard library's arrays are.
 final class HeaderStorage: @unchecked Sendable {
+    /// Lies in memory that does not move, so that a table reaches it without counting a reference; this object frees it.
+    let memory: UnsafeMutablePointer<HeaderMemory>
+
+    /// A copy of another table's, or an empty one, with room for so many bytes more.
+    init(copying other: UnsafeMutablePointer<HeaderMemory>?, room: Int) {
+        memory = .allocate(capacity: 1)
+        memory.initialize(to: HeaderMemory(copying: other, room: room))
+    }
+
+    deinit {
+        memory.pointee.free()
+        memory.deallocate()
+    }
+}
+
+/// What a `HeaderStorage` owns.
+struct HeaderMemory {
     /// `byteCapacity` bytes, the first `byteCount` of them initialized.
     private(set) var bytes: UnsafeMutablePointer<UInt8>
     private(set) var byteCapacity: Int
@@ -21,29 +38,28 @@ final class HeaderStorage: @unchecked Sendable {
     private static var bytesAtFirst: Int { 512 }
     private static var fieldsAtFirst: Int { 16 }
 
-    /// A copy of another storage, or an empty one, with room for so many bytes more.
-    init(copying other: HeaderStorage?, room: Int) {
-        byteCount = other?.byteCount ?? 0
-        fieldCount = other?.fieldCount ?? 0
-        presence = other?.presence ?? HeaderIDSet()
+    fileprivate init(copying other: UnsafeMutablePointer<HeaderMemory>?, room: Int) {
+        byteCount = other?.pointee.byteCount ?? 0
+        fieldCount = other?.pointee.fieldCount ?? 0
+        presence = other?.pointee.presence ?? HeaderIDSet()
         byteCapacity = max(Self.bytesAtFirst, byteCount + room)
         fieldCapacity = max(Self.fieldsAtFirst, fieldCount)
         bytes = .allocate(capacity: byteCapacity)
         fields = .allocate(capacity: fieldCapacity)
         if let other {
-            bytes.initialize(from: other.bytes, count: byteCount)
-            fields.initialize(from: other.fields, count: fieldCount)
+            bytes.initialize(from: other.pointee.bytes, count: byteCount)
+            fields.initialize(from: other.pointee.fields, count: fieldCount)
         }
     }
 
-    deinit {
+    fileprivate func free() {
         bytes.deallocate()
         fields.deallocate()
     }
 
     /// Makes room for so many bytes more.
     @inline(never)
-    func grow(by room: Int) {
+    mutating func grow(by room: Int) {
         let capacity = max(byteCapacity * 2, byteCount + room)
         let fresh = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
         fresh.initialize(from: bytes, count: byteCount)
@@ -53,7 +69,7 @@ final class HeaderStorage: @unchecked Sendable {
     }
 
     @inline(never)
-    private func growFields() {
+    private mutating func growFields() {
         let fresh = UnsafeMutablePointer<HeaderTable.Field>.allocate(capacity: fieldCapacity * 2)
         fresh.initialize(from: fields, count: fieldCount)
         fields.deallocate()
@@ -62,7 +78,7 @@ final class HeaderStorage: @unchecked Sendable {
     }
 
     @inline(__always)
-    func add(_ field: HeaderTable.Field) {
+    mutating func add(_ field: HeaderTable.Field) {
         if fieldCount == fieldCapacity { growFields() }
         (fields + fieldCount).initialize(to: field)
         fieldCount &+= 1
@@ -71,7 +87,7 @@ final class HeaderStorage: @unchecked Sendable {
 
     /// Appends bytes; there is room for them (`HeaderTable.own`).
     @inline(__always)
-    func append(_ source: RawSpan) {
+    mutating func append(_ source: RawSpan) {
         let count = source.byteCount
         precondition(count <= byteCapacity &- byteCount, "header bytes without room")
         source.withUnsafeBytes { source in
@@ -84,7 +100,7 @@ final class HeaderStorage: @unchecked Sendable {
 
     /// Appends a field as HTTP/1 writes it, `name: value` CR LF; there is room for it (`HeaderTable.own`).
     @inline(__always)
-    func appendLine(_ name: RawSpan, _ value: RawSpan, _ id: HeaderID) {
+    mutating func appendLine(_ name: RawSpan, _ value: RawSpan, _ id: HeaderID) {
         let start = byteCount
         precondition(
             name.byteCount &+ value.byteCount &+ Self.lineBytes <= byteCapacity &- start, "a header line without room")
@@ -105,33 +121,33 @@ final class HeaderStorage: @unchecked Sendable {
     }
 
     /// The last field turns out to have a known name.
-    func nameLast(_ id: HeaderID) {
+    mutating func nameLast(_ id: HeaderID) {
         guard fieldCount > 0 else { return }
         fields[fieldCount &- 1].id = id
         presence.insert(id)
     }
 
     /// Forgets everything and keeps the memory.
-    func removeAll() {
+    mutating func removeAll() {
         byteCount = 0
         fieldCount = 0
         presence = HeaderIDSet()
     }
 
     /// Forgets the bytes from a position on, to which no field refers.
-    func truncateBytes(to count: Int) {
+    mutating func truncateBytes(to count: Int) {
         precondition(count >= 0 && count <= byteCount, "header bytes truncated behind their end")
         byteCount = count
     }
 
-    func removeField(at index: Int) {
+    mutating func removeField(at index: Int) {
         precondition(index >= 0 && index < fieldCount, "no header field at this position")
         for position in index..<(fieldCount &- 1) { fields[position] = fields[position &+ 1] }
         fieldCount &-= 1
     }
 
     @inline(__always)
-    func removeFields(where isRemoved: (HeaderTable.Field) -> Bool) {
+    mutating func removeFields(where isRemoved: (HeaderTable.Field) -> Bool) {
         var kept = 0
         for index in 0..<fieldCount where !isRemoved(fields[index]) {
             if kept != index { fields[kept] = fields[index] }

@@ -21,55 +21,60 @@ public struct HeaderTable: Sendable {
     }
 
     /// Shared by copies until one of them changes (`own`); nil while nothing was ever stored.
-    private(set) var storage: HeaderStorage?
+    private var storage: HeaderStorage?
+    /// What `storage` owns: alive as long as this table holds that.
+    private(set) nonisolated(unsafe) var memory: UnsafeMutablePointer<HeaderMemory>?
 
     /// All stored bytes, those of removed fields included.
     var bytes: RawSpan {
         @_lifetime(borrow self)
         @inline(__always) get {
-            guard let storage else { return RawSpan() }
+            guard let memory else { return RawSpan() }
             return _overrideLifetime(
-                UnsafeRawBufferPointer(start: storage.bytes, count: storage.byteCount).bytes, borrowing: self)
+                UnsafeRawBufferPointer(start: memory.pointee.bytes, count: memory.pointee.byteCount).bytes,
+                borrowing: self)
         }
     }
 
     var fields: Span<Field> {
         @_lifetime(borrow self)
         @inline(__always) get {
-            guard let storage else { return Span() }
+            guard let memory else { return Span() }
             return _overrideLifetime(
-                UnsafeBufferPointer(start: storage.fields, count: storage.fieldCount).span, borrowing: self)
+                UnsafeBufferPointer(start: memory.pointee.fields, count: memory.pointee.fieldCount).span,
+                borrowing: self)
         }
     }
 
     /// Which ids may be present: one stays when its field is removed, so only its absence says something.
-    var presence: HeaderIDSet { storage?.presence ?? HeaderIDSet() }
+    var presence: HeaderIDSet { memory?.pointee.presence ?? HeaderIDSet() }
 
-    /// The storage, which nobody else holds now, with room for so many bytes more.
+    /// What it stores, in memory that nobody else reads now, with room for so many bytes more.
     @inline(__always)
-    mutating func own(room: Int = 0) -> HeaderStorage {
-        if isKnownUniquelyReferenced(&storage), let storage {
-            if storage.byteCapacity &- storage.byteCount < room { storage.grow(by: room) }
-            return storage
+    mutating func own(room: Int = 0) -> UnsafeMutablePointer<HeaderMemory> {
+        if isKnownUniquelyReferenced(&storage), let memory {
+            if memory.pointee.byteCapacity &- memory.pointee.byteCount < room { memory.pointee.grow(by: room) }
+            return memory
         }
         return replaceStorage(room: room)
     }
 
     @inline(never)
-    private mutating func replaceStorage(room: Int) -> HeaderStorage {
-        let fresh = HeaderStorage(copying: storage, room: room)
+    private mutating func replaceStorage(room: Int) -> UnsafeMutablePointer<HeaderMemory> {
+        let fresh = HeaderStorage(copying: memory, room: room)
         storage = fresh
-        return fresh
+        memory = fresh.memory
+        return fresh.memory
     }
 
     /// An empty table.
     public init() {}
 
     /// How many fields there are.
-    public var count: Int { storage?.fieldCount ?? 0 }
+    public var count: Int { memory?.pointee.fieldCount ?? 0 }
 
     /// Bytes of storage it holds, used or not.
-    public var storageBytes: Int { storage?.byteCapacity ?? 0 }
+    public var storageBytes: Int { memory?.pointee.byteCapacity ?? 0 }
 
     /// Whether there is no field.
     public var isEmpty: Bool { count == 0 }
@@ -94,7 +99,7 @@ public struct HeaderTable: Sendable {
 
     /// The position of the first field with an id, at or after a position.
     public func index(of id: HeaderID, from start: Int = 0) -> Int? {
-        guard let storage, storage.presence.contains(id) else { return nil }
+        guard let memory, memory.pointee.presence.contains(id) else { return nil }
         let fields = fields
         var index = start
         while index < fields.count {
@@ -186,9 +191,10 @@ extension HeaderTable {
 extension HeaderTable {
     /// Forgets all fields and keeps the memory.
     public mutating func removeAll() {
-        guard storage != nil else { return }
-        guard isKnownUniquelyReferenced(&storage), let storage else { return storage = nil }
-        storage.removeAll()
+        guard let memory else { return }
+        if isKnownUniquelyReferenced(&storage) { return memory.pointee.removeAll() }
+        storage = nil
+        self.memory = nil
     }
 
     /// Adds a field whose value is written in the program.
@@ -241,14 +247,13 @@ extension HeaderTable {
         guard HeaderTable.isName(name) else { throw HTTPFieldError(.name) }
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        let storage = own(room: name.byteCount &+ kept.count &+ HeaderStorage.lineBytes)
-        let start = storage.byteCount
-        storage.appendLine(name, value.extracting(kept), .other)
-        for position in start..<(start &+ name.byteCount) {
-            storage.bytes[position] = ASCII.lowercase(storage.bytes[position])
-        }
+        let memory = own(room: name.byteCount &+ kept.count &+ HeaderMemory.lineBytes)
+        let start = memory.pointee.byteCount
+        memory.pointee.appendLine(name, value.extracting(kept), .other)
+        let stored = memory.pointee.bytes
+        for position in start..<(start &+ name.byteCount) { stored[position] = ASCII.lowercase(stored[position]) }
         let id = HeaderID.of(lowercased: bytes.extracting(start..<(start &+ name.byteCount)))
-        if id != .other { storage.nameLast(id) }
+        if id != .other { memory.pointee.nameLast(id) }
     }
 
     /// Adds a field that came by HTTP/2, as a line that HTTP/1 can write as it lies there; refuses upper case in the name.
@@ -258,7 +263,8 @@ extension HeaderTable {
         if id == .other, !HeaderTable.isLowercaseName(name) { throw HTTPFieldError(.name) }
         let kept = ByteScan.trimmed(value, 0..<value.byteCount)
         guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        own(room: name.byteCount &+ kept.count &+ HeaderStorage.lineBytes).appendLine(name, value.extracting(kept), id)
+        own(room: name.byteCount &+ kept.count &+ HeaderMemory.lineBytes).pointee.appendLine(
+            name, value.extracting(kept), id)
     }
 
     /// Makes one `cookie` field of those that HTTP/2 cuts it into (RFC 9113 §8.2.3).
@@ -288,8 +294,8 @@ extension HeaderTable {
     /// Adds a copy of another table's field.
     public mutating func append(fieldAt index: Int, of other: borrowing HeaderTable) {
         let field = other.fields[index]
-        own(room: Int(field.name.count) &+ Int(field.value.count) &+ HeaderStorage.lineBytes)
-            .appendLine(other.span(field.name), other.span(field.value), field.id)
+        own(room: Int(field.name.count) &+ Int(field.value.count) &+ HeaderMemory.lineBytes)
+            .pointee.appendLine(other.span(field.name), other.span(field.value), field.id)
     }
 
     /// Replaces all fields of an id by one.
@@ -313,13 +319,13 @@ extension HeaderTable {
 
     /// Removes all fields of an id.
     public mutating func remove(_ id: HeaderID) {
-        if contains(id) { own().removeFields { $0.id == id } }
+        if contains(id) { own().pointee.removeFields { $0.id == id } }
     }
 
     /// Removes all fields of several ids; a table that never had one of them is not looked through.
     public mutating func remove(_ ids: HeaderIDSet) {
-        guard let storage, storage.presence.intersects(ids) else { return }
-        own().removeFields { $0.id != .other && ids.contains($0.id) }
+        guard let memory, memory.pointee.presence.intersects(ids) else { return }
+        own().pointee.removeFields { $0.id != .other && ids.contains($0.id) }
     }
 
     /// Removes all fields of a name, in whatever case.
@@ -335,12 +341,12 @@ extension HeaderTable {
     public mutating func remove(named name: String) { remove(named: Array(name.utf8).span.bytes) }
 
     /// Removes the field at a position.
-    public mutating func remove(at index: Int) { own().removeField(at: index) }
+    public mutating func remove(at index: Int) { own().pointee.removeField(at: index) }
 
     /// Removes what belongs to one connection and must not be forwarded (RFC 9110 §7.6.1): `Connection` and the fields it
     /// names, `Keep-Alive`, `Proxy-Connection`, `Transfer-Encoding`, `Upgrade`, and `TE` unless it says `trailers`.
     public mutating func removeHopByHopFields() {
-        guard let storage, storage.presence.intersects(Self.hopByHop) else { return }
+        guard let memory, memory.pointee.presence.intersects(Self.hopByHop) else { return }
         // Names listed in Connection first, while the list is still there.
         var start = 0
         while let index = index(of: .connection, from: start) {
@@ -353,7 +359,7 @@ extension HeaderTable {
             }
         }
         let keepsTE = index(of: .te).map { value(at: $0, is: "trailers") } ?? false
-        own().removeFields { field in
+        own().pointee.removeFields { field in
             switch field.id {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
             case .te: !keepsTE
@@ -368,15 +374,15 @@ extension HeaderTable {
 
     /// Empties the names of the fields that a member of `Connection` lists, for `removeHopByHopFields` to drop.
     private mutating func markRemoved(named name: Run) {
-        let storage = own()
-        for index in 0..<storage.fieldCount {
-            switch storage.fields[index].id {
+        let memory = own()
+        for index in 0..<memory.pointee.fieldCount {
+            switch memory.pointee.fields[index].id {
             case .connection, .te: continue  // Handled by their own rules.
             case .contentLength, .host: continue  // Naming these would let a peer change framing or authority.
             default: break
             }
-            if ByteScan.equalIgnoringCase(span(name), span(storage.fields[index].name)) {
-                storage.fields[index].name = .empty
+            if ByteScan.equalIgnoringCase(span(name), span(memory.pointee.fields[index].name)) {
+                memory.pointee.fields[index].name = .empty
             }
         }
     }
@@ -384,15 +390,15 @@ extension HeaderTable {
     private mutating func add(_ id: HeaderID, _ value: RawSpan) {
         precondition(id != .other, "HeaderID.other has no name")
         let name = id.name
-        own(room: name.utf8CodeUnitCount &+ value.byteCount &+ HeaderStorage.lineBytes).appendLine(
+        own(room: name.utf8CodeUnitCount &+ value.byteCount &+ HeaderMemory.lineBytes).pointee.appendLine(
             UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount).bytes, value, id)
     }
 
     /// Copies bytes into the storage.
     mutating func store(_ value: RawSpan) -> Run {
-        let storage = own(room: value.byteCount)
-        let start = storage.byteCount
-        storage.append(value)
+        let memory = own(room: value.byteCount)
+        let start = memory.pointee.byteCount
+        memory.pointee.append(value)
         return Run(start: UInt32(start), count: UInt32(value.byteCount))
     }
 

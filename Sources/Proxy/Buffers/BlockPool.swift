@@ -10,7 +10,7 @@ final class BlockPool {
 
     /// Blocks kept for reuse; beyond it they go back to the allocator.
     private static let keptMax = 64
-    private static let largeKeptMax = 16
+    private static let largeKeptMax = 32
 
     /// The first of the free blocks, each of which begins with the address of the next.
     private var free: UnsafeMutableRawPointer?
@@ -27,7 +27,7 @@ final class BlockPool {
 
     func takeLarge() -> UnsafeMutableRawPointer {
         if let block = largeFree.popLast() { return block }
-        return UnsafeMutableRawPointer.allocate(byteCount: Self.largeBlockSize, alignment: 16)
+        return UnsafeMutableRawPointer.allocate(byteCount: Self.largeBlockSize, alignment: 8)
     }
 
     func giveLarge(_ block: UnsafeMutableRawPointer) {

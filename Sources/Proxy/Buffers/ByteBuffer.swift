@@ -132,7 +132,7 @@ final class ByteBuffer {
             freshCapacity = BlockPool.largeBlockSize
         } else {
             freshCapacity = max(needed, min(capacity * 2, needed + (1 << 20)))
-            fresh = UnsafeMutableRawPointer.allocate(byteCount: freshCapacity, alignment: 16)
+            fresh = UnsafeMutableRawPointer.allocate(byteCount: freshCapacity, alignment: 8)
         }
         if let base { fresh.copyMemory(from: base + start, byteCount: held) }
         freeMemory()

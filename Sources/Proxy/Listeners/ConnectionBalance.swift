@@ -36,10 +36,11 @@ final class ConnectionBalance: Sendable {
     /// Pure: the worker with the fewest connections when ours has too many more.
     static func choose(_ counts: [Int], _ worker: Int, isExact: Bool) -> Int {
         guard let least = counts.indices.min(by: { counts[$0] < counts[$1] }) else { return worker }
-        let slack = isExact ? 0 : slack + counts[least] / 8
+        let slack = isExact ? 0 : counts[least] / differenceShare
         return counts[worker] - counts[least] > slack ? least : worker
     }
 
-    /// Differences that are not worth a hop to another thread.
-    private static let slack = 3
+    /// A difference below this part of a worker's connections is not worth a hop to another thread; few connections are spread evenly,
+    /// because of eight a worker would easily get two.
+    private static let differenceShare = 8
 }

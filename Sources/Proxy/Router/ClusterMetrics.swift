@@ -87,6 +87,8 @@ final class ClusterMetrics: Sendable {
         data = MetricBlock(count: Cell.allCases.count - Cell.firstOfData, rows: rows)
         codes = StatusCodeCells(rows: rows)
         times = MetricBlock(count: Histogram.cells(bounds) * 5, rows: rows)
+        requestTime = Histogram(times, first: 0, bounds: bounds)
+        internalRequestTime = Histogram(times, first: Histogram.cells(bounds), bounds: bounds)
     }
 
     private func histogram(_ index: Int) -> Histogram {
@@ -94,11 +96,15 @@ final class ClusterMetrics: Sendable {
     }
 
     /// Times of requests from outside; `internalRequestTime` has the others, and their sum is `upstream_rq_time`.
-    var requestTime: Histogram { histogram(0) }
-    var internalRequestTime: Histogram { histogram(1) }
+    let requestTime: Histogram
+    let internalRequestTime: Histogram
     var connectTime: Histogram { histogram(2) }
     var connectionLength: Histogram { histogram(3) }
     var requestsPerConnection: Histogram { histogram(4) }
+
+    /// A loop's row of the cells that requests and connections count in, and the number of the first of them.
+    func dataRow(_ row: Int) -> MetricRow { data.row(row) }
+    static var firstOfData: Int { Cell.firstOfData }
 
     func add(_ cell: Cell, _ amount: UInt64 = 1, row: Int) {
         let index = cell.rawValue

@@ -8,14 +8,26 @@ final class ClusterRuntime {
     let worker: Worker
     let name: String
     private(set) var config: ClusterConfig
+    /// Nothing of a request but its hash and its former tries counts for the choice of a host.
+    private(set) var choosesByItself: Bool
+    /// Its balancer goes by how long hosts take.
+    private(set) var measuresLatency: Bool
+    /// It has hash policies of its own.
+    private(set) var hashesRequests: Bool
+    /// Requests that one connection carries in its life.
+    private(set) var requestsPerConnectionMax: Int
+    /// Its hosts are its own and known: no aggregate, no ORIGINAL_DST, no names that requests bring.
+    var hasOwnHosts: Bool { discovery == .members }
     /// How hosts are found, as far as each request asks.
     private(set) var discovery: Discovery
     let metrics: ClusterMetrics
+    /// This loop's row of `metrics` once something was counted.
+    private var row: MetricRow?
     let hostSet: HostSet
     private(set) var balancer: LoadBalancer
     /// Shared with the other loops.
-    var normalUse: ResourceUse { metrics.normalUse }
-    var highUse: ResourceUse { metrics.highUse }
+    let normalUse: ResourceUse
+    let highUse: ResourceUse
     private(set) var outlier: OutlierSweep?
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
@@ -23,7 +35,9 @@ final class ClusterRuntime {
     /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
     var dynamicHosts: [String: Host] = [:]
     /// The transport sockets; nil is plain text for all.
-    private(set) var transport: UpstreamTransport?
+    private(set) var transport: UpstreamTransport? { didSet { tellsClients = transport?.hasPrefaces ?? false } }
+    /// What its connections begin with depends on the client.
+    private(set) var tellsClients = false
 
     /// `ClusterConfig.Discovery` without its settings, which a look at the case alone would copy.
     enum Discovery {
@@ -46,11 +60,19 @@ final class ClusterRuntime {
 
     init(_ config: ClusterConfig, metrics: ClusterMetrics, worker: Worker) {
         self.config = config
+        choosesByItself = config.choosesByItself
+        measuresLatency = config.measuresLatency
+        hashesRequests = !config.hashPolicies.isEmpty
+        requestsPerConnectionMax = Int(config.maxRequestsPerConnection ?? .max)
         discovery = Discovery(config.discovery)
         self.metrics = metrics
+        normalUse = metrics.normalUse
+        highUse = metrics.highUse
         self.worker = worker
         name = config.name
-        transport = config.transport as? UpstreamTransport
+        let transport = config.transport as? UpstreamTransport
+        self.transport = transport
+        tellsClients = transport?.hasPrefaces ?? false
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
         hostSet.outlierLedger = metrics.outlierLedger
@@ -63,6 +85,10 @@ final class ClusterRuntime {
     /// Takes a changed configuration; hosts, counts and connections stay.
     func update(_ newConfig: ClusterConfig) {
         config = newConfig
+        choosesByItself = newConfig.choosesByItself
+        measuresLatency = newConfig.measuresLatency
+        hashesRequests = !newConfig.hashPolicies.isEmpty
+        requestsPerConnectionMax = Int(newConfig.maxRequestsPerConnection ?? .max)
         discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
@@ -196,7 +222,7 @@ final class ClusterRuntime {
     /// Forgets an ORIGINAL_DST host that nobody uses: addresses come from the network, so they must not pile up. Host and
     /// pool hold each other, which ends here too, also for a host that was removed.
     func released(_ host: Host) {
-        guard host.activeRequests == 0, host.activeConnections == 0,
+        guard host.activeRequests == 0, host.activeConnections == 0, !hasOwnHosts || host.conditions.contains(.removed),
             (host.attachment as? HostPool)?.isEmpty ?? true
         else { return }
         if discovery == .dynamic {
@@ -221,6 +247,11 @@ final class ClusterRuntime {
         of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil,
         from source: UpstreamSource? = nil
     ) -> HostPool? {
+        if name == nil, source == nil, connection == nil || transport?.hasPrefaces != true,
+            let pool = host.attachment as? HostPool
+        {
+            return pool
+        }
         var key = HostPool.Key(serverName: name, source: source)
         if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
             guard let header = preface.header(for: connection) else { return nil }
@@ -355,9 +386,25 @@ final class ClusterRuntime {
         }
     }
 
-    func count(_ cell: ClusterMetrics.Cell, _ amount: UInt64 = 1) { metrics.add(cell, amount, row: worker.index) }
+    func count(_ cell: ClusterMetrics.Cell, _ amount: UInt64 = 1) {
+        let index = cell.rawValue &- ClusterMetrics.firstOfData
+        if index >= 0, let row { return row.add(index, amount) }
+        metrics.add(cell, amount, row: worker.index)
+        if index >= 0 { row = metrics.dataRow(worker.index) }
+    }
 
-    func uncount(_ cell: ClusterMetrics.Cell) { metrics.subtract(cell, row: worker.index) }
+    func uncount(_ cell: ClusterMetrics.Cell) { count(cell, 0 &- 1) }
+}
+
+extension ClusterConfig {
+    fileprivate var measuresLatency: Bool {
+        if case .peakEWMA = self.balancing { return true }
+        return false
+    }
+
+    fileprivate var choosesByItself: Bool {
+        self.balancingOptions.subsets == nil && self.balancingOptions.overrideSources.isEmpty
+    }
 }
 
 extension SocketAddress {

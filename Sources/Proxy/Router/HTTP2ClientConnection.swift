@@ -14,6 +14,8 @@ final class HTTP2ClientConnection: SocketConnection {
     /// No new requests: the host says so, or a limit of ours, or the pool drains.
     private(set) var isDraining = false
     private(set) var requestsServed = 0
+    /// What the configuration allows at once.
+    private let streamsMax: Int
     private(set) var hasSettings = false
     /// Who waits for a stream is served when the session is at rest: while it closes one, that still counts.
     private var hasRoom = false
@@ -33,6 +35,7 @@ final class HTTP2ClientConnection: SocketConnection {
         var limits = HTTP2Limits(config.http2)
         limits.headBytes = Int(config.responseHeaderBytesMax)
         limits.fields = Int(config.responseHeadersMax)
+        streamsMax = Int(config.http2.concurrentStreamsMax ?? .max)
         session = try HTTP2Session(.client, limits: limits, memory: pool.cluster.worker.http2Memory)
         let worker = pool.cluster.worker
         started = worker.loop.now
@@ -46,10 +49,9 @@ final class HTTP2ClientConnection: SocketConnection {
     /// How many requests may be given to it now.
     var capacity: Int {
         guard !isDraining, !isClosed, !isConnecting, session.mayRequest else { return 0 }
-        let own = Int(pool.cluster.config.http2.concurrentStreamsMax ?? .max)
-        let served = Int(pool.cluster.config.maxRequestsPerConnection ?? .max) - requestsServed
         let theirs = hasSettings ? Int(session.peerStreamsMax) : pool.expectedStreams
-        return min(min(own, theirs) - session.streamCount, served)
+        return min(
+            min(streamsMax, theirs) - session.streamCount, pool.cluster.requestsPerConnectionMax - requestsServed)
     }
 
     override func handleReady(_ readiness: Readiness) {
@@ -127,8 +129,7 @@ final class HTTP2ClientConnection: SocketConnection {
     func requestBegan() {
         requestsServed += 1
         lastActivity = worker.loop.now
-        let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
-        if requestsServed >= Int(maximum), !isDraining {
+        if requestsServed >= pool.cluster.requestsPerConnectionMax, !isDraining {
             pool.cluster.count(.upstream_cx_max_requests)
             drain()
         }

@@ -5,7 +5,10 @@ internal import IO
 final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     private let connection: HTTP2ClientConnection
     /// The stream as long as it is on the wire.
-    private var stream: HTTP2Stream?
+    ///
+    /// Not counted: the session keeps all its stream objects until it ends, and `connection` holds the session.
+    private var wire: Unmanaged<HTTP2Stream>?
+    private var stream: HTTP2Stream? { wire?.takeUnretainedValue() }
     private var client: (any UpstreamClient)?
     private var requestHasEnded = false
     /// What was asked for by extended CONNECT; the answer 200 says that it is so now.
@@ -37,7 +40,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         if case .length(0) = request.body { requestHasEnded = !isUpgrade }
         do throws(HTTP2Error) {
             let stream = try connection.session.request(request, isEnd: requestHasEnded, delegate: self)
-            self.stream = stream
+            wire = .passUnretained(stream)
             connection.requestBegan()
             if requestHasEnded { connection.frame() }
         } catch {
@@ -48,15 +51,17 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     }
 
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
-        guard let stream, !requestHasEnded, !bytes.isEmpty else { return }
-        try? connection.session.send(stream, bytes)
+        guard let wire, !requestHasEnded, !bytes.isEmpty else { return }
+        wire._withUnsafeGuaranteedRef { try? connection.session.send($0, bytes) }
         connection.worker.markDirtyForPass(connection)
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
-        guard let stream, !requestHasEnded, !isTunnel else { return }
+        guard let wire, !requestHasEnded, !isTunnel else { return }
         requestHasEnded = true
-        try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
+        wire._withUnsafeGuaranteedRef {
+            try? connection.session.end($0, trailers: trailers.isEmpty ? nil : copy trailers)
+        }
         connection.worker.markDirtyForPass(connection)
         connection.frame()
     }
@@ -68,7 +73,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         connection.worker.markDirtyForPass(connection)
     }
 
-    var requestIsBlocked: Bool { (stream?.queuedBytes ?? 0) >= Limits.bufferBytes }
+    var requestIsBlocked: Bool { (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= Limits.bufferBytes }
 
     func drained(_ stream: HTTP2Stream) { client?.requestMayContinue() }
 
@@ -120,7 +125,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     }
 
     func closed(_ stream: HTTP2Stream, code: UInt32) {
-        self.stream = nil
+        wire = nil
         if let client {
             self.client = nil
             let failure: UpstreamFailure =

@@ -48,8 +48,10 @@ final class HTTP2Pool {
 
     /// Gives the client a stream, now or later; `fresh` asks for a connection that has not just refused one.
     func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool) {
-        if waiting.isEmpty, let connection = connections.first(where: { $0.capacity > 0 }) {
-            return client.poolReady(connection.makeStream())
+        if waiting.isEmpty {
+            for connection in connections where connection.capacity > 0 {
+                return client.poolReady(connection.makeStream())
+            }
         }
         cluster.count(.upstream_rq_pending_total)
         guard cluster.acquire(.pendingRequest, priority) else {

@@ -5,6 +5,24 @@ internal import Upstream
 
 // Which host a try goes to, and what a host's answer says about it.
 extension Router {
+    /// The host for the next try; nil is 503 UH.
+    func chooseHost(_ forwarding: Forwarding, _ cluster: ClusterRuntime) -> Host? {
+        if cluster.choosesByItself, cluster.hasOwnHosts, upstreamHost == nil, !stream.info.hasHostOverride,
+            stream.explanation == nil
+        {
+            // The usual case: the first try in a cluster that asks nothing of the request.
+            var choice = LoadBalancer.Request()
+            choice.hash = hash
+            choice.now = worker.loop.now.nanoseconds
+            return cluster.choose(choice, connection: nil)
+        }
+        var choice = LoadBalancer.Request()
+        describe(&choice, forwarding, cluster)
+        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
+        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
+        return chosen
+    }
+
     /// What the balancer may look at for the next try.
     func describe(_ choice: inout LoadBalancer.Request, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
         choice.hash = hash
@@ -59,7 +77,7 @@ extension Router {
     func namedDestination(_ cluster: ClusterRuntime) -> String? {
         switch cluster.discovery {
         case .members: return nil
-        case .dynamic: return dynamicHost
+        case .dynamic: return extras?.dynamicHost
         case .aggregate, .original: break
         }
         guard case .originalDestination(let settings) = cluster.config.discovery else { return nil }

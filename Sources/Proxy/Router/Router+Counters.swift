@@ -32,11 +32,14 @@ extension Router {
     func recordTime() {
         guard let cluster else { return }
         let nanoseconds = worker.loop.now.nanoseconds(since: tryStarted)
-        let histogram = stream.isInternal ? cluster.metrics.internalRequestTime : cluster.metrics.requestTime
-        histogram.record(nanoseconds: nanoseconds, row: worker.index)
+        if stream.isInternal {
+            cluster.metrics.internalRequestTime.record(nanoseconds: nanoseconds, row: worker.index)
+        } else {
+            cluster.metrics.requestTime.record(nanoseconds: nanoseconds, row: worker.index)
+        }
         let time = Duration.nanoseconds(Int64(clamping: nanoseconds))
         stream.requestMetrics?.record(time, row: worker.index)
-        if case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
+        if cluster.measuresLatency, case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
             host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
         }
     }

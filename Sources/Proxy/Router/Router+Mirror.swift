@@ -23,7 +23,7 @@ extension Router {
             var choice = LoadBalancer.Request()
             choice.hash = hash
             choice.now = worker.loop.now.nanoseconds
-            if copy.start(choice, timeout: timeouts?.total) { mirrors.append(copy) }
+            if copy.start(choice, timeout: timeouts?.total) { makeExtras().mirrors.append(copy) }
         }
     }
 
@@ -37,7 +37,7 @@ extension Router {
         guard retry.hedge() else { return false }
         announceTimeLeft()
         let second = SideRequest(stream.request, cluster: cluster, worker: worker, priority: priority, for: self)
-        hedge = second
+        makeExtras().hedge = second
         stream.info.attempts += 1
         cluster.count(.upstream_rq_retry)
         if let body { second.sendBody(body.bytes) }
@@ -45,7 +45,7 @@ extension Router {
         var choice = LoadBalancer.Request()
         describe(&choice, forwarding, cluster)
         if !second.start(choice, timeout: nil) {
-            hedge = nil
+            extras?.hedge = nil
             return false
         }
         return true
@@ -66,10 +66,10 @@ extension Router {
 
     func hedgeFailed(_ second: SideRequest) {
         guard hedge === second else { return }
-        hedge = nil
+        extras?.hedge = nil
         // The first has failed meanwhile: there is nothing left to wait for.
-        if let failure = failureBeforeHedge {
-            failureBeforeHedge = nil
+        if let failure = extras?.failureBeforeHedge {
+            extras?.failureBeforeHedge = nil
             failure()
         }
     }
@@ -112,7 +112,8 @@ extension Router {
             return refuse()
         }
         stream.request.headers.remove(.xEnvoyOriginalPath)
-        guard let next = stream.redirectedRoute(), policy.allows(route: next.route, previous: previousRoutes + [route])
+        guard let next = stream.redirectedRoute(),
+            policy.allows(route: next.route, previous: (extras?.previousRoutes ?? []) + [route])
         else {
             stream.request = original
             return refuse()
@@ -129,7 +130,7 @@ extension Router {
         releaseHost()
         let router = Router(stream: stream, route: next.route, target: next.target)
         router.redirects = redirects + 1
-        router.previousRoutes = previousRoutes + [route]
+        router.makeExtras().previousRoutes = (extras?.previousRoutes ?? []) + [route]
         let (body, trailers) = isFetch ? (nil, nil) : (body, trailers)
         state = .finished
         releaseRetry(succeeded: true)

@@ -13,7 +13,7 @@ extension Router {
             RequestHash(policies, request: $0, sourceAddress: source.span, random: random, facts: stream)
         }
         hash = made.value
-        newCookie = made.newCookie?.field
+        if let cookie = made.newCookie { makeExtras().newCookie = cookie.field }
     }
 
     func allowsUpgrade(_ forwarding: Forwarding) -> Bool {

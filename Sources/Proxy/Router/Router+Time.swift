@@ -29,7 +29,7 @@ extension Router {
         stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
         state = .backingOff
         tryDeadline = .never
-        backOffTimer = worker.schedule(after: wait) { [weak self] in
+        makeExtras().backOffTimer = worker.schedule(after: wait) { [weak self] in
             guard let self, self.state == .backingOff else { return }
             self.beginTry()
         }
@@ -154,7 +154,7 @@ extension Router {
         if let host { cluster?.outlier?.report(.localFailure, host) }
         stream.info.upstreamTransportFailure = transport
         // What went wrong below HTTP is for the log: a client gets no addresses and no certificates' troubles to read.
-        latestReset = reason
+        makeExtras().latestReset = reason
         let text = transport.map { "remote_connection_failure|\($0)" } ?? "connection_timeout"
         decide(
             .connectFailure, status: 503, flag: .upstreamConnectionFailure,
@@ -177,8 +177,8 @@ extension Router {
         releaseRetry(succeeded: false)
         state = .finished
         body = nil
-        mirrors = []
-        failureBeforeHedge = nil
+        extras?.mirrors = []
+        extras?.failureBeforeHedge = nil
     }
 
     /// Seconds since 1970, for responses that name a time.

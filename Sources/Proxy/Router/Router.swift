@@ -24,28 +24,19 @@ final class Router: PoolClient, UpstreamClient {
     var isRetrying = false
     var hasFreshTry = false
     var hash: UInt64?
-    var newCookie: [UInt8]?
     /// The host of the latest try.
     private(set) var upstreamHost: Host?
-    /// The hosts of the tries before: no array where one host is all that a request sees.
-    private var earlierHosts: [Host] = []
     var pool: HostPool?
     var upstream: (any UpstreamStream)?
     var countsActive = false
-    var backOffTimer: LoopTimer?
     /// The cluster that the route names; `cluster` is the one of its members that serves, where it is an aggregate.
     private var namedCluster: ClusterRuntime?
-    /// Copies under way.
-    var mirrors: [SideRequest] = []
-    /// A second try beside the first.
-    var hedge: SideRequest?
     private(set) var hedgeIsAnswering = false
     private var isAnsweredByHedge = false
-    /// What to do about the first try's failure when the second fails too.
-    var failureBeforeHedge: (() -> Void)?
-    /// Redirects followed so far, and the routes that led here.
+    /// Redirects followed so far.
     var redirects: UInt32 = 0
-    var previousRoutes: [Route] = []
+    /// What few requests have; made when the first of it is set.
+    private(set) var extras: RouterExtras?
 
     /// The request's body as far as it may have to be sent (again).
     var body: ByteBuffer?
@@ -55,8 +46,6 @@ final class Router: PoolClient, UpstreamClient {
     var requestIsComplete = false
     var trailers: HeaderTable?
     private var isUpgrade = false
-    /// The tunnel ends here: its payload goes to the host as it is.
-    private var termination: Forwarding.Upgrade?
 
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
@@ -68,7 +57,6 @@ final class Router: PoolClient, UpstreamClient {
     /// When the present try has been silent for too long.
     var tryIdleDeadline = MonotonicTime.never
     var tryStarted: MonotonicTime
-    var latestReset: String?
 
     init(stream: HTTPStream, route: Route, target: ClusterTarget?) {
         self.stream = stream
@@ -83,20 +71,25 @@ final class Router: PoolClient, UpstreamClient {
     /// The cluster that the request goes to.
     var upstreamCluster: ClusterRuntime? { cluster }
 
-    /// The hosts of all tries, the latest last.
-    var triedHosts: [Host] {
-        guard let upstreamHost else { return [] }
-        return earlierHosts + [upstreamHost]
+    func makeExtras() -> RouterExtras {
+        if let extras { return extras }
+        let made = RouterExtras()
+        extras = made
+        return made
     }
 
     // MARK: Beginning
 
     func start() {
-        if stream.request.opensTunnel, case .forward(let forwarding) = route.action, !allowsUpgrade(forwarding) {
+        if stream.request.opensTunnel, let forwarding = route.forwarding, !allowsUpgrade(forwarding) {
             stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
             return stream.localReply(status: 403, details: "upgrade_failed")
         }
         stream.manager.count(.rq_total, worker)
+        if let forwarding = route.forwarding {
+            self.forwarding = forwarding
+            return forward(forwarding)
+        }
         switch route.action {
         case .directResponse(let direct):
             stream.manager.count(.rq_direct_response, worker)
@@ -109,9 +102,7 @@ final class Router: PoolClient, UpstreamClient {
                 headers: [("location", String(decoding: location, as: UTF8.self))])
         case .nonForwarding:
             stream.localReply(status: 404, details: "non_forwarding_action")
-        case .forward(let forwarding):
-            self.forwarding = forwarding
-            forward(forwarding)
+        case .forward: break  // Taken above.
         }
     }
 
@@ -139,11 +130,12 @@ final class Router: PoolClient, UpstreamClient {
             isUpgrade = true
             stream.countUpgrade()
         }
-        termination = forwarding.termination(of: stream.request.method)
+        if let found = forwarding.termination(of: stream.request.method) { makeExtras().termination = found }
         let isInternal = stream.isInternal
-        timeouts = stream.request.read {
-            RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal)
-        }
+        timeouts =
+            RequestTimeouts.asks(forwarding, honorsHeaders: isInternal)
+            ? stream.request.read { RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal) }
+            : RequestTimeouts(forwarding)
         if !isUpgrade {
             if forwarding.retryPolicy != nil || isInternal {
                 retry = stream.request.read {
@@ -154,42 +146,39 @@ final class Router: PoolClient, UpstreamClient {
         }
         countsBytes = cluster.config.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
-        let hashPolicies = forwarding.hashPolicies.isEmpty ? cluster.config.hashPolicies : forwarding.hashPolicies
-        if !hashPolicies.isEmpty { makeHash(hashPolicies) }
+        if !forwarding.hashPolicies.isEmpty {
+            makeHash(forwarding.hashPolicies)
+        } else if cluster.hashesRequests {
+            makeHash(cluster.config.hashPolicies)
+        }
         // As the router finds it, before the route rewrites it.
         if cluster.config.serverNames.followRequests {
-            serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
+            makeExtras().serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
-        if !stream.info.filterState.isEmpty, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
-            serverName = name
+        if stream.info.hasFilterState, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
+            makeExtras().serverName = name
         }
-        if case .dynamic = cluster.discovery { dynamicHost = stream.request.authorityText }
+        if !cluster.hasOwnHosts, cluster.config.dnsCache != nil {
+            makeExtras().dynamicHost = stream.request.authorityText
+        }
         rewriteRequest(forwarding)
         if !forwarding.mirrors.isEmpty, !isUpgrade, stream.explanation == nil { startMirrors(forwarding) }
         beginTry()
     }
-
-    /// The name that the upstream's TLS must have; nil is its transport socket's.
-    private(set) var serverName: String?
-    /// The host as the request named it (dynamic_forward_proxy).
-    private(set) var dynamicHost: String?
 
     // MARK: Tries
 
     func beginTry() {
         guard let namedCluster, let forwarding, state != .finished else { return }
         let cluster = namedCluster.member()
-        self.cluster = cluster
+        if self.cluster !== cluster { self.cluster = cluster }
         state = .waitingForConnection
         stream.info.attempts += 1
         if stream.info.attempts > 1 { announceTimeLeft() }
-        var choice = LoadBalancer.Request()
-        describe(&choice, forwarding, cluster)
-        let chosen = cluster.choose(choice, connection: stream.connectionInfo, named: namedDestination(cluster))
-        if let explanation = stream.explanation { explain(explanation, forwarding, cluster, choice, chosen) }
-        guard let host = chosen,
+        guard let host = chooseHost(forwarding, cluster),
             let pool = cluster.pool(
-                of: host, named: serverName, for: stream.connection?.info, from: stream.upstreamSource)
+                of: host, named: extras?.serverName, for: cluster.tellsClients ? stream.connection?.info : nil,
+                from: stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -205,18 +194,16 @@ final class Router: PoolClient, UpstreamClient {
         host.statistics.requestsTotal &+= 1
         cluster.count(.upstream_rq_active)
         self.pool = pool
-        if upstreamHost !== host {
-            if let upstreamHost { earlierHosts.append(upstreamHost) }
-            upstreamHost = host
-        }
+        if let former = upstreamHost, former !== host { makeExtras().formerHosts.append(former) }
+        upstreamHost = host
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
         if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
-        if let termination { return pool.connectTunnel(self, priority: priority, opening: opening(termination)) }
-        let isFresh = hasFreshTry
-        pool.acquire(
-            self, priority: priority, fresh: isFresh, downstream: stream.connection?.httpVersion ?? .http11)
+        if let termination = extras?.termination {
+            return pool.connectTunnel(self, priority: priority, opening: opening(termination))
+        }
+        pool.acquire(self, priority: priority, fresh: hasFreshTry, downstream: stream.version)
     }
 
     func poolReady(_ upstream: any UpstreamStream) {
@@ -249,7 +236,7 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Request body
 
     func requestBody(_ bytes: UnsafeRawBufferPointer) {
-        for mirror in mirrors { mirror.sendBody(bytes) }
+        if let extras { for mirror in extras.mirrors { mirror.sendBody(bytes) } }
         if countsBytes { countBytes(bytes.count) }
         if keepsBody && !bodyIsLost {
             let held = body?.count ?? 0
@@ -278,7 +265,7 @@ final class Router: PoolClient, UpstreamClient {
         guard !requestIsComplete else { return }
         requestIsComplete = true
         if !trailers.isEmpty { self.trailers = copy trailers }
-        for mirror in mirrors { mirror.sendEnd(trailers) }
+        if let extras { for mirror in extras.mirrors { mirror.sendEnd(trailers) } }
         if let timeout = timeouts?.total, timeout > .zero, !isUpgrade {
             routeDeadline = worker.loop.now + timeout
         }
@@ -402,7 +389,7 @@ final class Router: PoolClient, UpstreamClient {
         if route.includesAttemptCountInResponse {
             stream.response.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
         }
-        if let newCookie { try? stream.response.headers.append(.setCookie, newCookie.span.bytes) }
+        if let newCookie = extras?.newCookie { try? stream.response.headers.append(.setCookie, newCookie.span.bytes) }
         stream.applyResponseMutations()
         stream.respondHead()
     }
@@ -432,7 +419,7 @@ final class Router: PoolClient, UpstreamClient {
             // The second try is still under way: its answer decides.
             if let host = pool?.host { cluster.outlier?.report(.localFailure, host) }
             releaseHost()
-            failureBeforeHedge = { [self] in
+            makeExtras().failureBeforeHedge = { [self] in
                 upstreamFailed(failure, onReusedConnection: onReusedConnection)
             }
             return
@@ -453,7 +440,7 @@ final class Router: PoolClient, UpstreamClient {
         switch failure {
         case .protocolError(let error):
             if let host { cluster.outlier?.report(.localFailure, host) }
-            latestReset = "protocol error"
+            makeExtras().latestReset = "protocol error"
             stream.info.upstreamTransportFailure = error
             decide(
                 .reset(requestBytesSent: true), status: 502, flag: .upstreamProtocolError,
@@ -461,7 +448,7 @@ final class Router: PoolClient, UpstreamClient {
         case .reset:
             if let host { cluster.outlier?.report(.localFailure, host) }
             cluster.count(.upstream_rq_rx_reset)
-            latestReset = "remote reset"
+            makeExtras().latestReset = "remote reset"
             decide(
                 .reset(requestBytesSent: true), status: 503, flag: .upstreamRemoteReset,
                 details: "upstream_reset_before_response_started{remote_reset}")
@@ -474,7 +461,7 @@ final class Router: PoolClient, UpstreamClient {
                 return beginTry()
             }
             cluster.count(.upstream_rq_rx_reset)
-            latestReset = "remote refused stream reset"
+            makeExtras().latestReset = "remote refused stream reset"
             decide(
                 .reset(requestBytesSent: false), status: 503, flag: .upstreamRemoteReset,
                 details: "upstream_reset_before_response_started{remote_refused_stream_reset}")
@@ -489,7 +476,7 @@ final class Router: PoolClient, UpstreamClient {
             }
             if let host { cluster.outlier?.report(.localFailure, host) }
             cluster.count(.upstream_rq_rx_reset)
-            latestReset = "connection termination"
+            makeExtras().latestReset = "connection termination"
             decide(
                 .reset(requestBytesSent: true), status: 503, flag: .upstreamConnectionTermination,
                 details: "upstream_reset_before_response_started{connection_termination}")
@@ -511,7 +498,7 @@ final class Router: PoolClient, UpstreamClient {
         let again = stream.info.attempts > 1 ? "retried and the latest reset reason" : "reset reason"
         let body =
             "upstream connect error or disconnect/reset before headers. \(again): "
-            + (latestReset ?? "connection termination")
+            + (extras?.latestReset ?? "connection termination")
         giveUp(status: status, body: body, details: details, outcome: outcome)
     }
 
@@ -547,22 +534,22 @@ final class Router: PoolClient, UpstreamClient {
         if state == .waitingForConnection { pool?.cancel(self) }
         dropConnection()
         releaseHost()
-        backOffTimer?.cancel()
-        backOffTimer = nil
+        extras?.backOffTimer?.cancel()
+        extras?.backOffTimer = nil
         tryIdleDeadline = .never
         if let hedge { letGoOfHedge(hedge) }
-        for mirror in mirrors where !mirror.isFinished && !requestIsComplete { mirror.abandon() }
+        if let extras, !requestIsComplete { for mirror in extras.mirrors where !mirror.isFinished { mirror.abandon() } }
     }
 
     private func letGoOfHedge(_ second: SideRequest) {
-        hedge = nil
-        failureBeforeHedge = nil
+        extras?.hedge = nil
+        extras?.failureBeforeHedge = nil
         second.abandon()
     }
 
     /// The second try has answered: the first is given up.
     func letGoOfFirst() {
-        failureBeforeHedge = nil
+        extras?.failureBeforeHedge = nil
         if state == .waitingForConnection { pool?.cancel(self) }
         dropConnection()
         releaseHost()

@@ -51,7 +51,8 @@ final class SideRequest: PoolClient, UpstreamClient {
         guard let host = cluster.choose(choice, connection: connection, named: destination),
             let pool = cluster.pool(
                 of: host,
-                named: router?.serverName ?? (settings.followRequests ? ServerNameOfRequest.find(head, settings) : nil),
+                named: router?.extras?.serverName
+                    ?? (settings.followRequests ? ServerNameOfRequest.find(head, settings) : nil),
                 for: router?.stream.connection?.info, from: router?.stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)

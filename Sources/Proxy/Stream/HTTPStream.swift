@@ -100,7 +100,7 @@ final class HTTPStream {
         routeIsStale = false
         route = nil
         target = nil
-        guard let table = manager.table(for: request) else { return }
+        guard let table = manager.isScoped ? manager.table(for: request) : manager.routes?.table else { return }
         let random = worker.random.next()
         if let explanation { explainRoute(explanation, table, random: random) }
         guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }
@@ -110,9 +110,12 @@ final class HTTPStream {
         if !found.virtualHost.virtualClusters.isEmpty || !found.route.statPrefix.isEmpty {
             findMetrics(found.virtualHost, found.route)
         }
-        if case .forward(let forwarding) = found.route.action {
-            target = request.read {
-                forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
+        if let forwarding = found.route.forwarding {
+            let random = worker.random.next()
+            if let only = forwarding.onlyTarget {
+                target = only
+            } else {
+                target = request.read { forwarding.target(for: $0, random: random, facts: self, hash: { nil }) }
             }
             info.upstreamCluster = target?.cluster
             if let explanation { explainTarget(explanation, forwarding) }
@@ -495,13 +498,15 @@ final class HTTPStream {
             manager.count(.downstream_rq_response_before_rq_complete, worker)
         }
         router?.streamFinished()
-        for filter in filters { filter.streamEnded(self) }
+        if !filters.isEmpty { for filter in filters { filter.streamEnded(self) } }
         manager.requestEnded(self)
         let connection = connection
         self.connection = nil
-        filters = []
-        requestFilters.bypass()
-        responseFilters.bypass()
+        if !filters.isEmpty {
+            filters = []
+            requestFilters.bypass()
+            responseFilters.bypass()
+        }
         router = nil
         connection?.streamEnded(isReset: isReset)
     }

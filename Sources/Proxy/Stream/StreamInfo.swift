@@ -124,8 +124,6 @@ struct StreamInfo {
     var flags: ResponseFlags = []
     /// Envoy's `%RESPONSE_CODE_DETAILS%`.
     var details: String?
-    var connectionTerminationDetails: String?
-    var upstreamTransportFailure: String?
     var status: UInt16 = 0
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
@@ -138,28 +136,91 @@ struct StreamInfo {
     var lastDownstreamByteSent: MonotonicTime?
     var upstreamHost: SocketAddress?
     var upstreamLocalAddress: SocketAddress?
-    /// The host's name as endpoints give it.
-    var upstreamHostname: String?
     var upstreamProtocol: HTTPVersion?
     var upstreamConnectionID: UInt64 = 0
-    var downstreamTransportFailure: String?
     var upstreamTLS: TLSFacts?
     var upstreamCluster: String?
     var routeName: String?
     var virtualHost: String?
-    var virtualCluster: String?
     /// Whether a health check filter answered.
     var isHealthCheck = false
     var wire = WireBytes()
     var attempts = 0
-    /// The host that a filter wants for the first try; nil for nearly all.
-    var hostOverride: HostOverride?
     /// A filter made the request gRPC; its client is told of failures as it asked.
     var answersPlainly = false
+    /// What few requests have; made when the first of it is set.
+    private var rare: Rare?
+
+    /// Shared by copies until one of them changes it, like an array's elements.
+    private final class Rare {
+        var connectionTerminationDetails: String?
+        var upstreamTransportFailure: String?
+        var upstreamHostname: String?
+        var downstreamTransportFailure: String?
+        var virtualCluster: String?
+        var hostOverride: HostOverride?
+        var metadata: [String: JSON] = [:]
+        var filterState: [String: String] = [:]
+
+        init(_ other: Rare?) {
+            guard let other else { return }
+            connectionTerminationDetails = other.connectionTerminationDetails
+            upstreamTransportFailure = other.upstreamTransportFailure
+            upstreamHostname = other.upstreamHostname
+            downstreamTransportFailure = other.downstreamTransportFailure
+            virtualCluster = other.virtualCluster
+            hostOverride = other.hostOverride
+            metadata = other.metadata
+            filterState = other.filterState
+        }
+    }
+
+    private mutating func ownRare() -> Rare {
+        if isKnownUniquelyReferenced(&rare), let rare { return rare }
+        let own = Rare(rare)
+        rare = own
+        return own
+    }
+
+    var connectionTerminationDetails: String? {
+        get { rare?.connectionTerminationDetails }
+        set { if rare != nil || newValue != nil { ownRare().connectionTerminationDetails = newValue } }
+    }
+    var upstreamTransportFailure: String? {
+        get { rare?.upstreamTransportFailure }
+        set { if rare != nil || newValue != nil { ownRare().upstreamTransportFailure = newValue } }
+    }
+    /// The host's name as endpoints give it.
+    var upstreamHostname: String? {
+        get { rare?.upstreamHostname }
+        set { if rare != nil || newValue?.isEmpty == false { ownRare().upstreamHostname = newValue } }
+    }
+    var downstreamTransportFailure: String? {
+        get { rare?.downstreamTransportFailure }
+        set { if rare != nil || newValue != nil { ownRare().downstreamTransportFailure = newValue } }
+    }
+    var virtualCluster: String? {
+        get { rare?.virtualCluster }
+        set { if rare != nil || newValue != nil { ownRare().virtualCluster = newValue } }
+    }
+    /// The host that a filter wants for the first try; nil for nearly all.
+    var hostOverride: HostOverride? {
+        get { rare?.hostOverride }
+        set { if rare != nil || newValue != nil { ownRare().hostOverride = newValue } }
+    }
     /// Dynamic metadata by namespace, as filters set it.
-    var metadata: [String: JSON] = [:]
+    var metadata: [String: JSON] {
+        get { rare?.metadata ?? [:] }
+        _modify { yield &ownRare().metadata }
+    }
     /// Filter state by key, as filters set it, serialised as access logs print it.
-    var filterState: [String: String] = [:]
+    var filterState: [String: String] {
+        get { rare?.filterState ?? [:] }
+        _modify { yield &ownRare().filterState }
+    }
+    /// Whether there is any, without a copy.
+    var hasFilterState: Bool { rare?.filterState.isEmpty == false }
+    var hasHostOverride: Bool { rare?.hostOverride != nil }
 
     init(started: MonotonicTime) { self.started = started }
 

@@ -41,6 +41,9 @@ public final class MetricBlock: Sendable {
         cells[cell].store(cells[cell].load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 
+    /// A loop's row, for who adds to it often; it comes into being.
+    public func row(_ row: Int) -> MetricRow { MetricRow(cells: cells(row), count: count) }
+
     /// Subtracts from a cell of a loop's row; only that loop may call it.
     ///
     /// A single row may wrap below zero when something began on one loop ends on another; the sum is right.
@@ -98,5 +101,20 @@ public final class MetricBlock: Sendable {
         for index in 0..<count { (cells + index).initialize(to: Atomic(0)) }
         table[row].store(UInt(bitPattern: cells), ordering: .releasing)
         return cells
+    }
+}
+
+/// One loop's row of a `MetricBlock`, to be added to without looking it up again.
+///
+/// Good as long as the block: who holds a row holds its block. Only the row's loop may use it.
+public struct MetricRow {
+    fileprivate let cells: UnsafeMutablePointer<Atomic<UInt64>>
+    fileprivate let count: Int
+
+    /// Adds to a cell.
+    @inline(__always)
+    public func add(_ cell: Int, _ amount: UInt64 = 1) {
+        precondition(cell >= 0 && cell < count, "a metric cell outside its block")
+        cells[cell].store(cells[cell].load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 }

@@ -9,25 +9,74 @@ public final class LoadBalancer {
         public var hash: UInt64?
         /// Now, in nanoseconds of a monotonic clock: slow start, reported weights and moving averages go by it.
         public var now: UInt64 = 0
-        /// Hosts that were tried already; they are chosen again only after `attemptsMax` other draws.
-        public var avoiding: [Host] = []
-        /// Canaries are avoided in the same way.
+        /// Canaries are avoided like hosts that were tried already.
         public var avoidsCanaries = false
-        /// Hosts with this metadata (namespace `envoy.lb`) are avoided in the same way.
-        public var avoidedMetadata: MetadataCriteria?
         /// How often to draw again for a host that is not avoided.
         public var attemptsMax = 0
-        /// Priorities that were tried already.
-        public var avoidedPriorities: [Int] = []
-        /// The subset wanted.
-        public var criteria: MetadataCriteria?
-        /// Addresses of hosts to use before all others, in their order.
-        public var overrides: [HostAddress] = []
         /// Without the named host the request fails.
         public var overrideIsStrict = false
+        /// What few requests wish for: a request that wishes for nothing carries none of it about.
+        private var wishes: Wishes?
+
+        private final class Wishes {
+            var avoiding: [Host] = []
+            var avoidedMetadata: MetadataCriteria?
+            var avoidedPriorities: [Int] = []
+            var criteria: MetadataCriteria?
+            var overrides: [HostAddress] = []
+
+            init(_ other: Wishes?) {
+                guard let other else { return }
+                avoiding = other.avoiding
+                avoidedMetadata = other.avoidedMetadata
+                avoidedPriorities = other.avoidedPriorities
+                criteria = other.criteria
+                overrides = other.overrides
+            }
+        }
+
+        /// The wishes, this copy's own.
+        private mutating func ownWishes() -> Wishes {
+            if isKnownUniquelyReferenced(&wishes), let wishes { return wishes }
+            let own = Wishes(wishes)
+            wishes = own
+            return own
+        }
+
+        /// Hosts that were tried already; they are chosen again only after `attemptsMax` other draws.
+        public var avoiding: [Host] {
+            get { wishes?.avoiding ?? [] }
+            set { if wishes != nil || !newValue.isEmpty { ownWishes().avoiding = newValue } }
+        }
+
+        /// Hosts with this metadata (namespace `envoy.lb`) are avoided in the same way.
+        public var avoidedMetadata: MetadataCriteria? {
+            get { wishes?.avoidedMetadata }
+            set { if wishes != nil || newValue != nil { ownWishes().avoidedMetadata = newValue } }
+        }
+
+        /// Priorities that were tried already.
+        public var avoidedPriorities: [Int] {
+            get { wishes?.avoidedPriorities ?? [] }
+            set { if wishes != nil || !newValue.isEmpty { ownWishes().avoidedPriorities = newValue } }
+        }
+
+        /// The subset wanted.
+        public var criteria: MetadataCriteria? {
+            get { wishes?.criteria }
+            set { if wishes != nil || newValue != nil { ownWishes().criteria = newValue } }
+        }
+
+        /// Addresses of hosts to use before all others, in their order.
+        public var overrides: [HostAddress] {
+            get { wishes?.overrides ?? [] }
+            set { if wishes != nil || !newValue.isEmpty { ownWishes().overrides = newValue } }
+        }
 
         /// Nothing special.
         public init() {}
+
+        var wishesForNothing: Bool { wishes == nil }
 
         func refuses(_ host: Host) -> Bool {
             if avoiding.contains(where: { $0 === host }) || (avoidsCanaries && host.isCanary) { return true }
@@ -76,7 +125,7 @@ public final class LoadBalancer {
     /// - Parameter random: One draw; every choice inside comes from it.
     public func choose(_ request: Request = Request(), random: UInt64) -> Host? {
         if whole.selection !== hostSet.selection { whole = PriorityBalancer(hostSet.selection, rules, place) }
-        if !request.overrides.isEmpty {
+        if !request.wishesForNothing, !request.overrides.isEmpty {
             for address in request.overrides {
                 guard let host = hostSet.host(at: address),
                     rules.options.overrideHealths.contains(host.statusForOverride)

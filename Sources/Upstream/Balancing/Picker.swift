@@ -1,57 +1,60 @@
 /// One policy over one list of hosts.
-///
-/// Indirect: whoever picks holds on to one object, not to everything in it.
-indirect enum Picker {
-    case inTurn(Schedule)
-    case weighted(Schedule, HostWeigher)
-    case reported(Schedule, ReportedWeights)
-    case leastRequest(WeightedDraw, choiceCount: Int)
-    case leastRequestOfAll([Host])
-    case leastBytes(WeightedDraw, choiceCount: Int)
-    case peakEWMA(WeightedDraw, ClusterConfig.PeakEWMA)
-    case byChance(WeightedDraw)
-    case byHash(HashTable, [Host], balanceFactor: UInt32?)
+final class Picker {
+    private enum Policy {
+        case inTurn(Schedule)
+        case weighted(Schedule, HostWeigher)
+        case reported(Schedule, ReportedWeights)
+        case leastRequest(WeightedDraw, choiceCount: Int)
+        case leastRequestOfAll([Host])
+        case leastBytes(WeightedDraw, choiceCount: Int)
+        case peakEWMA(WeightedDraw, ClusterConfig.PeakEWMA)
+        case byChance(WeightedDraw)
+        case byHash(HashTable, [Host], balanceFactor: UInt32?)
+
+    }
+
+    private let policy: Policy
 
     init(_ rules: BalancingRules, _ hosts: [Host], shares: [Double]?, now: UInt64, random: UInt64) {
         let options = rules.options
         switch rules.policy {
         case .roundRobin, .clusterProvided:
-            self =
+            policy =
                 rules.weigher.isStarting(hosts, now: now)
                 ? .weighted(Schedule(hosts, random: random) { rules.weigher.weight(of: $0, now: now) }, rules.weigher)
                 : .inTurn(Schedule(hosts, random: random))
         case .leastRequest(let choiceCount):
             // Different weights need the schedule: two random choices cannot keep to weights and to load at once.
             if Schedule.hasEqualWeights(hosts), !rules.weigher.isStarting(hosts, now: now) {
-                self =
+                policy =
                     options.scansAllHosts
                     ? .leastRequestOfAll(hosts) : .leastRequest(WeightedDraw(hosts), choiceCount: choiceCount)
             } else {
-                self = .weighted(
+                policy = .weighted(
                     Schedule(hosts, random: random) { rules.weigher.weight(of: $0, now: now) }, rules.weigher)
             }
-        case .random, .nearest: self = .byChance(WeightedDraw(hosts))
+        case .random, .nearest: policy = .byChance(WeightedDraw(hosts))
         case .reportedWeights(let settings):
             let weights = ReportedWeights(settings)
             weights.update(hosts, now: now)
-            self = .reported(Schedule(hosts, random: random) { weights.weight(of: $0) }, weights)
-        case .peakEWMA(let settings): self = .peakEWMA(WeightedDraw(hosts), settings)
-        case .leastBytes(let choiceCount): self = .leastBytes(WeightedDraw(hosts), choiceCount: choiceCount)
+            policy = .reported(Schedule(hosts, random: random) { weights.weight(of: $0) }, weights)
+        case .peakEWMA(let settings): policy = .peakEWMA(WeightedDraw(hosts), settings)
+        case .leastBytes(let choiceCount): policy = .leastBytes(WeightedDraw(hosts), choiceCount: choiceCount)
         case .ringHash(let minimum, let maximum):
-            self = .byHash(
+            policy = .byHash(
                 HashTable(
                     ring: hosts, shares: shares, minimumSize: minimum, maximumSize: maximum,
                     hashesHostnames: rules.hashesHostnames, usesMurmur: options.ringUsesMurmur), hosts,
                 balanceFactor: options.hashBalanceFactor)
         case .maglev(let size):
-            self = .byHash(
+            policy = .byHash(
                 HashTable(maglev: hosts, shares: shares, size: size, hashesHostnames: rules.hashesHostnames), hosts,
                 balanceFactor: options.hashBalanceFactor)
         }
     }
 
     func pick(_ hash: UInt64?, _ attempt: Int, _ now: UInt64, _ draws: inout SplitMix64) -> Host? {
-        switch self {
+        switch policy {
         case .inTurn(let schedule): return schedule.next()
         case .weighted(let schedule, let weigher): return schedule.next { weigher.weight(of: $0, now: now) }
         case .reported(let schedule, let weights):

@@ -76,7 +76,9 @@ final class PriorityBalancer {
     private func choosePriority(
         _ request: LoadBalancer.Request, _ hash: UInt64?, _ draws: inout SplitMix64
     ) -> (Int, isDegraded: Bool)? {
-        if request.avoidedPriorities.isEmpty, selection.healthyLoad[0] == 100 { return (0, false) }
+        if request.wishesForNothing || request.avoidedPriorities.isEmpty, selection.healthyLoad[0] == 100 {
+            return (0, false)
+        }
         let loads = selection.loads(avoiding: request.avoidedPriorities)
         // Under hashing the priority follows the hash too, or a key would wander between priorities.
         var point = UInt32((hash.map { $0 % 100 }) ?? draws.next(below: 100))

@@ -13,6 +13,20 @@ public struct RequestTimeouts: Sendable, Hashable {
     /// The upstream gets `expected` as `grpc-timeout`.
     public var announcesGRPCTimeout = false
 
+    /// The limits on a route of requests whose fields say nothing about them (`asks`).
+    public init(_ forwarding: Forwarding) {
+        total = forwarding.limitsStream ? nil : forwarding.timeout
+        perTry = forwarding.retryPolicy?.perTryTimeout
+        perTryIdle = forwarding.retryPolicy?.perTryIdleTimeout
+        hedges = forwarding.hedge?.hedgesOnPerTryTimeout ?? false
+        if let total, let perTry, perTry >= total { self.perTry = nil }
+    }
+
+    /// Whether fields of requests count for their limits on a route.
+    public static func asks(_ forwarding: Forwarding, honorsHeaders: Bool) -> Bool {
+        honorsHeaders || (forwarding.maxGRPCTimeout != nil && !forwarding.limitsStream)
+    }
+
     /// The limits of a request on a route.
     ///
     /// `x-envoy-upstream-rq-timeout-ms` and `x-envoy-upstream-rq-per-try-timeout-ms` win over the route, a `grpc-timeout`

@@ -45,6 +45,8 @@ public final class Forwarding: Sendable {
 
     /// How the cluster is named.
     public let destination: Destination
+    /// The target of every request, where there is no choice.
+    public let onlyTarget: ClusterTarget?
     /// Status when the named cluster is unknown: 503 (flag NC) unless configured (H-10).
     public let clusterNotFoundStatus: UInt16
     /// For the whole request with its retries, from its last byte on (T-2); nil is none.
@@ -103,6 +105,7 @@ public final class Forwarding: Sendable {
         hostDefaults: HostDefaults = HostDefaults()
     ) throws(ConfigurationError) {
         self.destination = destination
+        if case .cluster(let target) = destination { onlyTarget = target } else { onlyTarget = nil }
         switch message.clusterNotFoundResponseCode {
         case .serviceUnavailable: clusterNotFoundStatus = 503
         case .notFound: clusterNotFoundStatus = 404

@@ -21,6 +21,8 @@ public final class Route: Sendable {
     public let name: String
     /// What happens to the request.
     public let action: Action
+    /// What `action` says where it goes to a cluster.
+    public let forwarding: Forwarding?
     /// Where the route comes from: `metadata.filter_metadata["skein.provenance"]`.
     public let provenance: JSON?
     /// What `typed_per_filter_config` says here and above, by filter name, the most general level first.
@@ -62,6 +64,7 @@ public final class Route: Sendable {
         self.name = name
         self.match = match
         self.action = action
+        if case .forward(let forwarding) = action { self.forwarding = forwarding } else { forwarding = nil }
         self.provenance = provenance
         self.filterConfigs = filterConfigs
         self.filterSwitches = filterSwitches
@@ -157,12 +160,15 @@ struct RouteMatcher: Sendable {
         }
     }
 
+    // Inlined, or all of the matcher would be copied for each request that it is asked about.
+    @inline(__always)
     func matches(
         _ request: borrowing some RequestView & ~Copyable & ~Escapable, path otherPath: [UInt8]? = nil, random: UInt64,
         facts: some RouteFacts
     ) -> Bool { refusal(request, path: otherPath, random: random, facts: facts) == nil }
 
     /// The first condition that the request does not meet; nil when it meets all.
+    @inline(__always)
     func refusal(
         _ request: borrowing some RequestView & ~Copyable & ~Escapable, path otherPath: [UInt8]? = nil, random: UInt64,
         facts: some RouteFacts

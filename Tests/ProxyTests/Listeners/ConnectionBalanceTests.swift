@@ -7,8 +7,9 @@ import Testing
 struct ConnectionBalanceTests {
     @Test("small differences stay, large ones go to the worker with the fewest")
     func choice() {
-        #expect(ConnectionBalance.choose([3, 0], 0, isExact: false) == 0)
-        #expect(ConnectionBalance.choose([4, 0], 0, isExact: false) == 1)
+        #expect(ConnectionBalance.choose([19, 17], 0, isExact: false) == 0)
+        #expect(ConnectionBalance.choose([20, 17], 0, isExact: false) == 1)
+        #expect(ConnectionBalance.choose([4, 3], 0, isExact: false) == 1)
         #expect(ConnectionBalance.choose([1, 0], 0, isExact: true) == 1)
         #expect(ConnectionBalance.choose([36, 30, 40], 2, isExact: false) == 1)
     }

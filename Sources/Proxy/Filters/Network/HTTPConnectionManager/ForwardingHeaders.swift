@@ -7,7 +7,7 @@ internal import Upstream
 ///
 /// Envoy's `mutateRequestHeaders`: the client's address comes from the socket at the edge (`use_remote_address`), from `x-forwarded-for` behind it;
 /// fields that steer a proxy are taken from internal clients only, and nobody is internal unless `internal_address_config` says so.
-struct ForwardingHeaders: Sendable {
+final class ForwardingHeaders: Sendable {
     let usesRemoteAddress: Bool
     let trustedHops: Int
     let skipsXFFAppend: Bool

@@ -228,6 +228,9 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
     // MARK: Streams
 
+    /// Something was said: it leaves at the end of the pass.
+    func markForPass() { worker.markDirtyForPass(self) }
+
     func streamEnded() {
         lastActivity = worker.loop.now
         if isClosed { return }

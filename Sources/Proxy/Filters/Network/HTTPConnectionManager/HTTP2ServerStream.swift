@@ -7,7 +7,10 @@ internal import IO
 final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     private let connection: HTTP2ServerConnection
     /// The stream as long as it is on the wire.
-    private var stream: HTTP2Stream?
+    ///
+    /// Not counted: the session keeps all its stream objects until it ends, and `connection` holds the session.
+    private var wire: Unmanaged<HTTP2Stream>?
+    private var stream: HTTP2Stream? { wire?.takeUnretainedValue() }
     private(set) var exchange: HTTPStream?
     private var responseHasEnded = false
     /// The request is its head: CONNECT, plain or extended.
@@ -18,7 +21,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
 
     init(_ connection: HTTP2ServerConnection, _ stream: HTTP2Stream?) {
         self.connection = connection
-        self.stream = stream
+        wire = stream.map { .passUnretained($0) }
     }
 
     var info: ConnectionInfo { connection.info }
@@ -64,7 +67,8 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     }
 
     func requestMayContinue() {
-        guard let stream else { return }
+        guard let wire, opensTunnel || wire._withUnsafeGuaranteedRef({ $0.unconsumedBytes > 0 }) else { return }
+        let stream = wire.takeUnretainedValue()
         if opensTunnel, let exchange, exchange.isTunnel {
             if !early.isEmpty {
                 let bytes = early
@@ -84,7 +88,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     func drained(_ stream: HTTP2Stream) { exchange?.responseMayContinue() }
 
     func closed(_ stream: HTTP2Stream, code: UInt32) {
-        self.stream = nil
+        wire = nil
         // Without a reset of the client's it is us who end it: what came is no message.
         let isTheirs = stream.isResetByPeer || code == HTTP2Code.cancel
         exchange?.downstreamFailed(
@@ -97,7 +101,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
 
     // MARK: Response out
 
-    var responseIsBlocked: Bool { (stream?.queuedBytes ?? 0) >= Limits.bufferBytes }
+    var responseIsBlocked: Bool { (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= Limits.bufferBytes }
 
     func sendInterim(_ head: borrowing ResponseHead) {
         guard let stream else { return }
@@ -106,7 +110,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
     }
 
     func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
-        guard let stream else { return }
+        guard let wire else { return }
         if response.status == 101 {
             // What HTTP/1.1 calls switching protocols is a 200 here (RFC 8441 §5).
             response.status = 200
@@ -117,25 +121,29 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         case .none, .length(0): responseHasEnded = true
         case .length, .chunked, .untilClose, .tunnel: responseHasEnded = request.method == .head
         }
-        do throws(HTTP2Error) {
-            try connection.session.respond(stream, response, isEnd: responseHasEnded)
-        } catch {
-            connection.session.reset(stream, code: HTTP2Code.internalError)
+        wire._withUnsafeGuaranteedRef { stream in
+            do throws(HTTP2Error) {
+                try connection.session.respond(stream, response, isEnd: responseHasEnded)
+            } catch {
+                connection.session.reset(stream, code: HTTP2Code.internalError)
+            }
         }
-        worker.markDirtyForPass(connection)
+        connection.markForPass()
     }
 
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
-        guard let stream, !responseHasEnded, !bytes.isEmpty else { return }
-        try? connection.session.send(stream, bytes)
-        worker.markDirtyForPass(connection)
+        guard let wire, !responseHasEnded, !bytes.isEmpty else { return }
+        wire._withUnsafeGuaranteedRef { try? connection.session.send($0, bytes) }
+        connection.markForPass()
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
-        guard let stream, !responseHasEnded else { return }
+        guard let wire, !responseHasEnded else { return }
         responseHasEnded = true
-        try? connection.session.end(stream, trailers: trailers.isEmpty ? nil : copy trailers)
-        worker.markDirtyForPass(connection)
+        wire._withUnsafeGuaranteedRef {
+            try? connection.session.end($0, trailers: trailers.isEmpty ? nil : copy trailers)
+        }
+        connection.markForPass()
     }
 
     func armTimer() {

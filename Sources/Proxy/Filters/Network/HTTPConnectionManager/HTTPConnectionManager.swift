@@ -10,6 +10,8 @@ final class HTTPConnectionManager {
     let filters: [any HTTPFilterConfig]
     let metrics: HTTPMetrics
     private let responses: HTTPMetrics.Responses
+    /// This loop's row of `metrics`, which holds its block.
+    private let row: MetricRow
     let worker: Worker
     private(set) var routes: CompiledRoutes?
     /// The clusters that `routes` names, in the order of `RouteTable.clusterNames`.
@@ -20,6 +22,8 @@ final class HTTPConnectionManager {
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     let keepsAccessLog: Bool
+    /// Requests choose a route table by their fields; `routes` is the only one otherwise.
+    let isScoped: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
     let http2Metrics: HTTP2Metrics
     /// The same of its HTTP/1 codecs.
@@ -33,6 +37,7 @@ final class HTTPConnectionManager {
     ) {
         self.config = config
         self.metrics = metrics
+        row = metrics.block.row(worker.index)
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
@@ -41,6 +46,7 @@ final class HTTPConnectionManager {
         rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
         keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
+        if case .scoped = config.routes { isScoped = true } else { isScoped = false }
         resolve()
     }
 
@@ -164,7 +170,7 @@ final class HTTPConnectionManager {
         }
     }
 
-    func uncount(_ cell: HTTPMetrics.Cell) { metrics.block.subtract(cell.rawValue, row: worker.index) }
+    func uncount(_ cell: HTTPMetrics.Cell) { row.add(cell.rawValue, 0 &- 1) }
 
     /// From now on responses say `connection: close`; connections that stay idle close after a moment.
     func drain() {
@@ -194,7 +200,7 @@ final class HTTPConnectionManager {
     func requestEnded(_ stream: HTTPStream) {
         activeStreams -= 1
         if stream.countsUpgrade { uncount(.downstream_cx_upgrades_active) }
-        metrics.block.subtract(HTTPMetrics.Cell.downstream_rq_active.rawValue, row: worker.index)
+        uncount(.downstream_rq_active)
         if stream.responseHasBegun, !stream.info.isHealthCheck {
             responses.count(stream.info.status, row: worker.index)
         }
@@ -236,10 +242,10 @@ final class HTTPConnectionManager {
     }
 
     func count(_ cell: HTTPMetrics.Cell, _ amount: UInt64) {
-        metrics.block.add(cell.rawValue, amount, row: worker.index)
+        row.add(cell.rawValue, amount)
     }
 
-    func count(_ cell: HTTPMetrics.Cell, _ worker: Worker) { metrics.block.add(cell.rawValue, row: worker.index) }
+    func count(_ cell: HTTPMetrics.Cell, _ worker: Worker) { row.add(cell.rawValue) }
 
     // MARK: Headers
 
