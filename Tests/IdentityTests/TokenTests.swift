@@ -69,10 +69,13 @@ struct TokenTests {
         #expect(problem(try token(other), key)?.contains("nobody who issues") == true)
         #expect(problem(try token(key, algorithm: "none"), key) != nil)
         #expect(problem(try token(key, algorithm: "HS256"), key) != nil)
-        #expect(problem(try token(key) { $0["aud"] = ["https://kubernetes.default.svc"] }, key)?.contains("not for") == true)
+        #expect(
+            problem(try token(key) { $0["aud"] = ["https://kubernetes.default.svc"] }, key)?.contains("not for") == true
+        )
         #expect(problem(try token(key) { $0["iss"] = "you" }, key)?.contains("issuer") == true)
         #expect(problem(try token(key) { $0["nbf"] = .integer(now + 100) }, key)?.contains("not valid yet") == true)
-        #expect(problem(try token(key) { $0["sub"] = "system:serviceaccount:shop:admin" }, key)?.contains("bound") == true)
+        #expect(
+            problem(try token(key) { $0["sub"] = "system:serviceaccount:shop:admin" }, key)?.contains("bound") == true)
         #expect(problem(try token(key) { $0["kubernetes.io"] = ["namespace": "shop"] }, key)?.contains("bound") == true)
         let text = try token(key)
         let parts = text.split(separator: ".").map(String.init)

@@ -118,7 +118,8 @@ extension MeshModel {
             // What is no pod says it by a label.
             return endpoint.labels[SidecarWish.modeLabel] == "istio"
         }
-        return hasSidecar(pod) && peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port) != .disable
+        return hasSidecar(pod)
+            && peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port) != .disable
     }
 
     /// The identities that may answer for a service: those of its endpoints, and those that it lists itself.

@@ -125,14 +125,18 @@ struct UDPProxyTests {
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Self.listener(Self.route()).replacing(
-                        "address: 127.0.0.1, port_value", with: "address: \"\(address)\", ipv4_compat: true, port_value"),
+                        "address: 127.0.0.1, port_value", with: "address: \"\(address)\", port_value"),
                     clusters: Yaml.cluster("backend", [host.port])))
             defer { proxy.stop() }
             // A connected socket takes what comes from there alone.
-            for last in 1...3 as ClosedRange<UInt32> {
-                let client = try Datagrams(on: loop, to: .ip(.v4(0x7F00_0000 + last), port: proxy.address.port ?? 0))
-                client.send("\(last)")
-                #expect(await client.next() == "got \(last)")
+            let spokenTo =
+                address == "::"
+                ? [IPAddress.v6(high: 0, low: 1)]
+                : (1...3 as ClosedRange<UInt32>).map { IPAddress.v4(0x7F00_0000 + $0) }
+            for (number, ip) in spokenTo.enumerated() {
+                let client = try Datagrams(on: loop, to: .ip(ip, port: proxy.address.port ?? 0))
+                client.send("\(number)")
+                #expect(await client.next() == "got \(number)")
                 client.close()
             }
             host.close()

@@ -113,7 +113,8 @@ final class UDPProxy: ReadinessHandler {
         if !config.balancesEachDatagram, let known = sessions[Key(client: client, local: local)] {
             if known.mayGoOn { return known.send(datagram) }
             // Its host has gone or failed: another one, if there is a better.
-            guard let cluster = cluster(for: client, local), let host = choose(cluster, client), host !== known.host else {
+            guard let cluster = cluster(for: client, local), let host = choose(cluster, client), host !== known.host
+            else {
                 if !known.host.conditions.contains(.removed) { known.send(datagram) } else { known.end() }
                 return
             }
@@ -152,7 +153,8 @@ final class UDPProxy: ReadinessHandler {
         clusterMetrics[cluster.name] = metrics
         do throws(SystemError) {
             let session = try UDPSession(
-                self, key: key, info: connectionInfo(key.client, key.local), cluster: cluster, host: host, metrics: metrics)
+                self, key: key, info: connectionInfo(key.client, key.local), cluster: cluster, host: host,
+                metrics: metrics)
             sessions[key] = session
             config.metrics.total.add(row: worker.index)
             config.metrics.active.add(row: worker.index)
@@ -167,7 +169,8 @@ final class UDPProxy: ReadinessHandler {
 
     private func connectionInfo(_ client: IO.SocketAddress, _ local: IO.SocketAddress? = nil) -> ConnectionInfo {
         ConnectionInfo(
-            localAddress: local ?? address, remoteAddress: client, directRemoteAddress: client, id: worker.nextConnectionID())
+            localAddress: local ?? address, remoteAddress: client, directRemoteAddress: client,
+            id: worker.nextConnectionID())
     }
 
     func received(_ count: Int) {

@@ -1,0 +1,1 @@
+../../MeshTests/Gateway/GatewayWorld.swift
