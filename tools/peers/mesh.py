@@ -66,7 +66,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-PLURALS = {"Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Event": "events", "Namespace": "namespaces",
+PLURALS = {"EnvoyFilter": "envoyfilters", "PeerAuthentication": "peerauthentications", "Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Event": "events", "Namespace": "namespaces",
            "VirtualService": "virtualservices", "DestinationRule": "destinationrules", "Gateway": "gateways",
            "EnvoyFilter": "envoyfilters"}
 
@@ -152,6 +152,8 @@ class ControlPlane:
             meta["resourceVersion"] = old["metadata"]["resourceVersion"]
             status, answer = self.call("PUT", path, item)
             del meta["resourceVersion"]
+            if status == 409:
+                return self.apply(item)  # Its status has been written in between.
         else:
             status, answer = self.call("POST", self.where(item["kind"], item["apiVersion"], namespace), item)
         assert status in (200, 201), (status, answer)
