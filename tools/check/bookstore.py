@@ -16,6 +16,7 @@ from check.lib import (
 FIRST_ANSWER_SECONDS_MAX = 5.0
 # 10 before sidecars spoke TLS; their own TLS contexts and the TLS code that is in use have to be brought down again.
 SIDECAR_RSS_MIB_MAX = 16
+SIDECAR_RSS_MIB_BAR = 10
 
 
 def start():
@@ -244,6 +245,9 @@ def footprint():
     at_once = sizes()
     wait(lambda: max(sizes()) <= SIDECAR_RSS_MIB_MAX, 3)
     now = sizes()
+    if now and max(now) > SIDECAR_RSS_MIB_BAR:
+        # The bar stands; until it is met again, the bound below keeps it from getting worse.
+        print(f"MISSED the bar of {SIDECAR_RSS_MIB_BAR} MiB RSS for a sidecar: {min(now):.1f} to {max(now):.1f} MiB", flush=True)
     check(f"each of {len(now)} proxies has at most {SIDECAR_RSS_MIB_MAX:.0f} MiB RSS", now and max(now) <= SIDECAR_RSS_MIB_MAX,
           f"{min(now):.1f} to {max(now):.1f} MiB; right after a change {max(at_once):.1f} MiB")
 
