@@ -155,7 +155,7 @@ public final class GzipDecoder: StreamDecoder {
 }
 
 /// The C library does not change what it reads, though its types do not say so.
-private func inputPointer(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutablePointer<UInt8>? {
+func inputPointer(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutablePointer<UInt8>? {
     UnsafeMutablePointer(mutating: bytes.bindMemory(to: UInt8.self).baseAddress)
 }
 

@@ -1,4 +1,5 @@
 public import IO
+import Telemetry
 
 /// Answers queries on sockets that others have bound: names of the cluster from a zone, all others through a forwarder.
 ///
@@ -20,6 +21,8 @@ public final class DNSServer: @unchecked Sendable {
     /// How many datagrams one socket handles before the loop's others have their turn.
     private static let datagramsPerTurn = 256
 
+    /// What it has answered so far.
+    public let counts = DNSCounts()
     private let loop: EventLoop
     private let forwarder: Forwarder?
     private var zone: Zone
@@ -68,7 +71,15 @@ public final class DNSServer: @unchecked Sendable {
 
 extension DNSServer {
     /// Answers one query; `reply` gets nothing when there is nothing to say (a response, or no header).
-    func handle(_ bytes: [UInt8], limit: Int?, _ reply: @escaping ([UInt8]?) -> Void) {
+    func handle(_ bytes: [UInt8], limit: Int?, _ answer: @escaping ([UInt8]?) -> Void) {
+        func reply(_ bytes: [UInt8]?) {
+            if let bytes, bytes.count > 3 {
+                counts.queries.add()
+                // The code of an answer is in the low bits of its fourth byte.
+                if bytes[3] & 0x0F == UInt8(ResponseCode.serverFailure.rawValue) { counts.failures.add() }
+            }
+            answer(bytes)
+        }
         let query: DNSMessage
         do throws(DNSFormatError) {
             query = try DNSMessage(parsing: bytes)

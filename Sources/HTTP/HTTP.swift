@@ -6,6 +6,7 @@
 // HTTP1/     HTTP1RequestParser (server side), HTTP1ResponseParser (client side), HTTP1Serializer, HTTP1Limits, HTTP1Error.
 // HTTP2/     HTTP2Session over libnghttp2: delegates in place of events, budgets against floods (HTTP2Limits, HTTP2FrameBudget).
 // GRPC/      Message framing, gRPC server and client for the control path.
+// WebSocket/ WebSocketDecoder and frames (RFC 6455), WebSocketConnection over a ByteStream, for the control path.
 // Server/    HTTPServer: async HTTP/1.1 server over a ByteStream, for the control path.
 // Client/    HTTPClient: async HTTP/1.1 client over a ByteStream, for the control path.
 //

@@ -106,21 +106,7 @@ public enum Environment {
     ///
     /// What is needed again comes back from the page cache. For a process that has done its large start-up work
     /// (decoding, compiling) and will run long: those pages would count as its memory for ever.
-    public static func releaseProgramPages() {
-        guard let program = try? File.readLink("/proc/self/exe"), let maps = try? File.text("/proc/self/maps") else {
-            return
-        }
-        for line in maps.split(separator: "\n") where line.hasSuffix(program) {
-            let fields = line.split(separator: " ", maxSplits: 2)
-            let bounds = fields.first?.split(separator: "-") ?? []
-            // Code only: read-only data may have been relocated, and would come back as it is in the file.
-            guard fields.count > 1, fields[1].hasPrefix("r-xp"), bounds.count == 2,
-                let begin = UInt(bounds[0], radix: 16),
-                let end = UInt(bounds[1], radix: 16), begin < end
-            else { continue }
-            _ = madvise(UnsafeMutableRawPointer(bitPattern: begin), Int(end - begin), MADV_DONTNEED)
-        }
-    }
+    public static func releaseProgramPages() { clinux_release_program() }
 
     /// Ends the process.
     public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
@@ -128,6 +114,21 @@ public enum Environment {
 
 /// Standard output and error, unbuffered.
 public enum Console {
+    /// Waits for bytes of the standard input; none at its end.
+    ///
+    /// Blocks the thread.
+    public static func read(upTo count: Int) throws(SystemError) -> [UInt8] {
+        while true {
+            var result = 0
+            let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+                result = Glibc.read(0, buffer.baseAddress, count)
+                initialized = max(0, result)
+            }
+            if result >= 0 { return bytes }
+            guard errno == EINTR else { throw SystemError.last("read the standard input") }
+        }
+    }
+
     /// Writes text to standard output.
     public static func out(_ text: String) { write(STDOUT_FILENO, text) }
     /// Writes text to standard error.
@@ -138,6 +139,9 @@ public enum Console {
 
     /// Writes bytes to standard output as they are.
     public static func out(_ bytes: [UInt8]) { write(STDOUT_FILENO, bytes) }
+
+    /// Writes bytes to standard error as they are.
+    public static func error(_ bytes: [UInt8]) { write(STDERR_FILENO, bytes) }
 
     private static func write(_ fd: Int32, _ bytes: [UInt8]) {
         var sent = 0
@@ -153,5 +157,23 @@ public enum Console {
             guard count > 0 else { return }
             sent += count
         }
+    }
+}
+
+/// What is piped into the program.
+public enum StandardInput {
+    /// Everything up to its end, or `limit` bytes of it.
+    public static func read(limit: Int) -> [UInt8] {
+        var result: [UInt8] = []
+        while result.count < limit {
+            let piece = [UInt8](unsafeUninitializedCapacity: min(65_536, limit - result.count)) { buffer, initialized in
+                var count = Glibc.read(STDIN_FILENO, buffer.baseAddress, buffer.count)
+                while count < 0, errno == EINTR { count = Glibc.read(STDIN_FILENO, buffer.baseAddress, buffer.count) }
+                initialized = max(0, count)
+            }
+            if piece.isEmpty { break }
+            result += piece
+        }
+        return result
     }
 }

@@ -99,7 +99,8 @@ public struct Logger: Sendable {
         return true
     }
 
-    private func isWritten(_ level: LogLevel) -> Bool {
+    /// Whether records of that level are written: what costs much to say is asked first.
+    public func isWritten(_ level: LogLevel) -> Bool {
         guard level.rawValue >= Self.threshold.load(ordering: .relaxed) else { return false }
         return Self.settings.withLock { level >= ($0.components[label] ?? $0.level) }
     }

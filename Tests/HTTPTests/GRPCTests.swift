@@ -145,6 +145,41 @@ struct GRPCTests {
         }
     }
 
+    @Test("messages are taken as they come, those before and those in parts too, until the body throws")
+    func taking() async throws {
+        let summing: GRPCServer.Method = { call throws(GRPCStatus) in
+            guard let first = try await call.next() else { return }
+            _ = call.post(first)
+            try await call.forEach { (message) throws(GRPCStatus) in
+                guard message.count != 13 else { throw GRPCStatus(.failedPrecondition, "thirteen") }
+                _ = call.post([UInt8](message))
+            }
+        }
+        try await withGRPCServer(["/take": summing]) { _, address, loop async throws in
+            let client = try await self.connect(address, loop)
+            for ending in [nil, 13] {
+                let call = try client.call("/take")
+                // All at once: the server finds several in one piece, and the large ones in many.
+                let sizes = [1, 2, 0, 3, 100_000, 4, 50_000, 5]
+                for size in sizes { #expect(call.post([UInt8](repeating: UInt8(size & 255), count: size))) }
+                for size in sizes { #expect(try await call.next()?.count == size) }
+                if let ending {
+                    #expect(call.post([UInt8](repeating: 0, count: ending)))
+                    do throws(GRPCStatus) {
+                        while try await call.next() != nil {}
+                        Issue.record("the call ended well")
+                    } catch {
+                        #expect(error == GRPCStatus(.failedPrecondition, "thirteen"))
+                    }
+                } else {
+                    try call.finishSending()
+                    #expect(try await call.next() == nil)
+                }
+            }
+            client.close()
+        }
+    }
+
     final class Progress: @unchecked Sendable {
         private(set) var count = 0
         func add() { count += 1 }

@@ -104,6 +104,7 @@ struct HTTPSTests {
         defer { try? File.removeTree(setting.folder) }
         let loop = try EventLoop.start(name: "https-test")
         defer { loop.stop() }
+        let body = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let handler: HTTPServer.Handler = { request in
             do throws(HTTPError) {
                 return HTTPResponse(status: 200, body: try await request.body.collect())
@@ -117,7 +118,6 @@ struct HTTPSTests {
             let server = HTTPServer(on: loop, handler: handler)
             let running = Task(executorPreference: loop) { await server.run(listener, tls: { setting.server }) }
             let client = HTTPClient(to: address, serverName: "127.0.0.1", tls: setting.client, on: loop)
-            let body = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
             let response = try await client.send(HTTPClientRequest(.post, "/", body: body))
             #expect(try await response.collect() == body)
             client.close()

@@ -1,3 +1,4 @@
+import Glibc
 import IO
 import Synchronization
 import Testing
@@ -140,6 +141,18 @@ func onLoop<Value: Sendable>(_ body: @escaping @Sendable (EventLoop) async throw
             stream.close()
             await #expect(throws: SystemError.self) { try await reader.value }
             right.close()
+        }
+    }
+
+    @Test("a connection that stands counts, though the loop was busy until after the deadline")
+    func connectsOnABusyLoop() async throws {
+        let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
+        defer { socket.close() }
+        let address = try #require(socket.localAddress)
+        try await onLoop { loop in
+            // The pass's time is older than the deadline that is counted from it.
+            usleep(50_000)
+            try await SocketStream.connect(to: address, on: loop, timeout: .milliseconds(10)).close()
         }
     }
 }

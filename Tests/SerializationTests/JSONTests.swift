@@ -49,6 +49,39 @@ struct JSONTests {
         #expect(error.description == "line 2, column 8: a value is expected")
     }
 
+    @Test("a list of objects with parts in common is the text of its objects, also with a member set")
+    func list() {
+        let long = String(repeating: "text without end ", count: 20)
+        let shared: JSON = [
+            "containers": [["name": "main", "args": ["a \"quoted\" one", .string(long), .string(long + "\n\u{7F}")]]],
+            "x": [:],
+        ]
+        let wide = JSON.object(Dictionary(uniqueKeysWithValues: (0..<40).map { ("member-\($0)", .integer(Int64($0))) }))
+        var objects: [JSON] = (0..<50).map { number in
+            [
+                "metadata": ["name": .string("n\(number)"), "resourceVersion": "old", "labels": wide], "spec": shared,
+                "status": number % 2 == 0 ? shared : ["conditions": [shared, wide, .array([]), .null]],
+            ]
+        }
+        objects += [["metadata": [:]], ["kind": "x"], [:], "text", ["metadata": "odd", "a": 1]]
+        var writer = JSONListWriter()
+        var changed = JSONListWriter()
+        var inner = JSONListWriter()
+        for object in objects {
+            writer.value(object)
+            changed.value(object, setting: "resourceVersion", of: "metadata", to: "new")
+            if let metadata = object["metadata"] { inner.value(metadata, setting: "resourceVersion", to: "new") }
+        }
+        #expect(String(decoding: writer.finish(), as: UTF8.self) == objects.map(\.text).joined())
+        let set = objects.map { object in
+            var object = object
+            if object["metadata"]?.object != nil { object["metadata"]?["resourceVersion"] = "new" }
+            return object
+        }
+        #expect(String(decoding: changed.finish(), as: UTF8.self) == set.map(\.text).joined())
+        #expect(String(decoding: inner.finish(), as: UTF8.self) == set.compactMap { $0["metadata"]?.text }.joined())
+    }
+
     @Test("equal values have equal texts")
     func writing() {
         let value: JSON = ["b": [1, 2.5, .null], "a": "\u{1}\"\\\n\u{7F}é"]
@@ -56,6 +89,20 @@ struct JSONTests {
         #expect(JSON.object([:]).pretty == "{}")
         #expect(JSON.object(["a": [1]]).pretty == "{\n  \"a\": [\n    1\n  ]\n}")
         #expect(JSON.number(.infinity).text == "null")
+    }
+
+    @Test("members stand in the order of their names at every level, few or many, whatever the names have in common")
+    func order() {
+        let names = ["", "a", "a-b", "aa", "b", "é", "\"q", "long name of many letters", "z"]
+        let few = JSON.object(Dictionary(uniqueKeysWithValues: names.map { ($0, JSON.string($0)) }))
+        let many = JSON.object(
+            Dictionary(uniqueKeysWithValues: (100..<300).map { ("key-\($0)", ["b": .integer(Int64($0)), "a": few]) }))
+        let outer: JSON = ["x": few, "many": many, "list": [few, [:], ["only": 1]]]
+        let fewText =
+            #"{"":"","\"q":"\"q","a":"a","a-b":"a-b","aa":"aa","b":"b","long name of many letters":"#
+            + #""long name of many letters","z":"z","é":"é"}"#
+        let manyText = (100..<300).map { "\"key-\($0)\":{\"a\":\(fewText),\"b\":\($0)}" }.joined(separator: ",")
+        #expect(outer.text == "{\"list\":[\(fewText),{},{\"only\":1}],\"many\":{\(manyText)},\"x\":\(fewText)}")
     }
 
     @Test("what is written is read again")

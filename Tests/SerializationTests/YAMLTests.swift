@@ -31,6 +31,11 @@ struct YAMLTests {
             big: 18446744073709551615
             tagged: !!str 5
             not-octal: 089
+            zero: 0
+            largest: 9223372036854775807
+            duration: 15s
+            network: 10.0.0.0/8
+            eighteen: 999999999999999999
             """
         let json = try one(text)
         #expect(json["integer"] == 10)
@@ -53,6 +58,11 @@ struct YAMLTests {
         #expect(json["big"] == .number(18_446_744_073_709_551_616))
         #expect(json["tagged"] == "5")
         #expect(json["not-octal"] == 89)
+        #expect(json["zero"] == 0)
+        #expect(json["largest"] == .integer(.max))
+        #expect(json["duration"] == "15s")
+        #expect(json["network"] == "10.0.0.0/8")
+        #expect(json["eighteen"] == .integer(999_999_999_999_999_999))
     }
 
     @Test("blocks, anchors, aliases and merge keys are read")

@@ -1,4 +1,6 @@
 #pragma once
+#include <stddef.h>
+
 #include <stdint.h>
 
 /// The calling thread's network namespace as a close-on-exec descriptor, or -errno.
@@ -17,3 +19,6 @@ int clinux_bind_mount(const char *source, const char *target);
 int clinux_mount_make_shared(const char *path);
 /// Unmounts lazily (MNT_DETACH, links not followed); 0 or -errno.
 int clinux_netns_unmount(const char *path);
+/// Sends a netlink request from a process of its own, which takes what time the kernel needs; 0 or -errno at once.
+/// `*report` is the end of a pipe from which the answer's error number (4 bytes, 0 is success) can be read.
+int clinux_send_detached(int socket, const void *bytes, size_t count, int *report);

@@ -14,5 +14,18 @@ int clinux_free_bytes(const char *path, uint64_t *free_bytes, uint64_t *total_by
 int clinux_affinity_count(void);
 /// Bytes that the allocator has given out, and bytes it has from the system.
 void clinux_heap(uint64_t *allocated, uint64_t *total);
+/// Lets go of the pages of the program's file that nobody can have written to.
+void clinux_release_program(void);
 /// Gives free memory of the allocator back to the system.
 void clinux_heap_trim(void);
+/// Sets the size of a terminal's window; 0 or -errno.
+int clinux_set_window(int fd, uint16_t columns, uint16_t rows);
+/// The size of a terminal's window; 0 or -errno.
+int clinux_get_window(int fd, uint16_t *columns, uint16_t *rows);
+/// A new terminal: both its sides, close-on-exec and nobody's controlling terminal, the second one in raw mode; 0 or -errno.
+int clinux_open_terminal(int *main, int *replica);
+/// For the thread sanitizer, which does not see the locks of Swift's library: what was done so far comes before whatever follows
+/// `clinux_taken_over` of the same address. Nothing otherwise.
+void clinux_handed_over(const void *address);
+/// The other end of `clinux_handed_over`.
+void clinux_taken_over(const void *address);

@@ -15,21 +15,30 @@ public final class GRPCServer: @unchecked Sendable {
     /// Its task is cancelled when the caller is gone.
     public typealias Method = @Sendable (GRPCStream) async throws(GRPCStatus) -> Void
 
+    /// Connections are many, and nearly all messages small.
+    private static let queueKeptBytes = 2048
+
     private let loop: EventLoop
     private let methods: [String: Method]
     private let limits: HTTP2Limits
     private let messageBytesMax: Int
+    private let memory: HTTP2Memory
     private let log = Logger("grpc")
     private var connections: [ObjectIdentifier: HTTP2Connection] = [:]
     private var isShuttingDown = false
 
     /// A server of methods by their paths; a longer message than `messageBytesMax` ends its call.
+    ///
+    /// Its connections share their memory, with those of other servers of the loop that are given the same.
     public init(
         on loop: EventLoop, methods: [String: Method], limits: HTTP2Limits = HTTP2Limits(),
-        messageBytesMax: Int = GRPCMessageDecoder.limitBytesDefault
+        messageBytesMax: Int = GRPCMessageDecoder.limitBytesDefault, memory: HTTP2Memory = HTTP2Memory()
     ) {
+        self.memory = memory
         self.loop = loop
         self.methods = methods
+        var limits = limits
+        limits.queueKeptBytes = min(limits.queueKeptBytes, Self.queueKeptBytes)
         self.limits = limits
         self.messageBytesMax = messageBytesMax
     }
@@ -38,11 +47,11 @@ public final class GRPCServer: @unchecked Sendable {
     public var connectionCount: Int { connections.count }
 
     /// Serves one connection until it ends, and closes it; returns when its calls have ended too.
-    public func serve(_ stream: any ByteStream, peer: HTTPPeer = HTTPPeer()) async {
+    public func serve(_ stream: any DirectStream, peer: HTTPPeer = HTTPPeer()) async {
         guard !isShuttingDown else { return stream.close() }
         let connection: HTTP2Connection
         do throws(HTTP2Error) {
-            connection = try HTTP2Connection(.server, stream, limits, on: loop)
+            connection = try HTTP2Connection(.server, stream, limits, memory: memory, on: loop)
         } catch {
             log.error("cannot serve a connection", ["error": error.description])
             return stream.close()
@@ -162,10 +171,13 @@ public final class GRPCClient: @unchecked Sendable {
     private let authority: String
 
     /// Begins a connection on a stream, which it closes at its end.
-    public init(_ stream: any ByteStream, authority: String, on loop: EventLoop, limits: HTTP2Limits = HTTP2Limits())
-        throws(HTTP2Error)
-    {
-        let connection = try HTTP2Connection(.client, stream, limits, on: loop)
+    ///
+    /// Connections of one loop may share their memory.
+    public init(
+        _ stream: any DirectStream, authority: String, on loop: EventLoop, limits: HTTP2Limits = HTTP2Limits(),
+        memory: HTTP2Memory = HTTP2Memory()
+    ) throws(HTTP2Error) {
+        let connection = try HTTP2Connection(.client, stream, limits, memory: memory, on: loop)
         self.connection = connection
         self.authority = authority
         Task(executorPreference: loop) { await connection.run() }

@@ -120,6 +120,25 @@ public struct GRPCMessageDecoder {
         }
     }
 
+    /// Takes bytes of the body.
+    public mutating func append(_ bytes: UnsafeRawBufferPointer) { append([UInt8](bytes)) }
+
+    /// Where the first message in these bytes lies; nil when it is not all there.
+    ///
+    /// For bytes that need no buffer, since nothing was kept before them.
+    func whole(_ bytes: UnsafeRawBufferPointer) throws(GRPCStatus) -> Range<Int>? {
+        guard bytes.count >= 5 else { return nil }
+        guard bytes[0] == 0 else {
+            throw GRPCStatus(bytes[0] == 1 ? .unimplemented : .internal, "compressed messages are not taken")
+        }
+        var length = 0
+        for position in 1...4 { length = length << 8 | Int(bytes[position]) }
+        guard length <= limitBytes else {
+            throw GRPCStatus(.resourceExhausted, "a message of \(length) bytes exceeds \(limitBytes)")
+        }
+        return bytes.count - 5 >= length ? 5..<(5 + length) : nil
+    }
+
     /// Whether a message has begun and not ended.
     public var isInsideMessage: Bool { offset < buffer.count }
 
@@ -137,16 +156,30 @@ public struct GRPCMessageDecoder {
         guard buffer.count - offset - 5 >= length else { return nil }
         let start = offset + 5
         offset = start + length
+        // What is empty is given back: a long first request must not stay for as long as its stream.
+        defer {
+            if offset == buffer.count {
+                buffer = []
+                offset = 0
+            }
+        }
         return Array(buffer[start..<offset])
     }
 
     /// A message as it stands in a body.
     public static func frame(_ message: [UInt8]) -> [UInt8] {
         var frame: [UInt8] = []
-        frame.reserveCapacity(message.count + 5)
-        frame.append(0)
-        let length = UInt32(clamping: message.count)
-        for shift: UInt32 in [24, 16, 8, 0] { frame.append(UInt8(truncatingIfNeeded: length >> shift)) }
+        frame.reserveCapacity(message.count + headBytes)
+        withUnsafeBytes(of: head(message.count)) { frame.append(contentsOf: $0.prefix(headBytes)) }
         return frame + message
+    }
+
+    /// Bytes before each message.
+    static let headBytes = 5
+
+    /// What stands before a message of so many bytes: the first five bytes in memory.
+    static func head(_ count: Int) -> UInt64 {
+        // No compression, then the length, the highest byte first; little-endian memory.
+        (UInt64(UInt32(clamping: count).byteSwapped) << 8).littleEndian
     }
 }

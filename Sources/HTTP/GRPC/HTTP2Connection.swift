@@ -1,27 +1,36 @@
 internal import IO
 
-/// An `HTTP2Session` on a byte stream: one task reads, another writes, calls wait in between.
+/// An `HTTP2Session` on a stream: what comes is taken as the loop tells of it, what goes is written at the end of the loop's pass.
 ///
-/// `@unchecked Sendable`: touched on its loop only.
-final class HTTP2Connection: @unchecked Sendable {
-    private static let blockBytes = 16 * 1024
+/// No task reads or writes: a control plane has thousands of these, and each push would wake two. `@unchecked Sendable`: touched on its loop only.
+final class HTTP2Connection: ReadinessHandler, @unchecked Sendable {
+    /// Bytes that are framed before they are written.
+    private static let producedAtOnce = 48 * 1024
     /// How long the peer may take to accept our last words.
     private static let farewell = Duration.seconds(1)
 
     let session: HTTP2Session
     let loop: EventLoop
-    private let stream: any ByteStream
+    private let stream: any DirectStream
+    private let output: HTTP2ArrayOutput
     private var calls: [ObjectIdentifier: GRPCStream] = [:]
     /// Takes requests (server): who hears of the stream.
     var onRequest: ((HTTP2Stream) -> (any HTTP2StreamDelegate)?)?
-    private var writer: CheckedContinuation<Void, Never>?
-    private var hasWork = true
+    private var isFlushDue = false
     private var isEnding = false
+    private var isReceiving = false
+    private var hasReadAll = false
+    private var isOver = false
+    private var finished: CheckedContinuation<Void, Never>?
+    private var farewellTimer: LoopTimer?
 
-    init(_ role: HTTP2Session.Role, _ stream: any ByteStream, _ limits: HTTP2Limits, on loop: EventLoop)
-        throws(HTTP2Error)
-    {
-        session = try HTTP2Session(role, limits: limits)
+    /// A connection at its beginning; connections of one loop may share their memory.
+    init(
+        _ role: HTTP2Session.Role, _ stream: any DirectStream, _ limits: HTTP2Limits, memory: HTTP2Memory,
+        on loop: EventLoop
+    ) throws(HTTP2Error) {
+        session = try HTTP2Session(role, limits: limits, memory: memory)
+        output = memory.output
         self.stream = stream
         self.loop = loop
         session.delegate = self
@@ -35,17 +44,12 @@ final class HTTP2Connection: @unchecked Sendable {
 
     /// Carries bytes until the connection ends.
     func run() async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.write() }
-            let reason = await read()
-            isEnding = true
-            for call in calls.values { call.over(GRPCStatus(.unavailable, reason)) }
-            calls = [:]
-            let timer = loop.schedule(after: HTTP2Connection.farewell) { self.stream.close() }
+        await withCheckedContinuation { continuation in
+            finished = continuation
+            stream.handOver(to: self)
+            ready([.readable, .writable])
+            // Also when nothing was submitted: the preface has to go.
             outputReady()
-            await group.waitForAll()
-            timer.cancel()
-            stream.close()
         }
     }
 
@@ -63,57 +67,98 @@ final class HTTP2Connection: @unchecked Sendable {
         outputReady()
     }
 
-    private func read() async -> String {
-        while true {
-            let bytes: [UInt8]
+    /// The stream can be read or written, or is closed.
+    func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable), stream.isBlocked {
             do throws(SystemError) {
-                bytes = try await stream.read(upTo: HTTP2Connection.blockBytes)
+                try stream.writeKept()
             } catch {
-                return error.description
+                stream.close()
             }
-            if bytes.isEmpty { return "the peer closed the connection" }
-            var failure: HTTP2Error?
-            do throws(HTTP2Error) {
-                try session.receive(bytes.span.bytes, at: loop.now)
+            if !stream.isBlocked { outputReady() }
+        }
+        if readiness.contains(.readable) { receive() }
+    }
+
+    private func receive() {
+        guard !hasReadAll, !isReceiving else { return }
+        isReceiving = true
+        var reason: String?
+        do throws(SystemError) {
+            let end = try stream.readReady { bytes in
+                do throws(HTTP2Error) {
+                    try session.receive(bytes, at: loop.now)
+                } catch {
+                    reason = error.description
+                    return false
+                }
+                if session.isFinished { reason = "the peer ended the connection" }
+                return reason == nil
+            }
+            if end == .ended, reason == nil { reason = "the peer closed the connection" }
+        } catch {
+            reason = reason ?? error.description
+        }
+        isReceiving = false
+        if let reason { readAll(reason) }
+        if reason != nil || session.hasOutput { outputReady() }
+    }
+
+    /// Nothing more comes: the calls end, and what is in the output has a little time.
+    private func readAll(_ reason: String) {
+        guard !hasReadAll else { return }
+        hasReadAll = true
+        isEnding = true
+        let ending = calls
+        calls = [:]
+        for call in ending.values { call.over(GRPCStatus(.unavailable, reason)) }
+        farewellTimer = loop.schedule(after: HTTP2Connection.farewell) { self.end() }
+    }
+
+    /// Says that the session may have bytes for the peer: they leave at the end of this pass.
+    func outputReady() {
+        guard !isFlushDue, !isOver else { return }
+        isFlushDue = true
+        loop.atEndOfPass { self.flush() }
+    }
+
+    private func flush() {
+        isFlushDue = false
+        guard !isOver else { return }
+        do {
+            while !stream.isBlocked {
+                output.bytes.removeAll(keepingCapacity: true)
+                try session.produce(into: output, upTo: HTTP2Connection.producedAtOnce)
+                if output.bytes.isEmpty { break }
+                try write()
+            }
+        } catch {
+            return end()
+        }
+        if !stream.isBlocked, isEnding || session.isFinished { end() }
+    }
+
+    private func write() throws(SystemError) {
+        var failure: SystemError?
+        output.bytes.withUnsafeBytes { bytes in
+            do throws(SystemError) {
+                try stream.writeReady(bytes)
             } catch {
                 failure = error
             }
-            outputReady()
-            if let failure { return failure.description }
-            if session.isFinished { return "the peer ended the connection" }
         }
+        if let failure { throw failure }
     }
 
-    private func write() async {
-        while true {
-            var output: [UInt8] = []
-            hasWork = false
-            do throws(HTTP2Error) {
-                try session.takeOutput(into: &output)
-            } catch {
-                return stream.close()
-            }
-            if output.isEmpty {
-                if isEnding || session.isFinished { return stream.close() }
-                await withCheckedContinuation { continuation in
-                    guard !hasWork else { return continuation.resume() }
-                    writer = continuation
-                }
-                continue
-            }
-            do throws(SystemError) {
-                try await stream.write(output)
-            } catch {
-                return stream.close()
-            }
-        }
-    }
-
-    /// Says that the session may have bytes for the peer.
-    func outputReady() {
-        hasWork = true
-        writer?.resume()
-        writer = nil
+    private func end() {
+        guard !isOver else { return }
+        isOver = true
+        readAll("the connection was closed")
+        farewellTimer?.cancel()
+        farewellTimer = nil
+        stream.close()
+        finished?.resume()
+        finished = nil
     }
 }
 

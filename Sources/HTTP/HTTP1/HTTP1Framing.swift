@@ -29,6 +29,14 @@ enum HTTP1Framing {
 
     /// The framing of a request's body.
     static func ofRequest(_ head: inout RequestHead) throws(HTTP1Error) {
+        guard head.headers.presence.intersects(framingFields) else {
+            // The usual GET: no field says anything about body or connection.
+            head.body = .none
+            head.isKeepAlive = head.minorVersion >= 1
+            head.expectsContinue = false
+            head.isUpgrade = false
+            return
+        }
         let hasEncoding = head.headers.contains(.transferEncoding)
         if hasEncoding, head.headers.contains(.contentLength) { throw .lengthAndEncoding }
         if let first = head.headers.index(of: .contentLength),
@@ -53,13 +61,17 @@ enum HTTP1Framing {
             && head.headers.list(.connection, contains: "upgrade")
     }
 
+    private static let framingFields = HeaderIDSet([.contentLength, .transferEncoding, .connection, .expect, .upgrade])
+
     /// The framing of a response's body, which depends on the request.
     static func ofResponse(_ head: inout ResponseHead, to method: HTTPMethod) throws(HTTP1Error) {
         let hasEncoding = head.headers.contains(.transferEncoding)
         if hasEncoding, head.headers.contains(.contentLength) { throw .lengthAndEncoding }
         let length = try contentLength(&head.headers)
-        let chunked = try isChunked(head.headers, minorVersion: head.minorVersion)
-        head.isKeepAlive = isKeepAlive(head.headers, minorVersion: head.minorVersion)
+        let chunked = hasEncoding ? try isChunked(head.headers, minorVersion: head.minorVersion) : false
+        head.isKeepAlive =
+            head.headers.presence.contains(.connection)
+            ? isKeepAlive(head.headers, minorVersion: head.minorVersion) : head.minorVersion >= 1
         if head.status == 101 || (method == .connect && (200..<300).contains(head.status)) {
             head.body = .tunnel
         } else if head.status < 200 || head.status == 204 {

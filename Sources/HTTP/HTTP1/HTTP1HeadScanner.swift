@@ -20,7 +20,8 @@ struct HTTP1HeadScanner {
     private var position = 0
     /// Where the current line starts.
     private var lineStart = 0
-    private var name = HeaderTable.Run.empty
+    /// Where the colon of the current line stands.
+    private var nameEnd = 0
     private var valueStart = 0
     /// Empty lines skipped before a start line.
     private var skippedLine = false
@@ -70,10 +71,19 @@ struct HTTP1HeadScanner {
     private mutating func scanStored(
         _ table: UnsafeMutablePointer<HeaderMemory>, limits: HTTP1Limits
     ) throws(HTTP1Error) -> Bool {
-        // The bytes stay where they are while fields are added.
-        let memory = UnsafeMutableBufferPointer(start: table.pointee.bytes, count: table.pointee.byteCount)
-        var bytes = memory.mutableSpan
-        let end = bytes.count
+        // The bytes stay where they are while fields are added. Plain memory: each position below is compared with `end` before its byte
+        // is read.
+        let bytes = table.pointee.bytes
+        let end = table.pointee.byteCount
+        // Kept in registers for the length of the call.
+        var (position, phase, lineStart, nameEnd, valueStart) = (
+            self.position, self.phase, self.lineStart, self.nameEnd, self.valueStart
+        )
+        defer {
+            (self.position, self.phase, self.lineStart, self.nameEnd, self.valueStart) = (
+                position, phase, lineStart, nameEnd, valueStart
+            )
+        }
         while position < end {
             switch phase {
             case .startLine:
@@ -82,7 +92,7 @@ struct HTTP1HeadScanner {
                 {
                     throw .startLine
                 }
-                guard try findLineEnd(bytes.bytes, end, or: .fieldValue) else { return false }
+                guard try HTTP1HeadScanner.findLineEnd(bytes, &position, end) else { return false }
                 let count = position &- lineStart
                 position &+= 2
                 if count == 0 {
@@ -97,41 +107,45 @@ struct HTTP1HeadScanner {
                 phase = .fieldStart
 
             case .fieldStart:
-                switch bytes[position] {
-                case ASCII.carriageReturn:
+                let byte = bytes[position]
+                if byte == ASCII.carriageReturn {
                     if position &+ 1 == end { return false }
                     guard bytes[position &+ 1] == ASCII.lineFeed else { throw .lineEnding }
                     position &+= 2
                     return true
-                case ASCII.lineFeed: throw .lineEnding
-                case ASCII.space, ASCII.tab: throw .folding
-                default: phase = .name
                 }
+                if byte == ASCII.lineFeed { throw .lineEnding }
+                if ASCII.isBlank(byte) { throw .folding }
+                phase = .name
+                fallthrough
 
             case .name:
-                guard try scanName(&bytes, end) else { return false }
+                guard try HTTP1HeadScanner.scanName(bytes, &position, end, from: lineStart) else { return false }
+                nameEnd = position
+                position &+= 1
                 phase = .blank
+                fallthrough
 
             case .blank:
                 while position < end, ASCII.isBlank(bytes[position]) { position &+= 1 }
-                if position < end {
-                    valueStart = position
-                    phase = .value
-                }
+                if position == end { return false }
+                valueStart = position
+                phase = .value
+                fallthrough
 
             case .value:
-                let raw = bytes.bytes
-                guard try findLineEnd(raw, end, or: .fieldValue) else { return false }
-                let value = ByteScan.trimmed(raw, valueStart..<position)
+                guard try HTTP1HeadScanner.findLineEnd(bytes, &position, end) else { return false }
+                var valueEnd = position
+                while valueEnd > valueStart, ASCII.isBlank(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
                 if table.pointee.fieldCount >= limits.fields { throw .tooManyFields(limit: limits.fields) }
-                let nameEnd = name.range.upperBound
-                let isLine =
-                    value.lowerBound == nameEnd &+ 2 && value.upperBound == position
-                    && ByteScan.byte(raw, nameEnd &+ 1) == ASCII.space
-                let field = HeaderTable.Field(
-                    name: name, value: HeaderTable.Run(start: UInt32(value.lowerBound), count: UInt32(value.count)),
-                    id: names.id(of: raw.extracting(name.range)), isLine: isLine)
-                table.pointee.add(field)
+                let nameCount = nameEnd &- lineStart
+                let isLine = valueEnd == position && valueStart == nameEnd &+ 2 && bytes[nameEnd &+ 1] == ASCII.space
+                let name = UnsafeRawBufferPointer(start: bytes + lineStart, count: nameCount)
+                table.pointee.add(
+                    HeaderTable.Field(
+                        name: HeaderTable.Run(start: UInt32(lineStart), count: UInt32(nameCount)),
+                        value: HeaderTable.Run(start: UInt32(valueStart), count: UInt32(valueEnd &- valueStart)),
+                        id: names.id(of: name.bytes), isLine: isLine))
                 position &+= 2
                 lineStart = position
                 phase = .fieldStart
@@ -142,46 +156,47 @@ struct HTTP1HeadScanner {
 
     /// Moves to the CR of the CR LF that ends the line; false when it has not arrived.
     @inline(__always)
-    private mutating func findLineEnd(_ bytes: RawSpan, _ end: Int, or error: HTTP1Error) throws(HTTP1Error) -> Bool {
+    private static func findLineEnd(
+        _ bytes: UnsafePointer<UInt8>, _ position: inout Int, _ end: Int
+    ) throws(HTTP1Error) -> Bool {
         position = ByteScan.firstControl(in: bytes, from: position, to: end)
         guard position < end else { return false }
-        switch ByteScan.byte(bytes, position) {
+        switch bytes[position] {
         case ASCII.carriageReturn:
             if position &+ 1 == end { return false }
-            guard ByteScan.byte(bytes, position &+ 1) == ASCII.lineFeed else { throw .lineEnding }
+            guard bytes[position &+ 1] == ASCII.lineFeed else { throw .lineEnding }
             return true
         case ASCII.lineFeed: throw .lineEnding
-        default: throw error
+        default: throw .fieldValue
         }
     }
 
     /// Checks and lowers a field name up to its colon; false when the colon has not arrived.
     @inline(__always)
-    private mutating func scanName(_ bytes: inout MutableSpan<UInt8>, _ end: Int) throws(HTTP1Error) -> Bool {
+    private static func scanName(
+        _ bytes: UnsafeMutablePointer<UInt8>, _ position: inout Int, _ end: Int, from lineStart: Int
+    ) throws(HTTP1Error) -> Bool {
         while position < end {
-            if end &- position >= 8, scanLetters(&bytes) { continue }
+            if end &- position >= 8, scanLetters(bytes + position, &position) { continue }
+            // There is a byte: `scanLetters` answers false in front of one that it does not know.
             let byte = bytes[position]
-            if ASCII.isToken(byte) {
-                bytes[position] = ASCII.lowercase(byte)
-                position &+= 1
-                continue
-            }
-            guard byte == ASCII.colon, position > lineStart else {
+            if byte == ASCII.colon, position > lineStart { return true }
+            guard ASCII.isToken(byte) else {
                 let isControl =
                     byte < ASCII.space && byte != ASCII.tab && byte != ASCII.carriageReturn && byte != ASCII.lineFeed
                 throw isControl ? .fieldValue : .fieldName
             }
-            name = HeaderTable.Run(start: UInt32(lineStart), count: UInt32(position &- lineStart))
+            bytes[position] = ASCII.lowercase(byte)
             position &+= 1
-            return true
         }
         return false
     }
 
-    /// Lowers the letters and passes the hyphens at the front of the next eight bytes; whether all eight were such.
+    /// Lowers the letters and passes the hyphens at the front of the eight bytes that are there; whether all eight were such.
     @inline(__always)
-    private mutating func scanLetters(_ bytes: inout MutableSpan<UInt8>) -> Bool {
-        let word = bytes.bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self).littleEndian
+    private static func scanLetters(_ bytes: UnsafeMutablePointer<UInt8>, _ position: inout Int) -> Bool {
+        let memory = UnsafeMutableRawPointer(bytes)
+        let word = memory.loadUnaligned(as: UInt64.self).littleEndian
         // Sums of seven-bit values stay inside their byte; bytes from 0x80 on are no letters and are masked out.
         let seven = word & ~ByteScan.highs
         let folded = seven | 0x2020_2020_2020_2020
@@ -191,8 +206,8 @@ struct HTTP1HeadScanner {
         // Only the bytes in front of the first other one belong to the name for certain.
         let mask = others == 0 ? UInt64.max : (others & (0 &- others)) &- 1
         let lowered = word | ((letters & mask) >> 2)
-        var raw = bytes.mutableBytes
-        raw.storeBytes(of: lowered.littleEndian, toByteOffset: position, as: UInt64.self)
+        // Not written where nothing changes: who reads the name next would wait for the write.
+        if lowered != word { memory.storeBytes(of: lowered.littleEndian, as: UInt64.self) }
         position &+= others == 0 ? 8 : others.trailingZeroBitCount >> 3
         return others == 0
     }

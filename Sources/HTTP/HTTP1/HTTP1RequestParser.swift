@@ -62,6 +62,14 @@ public struct HTTP1RequestParser: Sendable {
         }
     }
 
+    /// Ends a request whose `head.body` is `none`, in the place of the call of `next` that would say `end`.
+    public mutating func finishWithoutBody() {
+        guard case .body = state, decoder.isComplete else { return }
+        state = .head
+        isFresh = true
+        scanner = .head()
+    }
+
     /// Makes everything that follows opaque `body`: after a 2xx to CONNECT or a 101 went out.
     ///
     /// Call it between the request's `end` and the next `next`; until then nothing behind the request is looked at (ATK-14).

@@ -80,11 +80,15 @@ public enum HTTP1Serializer {
         into room: UnsafeMutableRawBufferPointer
     ) -> Int {
         var cursor = HeadCursor(room)
-        cursor.put("HTTP/1.1 ")
-        cursor.put(decimal: Int(head.status))
-        cursor.put(" ")
-        cursor.put(ResponseHead.reason(head.status))
-        cursor.put("\r\n")
+        if head.status == 200 {
+            cursor.put("HTTP/1.1 200 OK\r\n")
+        } else {
+            cursor.put("HTTP/1.1 ")
+            cursor.put(decimal: Int(head.status))
+            cursor.put(" ")
+            cursor.put(ResponseHead.reason(head.status))
+            cursor.put("\r\n")
+        }
         putFields(head.headers, connection, &cursor)
         let isDescription = method == .head || head.status == 304
         if isDescription, let length = head.headers.index(of: .contentLength) {
@@ -236,18 +240,14 @@ private struct HeadCursor {
     /// A number that is not negative.
     mutating func put(decimal number: Int) {
         var rest = UInt64(clamping: number)
-        var digits = InlineArray<20, UInt8>(repeating: 0)
-        var used = 0
+        let end = count &+ ASCII.digitCount(rest)
+        precondition(end <= room.count, "a head larger than its bound")
+        var position = end
         repeat {
-            digits[used] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            position &-= 1
+            room[position] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
-            used &+= 1
-        } while rest > 0
-        precondition(used <= room.count &- count, "a head larger than its bound")
-        while used > 0 {
-            used &-= 1
-            room[count] = digits[used]
-            count &+= 1
-        }
+        } while position > count
+        count = end
     }
 }

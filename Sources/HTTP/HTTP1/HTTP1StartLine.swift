@@ -2,14 +2,14 @@
 enum HTTP1StartLine {
     static func parseRequest(_ line: HeaderTable.Run, into head: inout RequestHead) throws(HTTP1Error) {
         let (method, target, version) = try split(line, head.headers)
-        guard HeaderTable.isName(head.headers.span(method)) else { throw .startLine }
+        head.adoptMethod(method)
+        if head.method == .other, !HeaderTable.isName(head.headers.span(method)) { throw .startLine }
         do throws(HTTP1Error) {
             head.minorVersion = try minorVersion(head.headers.span(version))
         } catch {
             // HTTP/2's preface is no request of another version: it is no request.
             throw ByteScan.equalIgnoringCase(head.headers.span(method), "pri") ? .startLine : error
         }
-        head.adoptMethod(method)
         guard target.count > 0, RequestHead.isTargetText(head.headers.span(target)) else { throw .target }
         try parseTarget(target, into: &head)
         try takeHost(&head)
@@ -23,9 +23,15 @@ enum HTTP1StartLine {
     private static func parseStatusLine(_ text: RawSpan) throws(HTTP1Error) -> (UInt8, UInt16) {
         guard text.byteCount >= 12, ByteScan.byte(text, 8) == ASCII.space else { throw .startLine }
         let version = try minorVersion(text.extracting(0..<8))
-        guard let status = ASCII.number(text.extracting(9..<12)), status >= 100 else { throw .startLine }
+        var status: UInt16 = 0
+        for position in 9..<12 {
+            let digit = ByteScan.byte(text, position) &- 0x30
+            guard digit < 10 else { throw .startLine }
+            status = status &* 10 &+ UInt16(digit)
+        }
+        guard status >= 100 else { throw .startLine }
         if text.byteCount > 12, ByteScan.byte(text, 12) != ASCII.space { throw .startLine }
-        return (version, UInt16(status))
+        return (version, status)
     }
 
     private static func split(
@@ -116,14 +122,19 @@ enum HTTP1StartLine {
     static func isAuthority(_ text: RawSpan) -> Bool {
         guard text.byteCount > 0 else { return false }
         for position in 0..<text.byteCount {
-            switch ByteScan.byte(text, position) {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: continue
-            // - . _ ~ : [ ] % and the sub-delimiters ! $ & ' ( ) * + ; = of a registered name.
-            case 0x2D, 0x2E, 0x5F, 0x7E, 0x3A, 0x5B, 0x5D, 0x25, 0x21, 0x24, 0x26...0x2B, 0x3B, 0x3D: continue
-            default: return false
-            }
+            let byte = ByteScan.byte(text, position)
+            let bits = byte < 64 ? authorityLow : authorityHigh
+            if byte >= 128 || (bits >> UInt64(byte & 63)) & 1 == 0 { return false }
         }
         return true
+    }
+
+    // Letters, digits, - . _ ~ : [ ] % and the sub-delimiters ! $ & ' ( ) * + ; = of a registered name: bytes 0–63 and 64–127.
+    private static var authorityLow: UInt64 {
+        @inline(__always) get { 0x2FFF_6FF2_0000_0000 }
+    }
+    private static var authorityHigh: UInt64 {
+        @inline(__always) get { 0x47FF_FFFE_AFFF_FFFE }
     }
 
     /// Moves `Host` out of the fields: there is one authority (ATK-18).

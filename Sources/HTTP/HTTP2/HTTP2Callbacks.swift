@@ -30,6 +30,8 @@ enum HTTP2Callbacks {
         // A frame more than ours, which comes first and is counted.
         nghttp2_option_set_max_continuations(option, max(limits.continuations, 0) + 1)
         nghttp2_option_set_max_deflate_dynamic_table_size(option, 4096)
+        // Messages are checked by `HTTP2MessageRules`.
+        nghttp2_option_set_no_http_messaging(option, 1)
         // Resets have a budget of our own, with a counter and calmer words.
         nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)
         setInput(callbacks)
@@ -47,12 +49,12 @@ enum HTTP2Callbacks {
     private static func setInput(_ callbacks: OpaquePointer?) {
         nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, hd, user in
             guard let hd else { return 0 }
-            return HTTP2Callbacks.with(user) { $0.frameBegins(hd.pointee) ? 0 : HTTP2Callbacks.fatal }
+            return HTTP2Callbacks.with(user) { $0.frameBegins(hd) ? 0 : HTTP2Callbacks.fatal }
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
             guard let frame else { return 0 }
             return HTTP2Callbacks.with(user) { session in
-                session.headBegins(frame.pointee)
+                session.headBegins(frame)
                 return 0
             }
         }
@@ -66,21 +68,10 @@ enum HTTP2Callbacks {
                 return isBearable ? 0 : HTTP2Callbacks.fatal
             }
         }
-        nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) { _, _, _, _, _, _, _, _ in
-            // nghttp2 would leave such a field out; a message with one is malformed (RFC 9113 §8.2.1).
-            NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
-        }
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
             guard let frame else { return 0 }
             return HTTP2Callbacks.with(user) { session in
-                session.received(frame.pointee)
-                return 0
-            }
-        }
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, frame, code, user in
-            guard let frame else { return 0 }
-            return HTTP2Callbacks.with(user) { session in
-                session.receivedInvalid(frame.pointee, code)
+                session.received(frame)
                 return 0
             }
         }
@@ -112,7 +103,7 @@ enum HTTP2Callbacks {
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
             guard let frame else { return 0 }
             return HTTP2Callbacks.with(user) { session in
-                session.sent(frame.pointee)
+                session.sent(frame)
                 return 0
             }
         }
@@ -157,7 +148,7 @@ extension HTTP2Session {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             if let trailers = stream.ownTrailers {
                 flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                if withTrailerFields(trailers, { nghttp2_submit_trailer(raw, stream.id, $0, $1) }) == 0 {
+                if withTrailerFields(trailers, stream, { nghttp2_submit_trailer(raw, stream.id, $0, $1) }) == 0 {
                     stream.headsWaiting &+= 1
                 }
             }
@@ -197,16 +188,17 @@ extension HTTP2Session {
 
     private static var frameHeadBytes: Int { 9 }
 
-    func sent(_ frame: nghttp2_frame) {
-        switch UInt32(frame.hd.type) {
+    func sent(_ frame: UnsafePointer<nghttp2_frame>) {
+        let hd = frame.pointee.hd
+        switch UInt32(hd.type) {
         case NGHTTP2_DATA.rawValue:
             budget.dataSent()
-            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, true) }
+            if UInt32(hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(hd.stream_id, true) }
         case NGHTTP2_HEADERS.rawValue:
-            headSent(frame.hd.stream_id)
-            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(frame.hd.stream_id, false) }
+            headSent(hd.stream_id)
+            if UInt32(hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 { sentEnd(hd.stream_id, false) }
         case NGHTTP2_RST_STREAM.rawValue:
-            resets.add(frame.hd.stream_id)
+            resets.add(hd.stream_id)
             delegate?.count(.tx_reset)
         case NGHTTP2_GOAWAY.rawValue: delegate?.count(.goaway_sent)
         default: break

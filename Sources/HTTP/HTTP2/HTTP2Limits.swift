@@ -16,6 +16,8 @@ public struct HTTP2Limits: Sendable, Hashable {
     public var fields = HTTP1Limits.fieldsDefault
     /// Bytes queued for one stream that the peer does not read.
     public var queuedBytes = 64 * 1024 * 1024
+    /// The largest queue of a stream whose memory the session keeps for the next body.
+    public var queueKeptBytes = 16 * 1024
 
     /// Frames of whatever kind that wait for the peer to read (`max_outbound_frames`).
     public var outboundFrames = 10_000

@@ -1,7 +1,7 @@
 internal import CNGHTTP2
 internal import Glibc
 
-/// What nghttp2 allocates from: free lists by size, for the sessions of one loop.
+/// What the sessions of one loop allocate from: free lists by size for nghttp2, blocks for heads and queues for bodies on their way.
 ///
 /// A request makes it allocate and free about ten small pieces, a thousand requests at once far more than the C library keeps at hand
 /// for a thread. Each piece begins with its class, so that it finds back.
@@ -11,14 +11,32 @@ public final class HTTP2Memory {
     private static let headBytes = 16
     /// Larger pieces come from the C library.
     private static let classes = 17
-    /// Pieces kept of one class; a burst's memory goes back beyond it.
-    private static let keptMax = 1024
+    /// Bytes of pieces kept of one class, so that a thousand streams of each side find theirs; a burst's memory goes back beyond it.
+    private static let keptBytesMax = 768 * 1024
+    /// Queues kept for bodies.
+    private static let queuesKept = 256
 
     /// The free pieces of a class: each holds the next one behind its class.
     private struct List {
         var first: UnsafeMutableRawPointer?
         var count = 0
     }
+
+    /// What connections of the control path frame into, one after the other.
+    let output = HTTP2ArrayOutput()
+
+    /// Of the size of a frame each session has one piece, of which little but the beginning is ever used: those have pages of their own, so
+    /// that the rest is no memory.
+    private static let frameBytes = 20 * 1024
+    private static let framesAtOnce = 16
+    /// The class that stands for them.
+    private static let frameClass = HTTP2Memory.classes
+    private var frames: [UnsafeMutableRawPointer] = []
+    private var regions: [UnsafeMutableRawPointer] = []
+
+    /// Memory of heads, last in, first out, so that it is in the processor's cache.
+    let blocks = HTTP2Blocks()
+    @exclusivity(unchecked) private var queues: [[UInt8]] = []
 
     private let lists = UnsafeMutablePointer<List>.allocate(capacity: HTTP2Memory.classes)
 
@@ -30,6 +48,28 @@ public final class HTTP2Memory {
             while let piece = take(index) { Glibc.free(piece) }
         }
         lists.deallocate()
+        for region in regions { munmap(region, Self.frameBytes * Self.framesAtOnce) }
+    }
+
+    /// A piece of the size of a frame; nil when there is no memory.
+    private func takeFrame() -> UnsafeMutableRawPointer? {
+        if let frame = frames.popLast() { return frame }
+        let bytes = Self.frameBytes * Self.framesAtOnce
+        let region = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let region, region != UnsafeMutableRawPointer(bitPattern: -1) else { return nil }
+        regions.append(region)
+        for index in (1..<Self.framesAtOnce).reversed() { frames.append(region + index * Self.frameBytes) }
+        return region
+    }
+
+    /// Memory for a body that begins to wait; none where there is no used one.
+    func takeQueue() -> [UInt8] { queues.popLast() ?? [] }
+
+    /// Takes the memory of a body that has left, unless it is larger than `most`.
+    func give(queue: consuming [UInt8], most: Int) {
+        guard queue.capacity <= most, queues.count < Self.queuesKept else { return }
+        queue.removeAll(keepingCapacity: true)
+        queues.append(queue)
     }
 
     @inline(__always)
@@ -70,10 +110,20 @@ public final class HTTP2Memory {
     }
 
     private func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
-        let (needed, overflow) = size.addingReportingOverflow(Self.headBytes + Self.step - 1)
-        guard size >= 0, !overflow else { return nil }
-        let index = needed / Self.step
-        if index < Self.classes, let piece = take(index) { return piece + Self.headBytes }
+        // What is negative is very large here.
+        let wanted = UInt(bitPattern: size)
+        let index: Int
+        if wanted < UInt(Self.classes * Self.step - Self.headBytes - Self.step) {
+            index = Int(bitPattern: (wanted &+ UInt(Self.headBytes + Self.step - 1)) / UInt(Self.step))
+            if let piece = take(index) { return piece + Self.headBytes }
+        } else {
+            guard wanted <= UInt(Int.max - Self.headBytes) else { return nil }
+            index = Self.classes
+            if size > Self.frameBytes / 2, size + Self.headBytes <= Self.frameBytes, let frame = takeFrame() {
+                frame.storeBytes(of: Self.frameClass, as: Int.self)
+                return frame + Self.headBytes
+            }
+        }
         guard let piece = malloc(index < Self.classes ? index * Self.step : size + Self.headBytes) else { return nil }
         // The class, and for what has none the size.
         piece.storeBytes(of: index < Self.classes ? index : -size, as: Int.self)
@@ -84,10 +134,12 @@ public final class HTTP2Memory {
         guard let pointer else { return }
         let piece = pointer - Self.headBytes
         let index = piece.load(as: Int.self)
-        if index > 0, index < Self.classes, lists[index].count < Self.keptMax {
+        if index > 0, index < Self.classes, lists[index].count &* index &* Self.step < Self.keptBytesMax {
             piece.storeBytes(of: lists[index].first, toByteOffset: 8, as: UnsafeMutableRawPointer?.self)
             lists[index].first = piece
             lists[index].count &+= 1
+        } else if index == Self.frameClass {
+            frames.append(piece)
         } else {
             Glibc.free(piece)
         }
@@ -96,7 +148,9 @@ public final class HTTP2Memory {
     private func reallocate(_ pointer: UnsafeMutableRawPointer?, _ size: Int) -> UnsafeMutableRawPointer? {
         guard let pointer else { return allocate(size) }
         let index = (pointer - Self.headBytes).load(as: Int.self)
-        let room = index > 0 ? index * Self.step - Self.headBytes : -index
+        let room =
+            index == Self.frameClass
+            ? Self.frameBytes - Self.headBytes : index > 0 ? index * Self.step - Self.headBytes : -index
         if size <= room { return pointer }
         guard let fresh = allocate(size) else { return nil }
         fresh.copyMemory(from: pointer, byteCount: room)

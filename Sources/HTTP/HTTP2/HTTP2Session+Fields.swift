@@ -3,19 +3,18 @@ internal import CNGHTTP2
 // Heads on their way to nghttp2: pointers into the table's own bytes, copied by nghttp2 once.
 extension HTTP2Session {
     /// Names that stand in the program live forever: nghttp2 need not copy them.
-    private static let staticName = UInt8(NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue)
+    private static var staticName: UInt8 { UInt8(truncatingIfNeeded: NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue) }
 
     /// Values held by their stream.
-    private static let heldValue = UInt8(NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue)
+    private static var heldValue: UInt8 { UInt8(truncatingIfNeeded: NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue) }
+
+    private static var notIndexed: UInt8 { UInt8(truncatingIfNeeded: NGHTTP2_NV_FLAG_NO_INDEX.rawValue) }
 
     @inline(__always)
     private func add(_ name: StaticString, _ value: UnsafeRawBufferPointer, flags: UInt8 = 0) {
         fields.append(
-            nghttp2_nv(
-                name: UnsafeMutablePointer(mutating: name.utf8Start),
-                value: UnsafeMutablePointer(
-                    mutating: value.assumingMemoryBound(to: UInt8.self).baseAddress ?? name.utf8Start),
-                namelen: name.utf8CodeUnitCount, valuelen: value.count, flags: flags | Self.staticName))
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value,
+            flags: flags | Self.staticName)
     }
 
     private func add(_ name: StaticString, _ value: StaticString) {
@@ -24,47 +23,35 @@ extension HTTP2Session {
             flags: Self.heldValue)
     }
 
-    /// What a table of names that change with every message would only wash others out of HPACK's table with.
-    private static func flags(of id: HeaderID) -> UInt8 {
-        switch id {
-        case .xRequestId, .traceparent, .grpcTimeout, .authorization, .proxyAuthorization:
-            UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue)
-        default: 0
-        }
-    }
-
     private func add(
         _ table: borrowing HeaderTable, _ base: UnsafeRawBufferPointer, keepsLength: Bool, isHeld: Bool
     ) {
-        let held = isHeld ? Self.heldValue : 0
+        let held = isHeld ? Self.heldValue | Self.staticName : 0
         let lines = table.fields
         for index in 0..<lines.count {
             let field = lines[index]
+            var flags = held
             switch field.id {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .host: continue
             case .te where !ByteScan.equalIgnoringCase(table.span(field.value), "trailers"): continue
             case .contentLength where !keepsLength: continue
+            // What changes with every message would only wash others out of HPACK's table.
+            case .xRequestId, .traceparent, .grpcTimeout, .authorization, .proxyAuthorization: flags |= Self.notIndexed
             default: break
             }
             let value = UnsafeRawBufferPointer(rebasing: base[field.value.range])
-            if field.id != .other {
-                add(field.id.name, value, flags: Self.flags(of: field.id) | held)
-                continue
+            if isHeld || field.id == .other {
+                fields.append(UnsafeRawBufferPointer(rebasing: base[field.name.range]), value, flags: flags)
+            } else {
+                add(field.id.name, value, flags: flags)
             }
-            let name = UnsafeRawBufferPointer(rebasing: base[field.name.range])
-            guard let start = name.assumingMemoryBound(to: UInt8.self).baseAddress else { continue }
-            fields.append(
-                nghttp2_nv(
-                    name: UnsafeMutablePointer(mutating: start),
-                    value: UnsafeMutablePointer(
-                        mutating: value.assumingMemoryBound(to: UInt8.self).baseAddress ?? start),
-                    namelen: name.count, valuelen: value.count, flags: isHeld ? held | Self.staticName : 0))
         }
     }
 
+    @inline(__always)
     private func run(_ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32) -> Int32 {
-        let result = fields.withUnsafeBufferPointer { body($0.baseAddress, $0.count) }
-        fields.removeAll(keepingCapacity: true)
+        let result = body(fields.first, fields.count)
+        fields.removeAll()
         return result
     }
 
@@ -91,76 +78,75 @@ extension HTTP2Session {
     func withRequestFields(
         _ head: borrowing RequestHead, _ stream: HTTP2Stream, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
-        head.headers.bytes.withUnsafeBytes { bytes in
-            let copy = hold(bytes, stream)
-            let base = copy ?? bytes
-            let held = copy == nil ? 0 : Self.heldValue
-            func part(_ run: HeaderTable.Run) -> UnsafeRawBufferPointer {
-                UnsafeRawBufferPointer(rebasing: base[run.range])
-            }
-            if head.isUpgrade {
-                add(":method", "CONNECT")
-            } else if head.method == .other {
-                add(":method", part(head.methodRun), flags: held)
-            } else {
-                add(":method", head.method.name)
-            }
-            let isTunnel = head.method == .connect && !head.isUpgrade
-            if !isTunnel {
-                if head.schemeRun.count > 0 {
-                    add(":scheme", part(head.schemeRun), flags: held)
-                } else {
-                    add(":scheme", "http")
-                }
-            }
-            if head.authorityRun.count > 0 { add(":authority", part(head.authorityRun), flags: held) }
-            if !isTunnel { add(":path", part(head.pathRun), flags: held) }
-            if head.isUpgrade, let index = head.headers.index(of: .upgrade) {
-                add(":protocol", part(head.headers.fields[index].value), flags: held)
-            }
-            var keepsLength = false
-            switch head.body {
-            case .length(let count): if !head.isUpgrade { addLength(count) }
-            case .none: keepsLength = !head.isUpgrade
-            case .chunked, .untilClose, .tunnel: break
-            }
-            add(head.headers, base, keepsLength: keepsLength, isHeld: copy != nil)
-            return run(body)
+        // The caller has the head for as long as this lasts.
+        let bytes = head.headers.unsafeBytes
+        let copy = hold(bytes, stream)
+        let base = copy ?? bytes
+        let held = copy == nil ? 0 : Self.heldValue
+        func part(_ run: HeaderTable.Run) -> UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(rebasing: base[run.range])
         }
+        if head.isUpgrade {
+            add(":method", "CONNECT")
+        } else if head.method == .other {
+            add(":method", part(head.methodRun), flags: held)
+        } else {
+            add(":method", head.method.name)
+        }
+        let isTunnel = head.method == .connect && !head.isUpgrade
+        if !isTunnel {
+            if head.schemeRun.count > 0 {
+                add(":scheme", part(head.schemeRun), flags: held)
+            } else {
+                add(":scheme", "http")
+            }
+        }
+        if head.authorityRun.count > 0 { add(":authority", part(head.authorityRun), flags: held) }
+        if !isTunnel { add(":path", part(head.pathRun), flags: held) }
+        if head.isUpgrade, let index = head.headers.index(of: .upgrade) {
+            add(":protocol", part(head.headers.fields[index].value), flags: held)
+        }
+        var keepsLength = false
+        switch head.body {
+        case .length(let count): if !head.isUpgrade { addLength(count) }
+        case .none: keepsLength = !head.isUpgrade
+        case .chunked, .untilClose, .tunnel: break
+        }
+        add(head.headers, base, keepsLength: keepsLength, isHeld: copy != nil)
+        return run(body)
     }
 
     func withResponseFields(
         _ head: borrowing ResponseHead, _ stream: HTTP2Stream, keepsLength: Bool,
         _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
-        head.headers.bytes.withUnsafeBytes { bytes in
-            let copy = hold(bytes, stream)
-            let base = copy ?? bytes
-            if head.status == 200 {
-                add(":status", "200")
-            } else {
-                let digits = scratch.write(Int(head.status), at: 0)
-                add(":status", UnsafeRawBufferPointer(start: scratch.bytes, count: digits))
-            }
-            var keepsOwn = keepsLength
-            if !keepsLength, head.status >= 200, head.status != 204 {
-                switch head.body {
-                case .length(let count): addLength(count)
-                case .none: keepsOwn = true
-                case .chunked, .untilClose, .tunnel: break
-                }
-            }
-            add(head.headers, base, keepsLength: keepsOwn, isHeld: copy != nil)
-            return run(body)
+        let bytes = head.headers.unsafeBytes
+        let copy = hold(bytes, stream)
+        let base = copy ?? bytes
+        if head.status == 200 {
+            add(":status", "200")
+        } else {
+            let digits = scratch.write(Int(head.status), at: 0)
+            add(":status", UnsafeRawBufferPointer(start: scratch.bytes, count: digits))
         }
+        var keepsOwn = keepsLength
+        if !keepsLength, head.status >= 200, head.status != 204 {
+            switch head.body {
+            case .length(let count): addLength(count)
+            case .none: keepsOwn = true
+            case .chunked, .untilClose, .tunnel: break
+            }
+        }
+        add(head.headers, base, keepsLength: keepsOwn, isHeld: copy != nil)
+        return run(body)
     }
 
     func withTrailerFields(
-        _ table: borrowing HeaderTable, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
+        _ table: borrowing HeaderTable, _ stream: HTTP2Stream, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
     ) -> Int32 {
-        table.bytes.withUnsafeBytes { base in
-            add(table, base, keepsLength: false, isHeld: false)
-            return run(body)
-        }
+        let bytes = table.unsafeBytes
+        let copy = hold(bytes, stream)
+        add(table, copy ?? bytes, keepsLength: false, isHeld: copy != nil)
+        return run(body)
     }
 }

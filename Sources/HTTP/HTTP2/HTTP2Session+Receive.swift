@@ -2,11 +2,12 @@ internal import CNGHTTP2
 
 // What nghttp2 says about frames that came. None of it throws: C stands between.
 //
-// nghttp2 checks the frames, HPACK, and of messages the order and number of pseudo-header fields, the characters of names and
-// values, connection-specific fields and content-length against DATA (ATK-13); what is checked here comes on top.
+// nghttp2 checks the frames and HPACK; what they say together is checked here: names and values by `HeaderTable`, messages by
+// `HTTP2MessageRules` (ATK-13).
 extension HTTP2Session {
     /// A frame's head was read; false ends the connection.
-    func frameBegins(_ hd: nghttp2_frame_hd) -> Bool {
+    func frameBegins(_ head: UnsafePointer<nghttp2_frame_hd>) -> Bool {
+        let hd = head.pointee
         if let flood = budget.received(type: hd.type, flags: hd.flags, byteCount: hd.length) {
             calm(flood)
             return false
@@ -45,9 +46,9 @@ extension HTTP2Session {
         return false
     }
 
-    func headBegins(_ frame: nghttp2_frame) {
-        let id = frame.hd.stream_id
-        if role == .server, frame.headers.cat == NGHTTP2_HCAT_REQUEST {
+    func headBegins(_ frame: UnsafePointer<nghttp2_frame>) {
+        let id = frame.pointee.hd.stream_id
+        if role == .server, frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
             let taken = takeStream(id: id)
             receiving = taken
             taken._withUnsafeGuaranteedRef { stream in
@@ -75,7 +76,9 @@ extension HTTP2Session {
     {
         // 32 a field is HPACK's own measure of what a field costs (RFC 7541 §4.1).
         stream.headBytes &+= name.count &+ value.count &+ 32
-        if name.first != ASCII.colon { stream.fieldCount &+= 1 }
+        // Not `first`, which allocates in builds that are not optimized.
+        let isPseudo = !name.isEmpty && name[0] == ASCII.colon
+        if !isPseudo { stream.fieldCount &+= 1 }
         guard stream.headBytes <= limits.headBytes, stream.fieldCount <= limits.fields else {
             if stream.headFailure == 0 {
                 stream.headFailure = HTTP2Code.enhanceYourCalm
@@ -90,14 +93,12 @@ extension HTTP2Session {
         }
         if stream.headFailure != 0 { return true }
         do throws(HTTPFieldError) {
-            if stream.hasFinalHead {
-                try append(name.bytes, value.bytes, to: &stream.trailers)
+            if isPseudo {
+                try takePseudo(name.bytes, value.bytes, stream)
+            } else if stream.hasFinalHead {
+                try append(name.bytes, value.bytes, stream, to: &stream.trailers)
             } else if role == .client {
-                if name.first == ASCII.colon {
-                    stream.response.status = UInt16(clamping: ASCII.number(value.bytes) ?? 0)
-                } else {
-                    try append(name.bytes, value.bytes, to: &stream.response.headers)
-                }
+                try append(name.bytes, value.bytes, stream, to: &stream.response.headers)
             } else {
                 try take(name.bytes, value.bytes, stream)
             }
@@ -110,7 +111,12 @@ extension HTTP2Session {
     /// How far beyond the limit a head may go before the connection ends instead of the stream.
     private static var overflowFactor: Int { 4 }
 
-    private func append(_ name: RawSpan, _ value: RawSpan, to table: inout HeaderTable) throws(HTTPFieldError) {
+    private func append(
+        _ name: RawSpan, _ value: RawSpan, _ stream: HTTP2Stream, to table: inout HeaderTable
+    ) throws(HTTPFieldError) {
+        stream.rules.fieldCame()
+        let id = names.id(of: name)
+        guard try stream.rules.allows(id, value) else { return }
         if limits.underscores != .allow,
             ByteScan.first(ASCII.underscore, in: name, from: 0, to: name.byteCount) < name.byteCount
         {
@@ -121,75 +127,87 @@ extension HTTP2Session {
             delegate?.count(.requests_rejected_with_underscores_in_headers)
             throw HTTPFieldError(.name)
         }
-        try table.appendLine(name, value)
+        try table.appendLine(name, value, id)
     }
 
     private func take(_ name: RawSpan, _ value: RawSpan, _ stream: HTTP2Stream) throws(HTTPFieldError) {
-        guard name.byteCount > 0, ByteScan.byte(name, 0) == ASCII.colon else {
-            guard name.byteCount == 4, ByteScan.equalIgnoringCase(name, "host") else {
-                return try append(name, value, to: &stream.request.headers)
-            }
-            // One authority (ATK-18): a Host that differs from it is a lie to somebody.
-            guard HTTP1StartLine.isAuthority(value), !stream.hasHost else { throw HTTPFieldError(.value) }
-            stream.hasHost = true
-            if stream.request.authorityRun.count == 0 { return try stream.request.setAuthority(value) }
-            guard stream.request.hasAuthority(value) else { throw HTTPFieldError(.value) }
+        guard name.byteCount == 4, names.id(of: name) == .host else {
+            return try append(name, value, stream, to: &stream.request.headers)
+        }
+        stream.rules.fieldCame()
+        // One authority (ATK-18): a Host that differs from it is a lie to somebody.
+        guard HTTP1StartLine.isAuthority(value), !stream.hasHost else { throw HTTPFieldError(.value) }
+        stream.hasHost = true
+        if stream.request.authorityRun.count == 0 { return try stream.request.setAuthority(value) }
+        guard stream.request.hasAuthority(value) else { throw HTTPFieldError(.value) }
+    }
+
+    private func takePseudo(_ name: RawSpan, _ value: RawSpan, _ stream: HTTP2Stream) throws(HTTPFieldError) {
+        guard !stream.hasFinalHead, let pseudo = HTTP2MessageRules.Pseudo.of(name) else { throw HTTPFieldError(.name) }
+        if role == .client {
+            guard pseudo == .status else { throw HTTPFieldError(.name) }
+            stream.response.status = try stream.rules.takeStatus(value)
             return
         }
-        // nghttp2 has checked that the name is one of these and comes once.
-        switch name.byteCount {
-        case 5:
+        try stream.rules.take(pseudo, value, allowsProtocol: limits.allowsConnect)
+        switch pseudo {
+        case .path:
             try stream.request.setPath(value)
-        case 7:
-            if ByteScan.equalIgnoringCase(name, ":method") {
-                try stream.request.setMethod(token: value)
-                stream.method = stream.request.method
-            } else if ByteScan.equalIgnoringCase(value, "https") {
+        case .method:
+            try stream.request.setMethod(token: value)
+            stream.method = stream.request.method
+            stream.rules.take(stream.method)
+        case .scheme:
+            if ByteScan.equalIgnoringCase(value, "https") {
                 stream.request.setScheme("https")
             } else if ByteScan.equalIgnoringCase(value, "http") {
                 stream.request.setScheme("http")
             } else {
                 throw HTTPFieldError(.value)
             }
-        case 9:
+        case .protocol:
             stream.isExtendedConnect = true
             try stream.request.headers.append(.upgrade, value)
-        case 10:
-            guard value.byteCount == 0 || HTTP1StartLine.isAuthority(value) else { throw HTTPFieldError(.value) }
-            if value.byteCount > 0 { try stream.request.setAuthority(value) }
-        default: throw HTTPFieldError(.name)
+        case .authority:
+            guard HTTP1StartLine.isAuthority(value) else { throw HTTPFieldError(.value) }
+            try stream.request.setAuthority(value)
+        case .status: break  // Refused by the rules.
         }
     }
 
     // MARK: Frames
 
-    func received(_ frame: nghttp2_frame) {
-        let isEnd = UInt32(frame.hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
-        switch UInt32(frame.hd.type) {
+    func received(_ frame: UnsafePointer<nghttp2_frame>) {
+        let hd = frame.pointee.hd
+        let isEnd = UInt32(hd.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
+        switch UInt32(hd.type) {
         case NGHTTP2_HEADERS.rawValue:
-            guard let found = receiving, found._withUnsafeGuaranteedRef({ $0.id == frame.hd.stream_id }) else { return }
+            guard let found = receiving, found._withUnsafeGuaranteedRef({ $0.id == hd.stream_id }) else { return }
             receiving = nil
             found._withUnsafeGuaranteedRef { stream in
                 if isEnd { stream.isRemoteEnded = true }
                 receivedHead(stream, isEnd: isEnd)
             }
         case NGHTTP2_DATA.rawValue:
-            guard isEnd, let found = find(id: frame.hd.stream_id) else { return }
+            guard isEnd, let found = find(id: hd.stream_id) else { return }
             found._withUnsafeGuaranteedRef { stream in
+                guard stream.rules.mayEnd else { return breaksRules(stream) }
                 stream.isRemoteEnded = true
                 stream.delegate?.end(stream)
             }
         case NGHTTP2_RST_STREAM.rawValue:
             delegate?.count(.rx_reset)
-            stream(id: frame.hd.stream_id)?.isResetByPeer = true
-            if frame.rst_stream.error_code == HTTP2Code.refusedStream { delegate?.count(.stream_refused_errors) }
+            stream(id: hd.stream_id)?.isResetByPeer = true
+            if frame.pointee.rst_stream.error_code == HTTP2Code.refusedStream {
+                delegate?.count(.stream_refused_errors)
+            }
         case NGHTTP2_GOAWAY.rawValue:
-            delegate?.goAway(lastStream: frame.goaway.last_stream_id, code: frame.goaway.error_code)
+            delegate?.goAway(lastStream: frame.pointee.goaway.last_stream_id, code: frame.pointee.goaway.error_code)
         case NGHTTP2_SETTINGS.rawValue:
-            guard !overflowsWindow(frame.settings) else { return }
-            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_ACK.rawValue == 0 { delegate?.settingsReceived() }
+            guard !overflowsWindow(frame.pointee.settings) else { return }
+            if UInt32(hd.flags) & NGHTTP2_FLAG_ACK.rawValue == 0 { delegate?.settingsReceived() }
         case NGHTTP2_PING.rawValue:
-            if UInt32(frame.hd.flags) & NGHTTP2_FLAG_ACK.rawValue != 0 { delegate?.pong() }
+            if UInt32(hd.flags) & NGHTTP2_FLAG_ACK.rawValue != 0 { delegate?.pong() }
         default: break
         }
     }
@@ -213,23 +231,24 @@ extension HTTP2Session {
     }
 
     private func receivedHead(_ stream: HTTP2Stream, isEnd: Bool) {
-        if stream.headFailure != 0 { return refuse(stream, code: stream.headFailure) }
+        if stream.headFailure != 0 {
+            return refuse(
+                stream, stream.headFailure == HTTP2Code.protocolError ? .field : .size, code: stream.headFailure)
+        }
+        guard isWhole(stream, isEnd: isEnd) else { return refuse(stream, .message, code: HTTP2Code.protocolError) }
         if stream.hasFinalHead {
             delegate?.count(.trailers)
             stream.delegate?.end(stream)
             return
         }
         if role == .client {
-            stream.response.body = isEnd ? .none : HTTP2Session.framing(stream.response.headers)
+            stream.response.body = isEnd ? .none : HTTP2Session.framing(stream)
             stream.hasFinalHead = !stream.response.isInterim
             stream.delegate?.head(stream, isEnd: isEnd)
             return
         }
         stream.hasFinalHead = true
-        if stream.request.authorityRun.count == 0 && stream.method == .connect {
-            return refuse(stream, code: HTTP2Code.protocolError)
-        }
-        stream.request.body = isEnd ? .none : HTTP2Session.framing(stream.request.headers)
+        stream.request.body = isEnd ? .none : HTTP2Session.framing(stream)
         if stream.isExtendedConnect {
             // RFC 8441, as HTTP/1.1 says the same thing.
             stream.request.becomeUpgrade()
@@ -244,16 +263,33 @@ extension HTTP2Session {
     }
 
     /// How long a body is that DATA frames bring; nghttp2 holds them against the field.
-    private static func framing(_ headers: borrowing HeaderTable) -> BodyFraming {
-        guard let index = headers.index(of: .contentLength), let count = ASCII.number(headers.value(at: index)) else {
-            return .chunked
-        }
-        return .length(count)
+    @inline(__always)
+    private static func framing(_ stream: HTTP2Stream) -> BodyFraming {
+        stream.rules.declaredLength.map { .length($0) } ?? .chunked
     }
 
-    private func refuse(_ stream: HTTP2Stream, code: UInt32) {
+    /// Whether a head or trailers, whose fields are well formed, make a message together.
+    private func isWhole(_ stream: HTTP2Stream, isEnd: Bool) -> Bool {
+        if stream.hasFinalHead {
+            // Trailers end the message (§8.1).
+            guard isEnd else { return false }
+        } else if role == .client {
+            guard stream.rules.responseIsWhole() else { return false }
+        } else {
+            guard stream.rules.requestIsWhole(hasHost: stream.hasHost) else { return false }
+        }
+        return !isEnd || stream.rules.mayEnd
+    }
+
+    /// A body is longer or shorter than it was said to be, or comes before its head.
+    private func breaksRules(_ stream: HTTP2Stream) {
+        nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, HTTP2Code.protocolError)
+    }
+
+    private func refuse(_ stream: HTTP2Stream, _ reason: HTTP2Refusal, code: UInt32) {
         stream.isRefusedByUs = true
-        if stream.delegate == nil { delegate?.streamRefused(stream, code == HTTP2Code.protocolError ? .field : .size) }
+        stream.refusalCode = code
+        if stream.delegate == nil { delegate?.streamRefused(stream, reason) }
         if code == HTTP2Code.protocolError { malformed() }
         nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code)
     }
@@ -265,17 +301,6 @@ extension HTTP2Session {
         nghttp2_session_terminate_session(raw, HTTP2Code.protocolError)
     }
 
-    func receivedInvalid(_ frame: nghttp2_frame, _ code: Int32) {
-        guard code == NGHTTP2_ERR_HTTP_HEADER.rawValue || code == NGHTTP2_ERR_HTTP_MESSAGING.rawValue else { return }
-        if let stream = stream(id: frame.hd.stream_id) {
-            stream.isRefusedByUs = true
-            if stream.delegate == nil {
-                delegate?.streamRefused(stream, code == NGHTTP2_ERR_HTTP_HEADER.rawValue ? .field : .message)
-            }
-        }
-        malformed()
-    }
-
     func received(data: UnsafeRawBufferPointer, on id: Int32) {
         find(id: id)?._withUnsafeGuaranteedRef { received(data: data, $0) }
     }
@@ -285,6 +310,10 @@ extension HTTP2Session {
             // Nobody wants it any more: the connection goes on, the stream's own window stays shut.
             nghttp2_session_consume_connection(raw, data.count)
             return
+        }
+        guard stream.rules.allowsBody(data.count) else {
+            nghttp2_session_consume_connection(raw, data.count)
+            return breaksRules(stream)
         }
         stream.unconsumedBytes &+= data.count
         delegate.data(stream, data)

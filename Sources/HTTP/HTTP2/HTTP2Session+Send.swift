@@ -15,6 +15,7 @@ extension HTTP2Session {
         guard next < 1 << 31 else { throw HTTP2Error(HTTP2Code.refusedStream, "no stream ids are left") }
         let stream = takeStream(id: Int32(bitPattern: next)).takeUnretainedValue()
         stream.method = head.method
+        stream.rules = .response(to: head.isUpgrade ? .connect : head.method)
         stream.isExtendedConnect = head.isUpgrade
         stream.hasResponded = true
         let user = UnsafeMutableRawPointer(bitPattern: stream.slot + 1)

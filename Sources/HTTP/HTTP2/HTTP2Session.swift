@@ -49,17 +49,18 @@ public final class HTTP2Session {
     private var isAtWork = false
     /// What `frame` could not say to its caller.
     private var outputFailure: HTTP2Error?
-    var output: (any HTTP2Output)?
+    /// Whom `produce` was given: not counted, because its caller holds it.
+    unowned(unsafe) var output: (any HTTP2Output)?
     @exclusivity(unchecked) var produced = 0
     var produceLimit = 0
     /// Field lists on their way to nghttp2, which copies them.
-    @exclusivity(unchecked) var fields: [nghttp2_nv] = []
+    @exclusivity(unchecked) var fields = HTTP2FieldList()
     let scratch: HTTP2Scratch
+    /// A copy of its own, because to reach the shared one costs a call.
+    let names = HeaderNames.shared
     private let memory: HTTP2Memory
-    /// Memory of heads and bodies on their way to nghttp2, which streams take for as long as they need it: last in, first out, so that it is
-    /// in the processor's cache.
-    let blocks = HTTP2Blocks()
-    @exclusivity(unchecked) private var queues: [[UInt8]] = []
+    /// Memory of heads on their way to nghttp2, which streams take for as long as they need it.
+    var blocks: HTTP2Blocks { memory.blocks }
     /// The stream that was looked up last: DATA, its end and its close mostly follow each other.
     @exclusivity(unchecked) private var latest: Unmanaged<HTTP2Stream>?
 
@@ -101,7 +102,10 @@ public final class HTTP2Session {
         try checked(nghttp2_session_set_local_window_size(raw, 0, 0, Int32(clamping: limits.connectionWindow)))
     }
 
-    deinit { nghttp2_session_del(raw) }
+    deinit {
+        nghttp2_session_del(raw)
+        fields.free()
+    }
 
     @discardableResult
     func checked(_ result: Int32) throws(HTTP2Error) -> Int32 {
@@ -254,13 +258,9 @@ public final class HTTP2Session {
         free.append(.passUnretained(stream))
     }
 
-    /// Queues kept for streams, and the largest that is.
-    private static let queuesKept = 64
-    private static let queueKeptBytes = 16 * 1024
-
     /// Memory for a body that begins to wait.
     func takeQueue(_ stream: HTTP2Stream) {
-        if stream.queue.capacity == 0, let queue = queues.popLast() { stream.queue = queue }
+        if stream.queue.capacity == 0 { stream.queue = memory.takeQueue() }
     }
 
     /// A body has left.
@@ -269,9 +269,7 @@ public final class HTTP2Session {
         guard stream.queue.capacity > 0 else { return }
         var queue: [UInt8] = []
         swap(&queue, &stream.queue)
-        guard queue.capacity <= Self.queueKeptBytes, queues.count < Self.queuesKept else { return }
-        queue.removeAll(keepingCapacity: true)
-        queues.append(queue)
+        memory.give(queue: consume queue, most: limits.queueKeptBytes)
     }
 
     /// How many streams are open.
@@ -297,7 +295,9 @@ public final class HTTP2Session {
         }
     }
 
-    func close(_ stream: HTTP2Stream, code: UInt32) {
+    func close(_ stream: HTTP2Stream, code closedBy: UInt32) {
+        // One that both sides have ended closes before our reset is sent.
+        let code = closedBy == HTTP2Code.noError ? stream.refusalCode : closedBy
         // What nobody has read still counts on the connection's window: give it back.
         if stream.unconsumedBytes > 0 {
             nghttp2_session_consume_connection(raw, stream.unconsumedBytes)
@@ -311,9 +311,7 @@ public final class HTTP2Session {
             calm(.premature_resets_flood)
         }
         stream.isOpen = false
-        let delegate = stream.delegate
-        stream.delegate = nil
-        delegate?.closed(stream, code: code)
+        stream.delegate.take()?.closed(stream, code: code)
         release(stream)
     }
 }
@@ -330,22 +328,25 @@ final class HTTP2Scratch {
     /// Writes a number in decimal from a position on; how many digits.
     func write(_ number: Int, at start: Int) -> Int {
         var rest = UInt64(clamping: number)
-        var digits = InlineArray<20, UInt8>(repeating: 0)
-        var used = 0
-        repeat {
-            digits[used] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
+        var (used, next) = (1, rest / 10)
+        while next > 0 {
             used &+= 1
-        } while rest > 0
-        precondition(start >= 0 && start + used <= Self.byteCount, "a number beyond the scratch memory")
-        for position in 0..<used { bytes[start + position] = digits[used - 1 - position] }
+            next /= 10
+        }
+        precondition(start >= 0 && start <= Self.byteCount &- used, "a number beyond the scratch memory")
+        var position = start &+ used
+        repeat {
+            position &-= 1
+            bytes[position] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while position > start
         return used
     }
 }
 
 /// Output that is kept in an array.
 final class HTTP2ArrayOutput: HTTP2Output {
-    var bytes: [UInt8] = []
+    @exclusivity(unchecked) var bytes: [UInt8] = []
 
     func append(_ bytes: UnsafeRawBufferPointer) { self.bytes.append(contentsOf: bytes) }
 }

@@ -25,8 +25,9 @@ public final class HTTP2Stream {
     /// Where the session keeps it.
     let slot: Int
     var isOpen = false
-    /// Whether it ends because what came on it is malformed.
+    /// Whether it ends because what came on it is malformed, and the code that the peer is told.
     public internal(set) var isRefusedByUs = false
+    var refusalCode = HTTP2Code.noError
     /// Whether the peer has reset it.
     public internal(set) var isResetByPeer = false
     // The head being received.
@@ -34,6 +35,7 @@ public final class HTTP2Stream {
     var fieldCount = 0
     var hasFinalHead = false
     var headFailure: UInt32 = 0
+    var rules = HTTP2MessageRules()
     var hasHost = false
     /// The method of our request (client): its answer's length depends on it.
     var method = HTTPMethod.get
@@ -78,6 +80,7 @@ public final class HTTP2Stream {
         hasFinalHead = false
         headFailure = 0
         hasHost = false
+        rules = HTTP2MessageRules()
         method = .get
         unconsumedBytes = 0
         endsAfterQueue = false
@@ -85,6 +88,7 @@ public final class HTTP2Stream {
         hasResponded = false
         isEndedByUs = false
         isRefusedByUs = false
+        refusalCode = HTTP2Code.noError
         isResetByPeer = false
     }
 
@@ -95,18 +99,30 @@ public final class HTTP2Stream {
     }
 }
 
-/// Blocks of memory of one size that do not move, for the streams of one session.
+/// Blocks of memory of one size that do not move, for the streams of one loop's sessions.
 final class HTTP2Blocks {
     /// Larger heads are copied by nghttp2.
     static let byteCount = 1024
-    private static let keptMax = 64
+    private static let keptMax = 1024
 
-    @exclusivity(unchecked) private var free: [UnsafeMutableRawPointer] = []
+    /// The first of the free blocks, each of which begins with the address of the next.
+    @exclusivity(unchecked) private var free: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var freeCount = 0
 
-    deinit { for block in free { block.deallocate() } }
+    deinit {
+        while let block = free {
+            free = block.load(as: UnsafeMutableRawPointer?.self)
+            block.deallocate()
+        }
+    }
 
     func take() -> UnsafeMutableRawPointer {
-        free.popLast() ?? UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 8)
+        guard let block = free else {
+            return UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 8)
+        }
+        free = block.load(as: UnsafeMutableRawPointer?.self)
+        freeCount &-= 1
+        return block
     }
 
     /// Takes a block back.
@@ -116,6 +132,9 @@ final class HTTP2Blocks {
     func give(_ block: inout UnsafeMutableRawPointer?) {
         guard let given = block else { return }
         block = nil
-        if free.count < Self.keptMax { free.append(given) } else { given.deallocate() }
+        guard freeCount < Self.keptMax else { return given.deallocate() }
+        given.storeBytes(of: free, as: UnsafeMutableRawPointer?.self)
+        free = given
+        freeCount &+= 1
     }
 }

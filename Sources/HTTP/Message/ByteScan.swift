@@ -8,9 +8,18 @@ enum ByteScan {
     /// Control bytes are 0x00–0x1F and 0x7F; bytes from 0x80 on are opaque text (RFC 9110 §5.5).
     @inline(__always)
     static func firstControl(in bytes: RawSpan, from start: Int, to end: Int) -> Int {
+        bytes.withUnsafeBytes { memory in
+            guard let base = memory.baseAddress else { return end }
+            return firstControl(in: base, from: start, to: end)
+        }
+    }
+
+    /// As above, in memory that holds bytes up to `end`.
+    @inline(__always)
+    static func firstControl(in bytes: UnsafeRawPointer, from start: Int, to end: Int) -> Int {
         var position = start
         while end &- position >= 8 {
-            let word = bytes.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self).littleEndian
+            let word = bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self).littleEndian
             let small = (word &- 0x2020_2020_2020_2020) & ~word & highs
             let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
             let hits = small | ((delete &- ones) & ~delete & highs)
@@ -20,11 +29,11 @@ enum ByteScan {
             }
             // A borrow can only invent hits above the lowest true one, so the lowest is exact.
             position &+= hits.trailingZeroBitCount >> 3
-            if byte(bytes, position) != ASCII.tab { return position }
+            if bytes.load(fromByteOffset: position, as: UInt8.self) != ASCII.tab { return position }
             position &+= 1
         }
         while position < end {
-            let byte = byte(bytes, position)
+            let byte = bytes.load(fromByteOffset: position, as: UInt8.self)
             if (byte < 0x20 && byte != ASCII.tab) || byte == 0x7F { return position }
             position &+= 1
         }
@@ -77,20 +86,31 @@ enum ByteScan {
     static func equal(_ left: RawSpan, _ right: RawSpan) -> Bool {
         let count = left.byteCount
         guard count == right.byteCount else { return false }
-        var position = 0
-        while count &- position >= 8 {
-            if left.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self)
-                != right.unsafeLoadUnaligned(fromByteOffset: position, as: UInt64.self)
-            {
-                return false
+        // Whole words, the last of which may lie over the one before it.
+        if count >= 8 {
+            var position = 0
+            while count &- position > 8 {
+                if word(left, position) != word(right, position) { return false }
+                position &+= 8
             }
-            position &+= 8
+            return word(left, count &- 8) == word(right, count &- 8)
         }
-        while position < count {
-            if byte(left, position) != byte(right, position) { return false }
-            position &+= 1
+        if count >= 4 {
+            let (first, other) = (halfWord(left, 0), halfWord(right, 0))
+            return first == other && halfWord(left, count &- 4) == halfWord(right, count &- 4)
         }
+        for position in 0..<count where byte(left, position) != byte(right, position) { return false }
         return true
+    }
+
+    @inline(__always)
+    private static func word(_ bytes: RawSpan, _ offset: Int) -> UInt64 {
+        bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    }
+
+    @inline(__always)
+    private static func halfWord(_ bytes: RawSpan, _ offset: Int) -> UInt32 {
+        bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
     }
 
     /// Whether two byte strings are the same when ASCII letters of either case count as equal.
@@ -107,6 +127,8 @@ enum ByteScan {
     static func equalIgnoringCase(_ bytes: RawSpan, _ word: StaticString) -> Bool {
         let count = word.utf8CodeUnitCount
         guard bytes.byteCount == count else { return false }
+        // Mostly it is in lower case.
+        if equal(bytes, UnsafeRawBufferPointer(start: word.utf8Start, count: count).bytes) { return true }
         let spelled = UnsafeBufferPointer(start: word.utf8Start, count: count)
         for position in 0..<count where ASCII.lowercase(byte(bytes, position)) != spelled[position] { return false }
         return true
@@ -153,6 +175,19 @@ enum ASCII {
         digits = (digits >> 4 | digits << 8) & 0x0F0F_0F0F_0F0F_0F0F
         let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
         return digits &+ 0x3030_3030_3030_3030 &+ letters &* 39
+    }
+
+    /// How many decimal digits a number has.
+    @inline(__always)
+    static func digitCount(_ number: UInt64) -> Int {
+        var count = 1
+        var limit: UInt64 = 10
+        // 20 digits are the most.
+        while number >= limit, count < 20 {
+            count &+= 1
+            limit = limit &* 10
+        }
+        return count
     }
 
     @inline(__always)

@@ -41,22 +41,21 @@ public enum HTTPMethod: UInt8, Sendable, Hashable, CaseIterable {
     ///
     /// Methods are case-sensitive (RFC 9110 §9.1).
     public static func of(_ token: RawSpan) -> HTTPMethod {
-        let candidates: (HTTPMethod, HTTPMethod) =
-            switch token.byteCount {
-            case 3: (.get, .put)
-            case 4: (.post, .head)
-            case 5: (.patch, .trace)
-            case 6: (.delete, .delete)
-            case 7: (.options, .connect)
-            default: (.other, .other)
-            }
-        if isEqual(token, candidates.0.name) { return candidates.0 }
-        if isEqual(token, candidates.1.name) { return candidates.1 }
-        return .other
-    }
-
-    private static func isEqual(_ token: RawSpan, _ name: StaticString) -> Bool {
-        guard token.byteCount == name.utf8CodeUnitCount else { return false }
-        return ByteScan.equal(token, UnsafeRawBufferPointer(start: name.utf8Start, count: token.byteCount).bytes)
+        guard token.byteCount <= 7 else { return .other }
+        // The token as one number; the 1 in front of it tells its length.
+        var word: UInt64 = 1
+        for position in 0..<token.byteCount { word = word << 8 | UInt64(ByteScan.byte(token, position)) }
+        return switch word {
+        case 0x147_4554: .get
+        case 0x1_4845_4144: .head
+        case 0x1_504F_5354: .post
+        case 0x150_5554: .put
+        case 0x1_4445_4C45_5445: .delete
+        case 0x143_4F4E_4E45_4354: .connect
+        case 0x14F_5054_494F_4E53: .options
+        case 0x154_5241_4345: .trace
+        case 0x150_4154_4348: .patch
+        default: .other
+        }
     }
 }

@@ -314,13 +314,13 @@ public enum HeaderID: UInt8, Sendable, Hashable, CaseIterable {
 }
 
 extension HeaderID {
-    /// The id of a name given in lower case.
-    static func of(lowercased name: RawSpan) -> HeaderID { HeaderNames.shared.id(of: name) }
+    /// The id of a name given in lower case; `.other` for one that has none.
+    public static func of(lowercased name: RawSpan) -> HeaderID { HeaderNames.shared.id(of: name) }
 }
 
 /// Finds the id of a name: an open-addressed hash table, made once.
 ///
-/// Parsers keep a copy (a reference), because reaching a lazily made global costs a call each time.
+/// Parsers keep a copy (an address), because reaching a lazily made global costs a call each time.
 struct HeaderNames: Sendable {
     /// What tells a name of up to 16 bytes from all others: its length, its first and its last eight bytes.
     private struct Entry: Sendable {
@@ -332,14 +332,16 @@ struct HeaderNames: Sendable {
 
     static let shared = HeaderNames()
 
-    private let entries: [Entry]
+    /// `slotCount` entries, written once by `init` and never freed: no copy of this value counts a reference.
+    private nonisolated(unsafe) let entries: UnsafePointer<Entry>
     /// More than four slots for each name keep the usual lookup at one comparison.
     private static var slotCount: Int { 512 }
     private static var longestName: Int { 38 }
 
     private init() {
         precondition(HeaderID.allCases.count * 4 <= HeaderNames.slotCount, "grow HeaderNames.slotCount")
-        var entries = [Entry](repeating: Entry(), count: HeaderNames.slotCount)
+        let entries = UnsafeMutablePointer<Entry>.allocate(capacity: HeaderNames.slotCount)
+        entries.initialize(repeating: Entry(), count: HeaderNames.slotCount)
         for id in HeaderID.allCases where id != .other {
             let name = id.name
             precondition(name.utf8CodeUnitCount <= HeaderNames.longestName, "raise HeaderNames.longestName")
@@ -349,7 +351,7 @@ struct HeaderNames: Sendable {
             while entries[slot].id != .other { slot = (slot &+ 1) & (HeaderNames.slotCount &- 1) }
             entries[slot] = Entry(first: first, last: last, count: UInt8(bytes.count), id: id)
         }
-        self.entries = entries
+        self.entries = UnsafePointer(entries)
     }
 
     func id(of name: RawSpan) -> HeaderID {
@@ -358,6 +360,7 @@ struct HeaderNames: Sendable {
         let (first, last) = HeaderNames.ends(name)
         var slot = HeaderNames.slot(first, last, count)
         while true {
+            // `slot` has nine bits: it stays inside.
             let entry = entries[slot]
             if entry.id == .other { return .other }
             if entry.first == first, entry.last == last, Int(entry.count) == count,
@@ -383,6 +386,11 @@ struct HeaderNames: Sendable {
                 name.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self),
                 name.unsafeLoadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
             )
+        }
+        if count >= 4 {
+            let first = name.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt32.self)
+            let last = name.unsafeLoadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+            return (UInt64(first) | UInt64(last) << 32, 0)
         }
         var word: UInt64 = 0
         for position in 0..<count { word = word << 8 | UInt64(ByteScan.byte(name, position)) }

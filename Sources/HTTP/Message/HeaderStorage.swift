@@ -120,6 +120,20 @@ struct HeaderMemory {
         )
     }
 
+    /// Appends a field that was written before; there is room for it (`HeaderTable.own`).
+    @inline(__always)
+    mutating func appendLine(_ field: borrowing PreparedField) {
+        let start = UInt32(byteCount)
+        append(field.line.span.bytes)
+        add(
+            HeaderTable.Field(
+                name: HeaderTable.Run(start: start, count: UInt32(field.nameCount)),
+                value: HeaderTable.Run(
+                    start: start &+ UInt32(field.nameCount &+ 2),
+                    count: UInt32(field.line.count &- field.nameCount &- Self.lineBytes)),
+                id: field.id, isLine: true))
+    }
+
     /// The last field turns out to have a known name.
     mutating func nameLast(_ id: HeaderID) {
         guard fieldCount > 0 else { return }

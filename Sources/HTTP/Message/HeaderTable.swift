@@ -97,6 +97,13 @@ public struct HeaderTable: Sendable {
         return span(fields[index].value)
     }
 
+    /// All stored bytes, good as long as nobody changes or drops the table.
+    var unsafeBytes: UnsafeRawBufferPointer {
+        @inline(__always) get {
+            UnsafeRawBufferPointer(start: memory?.pointee.bytes, count: memory?.pointee.byteCount ?? 0)
+        }
+    }
+
     /// The position of the first field with an id, at or after a position.
     public func index(of id: HeaderID, from start: Int = 0) -> Int? {
         guard let memory, memory.pointee.presence.contains(id) else { return nil }
@@ -123,6 +130,20 @@ public struct HeaderTable: Sendable {
     /// The position of the first field with a name, in whatever case, at or after a position.
     public func index(named name: String, from start: Int = 0) -> Int? {
         index(named: Array(name.utf8).span.bytes, from: start)
+    }
+
+    /// Whether a name begins with eight bytes given in lower case.
+    public func hasName(beginningWith start: StaticString) -> Bool {
+        precondition(start.utf8CodeUnitCount == 8, "eight bytes are compared at once")
+        let wanted = UnsafeRawPointer(start.utf8Start).loadUnaligned(as: UInt64.self)
+        let (bytes, fields) = (bytes, fields)
+        for index in 0..<fields.count {
+            let name = fields[index].name
+            if name.count >= 8, bytes.unsafeLoadUnaligned(fromByteOffset: Int(name.start), as: UInt64.self) == wanted {
+                return true
+            }
+        }
+        return false
     }
 
     /// Whether there is a field with an id.
@@ -200,25 +221,33 @@ extension HeaderTable {
     /// Adds a field whose value is written in the program.
     public mutating func append(_ id: HeaderID, constant value: StaticString) {
         let known = UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount).bytes
-        precondition(HeaderTable.isValue(known), "header value with a control character in the program")
+        assert(HeaderTable.isValue(known), "header value with a control character in the program")
         add(id, known)
+    }
+
+    /// Adds a field that many messages have.
+    public mutating func append(_ field: borrowing PreparedField) {
+        own(room: field.line.count).pointee.appendLine(field)
     }
 
     /// Adds a UUID in its text form (RFC 9562 §4).
     public mutating func append(_ id: HeaderID, uuid: (high: UInt64, low: UInt64)) {
         var text = InlineArray<36, UInt8>(repeating: UInt8(ascii: "-"))
-        var position = 0
-        for word in 0..<4 {
-            let bits = UInt32(truncatingIfNeeded: (word < 2 ? uuid.high : uuid.low) >> (word & 1 == 0 ? 32 : 0))
-            var digits = ASCII.hexadecimal(bits)
-            for digit in 0..<8 {
-                // Groups of 8, 4, 4, 4 and 12 digits.
-                if digit & 3 == 0, word == 1 || word == 2 { position &+= 1 }
-                text[position] = UInt8(truncatingIfNeeded: digits)
-                digits >>= 8
-                position &+= 1
-            }
-        }
+        var words = text.mutableSpan
+        var bytes = words.mutableBytes
+        // Groups of 8, 4, 4, 4 and 12 digits.
+        let digits = (
+            ASCII.hexadecimal(UInt32(truncatingIfNeeded: uuid.high >> 32)),
+            ASCII.hexadecimal(UInt32(truncatingIfNeeded: uuid.high)),
+            ASCII.hexadecimal(UInt32(truncatingIfNeeded: uuid.low >> 32)),
+            ASCII.hexadecimal(UInt32(truncatingIfNeeded: uuid.low))
+        )
+        bytes.storeBytes(of: digits.0.littleEndian, toByteOffset: 0, as: UInt64.self)
+        bytes.storeBytes(of: UInt32(truncatingIfNeeded: digits.1).littleEndian, toByteOffset: 9, as: UInt32.self)
+        bytes.storeBytes(of: UInt32(truncatingIfNeeded: digits.1 >> 32).littleEndian, toByteOffset: 14, as: UInt32.self)
+        bytes.storeBytes(of: UInt32(truncatingIfNeeded: digits.2).littleEndian, toByteOffset: 19, as: UInt32.self)
+        bytes.storeBytes(of: UInt32(truncatingIfNeeded: digits.2 >> 32).littleEndian, toByteOffset: 24, as: UInt32.self)
+        bytes.storeBytes(of: digits.3.littleEndian, toByteOffset: 28, as: UInt64.self)
         add(id, text.span.bytes)
     }
 
@@ -256,15 +285,21 @@ extension HeaderTable {
         if id != .other { memory.pointee.nameLast(id) }
     }
 
-    /// Adds a field that came by HTTP/2, as a line that HTTP/1 can write as it lies there; refuses upper case in the name.
-    mutating func appendLine(_ name: RawSpan, _ value: RawSpan) throws(HTTPFieldError) {
-        let id = HeaderID.of(lowercased: name)
+    /// Adds a field that came by HTTP/2, as a line that HTTP/1 can write as it lies there.
+    ///
+    /// Refuses upper case in the name and blanks around the value, which HTTP/2 has not (RFC 9113 §8.2.1).
+    ///
+    /// - Parameter id: What `HeaderID.of(lowercased:)` says of the name.
+    mutating func appendLine(_ name: RawSpan, _ value: RawSpan, _ id: HeaderID) throws(HTTPFieldError) {
         // A name that is known is well formed.
         if id == .other, !HeaderTable.isLowercaseName(name) { throw HTTPFieldError(.name) }
-        let kept = ByteScan.trimmed(value, 0..<value.byteCount)
-        guard HeaderTable.isValue(value.extracting(kept)) else { throw HTTPFieldError(.value) }
-        own(room: name.byteCount &+ kept.count &+ HeaderMemory.lineBytes).pointee.appendLine(
-            name, value.extracting(kept), id)
+        let count = value.byteCount
+        if count > 0 {
+            guard !ASCII.isBlank(ByteScan.byte(value, 0)), !ASCII.isBlank(ByteScan.byte(value, count &- 1)),
+                HeaderTable.isValue(value)
+            else { throw HTTPFieldError(.value) }
+        }
+        own(room: name.byteCount &+ count &+ HeaderMemory.lineBytes).pointee.appendLine(name, value, id)
     }
 
     /// Makes one `cookie` field of those that HTTP/2 cuts it into (RFC 9113 §8.2.3).

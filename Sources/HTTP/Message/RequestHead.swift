@@ -26,6 +26,23 @@ public struct RequestHead: Sendable {
     /// An empty GET request, to be filled.
     public init() {}
 
+    /// What a `RequestHeadReader` needs, without a reference that would be counted.
+    public struct Parts {
+        let memory: UnsafeMutablePointer<HeaderMemory>?
+        let method: HTTPMethod
+        let methodRun, schemeRun, authorityRun, pathRun: HeaderTable.Run
+        let isUpgrade: Bool
+    }
+
+    /// What it consists of now.
+    public var parts: Parts {
+        @inline(__always) get {
+            Parts(
+                memory: headers.memory, method: method, methodRun: methodRun, schemeRun: schemeRun,
+                authorityRun: authorityRun, pathRun: pathRun, isUpgrade: isUpgrade)
+        }
+    }
+
     /// The method token.
     public var methodName: RawSpan {
         @_lifetime(borrow self)
@@ -84,6 +101,12 @@ public struct RequestHead: Sendable {
 
     /// Sets the method by its token.
     public mutating func setMethod(token: RawSpan) throws(HTTPFieldError) {
+        let known = HTTPMethod.of(token)
+        if known != .other {
+            methodRun = .empty
+            method = known
+            return
+        }
         guard HeaderTable.isName(token) else { throw HTTPFieldError(.name) }
         adoptMethod(headers.store(token))
     }
@@ -102,8 +125,9 @@ public struct RequestHead: Sendable {
 
     /// Sets the scheme.
     public mutating func setScheme(_ scheme: StaticString) {
-        schemeRun = headers.store(
-            UnsafeRawBufferPointer(start: scheme.utf8Start, count: scheme.utf8CodeUnitCount).bytes)
+        let known = UnsafeRawBufferPointer(start: scheme.utf8Start, count: scheme.utf8CodeUnitCount).bytes
+        guard !ByteScan.equal(headers.span(schemeRun), known) else { return }
+        schemeRun = headers.store(known)
     }
 
     mutating func setRootPath() {

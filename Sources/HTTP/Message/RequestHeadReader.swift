@@ -13,6 +13,29 @@ public struct RequestHeadReader: ~Escapable {
     /// Whether the client asks to switch protocols.
     public let isUpgrade: Bool
 
+    /// Looks at a head by what it consisted of a moment ago.
+    ///
+    /// For a head that is a property of an object: to borrow that from the object would copy it, and count a reference. Whoever makes the reader
+    /// sees to it that the head neither changes nor goes while it is used.
+    @_lifetime(immortal)
+    @inline(__always)
+    public init(unsafe parts: RequestHead.Parts) {
+        bytes = _overrideLifetime(
+            UnsafeRawBufferPointer(start: parts.memory?.pointee.bytes, count: parts.memory?.pointee.byteCount ?? 0)
+                .bytes,
+            copying: ())
+        fields = _overrideLifetime(
+            UnsafeBufferPointer(start: parts.memory?.pointee.fields, count: parts.memory?.pointee.fieldCount ?? 0).span,
+            copying: ())
+        presence = parts.memory?.pointee.presence ?? HeaderIDSet()
+        knownMethod = parts.method
+        methodRun = parts.methodRun
+        schemeRun = parts.schemeRun
+        authorityRun = parts.authorityRun
+        pathRun = parts.pathRun
+        isUpgrade = parts.isUpgrade
+    }
+
     /// Looks at a head, which cannot change meanwhile.
     @_lifetime(borrow head)
     public init(_ head: borrowing RequestHead) {

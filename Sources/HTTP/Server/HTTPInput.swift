@@ -32,6 +32,9 @@ final class HTTPInput: @unchecked Sendable {
                 }
                 continue
             }
+            // All of the block is taken: who waits for a next request for hours, or has a watch, holds none.
+            bytes = []
+            offset = 0
             var piece: [UInt8] = []
             do throws(SystemError) {
                 piece = try await stream.read(upTo: HTTPInput.blockBytes)

@@ -90,6 +90,12 @@ public final class HTTPBodyWriter: @unchecked Sendable {
     /// Sends text at once.
     public func write(_ text: String) async throws(HTTPError) { try await write(Array(text.utf8)) }
 
+    /// Ends the connection at once: a write that waits for the client fails.
+    public func close() {
+        hasFailed = true
+        stream.close()
+    }
+
     func finish() async throws(HTTPError) {
         guard isChunked, !isSilent else { return }
         var output: [UInt8] = []

@@ -13,8 +13,19 @@ final class HTTPServerConnection: @unchecked Sendable {
     private var timer: LoopTimer?
     private var isIdle = true
     private var isAborted = false
+    /// Counts how often it began to wait for a request.
+    private(set) var turn: UInt64 = 0
+    /// Whether it has a place that it gives up for another when it waits; those that are only told to come again have none.
+    private let hasPlace: Bool
 
-    init(_ server: HTTPServer, _ stream: any ByteStream, _ peer: HTTPPeer, _ handler: @escaping HTTPServer.Handler) {
+    /// An answer up to this size is written with its head at once.
+    private static let joinedBytes = 64 * 1024
+
+    init(
+        _ server: HTTPServer, _ stream: any ByteStream, _ peer: HTTPPeer, hasPlace: Bool,
+        _ handler: @escaping HTTPServer.Handler
+    ) {
+        self.hasPlace = hasPlace
         self.server = server
         self.stream = stream
         self.peer = peer
@@ -28,6 +39,7 @@ final class HTTPServerConnection: @unchecked Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.input.pump() }
             startTimer(server.limits.headTimeout)
+            if hasPlace { server.places.waits(self, since: server.loop.now) }
             do throws(HTTPError) {
                 while try await readHead(), try await answer() {
                     if server.isShuttingDown { break }
@@ -40,6 +52,9 @@ final class HTTPServerConnection: @unchecked Sendable {
             input.stop()
         }
     }
+
+    /// Whether it still waits for a request since that turn.
+    func waits(since turn: UInt64) -> Bool { isIdle && !isAborted && self.turn == turn }
 
     func shutDownIfIdle() { if isIdle { abort() } }
 
@@ -138,7 +153,7 @@ final class HTTPServerConnection: @unchecked Sendable {
 
         var response = await runCancellable { [handler] in await handler(request) }
         if case .bodyTooLarge(let limit)? = body.failure {
-            response = HTTPServerConnection.tooLarge(limit)
+            response = tooLarge(limit)
         }
         if response.head.status == 101, case .upgrade(let use) = response.body {
             try await upgrade(response.head, use)
@@ -155,6 +170,8 @@ final class HTTPServerConnection: @unchecked Sendable {
             return false
         }
         isIdle = true
+        turn += 1
+        if hasPlace { server.places.waits(self, since: server.loop.now) }
         startTimer(server.limits.idleTimeout)
         return true
     }
@@ -172,8 +189,15 @@ final class HTTPServerConnection: @unchecked Sendable {
                 head.headers.append(.contentLength, number: bytes.count)
             }
             HTTP1Serializer.append(head, answering: request.method, connection: connection, to: &output)
-            if request.method != .head, head.status != 204, head.status != 304 { output += bytes }
-            try await write(output)
+            let isSilent = request.method == .head || head.status == 204 || head.status == 304
+            if isSilent || bytes.count <= Self.joinedBytes {
+                if !isSilent { output += bytes }
+                try await write(output)
+            } else {
+                // A large answer is not copied to stand behind its head.
+                try await write(output)
+                try await write(bytes)
+            }
         case .stream(let produce):
             let isChunked = request.minorVersion >= 1
             head.body = isChunked ? .chunked : .untilClose
@@ -229,7 +253,7 @@ final class HTTPServerConnection: @unchecked Sendable {
         let response: HTTPResponse
         switch error {
         case .malformed(let cause): response = HTTPResponse(status: cause.status, text: cause.description + "\n")
-        case .bodyTooLarge(let limit): response = HTTPServerConnection.tooLarge(limit)
+        case .bodyTooLarge(let limit): response = tooLarge(limit)
         case .connection, .tls, .closed, .field, .http2: return
         }
         var head = response.head
@@ -256,8 +280,8 @@ final class HTTPServerConnection: @unchecked Sendable {
         }
     }
 
-    private static func tooLarge(_ limit: Int) -> HTTPResponse {
-        var response = HTTPResponse(status: 413, text: "request body exceeds \(limit) bytes\n")
+    private func tooLarge(_ limit: Int) -> HTTPResponse {
+        var response = server.limits.tooLarge(limit)
         response.closesConnection = true
         return response
     }

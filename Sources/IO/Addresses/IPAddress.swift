@@ -63,6 +63,12 @@ public enum IPAddress: Hashable, Sendable, Comparable {
         return .v4(UInt32(truncatingIfNeeded: low))
     }
 
+    /// An IPv4 address in the form in which an IPv6 socket speaks to it (RFC 4291 section 2.5.5.2), any other as it is.
+    public var mapped: IPAddress {
+        guard case .v4(let value) = self else { return self }
+        return .v6(high: 0, low: 0xFFFF << 32 | UInt64(value))
+    }
+
     /// Bits of an address of this family.
     public var bitCount: Int { isV6 ? 128 : 32 }
 
@@ -140,25 +146,16 @@ public enum IPAddress: Hashable, Sendable, Comparable {
 extension IPAddress: CustomStringConvertible {
     /// Dotted IPv4, or IPv6 in the canonical form of RFC 5952.
     public var description: String {
-        switch self {
-        case .v4(let value):
-            return "\(value >> 24).\(value >> 16 & 255).\(value >> 8 & 255).\(value & 255)"
-        case .v6(let high, let low):
-            let groups = (0..<8).map { UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> UInt64(48 - 16 * ($0 % 4))) }
-            // The longest run of two or more zero groups is left out; of equals the first.
-            var best = 0..<0
-            var start = 0
-            while start < 8 {
-                var end = start
-                while end < 8, groups[end] == 0 { end += 1 }
-                if end - start >= 2, end - start > best.count { best = start..<end }
-                start = max(end, start + 1)
-            }
-            let text = groups.map { String($0, radix: 16) }
-            guard !best.isEmpty else { return text.joined(separator: ":") }
-            return text[..<best.lowerBound].joined(separator: ":") + "::"
-                + text[best.upperBound...].joined(separator: ":")
-        }
+        var text = AddressText()
+        text.add(self)
+        return text.string
+    }
+
+    /// Appends the text of `description`.
+    public func append(to bytes: inout [UInt8]) {
+        var text = AddressText()
+        text.add(self)
+        text.append(to: &bytes)
     }
 }
 

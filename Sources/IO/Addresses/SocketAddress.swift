@@ -37,10 +37,27 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// `10.0.0.1:80`, `[fd00::1]:80`, or the path of a unix socket.
     public var description: String {
         switch self {
-        case .ip(.v4(let value), let port): "\(IPAddress.v4(value)):\(port)"
-        case .ip(let address, let port): "[\(address)]:\(port)"
+        case .ip(let address, let port): Self.text(address, port).string
         case .unix(let path): path
         }
+    }
+
+    /// Appends the text of `description`.
+    public func append(to bytes: inout [UInt8]) {
+        switch self {
+        case .ip(let address, let port): Self.text(address, port).append(to: &bytes)
+        case .unix(let path): bytes += path.utf8
+        }
+    }
+
+    private static func text(_ address: IPAddress, _ port: UInt16) -> AddressText {
+        var text = AddressText()
+        if address.isV6 { text.add(UInt8(ascii: "[")) }
+        text.add(address)
+        if address.isV6 { text.add(UInt8(ascii: "]")) }
+        text.add(UInt8(ascii: ":"))
+        text.add(decimal: UInt32(port))
+        return text
     }
 
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.

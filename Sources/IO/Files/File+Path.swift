@@ -38,6 +38,13 @@ extension File {
         return status.st_uid
     }
 
+    /// The permission bits of a file, links followed.
+    public static func mode(_ path: String) throws(SystemError) -> UInt32 {
+        var status = stat()
+        try checkErrno(stat(path, &status), "look at \(path)")
+        return status.st_mode & 0o7777
+    }
+
     /// Size of a file in bytes; nil when it does not exist.
     public static func size(_ path: String) -> Int? {
         var status = stat()

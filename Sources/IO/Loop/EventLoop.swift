@@ -36,14 +36,15 @@ public protocol ReadinessHandler: AnyObject {
 public final class Registration {
     private let loop: EventLoop
     private let fd: Int32
-    private let slot: Int
+    /// Narrow: each connection has a registration.
+    private let slot: UInt32
     private let generation: UInt32
     private var isCancelled = false
 
     init(loop: EventLoop, fd: Int32, slot: Int, generation: UInt32) {
         self.loop = loop
         self.fd = fd
-        self.slot = slot
+        self.slot = UInt32(truncatingIfNeeded: slot)
         self.generation = generation
     }
 
@@ -53,7 +54,7 @@ public final class Registration {
     public func cancel() {
         guard !isCancelled else { return }
         isCancelled = true
-        loop.unregister(fd: fd, slot: slot, generation: generation)
+        loop.unregister(fd: fd, slot: Int(slot), generation: generation)
     }
 }
 
@@ -95,6 +96,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var endOfPass: [() -> Void] = []
     private var everyPass: [() -> Void] = []
     private var isStopping = false
+    /// Memory that the direct streams of this loop use in turn.
+    public private(set) lazy var scratch = StreamScratch()
 
     /// The time of this pass.
     ///
@@ -141,6 +144,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     public func execute(_ body: @escaping @Sendable () -> Void) {
         let mustWake = mailbox.withLock { box in
             box.messages.append(body)
+            clinux_handed_over(address)
             defer { box.isSignalled = true }
             return !box.isSignalled
         }
@@ -154,6 +158,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         execute { [self] in isStopping = true }
     }
 
+    /// What hand-overs through the mailbox are known by.
+    private var address: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
     private func wake() {
         var one: UInt64 = 1
         _ = write(wakeup, &one, MemoryLayout<UInt64>.size)
@@ -166,6 +173,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         let job = UnownedJob(job)
         let mustWake = mailbox.withLock { box in
             box.jobs.append(job)
+            clinux_handed_over(address)
             defer { box.isSignalled = true }
             return !box.isSignalled
         }
@@ -245,6 +253,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             box.isSignalled = false
             guard !box.messages.isEmpty || !box.jobs.isEmpty else { return ([], []) }
             let taken = (box.messages, box.jobs)
+            clinux_taken_over(address)
             box.messages = []
             box.jobs = []
             return taken

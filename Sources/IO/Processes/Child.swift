@@ -165,11 +165,16 @@ extension Child {
         return (ends[0], ends[1])
     }
 
+    /// How long a program that somebody waits for may take, unless he says otherwise.
+    public static let runTimeout = Duration.seconds(60)
+
     /// Runs a program to its end and returns how it ended and what it wrote to standard output and error together, at
     /// most `limit` bytes of it.
     ///
-    /// Blocks the thread.
-    public static func run(_ command: Command, limit: Int = 1 << 20) throws(SystemError) -> (ExitStatus, [UInt8]) {
+    /// Blocks the thread. A program that has not ended after `timeout` is killed, and the error is `ETIMEDOUT`.
+    public static func run(
+        _ command: Command, limit: Int = 1 << 20, timeout: Duration = runTimeout
+    ) throws(SystemError) -> (ExitStatus, [UInt8]) {
         let (readEnd, writeEnd) = try pipe()
         defer { close(readEnd) }
         var command = command
@@ -181,15 +186,40 @@ extension Child {
             throw error
         }
         close(writeEnd)
+        let deadline = MonotonicTime.now + timeout
         var output: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 65_536)
         while true {
+            guard waitUntilReadable(readEnd, deadline) else { return try child.killAsLate(command, timeout) }
             let count = piece.withUnsafeMutableBytes { Glibc.read(readEnd, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { break }
             if output.count < limit { output += piece.prefix(min(count, limit - output.count)) }
         }
+        // It may have closed its output and go on. A pidfd can be read when its process has ended.
+        guard waitUntilReadable(child.pidfd, deadline) else { return try child.killAsLate(command, timeout) }
         return (try child.wait(), output)
+    }
+
+    /// Whether there is something to read, or the end, before the deadline.
+    private static func waitUntilReadable(_ descriptor: Int32, _ deadline: MonotonicTime) -> Bool {
+        while true {
+            let left = deadline - MonotonicTime.now
+            guard left > .zero else { return false }
+            let (seconds, attoseconds) = left.components
+            let milliseconds = seconds &* 1_000 &+ attoseconds / 1_000_000_000_000_000 &+ 1
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let count = Glibc.poll(&entry, 1, Int32(clamping: milliseconds))
+            if count > 0 { return true }
+            if count < 0, errno != EINTR { return true }  // Reading tells what is wrong.
+        }
+    }
+
+    private consuming func killAsLate<Result>(_ command: Command, _ timeout: Duration) throws(SystemError) -> Result {
+        try signal(SIGKILL)
+        let name = command.arguments.first ?? "a program"
+        _ = try wait()
+        throw SystemError(ETIMEDOUT, "\(name) had not ended after \(timeout) and was killed")
     }
 }
 

@@ -27,6 +27,8 @@ public protocol SocketObserver: AnyObject {
 public final class Socket {
     /// The descriptor; -1 after `close`.
     public private(set) var fd: Int32
+    /// Whether `close` sends a reset (`setResetOnClose`).
+    public private(set) var resetsOnClose = false
     /// Is told of the end, whoever closes the socket.
     public var observer: (any SocketObserver)?
 
@@ -36,9 +38,6 @@ public final class Socket {
         _ = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
         _ = fcntl(fd, F_SETFD, FD_CLOEXEC)
     }
-
-    /// Whether `close` sends a reset (`setResetOnClose`).
-    public private(set) var resetsOnClose = false
 
     /// Takes over a descriptor that is non-blocking and close-on-exec already.
     init(prepared fd: Int32) { self.fd = fd }
@@ -81,8 +80,10 @@ public final class Socket {
     ///   - reusePort: several loops listen on the same address and the kernel spreads connections (SO_REUSEPORT).
     ///   - backlog: connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
     ///   - transparent: IP_TRANSPARENT, also for addresses that are not ours.
+    ///   - acceptsIPv4: an IPv6 socket takes IPv4 clients, too (no IPV6_V6ONLY); they are seen with their IPv4 addresses.
     public static func listen(
-        on address: SocketAddress, reusePort: Bool = false, backlog: Int32 = 4096, transparent: Bool = false
+        on address: SocketAddress, reusePort: Bool = false, backlog: Int32 = 4096, transparent: Bool = false,
+        acceptsIPv4: Bool = false
     ) throws(SystemError) -> Socket {
         let operation = "listen on \(address)"
         let socket = try make(address, Int32(SOCK_STREAM.rawValue), operation)
@@ -91,7 +92,7 @@ public final class Socket {
         } else {
             try socket.set(SOL_SOCKET, SO_REUSEADDR, 1, operation)
             if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
-            if address.family == AF_INET6 { try socket.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1, operation) }
+            try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
         }
         if transparent { try socket.setTransparent(address.family, operation) }
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
@@ -101,14 +102,24 @@ public final class Socket {
 
     /// Makes a bound datagram socket.
     ///
-    /// - Parameter reusePort: other sockets of this user may be bound to the address too (SO_REUSEPORT).
-    public static func datagram(on address: SocketAddress, reusePort: Bool = false) throws(SystemError) -> Socket {
+    /// - Parameters:
+    ///   - reusePort: other sockets of this user may be bound to the address too (SO_REUSEPORT).
+    ///   - acceptsIPv4: as of `listen`.
+    public static func datagram(
+        on address: SocketAddress, reusePort: Bool = false, acceptsIPv4: Bool = false
+    ) throws(SystemError) -> Socket {
         let operation = "bind udp \(address)"
         let socket = try make(address, Int32(SOCK_DGRAM.rawValue), operation)
         if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
-        if address.family == AF_INET6 { try socket.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1, operation) }
+        try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
         return socket
+    }
+
+    /// Says it explicitly either way: what the kernel does by itself is a setting of the machine (net.ipv6.bindv6only).
+    private func limitFamily(_ address: SocketAddress, acceptsIPv4: Bool, _ operation: String) throws(SystemError) {
+        guard address.family == AF_INET6 else { return }
+        try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, acceptsIPv4 ? 0 : 1, operation)
     }
 
     /// Begins a connection.
@@ -135,6 +146,15 @@ public final class Socket {
         if address.family != AF_UNIX { try socket.set(Int32(IPPROTO_TCP), TCP_NODELAY, 1, operation) }
         let result = try address.withSockaddr { Glibc.connect(socket.fd, $0, $1) }
         if result < 0, errno != EINPROGRESS { throw SystemError.last(operation) }
+        return socket
+    }
+
+    /// A connection to a unix socket that keeps the bounds of messages (SOCK_SEQPACKET).
+    public static func connectSequenced(to path: String) throws(SystemError) -> Socket {
+        let operation = "connect \(path)"
+        let address = SocketAddress.unix(path)
+        let socket = try make(address, Int32(SOCK_SEQPACKET.rawValue), operation)
+        try checkErrno(address.withSockaddr { Glibc.connect(socket.fd, $0, $1) }, operation)
         return socket
     }
 

@@ -3,7 +3,7 @@ internal import Glibc
 /// A connected socket as a `ByteStream`.
 ///
 /// `@unchecked Sendable`: owned by `loop`; every entry point asserts that it is on it (docs/threads.md).
-public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendable {
+public final class SocketStream: DirectStream, ReadinessHandler, @unchecked Sendable {
     /// The loop that owns the stream.
     public let loop: EventLoop
     /// The socket, for its addresses and peer credentials.
@@ -14,6 +14,12 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
     /// Edges that came while nobody waited: between EAGAIN and the wait the runtime may run the loop.
     private var pending: Readiness = []
     private var isClosed = false
+    /// Who is told in place of waiting tasks.
+    private var handler: (any ReadinessHandler)?
+    /// Whether the peer has said that nothing follows: then a short read does not mean that all has been read.
+    private var hasEnded = false
+    /// Bytes that the socket did not take.
+    private var kept: [UInt8] = []
 
     /// Takes over a connected (or connecting) socket.
     ///
@@ -30,7 +36,10 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
     ) async throws(SystemError) -> SocketStream {
         let stream = try SocketStream(Socket.connect(to: address), on: loop)
         if case .unix = address { return stream }  // Connected at once or not at all.
-        let deadline = loop.schedule(after: timeout) { stream.close() }
+        // On a loop that was busy for long the answer and the deadline come in one pass: the answer counts.
+        let deadline = loop.schedule(after: timeout) {
+            if !stream.pending.contains(.writable) { stream.close() }
+        }
         await stream.waitWritable()
         guard !stream.isClosed else { throw SystemError(ETIMEDOUT, "connect \(address)") }
         deadline.cancel()
@@ -50,6 +59,8 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
 
     /// Wakes whoever waits for that readiness.
     public func ready(_ readiness: Readiness) {
+        if readiness.contains(.ended) { hasEnded = true }
+        if let handler { return handler.ready(readiness) }
         pending.formUnion(readiness)
         if readiness.contains(.readable) {
             reader?.resume()
@@ -82,22 +93,29 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
     public func read(upTo count: Int) async throws(SystemError) -> [UInt8] {
         assert(loop.isOnLoop)
         while !isClosed {
-            var failure: SystemError?
-            var mustWait = false
-            pending.remove(.readable)
-            let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-                switch socket.read(into: UnsafeMutableRawBufferPointer(buffer)) {
-                case .bytes(let read): initialized = read
-                case .wouldBlock: mustWait = true
-                case .end: break
-                case .failed(let error): failure = error
-                }
-            }
-            if let failure { throw failure }
-            guard mustWait else { return bytes }
+            if let bytes = try readNow(upTo: count) { return bytes }
             await waitReadable()
         }
         throw SystemError(ECANCELED, "read")
+    }
+
+    /// What is there; nil when there is nothing yet.
+    ///
+    /// A function of its own, so that who waits holds no memory for what may come.
+    private func readNow(upTo count: Int) throws(SystemError) -> [UInt8]? {
+        var failure: SystemError?
+        var mustWait = false
+        pending.remove(.readable)
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            switch socket.read(into: UnsafeMutableRawBufferPointer(buffer)) {
+            case .bytes(let read): initialized = read
+            case .wouldBlock: mustWait = true
+            case .end: break
+            case .failed(let error): failure = error
+            }
+        }
+        if let failure { throw failure }
+        return mustWait ? nil : bytes
     }
 
     /// Writes all bytes.
@@ -128,10 +146,77 @@ public final class SocketStream: ByteStream, ReadinessHandler, @unchecked Sendab
         reader = nil
         writer?.resume()
         writer = nil
+        kept = []
+        let handler = handler
+        self.handler = nil
+        handler?.ready([.readable, .writable, .hangup, .ended])
     }
 
     /// Whether `close` was called.
     public var hasClosed: Bool { isClosed }
+
+    // MARK: Without a task
+
+    /// Has `handler` told in place of waiting tasks.
+    public func handOver(to handler: any ReadinessHandler) {
+        assert(loop.isOnLoop)
+        if !isClosed { self.handler = handler }
+    }
+
+    /// Gives what has come to `body`.
+    public func readReady(_ body: (UnsafeRawBufferPointer) -> Bool) throws(SystemError) -> ReadyEnd {
+        let buffer = loop.scratch.wire
+        while !isClosed {
+            switch socket.read(into: buffer) {
+            case .bytes(let count):
+                guard body(UnsafeRawBufferPointer(rebasing: buffer[..<count])) else { return .stopped }
+                // There was no more (epoll(7)), unless an end or an error lies behind.
+                if count < buffer.count, !hasEnded { return .empty }
+            case .wouldBlock: return .empty
+            case .end: return .ended
+            case .failed(let error): throw error
+            }
+        }
+        throw SystemError(ECANCELED, "read")
+    }
+
+    /// Writes bytes, and keeps what the socket does not take.
+    public func writeReady(_ bytes: UnsafeRawBufferPointer) throws(SystemError) {
+        guard !isClosed else { throw SystemError(ECANCELED, "write") }
+        guard kept.isEmpty else { return kept.append(contentsOf: bytes) }
+        let sent = try write(bytes)
+        if sent < bytes.count { kept.append(contentsOf: bytes[sent...]) }
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) throws(SystemError) -> Int {
+        var sent = 0
+        while sent < bytes.count {
+            switch socket.write(UnsafeRawBufferPointer(rebasing: bytes[sent...])) {
+            case .bytes(let count): sent += count
+            case .wouldBlock, .end: return sent
+            case .failed(let error): throw error
+            }
+        }
+        return sent
+    }
+
+    /// Goes on with what was kept.
+    public func writeKept() throws(SystemError) {
+        guard !kept.isEmpty, !isClosed else { return }
+        var outcome = Result<Int, SystemError>.success(0)
+        kept.withUnsafeBytes { bytes in
+            do throws(SystemError) {
+                outcome = .success(try write(bytes))
+            } catch {
+                outcome = .failure(error)
+            }
+        }
+        let sent = try outcome.get()
+        if sent == kept.count { kept = [] } else { kept.removeFirst(sent) }
+    }
+
+    /// Whether something was kept.
+    public var isBlocked: Bool { !kept.isEmpty }
 }
 
 /// A listening socket whose connections a task takes one by one.

@@ -24,6 +24,18 @@ extension JSON {
         return try parser.document()
     }
 
+    /// The same, but of two members of one name the later counts, and where they are stands in `duplicates`:
+    /// `spec.ports[0].name`, each once, the first `duplicatesMax` of them.
+    public static func parse(_ bytes: [UInt8], duplicates: inout [String]) throws(JSONError) -> JSON {
+        var parser = JSONParser(bytes: bytes, takesDuplicates: true)
+        let value = try parser.document()
+        duplicates = parser.duplicates
+        return value
+    }
+
+    /// Places of duplicates that are told.
+    public static let duplicatesMax = 64
+
     /// The value that this text stands for: RFC 8259, strictly.
     public static func parse(_ text: String) throws(JSONError) -> JSON { try parse(Array(text.utf8)) }
 }
@@ -31,8 +43,32 @@ extension JSON {
 struct JSONParser {
     private let bytes: [UInt8]
     private var index = 0
+    private let takesDuplicates: Bool
+    /// Where we are, as far as duplicates are to be told.
+    private var path: [Step] = []
+    private(set) var duplicates: [String] = []
 
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    private enum Step {
+        case member(String)
+        case element(Int)
+    }
+
+    init(bytes: [UInt8], takesDuplicates: Bool = false) {
+        self.bytes = bytes
+        self.takesDuplicates = takesDuplicates
+    }
+
+    private mutating func noteDuplicate() {
+        guard duplicates.count < JSON.duplicatesMax else { return }
+        var text = ""
+        for step in path {
+            switch step {
+            case .member(let name): text += (text.isEmpty ? "" : ".") + name
+            case .element(let number): text += "[\(number)]"
+            }
+        }
+        if !duplicates.contains(text) { duplicates.append(text) }
+    }
 
     mutating func document() throws(JSONError) -> JSON {
         skipSpace()
@@ -67,14 +103,19 @@ struct JSONParser {
             guard peek == UInt8(ascii: "\"") else { throw error("the name of a member is expected") }
             let start = index
             let name = try string()
-            guard members[name] == nil else {
-                index = start
-                throw error("the member \"\(name)\" is there twice")
+            if takesDuplicates { path.append(.member(name)) }
+            if members[name] != nil {
+                guard takesDuplicates else {
+                    index = start
+                    throw error("the member \"\(name)\" is there twice")
+                }
+                noteDuplicate()
             }
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw error("':' is expected") }
             skipSpace()
             members[name] = try value(depth: depth)
+            if takesDuplicates { path.removeLast() }
             skipSpace()
             if take(UInt8(ascii: ",")) { continue }
             guard take(UInt8(ascii: "}")) else { throw error("',' or '}' is expected") }
@@ -90,7 +131,9 @@ struct JSONParser {
         if take(UInt8(ascii: "]")) { return .array(elements) }
         while true {
             skipSpace()
+            if takesDuplicates { path.append(.element(elements.count)) }
             elements.append(try value(depth: depth))
+            if takesDuplicates { path.removeLast() }
             skipSpace()
             if take(UInt8(ascii: ",")) { continue }
             guard take(UInt8(ascii: "]")) else { throw error("',' or ']' is expected") }

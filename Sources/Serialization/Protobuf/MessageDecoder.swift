@@ -1,7 +1,8 @@
 /// Reads the fields of messages from wire bytes or from JSON.
 ///
 /// Generated code calls it with a place for each field; which of the two sources there is, only this class and the
-/// scalar types know.
+/// scalar types know. The functions around whole messages stay generic: a copy of each for each of six hundred messages would take a
+/// release build longer than all the rest. Those around a field are specialized: they would ask the runtime for the type of each.
 public final class MessageDecoder {
     /// Messages nested deeper than this are refused, on the wire and in JSON, so that recursion has a bound.
     public static let depthMax = 100
@@ -36,11 +37,13 @@ public final class MessageDecoder {
     }
 
     /// Reads the outermost message: on the wire it has no length.
+    @_semantics("optimize.sil.specialize.generic.never")
     func root<M: Message>(_ message: inout M) throws(MessageError) {
         if isJSON { try members(&message) } else { try wireFields(&message) }
     }
 
     /// Reads the fields of a nested message into `message`.
+    @_semantics("optimize.sil.specialize.generic.never")
     func fields<M: Message>(_ message: inout M) throws(MessageError) {
         guard depth < Self.depthMax else { throw MessageError("nested deeper than \(Self.depthMax) levels") }
         depth += 1
@@ -114,6 +117,7 @@ extension MessageDecoder {
     }
 
     /// Reads a map: all of it in JSON, one entry on the wire.
+    @_semantics("optimize.sil.specialize.generic.never")
     public func map<K: FieldValue, V: FieldValue>(_ field: inout [K: V]) throws(MessageError) {
         if isJSON {
             guard case .object(let members) = json else { throw unexpected("an object") }
@@ -201,29 +205,43 @@ extension MessageDecoder {
 
 // JSON.
 extension MessageDecoder {
+    @_semantics("optimize.sil.specialize.generic.never")
     private func members<M: Message>(_ message: inout M) throws(MessageError) {
         guard case .object(let members) = json else { throw unexpected("an object") }
         try decode(members, &message)
     }
 
     /// Reads the fields of a message from the members of an object; `@type` has been taken out of it.
+    @_semantics("optimize.sil.specialize.generic.never")
     func decode<M: Message>(_ members: [String: JSON], _ message: inout M) throws(MessageError) {
         let schema = M.schema
+        // Of several errors it is always the same that is told. Most objects of a large file have one member.
+        if members.count == 1, let (name, value) = members.first {
+            guard let number = schema.number(of: name) else { throw MessageError("unknown field", path: name) }
+            return try decode(number, name, value, &message)
+        }
         var seen: Set<Int> = []
-        for name in members.keys.sorted() {
+        for (name, value) in members.sorted(by: { $0.key < $1.key }) {
             guard let number = schema.number(of: name) else { throw MessageError("unknown field", path: name) }
             guard seen.insert(number).inserted else { throw MessageError("given twice", path: name) }
-            let value = members[name] ?? .null
-            // In proto3 JSON null is an absent field.
-            if value.isNull { continue }
-            json = value
-            do throws(MessageError) { try message.decodeField(number, self) } catch { throw error.inside(name) }
+            try decode(number, name, value, &message)
         }
+    }
+
+    @_semantics("optimize.sil.specialize.generic.never")
+    private func decode<M: Message>(
+        _ number: Int, _ name: String, _ value: JSON, _ message: inout M
+    ) throws(MessageError) {
+        // In proto3 JSON null is an absent field.
+        if case .null = value { return }
+        json = value
+        do throws(MessageError) { try message.decodeField(number, self) } catch { throw error.inside(name) }
     }
 }
 
 // Wire bytes.
 extension MessageDecoder {
+    @_semantics("optimize.sil.specialize.generic.never")
     private func wireFields<M: Message>(_ message: inout M) throws(MessageError) {
         while let number = try nextTag() {
             do throws(MessageError) {

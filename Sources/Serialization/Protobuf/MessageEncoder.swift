@@ -40,6 +40,7 @@ public final class MessageEncoder {
     }
 
     /// Writes the fields of a nested message.
+    @_semantics("optimize.sil.specialize.generic.never")
     func fields<M: Message>(_ message: M) {
         guard isJSON else { return delimited { message.encodeFields(self) } }
         let outer = (members, schema)
@@ -96,6 +97,7 @@ extension MessageEncoder {
     }
 
     /// Writes a map.
+    @_semantics("optimize.sil.specialize.generic.never")
     public func map<K: FieldValue, V: FieldValue>(_ number: Int, _ entries: [K: V]) {
         guard !entries.isEmpty, !collect(number) else { return }
         let sorted = entries.map { ($0.key.mapKey, $0.key, $0.value) }.sorted { $0.0 < $1.0 }
@@ -162,11 +164,26 @@ extension MessageEncoder {
 
     /// Writes what `body` writes, after its length.
     func delimited(_ body: () -> Void) {
-        var outer: [UInt8] = []
-        swap(&outer, &bytes)
+        let start = bytes.count
+        bytes.append(0)
         body()
-        swap(&outer, &bytes)
-        varint(UInt64(outer.count))
-        bytes += outer
+        let length = bytes.count - start - 1
+        guard length >= 0x80 else {
+            bytes[start] = UInt8(length)
+            return
+        }
+        // The length takes more than the byte that was left for it: what it stands before makes room.
+        let more = (length.bitWidth - length.leadingZeroBitCount + 6) / 7 - 1
+        for _ in 0..<more { bytes.append(0) }
+        bytes.withUnsafeMutableBytes { bytes in
+            let moved = UnsafeMutableRawBufferPointer(rebasing: bytes[(start + 1 + more)...])
+            moved.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[(start + 1)..<(start + 1 + length)]))
+            var rest = UInt64(length)
+            for index in start..<(start + more) {
+                bytes[index] = UInt8(truncatingIfNeeded: rest) | 0x80
+                rest >>= 7
+            }
+            bytes[start + more] = UInt8(truncatingIfNeeded: rest)
+        }
     }
 }

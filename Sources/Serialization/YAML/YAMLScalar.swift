@@ -3,6 +3,7 @@ enum YAMLScalar {
     /// The value; nil for a number that JSON has no way to write.
     static func resolve(_ text: String) -> JSON? {
         guard mayBeSpecial(text) else { return .string(text) }
+        if let first = text.utf8.first, isDigit(first) { return decimal(text) ?? number(text) ?? .string(text) }
         switch text {
         case "", "~", "null", "Null", "NULL": return .null
         case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON": return .bool(true)
@@ -11,7 +12,7 @@ enum YAMLScalar {
             return nil
         default: break
         }
-        guard let first = text.utf8.first, isDigit(first) || first == 0x2B || first == 0x2D || first == 0x2E else {
+        guard let first = text.utf8.first, first == 0x2B || first == 0x2D || first == 0x2E else {
             return .string(text)
         }
         return number(text) ?? .string(text)
@@ -29,7 +30,21 @@ enum YAMLScalar {
         }
     }
 
+    /// What nearly all numbers of a configuration are: some digits, no zero before them.
+    private static func decimal(_ text: String) -> JSON? {
+        var value: Int64 = 0
+        for byte in text.utf8 {
+            guard isDigit(byte) else { return nil }
+            value = value &* 10 &+ Int64(byte &- 0x30)
+        }
+        return text.utf8.count < 19 && (text.utf8.first != 0x30 || text.utf8.count == 1) ? .integer(value) : nil
+    }
+
     private static func number(_ text: String) -> JSON? {
+        // `15s`, `10.0.0.0/8 and more`: no number ends so, in whatever base.
+        guard let last = text.utf8.last, isDigit(last) || last == 0x2E || (0x41...0x46).contains(last & 0xDF) else {
+            return nil
+        }
         var body = text[...]
         let isNegative = body.hasPrefix("-")
         if isNegative || body.hasPrefix("+") { body = body.dropFirst() }

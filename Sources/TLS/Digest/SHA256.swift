@@ -18,9 +18,11 @@ public enum SHA256 {
     }
 }
 
-/// SHA-1: for names that others have given with it, never for security.
-enum SHA1 {
-    static func hash(_ bytes: [UInt8]) -> [UInt8] {
+/// SHA-1: for names that others have given with it, for WebSocket's handshake, and for files of passwords that know nothing better; never for
+/// security.
+public enum SHA1 {
+    /// The digest, 20 bytes.
+    public static func hash(_ bytes: [UInt8]) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: 20) { buffer, initialized in
             _ = COpenSSL.SHA1(bytes, bytes.count, buffer.baseAddress)
             initialized = 20

@@ -41,17 +41,22 @@ public final class TLSContext: @unchecked Sendable {
         return (cache.hits.load(ordering: .relaxed), cache.misses.load(ordering: .relaxed))
     }
 
+    /// ALPN names as they are sent: each after its length (RFC 7301 section 3.1).
+    static func protocolNames(_ names: [String]) throws(TLSError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for name in names {
+            guard (1...255).contains(name.utf8.count) else { throw TLSError("TLS context", "ALPN name \"\(name)\"") }
+            bytes.append(UInt8(name.utf8.count))
+            bytes += Array(name.utf8)
+        }
+        return bytes
+    }
+
     /// Makes a context; fails when certificate, key and trust do not fit together.
     public init(_ configuration: TLSConfiguration, role: Role) throws(TLSError) {
         ERR_clear_error()
         self.role = role
-        var protocols: [UInt8] = []
-        for name in configuration.applicationProtocols {
-            guard (1...255).contains(name.utf8.count) else { throw TLSError("TLS context", "ALPN name \"\(name)\"") }
-            protocols.append(UInt8(name.utf8.count))
-            protocols += Array(name.utf8)
-        }
-        self.protocols = protocols
+        protocols = try Self.protocolNames(configuration.applicationProtocols)
         refusesOtherProtocols = configuration.refusesOtherProtocols
         if case .notVerified = configuration.peerCertificate { verifiesPeer = false } else { verifiesPeer = true }
         verifiesChain = verifiesPeer && !configuration.acceptsUntrusted

@@ -70,8 +70,10 @@ public final class TLSEngine {
     ///   - serverName: for clients, the host name or address that the server's certificate must be good for.
     ///   - indicates: for clients, the name sent as SNI when it is not to be checked against the certificate.
     ///   - sessionKey: for clients, what sessions are kept under: the host, with whatever else must agree.
+    ///   - applicationProtocols: for clients, the ALPN names to offer instead of the context's.
     public init(
-        _ context: TLSContext, serverName: String? = nil, indicates: String? = nil, sessionKey: String? = nil
+        _ context: TLSContext, serverName: String? = nil, indicates: String? = nil, sessionKey: String? = nil,
+        applicationProtocols: [String]? = nil
     ) throws(TLSError) {
         if ERR_peek_error() != 0 { ERR_clear_error() }
         self.context = context
@@ -88,6 +90,15 @@ public final class TLSEngine {
             if let serverName { try expect(serverName) }
             if let indicates { try indicate(indicates) }
             if let sessionKey { offerSession(sessionKey) }
+            if let applicationProtocols { try offer(applicationProtocols) }
+        }
+    }
+
+    private func offer(_ protocols: [String]) throws(TLSError) {
+        let names = try TLSContext.protocolNames(protocols)
+        // Unlike others of its kind it returns 0 for success.
+        guard SSL_set_alpn_protos(ssl, names, UInt32(clamping: names.count)) == 0 else {
+            throw TLSError("TLS connection", "ALPN names")
         }
     }
 
@@ -226,6 +237,16 @@ public final class TLSEngine {
     /// Takes bytes that came from the peer.
     public func receive(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { received.append(contentsOf: $0) }
+    }
+
+    /// Takes back what was given by `receive` and is not used yet; nil when there is none.
+    func takeReceived() -> [UInt8]? {
+        guard receivedOffset < received.count else { return nil }
+        defer {
+            received = []
+            receivedOffset = 0
+        }
+        return Array(received[receivedOffset...])
     }
 
     /// Moves the bytes for the peer to the end of a buffer.

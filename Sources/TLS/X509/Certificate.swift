@@ -98,6 +98,11 @@ public final class Certificate: @unchecked Sendable, Hashable {
         get throws(TLSError) { PublicKey(try made(X509_get_pubkey(pointer), "certificate's public key")) }
     }
 
+    /// The public key as the certificate itself has it (SubjectPublicKeyInfo, DER).
+    ///
+    /// Nothing is read for that: keys of certificates that came by TLS may be held in a form that cannot be written.
+    public var publicKeyDER: [UInt8] { encoded { i2d_X509_PUBKEY(X509_get_X509_PUBKEY(pointer), $0) } }
+
     /// Whether it may sign certificates.
     public var isCA: Bool { X509_check_ca(pointer) == 1 }
 

@@ -58,6 +58,16 @@ struct ChildTests {
         #expect(String(decoding: output, as: UTF8.self) == "0\n1\n2\n3\n")
     }
 
+    @Test(
+        "a program that does not end is killed, whether it keeps its output or has closed it",
+        arguments: ["", "exec >&- 2>&-; "])
+    func late(_ before: String) throws {
+        let command = Child.Command(["/bin/sh", "-c", before + "while :; do :; done"])
+        let error = #expect(throws: SystemError.self) { try Child.run(command, timeout: .milliseconds(50)) }
+        #expect(error?.errno == ETIMEDOUT)
+        #expect("\(try #require(error))".contains("/bin/sh had not ended"))
+    }
+
     @Test("only the environment that was given is there")
     func environment() throws {
         let (_, output) = try Child.run(.init(["/usr/bin/env"], environment: ["A=b c"]))
