@@ -12,603 +12,617 @@ extension EnvoyMessage {
 
 extension MessageRegistry {
     /// The messages of this module.
-    public static let envoy = MessageRegistry(messages)
+    public static let envoy = MessageRegistry(
+        "envoy.admin.v3.BootstrapConfigDump envoy.admin.v3.Certificate envoy.admin.v3.CertificateDetails envoy.admin.v3.Certificates envoy.admin.v3.ClusterStatus envoy.admin.v3.Clusters envoy.admin.v3.ClustersConfigDump envoy.admin.v3.CommandLineOptions envoy.admin.v3.ConfigDump envoy.admin.v3.EcdsConfigDump envoy.admin.v3.EndpointsConfigDump envoy.admin.v3.HostHealthStatus envoy.admin.v3.HostStatus envoy.admin.v3.ListenerStatus envoy.admin.v3.Listeners envoy.admin.v3.ListenersConfigDump envoy.admin.v3.Memory envoy.admin.v3.RoutesConfigDump envoy.admin.v3.ScopedRoutesConfigDump envoy.admin.v3.SecretsConfigDump envoy.admin.v3.ServerInfo envoy.admin.v3.SimpleMetric envoy.admin.v3.SubjectAlternateName envoy.admin.v3.UpdateFailureState envoy.config.accesslog.v3.AccessLog envoy.config.accesslog.v3.AccessLogFilter envoy.config.accesslog.v3.AndFilter envoy.config.accesslog.v3.ComparisonFilter envoy.config.accesslog.v3.DurationFilter envoy.config.accesslog.v3.ExtensionFilter envoy.config.accesslog.v3.GrpcStatusFilter envoy.config.accesslog.v3.HeaderFilter envoy.config.accesslog.v3.LogTypeFilter envoy.config.accesslog.v3.MetadataFilter envoy.config.accesslog.v3.NotHealthCheckFilter envoy.config.accesslog.v3.OrFilter envoy.config.accesslog.v3.ResponseFlagFilter envoy.config.accesslog.v3.RuntimeFilter envoy.config.accesslog.v3.StatusCodeFilter envoy.config.accesslog.v3.TraceableFilter envoy.config.bootstrap.v3.Admin envoy.config.bootstrap.v3.Bootstrap envoy.config.bootstrap.v3.ClusterManager envoy.config.bootstrap.v3.CustomInlineHeader envoy.config.bootstrap.v3.FatalAction envoy.config.bootstrap.v3.LayeredRuntime envoy.config.bootstrap.v3.MemoryAllocatorManager envoy.config.bootstrap.v3.Runtime envoy.config.bootstrap.v3.RuntimeLayer envoy.config.bootstrap.v3.Watchdog envoy.config.bootstrap.v3.Watchdogs envoy.config.cluster.v3.CircuitBreakers envoy.config.cluster.v3.Cluster envoy.config.cluster.v3.ClusterCollection envoy.config.cluster.v3.Filter envoy.config.cluster.v3.LoadBalancingPolicy envoy.config.cluster.v3.OutlierDetection envoy.config.cluster.v3.TrackClusterStats envoy.config.cluster.v3.UpstreamConnectionOptions envoy.config.common.key_value.v3.KeyValueStoreConfig envoy.config.common.matcher.v3.HttpGenericBodyMatch envoy.config.common.matcher.v3.HttpHeadersMatch envoy.config.common.matcher.v3.MatchPredicate envoy.config.common.matcher.v3.Matcher envoy.config.common.mutation_rules.v3.HeaderMutation envoy.config.common.mutation_rules.v3.HeaderMutationRules envoy.config.core.v3.Address envoy.config.core.v3.AggregatedConfigSource envoy.config.core.v3.AlternateProtocolsCacheOptions envoy.config.core.v3.ApiConfigSource envoy.config.core.v3.AsyncDataSource envoy.config.core.v3.BackoffStrategy envoy.config.core.v3.BindConfig envoy.config.core.v3.BuildVersion envoy.config.core.v3.CelExpressionConfig envoy.config.core.v3.CidrRange envoy.config.core.v3.ConfigSource envoy.config.core.v3.ControlPlane envoy.config.core.v3.DataSource envoy.config.core.v3.DnsResolutionConfig envoy.config.core.v3.DnsResolverOptions envoy.config.core.v3.EnvoyInternalAddress envoy.config.core.v3.EventServiceConfig envoy.config.core.v3.Extension envoy.config.core.v3.ExtensionConfigSource envoy.config.core.v3.ExtraSourceAddress envoy.config.core.v3.GrpcMethodList envoy.config.core.v3.GrpcProtocolOptions envoy.config.core.v3.GrpcService envoy.config.core.v3.HeaderMap envoy.config.core.v3.HeaderValue envoy.config.core.v3.HeaderValueOption envoy.config.core.v3.HealthCheck envoy.config.core.v3.HealthStatusSet envoy.config.core.v3.Http1ProtocolOptions envoy.config.core.v3.Http2ProtocolOptions envoy.config.core.v3.Http3ProtocolOptions envoy.config.core.v3.HttpProtocolOptions envoy.config.core.v3.HttpService envoy.config.core.v3.HttpUri envoy.config.core.v3.JsonFormatOptions envoy.config.core.v3.KeepaliveSettings envoy.config.core.v3.KeyValue envoy.config.core.v3.KeyValueAppend envoy.config.core.v3.KeyValueMutation envoy.config.core.v3.KeyValuePair envoy.config.core.v3.Locality envoy.config.core.v3.Metadata envoy.config.core.v3.Node envoy.config.core.v3.PathConfigSource envoy.config.core.v3.Pipe envoy.config.core.v3.ProxyProtocolConfig envoy.config.core.v3.ProxyProtocolPassThroughTLVs envoy.config.core.v3.QueryParameter envoy.config.core.v3.QuicKeepAliveSettings envoy.config.core.v3.QuicProtocolOptions envoy.config.core.v3.RateLimitSettings envoy.config.core.v3.RemoteDataSource envoy.config.core.v3.RetryPolicy envoy.config.core.v3.RuntimeDouble envoy.config.core.v3.RuntimeFeatureFlag envoy.config.core.v3.RuntimeFractionalPercent envoy.config.core.v3.RuntimePercent envoy.config.core.v3.RuntimeUInt32 envoy.config.core.v3.SchemeHeaderTransformation envoy.config.core.v3.SelfConfigSource envoy.config.core.v3.SocketAddress envoy.config.core.v3.SocketCmsgHeaders envoy.config.core.v3.SocketOption envoy.config.core.v3.SocketOptionsOverride envoy.config.core.v3.SubstitutionFormatString envoy.config.core.v3.TcpKeepalive envoy.config.core.v3.TcpProtocolOptions envoy.config.core.v3.TlvEntry envoy.config.core.v3.TransportSocket envoy.config.core.v3.TypedExtensionConfig envoy.config.core.v3.UdpSocketConfig envoy.config.core.v3.UpstreamHttpProtocolOptions envoy.config.core.v3.WatchedDirectory envoy.config.endpoint.v3.ClusterLoadAssignment envoy.config.endpoint.v3.ClusterStats envoy.config.endpoint.v3.Endpoint envoy.config.endpoint.v3.LbEndpoint envoy.config.endpoint.v3.LbEndpointCollection envoy.config.endpoint.v3.LedsClusterLocalityConfig envoy.config.endpoint.v3.LocalityLbEndpoints envoy.config.endpoint.v3.UpstreamEndpointStats envoy.config.endpoint.v3.UpstreamLocalityStats envoy.config.listener.v3.ActiveRawUdpListenerConfig envoy.config.listener.v3.AdditionalAddress envoy.config.listener.v3.ApiListener envoy.config.listener.v3.ApiListenerManager envoy.config.listener.v3.Filter envoy.config.listener.v3.FilterChain envoy.config.listener.v3.FilterChainMatch envoy.config.listener.v3.Listener envoy.config.listener.v3.ListenerCollection envoy.config.listener.v3.ListenerFilter envoy.config.listener.v3.ListenerFilterChainMatchPredicate envoy.config.listener.v3.ListenerManager envoy.config.listener.v3.QuicProtocolOptions envoy.config.listener.v3.UdpListenerConfig envoy.config.listener.v3.ValidationListenerManager envoy.config.metrics.v3.HistogramBucketSettings envoy.config.metrics.v3.StatsConfig envoy.config.metrics.v3.StatsMatcher envoy.config.metrics.v3.StatsSink envoy.config.metrics.v3.StatsdSink envoy.config.metrics.v3.TagSpecifier envoy.config.overload.v3.BufferFactoryConfig envoy.config.overload.v3.LoadShedPoint envoy.config.overload.v3.OverloadAction envoy.config.overload.v3.OverloadManager envoy.config.overload.v3.ResourceMonitor envoy.config.overload.v3.ScaleTimersOverloadActionConfig envoy.config.overload.v3.ScaledTrigger envoy.config.overload.v3.ThresholdTrigger envoy.config.overload.v3.Trigger envoy.config.ratelimit.v3.RateLimitServiceConfig envoy.config.rbac.v3.Action envoy.config.rbac.v3.Permission envoy.config.rbac.v3.Policy envoy.config.rbac.v3.Principal envoy.config.rbac.v3.RBAC envoy.config.rbac.v3.SourcedMetadata envoy.config.route.v3.ClusterSpecifierPlugin envoy.config.route.v3.CookieMatcher envoy.config.route.v3.CorsPolicy envoy.config.route.v3.Decorator envoy.config.route.v3.DirectResponseAction envoy.config.route.v3.FilterAction envoy.config.route.v3.FilterConfig envoy.config.route.v3.HeaderMatcher envoy.config.route.v3.HedgePolicy envoy.config.route.v3.InternalRedirectPolicy envoy.config.route.v3.NonForwardingAction envoy.config.route.v3.QueryParameterMatcher envoy.config.route.v3.RateLimit envoy.config.route.v3.RedirectAction envoy.config.route.v3.RetryPolicy envoy.config.route.v3.Route envoy.config.route.v3.RouteAction envoy.config.route.v3.RouteConfiguration envoy.config.route.v3.RouteList envoy.config.route.v3.RouteMatch envoy.config.route.v3.ScopedRouteConfiguration envoy.config.route.v3.Tracing envoy.config.route.v3.Vhds envoy.config.route.v3.VirtualCluster envoy.config.route.v3.VirtualHost envoy.config.route.v3.WeightedCluster envoy.config.trace.v3.OpenTelemetryConfig envoy.config.trace.v3.Tracing envoy.config.trace.v3.ZipkinConfig envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector envoy.data.accesslog.v3.AccessLogCommon envoy.data.accesslog.v3.ConnectionProperties envoy.data.accesslog.v3.HTTPAccessLogEntry envoy.data.accesslog.v3.HTTPRequestProperties envoy.data.accesslog.v3.HTTPResponseProperties envoy.data.accesslog.v3.ResponseFlags envoy.data.accesslog.v3.TCPAccessLogEntry envoy.data.accesslog.v3.TLSProperties envoy.data.cluster.v3.OutlierDetectionEvent envoy.data.cluster.v3.OutlierEjectConsecutive envoy.data.cluster.v3.OutlierEjectFailurePercentage envoy.data.cluster.v3.OutlierEjectSuccessRate envoy.data.core.v3.DegradedHealthyHost envoy.data.core.v3.HealthCheckAddHealthy envoy.data.core.v3.HealthCheckEjectUnhealthy envoy.data.core.v3.HealthCheckEvent envoy.data.core.v3.HealthCheckFailure envoy.data.core.v3.HealthCheckSuccessful envoy.data.core.v3.NoLongerDegradedHost envoy.data.core.v3.TlvsMetadata envoy.extensions.access_loggers.file.v3.FileAccessLog envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig envoy.extensions.access_loggers.stream.v3.StderrAccessLog envoy.extensions.access_loggers.stream.v3.StdoutAccessLog envoy.extensions.bootstrap.internal_listener.v3.InternalListener envoy.extensions.clusters.aggregate.v3.AggregateClusterResource envoy.extensions.clusters.aggregate.v3.ClusterConfig envoy.extensions.clusters.dns.v3.DnsCluster envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig envoy.extensions.common.matching.v3.ExtensionWithMatcher envoy.extensions.common.matching.v3.ExtensionWithMatcherPerRoute envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor envoy.extensions.common.ratelimit.v3.RateLimitDescriptor envoy.extensions.compression.brotli.compressor.v3.Brotli envoy.extensions.compression.brotli.decompressor.v3.Brotli envoy.extensions.compression.gzip.compressor.v3.Gzip envoy.extensions.compression.gzip.decompressor.v3.Gzip envoy.extensions.early_data.v3.DefaultEarlyDataPolicy envoy.extensions.filters.common.fault.v3.FaultDelay envoy.extensions.filters.common.fault.v3.FaultRateLimit envoy.extensions.filters.common.matcher.action.v3.SkipFilter envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig envoy.extensions.filters.http.admission_control.v3.AdmissionControl envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit envoy.extensions.filters.http.basic_auth.v3.BasicAuth envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute envoy.extensions.filters.http.buffer.v3.Buffer envoy.extensions.filters.http.buffer.v3.BufferPerRoute envoy.extensions.filters.http.composite.v3.Composite envoy.extensions.filters.http.composite.v3.FilterChainConfiguration envoy.extensions.filters.http.compressor.v3.Compressor envoy.extensions.filters.http.compressor.v3.CompressorOverrides envoy.extensions.filters.http.compressor.v3.CompressorPerRoute envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides envoy.extensions.filters.http.cors.v3.Cors envoy.extensions.filters.http.cors.v3.CorsPolicy envoy.extensions.filters.http.csrf.v3.CsrfPolicy envoy.extensions.filters.http.custom_response.v3.CustomResponse envoy.extensions.filters.http.decompressor.v3.Decompressor envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse envoy.extensions.filters.http.ext_authz.v3.BufferSettings envoy.extensions.filters.http.ext_authz.v3.CheckSettings envoy.extensions.filters.http.ext_authz.v3.ExtAuthz envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute envoy.extensions.filters.http.ext_authz.v3.HttpService envoy.extensions.filters.http.ext_proc.v3.ExtProcHttpService envoy.extensions.filters.http.ext_proc.v3.ExtProcOverrides envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor envoy.extensions.filters.http.ext_proc.v3.HeaderForwardingRules envoy.extensions.filters.http.ext_proc.v3.MetadataOptions envoy.extensions.filters.http.ext_proc.v3.ProcessingMode envoy.extensions.filters.http.fault.v3.FaultAbort envoy.extensions.filters.http.fault.v3.HTTPFault envoy.extensions.filters.http.grpc_http1_bridge.v3.Config envoy.extensions.filters.http.grpc_stats.v3.FilterConfig envoy.extensions.filters.http.grpc_web.v3.GrpcWeb envoy.extensions.filters.http.header_mutation.v3.HeaderMutation envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute envoy.extensions.filters.http.header_mutation.v3.Mutations envoy.extensions.filters.http.header_to_metadata.v3.Config envoy.extensions.filters.http.health_check.v3.HealthCheck envoy.extensions.filters.http.ip_tagging.v3.IPTagging envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader envoy.extensions.filters.http.jwt_authn.v3.JwtHeader envoy.extensions.filters.http.jwt_authn.v3.JwtProvider envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks envoy.extensions.filters.http.jwt_authn.v3.RequirementRule envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit envoy.extensions.filters.http.lua.v3.Lua envoy.extensions.filters.http.lua.v3.LuaPerRoute envoy.extensions.filters.http.on_demand.v3.OnDemand envoy.extensions.filters.http.on_demand.v3.OnDemandCds envoy.extensions.filters.http.on_demand.v3.PerRouteConfig envoy.extensions.filters.http.original_src.v3.OriginalSrc envoy.extensions.filters.http.ratelimit.v3.RateLimit envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute envoy.extensions.filters.http.rbac.v3.RBAC envoy.extensions.filters.http.rbac.v3.RBACPerRoute envoy.extensions.filters.http.router.v3.Router envoy.extensions.filters.http.set_filter_state.v3.Config envoy.extensions.filters.http.set_metadata.v3.Config envoy.extensions.filters.http.set_metadata.v3.Metadata envoy.extensions.filters.http.stateful_session.v3.StatefulSession envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec envoy.extensions.filters.listener.http_inspector.v3.HttpInspector envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit envoy.extensions.filters.listener.original_dst.v3.OriginalDst envoy.extensions.filters.listener.original_src.v3.OriginalSrc envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit envoy.extensions.filters.network.direct_response.v3.Config envoy.extensions.filters.network.echo.v3.Echo envoy.extensions.filters.network.ext_authz.v3.ExtAuthz envoy.extensions.filters.network.http_connection_manager.v3.EnvoyMobileHttpConnectionManager envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig envoy.extensions.filters.network.http_connection_manager.v3.Rds envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit envoy.extensions.filters.network.ratelimit.v3.RateLimit envoy.extensions.filters.network.rbac.v3.RBAC envoy.extensions.filters.network.set_filter_state.v3.Config envoy.extensions.filters.network.sni_cluster.v3.SniCluster envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy envoy.extensions.filters.udp.udp_proxy.v3.Route envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig envoy.extensions.formatter.metadata.v3.Metadata envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig envoy.extensions.http.original_ip_detection.xff.v3.XffConfig envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest envoy.extensions.load_balancing_policies.maglev.v3.Maglev envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst envoy.extensions.load_balancing_policies.random.v3.Random envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin envoy.extensions.load_balancing_policies.subset.v3.Subset envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality envoy.extensions.matching.common_inputs.environment_variable.v3.Config envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput envoy.extensions.matching.common_inputs.network.v3.FilterStateInput envoy.extensions.matching.common_inputs.network.v3.ServerNameInput envoy.extensions.matching.common_inputs.network.v3.SourceIPInput envoy.extensions.matching.common_inputs.network.v3.SourcePortInput envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput envoy.extensions.matching.common_inputs.transport_socket.v3.EndpointMetadataInput envoy.extensions.matching.common_inputs.transport_socket.v3.LocalityMetadataInput envoy.extensions.matching.common_inputs.transport_socket.v3.TransportSocketNameAction envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing envoy.extensions.matching.input_matchers.ip.v3.Ip envoy.extensions.matching.input_matchers.metadata.v3.Metadata envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher envoy.extensions.rbac.principals.mtls_authenticated.v3.Config envoy.extensions.regex_engines.v3.GoogleRE2 envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer envoy.extensions.transport_sockets.tcp_stats.v3.Config envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext envoy.extensions.transport_sockets.tls.v3.CommonTlsContext envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext envoy.extensions.transport_sockets.tls.v3.GenericSecret envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig envoy.extensions.transport_sockets.tls.v3.Secret envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher envoy.extensions.transport_sockets.tls.v3.TlsCertificate envoy.extensions.transport_sockets.tls.v3.TlsKeyLog envoy.extensions.transport_sockets.tls.v3.TlsParameters envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext envoy.extensions.udp_packet_writer.v3.UdpDefaultWriterFactory envoy.extensions.udp_packet_writer.v3.UdpGsoBatchWriterFactory envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto envoy.extensions.upstreams.http.http.v3.HttpConnectionPoolProto envoy.extensions.upstreams.http.tcp.v3.TcpConnectionPoolProto envoy.extensions.upstreams.http.v3.HttpProtocolOptions envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions envoy.service.accesslog.v3.StreamAccessLogsMessage envoy.service.accesslog.v3.StreamAccessLogsResponse envoy.service.auth.v3.AttributeContext envoy.service.auth.v3.CheckRequest envoy.service.auth.v3.CheckResponse envoy.service.auth.v3.DeniedHttpResponse envoy.service.auth.v3.OkHttpResponse envoy.service.discovery.v3.DeltaDiscoveryRequest envoy.service.discovery.v3.DeltaDiscoveryResponse envoy.service.discovery.v3.DiscoveryRequest envoy.service.discovery.v3.DiscoveryResponse envoy.service.discovery.v3.DynamicParameterConstraints envoy.service.discovery.v3.Resource envoy.service.discovery.v3.ResourceError envoy.service.discovery.v3.ResourceLocator envoy.service.discovery.v3.ResourceName envoy.service.ext_proc.v3.BodyMutation envoy.service.ext_proc.v3.BodyResponse envoy.service.ext_proc.v3.CommonResponse envoy.service.ext_proc.v3.GrpcStatus envoy.service.ext_proc.v3.HeaderMutation envoy.service.ext_proc.v3.HeadersResponse envoy.service.ext_proc.v3.HttpBody envoy.service.ext_proc.v3.HttpHeaders envoy.service.ext_proc.v3.HttpTrailers envoy.service.ext_proc.v3.ImmediateResponse envoy.service.ext_proc.v3.ProcessingRequest envoy.service.ext_proc.v3.ProcessingResponse envoy.service.ext_proc.v3.ProtocolConfiguration envoy.service.ext_proc.v3.StreamedBodyResponse envoy.service.ext_proc.v3.TrailersResponse envoy.service.load_stats.v3.LoadStatsRequest envoy.service.load_stats.v3.LoadStatsResponse envoy.service.ratelimit.v3.RateLimitRequest envoy.service.ratelimit.v3.RateLimitResponse envoy.service.runtime.v3.Runtime envoy.tcp.metadataexchange.config.MetadataExchange envoy.type.http.v3.Cookie envoy.type.http.v3.CookieAttribute envoy.type.http.v3.PathTransformation envoy.type.matcher.v3.AddressMatcher envoy.type.matcher.v3.DoubleMatcher envoy.type.matcher.v3.FilterStateMatcher envoy.type.matcher.v3.HttpRequestHeaderMatchInput envoy.type.matcher.v3.HttpRequestQueryParamMatchInput envoy.type.matcher.v3.HttpRequestTrailerMatchInput envoy.type.matcher.v3.HttpResponseHeaderMatchInput envoy.type.matcher.v3.HttpResponseLocalReplyMatchInput envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput envoy.type.matcher.v3.HttpResponseTrailerMatchInput envoy.type.matcher.v3.ListMatcher envoy.type.matcher.v3.ListStringMatcher envoy.type.matcher.v3.MetadataMatcher envoy.type.matcher.v3.NodeMatcher envoy.type.matcher.v3.OrMatcher envoy.type.matcher.v3.PathMatcher envoy.type.matcher.v3.RegexMatchAndSubstitute envoy.type.matcher.v3.RegexMatcher envoy.type.matcher.v3.StringMatcher envoy.type.matcher.v3.StructMatcher envoy.type.matcher.v3.ValueMatcher envoy.type.metadata.v3.MetadataKey envoy.type.metadata.v3.MetadataKind envoy.type.tracing.v3.CustomTag envoy.type.v3.DoubleRange envoy.type.v3.FractionalPercent envoy.type.v3.HashPolicy envoy.type.v3.HttpStatus envoy.type.v3.Int32Range envoy.type.v3.Int64Range envoy.type.v3.Percent envoy.type.v3.RateLimitStrategy envoy.type.v3.SemanticVersion envoy.type.v3.TokenBucket google.api.expr.v1alpha1.CheckedExpr google.api.expr.v1alpha1.Expr google.protobuf.Empty google.rpc.Status io.istio.http.peer_metadata.Config istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig istio.v1.auth.IstioCertificateRequest istio.v1.auth.IstioCertificateResponse opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse opentelemetry.proto.collector.trace.v1.ExportTracePartialSuccess opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest opentelemetry.proto.collector.trace.v1.ExportTraceServiceResponse opentelemetry.proto.common.v1.AnyValue opentelemetry.proto.common.v1.ArrayValue opentelemetry.proto.common.v1.InstrumentationScope opentelemetry.proto.common.v1.KeyValue opentelemetry.proto.common.v1.KeyValueList opentelemetry.proto.logs.v1.LogRecord opentelemetry.proto.logs.v1.ResourceLogs opentelemetry.proto.logs.v1.ScopeLogs opentelemetry.proto.resource.v1.Resource opentelemetry.proto.trace.v1.ResourceSpans opentelemetry.proto.trace.v1.ScopeSpans opentelemetry.proto.trace.v1.Span opentelemetry.proto.trace.v1.Status skein.identity.v1.TrustBundle skein.load_balancing.v1.LeastBytesInFlight skein.load_balancing.v1.Nearest skein.workload.v1.Workload stats.MetricConfig stats.MetricDefinition stats.PluginConfig udpa.type.v1.TypedStruct xds.core.v3.Authority xds.core.v3.CidrRange xds.core.v3.CollectionEntry xds.core.v3.ContextParams xds.core.v3.ResourceLocator xds.core.v3.TypedExtensionConfig xds.data.orca.v3.OrcaLoadReport xds.type.matcher.v3.CelMatcher xds.type.matcher.v3.HttpAttributesCelMatchInput xds.type.matcher.v3.IPMatcher xds.type.matcher.v3.Matcher xds.type.matcher.v3.RegexMatcher xds.type.matcher.v3.ServerNameMatcher xds.type.matcher.v3.StringMatcher xds.type.v3.CelExpression xds.type.v3.TypedStruct",
+        message)
 
-    private static let messages: [any Message.Type] = [
-        AccessLog.self,
-        AccessLogCommon.self,
-        AccessLogFilter.self,
-        AccessLogResponseFlags.self,
-        ActiveRawUdpListenerConfig.self,
-        AdaptiveConcurrency.self,
-        AdditionalAddress.self,
-        Address.self,
-        AddressMatcher.self,
-        Admin.self,
-        AdminCertificate.self,
-        AdminMemory.self,
-        AdmissionControl.self,
-        AggregateClusterConfig.self,
-        AggregateClusterResource.self,
-        AggregatedConfigSource.self,
-        AllowListedRoutesConfig.self,
-        AlternateProtocolsCacheOptions.self,
-        AlwaysOnSamplerConfig.self,
-        AndFilter.self,
-        AnyValue.self,
-        ApiConfigSource.self,
-        ApiListener.self,
-        ApiListenerManager.self,
-        ApplicationProtocolInput.self,
-        ArrayValue.self,
-        AsyncDataSource.self,
-        AttributeContext.self,
-        Authority.self,
-        AuthorizationRequest.self,
-        AuthorizationResponse.self,
-        BackoffStrategy.self,
-        BandwidthLimit.self,
-        BasicAuth.self,
-        BasicAuthPerRoute.self,
-        BindConfig.self,
-        BodyMutation.self,
-        Bootstrap.self,
-        BootstrapConfigDump.self,
-        BrotliCompressor.self,
-        BrotliDecompressor.self,
-        BufferFactoryConfig.self,
-        BufferFilterConfig.self,
-        BufferPerRoute.self,
-        BuildVersion.self,
-        CaresDnsResolverConfig.self,
-        CelCheckedExpr.self,
-        CelExpr.self,
-        CelExpression.self,
-        CelExpressionConfig.self,
-        CelMatcher.self,
-        CertificateDetails.self,
-        CertificateProviderPluginInstance.self,
-        CertificateValidationContext.self,
-        Certificates.self,
-        CgroupMemoryConfig.self,
-        CheckRequest.self,
-        CheckResponse.self,
-        CheckSettings.self,
-        CidrRange.self,
-        CircuitBreakers.self,
-        ClientSideWeightedRoundRobinPolicy.self,
-        Cluster.self,
-        ClusterAction.self,
-        ClusterCollection.self,
-        ClusterFilter.self,
-        ClusterLoadAssignment.self,
-        ClusterManager.self,
-        ClusterProvidedPolicy.self,
-        ClusterSpecifierPlugin.self,
-        ClusterStatus.self,
-        Clusters.self,
-        ClustersConfigDump.self,
-        CollectionEntry.self,
-        CommandLineOptions.self,
-        CommonGrpcAccessLogConfig.self,
-        CommonTlsContext.self,
-        ComparisonFilter.self,
-        Composite.self,
-        Compressor.self,
-        CompressorOverrides.self,
-        CompressorPerRoute.self,
-        ConfigDump.self,
-        ConfigSource.self,
-        ConnectionLimit.self,
-        ConnectionProperties.self,
-        ConsistentHashing.self,
-        ConsistentHashingLbConfig.self,
-        ContextParams.self,
-        ControlPlane.self,
-        Cookie.self,
-        CookieAttribute.self,
-        CookieBasedSessionState.self,
-        CookieMatcher.self,
-        CoreRetryPolicy.self,
-        Cors.self,
-        CorsFilterPolicy.self,
-        CorsPolicy.self,
-        CpuUtilizationConfig.self,
-        CsrfPolicy.self,
-        CustomHeaderConfig.self,
-        CustomInlineHeader.self,
-        CustomResponse.self,
-        CustomTag.self,
-        DataSource.self,
-        Decompressor.self,
-        Decorator.self,
-        DefaultEarlyDataPolicy.self,
-        DefaultLocalAddressSelector.self,
-        DegradedHealthyHost.self,
-        DeltaDiscoveryRequest.self,
-        DeltaDiscoveryResponse.self,
-        DeniedHttpResponse.self,
-        DestinationIPInput.self,
-        DestinationPortInput.self,
-        DirectResponseAction.self,
-        DirectSourceIPInput.self,
-        DiscoveryRequest.self,
-        DiscoveryResourceLocator.self,
-        DiscoveryResponse.self,
-        DnsCacheCircuitBreakers.self,
-        DnsCacheConfig.self,
-        DnsCluster.self,
-        DnsResolutionConfig.self,
-        DnsResolverOptions.self,
-        DnsSanInput.self,
-        DoubleMatcher.self,
-        DoubleRange.self,
-        DownstreamConnectionsConfig.self,
-        DownstreamTlsContext.self,
-        DurationFilter.self,
-        DynamicForwardProxyCluster.self,
-        DynamicForwardProxyFilter.self,
-        DynamicForwardProxyPerRoute.self,
-        DynamicMetadataInput.self,
-        DynamicParameterConstraints.self,
-        EarlyHeaderMutation.self,
-        EcdsConfigDump.self,
-        Echo.self,
-        Empty.self,
-        Endpoint.self,
-        EndpointMetadataInput.self,
-        EndpointsConfigDump.self,
-        EnvironmentResourceDetectorConfig.self,
-        EnvironmentVariableInput.self,
-        EnvoyInternalAddress.self,
-        EnvoyMatcher.self,
-        EnvoyMobileHttpConnectionManager.self,
-        EventServiceConfig.self,
-        ExportLogsPartialSuccess.self,
-        ExportLogsServiceRequest.self,
-        ExportLogsServiceResponse.self,
-        ExportTracePartialSuccess.self,
-        ExportTraceServiceRequest.self,
-        ExportTraceServiceResponse.self,
-        ExpressionFilter.self,
-        ExtAuthzBufferSettings.self,
-        ExtAuthzHttpService.self,
-        ExtAuthzPerRoute.self,
-        ExtProcBody.self,
-        ExtProcBodyResponse.self,
-        ExtProcCommonResponse.self,
-        ExtProcGrpcStatus.self,
-        ExtProcHeaderMutation.self,
-        ExtProcHeaders.self,
-        ExtProcHeadersResponse.self,
-        ExtProcHttpService.self,
-        ExtProcOverrides.self,
-        ExtProcPerRoute.self,
-        ExtProcTrailers.self,
-        ExtProcTrailersResponse.self,
-        Extension.self,
-        ExtensionConfigSource.self,
-        ExtensionFilter.self,
-        ExtensionWithMatcher.self,
-        ExtensionWithMatcherPerRoute.self,
-        ExternalProcessor.self,
-        ExtraSourceAddress.self,
-        FatalAction.self,
-        FaultAbort.self,
-        FaultDelay.self,
-        FaultRateLimit.self,
-        FileAccessLog.self,
-        Filter.self,
-        FilterAction.self,
-        FilterChain.self,
-        FilterChainConfiguration.self,
-        FilterChainMatch.self,
-        FilterConfig.self,
-        FilterStateInput.self,
-        FilterStateMatcher.self,
-        FilterStateValue.self,
-        FixedHeapConfig.self,
-        ForwardProtoConfig.self,
-        FractionalPercent.self,
-        GenericHttpConnectionPool.self,
-        GenericSecret.self,
-        GenericTcpConnectionPool.self,
-        GetAddrInfoDnsResolverConfig.self,
-        GoogleRE2Engine.self,
-        GradientControllerConfig.self,
-        GrpcHttp1Bridge.self,
-        GrpcMethodList.self,
-        GrpcProtocolOptions.self,
-        GrpcService.self,
-        GrpcStatsFilterConfig.self,
-        GrpcStatusFilter.self,
-        GrpcWeb.self,
-        GzipCompressor.self,
-        GzipDecompressor.self,
-        HTTPAccessLogEntry.self,
-        HTTPExtAuthz.self,
-        HTTPFault.self,
-        HTTPLocalRateLimit.self,
-        HTTPOriginalSrc.self,
-        HTTPRBACFilter.self,
-        HTTPRateLimit.self,
-        HTTPRequestProperties.self,
-        HTTPResponseProperties.self,
-        HTTPSetFilterState.self,
-        HeaderBasedSessionState.self,
-        HeaderFilter.self,
-        HeaderForwardingRules.self,
-        HeaderMap.self,
-        HeaderMatcher.self,
-        HeaderMutation.self,
-        HeaderMutationFilter.self,
-        HeaderMutationPerRoute.self,
-        HeaderMutationRules.self,
-        HeaderToMetadata.self,
-        HeaderValue.self,
-        HeaderValueOption.self,
-        HealthCheck.self,
-        HealthCheckAddHealthy.self,
-        HealthCheckEjectUnhealthy.self,
-        HealthCheckEvent.self,
-        HealthCheckEventFileSink.self,
-        HealthCheckFailure.self,
-        HealthCheckFilter.self,
-        HealthCheckSuccessful.self,
-        HealthStatusSet.self,
-        HedgePolicy.self,
-        HistogramBucketSettings.self,
-        HostHealthStatus.self,
-        HostStatus.self,
-        Http1ProtocolOptions.self,
-        Http2ProtocolOptions.self,
-        Http3ProtocolOptions.self,
-        HttpAttributesCelMatchInput.self,
-        HttpConnectionManager.self,
-        HttpConnectionPoolProto.self,
-        HttpFilter.self,
-        HttpGenericBodyMatch.self,
-        HttpGrpcAccessLogConfig.self,
-        HttpHeadersMatch.self,
-        HttpInspector.self,
-        HttpProtocolOptions.self,
-        HttpRequestHeaderMatchInput.self,
-        HttpRequestQueryParamMatchInput.self,
-        HttpRequestTrailerMatchInput.self,
-        HttpResponseHeaderMatchInput.self,
-        HttpResponseLocalReplyMatchInput.self,
-        HttpResponseStatusCodeClassMatchInput.self,
-        HttpResponseStatusCodeMatchInput.self,
-        HttpResponseTrailerMatchInput.self,
-        HttpService.self,
-        HttpStatus.self,
-        HttpUri.self,
-        IPMatcher.self,
-        IPTagging.self,
-        ImmediateResponse.self,
-        InjectedResourceConfig.self,
-        InstrumentationScope.self,
-        Int32Range.self,
-        Int64Range.self,
-        InternalListener.self,
-        InternalRedirectPolicy.self,
-        InternalUpstreamTransport.self,
-        IpInputMatcher.self,
-        IstioAlpnConfig.self,
-        IstioMetricConfig.self,
-        IstioMetricDefinition.self,
-        IstioPeerMetadataConfig.self,
-        IstioStatsConfig.self,
-        JsonFormatOptions.self,
-        JwksAsyncFetch.self,
-        JwtAuthentication.self,
-        JwtCacheConfig.self,
-        JwtClaimToHeader.self,
-        JwtFilterStateRule.self,
-        JwtHeader.self,
-        JwtPerRouteConfig.self,
-        JwtProvider.self,
-        JwtRequirement.self,
-        JwtRequirementAndList.self,
-        JwtRequirementOrList.self,
-        KeepaliveSettings.self,
-        KeyValue.self,
-        KeyValueAppend.self,
-        KeyValueList.self,
-        KeyValueMutation.self,
-        KeyValuePair.self,
-        KeyValueStoreConfig.self,
-        LayeredRuntime.self,
-        LbEndpoint.self,
-        LbEndpointCollection.self,
-        LeastBytesInFlightPolicy.self,
-        LeastRequestPolicy.self,
-        LedsClusterLocalityConfig.self,
-        ListMatcher.self,
-        ListStringMatcher.self,
-        Listener.self,
-        ListenerCollection.self,
-        ListenerFilter.self,
-        ListenerFilterChainMatchPredicate.self,
-        ListenerLocalRateLimit.self,
-        ListenerManager.self,
-        ListenerQuicProtocolOptions.self,
-        ListenerStatus.self,
-        Listeners.self,
-        ListenersConfigDump.self,
-        LoadBalancingPolicy.self,
-        LoadShedPoint.self,
-        LocalClusterRateLimit.self,
-        LocalRateLimitDescriptor.self,
-        LocalReplyConfig.self,
-        LocalResponsePolicy.self,
-        Locality.self,
-        LocalityLbConfig.self,
-        LocalityLbEndpoints.self,
-        LocalityMetadataInput.self,
-        LogTypeFilter.self,
-        LuaFilterConfig.self,
-        LuaPerRoute.self,
-        MTLSAuthenticatedPrincipal.self,
-        MaglevPolicy.self,
-        MatchPredicate.self,
-        Matcher.self,
-        MatcherClusterSpecifier.self,
-        MemoryAllocatorManager.self,
-        Metadata.self,
-        MetadataExchange.self,
-        MetadataFilter.self,
-        MetadataFormatter.self,
-        MetadataInputMatcher.self,
-        MetadataKey.self,
-        MetadataKind.self,
-        MetadataMatcher.self,
-        MetadataOptions.self,
-        Mutations.self,
-        NearestPolicy.self,
-        NetworkDirectResponse.self,
-        NetworkExtAuthz.self,
-        NetworkLocalRateLimit.self,
-        NetworkRBACFilter.self,
-        NetworkRateLimit.self,
-        NetworkSetFilterState.self,
-        NoLongerDegradedHost.self,
-        Node.self,
-        NodeMatcher.self,
-        NonForwardingAction.self,
-        NotHealthCheckFilter.self,
-        OTLPKeyValue.self,
-        OTLPLogRecord.self,
-        OTLPResource.self,
-        OTLPSpan.self,
-        OTLPStatus.self,
-        OkHttpResponse.self,
-        OmitCanaryHostsPredicate.self,
-        OmitHostMetadataConfig.self,
-        OnDemandCds.self,
-        OnDemandFilter.self,
-        OnDemandPerRoute.self,
-        OpenTelemetryAccessLogConfig.self,
-        OpenTelemetryConfig.self,
-        OrFilter.self,
-        OrMatcher.self,
-        OrcaLoadReport.self,
-        OriginalDst.self,
-        OriginalSrc.self,
-        OutlierDetection.self,
-        OutlierDetectionEvent.self,
-        OutlierEjectConsecutive.self,
-        OutlierEjectFailurePercentage.self,
-        OutlierEjectSuccessRate.self,
-        OverloadAction.self,
-        OverloadManager.self,
-        OverrideHostPolicy.self,
-        ParentBasedSamplerConfig.self,
-        PathConfigSource.self,
-        PathMatcher.self,
-        PathTransformation.self,
-        PeakEwmaPolicy.self,
-        Percent.self,
-        PickFirstPolicy.self,
-        Pipe.self,
-        PreserveCaseFormatterConfig.self,
-        PreviousHostsPredicate.self,
-        PreviousPrioritiesConfig.self,
-        PreviousRoutesConfig.self,
-        PrivateKeyProvider.self,
-        ProcessingMode.self,
-        ProcessingRequest.self,
-        ProcessingResponse.self,
-        ProtocolConfiguration.self,
-        ProviderWithAudiences.self,
-        ProxyProtocol.self,
-        ProxyProtocolConfig.self,
-        ProxyProtocolPassThroughTLVs.self,
-        ProxyProtocolUpstreamTransport.self,
-        QueryParameter.self,
-        QueryParameterMatcher.self,
-        QuicKeepAliveSettings.self,
-        QuicProtocolOptions.self,
-        RBAC.self,
-        RBACMatchAction.self,
-        RBACPerRoute.self,
-        RBACPermission.self,
-        RBACPolicy.self,
-        RBACPrincipal.self,
-        RandomPolicy.self,
-        RateLimit.self,
-        RateLimitDescriptor.self,
-        RateLimitPerRoute.self,
-        RateLimitRequest.self,
-        RateLimitResponse.self,
-        RateLimitServiceConfig.self,
-        RateLimitSettings.self,
-        RateLimitStrategy.self,
-        RawBuffer.self,
-        Rds.self,
-        RedirectAction.self,
-        RedirectPolicy.self,
-        RegexMatchAndSubstitute.self,
-        RegexMatcher.self,
-        RemoteDataSource.self,
-        RemoteJwks.self,
-        ReqWithoutQuery.self,
-        RequestIDExtension.self,
-        RequirementRule.self,
-        Resource.self,
-        ResourceError.self,
-        ResourceLocator.self,
-        ResourceLogs.self,
-        ResourceMonitor.self,
-        ResourceName.self,
-        ResourceSpans.self,
-        ResponseDirectionOverrides.self,
-        ResponseFlagFilter.self,
-        ResponseMapper.self,
-        RetryPolicy.self,
-        RingHashPolicy.self,
-        RoundRobinPolicy.self,
-        Route.self,
-        RouteAction.self,
-        RouteConfiguration.self,
-        RouteList.self,
-        RouteMatch.self,
-        Router.self,
-        RoutesConfigDump.self,
-        RuntimeDirectory.self,
-        RuntimeDouble.self,
-        RuntimeFeatureFlag.self,
-        RuntimeFilter.self,
-        RuntimeFractionInputMatcher.self,
-        RuntimeFractionalPercent.self,
-        RuntimeLayer.self,
-        RuntimePercent.self,
-        RuntimeResource.self,
-        RuntimeUInt32.self,
-        SPIFFECertValidatorConfig.self,
-        SafeCrossSchemeConfig.self,
-        ScaleTimersOverloadActionConfig.self,
-        ScaledTrigger.self,
-        SchemeHeaderTransformation.self,
-        ScopeLogs.self,
-        ScopeSpans.self,
-        ScopedRds.self,
-        ScopedRouteConfiguration.self,
-        ScopedRouteConfigurationsList.self,
-        ScopedRoutes.self,
-        ScopedRoutesConfigDump.self,
-        SdsSecretConfig.self,
-        Secret.self,
-        SecretsConfigDump.self,
-        SelfConfigSource.self,
-        SemanticVersion.self,
-        ServerInfo.self,
-        ServerNameInput.self,
-        ServerNameMatcher.self,
-        SetMetadata.self,
-        SetMetadataEntry.self,
-        SimpleMetric.self,
-        SkipFilter.self,
-        SlowStartConfig.self,
-        SniCluster.self,
-        SniDynamicForwardProxyConfig.self,
-        SocketAddress.self,
-        SocketCmsgHeaders.self,
-        SocketOption.self,
-        SocketOptionsOverride.self,
-        SourceIPInput.self,
-        SourcePortInput.self,
-        SourceTypeInput.self,
-        SourcedMetadata.self,
-        StatefulSession.self,
-        StatefulSessionPerRoute.self,
-        StaticConfigResourceDetectorConfig.self,
-        StatsConfig.self,
-        StatsMatcher.self,
-        StatsSink.self,
-        StatsdSink.self,
-        Status.self,
-        StatusCodeFilter.self,
-        StderrAccessLog.self,
-        StdoutAccessLog.self,
-        StdoutAuditLog.self,
-        StreamAccessLogsMessage.self,
-        StreamAccessLogsResponse.self,
-        StreamedBodyResponse.self,
-        StringMatcher.self,
-        StructMatcher.self,
-        SubClusterConfig.self,
-        SubClustersConfig.self,
-        SubjectAltNameMatcher.self,
-        SubjectAlternateName.self,
-        SubjectInput.self,
-        SubsetPolicy.self,
-        SubstitutionFormatString.self,
-        TCPAccessLogEntry.self,
-        TLSProperties.self,
-        TagSpecifier.self,
-        TcpConnectionPoolProto.self,
-        TcpGrpcAccessLogConfig.self,
-        TcpKeepalive.self,
-        TcpProtocolOptions.self,
-        TcpProxy.self,
-        TcpStatsTransport.self,
-        ThresholdTrigger.self,
-        TlsCertificate.self,
-        TlsInspector.self,
-        TlsKeyLog.self,
-        TlsParameters.self,
-        TlsSessionTicketKeys.self,
-        TlvEntry.self,
-        TlvsMetadata.self,
-        TokenBucket.self,
-        TraceIdRatioBasedSamplerConfig.self,
-        TraceTracing.self,
-        TraceableFilter.self,
-        Tracing.self,
-        TrackClusterStats.self,
-        TransportProtocolInput.self,
-        TransportSocket.self,
-        TransportSocketNameAction.self,
-        Trigger.self,
-        TypeHashPolicy.self,
-        TypedExtensionConfig.self,
-        TypedStruct.self,
-        UdpDefaultWriterFactory.self,
-        UdpGsoBatchWriterFactory.self,
-        UdpListenerConfig.self,
-        UdpProxyConfig.self,
-        UdpRoute.self,
-        UdpSocketConfig.self,
-        UdpaTypedStruct.self,
-        UpdateFailureState.self,
-        UpstreamCodec.self,
-        UpstreamConnectionOptions.self,
-        UpstreamHttpNamesOptions.self,
-        UpstreamHttpProtocolOptions.self,
-        UpstreamIpPortMatcher.self,
-        UpstreamTcpProtocolOptions.self,
-        UpstreamTlsContext.self,
-        UriSanInput.self,
-        UriTemplateMatchConfig.self,
-        UriTemplateRewriteConfig.self,
-        UuidRequestIdConfig.self,
-        ValidationListenerManager.self,
-        ValueMatcher.self,
-        Vhds.self,
-        VirtualCluster.self,
-        VirtualHost.self,
-        Watchdog.self,
-        Watchdogs.self,
-        WatchedDirectory.self,
-        WeightedCluster.self,
-        WrrLocalityPolicy.self,
-        XdsCidrRange.self,
-        XdsRegexMatcher.self,
-        XdsStringMatcher.self,
-        XdsTypedExtensionConfig.self,
-        XffConfig.self,
-        XffTrustedCidrs.self,
-        ZipkinConfig.self,
-    ]
+    private static func message(_ number: Int) -> (any Message.Type)? {
+        switch number {
+        case 0: BootstrapConfigDump.self
+        case 1: AdminCertificate.self
+        case 2: CertificateDetails.self
+        case 3: Certificates.self
+        case 4: ClusterStatus.self
+        case 5: Clusters.self
+        case 6: ClustersConfigDump.self
+        case 7: CommandLineOptions.self
+        case 8: ConfigDump.self
+        case 9: EcdsConfigDump.self
+        case 10: EndpointsConfigDump.self
+        case 11: HostHealthStatus.self
+        case 12: HostStatus.self
+        case 13: ListenerStatus.self
+        case 14: Listeners.self
+        case 15: ListenersConfigDump.self
+        case 16: AdminMemory.self
+        case 17: RoutesConfigDump.self
+        case 18: ScopedRoutesConfigDump.self
+        case 19: SecretsConfigDump.self
+        case 20: ServerInfo.self
+        case 21: SimpleMetric.self
+        case 22: SubjectAlternateName.self
+        case 23: UpdateFailureState.self
+        case 24: AccessLog.self
+        case 25: AccessLogFilter.self
+        case 26: AndFilter.self
+        case 27: ComparisonFilter.self
+        case 28: DurationFilter.self
+        case 29: ExtensionFilter.self
+        case 30: GrpcStatusFilter.self
+        case 31: HeaderFilter.self
+        case 32: LogTypeFilter.self
+        case 33: MetadataFilter.self
+        case 34: NotHealthCheckFilter.self
+        case 35: OrFilter.self
+        case 36: ResponseFlagFilter.self
+        case 37: RuntimeFilter.self
+        case 38: StatusCodeFilter.self
+        case 39: TraceableFilter.self
+        case 40: Admin.self
+        case 41: Bootstrap.self
+        case 42: ClusterManager.self
+        case 43: CustomInlineHeader.self
+        case 44: FatalAction.self
+        case 45: LayeredRuntime.self
+        case 46: MemoryAllocatorManager.self
+        case 47: RuntimeDirectory.self
+        case 48: RuntimeLayer.self
+        case 49: Watchdog.self
+        case 50: Watchdogs.self
+        case 51: CircuitBreakers.self
+        case 52: Cluster.self
+        case 53: ClusterCollection.self
+        case 54: ClusterFilter.self
+        case 55: LoadBalancingPolicy.self
+        case 56: OutlierDetection.self
+        case 57: TrackClusterStats.self
+        case 58: UpstreamConnectionOptions.self
+        case 59: KeyValueStoreConfig.self
+        case 60: HttpGenericBodyMatch.self
+        case 61: HttpHeadersMatch.self
+        case 62: MatchPredicate.self
+        case 63: EnvoyMatcher.self
+        case 64: HeaderMutation.self
+        case 65: HeaderMutationRules.self
+        case 66: Address.self
+        case 67: AggregatedConfigSource.self
+        case 68: AlternateProtocolsCacheOptions.self
+        case 69: ApiConfigSource.self
+        case 70: AsyncDataSource.self
+        case 71: BackoffStrategy.self
+        case 72: BindConfig.self
+        case 73: BuildVersion.self
+        case 74: CelExpressionConfig.self
+        case 75: CidrRange.self
+        case 76: ConfigSource.self
+        case 77: ControlPlane.self
+        case 78: DataSource.self
+        case 79: DnsResolutionConfig.self
+        case 80: DnsResolverOptions.self
+        case 81: EnvoyInternalAddress.self
+        case 82: EventServiceConfig.self
+        case 83: Extension.self
+        case 84: ExtensionConfigSource.self
+        case 85: ExtraSourceAddress.self
+        case 86: GrpcMethodList.self
+        case 87: GrpcProtocolOptions.self
+        case 88: GrpcService.self
+        case 89: HeaderMap.self
+        case 90: HeaderValue.self
+        case 91: HeaderValueOption.self
+        case 92: HealthCheck.self
+        case 93: HealthStatusSet.self
+        case 94: Http1ProtocolOptions.self
+        case 95: Http2ProtocolOptions.self
+        case 96: Http3ProtocolOptions.self
+        case 97: HttpProtocolOptions.self
+        case 98: HttpService.self
+        case 99: HttpUri.self
+        case 100: JsonFormatOptions.self
+        case 101: KeepaliveSettings.self
+        case 102: KeyValue.self
+        case 103: KeyValueAppend.self
+        case 104: KeyValueMutation.self
+        case 105: KeyValuePair.self
+        case 106: Locality.self
+        case 107: Metadata.self
+        case 108: Node.self
+        case 109: PathConfigSource.self
+        case 110: Pipe.self
+        case 111: ProxyProtocolConfig.self
+        case 112: ProxyProtocolPassThroughTLVs.self
+        case 113: QueryParameter.self
+        case 114: QuicKeepAliveSettings.self
+        case 115: QuicProtocolOptions.self
+        case 116: RateLimitSettings.self
+        case 117: RemoteDataSource.self
+        case 118: CoreRetryPolicy.self
+        case 119: RuntimeDouble.self
+        case 120: RuntimeFeatureFlag.self
+        case 121: RuntimeFractionalPercent.self
+        case 122: RuntimePercent.self
+        case 123: RuntimeUInt32.self
+        case 124: SchemeHeaderTransformation.self
+        case 125: SelfConfigSource.self
+        case 126: SocketAddress.self
+        case 127: SocketCmsgHeaders.self
+        case 128: SocketOption.self
+        case 129: SocketOptionsOverride.self
+        case 130: SubstitutionFormatString.self
+        case 131: TcpKeepalive.self
+        case 132: TcpProtocolOptions.self
+        case 133: TlvEntry.self
+        case 134: TransportSocket.self
+        case 135: TypedExtensionConfig.self
+        case 136: UdpSocketConfig.self
+        case 137: UpstreamHttpNamesOptions.self
+        case 138: WatchedDirectory.self
+        case 139: ClusterLoadAssignment.self
+        case 140: ClusterStats.self
+        case 141: Endpoint.self
+        case 142: LbEndpoint.self
+        case 143: LbEndpointCollection.self
+        case 144: LedsClusterLocalityConfig.self
+        case 145: LocalityLbEndpoints.self
+        case 146: UpstreamEndpointStats.self
+        case 147: UpstreamLocalityStats.self
+        case 148: ActiveRawUdpListenerConfig.self
+        case 149: AdditionalAddress.self
+        case 150: ApiListener.self
+        case 151: ApiListenerManager.self
+        case 152: Filter.self
+        case 153: FilterChain.self
+        case 154: FilterChainMatch.self
+        case 155: Listener.self
+        case 156: ListenerCollection.self
+        case 157: ListenerFilter.self
+        case 158: ListenerFilterChainMatchPredicate.self
+        case 159: ListenerManager.self
+        case 160: ListenerQuicProtocolOptions.self
+        case 161: UdpListenerConfig.self
+        case 162: ValidationListenerManager.self
+        case 163: HistogramBucketSettings.self
+        case 164: StatsConfig.self
+        case 165: StatsMatcher.self
+        case 166: StatsSink.self
+        case 167: StatsdSink.self
+        case 168: TagSpecifier.self
+        case 169: BufferFactoryConfig.self
+        case 170: LoadShedPoint.self
+        case 171: OverloadAction.self
+        case 172: OverloadManager.self
+        case 173: ResourceMonitor.self
+        case 174: ScaleTimersOverloadActionConfig.self
+        case 175: ScaledTrigger.self
+        case 176: ThresholdTrigger.self
+        case 177: Trigger.self
+        case 178: RateLimitServiceConfig.self
+        case 179: RBACMatchAction.self
+        case 180: RBACPermission.self
+        case 181: RBACPolicy.self
+        case 182: RBACPrincipal.self
+        case 183: RBAC.self
+        case 184: SourcedMetadata.self
+        case 185: ClusterSpecifierPlugin.self
+        case 186: CookieMatcher.self
+        case 187: CorsPolicy.self
+        case 188: Decorator.self
+        case 189: DirectResponseAction.self
+        case 190: FilterAction.self
+        case 191: FilterConfig.self
+        case 192: HeaderMatcher.self
+        case 193: HedgePolicy.self
+        case 194: InternalRedirectPolicy.self
+        case 195: NonForwardingAction.self
+        case 196: QueryParameterMatcher.self
+        case 197: RateLimit.self
+        case 198: RedirectAction.self
+        case 199: RetryPolicy.self
+        case 200: Route.self
+        case 201: RouteAction.self
+        case 202: RouteConfiguration.self
+        case 203: RouteList.self
+        case 204: RouteMatch.self
+        case 205: ScopedRouteConfiguration.self
+        case 206: Tracing.self
+        case 207: Vhds.self
+        case 208: VirtualCluster.self
+        case 209: VirtualHost.self
+        case 210: WeightedCluster.self
+        case 211: OpenTelemetryConfig.self
+        case 212: TraceTracing.self
+        case 213: ZipkinConfig.self
+        case 214: DefaultLocalAddressSelector.self
+        case 215: AccessLogCommon.self
+        case 216: ConnectionProperties.self
+        case 217: HTTPAccessLogEntry.self
+        case 218: HTTPRequestProperties.self
+        case 219: HTTPResponseProperties.self
+        case 220: AccessLogResponseFlags.self
+        case 221: TCPAccessLogEntry.self
+        case 222: TLSProperties.self
+        case 223: OutlierDetectionEvent.self
+        case 224: OutlierEjectConsecutive.self
+        case 225: OutlierEjectFailurePercentage.self
+        case 226: OutlierEjectSuccessRate.self
+        case 227: DegradedHealthyHost.self
+        case 228: HealthCheckAddHealthy.self
+        case 229: HealthCheckEjectUnhealthy.self
+        case 230: HealthCheckEvent.self
+        case 231: HealthCheckFailure.self
+        case 232: HealthCheckSuccessful.self
+        case 233: NoLongerDegradedHost.self
+        case 234: TlvsMetadata.self
+        case 235: FileAccessLog.self
+        case 236: ExpressionFilter.self
+        case 237: CommonGrpcAccessLogConfig.self
+        case 238: HttpGrpcAccessLogConfig.self
+        case 239: TcpGrpcAccessLogConfig.self
+        case 240: OpenTelemetryAccessLogConfig.self
+        case 241: StderrAccessLog.self
+        case 242: StdoutAccessLog.self
+        case 243: InternalListener.self
+        case 244: AggregateClusterResource.self
+        case 245: AggregateClusterConfig.self
+        case 246: DnsCluster.self
+        case 247: DynamicForwardProxyCluster.self
+        case 248: SubClustersConfig.self
+        case 249: DnsCacheCircuitBreakers.self
+        case 250: DnsCacheConfig.self
+        case 251: ExtensionWithMatcher.self
+        case 252: ExtensionWithMatcherPerRoute.self
+        case 253: LocalClusterRateLimit.self
+        case 254: LocalRateLimitDescriptor.self
+        case 255: RateLimitDescriptor.self
+        case 256: BrotliCompressor.self
+        case 257: BrotliDecompressor.self
+        case 258: GzipCompressor.self
+        case 259: GzipDecompressor.self
+        case 260: DefaultEarlyDataPolicy.self
+        case 261: FaultDelay.self
+        case 262: FaultRateLimit.self
+        case 263: SkipFilter.self
+        case 264: FilterStateValue.self
+        case 265: AdaptiveConcurrency.self
+        case 266: GradientControllerConfig.self
+        case 267: AdmissionControl.self
+        case 268: BandwidthLimit.self
+        case 269: BasicAuth.self
+        case 270: BasicAuthPerRoute.self
+        case 271: BufferFilterConfig.self
+        case 272: BufferPerRoute.self
+        case 273: Composite.self
+        case 274: FilterChainConfiguration.self
+        case 275: Compressor.self
+        case 276: CompressorOverrides.self
+        case 277: CompressorPerRoute.self
+        case 278: ResponseDirectionOverrides.self
+        case 279: Cors.self
+        case 280: CorsFilterPolicy.self
+        case 281: CsrfPolicy.self
+        case 282: CustomResponse.self
+        case 283: Decompressor.self
+        case 284: DynamicForwardProxyFilter.self
+        case 285: DynamicForwardProxyPerRoute.self
+        case 286: SubClusterConfig.self
+        case 287: AuthorizationRequest.self
+        case 288: AuthorizationResponse.self
+        case 289: ExtAuthzBufferSettings.self
+        case 290: CheckSettings.self
+        case 291: HTTPExtAuthz.self
+        case 292: ExtAuthzPerRoute.self
+        case 293: ExtAuthzHttpService.self
+        case 294: ExtProcHttpService.self
+        case 295: ExtProcOverrides.self
+        case 296: ExtProcPerRoute.self
+        case 297: ExternalProcessor.self
+        case 298: HeaderForwardingRules.self
+        case 299: MetadataOptions.self
+        case 300: ProcessingMode.self
+        case 301: FaultAbort.self
+        case 302: HTTPFault.self
+        case 303: GrpcHttp1Bridge.self
+        case 304: GrpcStatsFilterConfig.self
+        case 305: GrpcWeb.self
+        case 306: HeaderMutationFilter.self
+        case 307: HeaderMutationPerRoute.self
+        case 308: Mutations.self
+        case 309: HeaderToMetadata.self
+        case 310: HealthCheckFilter.self
+        case 311: IPTagging.self
+        case 312: JwtFilterStateRule.self
+        case 313: JwksAsyncFetch.self
+        case 314: JwtAuthentication.self
+        case 315: JwtCacheConfig.self
+        case 316: JwtClaimToHeader.self
+        case 317: JwtHeader.self
+        case 318: JwtProvider.self
+        case 319: JwtRequirement.self
+        case 320: JwtRequirementAndList.self
+        case 321: JwtRequirementOrList.self
+        case 322: JwtPerRouteConfig.self
+        case 323: ProviderWithAudiences.self
+        case 324: RemoteJwks.self
+        case 325: RequirementRule.self
+        case 326: HTTPLocalRateLimit.self
+        case 327: LuaFilterConfig.self
+        case 328: LuaPerRoute.self
+        case 329: OnDemandFilter.self
+        case 330: OnDemandCds.self
+        case 331: OnDemandPerRoute.self
+        case 332: HTTPOriginalSrc.self
+        case 333: HTTPRateLimit.self
+        case 334: RateLimitPerRoute.self
+        case 335: HTTPRBACFilter.self
+        case 336: RBACPerRoute.self
+        case 337: Router.self
+        case 338: HTTPSetFilterState.self
+        case 339: SetMetadata.self
+        case 340: SetMetadataEntry.self
+        case 341: StatefulSession.self
+        case 342: StatefulSessionPerRoute.self
+        case 343: UpstreamCodec.self
+        case 344: HttpInspector.self
+        case 345: ListenerLocalRateLimit.self
+        case 346: OriginalDst.self
+        case 347: OriginalSrc.self
+        case 348: ProxyProtocol.self
+        case 349: TlsInspector.self
+        case 350: ConnectionLimit.self
+        case 351: NetworkDirectResponse.self
+        case 352: Echo.self
+        case 353: NetworkExtAuthz.self
+        case 354: EnvoyMobileHttpConnectionManager.self
+        case 355: ForwardProtoConfig.self
+        case 356: HttpConnectionManager.self
+        case 357: HttpFilter.self
+        case 358: LocalReplyConfig.self
+        case 359: Rds.self
+        case 360: RequestIDExtension.self
+        case 361: ResponseMapper.self
+        case 362: ScopedRds.self
+        case 363: ScopedRouteConfigurationsList.self
+        case 364: ScopedRoutes.self
+        case 365: NetworkLocalRateLimit.self
+        case 366: NetworkRateLimit.self
+        case 367: NetworkRBACFilter.self
+        case 368: NetworkSetFilterState.self
+        case 369: SniCluster.self
+        case 370: SniDynamicForwardProxyConfig.self
+        case 371: TcpProxy.self
+        case 372: UdpRoute.self
+        case 373: UdpProxyConfig.self
+        case 374: MetadataFormatter.self
+        case 375: ReqWithoutQuery.self
+        case 376: HealthCheckEventFileSink.self
+        case 377: LocalResponsePolicy.self
+        case 378: RedirectPolicy.self
+        case 379: EarlyHeaderMutation.self
+        case 380: PreserveCaseFormatterConfig.self
+        case 381: CustomHeaderConfig.self
+        case 382: XffConfig.self
+        case 383: XffTrustedCidrs.self
+        case 384: CookieBasedSessionState.self
+        case 385: HeaderBasedSessionState.self
+        case 386: AllowListedRoutesConfig.self
+        case 387: PreviousRoutesConfig.self
+        case 388: SafeCrossSchemeConfig.self
+        case 389: ClientSideWeightedRoundRobinPolicy.self
+        case 390: ClusterProvidedPolicy.self
+        case 391: ConsistentHashingLbConfig.self
+        case 392: LocalityLbConfig.self
+        case 393: SlowStartConfig.self
+        case 394: LeastRequestPolicy.self
+        case 395: MaglevPolicy.self
+        case 396: OverrideHostPolicy.self
+        case 397: PeakEwmaPolicy.self
+        case 398: PickFirstPolicy.self
+        case 399: RandomPolicy.self
+        case 400: RingHashPolicy.self
+        case 401: RoundRobinPolicy.self
+        case 402: SubsetPolicy.self
+        case 403: WrrLocalityPolicy.self
+        case 404: EnvironmentVariableInput.self
+        case 405: ApplicationProtocolInput.self
+        case 406: DestinationIPInput.self
+        case 407: DestinationPortInput.self
+        case 408: DirectSourceIPInput.self
+        case 409: DynamicMetadataInput.self
+        case 410: FilterStateInput.self
+        case 411: ServerNameInput.self
+        case 412: SourceIPInput.self
+        case 413: SourcePortInput.self
+        case 414: SourceTypeInput.self
+        case 415: TransportProtocolInput.self
+        case 416: DnsSanInput.self
+        case 417: SubjectInput.self
+        case 418: UriSanInput.self
+        case 419: EndpointMetadataInput.self
+        case 420: LocalityMetadataInput.self
+        case 421: TransportSocketNameAction.self
+        case 422: ConsistentHashing.self
+        case 423: IpInputMatcher.self
+        case 424: MetadataInputMatcher.self
+        case 425: RuntimeFractionInputMatcher.self
+        case 426: CaresDnsResolverConfig.self
+        case 427: GetAddrInfoDnsResolverConfig.self
+        case 428: UriTemplateMatchConfig.self
+        case 429: UriTemplateRewriteConfig.self
+        case 430: StdoutAuditLog.self
+        case 431: UpstreamIpPortMatcher.self
+        case 432: MTLSAuthenticatedPrincipal.self
+        case 433: GoogleRE2Engine.self
+        case 434: UuidRequestIdConfig.self
+        case 435: CgroupMemoryConfig.self
+        case 436: CpuUtilizationConfig.self
+        case 437: DownstreamConnectionsConfig.self
+        case 438: FixedHeapConfig.self
+        case 439: InjectedResourceConfig.self
+        case 440: OmitCanaryHostsPredicate.self
+        case 441: OmitHostMetadataConfig.self
+        case 442: PreviousHostsPredicate.self
+        case 443: PreviousPrioritiesConfig.self
+        case 444: ClusterAction.self
+        case 445: MatcherClusterSpecifier.self
+        case 446: EnvironmentResourceDetectorConfig.self
+        case 447: StaticConfigResourceDetectorConfig.self
+        case 448: AlwaysOnSamplerConfig.self
+        case 449: ParentBasedSamplerConfig.self
+        case 450: TraceIdRatioBasedSamplerConfig.self
+        case 451: InternalUpstreamTransport.self
+        case 452: ProxyProtocolUpstreamTransport.self
+        case 453: RawBuffer.self
+        case 454: TcpStatsTransport.self
+        case 455: CertificateProviderPluginInstance.self
+        case 456: CertificateValidationContext.self
+        case 457: CommonTlsContext.self
+        case 458: DownstreamTlsContext.self
+        case 459: GenericSecret.self
+        case 460: PrivateKeyProvider.self
+        case 461: SPIFFECertValidatorConfig.self
+        case 462: SdsSecretConfig.self
+        case 463: Secret.self
+        case 464: SubjectAltNameMatcher.self
+        case 465: TlsCertificate.self
+        case 466: TlsKeyLog.self
+        case 467: TlsParameters.self
+        case 468: TlsSessionTicketKeys.self
+        case 469: UpstreamTlsContext.self
+        case 470: UdpDefaultWriterFactory.self
+        case 471: UdpGsoBatchWriterFactory.self
+        case 472: GenericHttpConnectionPool.self
+        case 473: HttpConnectionPoolProto.self
+        case 474: TcpConnectionPoolProto.self
+        case 475: UpstreamHttpProtocolOptions.self
+        case 476: GenericTcpConnectionPool.self
+        case 477: UpstreamTcpProtocolOptions.self
+        case 478: StreamAccessLogsMessage.self
+        case 479: StreamAccessLogsResponse.self
+        case 480: AttributeContext.self
+        case 481: CheckRequest.self
+        case 482: CheckResponse.self
+        case 483: DeniedHttpResponse.self
+        case 484: OkHttpResponse.self
+        case 485: DeltaDiscoveryRequest.self
+        case 486: DeltaDiscoveryResponse.self
+        case 487: DiscoveryRequest.self
+        case 488: DiscoveryResponse.self
+        case 489: DynamicParameterConstraints.self
+        case 490: Resource.self
+        case 491: ResourceError.self
+        case 492: DiscoveryResourceLocator.self
+        case 493: ResourceName.self
+        case 494: BodyMutation.self
+        case 495: ExtProcBodyResponse.self
+        case 496: ExtProcCommonResponse.self
+        case 497: ExtProcGrpcStatus.self
+        case 498: ExtProcHeaderMutation.self
+        case 499: ExtProcHeadersResponse.self
+        case 500: ExtProcBody.self
+        case 501: ExtProcHeaders.self
+        case 502: ExtProcTrailers.self
+        case 503: ImmediateResponse.self
+        case 504: ProcessingRequest.self
+        case 505: ProcessingResponse.self
+        case 506: ProtocolConfiguration.self
+        case 507: StreamedBodyResponse.self
+        case 508: ExtProcTrailersResponse.self
+        case 509: LoadStatsRequest.self
+        case 510: LoadStatsResponse.self
+        case 511: RateLimitRequest.self
+        case 512: RateLimitResponse.self
+        case 513: RuntimeResource.self
+        case 514: MetadataExchange.self
+        case 515: Cookie.self
+        case 516: CookieAttribute.self
+        case 517: PathTransformation.self
+        case 518: AddressMatcher.self
+        case 519: DoubleMatcher.self
+        case 520: FilterStateMatcher.self
+        case 521: HttpRequestHeaderMatchInput.self
+        case 522: HttpRequestQueryParamMatchInput.self
+        case 523: HttpRequestTrailerMatchInput.self
+        case 524: HttpResponseHeaderMatchInput.self
+        case 525: HttpResponseLocalReplyMatchInput.self
+        case 526: HttpResponseStatusCodeClassMatchInput.self
+        case 527: HttpResponseStatusCodeMatchInput.self
+        case 528: HttpResponseTrailerMatchInput.self
+        case 529: ListMatcher.self
+        case 530: ListStringMatcher.self
+        case 531: MetadataMatcher.self
+        case 532: NodeMatcher.self
+        case 533: OrMatcher.self
+        case 534: PathMatcher.self
+        case 535: RegexMatchAndSubstitute.self
+        case 536: RegexMatcher.self
+        case 537: StringMatcher.self
+        case 538: StructMatcher.self
+        case 539: ValueMatcher.self
+        case 540: MetadataKey.self
+        case 541: MetadataKind.self
+        case 542: CustomTag.self
+        case 543: DoubleRange.self
+        case 544: FractionalPercent.self
+        case 545: TypeHashPolicy.self
+        case 546: HttpStatus.self
+        case 547: Int32Range.self
+        case 548: Int64Range.self
+        case 549: Percent.self
+        case 550: RateLimitStrategy.self
+        case 551: SemanticVersion.self
+        case 552: TokenBucket.self
+        case 553: CelCheckedExpr.self
+        case 554: CelExpr.self
+        case 555: Empty.self
+        case 556: Status.self
+        case 557: IstioPeerMetadataConfig.self
+        case 558: IstioAlpnConfig.self
+        case 559: IstioCertificateRequest.self
+        case 560: IstioCertificateResponse.self
+        case 561: ExportLogsPartialSuccess.self
+        case 562: ExportLogsServiceRequest.self
+        case 563: ExportLogsServiceResponse.self
+        case 564: ExportTracePartialSuccess.self
+        case 565: ExportTraceServiceRequest.self
+        case 566: ExportTraceServiceResponse.self
+        case 567: AnyValue.self
+        case 568: ArrayValue.self
+        case 569: InstrumentationScope.self
+        case 570: OTLPKeyValue.self
+        case 571: KeyValueList.self
+        case 572: OTLPLogRecord.self
+        case 573: ResourceLogs.self
+        case 574: ScopeLogs.self
+        case 575: OTLPResource.self
+        case 576: ResourceSpans.self
+        case 577: ScopeSpans.self
+        case 578: OTLPSpan.self
+        case 579: OTLPStatus.self
+        case 580: IdentityTrustBundle.self
+        case 581: LeastBytesInFlightPolicy.self
+        case 582: NearestPolicy.self
+        case 583: Workload.self
+        case 584: IstioMetricConfig.self
+        case 585: IstioMetricDefinition.self
+        case 586: IstioStatsConfig.self
+        case 587: UdpaTypedStruct.self
+        case 588: Authority.self
+        case 589: XdsCidrRange.self
+        case 590: CollectionEntry.self
+        case 591: ContextParams.self
+        case 592: ResourceLocator.self
+        case 593: XdsTypedExtensionConfig.self
+        case 594: OrcaLoadReport.self
+        case 595: CelMatcher.self
+        case 596: HttpAttributesCelMatchInput.self
+        case 597: IPMatcher.self
+        case 598: Matcher.self
+        case 599: XdsRegexMatcher.self
+        case 600: ServerNameMatcher.self
+        case 601: XdsStringMatcher.self
+        case 602: CelExpression.self
+        case 603: TypedStruct.self
+        default: nil
+        }
+    }
 }

@@ -14,22 +14,40 @@ public final class ResourceResolver: Sendable {
     public func resolve(_ name: String) -> EncodedResource? { make(name) }
 }
 
+/// Other names under which resources are asked for (VHDS), with the names that they have.
+///
+/// Apart from the resources, since they stay when those change: the same object means the same names.
+public final class ResourceAliases: Sendable {
+    /// Name asked for to name of the resource.
+    public let names: [String: String]
+
+    /// Names.
+    public init(_ names: [String: String]) { self.names = names }
+
+    static let none = ResourceAliases([:])
+}
+
 /// An immutable set of resources of one type, shared by all streams that see it.
 public final class ResourceTable: Sendable {
     /// The resources by name.
     public let resources: [String: EncodedResource]
     /// Other names under which resources are asked for (VHDS), with the names that they have here.
-    public let aliases: [String: String]
+    public var aliases: [String: String] { names.names }
+    /// Those names in the form in which tables share them.
+    public let names: ResourceAliases
     /// What is answered for a name that is neither; nil when there is nothing.
     public let resolver: ResourceResolver?
+    /// Whether only those get something of it who name it, and not who asks for everything.
+    public let isNamedOnly: Bool
 
     /// A table.
     public init(
-        _ resources: [String: EncodedResource] = [:], aliases: [String: String] = [:],
-        resolver: ResourceResolver? = nil
+        _ resources: [String: EncodedResource] = [:], aliases: ResourceAliases? = nil,
+        resolver: ResourceResolver? = nil, isNamedOnly: Bool = false
     ) {
         self.resources = resources
-        self.aliases = aliases
+        self.isNamedOnly = isNamedOnly
+        names = aliases ?? .none
         self.resolver = resolver
     }
 
@@ -83,9 +101,13 @@ public struct Snapshot: Sendable {
     }
 
     /// The resource of that name, also one that is only made when it is asked for.
-    public func resource(_ typeURL: String, _ name: String) -> EncodedResource? {
+    ///
+    /// - Parameter isNamed: Whether it was asked for by its name, and not among all there are.
+    public func resource(_ typeURL: String, _ name: String, isNamed: Bool = true) -> EncodedResource? {
         for part in parts {
-            for table in part.tables[typeURL] ?? [] { if let found = table.resources[name] { return found } }
+            for table in part.tables[typeURL] ?? [] where isNamed || !table.isNamedOnly {
+                if let found = table.resources[name] { return found }
+            }
         }
         for part in parts {
             for table in part.tables[typeURL] ?? [] { if let made = table.resolver?.resolve(name) { return made } }
@@ -96,6 +118,18 @@ public struct Snapshot: Sendable {
     /// All resources of a type that have a name of their own, sorted.
     public func resources(_ typeURL: String) -> [EncodedResource] {
         self[typeURL].flatMap(\.resources.values).sorted { $0.name < $1.name }
+    }
+
+    /// The same, with the name that was asked for as the tables have it; nil when it stands for no other.
+    func alias(_ typeURL: String, _ name: String) -> (asked: String, name: String)? {
+        for part in parts {
+            for table in part.tables[typeURL] ?? [] {
+                guard let index = table.aliases.index(forKey: name) else { continue }
+                let found = table.aliases[index]
+                return (found.key, found.value)
+            }
+        }
+        return nil
     }
 
     /// The name that a resource has which is asked for by another.
@@ -126,22 +160,63 @@ public struct Snapshot: Sendable {
 struct TypeChanges {
     /// The names of resources that differ.
     var names: [String] = []
+    /// Those of tables of which only those get something who name it.
+    var namedOnly: [String] = []
     /// Names that stand for other resources than before.
     var aliases: [String] = []
     /// Whether names that are only known when they are asked for may mean something else.
     var isResolverOther = false
 
-    var isEmpty: Bool { names.isEmpty && aliases.isEmpty && !isResolverOther }
+    var isEmpty: Bool { names.isEmpty && namedOnly.isEmpty && aliases.isEmpty && !isResolverOther }
+
+    /// Whether it takes no more than names to tell what changes, of one kind of tables, and few enough that each can have a bit.
+    var isOfNames: Bool {
+        aliases.isEmpty && !isResolverOther && (names.isEmpty || namedOnly.isEmpty)
+            && names.count + namedOnly.count <= PreparedPushes.namesMax
+    }
+
+    /// Which of the changed names are wanted by who named those, or all; a bit for each.
+    ///
+    /// Nil when it takes more than names to tell what changes.
+    func wanted(by names: Set<String>, isWildcard: Bool) -> UInt64? {
+        guard isOfNames else { return nil }
+        let count = sole.count
+        if isWildcard, namedOnly.isEmpty { return count == 64 ? .max : (1 << UInt64(count)) - 1 }
+        var bits: UInt64 = 0
+        for index in 0..<count where names.contains(sole[index]) { bits |= 1 << UInt64(index) }
+        return bits
+    }
+
+    /// The names then.
+    var sole: [String] { names.isEmpty ? namedOnly : names }
 
     mutating func add(_ other: TypeChanges) {
         if isEmpty {
             self = other
         } else if !other.isEmpty {
             names += other.names
+            namedOnly += other.namedOnly
             aliases += other.aliases
             isResolverOther = isResolverOther || other.isResolverOther
         }
     }
+}
+
+/// What is different between two snapshots, by type: found once for all streams that go from one to the other.
+public struct SnapshotDifference {
+    let types: [(typeURL: String, changes: TypeChanges)]
+    /// What was made of it for streams that are sent the same.
+    let prepared = PreparedPushes()
+
+    init(_ types: [String: TypeChanges]) {
+        self.types = types.filter { !$0.value.isEmpty }.sorted {
+            ResourceOrder.place($0.key) < ResourceOrder.place($1.key)
+        }
+        .map { ($0.key, $0.value) }
+    }
+
+    /// Whether there is none.
+    public var isEmpty: Bool { types.isEmpty }
 }
 
 /// What is different between snapshots, found once for all streams that see the same tables.
@@ -166,6 +241,17 @@ public struct SnapshotChanges {
         known = [:]
         tables = []
         parts = []
+    }
+
+    /// What is different in all types that the snapshots have.
+    public mutating func all(from old: Snapshot?, to new: Snapshot) -> SnapshotDifference {
+        var types: [String: TypeChanges] = [:]
+        for part in (old?.parts ?? []) + new.parts {
+            for typeURL in part.tables.keys where types[typeURL] == nil {
+                types[typeURL] = find(typeURL, from: old, to: new)
+            }
+        }
+        return SnapshotDifference(types)
     }
 
     mutating func find(_ typeURL: String, from old: Snapshot?, to new: Snapshot) -> TypeChanges {
@@ -210,10 +296,14 @@ public struct SnapshotChanges {
 
     private static func compare(_ old: ResourceTable?, _ new: ResourceTable?) -> TypeChanges {
         var aliases: [String] = []
-        for (name, target) in new?.aliases ?? [:] where old?.aliases[name] != target { aliases.append(name) }
-        for name in (old?.aliases ?? [:]).keys where new?.aliases[name] == nil { aliases.append(name) }
+        if old?.names !== new?.names || new == nil {
+            for (name, target) in new?.aliases ?? [:] where old?.aliases[name] != target { aliases.append(name) }
+            for name in (old?.aliases ?? [:]).keys where new?.aliases[name] == nil { aliases.append(name) }
+        }
+        let names = ResourceTable.changes(from: old, to: new)
+        let isNamedOnly = (new ?? old)?.isNamedOnly ?? false
         return TypeChanges(
-            names: ResourceTable.changes(from: old, to: new), aliases: aliases.sorted(),
+            names: isNamedOnly ? [] : names, namedOnly: isNamedOnly ? names : [], aliases: aliases.sorted(),
             isResolverOther: old?.resolver !== new?.resolver)
     }
 }
@@ -228,10 +318,11 @@ enum ResourceOrder {
     /// The place of that type; nil for types that wait for no other.
     static func rank(_ typeURL: String) -> Int? { typeURLs.firstIndex(of: typeURL) }
 
-    /// Those types in order, all others after them by name.
-    static func sorted(_ types: some Sequence<String>) -> [String] {
-        types.sorted { (rank($0) ?? .max, $0) < (rank($1) ?? .max, $1) }
-    }
+    /// What types are sorted by: those in order, all others after them by name.
+    static func place(_ typeURL: String) -> (Int, String) { (rank(typeURL) ?? .max, typeURL) }
+
+    /// Those types in order.
+    static func sorted(_ types: some Sequence<String>) -> [String] { types.sorted { place($0) < place($1) } }
 }
 
 /// A peer broke the protocol or one of our bounds: the stream must end.

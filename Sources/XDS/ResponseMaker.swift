@@ -43,6 +43,8 @@ public struct ResponseMaker {
 
     private var lastNonce = 0
     private let isSharing: Bool
+    /// Names that many subscribers want alike.
+    var names = SharedNames()
     private var made: [Key: (message: DiscoveryMessage, resources: [EncodedResource])] = [:]
 
     /// A maker whose first nonce is 1; with `isSharing` equal responses are made once.
@@ -63,6 +65,13 @@ public struct ResponseMaker {
         let message = encode(form, typeURL, version, resources, removed)
         if made.count < Self.sharedMax { made[key] = (message, resources) }
         return message
+    }
+
+    /// A response with a nonce of its own, which whoever asks for it sends to many.
+    mutating func fresh(
+        _ form: Form, _ typeURL: String, version: String, _ resources: [EncodedResource]
+    ) -> DiscoveryMessage {
+        encode(form, typeURL, version, resources, [])
     }
 
     private mutating func encode(

@@ -68,6 +68,8 @@ public struct RefusedResource: Sendable {
     var lastGood: Known
     /// The version that it has instead; nil when it has none.
     public var lastGoodVersion: String? { lastGood.version }
+    /// What it has instead; nil when it has none, or brought it along from an earlier stream.
+    public var lastGoodResource: EncodedResource? { lastGood.resource }
 }
 
 /// What one subscriber wants of one type, and in what its knowledge differs from the present snapshot.
@@ -80,7 +82,7 @@ struct TypeSubscription: Sendable {
     /// Names that were asked for and stand for another (VHDS).
     private(set) var aliases: [String: String] = [:]
     /// Resources that are made when they are asked for.
-    private var made: [String: EncodedResource] = [:]
+    private(set) var made: [String: EncodedResource] = [:]
     /// Where the subscriber's knowledge may differ, and what it knows there.
     private(set) var pending: [String: Known] = [:]
     private(set) var pendingSince: Int?
@@ -102,8 +104,27 @@ struct TypeSubscription: Sendable {
     /// How many names the subscriber has asked for.
     var count: Int { names.count + aliases.count }
 
+    /// Whether something is to be sent or waits for its answer.
+    var isUnderWay: Bool { inFlight != nil || needsFirst || !pending.isEmpty }
+
+    /// Whether the subscriber has of each resource what the snapshot says.
+    var isAtRest: Bool { !isUnderWay && refused.isEmpty && suspects.isEmpty && made.isEmpty }
+
+    /// A response that was prepared for many has been sent.
+    mutating func sent(_ push: PreparedPush, _ generation: Int) {
+        inFlight = InFlight(
+            nonce: push.message.nonce, generation: generation, since: generation, entries: push.entries)
+        lastNonce = push.message.nonce
+    }
+
+    /// Holds its names together with others who have the same.
+    mutating func share(_ shared: inout SharedNames) {
+        shared.share(&names)
+        shared.share(&aliases)
+    }
+
     func current(_ name: String, _ snapshot: Snapshot, _ typeURL: String) -> EncodedResource? {
-        made[name] ?? snapshot.resource(typeURL, name)
+        made[name] ?? snapshot.resource(typeURL, name, isNamed: !isWildcard || names.contains(name))
     }
 
     /// What the subscriber has acknowledged last of a name.
@@ -173,7 +194,7 @@ struct TypeSubscription: Sendable {
         _ typeURL: String, _ snapshot: Snapshot?, _ initial: [String: String], _ generation: Int
     ) {
         guard let snapshot else { return }
-        for table in snapshot[typeURL] {
+        for table in snapshot[typeURL] where !table.isNamedOnly {
             for name in table.resources.keys where pending[name] == nil {
                 note(name, initial[name].map(Known.version) ?? .absent, generation)
             }
@@ -186,8 +207,10 @@ struct TypeSubscription: Sendable {
         // The table's own string: a thousand streams that ask for a name hold it once.
         var name = asked
         if let snapshot {
-            name = snapshot.canonicalName(typeURL, asked)
-            if name != asked { aliases[asked] = name }
+            if let alias = snapshot.alias(typeURL, asked) {
+                name = alias.name
+                if name != asked { aliases[alias.asked] = name }
+            }
             if let resource = snapshot.resource(typeURL, name) {
                 name = resource.name
                 if !snapshot.hasOwn(typeURL, name) { made[name] = resource }
@@ -216,6 +239,14 @@ struct TypeSubscription: Sendable {
     }
 
     // MARK: Answers
+
+    /// The same, of the bytes of a nonce.
+    func answers(_ nonce: UnsafeRawBufferPointer) -> Bool {
+        guard let count = inFlight?.nonce.utf8.count, count == nonce.count, count > 0 else { return false }
+        return inFlight?.nonce.utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.indices.allSatisfy { bytes[$0] == nonce[$0] }
+        } ?? false
+    }
 
     /// Whether a nonce answers the response that is under way.
     func answers(_ nonce: String) -> Bool { !nonce.isEmpty && inFlight?.nonce == nonce }
@@ -253,31 +284,40 @@ struct TypeSubscription: Sendable {
 
     // MARK: Snapshots
 
-    /// Takes what has changed from one snapshot to the next.
+    /// Takes what has changed from one snapshot to the next; tells whether any of it may concern the subscriber.
+    @discardableResult
     mutating func publish(
         _ changes: TypeChanges, from old: Snapshot?, to new: Snapshot, _ typeURL: String, _ generation: Int
-    ) {
-        for name in changes.names where wants(name) {
-            defer { made[name] = nil }
-            if pending[name] != nil { continue }
+    ) -> Bool {
+        var concerns = changes.isResolverOther || !changes.aliases.isEmpty
+        func differs(_ name: String) {
+            concerns = true
+            defer { if !made.isEmpty { made[name] = nil } }
+            if pending[name] != nil { return }
             if let entry = inFlight?.entry(name) {
                 note(name, Known(entry.new), generation)
             } else if let refusal = refused[name] {
-                guard new.resource(typeURL, name)?.version != refusal.version else { continue }
+                guard new.resource(typeURL, name)?.version != refusal.version else { return }
                 refused[name] = nil
                 note(name, refusal.lastGood, generation)
             } else {
-                note(name, Known(made[name] ?? old?.resource(typeURL, name)), generation)
+                note(name, Known(old.flatMap { current(name, $0, typeURL) }), generation)
             }
         }
+        for name in changes.names where wants(name) { differs(name) }
+        for name in changes.namedOnly where names.contains(name) { differs(name) }
         for asked in changes.aliases { rename(asked, new, typeURL, generation) }
-        guard changes.isResolverOther || (!changes.names.isEmpty && !made.isEmpty) else { return }
+        guard changes.isResolverOther || (!(changes.names.isEmpty && changes.namedOnly.isEmpty) && !made.isEmpty) else {
+            return concerns
+        }
+        concerns = true
         for name in names where !new.hasOwn(typeURL, name) {
             let resource = new.resource(typeURL, name)
             guard resource?.version != made[name]?.version else { continue }
             if pending[name] == nil { note(name, knownMade(name), generation) }
             made[name] = resource
         }
+        return concerns
     }
 
     /// What the subscriber has of a resource that was made for it, or that there was not.

@@ -151,6 +151,13 @@ struct WireTests {
                 #expect(try M(json: .object([:])) == M())
             }
             try check(type)
+            #expect(type.typeURL == typeURL)
         }
+        for unknown in [
+            "", "/", "envoy", "envoy.admin.v3.BootstrapConfigDum", "envoy.admin.v3.BootstrapConfigDumps", "z",
+        ] {
+            #expect(MessageRegistry.envoy.type(of: "type.googleapis.com/" + unknown) == nil)
+        }
+        #expect(MessageRegistry.none.type(of: "type.googleapis.com/envoy.config.core.v3.Locality") == nil)
     }
 }

@@ -206,6 +206,14 @@ import Testing
                 "maglev_lb_config.table_size: 65536 is no prime number"
             ), (#"{"name":"c","connect_timeout":"0s"}"#, "connect_timeout: must be above 0"),
             (
+                #"{"name":"c","dns_refresh_rate":"1s","cluster_type":{"name":"envoy.clusters.dns","typed_config":{"@type":"type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster"}}}"#,
+                "dns_refresh_rate: stands beside cluster_type, which has it too: write it there"
+            ),
+            (
+                #"{"name":"c","lb_policy":"CLUSTER_PROVIDED","cluster_type":{"name":"envoy.clusters.dynamic_forward_proxy","typed_config":{"@type":"type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig","sub_clusters_config":{"lb_policy":"RING_HASH"}}}}"#,
+                "cluster_type.typed_config.sub_clusters_config.lb_policy: must be ROUND_ROBIN, LEAST_REQUEST or RANDOM"
+            ),
+            (
                 #"{"name":"c","load_assignment":{"endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"web.local","port_value":80}}}}]}]}}"#,
                 "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: web.local: is no IP address; names need a STRICT_DNS or LOGICAL_DNS cluster"
             ),
@@ -236,6 +244,35 @@ import Testing
         ])
     func clusterErrors(json: String, expected: String) throws {
         #expect(try clusterRefusal(json) == expected)
+    }
+
+    @Test("values of enumerations are read in letters of either case, and others refused")
+    func enumerations() throws {
+        let small = try cluster(#"{"name":"c","lb_policy":"round_robin","type":"Static"}"#)
+        #expect(small.discovery == (try cluster(#"{"name":"c","lb_policy":"ROUND_ROBIN","type":"STATIC"}"#)).discovery)
+        #expect(throws: (any Error).self) { try cluster(#"{"name":"c","lb_policy":"round-robin"}"#) }
+    }
+
+    @Test("a kind of cluster that is an extension is the type that says the same")
+    func clusterTypes() throws {
+        func dns(_ settings: String) throws -> ClusterConfig {
+            try cluster(
+                #"{"name":"c","load_assignment":{"endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"a.test","port_value":80}}}}]}]},"#
+                    + #""cluster_type":{"name":"envoy.clusters.dns","typed_config":{"@type":"type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster"\#(settings)}}}"#
+            )
+        }
+        let strict = try dns(
+            #","dns_refresh_rate":"7s","dns_lookup_family":"V6_ONLY","respect_dns_ttl":true,"dns_jitter":"2s","dns_failure_refresh_rate":{"base_interval":"3s","max_interval":"9s"}"#
+        )
+        let same = try cluster(
+            #"{"name":"c","load_assignment":{"endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"a.test","port_value":80}}}}]}]},"#
+                + #""type":"STRICT_DNS","dns_refresh_rate":"7s","dns_lookup_family":"V6_ONLY","respect_dns_ttl":true,"dns_jitter":"2s","dns_failure_refresh_rate":{"base_interval":"3s","max_interval":"9s"}}"#
+        )
+        #expect(strict.discovery == .strictDNS && same.discovery == .strictDNS)
+        #expect(strict.dnsRefreshRate == .seconds(7) && same.dnsRefreshRate == .seconds(7))
+        #expect(strict.dnsJitter == .seconds(2) && strict.respectsDNSTTL && strict.dnsFamily == same.dnsFamily)
+        #expect(strict.dnsFailureBackOff != nil && same.dnsFailureBackOff != nil)
+        #expect(try dns(#","all_addresses_in_single_endpoint":true"#).discovery == .logicalDNS)
     }
 
     @Test("ATK-35 an expression that is too long or too large is refused before it costs anything")

@@ -53,6 +53,63 @@ struct HostileTests {
         #expect(server.acknowledged(typeURL: Cluster.typeURL, name: "c617") != nil, "it keeps the last good version")
     }
 
+    @Test(
+        "an acknowledgement is read from its bytes; what says anything else, or is cut short, is left to be read as a whole"
+    )
+    func plain() throws {
+        var (server, changes, maker) = (DiscoveryServer(.delta), SnapshotChanges(), ResponseMaker())
+        _ = server.publish(Self.snapshot(3, version: "1"), &changes, &maker)
+        let response = try #require(try server.received(request(), &maker).first)
+        func take(_ bytes: [UInt8]) -> [DiscoveryMessage]? {
+            bytes.withUnsafeBytes { server.acknowledged($0, &maker) }
+        }
+        let good = request(response.nonce).serialized()
+        for count in 0..<good.count { #expect(take(Array(good.prefix(count))) == nil, "\(count) bytes") }
+        #expect(take(request("999").serialized()) == nil, "another nonce")
+        #expect(take(request(response.nonce, error: "no").serialized()) == nil)
+        #expect(take(request(response.nonce, ["c1"]).serialized()) == nil)
+        #expect(take([UInt8](repeating: 0xFF, count: 40)) == nil)
+        #expect(!server.isSettled)
+        #expect(take(good)?.isEmpty == true)
+        #expect(server.isSettled && take(good) == nil, "once")
+    }
+
+    @Test("a change found once is told alike to streams at rest, and to one that is busy when its answer has come")
+    func prepared() throws {
+        var (changes, maker) = (SnapshotChanges(), ResponseMaker())
+        let old = Self.snapshot(5, version: "1")
+        let new = Self.snapshot(5, version: "2")
+        var servers = [DiscoveryServer(.delta), DiscoveryServer(.delta), DiscoveryServer(.delta)]
+        var last: [String] = []
+        for index in servers.indices {
+            _ = servers[index].publish(old, &changes, &maker)
+            last.append(try #require(try servers[index].received(request(), &maker).first).nonce)
+        }
+        // The third has not answered yet.
+        for index in 0..<2 { _ = try servers[index].received(request(last[index]), &maker) }
+        let difference = changes.all(from: old, to: new)
+        let told = servers.indices.map { index in
+            servers[index].publish(
+                shared: new.parts[0], version: "2", generation: 2, difference, &maker)
+        }
+        #expect(told[0].count == 1 && told[0].first?.bytes == told[1].first?.bytes && told[2].isEmpty)
+        #expect(servers.map(\.acknowledgedGeneration) == [1, 1, 0])
+        let nonce = try #require(told[0].first?.nonce)
+        for index in 0..<2 {
+            let answer = request(nonce, error: index == 1 ? "c3: no" : nil)
+            for message in try servers[index].received(answer, &maker) {
+                _ = try servers[index].received(request(message.nonce), &maker)
+            }
+        }
+        let late = try #require(try servers[2].received(request(last[2]), &maker).first)
+        _ = try servers[2].received(request(late.nonce), &maker)
+        #expect(servers.map(\.isSettled) == [true, true, true])
+        let version = new[Cluster.typeURL][0].resources["c3"]?.version
+        #expect(
+            servers.map { $0.acknowledged(typeURL: Cluster.typeURL, name: "c3") == version } == [true, false, true])
+        #expect(servers[1].refused(typeURL: Cluster.typeURL).keys.sorted() == ["c3"])
+    }
+
     @Test("ATK-35 more names than a stream may have, or too long ones, end it")
     func names() throws {
         var (server, maker) = (DiscoveryServer(.delta), ResponseMaker())

@@ -189,6 +189,10 @@ extension Host {
 /// What of a cluster's configuration its balancers go by.
 final class BalancingRules {
     let policy: ClusterConfig.Balancing
+    /// The policy goes by a hash. (To look at `policy` for each choice would copy it.)
+    let isHashing: Bool
+    /// The policy is nearest.
+    let isNearest: Bool
     let options: ClusterConfig.BalancingOptions
     var localities: ClusterConfig.LocalityBalancing
     let failsInPanic: Bool
@@ -199,6 +203,11 @@ final class BalancingRules {
 
     init(_ config: ClusterConfig) {
         policy = config.balancing
+        switch policy {
+        case .ringHash, .maglev: (isHashing, isNearest) = (true, false)
+        case .nearest: (isHashing, isNearest) = (false, true)
+        default: (isHashing, isNearest) = (false, false)
+        }
         options = config.balancingOptions
         localities = config.localityBalancing
         failsInPanic = config.failsInPanic

@@ -14,8 +14,11 @@ final class Picker {
     }
 
     private let policy: Policy
+    /// The host, where there is but one: every policy comes to it.
+    private let only: Host?
 
     init(_ rules: BalancingRules, _ hosts: [Host], shares: [Double]?, now: UInt64, random: UInt64) {
+        only = hosts.count == 1 ? hosts.first : nil
         let options = rules.options
         switch rules.policy {
         case .roundRobin, .clusterProvided:
@@ -54,6 +57,7 @@ final class Picker {
     }
 
     func pick(_ hash: UInt64?, _ attempt: Int, _ now: UInt64, _ draws: inout SplitMix64) -> Host? {
+        if let only { return only }
         switch policy {
         case .inTurn(let schedule): return schedule.next()
         case .weighted(let schedule, let weigher): return schedule.next { weigher.weight(of: $0, now: now) }

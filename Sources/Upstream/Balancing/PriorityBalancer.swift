@@ -29,11 +29,7 @@ final class PriorityBalancer {
 
     /// - Parameter attempt: How often this choice was refused already: hashing goes on to the next host then.
     func choose(_ request: LoadBalancer.Request, attempt: Int, _ draws: inout SplitMix64) -> Host? {
-        let isHashing: Bool
-        switch rules.policy {
-        case .ringHash, .maglev: isHashing = true
-        default: isHashing = false
-        }
+        let isHashing = rules.isHashing
         let hash = isHashing ? request.hash ?? draws.next() : nil
         guard let (priority, isDegraded) = choosePriority(request, hash, &draws) else { return nil }
         var key = PickerKey(priority: priority, locality: -1, kind: isDegraded ? .degraded : .healthy)
@@ -49,7 +45,7 @@ final class PriorityBalancer {
             case .zoneAware(let settings):
                 if key.kind == .healthy, priority == 0 { key.locality = chooseZone(settings, &draws) }
             }
-            if case .nearest = rules.policy, key.kind != .all { return chooseNearest(key, request, &draws) }
+            if rules.isNearest, key.kind != .all { return chooseNearest(key, request, &draws) }
         }
         if priority == 0, key.locality < 0, key.kind == .healthy {
             if let usual { return usual.pick(hash, attempt, request.now, &draws) }

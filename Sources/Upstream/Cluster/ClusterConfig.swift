@@ -20,6 +20,13 @@ public struct ClusterConfig: Sendable {
 
     init(_ settings: Settings) { storage = Storage(settings) }
 
+    /// Whether the two are copies of one that neither has changed since.
+    public func isSame(as other: ClusterConfig) -> Bool { storage === other.storage }
+
+    /// A loop has it from the start, not from the first request on: what it knows of the hosts has a past (results of active checks,
+    /// the time from which slow start counts).
+    public var isMadeAtOnce: Bool { !self.healthChecks.isEmpty || self.balancingOptions.slowStart != nil }
+
     /// One of the settings.
     @inline(__always)
     public subscript<Value>(dynamicMember path: KeyPath<Settings, Value>) -> Value { storage.settings[keyPath: path] }

@@ -18,8 +18,20 @@ public struct DNSCacheSettings: Sendable, Hashable {
     public var queryTimeout: Duration? = .seconds(5)
     /// Waits after failures; nil is `refreshRate`.
     public var failureBackOff: BackOff?
+    /// How requests are spread over the addresses of a name; nil is the first address for all of them.
+    public var spreading: Spreading?
     /// `host:port` of names that are looked up at once.
     public var preresolved: [String] = []
+
+    /// How requests are spread over the addresses of a name.
+    public enum Spreading: Sendable, Hashable {
+        /// One after the other.
+        case roundRobin
+        /// The one with fewer requests of two.
+        case leastRequest
+        /// Any.
+        case random
+    }
 
     /// Envoy's defaults.
     public init(name: String) { self.name = name }

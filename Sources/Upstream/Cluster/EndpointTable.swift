@@ -74,6 +74,22 @@ public struct EndpointTable: Sendable, Hashable {
     /// No endpoints.
     public init() {}
 
+    /// Whether an endpoint came or went since another table; weights, places and health may differ all the same.
+    public func hasOtherHosts(than other: EndpointTable?) -> Bool {
+        func addresses(_ table: EndpointTable) -> Set<HostAddress> {
+            var addresses: Set<HostAddress> = []
+            for group in table.groups {
+                for endpoint in group.endpoints {
+                    if case .name = endpoint.address { continue }
+                    addresses.insert(endpoint.address)
+                }
+            }
+            return addresses
+        }
+        guard let other else { return !addresses(self).isEmpty }
+        return groups != other.groups && addresses(self) != addresses(other)
+    }
+
     /// The names that must be resolved before the endpoints can be used, each once, in order.
     public var names: [HostAddress] {
         var seen: Set<HostAddress> = []

@@ -49,6 +49,8 @@ public final class HostSet {
     private(set) var membershipVersion: UInt64 = 0
     /// Shares of requests to drop.
     public private(set) var drops: [EndpointTable.Drop] = []
+    /// Requests that `drop` dropped, by category.
+    public private(set) var dropped: [String: UInt64] = [:]
     private var rules: HostSelection.Rules
     /// By priority: all places with all their hosts.
     private(set) var groups: [[LocalityHosts]] = [[]]
@@ -170,7 +172,10 @@ public final class HostSet {
     /// Whether a request is dropped before any balancing (`drop_overloads`); the answer is the category.
     public func drop(random: UInt64) -> String? {
         var draws = SplitMix64(seed: random)
-        for drop in drops where drop.share.includes(random: draws.next()) { return drop.category }
+        for drop in drops where drop.share.includes(random: draws.next()) {
+            dropped[drop.category, default: 0] &+= 1
+            return drop.category
+        }
         return nil
     }
 

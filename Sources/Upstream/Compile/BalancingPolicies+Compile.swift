@@ -84,6 +84,7 @@ extension ClusterConfig.Settings {
     private mutating func takeOwnPolicy(_ any: AnyMessage, _ path: FieldPath) throws(ConfigurationError) -> Bool {
         if any.holds(PeakEwmaPolicy.self) {
             let policy = try unpack(any, as: PeakEwmaPolicy.self, path)
+            try FieldCheck.check(policy, path, handles: "decay_time default_rtt")
             var settings = PeakEWMA()
             settings.decayTime = try Self.positive(policy.decayTime, settings.decayTime, path / "decay_time")
             settings.initialLatency = try Self.positive(

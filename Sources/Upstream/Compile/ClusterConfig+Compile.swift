@@ -15,6 +15,7 @@ extension ClusterConfig.Settings {
             handles:
                 "transport_socket_matches name alt_stat_name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal upstream_http_protocol_options"
         )
+        let message = try message.withType(root)
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
         self.init(name: message.name, discovery: try Self.discovery(message, root))
         statName = message.altStatName
@@ -122,7 +123,13 @@ extension ClusterConfig.Settings {
         _ message: DynamicForwardProxyCluster, _ cluster: Cluster, _ path: FieldPath
     ) throws(ConfigurationError) -> Discovery {
         try FieldCheck.check(
-            message, path, handles: "dns_cache_config allow_insecure_cluster_options allow_coalesced_connections")
+            message, path,
+            handles: "dns_cache_config sub_clusters_config allow_insecure_cluster_options allow_coalesced_connections")
+        if case .subClustersConfig(let config)? = message.clusterImplementationSpecifier {
+            return .dynamicForwardProxy(
+                try DNSCacheSettings(subClusters: config, of: cluster, path / "sub_clusters_config"),
+                isInsecureAllowed: message.allowInsecureClusterOptions)
+        }
         guard case .dnsCacheConfig(let cache)? = message.clusterImplementationSpecifier else {
             throw (path / "dns_cache_config").error("is missing")
         }

@@ -31,13 +31,41 @@ extension DNSCacheSettings {
         if let rate = message.dnsFailureRefreshRate {
             failureBackOff = try BackOff(compiling: rate, path / "dns_failure_refresh_rate")
         }
-        for (index, address) in message.preresolveHostnames.enumerated() {
-            let place = (path / "preresolve_hostnames")[index]
+        preresolved = try Self.preresolved(message.preresolveHostnames, path / "preresolve_hostnames")
+    }
+
+    /// What stands for `sub_clusters_config`: a cache of the cluster's own, and every address of a name gets requests.
+    init(subClusters message: SubClustersConfig, of cluster: Cluster, _ path: FieldPath) throws(ConfigurationError) {
+        try FieldCheck.check(message, path, handles: "lb_policy max_sub_clusters sub_cluster_ttl preresolve_clusters")
+        self.init(name: "sub_clusters." + cluster.name)
+        family = try ClusterConfig.DNSFamily(compiling: cluster.dnsLookupFamily, FieldPath("dns_lookup_family"))
+        refreshRate = try Self.interval(cluster.dnsRefreshRate, refreshRate, FieldPath("dns_refresh_rate"))
+        hostTTL = try Self.interval(message.subClusterTtl, hostTTL, path / "sub_cluster_ttl")
+        if let count = message.maxSubClusters {
+            guard count > 0 else { throw (path / "max_sub_clusters").error("must be above 0") }
+            hostsMax = Int(count)
+        }
+        switch message.lbPolicy {
+        case .roundRobin: spreading = .roundRobin
+        case .leastRequest: spreading = .leastRequest
+        case .random: spreading = .random
+        default: throw (path / "lb_policy").error("must be ROUND_ROBIN, LEAST_REQUEST or RANDOM")
+        }
+        preresolved = try Self.preresolved(message.preresolveClusters, path / "preresolve_clusters")
+    }
+
+    private static func preresolved(
+        _ addresses: [SocketAddress], _ path: FieldPath
+    ) throws(ConfigurationError) -> [String] {
+        var names: [String] = []
+        for (index, address) in addresses.enumerated() {
+            let place = path[index]
             try FieldCheck.check(address, place, handles: "protocol address port_value")
             guard case .portValue(let port) = address.portSpecifier, port > 0, port < 65_536, !address.address.isEmpty
             else { throw place.error("needs an address and a port") }
-            preresolved.append("\(address.address):\(port)")
+            names.append("\(address.address):\(port)")
         }
+        return names
     }
 
     private static func interval(

@@ -39,6 +39,10 @@ public enum IgnoredFields {
             "set_local_interface_name_on_upstream_connections": onlyStatistics,
             "happy_eyeballs_config": "each host has one address",
         ],
+        "envoy.extensions.clusters.dns.v3.DnsCluster": ["typed_dns_resolver_config": "Skein has one resolver"],
+        "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma": [
+            "aggregation_interval": "each answer counts at once", "max_samples_per_host": "each answer counts at once",
+        ],
         "envoy.config.endpoint.v3.ClusterLoadAssignment": [:],
         "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": [
             "endpoint_stale_after": "the last endpoints stay until there are new ones (decision 10: live on)"

@@ -23,3 +23,10 @@ extension HeaderMatcher {
         try self.init(compiling: message, FieldPath(path))
     }
 }
+
+extension Redirect {
+    /// Compiles one that stands elsewhere than in a route.
+    public init(compiling message: RedirectAction, at path: String) throws(ConfigurationError) {
+        try self.init(compiling: message, FieldPath(path))
+    }
+}

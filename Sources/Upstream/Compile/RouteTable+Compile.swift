@@ -109,7 +109,8 @@ struct PerFilterConfig {
                 throw ConfigurationError(at: error.path.isEmpty ? path.text : (path / error.path).text, error.problem)
             }
             switches[name] = !config.disabled
-            if !config.disabled, let inner = config.config {
+            // An empty configuration only switches on.
+            if !config.disabled, let inner = config.config, !inner.typeURL.isEmpty {
                 try overlay(name, inner, isOptional: config.isOptional, path / "config")
             }
         } else if let compiled = try compiler?(name, any, path.text) {

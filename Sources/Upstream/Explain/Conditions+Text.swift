@@ -194,8 +194,13 @@ extension HeaderTemplate {
 
 extension RetryPolicy {
     /// Envoy's `retry_on` words.
-    public var conditionWords: [String] {
-        let words: [(Conditions, String)] = [
+    public var conditionWords: [String] { conditions.words }
+}
+
+extension RetryPolicy.Conditions {
+    /// Envoy's `retry_on` words.
+    public var words: [String] {
+        let words: [(RetryPolicy.Conditions, String)] = [
             (.serverError, "5xx"), (.gatewayError, "gateway-error"), (.connectFailure, "connect-failure"),
             (.reset, "reset"), (.resetBeforeRequest, "reset-before-request"), (.refusedStream, "refused-stream"),
             (.retriable4xx, "retriable-4xx"), (.retriableStatusCodes, "retriable-status-codes"),
@@ -204,7 +209,7 @@ extension RetryPolicy {
             (.grpcDeadlineExceeded, "deadline-exceeded"), (.grpcResourceExhausted, "resource-exhausted"),
             (.grpcInternal, "internal"), (.grpcUnavailable, "unavailable"),
         ]
-        return words.filter { conditions.contains($0.0) }.map(\.1)
+        return words.filter { contains($0.0) }.map(\.1)
     }
 }
 

@@ -169,6 +169,15 @@ public final class ResourceUse: Sendable {
         }
     }
 
+    /// Begins with as much in use as another has: for asking what it would do.
+    public func takeCounts(of other: ResourceUse) {
+        connections.store(other.count(of: .connection), ordering: .relaxed)
+        pendingRequests.store(other.count(of: .pendingRequest), ordering: .relaxed)
+        requests.store(other.count(of: .request), ordering: .relaxed)
+        retries.store(other.count(of: .retry), ordering: .relaxed)
+        pools.store(other.count(of: .pool), ordering: .relaxed)
+    }
+
     /// Whether one more would fit, counting nothing.
     public func canAcquire(_ resource: Resource) -> Bool { count(of: resource) < limit(of: resource) }
 

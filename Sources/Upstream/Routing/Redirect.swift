@@ -30,17 +30,28 @@ extension Route {
     /// A port that is the scheme's own is left out (H-15). Where only the scheme changes, the old scheme's own port goes too.
     public func location(for request: borrowing some RequestView & ~Copyable & ~Escapable) -> [UInt8]? {
         guard case .redirect(let redirect) = action else { return nil }
-        var result = redirect.scheme ?? Bytes.copy(request.scheme).map { Bytes.lowercased($0) }
-        if result.isEmpty { result = Array("http".utf8) }
-        let scheme = result
-        result.append(contentsOf: "://".utf8)
-        redirect.appendAuthority(request.authority, of: request.scheme, to: scheme, into: &result)
-        redirect.appendPath(request.path, matchedBy: match.path, into: &result)
-        return result
+        return redirect.location(for: request, matchedBy: match.path)
     }
 }
 
 extension Redirect {
+    /// The address that it makes of a request, without a route whose match it would look at.
+    public func location(for request: borrowing some RequestView & ~Copyable & ~Escapable) -> [UInt8] {
+        location(for: request, matchedBy: .prefix([], ignoringCase: false))
+    }
+
+    fileprivate func location(
+        for request: borrowing some RequestView & ~Copyable & ~Escapable, matchedBy matcher: PathMatcher
+    ) -> [UInt8] {
+        var result = scheme ?? Bytes.copy(request.scheme).map { Bytes.lowercased($0) }
+        if result.isEmpty { result = Self.http }
+        let scheme = result
+        result.append(contentsOf: "://".utf8)
+        appendAuthority(request.authority, of: request.scheme, to: scheme, into: &result)
+        appendPath(request.path, matchedBy: matcher, into: &result)
+        return result
+    }
+
     private static let http = Array("http".utf8)
     private static let https = Array("https".utf8)
 
