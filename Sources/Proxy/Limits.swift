@@ -15,6 +15,16 @@ enum Limits {
     /// The least room a read gets; less would cut a usual head in two.
     static let readMinimumBytes = 2048
 
+    /// Who may look at requests as they happen (`/tap`) at the same time.
+    static let tapSessions = 4
+    /// Events that one of them may ask for in a second.
+    static let tapRate = 2_000
+    /// Bytes of events that wait for one of them.
+    static let tapBytes = 512 << 10
+
+    /// Events of one span; later ones are left out.
+    static let spanEvents = 32
+
     /// From this size on a body piece is written straight from the buffer it was read into.
     ///
     /// Half a block: below it one copy is cheaper than a second system call.
@@ -28,6 +38,12 @@ enum Limits {
 
     /// Body that a filter may keep of one message (Envoy: `per_connection_buffer_limit_bytes`, 1 MiB); beyond it 413 or 500.
     static let filterBufferBytes = 1_048_576
+
+    /// Fields of a response with what an authorization service adds, where `enforce_response_header_limits` is set; Envoy's default for
+    /// responses of upstreams.
+    static let checkedResponseFields = 100
+    /// Their bytes, likewise.
+    static let checkedResponseBytes = 61_440
 
     /// Request body kept for a retry (Envoy: the connection's buffer limit).
     static let retryBufferBytes = 65_536
@@ -49,6 +65,12 @@ enum Limits {
 
     /// File descriptors below which a proxy under load runs out: 8,000 requests at work.
     static let descriptorsWanted: UInt64 = 16_384
+
+    /// Filter chains of a listener beyond which those that carry bytes are put to work by their first connection.
+    static let chainsAtWorkAtOnce = 32
+
+    /// Versions of a listener after which its many filter chains that nobody has used yet are made anew, together.
+    static let listenerPatches = 64
 
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
@@ -78,6 +100,15 @@ enum Limits {
 
     /// Virtual clusters and routes that have metrics of their own.
     static let routeMetrics = 10_000
+
+    /// Combinations of labels of standard metrics (ATK-19); one of requests takes half a kilobyte for each loop that counts in it.
+    static let standardSeries = 10_000
+    /// Addresses whose workload is asked for.
+    static let workloadPeers = 10_000
+    /// Computed labels of one filter.
+    static let standardTags = 16
+    /// Bytes of a label that peers have a say in.
+    static let standardLabelBytes = 256
 
     /// How long a TLS handshake may take where a filter chain says nothing.
     static let handshakeTimeout: Duration = .seconds(10)
@@ -115,4 +146,6 @@ enum Limits {
 
     /// One value in a line of an access log: longer ones are cut (ATK-19).
     static let formatValueBytes = 16_384
+    /// Bytes of the file with the last good configuration.
+    static let lastGoodBytes = 268_435_456
 }

@@ -32,6 +32,7 @@ public final class ProxyServer: @unchecked Sendable {
     private(set) var failsHealthCheck = false
     private var admin: AdminServer?
     private(set) var discovery: Discovery?
+    private var loadReporter: LoadReportSession?
     let runtimeLayers: RuntimeLayers
     let overload: OverloadState
     private(set) var overloadMonitor: OverloadMonitor?
@@ -40,6 +41,7 @@ public final class ProxyServer: @unchecked Sendable {
     private var isStopping = false
     private var exitStatus: Int32 = 0
     private var release: LoopTimer?
+    private var releaseAfterPage: LoopTimer?
     private var onLive: [@Sendable () -> Void] = []
 
     /// Reads, decodes, checks and compiles; nothing runs yet.
@@ -115,7 +117,7 @@ public final class ProxyServer: @unchecked Sendable {
                 return bootstrap
             }
             let flags = options.ignored.map { "\($0): ignored: it says nothing to skein-proxy" }
-            return collector.report + IgnoredFieldReport.inUse(bootstrap.message) + flags
+            return collector.report + IgnoredFieldReport.inUse(bootstrap.message()) + flags
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -132,7 +134,7 @@ public final class ProxyServer: @unchecked Sendable {
 
     private static func check(_ bootstrap: BootstrapConfig, _ options: Options) throws(ConfigurationError) {
         _ = try RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: "").wants(hasADS: bootstrap.ads != nil)
-        let resources = bootstrap.message.staticResources
+        let resources = bootstrap.message().staticResources
         var names: Set<String> = []
         for (index, cluster) in (resources?.clusters ?? []).enumerated() {
             let path = "static_resources.clusters[\(index)]"
@@ -172,9 +174,11 @@ public final class ProxyServer: @unchecked Sendable {
             store.onChange = { [weak self] in self?.changed() }
             let demand = HostDemand(store, loop: loop)
             let clusterAsker = ClusterAsker(store, loop: loop)
+            let workloads = WorkloadAsker(store, loop: loop)
+            metrics.standard.directory.onNew { workloads.ask() }
             for worker in workers {
                 worker.send {
-                    $0.askForHost = { demand.ask($0, ofRoutes: $1, worker, waiting: $2) }
+                    $0.askForHost = { demand.ask($0, ofRoutes: $1, worker: worker.index) }
                     $0.askForCluster = { clusterAsker.ask($0, from: $1, worker: worker.index) }
                 }
             }
@@ -215,6 +219,7 @@ public final class ProxyServer: @unchecked Sendable {
             discovery.onChange = { [weak self] in self?.changed() }
             self.discovery = discovery
             discovery.start()
+            loadReporter = LoadReportSession.start(self)
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -270,10 +275,26 @@ public final class ProxyServer: @unchecked Sendable {
         for body in bodies { body() }
     }
 
-    /// Decoding and compiling touch most of the program once; what they touched shall not count as ours for ever.
-    private func releaseLater() {
+    /// Decoding and compiling touch most of the program once, and leave behind much free memory: neither shall count as ours for ever.
+    ///
+    /// So does the first request of each kind. What serves comes back at once, some sixty page faults; so it is done again and again, each
+    /// time after twice as long, in the end every ten seconds.
+    private func releaseLater(after delay: Duration = .milliseconds(200), isAfterChange: Bool = true) {
         release?.cancel()
-        release = loop.schedule(after: .milliseconds(200)) { Environment.releaseProgramPages() }
+        release = loop.schedule(after: delay) { [weak self] in
+            Environment.releaseProgramPages()
+            if isAfterChange { Environment.returnFreeMemory() }
+            self?.releaseLater(after: min(delay * 2, .seconds(10)), isAfterChange: false)
+        }
+    }
+
+    /// Pages for people and collectors touch code that serving does not: with one every ten seconds it would always be ours.
+    func pageServed() {
+        guard releaseAfterPage == nil else { return }
+        releaseAfterPage = loop.schedule(after: .milliseconds(200)) { [weak self] in
+            self?.releaseAfterPage = nil
+            Environment.releaseProgramPages()
+        }
     }
 
     /// Runs when the proxy is live, or now when it is.
@@ -324,10 +345,12 @@ public final class ProxyServer: @unchecked Sendable {
     func drainListeners(gracefully: Bool, inboundOnly: Bool = false, staysOpen: Bool = false) {
         let names: Set<String>? =
             inboundOnly
-            ? Set(store.listeners.filter { $0.value.config.message.trafficDirection == .inbound }.keys) : nil
+            ? Set(store.listeners.filter { $0.value.config.trafficDirection == .inbound }.keys) : nil
         guard gracefully else {
-            for worker in workers { worker.send { $0.drain(listeners: names) } }
-            return
+            return endHandOvers { worker in
+                worker.drain(listeners: names)
+                worker.keepsConnections = false
+            }
         }
         for worker in workers { worker.send { $0.drainGracefully(listeners: names) } }
         guard !staysOpen else { return }
@@ -348,9 +371,26 @@ public final class ProxyServer: @unchecked Sendable {
         let time = time ?? options.drainTime
         Self.log.info("draining", ["for_at_most": "\(time)"])
         restart?.close()
-        for worker in workers { worker.send { $0.drainAll() } }
         let deadline = loop.now + time
-        watchDrain(until: deadline)
+        endHandOvers {
+            $0.drainAll()
+        } then: { [self] in
+            watchDrain(until: deadline)
+        }
+    }
+
+    /// Runs `body` on every loop, after each has taken the connections that others have handed over to it.
+    ///
+    /// A loop that has let go of its listeners could only reset a connection that still comes from another one.
+    private func endHandOvers(
+        _ body: @escaping @Sendable (Worker) -> Void, then: @escaping @Sendable () -> Void = {}
+    ) {
+        Task(executorPreference: loop) { [self] in
+            // What a loop has handed over lies in the other's mailbox before its answer, and so before `body`.
+            for worker in workers { _ = await worker.ask { $0.keepsConnections = true } }
+            for worker in workers { worker.send(body) }
+            then()
+        }
     }
 
     private func watchDrain(until deadline: MonotonicTime) {
@@ -368,6 +408,7 @@ public final class ProxyServer: @unchecked Sendable {
 
     private func finish() async {
         discovery?.stop()
+        loadReporter?.stop()
         overloadMonitor?.stop()
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
         await collectors.finish()

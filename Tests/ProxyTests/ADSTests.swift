@@ -155,7 +155,7 @@ struct ADSTests {
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
-            while upstream.connections == 0 { await loop.sleep(for: .milliseconds(5)) }
+            try await until { upstream.connections != 0 }
             try await server.publish(try Self.snapshot(backend: upstream.port, listener: nil))
             #expect(await client.readToEnd() == "")
         }

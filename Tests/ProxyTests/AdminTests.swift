@@ -50,7 +50,7 @@ struct AdminTests {
                 ))
             let client = try await Wire.connect(to: proxy.address, on: loop)
             try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            while upstream.connections == 0 { await loop.sleep(for: .milliseconds(1)) }
+            try await until { upstream.connections != 0 }
             proxy.stop()
             let response = try await client.response()
             #expect(response.body == "late")

@@ -103,7 +103,7 @@ struct ChoiceByALPNTests {
                 #expect(answer.status == 200)
             }
             upstream.stop()
-            while try await client.get("/").status != 503 { await loop.sleep(for: .milliseconds(2)) }
+            try await until { try await client.get("/").status == 503 }
             let stats = try await Admin.get(
                 proxy, "/stats?filter=cluster.backend.upstream_cx_active|pending_active", on: loop)
             #expect(stats.contains("upstream_cx_active: 0") && stats.contains("upstream_rq_pending_active: 0"))

@@ -28,6 +28,19 @@ struct ClusterDemandTests {
         #expect(demand.ask("a", from: .ads, worker: 0, isPresent: true, now: start) == .known(.available))
     }
 
+    @Test("what nobody waits for is asked for once, and what is given up is told to who waits")
+    func wanted() {
+        var demand = ClusterDemand(max: 2)
+        #expect(demand.want("a", from: .ads, isPresent: false, now: start) == true)
+        #expect(demand.want("a", from: .ads, isPresent: false, now: start) == false)
+        #expect(demand.ask("a", from: .ads, worker: 1, isPresent: false, now: start) == .wait(isNew: false))
+        #expect(demand.want("b", from: .ads, isPresent: true, now: start) == true)
+        #expect(demand.want("c", from: .ads, isPresent: true, now: start) == false, "there is a bound")
+        let told = demand.forget { $0 == "a" }
+        #expect(told == [ClusterDemand.Notice(name: "a", workers: [1], outcome: .missing)])
+        #expect(demand.wanted.map(\.name) == ["b"])
+    }
+
     @Test("what the server does not have nobody waits for, until it is forgotten after a minute")
     func missing() {
         var demand = ClusterDemand()

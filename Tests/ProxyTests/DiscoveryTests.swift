@@ -106,12 +106,12 @@ struct DiscoveryTests {
             #expect(try await client.get("/direct").body == "one")
             #expect(try await client.get("/").body == "first")
             try Self.move(Self.endpoints([second.port]), to: directory + "/eds.yaml")
-            while try await client.get("/").body != "second" {}
+            try await until { try await client.get("/").body == "second" }
             try Self.move("resources: [ { no: good } ]", to: directory + "/rds.yaml")
             try Self.move(Self.routes("two"), to: directory + "/other.yaml")
             #expect(try await client.get("/direct").body == "one")
             try Self.move(Self.routes("two"), to: directory + "/rds.yaml")
-            while try await client.get("/direct").body != "two" {}
+            try await until { try await client.get("/direct").body == "two" }
         }
     }
 
@@ -245,7 +245,7 @@ struct DiscoveryTests {
             #expect(try await client.get("/").body == "one")
             server.set("r2", [try Self.table("two")])
             try await server.push(RouteConfiguration.typeURL)
-            while try await client.get("/").body != "two" {}
+            try await until { try await client.get("/").body == "two" }
             var bad = try Self.table("three")
             bad.virtualHosts[0].domains = []
             server.set("r3", [bad])
@@ -308,7 +308,7 @@ struct DiscoveryTests {
                     + Self.management(server.address))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
-            while try await client.get("/").body != "discovered" {}
+            try await until { try await client.get("/").body == "discovered" }
             #expect(server.names == ["local"])
         }
     }

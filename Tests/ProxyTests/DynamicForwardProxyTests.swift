@@ -70,6 +70,36 @@ struct DynamicForwardProxyTests {
         }
     }
 
+    @Test("with sub_clusters_config the addresses of a name get requests in turn, and names are bounded")
+    func subClusters() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, number in ScriptedUpstream.ok("\(number)") }
+            let clusters = """
+                - name: anywhere
+                  lb_policy: CLUSTER_PROVIDED
+                  dns_lookup_family: V4_ONLY
+                  cluster_type:
+                    name: envoy.clusters.dynamic_forward_proxy
+                    typed_config:
+                      "@type": \(Self.package)clusters.dynamic_forward_proxy.v3.ClusterConfig
+                      sub_clusters_config: { max_sub_clusters: 1, lb_policy: ROUND_ROBIN }
+
+                """
+            let filter =
+                "          - { name: dfp, typed_config: { \"@type\": \(Self.package)filters.http.dynamic_forward_proxy.v3.FilterConfig, sub_cluster_config: {} } }\n"
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(filters: filter, routes: Yaml.forward("anywhere")),
+                    clusters: clusters.split(separator: "\n").map { "  \($0.dropFirst(0))\n" }.joined(), admin: true))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            for _ in 0..<3 { #expect(try await Self.get(client, "localhost:\(upstream.port)").status == 200) }
+            let stats = try await Admin.get(proxy, "/stats?filter=sub_clusters", on: loop)
+            #expect(stats.contains("num_hosts: 1\n"), "\(stats)")
+            #expect(try await Self.get(client, "ip6-localhost:\(upstream.port)").body == "DNS cache overflow")
+        }
+    }
+
     @Test("a route names another host")
     func rewrites() async throws {
         try await onLoop { loop in

@@ -54,14 +54,12 @@ struct HealthTests {
             let client = try await Wire.connect(to: proxy.address, on: loop)
             while state.checks.load(ordering: .relaxed) < 3 { _ = try await client.get("/") }
             // An answer that was sent is not yet one that was judged.
-            while try await Admin.stat(proxy, "cluster.backend.membership_healthy", on: loop) != 1 {
-                await loop.sleep(for: .milliseconds(1))
-            }
+            try await until { try await Admin.stat(proxy, "cluster.backend.membership_healthy", on: loop) == 1 }
             let before = state.requests.load(ordering: .relaxed)
             for _ in 0..<20 { #expect(try await client.get("/").body == "well") }
             #expect(state.requests.load(ordering: .relaxed) == before)
             state.isWell.store(true, ordering: .relaxed)
-            while try await client.get("/").body != "sick" {}
+            try await until { try await client.get("/").body == "sick" }
         }
     }
 

@@ -71,10 +71,34 @@ struct OnDemandClusterTests {
             // It is there later: the server tells.
             try await server.publish(try Self.snapshot(["outbound|80||a.b": upstream.port, "nobody": upstream.port]))
             let client = try await Wire.connect(to: proxy.address, on: loop)
-            while try await client.get("/", "x-cluster: nobody\r\n").status != 200 {}
+            try await until { try await client.get("/", "x-cluster: nobody\r\n").status == 200 }
             // And not any more.
             try await server.publish(try Self.snapshot(["outbound|80||a.b": upstream.port]))
-            while try await client.get("/", "x-cluster: nobody\r\n").status != 503 {}
+            try await until { try await client.get("/", "x-cluster: nobody\r\n").status == 503 }
+        }
+    }
+
+    @Test("an explanation asks for a cluster as a request would, when it is told to, and tells what came of it")
+    func explained() async throws {
+        try await onLoop { loop in
+            let server = try ADSTests.ManagementServer(on: loop)
+            try await server.publish(try Self.snapshot(["web": 81]))
+            let proxy = try await RunningProxy.start(Self.bootstrap(server, listeners: Self.http()))
+            defer { proxy.stop() }
+            func ask(_ cluster: String, _ more: String = "") async throws -> JSON {
+                let query = "/explain?listener=ingress&url=http://a/&header=x-cluster:%20\(cluster)&format=json\(more)"
+                return try JSON.parse(try await Admin.get(proxy, query, on: loop))
+            }
+            let before = try await ask("web")
+            #expect(before["flags"]?.string == "NC" && before["state"]?["asked"] == nil)
+            #expect(server.wanted.isEmpty)
+            let asked = try await ask("web", "&demand=1")
+            #expect(asked["outcome"]?.string == "forwarded" && asked["host"]?.string == "127.0.0.1:81")
+            #expect(asked["state"]?["asked"]?.array?.first?["arrived"]?.bool == true)
+            #expect(asked["state"]?["control_plane"]?["is_connected"]?.bool == true)
+            let missing = try await ask("nobody", "&demand=1")
+            #expect(missing["flags"]?.string == "NC")
+            #expect(missing["state"]?["asked"]?.array?.first?["arrived"]?.bool == false)
         }
     }
 
@@ -96,7 +120,7 @@ struct OnDemandClusterTests {
                     control.store.sweepDemand(now: control.loop.now)
                     control.store.sweepDemand(now: control.loop.now + .seconds(31 * 60))
                 }
-                while !server.wanted.isEmpty { await loop.sleep(for: .milliseconds(2)) }
+                try await until { server.wanted.isEmpty }
                 #expect(try await !Admin.get(proxy, "/clusters", on: loop).contains("a::"))
             }
         }
@@ -115,7 +139,7 @@ struct OnDemandClusterTests {
             // A client that leaves takes its wait along.
             let leaving = try await Wire.connect(to: proxy.address, on: loop)
             try await leaving.write("GET / HTTP/1.1\r\nHost: a\r\nx-cluster: b\r\n\r\n")
-            while !server.wanted.contains("b") { await loop.sleep(for: .milliseconds(2)) }
+            try await until { server.wanted.contains("b") }
             leaving.close()
             #expect(try await client.get("/", "x-cluster: a\r\n").status == 503)
         }
@@ -133,7 +157,7 @@ struct OnDemandClusterTests {
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             #expect(try await client.get("/", "x-cluster: a\r\n").status == 503)
-            while server.rejections.isEmpty { await loop.sleep(for: .milliseconds(2)) }
+            try await until { !(server.rejections.isEmpty) }
             #expect(server.rejections.first?.contains("clusters[a].connect_timeout") == true)
         }
     }

@@ -65,9 +65,7 @@ struct OverloadTests {
             let other = try await Wire.connect(to: proxy.address, on: loop)
             #expect(try await other.get("/").body == "small")
             try File.write(path, Array("0.95\n".utf8))
-            while try await Admin.stat(proxy, "http.ingress.downstream_rq_active", on: loop) != 0 {
-                await loop.sleep(for: .milliseconds(5))
-            }
+            try await until { try await Admin.stat(proxy, "http.ingress.downstream_rq_active", on: loop) == 0 }
             // What kernels hold still arrives, and not all of it.
             #expect(await slow.readToEnd().utf8.count < large.utf8.count)
             for _ in 0..<20 { #expect(try await other.get("/").body == "small") }

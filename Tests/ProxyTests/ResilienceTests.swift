@@ -224,8 +224,8 @@ struct ResilienceTests {
                 // The first two hold what there is; wait until they have arrived, whatever the order of the sockets.
                 if waiting.count == 1 { while upstream.connections == 0 { await loop.sleep(for: .milliseconds(1)) } }
                 if waiting.count == 2 {
-                    while try await Admin.stat(proxy, "cluster.backend.upstream_rq_pending_active", on: loop) != 1 {
-                        await loop.sleep(for: .milliseconds(1))
+                    try await until {
+                        try await Admin.stat(proxy, "cluster.backend.upstream_rq_pending_active", on: loop) == 1
                     }
                 }
                 if waiting.count > 2 { overloaded = try await client.response() }

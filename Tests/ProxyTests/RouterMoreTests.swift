@@ -205,12 +205,6 @@ struct RouterMoreTests {
     }
 }
 
-/// Waits until something is so; the test's time limit ends it otherwise.
-private func until(_ condition: @escaping @Sendable () -> Bool) async throws {
-    for _ in 0..<12_000 where !condition() { try await Task.sleep(for: .milliseconds(5)) }
-    #expect(condition())
-}
-
 @Suite("Cluster counters and health")
 struct ClusterHealthTests {
     @Test("T-9 circuit breakers count for the whole process: two loops together hold one limit")
@@ -293,7 +287,7 @@ struct ClusterHealthTests {
                     clusters: Yaml.cluster("backend", [well.port, sick.port], check)))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
-            while try await client.get("/").status != 200 {}
+            try await until { try await client.get("/").status == 200 }
             for _ in 0..<10 { #expect(try await client.get("/").body == "well") }
         }
     }

@@ -105,6 +105,53 @@ struct SecretTests {
         }
     }
 
+    @Test("ATK-28 A-16 a cluster whose servers must have another name now does not use the connections that it has")
+    func otherServerName() async throws {
+        defer { try? File.removeTree(directory) }
+        try await onLoop { loop in
+            let server = try TestIdentity(authority, "server", [.dns("api.test")])
+            var configuration = TLSConfiguration()
+            configuration.certificateChain = [server.certificate]
+            configuration.privateKey = server.key
+            configuration.peerCertificate = .notVerified
+            let upstream = try await ScriptedUpstream(
+                on: loop, tls: try TLSContext(configuration, role: .server)
+            ) { _, _ in ScriptedUpstream.ok("x") }
+            func cluster(_ name: String) -> [UInt8] {
+                let trust = "trusted_ca: { inline_string: \(TestIdentity.quoted(authority.certificate.pem)) }"
+                let names = "match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: \(name) } } ]"
+                return Array(
+                    """
+                    resources:
+                    - "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+                      name: backend
+                      type: STATIC
+                      \(Yaml.upstreamTLS("common_tls_context: { validation_context: { \(trust), \(names) } }"))
+                      load_assignment:
+                        cluster_name: backend
+                        endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: \(upstream.port) } } } } ] } ]
+
+                    """.utf8)
+            }
+            try write("cds.yaml", cluster("api.test"))
+            let proxy = try await RunningProxy.start(
+                """
+                node: { id: n, cluster: c }
+                dynamic_resources: { cds_config: { path_config_source: { path: \(directory)/cds.yaml } } }
+                static_resources:
+                  listeners:
+
+                """ + Yaml.listener(routes: Yaml.forward()))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await client.get("/").status == 200)
+            try write("cds.yaml", cluster("other.test"))
+            #expect(try await eventually(on: loop) { try await client.get("/").status == 503 })
+            try write("cds.yaml", cluster("api.test"))
+            #expect(try await eventually(on: loop) { try await client.get("/").status == 200 })
+        }
+    }
+
     @Test("a secret from a file in the form of a discovery response, and a validation context put together of two")
     func discoveryFile() async throws {
         defer { try? File.removeTree(directory) }

@@ -4,7 +4,9 @@ internal import Serialization
 internal import Upstream
 
 /// A compiled access logger: which requests get a line, what it looks like, and where it goes.
-struct AccessLogConfig: Sendable {
+///
+/// Asked for every request, so an object: to take a value of this size out of a list is to count its references.
+final class AccessLogConfig: Sendable {
     /// Where lines go.
     enum Sink: Sendable {
         case file(LogFileName, SubstitutionFormat)
@@ -13,6 +15,11 @@ struct AccessLogConfig: Sendable {
 
     let filter: AccessLogFilterRule?
     let sink: Sink
+
+    private init(filter: AccessLogFilterRule?, sink: Sink) {
+        self.filter = filter
+        self.sink = sink
+    }
 
     static func compile(
         _ messages: [AccessLog], at path: String, context: CompileContext
@@ -103,7 +110,7 @@ extension SubstitutionFormat {
         try FieldCheck.check(
             message,
             reads: [
-                "text_format", "text_format_source", "json_format", "json_format_options", "content_type",
+                "text_format", "text_format_source", "json_format", "content_type",
                 "omit_empty_values", "formatters",
             ],
             at: path)

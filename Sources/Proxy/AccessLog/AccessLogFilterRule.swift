@@ -169,7 +169,7 @@ indirect enum AccessLogFilterRule: Sendable {
         case .any(let rules): return rules.contains { $0.passes(context, moment, random: random) }
         case .header(let matcher):
             var value: [UInt8] = []
-            let isThere = context.appendRequestField(matcher.name, to: &value)
+            let isThere = context.appendRequestField(FormatField(matcher.name), to: &value)
             return matcher.matches(isThere ? value : nil)
         case .flags(let flags, let anyFlag):
             return anyFlag ? !context.info.flags.isEmpty : !context.info.flags.isDisjoint(with: flags)

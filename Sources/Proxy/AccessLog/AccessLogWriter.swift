@@ -14,6 +14,7 @@ final class AccessLogWriter {
     private let metrics: LogFileMetrics
     private let row: Int
     private var files: [LogFileName: LogFile] = [:]
+    private var lastFile: (name: LogFileName, file: LogFile)?
     private var isScheduled = false
 
     /// One open log.
@@ -47,13 +48,7 @@ final class AccessLogWriter {
     private func write<Context: FormatContext>(
         _ name: LogFileName, _ format: SubstitutionFormat, _ context: Context, _ moment: FormatMoment
     ) {
-        let file: LogFile
-        if let known = files[name] {
-            file = known
-        } else {
-            file = LogFile()
-            files[name] = file
-        }
+        let file = file(name)
         guard file.pending.count < Limits.logBufferBytes else { return metrics.failed.add(row: row) }
         let before = file.pending.count
         format.appendLine(context, moment, to: &file.pending)
@@ -68,6 +63,15 @@ final class AccessLogWriter {
             self.metrics.flushedByTimer.add(row: self.row)
             self.flush()
         }
+    }
+
+    /// The log of a name: nearly always the one of the line before.
+    private func file(_ name: LogFileName) -> LogFile {
+        if let lastFile, lastFile.name == name { return lastFile.file }
+        let file = files[name] ?? LogFile()
+        files[name] = file
+        lastFile = (name, file)
+        return file
     }
 
     func flush() {

@@ -11,9 +11,9 @@ struct GRPCAccessLog: Sendable {
 
     private let queue: ExportQueue
     private let isTCP: Bool
-    private let requestFields: [HeaderName]
-    private let responseFields: [HeaderName]
-    private let trailerFields: [HeaderName]
+    private let requestFields: [FormatField]
+    private let responseFields: [FormatField]
+    private let trailerFields: [FormatField]
     private let filterStates: [String]
     private let tags: [CustomTagRule]
 
@@ -42,9 +42,9 @@ struct GRPCAccessLog: Sendable {
                 "filter_state_objects_to_log", "custom_tags",
             ], at: here)
         self.isTCP = isTCP
-        requestFields = more.additionalRequestHeadersToLog.map { HeaderName($0) }
-        responseFields = more.additionalResponseHeadersToLog.map { HeaderName($0) }
-        trailerFields = more.additionalResponseTrailersToLog.map { HeaderName($0) }
+        requestFields = more.additionalRequestHeadersToLog.map { FormatField($0) }
+        responseFields = more.additionalResponseHeadersToLog.map { FormatField($0) }
+        trailerFields = more.additionalResponseTrailersToLog.map { FormatField($0) }
         filterStates = common.filterStateObjectsToLog
         tags = try CustomTagRule.compile(common.customTags, at: here + ".custom_tags")
         let target = try CollectorTarget(
@@ -142,7 +142,7 @@ struct GRPCAccessLog: Sendable {
         return common
     }
 
-    private static let requestID = HeaderName("x-request-id")
+    private static let requestID = FormatField("x-request-id")
 
     private func text(_ append: (inout [UInt8]) -> Bool) -> String {
         var bytes: [UInt8] = []
@@ -168,7 +168,7 @@ struct GRPCAccessLog: Sendable {
 
     private func request<Context: FormatContext>(_ context: Context) -> HTTPRequestProperties {
         var request = HTTPRequestProperties()
-        func field(_ name: String) -> String { text { context.appendRequestField(HeaderName(name), to: &$0) } }
+        func field(_ name: String) -> String { text { context.appendRequestField(FormatField(name), to: &$0) } }
         request.requestMethod = Self.method(field(":method"))
         request.scheme = field(":scheme")
         request.authority = field(":authority")
@@ -180,9 +180,9 @@ struct GRPCAccessLog: Sendable {
         request.originalPath = field("x-envoy-original-path")
         request.requestHeadersBytes = UInt64(clamping: context.fieldBytes(.requestHead) ?? 0)
         request.requestBodyBytes = context.info.bytesReceived
-        for name in requestFields {
-            let value = text { context.appendRequestField(name, to: &$0) }
-            if !value.isEmpty { request.requestHeaders[name.description] = value }
+        for field in requestFields {
+            let value = text { context.appendRequestField(field, to: &$0) }
+            if !value.isEmpty { request.requestHeaders[field.name.description] = value }
         }
         return request
     }
@@ -193,13 +193,13 @@ struct GRPCAccessLog: Sendable {
         response.responseHeadersBytes = UInt64(clamping: context.fieldBytes(.responseHead) ?? 0)
         response.responseBodyBytes = context.info.bytesSent
         response.responseCodeDetails = context.info.details ?? ""
-        for name in responseFields {
-            let value = text { context.appendResponseField(name, to: &$0) }
-            if !value.isEmpty { response.responseHeaders[name.description] = value }
+        for field in responseFields {
+            let value = text { context.appendResponseField(field, to: &$0) }
+            if !value.isEmpty { response.responseHeaders[field.name.description] = value }
         }
-        for name in trailerFields {
-            let value = text { context.appendResponseTrailer(name, to: &$0) }
-            if !value.isEmpty { response.responseTrailers[name.description] = value }
+        for field in trailerFields {
+            let value = text { context.appendResponseTrailer(field, to: &$0) }
+            if !value.isEmpty { response.responseTrailers[field.name.description] = value }
         }
         return response
     }

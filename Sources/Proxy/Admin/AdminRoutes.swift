@@ -55,6 +55,7 @@ final class AdminRoutes: @unchecked Sendable {
         /server_info: version, state, flags
         /stats: metrics (?filter=regex, ?usedonly, ?type=, ?histogram_buckets=, ?format=json|prometheus)
         /stats/prometheus: the same for Prometheus
+        /tap: requests as they happen, as JSON lines (?direction=, ?method=, ?path=, ?status=, ?flag=, ?cluster=, ?source=, ?headers, ?rate=)
 
         """
 
@@ -79,6 +80,7 @@ final class AdminRoutes: @unchecked Sendable {
         case "/config_dump": return configDump(proxy, query)
         case "/explain": return await ExplainPage.answer(proxy, request.queryItems)
         case "/recorder": return await RecorderPage.answer(proxy, query)
+        case "/tap": return TapPage.answer(proxy, request.queryItems)
         case "/init_dump": return json(ServerInfoPage.waiting(proxy))
         case "/listeners": return listeners(proxy, asJSON: query["format"] == "json")
         case "/certs":
@@ -207,16 +209,7 @@ final class AdminRoutes: @unchecked Sendable {
     }
 
     private func clusters(_ proxy: ProxyServer, asJSON: Bool) async -> HTTPResponse {
-        var reports: [ClusterReport] = []
-        for worker in proxy.workers {
-            reports = ClusterReport.merge(
-                reports, await worker.ask { worker in worker.allClusters.map { ClusterReport($0) } } ?? [])
-        }
-        for index in reports.indices {
-            let name = reports[index].name
-            reports[index].isDynamic = proxy.store.clusters[name]?.isStatic == false
-            reports[index].serviceName = proxy.store.clusterMessages[name]?.message.edsClusterConfig?.serviceName ?? ""
-        }
+        let reports = await ClusterReport.all(proxy)
         if asJSON {
             var message = Clusters()
             message.clusterStatuses = reports.map(\.message)

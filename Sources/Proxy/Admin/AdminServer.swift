@@ -27,7 +27,11 @@ final class AdminServer: @unchecked Sendable {
             throw ConfigurationError(at: "admin.address", "\(error)")
         }
         let routes = AdminRoutes(proxy, config)
-        server = HTTPServer(on: proxy.loop) { request in await routes.answer(request) }
+        server = HTTPServer(on: proxy.loop) { request in
+            let answer = await routes.answer(request)
+            proxy.pageServed()
+            return answer
+        }
         let server = server
         let listener = listener
         Task(executorPreference: proxy.loop) { await server.run(listener) }

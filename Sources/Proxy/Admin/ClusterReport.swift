@@ -24,15 +24,27 @@ struct ClusterReport: Sendable {
     var name: String
     var limits: ResourceLimits
     var hosts: [HostReport]
+    /// Requests that `drop_overloads` dropped, by category.
+    var dropped: [String: UInt64]
     /// From a management server or file, not from the bootstrap.
     var isDynamic = false
     /// What EDS calls it, when that is not its name.
     var serviceName = ""
 
-    init(_ cluster: ClusterRuntime) {
-        name = cluster.name
-        limits = cluster.config.limits
-        hosts = cluster.hostSet.hosts.map { host in
+    init(named name: String, limits: ResourceLimits, hosts: [HostReport]) {
+        self.name = name
+        self.limits = limits
+        self.hosts = hosts
+        dropped = [:]
+    }
+
+    init(_ cluster: ClusterRuntime) { self.init(cluster.config, cluster.hostSet) }
+
+    init(_ config: ClusterConfig, _ hostSet: HostSet) {
+        name = config.name
+        limits = config.limits
+        dropped = hostSet.dropped
+        hosts = hostSet.hosts.map { host in
             var health: [String] = []
             if host.conditions.contains(.failedActiveCheck) { health.append("failed_active_hc") }
             if host.conditions.contains(.ejected) { health.append("failed_outlier_check") }
@@ -51,22 +63,35 @@ struct ClusterReport: Sendable {
         }
     }
 
-    static func merge(_ left: [ClusterReport], _ right: [ClusterReport]) -> [ClusterReport] {
-        if left.isEmpty { return right }
-        var merged = left
-        for report in right {
-            guard let index = merged.firstIndex(where: { $0.name == report.name }) else {
-                merged.append(report)
-                continue
-            }
-            for host in report.hosts {
-                guard let place = merged[index].hosts.firstIndex(where: { $0.address == host.address }) else {
-                    merged[index].hosts.append(host)
-                    continue
-                }
-                merged[index].hosts[place].add(host)
+    /// All clusters, by name: what the loops that use them know, and of the others what is configured.
+    static func all(_ proxy: ProxyServer) async -> [ClusterReport] {
+        var reports: [String: ClusterReport] = [:]
+        for worker in proxy.workers {
+            for report in await worker.ask({ worker in worker.clustersInUse.map { ClusterReport($0) } }) ?? [] {
+                reports[report.name] = reports[report.name].map { $0.merged(with: report) } ?? report
             }
         }
+        let tables = proxy.store.published
+        for (name, config) in tables.clusters where reports[name] == nil {
+            reports[name] = ClusterReport(config, tables.hosts(of: name))
+        }
+        return reports.values.sorted { $0.name < $1.name }.map { report in
+            var report = report
+            report.isDynamic = proxy.store.clusters[report.name]?.isStatic == false
+            report.serviceName =
+                proxy.store.clusterMessages[report.name]?.message.edsClusterConfig?.serviceName ?? ""
+            return report
+        }
+    }
+
+    private func merged(with other: ClusterReport) -> ClusterReport {
+        var merged = self
+        let places = Dictionary(
+            hosts.indices.map { (hosts[$0].address, $0) }, uniquingKeysWith: { first, _ in first })
+        for host in other.hosts {
+            if let place = places[host.address] { merged.hosts[place].add(host) } else { merged.hosts.append(host) }
+        }
+        merged.dropped.merge(other.dropped) { $0 &+ $1 }
         return merged
     }
 

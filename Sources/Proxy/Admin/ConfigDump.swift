@@ -86,7 +86,8 @@ struct ConfigDump {
     private func sections() -> [Section] {
         var bootstrap = Section(type: "BootstrapConfigDump")
         bootstrap.single = [
-            "bootstrap": proxy.bootstrap.message.json(names: .proto), "last_updated": Self.time(proxy.startedAt),
+            "bootstrap": proxy.bootstrap.message(proxy.store).json(names: .proto),
+            "last_updated": Self.time(proxy.startedAt),
         ]
         let scopes = Section(type: "ScopedRoutesConfigDump", lists: [:])
         return [bootstrap, clusters(), endpoints(), listeners(), scopes, routes(), secrets()]

@@ -14,15 +14,16 @@ final class BootstrapConfig: Sendable {
         var timeout: Duration?
     }
 
+    /// The bootstrap but for the static clusters and listeners: there may be very many of them, and whoever takes them keeps them.
     private let packed: PackedMessage<Bootstrap>
-    /// The whole bootstrap as it came.
-    var message: Bootstrap { packed.message }
     private let resources: Mutex<Bootstrap.StaticResources?>
     private let bindConfig: BindConfig?
     let node: Node
     let admin: AdminConfig?
     /// The aggregated stream; nil without ADS.
     let ads: DiscoverySource.GRPCSource?
+    /// Where load is reported to (`cluster_manager.load_stats_config`); nil: nowhere.
+    let loadReports: DiscoverySource.GRPCSource?
     let listeners: Source?
     let clusters: Source?
     let runtimeLayers: [RuntimeLayerConfig]
@@ -39,6 +40,22 @@ final class BootstrapConfig: Sendable {
             adsCluster: ads?.clusterName, adsIsDelta: ads?.isDelta ?? false, serviceCluster: node.cluster,
             managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
             usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig)
+    }
+
+    /// The whole bootstrap as it came.
+    ///
+    /// - Parameter store: Who has the static clusters and listeners, once they were taken.
+    func message(_ store: ConfigurationStore? = nil) -> Bootstrap {
+        var message = packed.message
+        if let resources = resources.withLock({ $0 }) {
+            message.staticResources = resources
+        } else if let store {
+            message.staticResources?.clusters = store.staticClusters.compactMap { store.clusterMessages[$0]?.message }
+            message.staticResources?.listeners = store.staticListeners.compactMap {
+                store.listeners[$0]?.config.message
+            }
+        }
+        return message
     }
 
     /// The static resources, once: what is made of them is kept, they are not.
@@ -59,6 +76,7 @@ final class BootstrapConfig: Sendable {
         if case .grpc(let grpc) = listeners?.source {
             sources.append((grpc, "dynamic_resources.lds_config.api_config_source"))
         }
+        if let loadReports { sources.append((loadReports, "cluster_manager.load_stats_config")) }
         return sources
     }
 
@@ -133,8 +151,11 @@ final class BootstrapConfig: Sendable {
         } catch {
             throw ConfigurationError(at: error.path, error.problem)
         }
-        packed = PackedMessage(message)
         resources = Mutex(message.staticResources)
+        var frame = message
+        frame.staticResources?.clusters = []
+        frame.staticResources?.listeners = []
+        packed = PackedMessage(frame)
         bindConfig = message.clusterManager?.upstreamBindConfig
         usesEnvoyDefaults = options.usesEnvoyDefaults
         secrets.usesEnvoyDefaults = options.usesEnvoyDefaults
@@ -157,7 +178,16 @@ final class BootstrapConfig: Sendable {
                 try StatsConfiguration(compiling: config, at: "stats_config")
             } ?? StatsConfiguration()
         if let manager = message.clusterManager {
-            try FieldCheck.check(manager, reads: ["upstream_bind_config"], at: "cluster_manager")
+            try FieldCheck.check(
+                manager, reads: ["upstream_bind_config", "load_stats_config"], at: "cluster_manager")
+        }
+        loadReports = try message.clusterManager?.loadStatsConfig.map { source throws(ConfigurationError) in
+            let place = "cluster_manager.load_stats_config"
+            let compiled = try DiscoverySource.GRPCSource(compiling: source, at: place)
+            guard !compiled.isDelta else {
+                throw ConfigurationError(at: place + ".api_type", "reports are whole: GRPC is needed")
+            }
+            return compiled
         }
         logFormat = try Self.logFormat(message.applicationLogConfig?.logFormat)
         let dynamic = message.dynamicResources
@@ -183,7 +213,7 @@ final class BootstrapConfig: Sendable {
             try OverloadConfig(compiling: manager, at: "overload_manager")
         }
         guard grpcSources.isEmpty || !node.id.isEmpty else {
-            throw ConfigurationError(at: "node.id", "discovery needs a node id (or --service-node)")
+            throw ConfigurationError(at: "node.id", "a management server needs a node id (or --service-node)")
         }
     }
 

@@ -6,7 +6,9 @@ final class BlockPool {
     /// Large enough for a head and a small body in one read, small enough that a slow reader costs little.
     static let blockSize = 16_384
     /// For connections that keep sending more than a block at once: a quarter of the calls.
-    static let largeBlockSize = 65_536
+    ///
+    /// A frame more than `Limits.bufferBytes`: HTTP/2 stops at the first frame beyond that, and growing then would copy everything.
+    static let largeBlockSize = Limits.bufferBytes + 16_384 + 512
 
     /// Blocks kept for reuse; beyond it they go back to the allocator.
     private static let keptMax = 64

@@ -5,9 +5,14 @@
 final class ByteBuffer {
     private let pool: BlockPool
     private var base: UnsafeMutableRawPointer?
-    private var capacity = 0
     private var start = 0
     private var end = 0
+    /// Narrow: an idle connection is little more than its buffers' objects.
+    private var heldCapacity: UInt32 = 0
+    private var capacity: Int {
+        get { Int(heldCapacity) }
+        set { heldCapacity = UInt32(clamping: newValue) }
+    }
     /// Whether it begins with a large block: its user has seen that a small one does not do.
     var prefersLarge = false
 
@@ -15,7 +20,7 @@ final class ByteBuffer {
 
     deinit { release() }
 
-    var count: Int { end - start }
+    var count: Int { end &- start }
     var isEmpty: Bool { start == end }
 
     /// The bytes not consumed yet; valid until the next mutating call.
@@ -32,22 +37,27 @@ final class ByteBuffer {
 
     /// Room behind the bytes for at least `minimum` more.
     func room(_ minimum: Int) -> UnsafeMutableRawBufferPointer {
-        if capacity - end < minimum { makeRoom(minimum) }
+        if base == nil, minimum <= BlockPool.blockSize, !prefersLarge {
+            base = pool.take()
+            capacity = BlockPool.blockSize
+        } else if capacity &- end < minimum {
+            makeRoom(minimum)
+        }
         guard let base else { preconditionFailure("a buffer without memory after making room") }
-        return UnsafeMutableRawBufferPointer(start: base + end, count: capacity - end)
+        return UnsafeMutableRawBufferPointer(start: base + end, count: capacity &- end)
     }
 
     /// Declares `count` bytes of `room` written.
     func commit(_ count: Int) {
-        precondition(count >= 0 && count <= capacity - end, "more bytes committed than there was room for")
-        end += count
+        precondition(count >= 0 && count <= capacity &- end, "more bytes committed than there was room for")
+        end &+= count
         if start == end { release() }
     }
 
     /// Drops `count` bytes from the start.
     func consume(_ count: Int) {
-        precondition(count >= 0 && count <= end - start, "more bytes consumed than there are")
-        start += count
+        precondition(count >= 0 && count <= end &- start, "more bytes consumed than there are")
+        start &+= count
         if start == end { release() }
     }
 

@@ -92,6 +92,9 @@ final class ClusterExchange: PoolClient, UpstreamClient {
     /// Whether the host reads slower than we write.
     var isBlocked: Bool { upstream?.requestIsBlocked ?? !waiting.isEmpty }
 
+    /// As `isBlocked`, but for what waits for a connection: that has `CallLimits.waitingBytes`.
+    var isReadSlowly: Bool { upstream?.requestIsBlocked ?? false }
+
     func send(_ bytes: [UInt8]) {
         guard !isFinished, !isComplete, !bytes.isEmpty else { return }
         if let upstream {

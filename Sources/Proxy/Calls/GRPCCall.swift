@@ -34,7 +34,8 @@ final class GRPCCall {
         }
     }
 
-    private static let frameBytes = 5
+    /// What stands before each message.
+    static let frameBytes = 5
 
     func start() {
         guard let call else { return done(.failure(GRPCStatus(.internal, "the call cannot be written"))) }

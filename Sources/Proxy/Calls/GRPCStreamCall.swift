@@ -9,6 +9,12 @@ protocol GRPCStreamCallClient: AnyObject {
     func callEnded(_ status: GRPCStatus)
     /// What was sent has left.
     func callDrained()
+    /// Whether what comes has no place to go; `GRPCStreamCall.mayContinue` follows.
+    var callIsPaused: Bool { get }
+}
+
+extension GRPCStreamCallClient {
+    var callIsPaused: Bool { false }
 }
 
 /// A gRPC call with messages both ways, for as long as a filter wants it.
@@ -49,6 +55,14 @@ final class GRPCStreamCall: ClusterExchangeClient {
 
     /// Whether the server reads slower than we write; `callDrained` follows.
     var isBlocked: Bool { exchange?.isBlocked ?? false }
+
+    /// Whether there is a server, and it reads slower than we write: not so while a connection is awaited.
+    var isReadSlowly: Bool { exchange?.isReadSlowly ?? false }
+
+    var isPaused: Bool { client?.callIsPaused ?? false }
+
+    /// Its client takes more.
+    func mayContinue() { exchange?.mayContinue() }
 
     func send(_ message: [UInt8]) { exchange?.send(GRPCMessageDecoder.frame(message)) }
 

@@ -37,6 +37,8 @@ final class DNSCache {
         /// The number of the look-up under way: a late answer of one that was given up is not looked at.
         var lookUp = 0
         var failures: UInt32 = 0
+        /// Addresses taken, where they take turns.
+        var turn = 0
 
         init(_ now: MonotonicTime) { lastUsed = now }
     }
@@ -90,6 +92,21 @@ final class DNSCache {
         guard let entry = entries[name] else { return nil }
         entry.lastUsed = worker.loop.now
         return entry.addresses.first
+    }
+
+    /// All addresses of a name.
+    func addresses(of name: DNSCacheName) -> [IPAddress] {
+        if let address = IPAddress(name.host) { return [address] }
+        guard let entry = entries[name] else { return [] }
+        entry.lastUsed = worker.loop.now
+        return entry.addresses
+    }
+
+    /// How often addresses have been taken of a name, one after the other.
+    func nextTurn(of name: DNSCacheName) -> Int {
+        guard let entry = entries[name] else { return 0 }
+        entry.turn &+= 1
+        return entry.turn
     }
 
     /// Makes sure that a name is known.

@@ -3,6 +3,8 @@ internal import IO
 /// The clusters that requests and connections have asked for (ODCDS), by name: from where each comes, which workers wait
 /// for it, and when it leaves again.
 ///
+/// Virtual hosts (VHDS, `ROUTES/authority`) are asked for in the same way.
+///
 /// Pure: time and traffic are handed in, and what comes out is who must be told what.
 struct ClusterDemand: Sendable {
     /// How a wait ends.
@@ -90,6 +92,18 @@ struct ClusterDemand: Sendable {
         return .wait(isNew: isNew)
     }
 
+    /// It is to be there although no request waits for it: it was there before a restart, or a request will not wait.
+    ///
+    /// Tells whether the server is to be asked.
+    mutating func want(_ name: String, from source: DiscoverySource, isPresent: Bool, now: MonotonicTime) -> Bool {
+        guard entries[name] == nil, entries.count < entriesMax else { return false }
+        entries[name] = Entry(sources: [source], state: isPresent ? .present : .asked, touched: now)
+        return true
+    }
+
+    /// The names that are asked for.
+    var names: some Collection<String> { entries.keys }
+
     /// The workers have been given these clusters, among others.
     mutating func arrived(_ isPresent: (String) -> Bool) -> [Notice] {
         guard !awaited.isEmpty else { return [] }
@@ -117,6 +131,14 @@ struct ClusterDemand: Sendable {
             awaited.remove(name)
             return entry.workers.isEmpty ? nil : Notice(name: name, workers: entry.workers, outcome: outcome)
         }
+    }
+
+    /// Names that are no longer asked for, whoever waits.
+    mutating func forget(_ isGone: (String) -> Bool) -> [Notice] {
+        let gone = entries.keys.filter(isGone)
+        let notices = finish(gone, .missing, .missing)
+        for name in gone { entries[name] = nil }
+        return notices
     }
 
     /// What is no longer asked for from now on: clusters without traffic for `Limits.demandedClusterIdle`, names that the

@@ -32,32 +32,35 @@ extension ConfigurationStore {
     }
 
     /// In order behind the tables: a worker that hears of a cluster has it.
-    private func tell(_ notices: [ClusterDemand.Notice]) {
+    func tell(_ notices: [ClusterDemand.Notice], _ kind: DemandWait.Kind = .cluster) {
         for notice in notices {
             for worker in workers where notice.workers.contains(worker.index) {
-                worker.send { $0.clusterAnswered(notice.name, notice.outcome) }
+                worker.send { $0.answered(kind, notice.name, notice.outcome) }
             }
         }
     }
 
-    private func sweepLater() {
+    func sweepLater() {
         guard !isSweepingDemand else { return }
         isSweepingDemand = true
         loop.schedule(after: Limits.demandSweepInterval) { [weak self] in
             guard let self else { return }
             self.isSweepingDemand = false
             self.sweepDemand(now: self.loop.now)
-            if self.clusterDemand.count > 0 { self.sweepLater() }
+            self.sweepHosts(now: self.loop.now)
+            if self.clusterDemand.count + self.hostDemand.count > 0 { self.sweepLater() }
         }
     }
 
     /// Clusters that nobody has used for long leave; they are asked for again when somebody wants them.
     func sweepDemand(now: MonotonicTime) {
+        let mirrors = mirrorClusters
         let (left, notices) = clusterDemand.sweep(now: now) { name in
             let cells = metrics.cluster(name)
+            // Who mirrors to it does not wait for it, so it stays as long as a virtual host names it.
             return ClusterDemand.Traffic(
                 total: cells.value(.upstream_rq_total) &+ cells.value(.upstream_cx_total),
-                active: cells.value(.upstream_rq_active))
+                active: cells.value(.upstream_rq_active) &+ (mirrors.contains(name) ? 1 : 0))
         }
         guard !left.isEmpty else { return }
         tell(notices)

@@ -13,10 +13,7 @@ final class HostDemand: @unchecked Sendable {
     }
 
     /// Asks; the worker hears of it when there is an answer, or at once when nobody can be asked.
-    func ask(_ host: String, ofRoutes routes: String, _ worker: WorkerHandle, waiting id: UInt64) {
-        loop.execute { [self] in
-            let answered: @Sendable () -> Void = { worker.send { $0.hostAnswered(id) } }
-            if store?.demandHost(host, ofRoutes: routes, answered) != true { answered() }
-        }
+    func ask(_ host: String, ofRoutes routes: String, worker: Int) {
+        loop.execute { [self] in store?.demandHost(host, ofRoutes: routes, worker: worker) }
     }
 }

@@ -11,12 +11,24 @@ final class ConfigurationPlaces {
     /// What stands for names that are resolved, and endpoints that are discovered, while the proxy runs.
     private var standIns: [String: String] = [:]
 
-    func set(listener name: String, at path: String) { listeners[name] = path }
+    /// From which objects of a control plane it all came.
+    let origins = ConfigurationOrigins()
 
-    func set(cluster message: Cluster, at path: String) { clusters[message.name] = (path, message) }
+    func set(listener message: Listener, named name: String, at path: String) {
+        listeners[name] = path
+        origins.set(path) { message.json(names: .proto) }
+    }
+
+    func set(routes message: RouteConfiguration, at path: String) { origins.set(path) { message.json(names: .proto) } }
+
+    func set(cluster message: Cluster, at path: String) {
+        clusters[message.name] = (path, message)
+        origins.set(path) { message.json(names: .proto) }
+    }
 
     func set(endpoints message: ClusterLoadAssignment, ofCluster name: String, at path: String) {
         endpoints[name] = (path, message)
+        origins.set(path) { message.json(names: .proto) }
     }
 
     func set(standIn address: String, for name: String) { standIns[address] = name }

@@ -12,6 +12,9 @@ public struct ExplainCommand: Sendable {
     private var isJSON = false
     private var showsHelp = false
     private var hasRequest = false
+    private var isBatch = false
+    private var resources: [String] = []
+    private var requests = "/proc/self/fd/0"
 
     /// What `--help` prints.
     public static let help = """
@@ -31,8 +34,15 @@ public struct ExplainCommand: Sendable {
               --alpn PROTOCOL,…       the protocols that it offers
               --principal NAME        the URI or host name in its certificate, which is taken to be verified
               --http2                 the request comes by HTTP/2
+              --answer STATUS,…       what follows if the host answers so: 503, grpc:14, or connect-failure, reset,
+                                      reset-before-request, refused-stream, timeout; the last one for all later tries
               --seed N                what weights and percentages are drawn from (default 1)
           -o, --output text|json      how to print (default text)
+              --batch                 requests come as JSON lines from standard input, as /recorder writes them; one line
+                                      goes out for each
+              --requests FILE         the same from a file
+              --resources FILE        what a control plane would deliver (a DiscoveryResponse, binary); with a second
+                                      one, --batch tells what the second answers differently
               --defaults hardened|envoy, --service-cluster NAME, --service-node ID, --service-zone ZONE
                                       as for the proxy
 
@@ -80,6 +90,7 @@ public struct ExplainCommand: Sendable {
                 question.principal = try value()
                 question.usesTLS = true
             case "--http2": question.usesHTTP2 = true
+            case "--answer": question.tries = try TryEnding.list(try value())
             case "--seed":
                 let text = try value()
                 guard let number = UInt64(text) else { throw UsageError("--seed: \(text) is no number") }
@@ -90,6 +101,11 @@ public struct ExplainCommand: Sendable {
                     throw UsageError("--output: \(text) is neither text nor json")
                 }
                 isJSON = text == "json"
+            case "--batch": isBatch = true
+            case "--requests":
+                requests = try value()
+                isBatch = true
+            case "--resources": resources.append(try value())
             case "--help", "-h": showsHelp = true
             default:
                 guard !argument.hasPrefix("-") else {
@@ -102,7 +118,11 @@ public struct ExplainCommand: Sendable {
             }
         }
         options = try Options(arguments: passed)
-        guard showsHelp || hasRequest else {
+        guard resources.count <= (isBatch ? 2 : 1) else { throw UsageError("--resources: once, or twice with --batch") }
+        guard !isBatch || !hasRequest else {
+            throw UsageError("--batch reads its requests from standard input; none is given beside it")
+        }
+        guard showsHelp || hasRequest || isBatch else {
             throw UsageError("no request; for example: skein-proxy explain -c FILE 'GET http://reviews/x'")
         }
     }
@@ -113,6 +133,11 @@ public struct ExplainCommand: Sendable {
             out(Self.help)
             return 0
         }
+        if isBatch { return runBatch(out: out, error: error) }
+        var options = options
+        if !resources.isEmpty, options.configPath == nil, options.configYAML == nil {
+            options.configYAML = ExplainBatch.bootstrap
+        }
         do throws(ProxyError) {
             let bootstrap: BootstrapConfig
             do throws(ConfigurationError) {
@@ -120,7 +145,9 @@ public struct ExplainCommand: Sendable {
             } catch let failure {
                 throw ProxyError(options.configPath, failure)
             }
-            let world = try ExplainWorld(bootstrap, seed: question.seed)
+            let delivered = try resources.first.map { file throws(ProxyError) in try DeliveredResources(file: file) }
+            let world = try ExplainWorld(
+                bootstrap, seed: question.seed, delivered: delivered ?? DeliveredResources())
             defer { world.close() }
             let explanation: Explanation
             do throws(UsageError) {
@@ -131,6 +158,30 @@ public struct ExplainCommand: Sendable {
             }
             out(isJSON ? explanation.json.pretty : explanation.text)
             return explanation.exitStatus
+        } catch let failure {
+            error("skein-proxy explain: \(failure)\n")
+            return 1
+        }
+    }
+
+    private func runBatch(out: (String) -> Void, error: (String) -> Void) -> Int32 {
+        do throws(ProxyError) {
+            var batch = try ExplainBatch(options, resources: resources)
+            defer { batch.close() }
+            let input: [UInt8]
+            do throws(SystemError) {
+                input = try File.read(requests)
+            } catch {
+                throw ProxyError("\(error)")
+            }
+            for line in input.split(separator: 0x0A) {
+                guard let question = try? JSON.parse(Array(line)) else {
+                    out(#"{"error":"this line is no JSON"}"# + "\n")
+                    continue
+                }
+                out(batch.answer(question).text + "\n")
+            }
+            return 0
         } catch let failure {
             error("skein-proxy explain: \(failure)\n")
             return 1

@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Serialization
 internal import Upstream
 
 /// A request to explain, and the connection it would come on.
@@ -21,6 +22,14 @@ struct ExplainQuestion: Sendable {
     /// The name in the client's certificate: a URI or a host.
     var principal: String?
     var usesHTTP2 = false
+    /// It was recorded: credentials and query values are not there.
+    var isRecorded = false
+    /// The certificates that the client shows, DER, leaf first: they are verified as in a handshake.
+    var clientChain: [[UInt8]] = []
+    /// Those that the chosen host shows.
+    var hostChain: [[UInt8]] = []
+    /// How the tries end: what the host answers, or how the connection ends.
+    var tries: [TryEnding] = []
     /// All draws follow from it: weights, percentages, the choice of a host.
     var seed: UInt64 = 1
 
@@ -121,11 +130,31 @@ struct ExplainQuestion: Sendable {
             case "seed":
                 guard let number = UInt64(value) else { throw UsageError("seed: \(value) is no number") }
                 seed = number
-            case "format", "worker": break
+            case "client_chain":
+                clientChain = try Self.chain(value)
+                usesTLS = true
+            case "answer": tries = try TryEnding.list(value)
+            case "host_chain": hostChain = try Self.chain(value)
+            case "format", "worker", "demand": break
             default: throw UsageError("unknown parameter \(name); see /explain without parameters")
             }
         }
     }
+
+    /// Certificates in URL-safe Base64 without padding, with commas between.
+    private static func chain(_ text: String) throws(UsageError) -> [[UInt8]] {
+        var chain: [[UInt8]] = []
+        for part in text.split(separator: ",") {
+            guard chain.count < chainMax, let der = Base64.decode(String(part)) else {
+                throw UsageError("a chain is at most \(chainMax) certificates in URL-safe Base64 with commas between")
+            }
+            chain.append(der)
+        }
+        return chain
+    }
+
+    /// Most certificates of a chain.
+    private static let chainMax = 8
 
     /// The request's head, as a codec would hand it over.
     func head() throws(UsageError) -> RequestHead {

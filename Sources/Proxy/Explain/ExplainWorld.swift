@@ -13,11 +13,21 @@ final class ExplainWorld {
         /// As configured: `config` may be compiled without transport sockets.
         var message: Listener
         var address: IO.SocketAddress
+        /// With its transport sockets, where somebody has compiled them.
+        var live: ListenerConfig?
     }
 
     private(set) var listeners: [String: Entry] = [:]
+    /// It is a running proxy's.
+    var isLive = false
+    /// Connections by host that would take a request at once, as a loop of the running proxy knows them.
+    var idleConnections: [String: Int] = [:]
+    /// Why the last connection to a host of that cluster did not come about.
+    var troubles: [String: ConnectionTrouble] = [:]
     let places: ConfigurationPlaces
     let worker: Worker
+    /// What a control plane would deliver, from a file.
+    private var delivered = DeliveredResources()
     /// Where discovered route configurations come from, by name.
     var routePlaces: [String: String] = [:]
 
@@ -27,8 +37,11 @@ final class ExplainWorld {
             index: 0, loop: loop, metrics: metrics, drainTime: .zero, overload: overload, seed: seed)
     }
 
-    func add(_ config: ListenerConfig, message: Listener, address: IO.SocketAddress? = nil) {
-        listeners[config.name] = Entry(config: config, message: message, address: address ?? config.address)
+    func add(
+        _ config: ListenerConfig, message: Listener, address: IO.SocketAddress? = nil, live: ListenerConfig? = nil
+    ) {
+        listeners[config.name] = Entry(
+            config: config, message: message, address: address ?? config.address, live: live)
     }
 
     /// The listener of a name, an address or a port.
@@ -37,7 +50,9 @@ final class ExplainWorld {
         if let known = listeners[text] { return known }
         let port = UInt16(text.first == ":" ? String(text.dropFirst()) : text)
         let found = listeners.values.filter {
-            "\($0.address)" == text || "\($0.config.address)" == text || (port != nil && $0.address.port == port)
+            // As a recorded request names it: the metrics' form of an address.
+            "\($0.address)" == text || "\($0.config.address)".replacing(":", with: "_") == text
+                || "\($0.config.address)" == text || (port != nil && $0.address.port == port)
         }
         if found.count == 1, let only = found.first { return only }
         let names = listeners.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value.address))" }
@@ -63,7 +78,9 @@ final class ExplainWorld {
     // MARK: From a file
 
     /// Everything that a bootstrap holds, and what the files say that it names.
-    convenience init(_ bootstrap: BootstrapConfig, seed: UInt64) throws(ProxyError) {
+    convenience init(
+        _ bootstrap: BootstrapConfig, seed: UInt64, delivered: DeliveredResources = DeliveredResources()
+    ) throws(ProxyError) {
         let loop: EventLoop
         do throws(SystemError) {
             loop = try EventLoop()
@@ -74,6 +91,7 @@ final class ExplainWorld {
         self.init(
             loop: loop, overload: OverloadState(bootstrap.overload), metrics: metrics, seed: seed,
             places: ConfigurationPlaces())
+        self.delivered = delivered
         do throws(ConfigurationError) {
             try load(bootstrap, metrics)
         } catch {
@@ -85,8 +103,9 @@ final class ExplainWorld {
         var context = bootstrap.context
         context.metrics = metrics
         let runtime = RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: bootstrap.node.cluster).runtime
-        let resources = bootstrap.message.staticResources
-        var clusters: [(Cluster, String)] = []
+        let resources = bootstrap.message().staticResources
+        let delivered = self.delivered
+        var clusters: [(Cluster, String)] = delivered.clusters.map { ($0, "Cluster \"\($0.name)\"") }
         for (index, cluster) in (resources?.clusters ?? []).enumerated() {
             clusters.append((cluster, "static_resources.clusters[\(index)]"))
         }
@@ -95,7 +114,7 @@ final class ExplainWorld {
                 clusters.append((cluster, "\(file.path): Cluster \"\(cluster.name)\""))
             }
         }
-        var listeners: [(Listener, String)] = []
+        var listeners: [(Listener, String)] = delivered.listeners.map { ($0, "Listener \"\($0.name)\"") }
         for (index, listener) in (resources?.listeners ?? []).enumerated() {
             listeners.append((listener, "static_resources.listeners[\(index)]"))
         }
@@ -120,15 +139,24 @@ final class ExplainWorld {
             let config = try runtime.compiling { () throws(ConfigurationError) in
                 try ListenerConfig(compiling: message, at: path, context: context)
             }
-            places.set(listener: config.name, at: path)
+            places.set(listener: message, named: config.name, at: path)
             add(config, message: message)
             for case let manager? in config.allChains.map(\.manager) {
                 guard case .rds(let name) = manager.routes else { continue }
-                routePlaces[name] = "RouteConfiguration \"\(name)\""
+                let place = "RouteConfiguration \"\(name)\""
+                routePlaces[name] = place
+                if let message = delivered.routes[name], routes[name] == nil {
+                    places.set(routes: message, at: place)
+                    routes[name] = try runtime.compiling { () throws(ConfigurationError) in
+                        try CompiledRoutes(message, at: place, context: context)
+                    }
+                    continue
+                }
                 guard case .file(let file)? = manager.rdsSource else { continue }
                 for message in try FileDiscovery.resources(in: file.path, as: RouteConfiguration.self)
                 where message.name == name {
                     let place = "\(file.path): RouteConfiguration \"\(name)\""
+                    places.set(routes: message, at: place)
                     routePlaces[name] = place
                     routes[name] = try runtime.compiling { () throws(ConfigurationError) in
                         try CompiledRoutes(message, at: place, context: context)
@@ -138,7 +166,7 @@ final class ExplainWorld {
         }
         worker.publish(Tables(clusters: configs, endpoints: tables, routes: routes))
         // Nobody checks them here: what is not known to be out is taken to be there.
-        for cluster in worker.allClusters { cluster.hostSet.clear([.failedActiveCheck, .unchecked]) }
+        for cluster in worker.clustersInUse { cluster.hostSet.clear([.failedActiveCheck, .unchecked]) }
     }
 
     /// Endpoints as far as a file tells: what is resolved or discovered while the proxy runs has something to stand for it.
@@ -163,6 +191,11 @@ final class ExplainWorld {
         }
         if case .eds(let service) = config.discovery {
             let name = service.isEmpty ? config.name : service
+            if let assignment = delivered.endpoints[name] {
+                let place = "ClusterLoadAssignment \"\(name)\""
+                places.set(endpoints: assignment, ofCluster: config.name, at: place)
+                return try EndpointTable(compiling: assignment, path: place)
+            }
             let source = try DiscoverySource(
                 compiling: message.edsClusterConfig?.edsConfig, at: "", hasADS: context.hasADS)
             if case .file(let file) = source {

@@ -21,7 +21,7 @@ final class ExplainedStream: DownstreamStream {
 
     func sendInterim(_ head: borrowing ResponseHead) {}
 
-    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
+    func sendHead(_ response: inout ResponseHead, to request: AnsweredRequest) {
         answer = response.headers.lines
     }
 

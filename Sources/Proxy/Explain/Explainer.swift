@@ -16,8 +16,14 @@ struct Explainer {
         let head = try question.head()
         let entry = try world.listener(question.listener)
         world.worker.random = SplitMix64(seed: question.seed)
-        let explainer = Explainer(
-            world: world, question: question, explanation: Explanation(places: world.places))
+        let explanation = Explanation(places: world.places)
+        explanation.hostChain = question.hostChain
+        explanation.tries = question.tries
+        explanation.isRecorded = question.isRecorded
+        explanation.isLive = world.isLive
+        explanation.idleConnections = { world.idleConnections[$0] }
+        explanation.trouble = { world.troubles[$0] }
+        let explainer = Explainer(world: world, question: question, explanation: explanation)
         explainer.explain(entry, head)
         return explainer.explanation
     }
@@ -173,12 +179,27 @@ struct Explainer {
             return false
         }
         let here = place + ".transport_socket"
+        let transport = self.transport(of: chain, in: entry)
+        if let transport {
+            explanation.state["downstream_tls"] = transport.summary
+            transport.note(in: explanation, "tls", at: here)
+        }
         guard question.usesTLS else {
             explanation.note("tls", "the chain asks for TLS, the client speaks plain text: no handshake", at: here)
             explanation.details = "the client speaks plain text to a chain with TLS (see --sni, --tls)"
             return false
         }
         let needsCertificate = context.requireClientCertificate ?? false
+        if let transport, explanation.isLive, transport.current == nil {
+            explanation.details = "no handshake: \(transport.problem)"
+            return false
+        }
+        if !question.clientChain.isEmpty, let reason = transport?.current?.refusal(ofPeer: question.clientChain) {
+            explanation.note(
+                "tls", "the client's certificate is refused: \(reason)", at: here + ".typed_config.common_tls_context")
+            explanation.details = "client certificate refused: \(reason)"
+            return false
+        }
         guard !needsCertificate || question.principal != nil else {
             explanation.note(
                 "tls", "the chain asks for a client certificate, and none is given (see --principal)",
@@ -189,9 +210,21 @@ struct Explainer {
         explanation.note(
             "tls",
             "TLS\(question.serverName.map { " with SNI \"\($0)\"" } ?? " without SNI")"
-                + (question.principal.map { ", the client is \($0), taken to be verified" } ?? "")
+                + (question.principal.map {
+                    ", the client is \($0)"
+                        + (question.clientChain.isEmpty ? ", taken to be verified" : ", its certificate holds")
+                } ?? "")
                 + "; the handshake is taken to succeed", at: here)
         return true
+    }
+
+    /// The chain's TLS as it is; nil where nobody has compiled it.
+    private func transport(of chain: FilterChainConfig, in entry: ExplainWorld.Entry) -> TransportContext? {
+        guard let live = entry.live else { return chain.transport?.context }
+        guard let index = entry.config.chains.firstIndex(where: { $0 === chain }) else {
+            return live.defaultChain?.transport?.context
+        }
+        return live.chains.indices.contains(index) ? live.chains[index].transport?.context : nil
     }
 
     // MARK: Network filters
@@ -203,6 +236,7 @@ struct Explainer {
             switch filter {
             case let rbac as NetworkRBACConfig:
                 guard let verdict = rbac.rules?.decide(ConnectionRBACView(connection: info)) else { continue }
+                explanation.decide(name, "rules", verdict)
                 explanation.note(
                     "network_filters",
                     "\(name): \(verdict.text) by \(verdict.policy.map { "policy \"\($0)\"" } ?? "no policy that matches")",
@@ -217,6 +251,12 @@ struct Explainer {
                 }
                 explanation.note(
                     "network_filters", "\(name): tcp_proxy's cluster is \"\(info.facts.serverName)\"", at: here)
+            case let state as NetworkSetFilterStateConfig:
+                let before = info.facts.filterState
+                state.apply(to: &info, now: world.worker.loop.now)
+                for (key, value) in info.facts.filterState.sorted(by: { $0.key < $1.key }) where before[key] != value {
+                    explanation.note("network_filters", "\(name): filter state \(key): \(value)", at: here)
+                }
             default:
                 explanation.isExact = false
                 explanation.note(
@@ -230,12 +270,15 @@ struct Explainer {
         let named = info.hasFacts ? info.facts.filterState[TCPProxyConfig.clusterKey] : nil
         let name = named ?? proxy.cluster(random: world.worker.random.next())
         explanation.cluster = name
+        explanation.decision["clusters"] = .array(
+            named.map { [.string($0)] } ?? proxy.clusters.map { .string("\($0.name) \($0.cumulativeWeight)") })
         if proxy.clusters.count > 1 {
             explanation.note("cluster", "\"\(name)\", one of \(proxy.clusters.count) by weight", at: place)
         } else {
             explanation.note("cluster", "\"\(name)\"", at: place + ".cluster")
         }
         guard let cluster = world.worker.cluster(named: name) else {
+            if let demand = proxy.onDemand { explanation.wantedCluster = (name, demand) }
             explanation.flags.insert(.noClusterFound)
             explanation.note("cluster", "there is no such cluster: the connection is closed", level: 1)
             return
@@ -262,6 +305,7 @@ struct Explainer {
         let worker = world.worker
         let manager = HTTPConnectionManager(
             config, metrics: worker.metrics.http(config.statPrefix), worker: worker, isExplaining: true)
+        explanation.looksAt = Set(manager.recordedHeaders.map(\.description))
         explanation.routesPlace = place + ".route_config"
         if case .rds(let name) = config.routes {
             explanation.routesPlace = world.routePlaces[name] ?? "RouteConfiguration \"\(name)\""

@@ -58,6 +58,31 @@ final class Explanation {
     var filterNames: [String] = []
     /// False when somebody would have to be asked.
     var isExact = true
+    /// What was decided, without what only this request drew: what two configurations are compared by.
+    var decision: [String: JSON] = [:]
+    /// What is the case besides the configuration: connections, circuit breakers, certificates.
+    var state: [String: JSON] = [:]
+    /// The request as it would leave.
+    var forwarded: JSON?
+    /// What is asked of the control plane before the request goes on (VHDS, ODCDS).
+    var wantedHost: (host: String, routes: String)?
+    var wantedCluster: (name: String, clusters: OnDemandClusters)?
+    /// Keys for tokens that a request would let be fetched.
+    var wantedKeys: [RemoteKeySet] = []
+    /// Connections of the chosen host that could take the request at once, as a loop knows them; nil: nobody knows.
+    var idleConnections: (String) -> Int? = { _ in nil }
+    /// Why the last connection to a host did not come about.
+    var trouble: (String) -> ConnectionTrouble? = { _ in nil }
+    /// Fields of requests that the configuration looks at.
+    var looksAt: Set<String> = []
+    /// A running proxy is asked, which has what it waits for, or not.
+    var isLive = false
+    /// Credentials of the request are not known.
+    var isRecorded = false
+    /// The certificates that the chosen host would show, DER, leaf first.
+    var hostChain: [[UInt8]] = []
+    /// How the tries are taken to end; empty: nothing is asked about what follows.
+    var tries: [TryEnding] = []
 
     init(places: ConfigurationPlaces) { self.places = places }
 
@@ -99,7 +124,10 @@ final class Explanation {
             }
             let indent = String(repeating: "  ", count: finding.level + 1)
             text += indent + finding.text + "\n"
-            if let path = finding.path { text += indent + "    at \(path)\n" }
+            if let path = finding.path {
+                text += indent + "    at \(path)\n"
+                if let origin = places.origins.origin(of: path) { text += indent + "    from \(origin.text)\n" }
+            }
         }
         return text + "result\n  \(summary)\n"
     }
@@ -117,13 +145,22 @@ final class Explanation {
             if let value { result[name] = .string(value) }
         }
         if let status { result["status"] = .integer(Int64(status)) }
+        if let forwarded { result["request"] = forwarded }
+        if !decision.isEmpty { result["decision"] = .object(decision) }
+        if !state.isEmpty { result["state"] = .object(state) }
+        if let origin = routePlace.flatMap({ places.origins.origin(of: "\(routesPlace).\($0)") }) {
+            result["route_origin"] = origin.json
+        }
         result["steps"] = .array(
             findings.map { finding in
                 var step: [String: JSON] = [
                     "step": .string(finding.step), "text": .string(finding.text),
                     "level": .integer(Int64(finding.level)),
                 ]
-                if let path = finding.path { step["path"] = .string(path) }
+                if let path = finding.path {
+                    step["path"] = .string(path)
+                    if let origin = places.origins.origin(of: path) { step["origin"] = origin.json }
+                }
                 return .object(step)
             })
         return .object(result)

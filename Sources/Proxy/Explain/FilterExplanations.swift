@@ -13,9 +13,9 @@ extension FaultFilterConfig {
         if let rate = policy.rate {
             note("\(name): slows \(rate.share.text) of the responses down", "response_rate_limit")
         }
-        for (index, header) in policy.headers.enumerated() where !stream.request.read({ header.matches($0) }) {
+        for (index, header) in policy.headers.enumerated() where !stream.readRequest({ header.matches($0) }) {
             note(
-                "\(name): not for this request: \(stream.request.read { header.explain($0) })", "headers[\(index)]"
+                "\(name): not for this request: \(stream.readRequest { header.explain($0) })", "headers[\(index)]"
             )
         }
         if !policy.upstreamCluster.isEmpty, policy.upstreamCluster != stream.target?.cluster {
@@ -36,6 +36,7 @@ extension RBACFilterConfig {
             guard case .engine(let engine) = either else {
                 let verdict = either.decide(stream, view)
                 let place = field == "rules" ? "matcher" : "shadow_matcher"
+                stream.explanation?.decide(name, place, verdict)
                 note(
                     "\(name): \(place): \(verdict.text)"
                         + (verdict.policy.map { " by action \"\($0)\"" } ?? ", nothing matches"), "\(prefix)\(place)")
@@ -45,12 +46,48 @@ extension RBACFilterConfig {
                 note("\(name): policy \"\(trial.policy)\" \(trial.text)", "\(prefix)\(field).policies[\(trial.policy)]")
             }
             let verdict = engine.decide(view)
+            stream.explanation?.decide(name, field, verdict)
             note(
                 "\(name): \(field): \(verdict.text)"
                     + (verdict.policy.map { " by policy \"\($0)\"" } ?? ", no policy of action \(engine.action) matches"),
                 "\(prefix)\(field)")
         }
         return .runs
+    }
+}
+
+extension JWTAuthnFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        var missing: [String] = []
+        for provider in issuers.values.sorted(by: { $0.name < $1.name }) {
+            note("\(name): tokens of provider \"\(provider.name)\" are looked for", "providers[\(provider.name)]")
+            if case .remote(let remote) = provider.keys, remote.current(at: stream.worker.loop.now) == nil {
+                missing.append(provider.name)
+                stream.explanation?.wantedKeys.append(remote)
+            }
+        }
+        if stream.explanation?.isRecorded == true { return .isAsked("tokens are not recorded; taken to be good") }
+        guard !missing.isEmpty else { return .runs }
+        return .isAsked(
+            "the keys of \(missing.joined(separator: ", ")) would be fetched; taken to let the request pass")
+    }
+}
+
+extension OnDemandFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        if stream.currentRoute == nil, case .rds(let routes) = stream.manager.config.routes {
+            stream.explanation?.wantedHost = (stream.request.authorityText.lowercased(), routes)
+            return .isAsked("the virtual host is not here: the control plane is asked for it (VHDS)")
+        }
+        guard stream.currentRoute != nil, let target = stream.target, stream.manager.cluster(for: target) == nil else {
+            return .decidesNothing("asks the control plane for nothing: virtual host and cluster are here")
+        }
+        let route = stream.routeConfig(for: name) as? PerRoute
+        guard let clusters = route?.clusters ?? (route == nil ? clusters : nil) else {
+            return .decidesNothing("nobody is asked for clusters")
+        }
+        stream.explanation?.wantedCluster = (target.cluster, clusters)
+        return .isAsked("cluster \"\(target.cluster)\" is not here: the control plane is asked for it (ODCDS)")
     }
 }
 
@@ -86,8 +123,8 @@ extension SetFilterStateFilterConfig {
 
 extension HealthCheckFilterConfig {
     func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
-        for (index, header) in headers.enumerated() where !stream.request.read({ header.matches($0) }) {
-            note("\(name): no health check: \(stream.request.read { header.explain($0) })", "headers[\(index)]")
+        for (index, header) in headers.enumerated() where !stream.readRequest({ header.matches($0) }) {
+            note("\(name): no health check: \(stream.readRequest { header.explain($0) })", "headers[\(index)]")
         }
         return .runs
     }

@@ -7,7 +7,7 @@ internal import Upstream
 // What an explained request notes on its way. The decisions are made elsewhere, by what every request runs.
 extension HTTPStream {
     func explainRoute(_ explanation: Explanation, _ table: RouteTable, random: UInt64) {
-        let trace = request.read { table.explain($0, random: random, facts: self) }
+        let trace = readRequest { table.explain($0, random: random, facts: self) }
         let place = explanation.routesPlace
         let messages = explanation.routeConfiguration
         explanation.virtualHost = nil
@@ -28,12 +28,14 @@ extension HTTPStream {
         }
         let host = table.virtualHosts[index]
         explanation.virtualHost = host.name
+        explanation.decision = ["virtual_host": .string(host.name)]
         let pattern = trace.domains.last?.pattern ?? ""
         explanation.note(
             "virtual_host", "\"\(host.name)\" by domain \"\(pattern)\"",
             at: messages?.domain(pattern, ofVirtualHost: index))
         let hostPlace = "\(place).virtual_hosts[\(index)]"
         if trace.redirectsToTLS {
+            explanation.decision["redirect"] = "https"
             explanation.note("route", "the virtual host wants TLS: redirect to https", at: hostPlace + ".require_tls")
             return
         }
@@ -64,15 +66,20 @@ extension HTTPStream {
         switch route.action {
         case .forward: break
         case .redirect(let redirect):
-            let location = request.read({ route.location(for: $0) }).map { String(decoding: $0, as: UTF8.self) }
+            let location = readRequest({ route.location(for: $0) }).map { String(decoding: $0, as: UTF8.self) }
+            explanation.decision["redirect"] = .string("\(redirect.status) \(location ?? "")")
             explanation.note(
                 "route", "redirect with \(redirect.status) to \(location ?? "")", at: here.map { $0 + ".redirect" },
                 level: 1)
         case .directResponse(let direct):
+            explanation.decision["direct_response"] = .string(
+                "\(direct.status), \(direct.body.count) bytes, \(String(decoding: direct.body.prefix(64), as: UTF8.self))"
+            )
             explanation.note(
                 "route", "direct response: \(direct.status), \(direct.body.count) bytes",
                 at: here.map { $0 + ".direct_response" }, level: 1)
         case .nonForwarding:
+            explanation.decision["direct_response"] = "404, never forwarded"
             explanation.note(
                 "route", "never forwarded: 404", at: here.map { $0 + ".non_forwarding_action" }, level: 1)
         }
@@ -82,8 +89,11 @@ extension HTTPStream {
         let here = explanation.actionPlace
         explanation.weightedIndex = nil
         switch forwarding.destination {
-        case .cluster(let target): explanation.note("cluster", "\"\(target.cluster)\"", at: here + ".cluster")
+        case .cluster(let target):
+            explanation.decision["clusters"] = [.string(target.cluster)]
+            explanation.note("cluster", "\"\(target.cluster)\"", at: here + ".cluster")
         case .header(let name, _):
+            explanation.decision["clusters"] = [.string(target?.cluster ?? "header \(name)")]
             explanation.note(
                 "cluster",
                 target.map { "\"\($0.cluster)\", named by header \(name)" }
@@ -91,6 +101,8 @@ extension HTTPStream {
                 at: here + ".cluster_header")
         case .weighted(let clusters):
             let total = clusters.weights.reduce(0, +)
+            explanation.decision["clusters"] = .array(
+                zip(clusters.targets, clusters.weights).map { .string("\($0.cluster) \($1)/\(total)") })
             for (index, (cluster, weight)) in zip(clusters.targets, clusters.weights).enumerated() {
                 let isTaken = cluster === target || (cluster.cluster.isEmpty && target != nil)
                 if isTaken { explanation.weightedIndex = index }
@@ -111,6 +123,7 @@ extension HTTPStream {
     ) -> (any HTTPFilter)? {
         let place = explanation.filterPlace(factory)
         guard !isOff else {
+            explanation.decision["filter \(factory.name)"] = "switched off"
             explanation.note("http_filters", "\(factory.name): switched off", at: place)
             return nil
         }
@@ -118,6 +131,10 @@ extension HTTPStream {
             explanation.routeConfiguration?.filterConfigs(
                 factory.name, virtualHost: explanation.virtualHostIndex, route: explanation.routeIndex,
                 weighted: explanation.weightedIndex) ?? []
+        if !levels.isEmpty {
+            explanation.decision["filter \(factory.name)"] = .array(
+                levels.compactMap { explanation.places.origins.value(at: $0) })
+        }
         var notes: [(String, String)] = []
         let own = levels.last ?? place + ".typed_config"
         let run = factory.explain(self) { text, path in notes.append((text, path.isEmpty ? own : own + "." + path)) }

@@ -17,13 +17,11 @@ extension Router {
                 at: explanation.places.cluster(stream.info.upstreamCluster ?? "") + ".cluster_type", level: 1)
         }
         explanation.explainHosts(cluster, choice, host)
-        guard let host else { return }
-        explainPolicies(explanation, forwarding, cluster, host)
+        explainPolicies(explanation, forwarding, cluster)
+        if let host { explainTransport(explanation, cluster, host) }
     }
 
-    private func explainPolicies(
-        _ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime, _ host: Host
-    ) {
+    private func explainPolicies(_ explanation: Explanation, _ forwarding: Forwarding, _ cluster: ClusterRuntime) {
         let here = explanation.actionPlace
         func note(_ text: String, _ field: String) { explanation.note("policies", text, at: "\(here).\(field)") }
         var action: RouteAction?
@@ -66,15 +64,20 @@ extension Router {
         }
         if let hash { explanation.note("policies", "hash \(hash)", level: 1) }
         if priority == .high { note("counts as high priority", "priority") }
+        explanation.decide(timeouts, forwarding, retry)
         let place = explanation.places.cluster(cluster.name)
         let limits = cluster.config.limits[priority]
+        explanation.noteUse(of: cluster, priority, at: place)
         explanation.note(
             "policies",
-            "circuit breakers: \(limits.connectionsMax) connections, \(limits.pendingRequestsMax) pending, "
-                + "\(limits.requestsMax) requests, \(limits.retriesMax) retries", at: place + ".circuit_breakers")
+            "circuit breakers: " + limits.words, at: place + ".circuit_breakers")
         if cluster.config.outlierDetection != nil {
             explanation.note("policies", "outlier detection is on", at: place + ".outlier_detection")
         }
+    }
+
+    private func explainTransport(_ explanation: Explanation, _ cluster: ClusterRuntime, _ host: Host) {
+        let place = explanation.places.cluster(cluster.name)
         let codec =
             cluster.config.codec == .http2
             ? "HTTP/2"
@@ -86,10 +89,26 @@ extension Router {
             "upstream", "\(codec), connect_timeout \(cluster.config.connectTimeout)", at: place)
         if cluster.config.transport != nil {
             let name = serverName(for: host, of: cluster)
+            guard let context = (cluster.config.transport as? UpstreamTransport)?.socket(for: host).context else {
+                explanation.decision["upstream_tls"] = .bool(false)
+                return explanation.note(
+                    "upstream", "plain text: nothing says that this host speaks mutual TLS",
+                    at: place + ".transport_socket_matches")
+            }
             explanation.note(
                 "upstream", "TLS\(name.map { " with SNI \"\($0)\"" } ?? "")", at: place + ".transport_socket")
+            explanation.decision["upstream_tls"] = .bool(true)
+            var state = context.summary
+            if let name { state["sni"] = .string(name) }
+            state["alpn"] = .array(context.offers.map { .string($0) })
+            explanation.state["upstream_tls"] = state
+            context.note(in: explanation, "upstream", at: place + ".transport_socket")
         } else {
+            explanation.decision["upstream_tls"] = .bool(false)
             explanation.note("upstream", "plain text")
+        }
+        if cluster.config.codec == .http2 || (cluster.config.codec == .downstream && stream.version == .http2) {
+            explanation.state["upstream_protocol"] = "HTTP/2"
         }
     }
 
@@ -105,7 +124,10 @@ extension Router {
     /// A byte would leave now.
     func explainEnd(_ explanation: Explanation, _ cluster: ClusterRuntime) {
         finishHead()
+        explainRetries(explanation, cluster)
+        guard explainConnection(explanation, cluster) else { return }
         explanation.outcome = .forwarded
+        explainTries(explanation, cluster)
         for change in explanation.headerChanges(ofResponse: true) {
             explanation.note("response", "the client would get \(change.text)", at: change.path)
         }
@@ -128,6 +150,7 @@ extension Explanation {
                 "hosts", "of the subset \(wanted.joined(separator: ","))", at: actionPlace + ".metadata_match", level: 1
             )
         }
+        state["hosts"] = .array(set.hosts.prefix(Self.hostsShown).map { json($0, ofCluster: cluster.name) })
         var shown = 0
         for (index, priority) in set.priorities.enumerated() {
             let load = set.healthyLoad.indices.contains(index) ? set.healthyLoad[index] : 0
@@ -154,7 +177,7 @@ extension Explanation {
         }
         if set.count > shown { note("hosts", "\(set.count - shown) more hosts", level: 1) }
         guard let chosen else {
-            note("hosts", "no host can be taken", at: place)
+            note("hosts", set.count == 0 ? "there is no host" : "no host can be taken", at: place)
             return
         }
         host = places.text(of: chosen.address)
@@ -168,6 +191,16 @@ extension Explanation {
             virtualHost: virtualHostIndex, route: routeIndex, weighted: weightedIndex, ofResponse: ofResponse) ?? []
     }
 
+    private func json(_ host: Host, ofCluster name: String) -> JSON {
+        var json: JSON = [
+            "address": .string(places.text(of: host.address)), "weight": .integer(Int64(host.weight)),
+            "state": .array(host.conditions.words.map { .string($0) }),
+        ]
+        let path = places.endpoint(host, ofCluster: name)
+        if let origin = path.flatMap({ places.origins.origin(of: $0) }) { json["origin"] = origin.json }
+        return json
+    }
+
     /// Hosts shown of a large cluster.
     static let hostsShown = 50
 
@@ -178,6 +211,11 @@ extension Explanation {
         route = stream.info.routeName
         cluster = stream.info.upstreamCluster
         if outcome == .forwarded {
+            forwarded = [
+                "method": .string(stream.request.methodText), "path": .string(stream.request.pathText),
+                "authority": .string(stream.request.authorityText),
+                "headers": .array(stream.request.headers.lines.map { .string($0) }),
+            ]
             note("request", "\(stream.request.methodText) \(stream.request.pathText)")
             note("request", "authority: \(stream.request.authorityText)", level: 1)
             if let path = stream.originalPath {
@@ -198,6 +236,18 @@ extension Explanation {
         outcome = stream.response.status < 400 && !stream.info.flags.isFailure ? .answered : .refused
         note("response", "status \(stream.response.status), details \(details ?? "-")")
         for line in answer { note("response", line, level: 1) }
+    }
+}
+
+extension ResourceLimits.Thresholds {
+    /// The limits that are any.
+    fileprivate var words: String {
+        let all = [
+            (connectionsMax, "connections"), (pendingRequestsMax, "pending"), (requestsMax, "requests"),
+            (retriesMax, "retries"),
+        ]
+        let some = all.filter { $0.0 != .max }.map { "\($0.0) \($0.1)" }
+        return some.isEmpty ? "no limit" : some.joined(separator: ", ")
     }
 }
 

@@ -229,7 +229,7 @@ private final class CollectorSender: @unchecked Sendable {
         return addresses[turn % addresses.count]
     }
 
-    private func connect(to address: SocketAddress) async throws(SystemError) -> any ByteStream {
+    private func connect(to address: SocketAddress) async throws(SystemError) -> any DirectStream {
         guard let cluster = cluster() else {
             return try await SocketStream.connect(to: address, on: loop, timeout: Self.connectTimeout)
         }

@@ -1,5 +1,6 @@
 internal import EnvoyAPI
 internal import Serialization
+internal import Synchronization
 internal import Upstream
 
 /// A compiled filter chain: filters that may refuse a connection, and the one that serves it.
@@ -16,21 +17,36 @@ final class FilterChainConfig: Sendable {
     /// The filters before the terminal one, in their order.
     let filters: [any NetworkFilterConfig]
     let terminal: Terminal
+    /// Which of Istio's standard metrics are told of connections; nil for none.
+    let standard: StandardSettings?
     /// nil for plain text.
     let transport: DownstreamTransport?
-    let message: FilterChain
+    /// As it was configured: a mesh's outbound listener has a chain for each service that speaks TCP.
+    let packed: PackedMessage<FilterChain>
+    var message: FilterChain { packed.message }
+    let transportSocket: TransportSocket?
+    /// Whether a connection has put it to work on some loop.
+    private let isAtWork = Atomic(false)
 
-    init(compiling message: FilterChain, at path: String, context: CompileContext) throws(ConfigurationError) {
+    /// It is at work on some loop from now on.
+    func putToWork() { isAtWork.store(true, ordering: .relaxed) }
+
+    init(
+        compiling message: FilterChain, packed: PackedMessage<FilterChain>, at path: String, context: CompileContext
+    ) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
             reads: [
                 "filter_chain_match", "filters", "name", "transport_socket", "transport_socket_connect_timeout",
             ], at: path)
         transport = try DownstreamTransport.compile(message, at: path, context: context)
-        self.message = message
-        name = message.name
+        self.packed = packed
+        transportSocket = message.transportSocket
+        // A copy of its own: the text lies among what was decoded with it, which would be held in memory by it, page for page.
+        name = String(decoding: Array(message.name.utf8), as: UTF8.self)
         var filters: [any NetworkFilterConfig] = []
         var terminal: Terminal?
+        var standard: StandardSettings?
         for (index, filter) in message.filters.enumerated() {
             let here = "\(path).filters[\(index)]"
             guard case .typedConfig(let any) = filter.configType else {
@@ -42,6 +58,10 @@ final class FilterChainConfig: Sendable {
             }
             if let found = try Self.terminal(any, at: here, context: context) {
                 terminal = found
+            } else if any.name == IstioStatsConfig.schema.name {
+                standard = try StandardSettings(
+                    compiling: HTTPFilters.unpack(any, as: IstioStatsConfig.self, at: here),
+                    at: here + ".typed_config", context: context)
             } else {
                 filters.append(try NetworkFilters.compile(any, at: here, context: context))
             }
@@ -54,6 +74,7 @@ final class FilterChainConfig: Sendable {
         }
         self.filters = filters
         self.terminal = terminal
+        self.standard = standard
     }
 
     private static func terminal(
@@ -73,6 +94,12 @@ final class FilterChainConfig: Sendable {
             return .directResponse(try DirectResponse.bytes(message.response, at: here + ".typed_config.response"))
         default: return nil
         }
+    }
+
+    /// Whether it can be compiled anew without anybody noticing: it only carries bytes and has had no connection yet.
+    var isIdle: Bool {
+        guard case .tcp = terminal, filters.isEmpty, transport == nil else { return false }
+        return !isAtWork.load(ordering: .relaxed)
     }
 
     /// The connection manager, if that is what serves.
@@ -99,6 +126,17 @@ final class FilterChainConfig: Sendable {
             case .discovered(let source) = scoping.source
         else { return nil }
         return source
+    }
+
+    /// The keys that its HTTP filters fetch.
+    var remoteKeySets: [RemoteKeySet] {
+        guard case .http(let manager) = terminal else { return [] }
+        return manager.filters.compactMap { $0 as? JWTAuthnFilterConfig }.flatMap { filter in
+            filter.issuers.values.compactMap { provider in
+                guard case .remote(let keys) = provider.keys else { return nil }
+                return keys
+            }
+        }
     }
 
     /// Its HTTP filters whose configuration is discovered.

@@ -28,7 +28,9 @@ final class FilterChainRuntime {
             tcp = nil
             simple = nil
         case .tcp(let proxy):
-            tcp = TCPProxy(proxy, metrics: worker.metrics.tcp(proxy.statPrefix), worker: worker)
+            tcp = TCPProxy(
+                proxy, metrics: worker.metrics.tcp(proxy.statPrefix), worker: worker,
+                standard: config.standard.map { StandardRecorder($0, worker: worker) })
             http = nil
             simple = nil
         case .echo:

@@ -18,6 +18,7 @@ final class ListenerRuntime: ReadinessHandler {
     private var udp: UDPProxy?
     let metrics: ListenerMetrics
     private(set) var isDraining = false
+    private var hasDrained = false
     /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
     private var acceptPause: LoopTimer?
 
@@ -27,11 +28,27 @@ final class ListenerRuntime: ReadinessHandler {
         self.socket = socket
         self.metrics = metrics
         self.worker = worker
-        for chain in config.allChains { makeRuntime(chain) }
+        for chain in config.allChains where !isMadeLater(chain) { makeRuntime(chain) }
     }
 
-    private func makeRuntime(_ chain: FilterChainConfig) {
-        chains[ObjectIdentifier(chain)] = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
+    @discardableResult
+    private func makeRuntime(_ chain: FilterChainConfig) -> FilterChainRuntime {
+        chain.putToWork()
+        let runtime = FilterChainRuntime(chain, worker: worker, listener: metrics.address)
+        chains[ObjectIdentifier(chain)] = runtime
+        return runtime
+    }
+
+    /// A chain at work; nil when the listener has given its chains away.
+    private func runtime(of chain: FilterChainConfig) -> FilterChainRuntime? {
+        if let known = chains[ObjectIdentifier(chain)] { return known }
+        return hasDrained ? nil : makeRuntime(chain)
+    }
+
+    /// Whether a chain is put to work by its first connection: of a thousand that carry bytes to as many services, most never have one.
+    private func isMadeLater(_ chain: FilterChainConfig) -> Bool {
+        guard config.chains.count > Limits.chainsAtWorkAtOnce, case .tcp = chain.terminal else { return false }
+        return true
     }
 
     func start() throws(SystemError) {
@@ -58,9 +75,21 @@ final class ListenerRuntime: ReadinessHandler {
         let staying = Set(newConfig.allChains.map { ObjectIdentifier($0) })
         for (id, runtime) in chains where !staying.contains(id) {
             chains[id] = nil
+            // It came to work while it was made anew, because nobody used it: it is the same chain.
+            if newConfig.patches == 0,
+                let same = newConfig.chains.first(where: { $0.packed == runtime.config.packed }),
+                chains[ObjectIdentifier(same)] == nil
+            {
+                same.putToWork()
+                chains[ObjectIdentifier(same)] = runtime
+                continue
+            }
             worker.drain(runtime)
         }
-        for chain in newConfig.allChains where chains[ObjectIdentifier(chain)] == nil { makeRuntime(chain) }
+        for chain in newConfig.allChains
+        where chains[ObjectIdentifier(chain)] == nil && !isMadeLater(chain) {
+            makeRuntime(chain)
+        }
     }
 
     /// Serves new connections apart from those there are, which drain: they were accepted under a trust that is gone.
@@ -107,6 +136,10 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func accept(_ socket: Socket) {
+        if worker.keepsConnections {
+            metrics.balance.add(worker.index)
+            return admit(socket)
+        }
         let chosen = metrics.balance.take(worker.index, isExact: config.balancesExactly)
         if worker.peers.count > 1 {
             if chosen != worker.index, worker.peers.indices.contains(chosen) {
@@ -117,19 +150,26 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func handOver(_ socket: Socket, to peer: WorkerPeer) {
-        let fd = socket.release()
-        let (name, balance) = (config.name, metrics.balance)
+        let (name, balance, own) = (config.name, metrics.balance, worker.peers[worker.index].handle)
         guard let handle = peer.handle else {
             balance.release(peer.index)
-            return Socket(adopting: fd).close()
+            balance.add(worker.index)
+            return admit(socket)
         }
+        let fd = socket.release()
         handle.send { worker in
             let socket = Socket(adopting: fd)
-            guard let listener = worker.listener(named: name) else {
-                balance.release(worker.index)
-                return socket.close()
+            if let listener = worker.listener(named: name) { return listener.admit(socket) }
+            // Not there yet, or not any more: we have it still, or it is gone everywhere.
+            balance.release(worker.index)
+            guard let own else { return socket.close() }
+            let fd = socket.release()
+            own.send { worker in
+                let socket = Socket(adopting: fd)
+                guard let listener = worker.listener(named: name) else { return socket.close() }
+                balance.add(worker.index)
+                listener.admit(socket)
             }
-            listener.admit(socket)
         }
     }
 
@@ -233,7 +273,7 @@ final class ListenerRuntime: ReadinessHandler {
             return other.serve(socket, info, input: input)
         }
         let connection = FilterChainMatcher.Connection(info)
-        guard let chain = config.chain(for: connection), let runtime = chains[ObjectIdentifier(chain)] else {
+        guard let chain = config.chain(for: connection), let runtime = runtime(of: chain) else {
             metrics.add(.no_filter_chain_match, row: worker.index)
             worker.log(
                 config.accessLogs, info, started: worker.loop.now, flags: .noRouteFound,
@@ -261,6 +301,7 @@ final class ListenerRuntime: ReadinessHandler {
         }
         for chain in chains.values { worker.drain(chain) }
         chains = [:]
+        hasDrained = true
     }
 
     func duplicateSocket() -> Socket? {

@@ -14,6 +14,12 @@ final class RecordedRequest: Sendable {
         let source: String
         let destination: String
         let serverName: String?
+        /// The first URI or host name of the client's certificate.
+        let principal: String?
+        /// What the client offered by ALPN, which chains are chosen by; what was agreed upon, where nobody looked.
+        let applicationProtocols: String?
+        let usesTLS: Bool
+        let listener: String
         let version: String
         let method: String
         let authority: String
@@ -27,6 +33,18 @@ final class RecordedRequest: Sendable {
             source = "\(connection.directRemoteAddress)"
             destination = "\(connection.localAddress)"
             serverName = connection.requestedServerName.map { RecordedText.cut($0, to: Limits.recordedNameBytes) }
+            let peer = connection.tls?.peer
+            principal = (peer?.uris.first ?? peer?.dnsNames.first).map {
+                RecordedText.cut($0, to: Limits.recordedNameBytes)
+            }
+            let offered = connection.hasFacts ? connection.facts.applicationProtocols.joined(separator: ",") : ""
+            applicationProtocols =
+                connection.tls == nil
+                ? nil
+                : offered.isEmpty
+                    ? connection.tls?.applicationProtocol : RecordedText.cut(offered, to: Limits.recordedNameBytes)
+            usesTLS = connection.tls != nil
+            listener = stream.manager.listenerName
             version = "\(stream.version.text)"
             method = RecordedText.cut(stream.request.methodText, to: 64)
             authority = RecordedText.cut(stream.request.authorityText, to: Limits.recordedNameBytes)
@@ -86,11 +104,14 @@ final class RecordedRequest: Sendable {
             "headers": .array(question.headers.map { .array([.string($0.name), .string($0.value)]) }),
         ]
         for (name, text) in [
-            ("server_name", question.serverName), ("filter_chain", chain), ("virtual_host", virtualHost),
+            ("server_name", question.serverName), ("principal", question.principal),
+            ("alpn", question.applicationProtocols), ("listener", question.listener.isEmpty ? nil : question.listener),
+            ("filter_chain", chain), ("virtual_host", virtualHost),
             ("route", route), ("cluster", cluster), ("host", host), ("details", details),
         ] {
             if let text { members[name] = .string(text) }
         }
+        if question.usesTLS { members["tls"] = true }
         if let upstreamDuration { members["upstream_duration_us"] = .integer(upstreamDuration.wholeMicroseconds) }
         return .object(members)
     }
@@ -125,6 +146,7 @@ struct RecordedText: Sendable {
 
     /// A path with its query: names of parameters stay, values are hashed.
     func path(_ path: String) -> String {
+        guard path.utf8.contains(UInt8(ascii: "?")) else { return Self.cut(path, to: Limits.recordedPathBytes) }
         let parts = Self.cut(path, to: Limits.recordedPathBytes).split(
             separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2 else { return String(parts.first ?? "") }

@@ -17,7 +17,9 @@ extension ClusterRuntime {
         } else {
             name = nil
         }
-        guard let name, let ip = worker.dnsCache(settings).address(of: name) else { return nil }
+        guard let name else { return nil }
+        if let spreading = settings.spreading { return dynamicHost(of: name, settings, spreading) }
+        guard let ip = worker.dnsCache(settings).address(of: name) else { return nil }
         let address = HostAddress.ip("\(ip)", port: name.port)
         if let known = dynamicHosts[name.text] {
             if known.address == address { return known }
@@ -32,11 +34,40 @@ extension ClusterRuntime {
         return host
     }
 
+    /// One of the hosts of a name, each address being one (`sub_clusters_config`).
+    private func dynamicHost(
+        of name: DNSCacheName, _ settings: DNSCacheSettings, _ spreading: DNSCacheSettings.Spreading
+    ) -> Host? {
+        let cache = worker.dnsCache(settings)
+        let addresses = cache.addresses(of: name)
+        guard !addresses.isEmpty else { return nil }
+        func host(_ number: UInt64) -> Host {
+            let address = HostAddress.ip("\(addresses[Int(number % UInt64(addresses.count))])", port: name.port)
+            let key = Self.key(name.text, address)
+            if let known = dynamicHosts[key] { return known }
+            var endpoint = EndpointTable.Endpoint(address: address)
+            endpoint.hostname = name.host
+            let host = Host(endpoint)
+            dynamicHosts[key] = host
+            count(.membership_change)
+            return host
+        }
+        switch spreading {
+        case .roundRobin: return host(UInt64(truncatingIfNeeded: cache.nextTurn(of: name)))
+        case .random: return host(worker.random.next())
+        case .leastRequest:
+            let (one, other) = (host(worker.random.next()), host(worker.random.next()))
+            return other.activeRequests < one.activeRequests ? other : one
+        }
+    }
+
+    private static func key(_ name: String, _ address: HostAddress) -> String { "\(name) \(address)" }
+
     /// Nobody uses it any more: names come with requests, so hosts must not pile up.
     func forgetDynamic(_ host: Host) {
         guard case .ip(_, let port) = host.address else { return }
         let key = DNSCacheName(host: host.endpoint.hostname, port: port).text
-        if dynamicHosts[key] === host { dynamicHosts[key] = nil }
+        for key in [key, Self.key(key, host.address)] where dynamicHosts[key] === host { dynamicHosts[key] = nil }
         host.attachment = nil
     }
 }

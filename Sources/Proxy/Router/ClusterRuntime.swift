@@ -14,6 +14,7 @@ final class ClusterRuntime {
     private(set) var measuresLatency: Bool
     /// It has hash policies of its own.
     private(set) var hashesRequests: Bool
+    private(set) var rules: RequestRules
     /// Requests that one connection carries in its life.
     private(set) var requestsPerConnectionMax: Int
     /// Its hosts are its own and known: no aggregate, no ORIGINAL_DST, no names that requests bring.
@@ -31,6 +32,10 @@ final class ClusterRuntime {
     private(set) var outlier: OutlierSweep?
     /// Hosts that ORIGINAL_DST connections made, by address.
     private var originalHosts: [SocketAddress: Host] = [:]
+    /// Why a host took no connection, the last time that one did not, unless it has since; it stays when the host is forgotten.
+    var trouble: ConnectionTrouble?
+    /// When a connection came about last.
+    private(set) var connected: MonotonicTime?
     private(set) var isRemoved = false
     /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
     var dynamicHosts: [String: Host] = [:]
@@ -38,6 +43,27 @@ final class ClusterRuntime {
     private(set) var transport: UpstreamTransport? { didSet { tellsClients = transport?.hasPrefaces ?? false } }
     /// What its connections begin with depends on the client.
     private(set) var tellsClients = false
+
+    /// What each request asks of the configuration: to ask that itself would count a reference each time.
+    struct RequestRules {
+        let codec: ClusterConfig.Codec
+        let countsBytes: Bool
+        /// TLS asks for a name that follows requests (`auto_sni`).
+        let followsServerNames: Bool
+        let passesTrailers: Bool
+        let connectionDurationMax: Duration?
+        /// Its hosts tell their load or health in response fields.
+        let learnsFromResponses: Bool
+
+        init(_ config: ClusterConfig) {
+            codec = config.codec
+            countsBytes = config.countsBytes
+            followsServerNames = config.serverNames.followRequests
+            passesTrailers = config.passesTrailers
+            connectionDurationMax = config.maxConnectionDuration
+            learnsFromResponses = config.reportedWeights != nil || !config.healthChecks.isEmpty
+        }
+    }
 
     /// `ClusterConfig.Discovery` without its settings, which a look at the case alone would copy.
     enum Discovery {
@@ -63,6 +89,7 @@ final class ClusterRuntime {
         choosesByItself = config.choosesByItself
         measuresLatency = config.measuresLatency
         hashesRequests = !config.hashPolicies.isEmpty
+        rules = RequestRules(config)
         requestsPerConnectionMax = Int(config.maxRequestsPerConnection ?? .max)
         discovery = Discovery(config.discovery)
         self.metrics = metrics
@@ -83,14 +110,20 @@ final class ClusterRuntime {
     }
 
     /// Takes a changed configuration; hosts, counts and connections stay.
+    ///
+    /// Connections under another transport socket than the present one finish what they serve: their peers were judged by
+    /// what counted before (ATK-28).
     func update(_ newConfig: ClusterConfig) {
+        let fingerprint = transport?.fingerprint
         config = newConfig
         choosesByItself = newConfig.choosesByItself
         measuresLatency = newConfig.measuresLatency
         hashesRequests = !newConfig.hashPolicies.isEmpty
+        rules = RequestRules(newConfig)
         requestsPerConnectionMax = Int(newConfig.maxRequestsPerConnection ?? .max)
         discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
+        if transport?.fingerprint != fingerprint { retireConnections() }
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
         balancer = LoadBalancer(newConfig, hostSet: hostSet, place: worker.place)
@@ -114,8 +147,6 @@ final class ClusterRuntime {
         }
         // What others have decided before this loop knew the host.
         if outlier != nil { for host in change.added { _ = OutlierDetector.follow(host, in: hostSet) } }
-        // Every loop sees the same change; it is counted once.
-        if worker.index == 0, !change.added.isEmpty || !change.removed.isEmpty { count(.membership_change) }
     }
 
     /// Nobody would ever take back who is ejected.
@@ -217,6 +248,12 @@ final class ClusterRuntime {
         (host.attachment as? HostPool)?.renew()
     }
 
+    /// A connection has come about: nothing is wrong with the host any more.
+    func hasConnected(_ host: Host) {
+        connected = worker.loop.now
+        if let trouble, trouble.address == host.address { self.trouble = nil }
+    }
+
     /// Nothing is open to the host and nobody waits for it, or one that used it has let go.
     ///
     /// Forgets an ORIGINAL_DST host that nobody uses: addresses come from the network, so they must not pile up. Host and
@@ -241,23 +278,27 @@ final class ClusterRuntime {
     ///
     /// - Parameters:
     ///   - name: what its TLS connections ask for, where that follows requests.
+    ///   - protocols: what they offer by ALPN, where that follows requests.
     ///   - connection: on whose behalf; nil is our own.
     ///   - source: where its connections come from (original_src).
     func pool(
-        of host: Host, named name: String? = nil, for connection: ConnectionInfo? = nil,
+        of host: Host, named name: String? = nil, speaking protocols: String? = nil,
+        for connection: ConnectionInfo? = nil,
         from source: UpstreamSource? = nil
     ) -> HostPool? {
-        if name == nil, source == nil, connection == nil || transport?.hasPrefaces != true,
+        if name == nil, protocols == nil, source == nil, connection == nil || transport?.hasPrefaces != true,
             let pool = host.attachment as? HostPool
         {
             return pool
         }
         var key = HostPool.Key(serverName: name, source: source)
+        // Plain text offers nothing: its connections serve everybody.
+        if let protocols, transport?.socket(for: host).context != nil { key.applicationProtocols = protocols }
         if let transport, transport.hasPrefaces, let connection, let preface = transport.socket(for: host).preface {
             guard let header = preface.header(for: connection) else { return nil }
             key.preface = header
         }
-        if key.serverName != nil || key.preface != nil || key.source != nil { return pool(of: host)?.pool(key) }
+        if key != HostPool.Key() { return pool(of: host)?.pool(key) }
         if let pool = host.attachment as? HostPool { return pool }
         guard let address = SocketAddress(host.address) else { return nil }
         let pool = HostPool(host: host, address: address, cluster: self)
@@ -331,13 +372,14 @@ final class ClusterRuntime {
     private lazy var tlsMetrics = worker.metrics.tls("cluster", name)
 
     /// The TLS of a new connection to a host; nil for plain text.
-    func beginTLS(_ host: Host, serverName: String? = nil) throws(SystemError) -> TLSTransport? {
+    func beginTLS(_ host: Host, _ key: HostPool.Key = HostPool.Key()) throws(SystemError) -> TLSTransport? {
         guard let transport else { return nil }
         let socket = transport.socket(for: host)
         guard socket.context != nil else { return nil }
         do throws(TLSError) {
             return try socket.begin(
-                host, pool: worker.blocks, serverName: serverName, isChecked: config.serverNames.areChecked)
+                host, pool: worker.blocks, serverName: key.serverName, isChecked: config.serverNames.areChecked,
+                offering: key.applicationProtocols)
         } catch {
             tlsMetrics.count(
                 socket.context?.current == nil ? .context_secrets_not_ready : .connection_error, row: worker.index)
@@ -351,6 +393,10 @@ final class ClusterRuntime {
         guard let transport,
             transport.contexts.contains(where: { contexts.contains(ObjectIdentifier($0)) })
         else { return }
+        retireConnections()
+    }
+
+    private func retireConnections() {
         for host in hostSet.hosts + originalHosts.values + dynamicHosts.values {
             guard let pool = host.attachment as? HostPool else { continue }
             host.attachment = nil

@@ -155,7 +155,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
         if requestIsChunked && !isTunnel {
-            if trailers.isEmpty || !pool.cluster.config.passesTrailers {
+            if trailers.isEmpty || !pool.cluster.rules.passesTrailers {
                 output.append("0\r\n\r\n")
             } else {
                 HTTP1Serializer.appendLastChunk(trailers: trailers, to: &worker.scratch)
@@ -180,7 +180,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
             endsTunnelWhenFlushed = false
             shutdownWrite()
         }
-        client?.requestMayContinue()
+        // Nobody waits to send more of a request that is complete.
+        if !requestIsComplete || isTunnel { client?.requestMayContinue() }
     }
 
     override func handleWriteFailure(_ error: SystemError) {
@@ -296,8 +297,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private func complete() {
         guard let client else { return }
         self.client = nil
-        let trailers = pool.cluster.config.passesTrailers ? parser.trailers : HeaderTable()
-        let maximum = pool.cluster.config.maxRequestsPerConnection ?? .max
+        let trailers = pool.cluster.rules.passesTrailers ? parser.trailers : HeaderTable()
+        let maximum = pool.cluster.requestsPerConnectionMax
         if keepsAlive && requestIsComplete && !isTunnel && input.isEmpty && requestsServed < maximum
             && !pool.host.conditions.contains(.removed) && !isTooOld
         {
@@ -358,7 +359,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     /// Whether it has been open for as long as connections of its cluster may be; counted when it ends for that.
     var isTooOld: Bool {
-        guard let longest = pool.cluster.config.maxConnectionDuration, started + longest <= worker.loop.now else {
+        guard let longest = pool.cluster.rules.connectionDurationMax, started + longest <= worker.loop.now else {
             return false
         }
         pool.cluster.count(.upstream_cx_max_duration_reached)

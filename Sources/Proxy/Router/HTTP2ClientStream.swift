@@ -107,8 +107,7 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
     func end(_ stream: HTTP2Stream) { finish(stream.trailers) }
 
     private func finish(_ trailers: HeaderTable) {
-        guard let client else { return }
-        self.client = nil
+        guard let client = client.take() else { return }
         if let stream, !requestHasEnded {
             // The host has answered without reading to the end: the rest is not sent (RFC 9113 §8.1).
             requestHasEnded = true

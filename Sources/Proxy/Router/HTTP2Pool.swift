@@ -49,8 +49,8 @@ final class HTTP2Pool {
     /// Gives the client a stream, now or later; `fresh` asks for a connection that has not just refused one.
     func acquire(_ client: any PoolClient, priority: ResourcePriority, fresh: Bool) {
         if waiting.isEmpty {
-            for connection in connections where connection.capacity > 0 {
-                return client.poolReady(connection.makeStream())
+            for index in connections.indices where connections[index].capacity > 0 {
+                return client.poolReady(connections[index].makeStream())
             }
         }
         cluster.count(.upstream_rq_pending_total)
@@ -91,7 +91,7 @@ final class HTTP2Pool {
             cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host, serverName: key.serverName)
+            let tls = try cluster.beginTLS(host, key)
             let socket = try cluster.openSocket(to: address, from: key.source)
             guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()
@@ -122,6 +122,7 @@ final class HTTP2Pool {
 
     /// One attempt stands for all that wait for it.
     private func failAll(_ failure: PoolFailure) {
+        cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now)
         cluster.count(.upstream_cx_connect_fail)
         host.statistics.connectFailures &+= 1
         let failed = waiting
@@ -172,6 +173,7 @@ final class HTTP2Pool {
     func connected(_ connection: HTTP2ClientConnection) {
         if turned != nil { cluster.count(.upstream_cx_http2_total) }
         connecting -= 1
+        cluster.hasConnected(host)
         connections.append(connection)
         if isDraining { connection.drain() }
         capacityGrew()
@@ -220,6 +222,9 @@ final class HTTP2Pool {
     }
 
     var isEmpty: Bool { connections.isEmpty && connecting == 0 && waiting.isEmpty }
+
+    /// Connections with room for another request.
+    var openCount: Int { connections.count { $0.capacity > 0 } }
 
     /// No connection takes new requests; each closes when its last one is done.
     func drain() {

@@ -13,7 +13,7 @@ extension HostPool {
             return client.poolFailed(.overflow)
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host, serverName: key.serverName)
+            let tls = try cluster.beginTLS(host, key)
             let connection = TCPUpstreamConnection(
                 try cluster.openSocket(to: address, from: key.source), pool: self, priority: priority, tls: tls,
                 opening: opening,

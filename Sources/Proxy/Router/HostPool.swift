@@ -11,12 +11,35 @@ protocol PoolClient: AnyObject {
 }
 
 /// Why a pool gave no connection.
-enum PoolFailure {
+enum PoolFailure: Sendable {
     case overflow
     case connectFailed(SystemError)
     case connectTimedOut
     /// The connection came about, TLS did not.
     case handshakeFailed(String)
+}
+
+/// Why the last connection to a host did not come about: for explanations.
+final class ConnectionTrouble: Sendable {
+    let address: HostAddress
+    let failure: PoolFailure
+    let time: MonotonicTime
+
+    init(_ failure: PoolFailure, _ host: Host, _ time: MonotonicTime) {
+        address = host.address
+        self.failure = failure
+        self.time = time
+    }
+
+    /// In words; nil where the host has no part in it.
+    var text: String? {
+        switch failure {
+        case .overflow: nil
+        case .connectFailed(let error): error.kernelText
+        case .connectTimedOut: "no connection within connect_timeout"
+        case .handshakeFailed(let reason): "the handshake failed: \(reason)"
+        }
+    }
 }
 
 /// The HTTP/1.1 connections of one loop to one host.
@@ -39,6 +62,8 @@ final class HostPool {
     private var connecting = 0
     private var waiting: [Waiter] = []
     private var isDraining = false
+    /// Who both ends of its connections are, where standard metrics tell it: the same for all of them.
+    var principals: StandardPrincipals?
     /// What sets the connections of this pool apart from others to the host.
     let key: Key
     /// Pools of connections that differ in what follows requests or clients.
@@ -55,6 +80,8 @@ final class HostPool {
     struct Key: Hashable {
         /// The name that TLS asks for; nil is the transport socket's own (`auto_sni`).
         var serverName: String?
+        /// The ALPN names that TLS offers, separated by commas; nil is the transport socket's own.
+        var applicationProtocols: String?
         /// The PROXY protocol header for a client; nil is ours, where the transport socket has one.
         var preface: [UInt8]?
         /// Where connections come from; nil is wherever the cluster says (original_src).
@@ -79,6 +106,9 @@ final class HostPool {
         named[key] = pool
         return pool
     }
+
+    /// Connections that would take a request at once; those for names that requests bring are not among them.
+    var idleCount: Int { idle.count { !$0.isClosed } + (http2?.openCount ?? 0) }
 
     private var isUnused: Bool {
         tunnels.isEmpty && busy == 0 && connecting == 0 && waiting.isEmpty && (http2?.isEmpty ?? true)
@@ -121,10 +151,10 @@ final class HostPool {
     }
 
     /// Whether ALPN decides about each connection.
-    private var isAutomatic: Bool { cluster.config.codec == .automatic }
+    private var isAutomatic: Bool { cluster.rules.codec == .automatic }
 
     private func usesHTTP2(_ downstream: HTTPVersion) -> Bool {
-        switch cluster.config.codec {
+        switch cluster.rules.codec {
         case .http1: false
         case .http2: true
         case .downstream: downstream == .http2
@@ -157,7 +187,7 @@ final class HostPool {
             cluster.exceed(.connection, priority)
         }
         do throws(SystemError) {
-            let tls = try cluster.beginTLS(host, serverName: key.serverName)
+            let tls = try cluster.beginTLS(host, key)
             let socket = try cluster.openSocket(to: address, from: key.source)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
@@ -177,12 +207,13 @@ final class HostPool {
             }
         } catch {
             cluster.release(.connection, priority)
-            takeFailed()?.client.poolFailed(.connectFailed(error))
+            takeFailed(.connectFailed(error))?.client.poolFailed(.connectFailed(error))
         }
     }
 
     /// One failed attempt answers one waiter: the others may still have luck with theirs.
-    private func takeFailed() -> Waiter? {
+    private func takeFailed(_ failure: PoolFailure) -> Waiter? {
+        cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now)
         cluster.count(.upstream_cx_connect_fail)
         host.statistics.connectFailures &+= 1
         guard !waiting.isEmpty else { return nil }
@@ -193,6 +224,7 @@ final class HostPool {
 
     func connected(_ connection: HTTP1UpstreamConnection) {
         connecting -= 1
+        cluster.hasConnected(host)
         if isAutomatic {
             negotiated = .http11
             cluster.count(.upstream_cx_http1_total)
@@ -244,7 +276,7 @@ final class HostPool {
     func connectFailed(_ connection: HTTP1UpstreamConnection, _ failure: PoolFailure) {
         connecting -= 1
         // Out of the line before the next connection is counted: nobody connects for a request that has failed.
-        let waiter = takeFailed()
+        let waiter = takeFailed(failure)
         closed(connection)
         waiter?.client.poolFailed(failure)
     }

@@ -70,7 +70,7 @@ final class OutlierSweep {
         let name = cluster.name
         let address = host.address
         for peer in cluster.worker.peers where peer.index != cluster.worker.index {
-            peer.handle?.send { $0.cluster(named: name)?.outlierChanged(address) }
+            peer.handle?.send { $0.clusterInUse(named: name)?.outlierChanged(address) }
         }
     }
 

@@ -29,18 +29,19 @@ extension Router {
         pool.host.bytesInFlight &+= UInt64(count)
     }
 
-    func recordTime() {
-        guard let cluster else { return }
+    /// How long the try's answer took, by the cluster's and the route's histograms and the host's own average.
+    func recordTime(_ cluster: ClusterRuntime, _ pool: HostPool) {
         let nanoseconds = worker.loop.now.nanoseconds(since: tryStarted)
         if stream.isInternal {
             cluster.metrics.internalRequestTime.record(nanoseconds: nanoseconds, row: worker.index)
         } else {
             cluster.metrics.requestTime.record(nanoseconds: nanoseconds, row: worker.index)
         }
+        guard stream.requestMetrics != nil || cluster.measuresLatency else { return }
         let time = Duration.nanoseconds(Int64(clamping: nanoseconds))
         stream.requestMetrics?.record(time, row: worker.index)
-        if cluster.measuresLatency, case .peakEWMA(let settings) = cluster.config.balancing, let host = pool?.host {
-            host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
+        if cluster.measuresLatency, case .peakEWMA(let settings) = cluster.config.balancing {
+            pool.host.latency.record(time, now: worker.loop.now.nanoseconds, decay: settings.decayTime)
         }
     }
 

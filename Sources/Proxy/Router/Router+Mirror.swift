@@ -10,7 +10,7 @@ extension Router {
     func startMirrors(_ forwarding: Forwarding) {
         for policy in forwarding.mirrors {
             guard
-                let name = stream.request.read({
+                let name = stream.readRequest({
                     policy.cluster(for: $0, facts: stream, random: worker.random.next())
                 }),
                 let cluster = worker.cluster(named: name)?.member()

@@ -9,7 +9,7 @@ extension Router {
     func makeHash(_ policies: [HashPolicy]) {
         let source = Array((stream.connectionInfo.remoteAddress.address?.description ?? "").utf8)
         let random = worker.random.next()
-        let made = stream.request.read {
+        let made = stream.readRequest {
             RequestHash(policies, request: $0, sourceAddress: source.span, random: random, facts: stream)
         }
         hash = made.value
@@ -73,8 +73,7 @@ extension Router {
             }
             stream.request.headers.remove(.xEnvoyExpectedRqTimeoutMs)
             if !stream.manager.config.suppressesEnvoyHeaders {
-                stream.request.headers.append(
-                    .xEnvoyExpectedRqTimeoutMs, number: Int(clamping: timeout.wholeMilliseconds))
+                stream.request.headers.append(worker.expectedTimeout(timeout))
             }
         }
     }

@@ -125,6 +125,7 @@ extension Router {
 
     func overflow() {
         stream.info.flags.insert(.upstreamOverflow)
+        stream.span?.happened("circuit breaker", stream, [("upstream_cluster", stream.info.upstreamCluster ?? "")])
         giveUp(
             status: 503,
             body: "upstream connect error or disconnect/reset before headers. reset reason: overflow",
@@ -150,6 +151,9 @@ extension Router {
 
     func failedToConnect(_ reason: String, _ transport: String?) {
         let host = pool?.host
+        if let span = stream.span, span.isSampled {
+            span.happened("connection failed", stream, [("reason", transport ?? reason)])
+        }
         releaseHost()
         if let host { cluster?.outlier?.report(.localFailure, host) }
         stream.info.upstreamTransportFailure = transport

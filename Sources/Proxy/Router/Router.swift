@@ -12,12 +12,15 @@ final class Router: PoolClient, UpstreamClient {
 
     /// Strong; the stream lets go of its router when it ends.
     let stream: HTTPStream
-    let worker: Worker
     let route: Route
     let target: ClusterTarget?
 
+    // What others have is asked of them: each reference of its own would be counted with every request.
+    var worker: Worker { stream.worker }
+    /// How the route forwards; nil for answers of the route's own.
+    var forwarding: Forwarding? { route.forwarding }
+
     var state = State.created
-    var forwarding: Forwarding?
     var cluster: ClusterRuntime?
     var priority = ResourcePriority.normal
     var retry = RetryState()
@@ -25,12 +28,13 @@ final class Router: PoolClient, UpstreamClient {
     var hasFreshTry = false
     var hash: UInt64?
     /// The host of the latest try.
-    private(set) var upstreamHost: Host?
+    var upstreamHost: Host? { pool?.host }
+    /// The pool of the latest try.
     var pool: HostPool?
     var upstream: (any UpstreamStream)?
     var countsActive = false
-    /// The cluster that the route names; `cluster` is the one of its members that serves, where it is an aggregate.
-    private var namedCluster: ClusterRuntime?
+    /// The aggregate that the route names, of whose members `cluster` is one; nil where the route names `cluster` itself.
+    private var aggregate: ClusterRuntime?
     private(set) var hedgeIsAnswering = false
     private var isAnsweredByHedge = false
     /// Redirects followed so far.
@@ -62,7 +66,6 @@ final class Router: PoolClient, UpstreamClient {
         self.stream = stream
         self.route = route
         self.target = target
-        worker = stream.worker
         tryStarted = stream.worker.loop.now
     }
 
@@ -81,22 +84,19 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Beginning
 
     func start() {
-        if stream.request.opensTunnel, let forwarding = route.forwarding, !allowsUpgrade(forwarding) {
+        if stream.requestOpensTunnel, let forwarding = route.forwarding, !allowsUpgrade(forwarding) {
             stream.manager.count(.downstream_rq_ws_on_non_ws_route, worker)
             return stream.localReply(status: 403, details: "upgrade_failed")
         }
         stream.manager.count(.rq_total, worker)
-        if let forwarding = route.forwarding {
-            self.forwarding = forwarding
-            return forward(forwarding)
-        }
+        if let forwarding = route.forwarding { return forward(forwarding) }
         switch route.action {
         case .directResponse(let direct):
             stream.manager.count(.rq_direct_response, worker)
             stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
-            let location = stream.request.read { route.location(for: $0) } ?? []
+            let location = stream.readRequest { route.location(for: $0) } ?? []
             stream.localReply(
                 status: redirect.status, details: "direct_response",
                 headers: [("location", String(decoding: location, as: UTF8.self))])
@@ -113,10 +113,9 @@ final class Router: PoolClient, UpstreamClient {
             stream.manager.count(.noCluster, worker)
             return stream.localReply(status: forwarding.clusterNotFoundStatus, details: "cluster_not_found")
         }
-        namedCluster = cluster
+        if cluster.discovery == .aggregate { aggregate = cluster }
         self.cluster = cluster
         priority = forwarding.priority
-        stream.info.upstreamCluster = cluster.name
         stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if cluster.hostSet.drop(random: worker.random.next()) != nil {
             cluster.count(.upstream_rq_drop_overload)
@@ -126,7 +125,7 @@ final class Router: PoolClient, UpstreamClient {
                 status: 503, body: "unconditional drop overload", details: "unconditional_drop_overload",
                 headers: [("x-envoy-unconditional-drop-overload", "true")])
         }
-        if stream.request.opensTunnel {
+        if stream.requestOpensTunnel {
             isUpgrade = true
             stream.countUpgrade()
         }
@@ -134,17 +133,17 @@ final class Router: PoolClient, UpstreamClient {
         let isInternal = stream.isInternal
         timeouts =
             RequestTimeouts.asks(forwarding, honorsHeaders: isInternal)
-            ? stream.request.read { RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal) }
+            ? stream.readRequest { RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal) }
             : RequestTimeouts(forwarding)
         if !isUpgrade {
             if forwarding.retryPolicy != nil || isInternal {
-                retry = stream.request.read {
+                retry = stream.readRequest {
                     RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
                 }
             }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
         }
-        countsBytes = cluster.config.countsBytes
+        countsBytes = cluster.rules.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
         if !forwarding.hashPolicies.isEmpty {
             makeHash(forwarding.hashPolicies)
@@ -152,11 +151,16 @@ final class Router: PoolClient, UpstreamClient {
             makeHash(cluster.config.hashPolicies)
         }
         // As the router finds it, before the route rewrites it.
-        if cluster.config.serverNames.followRequests {
+        if cluster.rules.followsServerNames {
             makeExtras().serverName = ServerNameOfRequest.find(stream.request, cluster.config.serverNames)
         }
         if stream.info.hasFilterState, let name = stream.info.filterState[FilterStateFactory.serverNameKey] {
             makeExtras().serverName = name
+        }
+        if stream.info.hasFilterState,
+            let names = stream.info.filterState[FilterStateFactory.applicationProtocolsKey]
+        {
+            makeExtras().applicationProtocols = names
         }
         if !cluster.hasOwnHosts, cluster.config.dnsCache != nil {
             makeExtras().dynamicHost = stream.request.authorityText
@@ -169,16 +173,16 @@ final class Router: PoolClient, UpstreamClient {
     // MARK: Tries
 
     func beginTry() {
-        guard let namedCluster, let forwarding, state != .finished else { return }
-        let cluster = namedCluster.member()
-        if self.cluster !== cluster { self.cluster = cluster }
+        guard let forwarding = route.forwarding, state != .finished else { return }
+        if let aggregate { cluster = aggregate.member() }
+        guard let cluster else { return }
         state = .waitingForConnection
         stream.info.attempts += 1
-        if stream.info.attempts > 1 { announceTimeLeft() }
+        if stream.info.attempts > 1 { beginRetry() }
         guard let host = chooseHost(forwarding, cluster),
             let pool = cluster.pool(
-                of: host, named: extras?.serverName, for: cluster.tellsClients ? stream.connection?.info : nil,
-                from: stream.upstreamSource)
+                of: host, named: extras?.serverName, speaking: extras?.applicationProtocols,
+                for: cluster.tellsClients ? stream.connection?.info : nil, from: stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             stream.info.flags.insert(.noHealthyUpstream)
@@ -193,9 +197,10 @@ final class Router: PoolClient, UpstreamClient {
         host.activeRequests &+= 1
         host.statistics.requestsTotal &+= 1
         cluster.count(.upstream_rq_active)
+        if stream.info.attempts > 1, let former = upstreamHost, former !== host {
+            makeExtras().formerHosts.append(former)
+        }
         self.pool = pool
-        if let former = upstreamHost, former !== host { makeExtras().formerHosts.append(former) }
-        upstreamHost = host
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
         if requestIsComplete { setTryDeadline() }
@@ -209,17 +214,17 @@ final class Router: PoolClient, UpstreamClient {
     func poolReady(_ upstream: any UpstreamStream) {
         self.upstream = upstream
         state = .active
-        // As Envoy: one for each try that has a connection.
-        cluster?.count(.upstream_rq_total)
-        if let host = pool?.host { cluster?.outlier?.report(.localSuccess, host) }
+        cluster?.count(.upstream_rq_total)  // As Envoy: one for each try that has a connection.
+        if let outlier = cluster?.outlier, let host = pool?.host { outlier.report(.localSuccess, host) }
         if stream.manager.keepsAccessLog {
             stream.info.upstreamLocalAddress = upstream.localAddress
             stream.info.upstreamProtocol = upstream.httpVersion
             stream.info.upstreamTLS = upstream.tlsFacts
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
+        if stream.manager.standard != nil { pool?.notePrincipals(upstream) }
         finishHead()
-        if let span = stream.span { span.beginTry(stream, host: pool?.address) }
+        if let span = stream.span { beginTry(span, upstream) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
@@ -318,10 +323,10 @@ final class Router: PoolClient, UpstreamClient {
         if let host = pool?.host {
             if !isAnsweredByHedge {
                 if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
-                cluster.outlier?.report(.response(judgedStatus(stream.response)), host)
+                if let outlier = cluster.outlier { outlier.report(.response(judgedStatus(stream.response)), host) }
             }
             if countsBytes, case .length(let count) = stream.response.body { countBytes(count) }
-            learn(from: stream.response, of: host, in: cluster)
+            if cluster.rules.learnsFromResponses { learn(from: stream.response, of: host, in: cluster) }
         }
         if let policy = forwarding?.internalRedirects, status / 100 == 3, followRedirect(policy) { return }
         if retry.isOn && canRepeat {
@@ -366,7 +371,7 @@ final class Router: PoolClient, UpstreamClient {
                 pool?.cluster.count(.upstream_cx_protocol_error)
                 return failResponse(.upstreamProtocolError, "upstream_reset_before_response_started{protocol_error}")
             }
-        } else if isUpgrade, stream.response.opensTunnel(for: stream.request) {
+        } else if isUpgrade, stream.response.opensTunnel(answering: stream.request.method) {
             routeDeadline = .never
         } else if isUpgrade && stream.response.status / 100 == 2 {
             // A server that ignores the upgrade answers as if it were not there: nothing of what follows is tunnelled.
@@ -381,7 +386,7 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.details = "via_upstream"
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
         // It tells what passed since the end of the request, which a tunnel's has not and an early answer's neither.
-        if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.request.opensTunnel {
+        if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.requestOpensTunnel {
             let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
             stream.response.headers.append(
                 .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))
@@ -405,8 +410,10 @@ final class Router: PoolClient, UpstreamClient {
         guard state == .responding else { return }
         upstream = nil
         stream.info.lastUpstreamByteReceived = worker.loop.now
-        recordTime()
-        releaseHost()
+        if let cluster, let pool {
+            recordTime(cluster, pool)
+            releaseHost(cluster, pool)
+        }
         state = .finished
         stream.respondEnd(trailers)
     }
@@ -573,14 +580,20 @@ final class Router: PoolClient, UpstreamClient {
 
     func releaseHost() {
         guard countsActive, let cluster, let pool else { return }
+        releaseHost(cluster, pool)
+    }
+
+    private func releaseHost(_ cluster: ClusterRuntime, _ pool: HostPool) {
+        guard countsActive else { return }
         countsActive = false
+        let host = pool.host
         if bytesCounted > 0 {
-            pool.host.bytesInFlight &-= bytesCounted
+            host.bytesInFlight &-= bytesCounted
             bytesCounted = 0
         }
-        pool.host.activeRequests &-= 1
+        host.activeRequests &-= 1
         cluster.release(.request, priority)
         cluster.uncount(.upstream_rq_active)
-        cluster.released(pool.host)
+        cluster.released(host)
     }
 }

@@ -20,6 +20,8 @@ final class RouterExtras {
     var termination: Forwarding.Upgrade?
     /// The name that the upstream's TLS must have; nil is its transport socket's.
     var serverName: String?
+    /// The ALPN names that the upstream's TLS offers; nil is its transport socket's.
+    var applicationProtocols: String?
     /// The host as the request named it (dynamic_forward_proxy).
     var dynamicHost: String?
     /// Why the latest try ended without an answer.

@@ -53,7 +53,8 @@ final class SideRequest: PoolClient, UpstreamClient {
                 of: host,
                 named: router?.extras?.serverName
                     ?? (settings.followRequests ? ServerNameOfRequest.find(head, settings) : nil),
-                for: router?.stream.connection?.info, from: router?.stream.upstreamSource)
+                speaking: router?.extras?.applicationProtocols, for: router?.stream.connection?.info,
+                from: router?.stream.upstreamSource)
         else {
             cluster.count(.upstream_cx_none_healthy)
             isFinished = true

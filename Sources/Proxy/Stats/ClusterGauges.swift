@@ -54,8 +54,22 @@ struct ClusterGauges: Sendable {
     }
 
     init(_ cluster: ClusterRuntime) {
-        name = cluster.name
-        for priority in cluster.hostSet.priorities {
+        self.init(
+            cluster.name, cluster.hostSet, normal: Breakers(cluster.normalUse), high: Breakers(cluster.highUse))
+    }
+
+    /// A cluster that no loop uses yet.
+    init(_ config: ClusterConfig, _ hosts: HostSet) {
+        self.init(
+            config.name, hosts, normal: Breakers(ResourceUse(config.limits.normal)),
+            high: Breakers(ResourceUse(config.limits.high)))
+    }
+
+    private init(_ name: String, _ hostSet: HostSet, normal: Breakers, high: Breakers) {
+        self.name = name
+        self.normal = normal
+        self.high = high
+        for priority in hostSet.priorities {
             members += priority.hosts.count
             healthy += priority.healthy.count
             degraded += priority.degraded.count
@@ -64,15 +78,13 @@ struct ClusterGauges: Sendable {
                 if host.conditions.contains(.ejected) { ejected += 1 }
             }
         }
-        normal = Breakers(cluster.normalUse)
-        high = Breakers(cluster.highUse)
     }
 
-    /// Members as the first loop sees them, breakers of all loops.
+    /// Members as the first loop that uses the cluster sees them, breakers of all loops.
     static func samples(_ proxy: ProxyServer) async -> [MetricSample] {
         var gauges: [String: ClusterGauges] = [:]
         for worker in proxy.workers {
-            for one in await worker.ask({ worker in worker.allClusters.map { ClusterGauges($0) } }) ?? [] {
+            for one in await worker.ask({ worker in worker.clustersInUse.map { ClusterGauges($0) } }) ?? [] {
                 if gauges[one.name] == nil {
                     gauges[one.name] = one
                 } else {
@@ -80,6 +92,10 @@ struct ClusterGauges: Sendable {
                     gauges[one.name]?.high.merge(one.high)
                 }
             }
+        }
+        let tables = proxy.store.published
+        for (name, config) in tables.clusters where gauges[name] == nil {
+            gauges[name] = ClusterGauges(config, tables.hosts(of: name))
         }
         var samples: [MetricSample] = []
         for one in gauges.values {

@@ -1,3 +1,5 @@
+internal import IO
+internal import TLS
 internal import Upstream
 
 /// What runtime, overload manager and discovery tell, under Envoy's names.
@@ -20,6 +22,19 @@ enum ControlGauges {
                 gauges.append(("overload.\(monitor.name).pressure", Int64((pressure * 100).rounded())))
             }
         }
+        gauges += certificates(proxy.bootstrap.secrets, now: WallClock.now.seconds)
         return gauges
+    }
+
+    /// Envoy's days until the first certificate expires, and what share of its life is left to that which has the smallest:
+    /// of certificates that last a day Envoy's figure says nothing.
+    private static func certificates(_ secrets: SecretStore, now: Int64) -> [(name: String, value: Int64)] {
+        let facts = secrets.certificates.flatMap(\.certificates).map(\.facts)
+        guard let first = facts.map(\.notAfter).min() else { return [] }
+        let shares = facts.map { 100 * Double(max(0, $0.notAfter - now)) / Double(max(1, $0.notAfter - $0.notBefore)) }
+        return [
+            ("server.days_until_first_cert_expiring", max(0, first - now) / 86_400),
+            ("server.first_cert_left_percent", Int64(min(100, shares.min() ?? 100))),
+        ]
     }
 }

@@ -73,7 +73,7 @@ enum PrometheusText {
     }
 
     /// Escapes a label value: a peer's text must not end the label or the line (ATK-19).
-    private static func escape(_ value: String) -> String {
+    static func escape(_ value: String) -> String {
         var escaped = ""
         for scalar in value.unicodeScalars {
             switch scalar {

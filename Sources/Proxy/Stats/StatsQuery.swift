@@ -70,7 +70,12 @@ struct StatsQuery: Sendable {
         case (.all, _), (.counters, .counter), (.gauges, .gauge), (.histograms, .histogram), (.texts, .text): break
         default: return false
         }
-        guard let filter else { return true }
-        return filter.find(in: Array(dotted.utf8)) != nil
+        return filter.map { $0.find(in: Array(dotted.utf8)) != nil } ?? true
+    }
+
+    /// Whether the answer holds a standard metric; those that are zero are not there.
+    func takes(standard name: String) -> Bool {
+        guard !hidesAll, [.all, name.hasSuffix("_total") ? .counters : .histograms].contains(kind) else { return false }
+        return filter.map { $0.find(in: Array(name.utf8)) != nil } ?? true
     }
 }

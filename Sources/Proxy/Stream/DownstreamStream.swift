@@ -15,6 +15,14 @@ enum HTTPVersion: Sendable {
     }
 }
 
+/// What a codec needs to know of the request whose answer it writes.
+struct AnsweredRequest {
+    var method: HTTPMethod
+    /// The minor version of HTTP/1 (0 or 1).
+    var minorVersion: UInt8
+    var opensTunnel: Bool
+}
+
 /// The client's side of one stream: an HTTP/1.1 connection, or one stream of an HTTP/2 connection.
 ///
 /// The codec calls `HTTPStream` with what it parsed; `HTTPStream` answers through this.
@@ -29,7 +37,7 @@ protocol DownstreamStream: AnyObject {
     /// An interim response (1xx, RFC 9110 §15.2); the final one follows.
     func sendInterim(_ head: borrowing ResponseHead)
     /// The response's head; `sendBody` and, always, `sendEnd` follow.
-    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead)
+    func sendHead(_ response: inout ResponseHead, to request: AnsweredRequest)
     func sendBody(_ bytes: UnsafeRawBufferPointer)
     func sendEnd(_ trailers: borrowing HeaderTable)
     /// The request side has room again: read on.

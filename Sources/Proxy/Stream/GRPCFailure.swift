@@ -29,6 +29,15 @@ enum GRPCFailure {
 }
 
 extension HeaderTable {
+    /// The status that ends a gRPC answer; nil when there is none, or none of gRPC's.
+    var grpcStatus: UInt8? {
+        guard let text = value(.grpcStatus) else { return nil }
+        return text.withUnsafeBytes { bytes in
+            guard (1...2).contains(bytes.count), bytes.allSatisfy({ $0 &- 0x30 < 10 }) else { return nil }
+            return bytes.reduce(0 as UInt8) { $0 &* 10 &+ ($1 &- 0x30) }
+        }
+    }
+
     /// Whether the content type is gRPC's (`application/grpc`, also with `+proto` and the like).
     var isGRPC: Bool {
         guard let type = value(.contentType) else { return false }

@@ -1,18 +1,19 @@
+internal import HTTP
 internal import IO
 
-/// The `date` header's value, made once a second.
+/// The `date` header, made once a second.
 struct HTTPClock {
     private var second: Int64 = -1
-    private var text: [UInt8] = []
+    private var field: PreparedField?
 
-    /// The present IMF-fixdate (RFC 9110 §5.6.7).
-    mutating func date() -> [UInt8] {
+    /// `date` with the present IMF-fixdate (RFC 9110 §5.6.7).
+    mutating func date() -> PreparedField? {
         let now = WallClock.now.seconds
         if now != second {
             second = now
-            text = Array(HTTPClock.format(now).utf8)
+            field = try? PreparedField(.date, Array(HTTPClock.format(now).utf8).span.bytes)
         }
-        return text
+        return field
     }
 
     private static let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]

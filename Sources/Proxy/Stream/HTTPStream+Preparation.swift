@@ -82,7 +82,7 @@ extension HTTPStream {
 
     /// When the stream ends at the latest by what its route says; nil leaves that to the connection manager.
     func deadline(_ forwarding: Forwarding) -> MonotonicTime? {
-        let limit = request.read { StreamLimit(forwarding, request: $0) }
+        let limit = readRequest { StreamLimit(forwarding, request: $0) }
         guard let duration = limit.duration else { return nil }
         if limit.isDeadline {
             try? request.headers.set("grpc-timeout", "\(duration.wholeMilliseconds)m")

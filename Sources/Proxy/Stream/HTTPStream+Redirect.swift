@@ -5,11 +5,11 @@ extension HTTPStream {
     /// The route that the changed request takes, for a redirect that the router follows; the present one stays in force.
     func redirectedRoute() -> (route: Route, target: ClusterTarget?, virtualHost: String)? {
         guard let table = manager.table(for: request),
-            let found = request.read({ table.route(for: $0, random: worker.random.next(), facts: self) })
+            let found = readRequest({ table.route(for: $0, random: worker.random.next(), facts: self) })
         else { return nil }
         var target: ClusterTarget?
         if case .forward(let forwarding) = found.route.action {
-            target = request.read {
+            target = readRequest {
                 forwarding.target(for: $0, random: worker.random.next(), facts: self, hash: { nil })
             }
         }

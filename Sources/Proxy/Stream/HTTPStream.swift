@@ -52,9 +52,18 @@ final class HTTPStream {
 
     var requestFilters = FilterDirection(.request)
     var responseFilters = FilterDirection(.response)
-    private var filters: [any HTTPFilter] = []
+    /// Where custom_response fetches the answer from, once it does, and the status of the one that there was.
+    var customResponse: (RedirectedResponse, status: UInt16)?
+    /// Who makes a body itself, and is told when one may go on, in either direction; nil for nearly all.
+    var bodySource: (() -> Void)?
+    /// The filters that were made for this stream, in the order of requests.
+    var filters: [any HTTPFilter] = []
     /// A filter changed what the route was chosen by.
     private var routeIsStale = false
+    /// The filters that have not seen the head were made for another route.
+    var filtersAreStale = false
+    /// Whose word holds on which filters are off: the route that the client's request had, as Envoy.
+    var firstRoute: Route?
 
     private var lastActivity: MonotonicTime
     private var requestDeadline = MonotonicTime.never
@@ -71,6 +80,7 @@ final class HTTPStream {
         let now = worker.loop.now
         info = StreamInfo(started: now)
         if manager.keepsAccessLog { info.startedWall = WallClock.now }
+        if connectionInfo.hasFilterState { info.filterState = connectionInfo.facts.filterState }
         lastActivity = now
         idleTimeout = manager.config.streamIdleTimeout
         if let timeout = manager.config.requestTimeout { requestDeadline = now + timeout }
@@ -103,7 +113,7 @@ final class HTTPStream {
         guard let table = manager.isScoped ? manager.table(for: request) : manager.routes?.table else { return }
         let random = worker.random.next()
         if let explanation { explainRoute(explanation, table, random: random) }
-        guard let found = request.read({ table.route(for: $0, random: random, facts: self) }) else { return }
+        guard let found = readRequest({ table.route(for: $0, random: random, facts: self) }) else { return }
         route = found.route
         if !found.route.name.isEmpty { info.routeName = found.route.name }
         info.virtualHost = found.virtualHost.name
@@ -115,7 +125,7 @@ final class HTTPStream {
             if let only = forwarding.onlyTarget {
                 target = only
             } else {
-                target = request.read { forwarding.target(for: $0, random: random, facts: self, hash: { nil }) }
+                target = readRequest { forwarding.target(for: $0, random: random, facts: self, hash: { nil }) }
             }
             info.upstreamCluster = target?.cluster
             if let explanation { explainTarget(explanation, forwarding) }
@@ -125,35 +135,22 @@ final class HTTPStream {
     }
 
     private func findMetrics(_ host: VirtualHost, _ route: Route) {
-        let index = host.virtualClusters.isEmpty ? nil : request.read { host.virtualCluster(for: $0) }
+        let index = host.virtualClusters.isEmpty ? nil : readRequest { host.virtualCluster(for: $0) }
         if let index { info.virtualCluster = host.virtualClusters[index].name }
         requestMetrics = RequestMetrics(host, route, virtualCluster: index, worker)
     }
 
     /// A filter changed a field that routes may match: the next look at the route searches again.
-    func clearRoute() { routeIsStale = true }
+    func clearRoute() {
+        if firstRoute == nil { firstRoute = route }
+        routeIsStale = true
+        filtersAreStale = true
+    }
 
     /// The route as the request is now.
     var currentRoute: Route? {
         if routeIsStale { findRoute() }
         return route
-    }
-
-    private func makeFilters() {
-        guard !manager.filters.isEmpty else { return }
-        for factory in manager.filters {
-            let isOff = route.map { $0.isDisabled(factory.name, otherwise: factory.isDisabled) } ?? factory.isDisabled
-            guard !isOff || explanation != nil, let filter = makeFilter(factory, isOff: isOff) else { continue }
-            filters.append(filter)
-            requestFilters.append(filter)
-            responseFilters.append(filter)
-        }
-        responseFilters.reverse()
-    }
-
-    private func makeFilter(_ factory: any HTTPFilterConfig, isOff: Bool) -> (any HTTPFilter)? {
-        guard let explanation else { return factory.make(self) }
-        return explainFilter(explanation, factory, isOff: isOff)
     }
 
     /// What the present route says about a filter, the most specific level; nil when it says nothing.
@@ -193,6 +190,28 @@ final class HTTPStream {
         router = next
         next.start()
     }
+
+    /// The request has become another, and begins anew with filters and route: the answer that there was is gone.
+    func followCustomResponse() {
+        guard !isFinished, !responseHasBegun else { return }
+        // As Envoy: the first leg is logged with the route that comes next.
+        clearRoute()
+        _ = currentRoute
+        info.status = response.status
+        info.details = "internal_redirect"
+        manager.legEnded(self)
+        info.beginLeg()
+        router?.streamFinished()
+        router = nil
+        isLocalReply = false
+        response.removeAll()
+        responseFilters.trailers = nil
+        requestFilters.trailers = nil
+        beginAnew(body: nil, isEnd: true)
+    }
+
+    /// `request.opensTunnel`, field by field: to ask the head as a whole would copy it out of this object.
+    var requestOpensTunnel: Bool { request.isUpgrade || request.method == .connect }
 
     /// Whether the request ends with its head.
     var requestHasNoBody: Bool {
@@ -242,7 +261,10 @@ final class HTTPStream {
     }
 
     /// The upstream takes bytes again.
-    func requestMayContinue() { connection?.requestMayContinue() }
+    func requestMayContinue() {
+        connection?.requestMayContinue()
+        bodySource?()
+    }
 
     // MARK: Filters
 
@@ -310,8 +332,11 @@ final class HTTPStream {
         info.firstDownstreamByteSent = worker.loop.now
         span?.respond(self)
         manager.prepareResponse(self)
-        if response.opensTunnel(for: request) { isTunnel = true }
-        connection.sendHead(&response, to: request)
+        if response.opensTunnel(answering: request.method) { isTunnel = true }
+        connection.sendHead(
+            &response,
+            to: AnsweredRequest(
+                method: request.method, minorVersion: request.minorVersion, opensTunnel: requestOpensTunnel))
         if isTunnel {
             idleTimeout = nil
             if manager.config.logsTunnels { manager.log(self, .downstreamTunnelSuccessfullyEstablished) }
@@ -347,6 +372,7 @@ final class HTTPStream {
     private func sendResponseEnd(_ trailers: borrowing HeaderTable) {
         guard !isFinished, let connection else { return }
         if manager.keepsAccessLog, !trailers.isEmpty { responseTrailers = copy trailers }
+        if manager.standard != nil { info.grpcStatus = trailers.grpcStatus }
         connection.sendEnd(trailers)
         finish(isReset: false)
     }
@@ -356,7 +382,10 @@ final class HTTPStream {
         (connection?.responseIsBlocked ?? false) || responseFilters.pausesSender
     }
 
-    func responseMayContinue() { router?.responseMayContinue() }
+    func responseMayContinue() {
+        router?.responseMayContinue()
+        bodySource?()
+    }
 
     /// Answers from here.
     ///
@@ -500,12 +529,12 @@ final class HTTPStream {
         router?.streamFinished()
         if !filters.isEmpty { for filter in filters { filter.streamEnded(self) } }
         manager.requestEnded(self)
-        let connection = connection
-        self.connection = nil
+        let connection = connection.take()
         if !filters.isEmpty {
             filters = []
             requestFilters.bypass()
             responseFilters.bypass()
+            bodySource = nil
         }
         router = nil
         connection?.streamEnded(isReset: isReset)

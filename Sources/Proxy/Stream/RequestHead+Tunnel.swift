@@ -7,11 +7,11 @@ extension RequestHead {
 }
 
 extension ResponseHead {
-    /// Whether it opens the tunnel that the request asked for.
+    /// Whether it opens the tunnel that a request of that method asked for.
     @inline(__always)
-    func opensTunnel(for request: borrowing RequestHead) -> Bool {
+    func opensTunnel(answering method: HTTPMethod) -> Bool {
         if status == 101 { return true }
-        guard request.method == .connect, status / 100 == 2, case .tunnel = body else { return false }
+        guard method == .connect, status / 100 == 2, case .tunnel = body else { return false }
         return true
     }
 }

@@ -8,6 +8,11 @@ struct RequestHeadView: RequestView, ~Escapable {
     @_lifetime(borrow head)
     init(_ head: borrowing RequestHead) { self.head = RequestHeadReader(head) }
 
+    /// See `RequestHeadReader.init(unsafe:)`.
+    @_lifetime(immortal)
+    @inline(__always)
+    init(unsafe parts: RequestHead.Parts) { head = RequestHeadReader(unsafe: parts) }
+
     var method: Span<UInt8> { @_lifetime(borrow self) get { head.method.octets } }
     var path: Span<UInt8> { @_lifetime(borrow self) get { head.path.octets } }
     var authority: Span<UInt8> { @_lifetime(borrow self) get { head.authority.octets } }
@@ -27,11 +32,55 @@ struct RequestHeadView: RequestView, ~Escapable {
     func fieldValue(at index: Int) -> Span<UInt8> { head.value(at: index).octets }
 }
 
+extension RequestHeadView {
+    /// Whether there is a field with an id.
+    func contains(_ id: HeaderID) -> Bool { head.index(of: id) != nil }
+
+    /// Whether the value of the first field with an id begins so.
+    func value(_ id: HeaderID, hasPrefix prefix: StaticString) -> Bool {
+        guard let index = head.index(of: id) else { return false }
+        return head.value(at: index).withUnsafeBytes { value in
+            value.starts(with: UnsafeBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount))
+        }
+    }
+
+    /// Appends a field or a pseudo header; says whether there is one.
+    func append(_ field: borrowing FormatField, to bytes: inout [UInt8]) -> Bool {
+        let value: RawSpan
+        switch field.kind {
+        case .method: value = head.method
+        case .path: value = head.path
+        case .authority: value = head.authority
+        case .scheme: value = head.scheme
+        case .status, .noField: return false
+        case .field, .contentLength:
+            let found = field.id == .other ? head.index(named: field.name.bytes.span.bytes) : head.index(of: field.id)
+            guard let found else { return false }
+            bytes.append(span: head.value(at: found))
+            return true
+        }
+        guard value.byteCount > 0 else { return false }
+        bytes.append(span: value)
+        return true
+    }
+}
+
 extension RequestHead {
     /// Calls the body with a view of the head, which stays where it is for that long.
     @inline(__always)
     borrowing func read<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result {
         body(RequestHeadView(self))
+    }
+}
+
+extension HTTPStream {
+    /// Calls the body with a view of the request, which it must not change: nothing is copied for it.
+    @inline(__always)
+    func readRequest<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result {
+        let result = body(RequestHeadView(unsafe: request.parts))
+        // The stream has the head, and outlives the view.
+        withExtendedLifetime(self) {}
+        return result
     }
 }
 

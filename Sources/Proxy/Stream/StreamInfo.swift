@@ -82,6 +82,9 @@ struct ConnectionInfo: Sendable {
         set { values.tls = newValue }
     }
 
+    /// Whether the connection has TLS: asked without a reference to it.
+    var isTLS: Bool { storage.values.tls != nil }
+
     /// The name that the client asked for by SNI.
     var requestedServerName: String? {
         get { storage.values.requestedServerName }
@@ -108,6 +111,8 @@ struct ConnectionInfo: Sendable {
 
     /// Whether filters found anything out.
     var hasFacts: Bool { storage.values.facts != nil }
+    /// Whether listener or network filters have left filter state.
+    var hasFilterState: Bool { storage.values.facts?.facts.filterState.isEmpty == false }
 
     /// Whether ALPN chose HTTP/2.
     var isHTTP2: Bool {
@@ -146,6 +151,10 @@ struct StreamInfo {
     var isHealthCheck = false
     var wire = WireBytes()
     var attempts = 0
+    /// gRPC messages in both directions, where a filter counted them for the access log.
+    var grpcMessages: (request: UInt64, response: UInt64)?
+    /// The status that a gRPC answer ended with, where standard metrics tell it.
+    var grpcStatus: UInt8?
     /// A filter made the request gRPC; its client is told of failures as it asked.
     var answersPlainly = false
     /// What few requests have; made when the first of it is set.
@@ -217,6 +226,13 @@ struct StreamInfo {
     var filterState: [String: String] {
         get { rare?.filterState ?? [:] }
         _modify { yield &ownRare().filterState }
+    }
+    /// Filter state as an access log prints it; counts of gRPC messages become text only here.
+    func filterStateText(_ key: String) -> String? {
+        if let grpcMessages, key == GRPCStatsFilterConfig.stateKey {
+            return "\(grpcMessages.request),\(grpcMessages.response)"
+        }
+        return rare?.filterState[key]
     }
     /// Whether there is any, without a copy.
     var hasFilterState: Bool { rare?.filterState.isEmpty == false }

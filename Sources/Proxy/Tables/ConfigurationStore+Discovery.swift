@@ -21,20 +21,17 @@ extension ConfigurationStore {
         for entry in clusters.values { add(entry.wants) }
         for entry in listeners.values { add(entry.wants) }
         for entry in routes.values { add(entry.wants) }
-        for (name, hosts) in demandedHosts {
-            for want in routes[name]?.wants ?? [] where want.typeURL == EnvoyAPI.VirtualHost.typeURL {
-                add(
-                    hosts.keys.map {
-                        Want(source: want.source, typeURL: EnvoyAPI.VirtualHost.typeURL, name: "\(name)/\($0)")
-                    })
-            }
-        }
+        add(
+            hostDemand.wanted.map {
+                Want(source: $0.source, typeURL: EnvoyAPI.VirtualHost.typeURL, name: $0.name)
+            })
         for chain in listeners.values.flatMap(\.config.allChains) where chain.scopesSource != nil {
             guard let source = chain.manager?.rdsSource else { continue }
             add(scopeRoutes.map { Want(source: source, typeURL: RouteConfiguration.typeURL, name: $0) })
         }
         add(clusterDemand.wanted.map { Want(source: $0.source, typeURL: Cluster.typeURL, name: $0.name) })
         add(extraWants)
+        add(wantedWorkloads)
         return result
     }
 
@@ -65,7 +62,7 @@ extension ConfigurationStore {
             wants += chain.discoveredFilters.map {
                 Want(source: $0.source, typeURL: TypedExtensionConfig.typeURL, name: $0.name)
             }
-            wants += secrets(of: chain.message.transportSocket)
+            wants += secrets(of: chain.transportSocket)
         }
         return wants
     }
@@ -118,7 +115,7 @@ extension ConfigurationStore {
                     at: path + ".vhds.config_source.api_config_source.api_type", "VHDS needs DELTA_GRPC")
             }
         } else {
-            discoveredHosts[name] = nil
+            forgetHosts(of: name)
         }
         let compiled = try compile(merged(message, discoveredHosts[name] ?? [:]), at: path)
         routeMessages[name] = message
@@ -173,36 +170,19 @@ extension ConfigurationStore {
                 problems.append("\(error)")
             }
         }
-        let answered = Set(removed + set.flatMap { [$0.resource.name] + $0.resource.aliases })
-        var waiting: [@Sendable () -> Void] = []
-        for (route, hosts) in demandedHosts {
-            for (host, bodies) in hosts where answered.contains("\(route)/\(host)") {
-                waiting += bodies
-                demandedHosts[route]?[host] = []
-            }
+        for (resource, _) in set where applied.contains(resource.name) {
+            hostAliases[resource.name] = Set([resource.name] + resource.aliases)
         }
+        for name in removed { hostAliases[name] = nil }
         publish()
-        for body in waiting { body() }
+        var present: Set<String> = []
+        var missing = removed
+        for (resource, _) in set {
+            let names = [resource.name] + resource.aliases
+            if applied.contains(resource.name) { present.formUnion(names) } else { missing += names }
+        }
+        answerHosts(present, missing: missing.filter { !present.contains($0) })
         return (applied, problems)
-    }
-
-    /// Asks for the virtual host of a domain; `body` runs when the answer has been applied.
-    ///
-    /// Answers false, and will never call, when that route configuration has no VHDS.
-    func demandHost(_ host: String, ofRoutes name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
-        guard routes[name]?.wants.contains(where: { $0.typeURL == EnvoyAPI.VirtualHost.typeURL }) == true else {
-            return false
-        }
-        guard demandedHosts[name, default: [:]].count < Limits.demandedHostsMax else { return false }
-        // It was answered before, and is not there: it comes when the server has it, and nobody waits for that.
-        if demandedHosts[name]?[host]?.isEmpty == true { return false }
-        let isNew = demandedHosts[name]?[host] == nil
-        demandedHosts[name, default: [:]][host, default: []].append(body)
-        if isNew {
-            wantsChanged()
-            onChange()
-        }
-        return true
     }
 }
 

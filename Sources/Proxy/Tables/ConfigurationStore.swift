@@ -46,6 +46,9 @@ final class ConfigurationStore {
     private(set) var endpoints: [String: EndpointTable] = [:]
     private(set) var endpointVersions: [String: String] = [:]
     private(set) var clusterMessages: [String: PackedMessage<Cluster>] = [:]
+    /// The names of the bootstrap's own, in its order.
+    private(set) var staticClusters: [String] = []
+    private(set) var staticListeners: [String] = []
     private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
     private var discoveries: [String: NameDiscovery] = [:]
     private var healthCheckers: [String: HealthChecker] = [:]
@@ -60,8 +63,10 @@ final class ConfigurationStore {
     /// The messages of route configurations as they came, and the virtual hosts that VHDS added.
     var routeMessages: [String: RouteConfiguration] = [:]
     var discoveredHosts: [String: [String: EnvoyAPI.VirtualHost]] = [:]
-    /// Hosts that requests asked for, by route configuration, with who waits for them.
-    var demandedHosts: [String: [String: [@Sendable () -> Void]]] = [:]
+    /// Of virtual hosts of VHDS, by the name of the resource: all names that they answer, `ROUTES/domain`.
+    var hostAliases: [String: Set<String>] = [:]
+    /// Virtual hosts that requests asked for, `ROUTES/authority`.
+    var hostDemand = ClusterDemand(max: Limits.demandedHostsMax)
     /// Clusters that requests asked for.
     var clusterDemand = ClusterDemand()
     var isSweepingDemand = false
@@ -104,6 +109,7 @@ final class ConfigurationStore {
             }
             set(config, message: messages[index], version: "", isStatic: true)
         }
+        staticClusters = configs.map(\.name)
         publish()
     }
 
@@ -226,6 +232,8 @@ final class ConfigurationStore {
         updateHealthChecks(name)
         guard wasWarm else { return publish() }
         let tables = makeTables()
+        countMembership(of: name, tables)
+        published = tables
         for worker in workers { worker.send { $0.publish(tables, endpointsOf: name) } }
         onChange()
     }
@@ -275,7 +283,7 @@ final class ConfigurationStore {
     func removeRoutes(_ name: String) {
         routes[name] = nil
         routeMessages[name] = nil
-        discoveredHosts[name] = nil
+        forgetHosts(of: name)
         wantsChanged()
     }
 
@@ -302,6 +310,7 @@ final class ConfigurationStore {
                 throw ConfigurationError(at: here + ".name", "\"\(config.name)\" is there twice")
             }
             try set(config, at: here, version: "", isStatic: true)
+            staticListeners.append(config.name)
         }
     }
 
@@ -323,6 +332,7 @@ final class ConfigurationStore {
                 $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
                     && ($0.config.udp == nil) == (config.udp == nil)
                     && $0.config.namespacePath == config.namespacePath
+                    && $0.config.acceptsIPv4 == config.acceptsIPv4 && $0.config.isTransparent == config.isTransparent
             } ?? false
         if !keepsSocket {
             let sockets: [Int32]
@@ -405,21 +415,11 @@ final class ConfigurationStore {
     private static func listen(
         _ config: ListenerConfig, on address: IO.SocketAddress
     ) throws(SystemError) -> Socket {
-        let (isUDP, backlog, isTransparent) = (config.udp != nil, config.backlog, config.isTransparent)
-        guard let path = config.namespacePath else {
-            return try listen(on: address, isUDP: isUDP, backlog: backlog, isTransparent: isTransparent)
-        }
+        guard let path = config.namespacePath else { return try config.openSocket(on: address) }
         let fd = try NetworkNamespace.open(path: path).run { () throws(SystemError) in
-            try listen(on: address, isUDP: isUDP, backlog: backlog, isTransparent: isTransparent).release()
+            try config.openSocket(on: address).release()
         }
         return Socket(adopting: fd)
-    }
-
-    private static func listen(
-        on address: IO.SocketAddress, isUDP: Bool, backlog: Int32, isTransparent: Bool
-    ) throws(SystemError) -> Socket {
-        if isUDP { return try Socket.datagram(on: address, reusePort: true) }
-        return try Socket.listen(on: address, reusePort: true, backlog: backlog, transparent: isTransparent)
     }
 
     private func warm(_ name: String) {
@@ -446,7 +446,13 @@ final class ConfigurationStore {
     // MARK: Publishing
 
     /// What the workers have.
-    var tables: Tables { makeTables() }
+    private(set) var published = Tables()
+
+    /// Every loop sees a change of the hosts when it needs them; it is counted here, once.
+    private func countMembership(of name: String, _ tables: Tables) {
+        guard let table = tables.endpoints[name], table.hasOtherHosts(than: published.endpoints[name]) else { return }
+        metrics.cluster(name).add(.membership_change, row: metrics.controlRow)
+    }
 
     private func makeTables() -> Tables {
         var configs: [String: ClusterConfig] = [:]
@@ -463,6 +469,12 @@ final class ConfigurationStore {
     /// Sends everything that is complete to the workers.
     func publish() {
         let tables = makeTables()
+        for name in tables.clusters.keys {
+            // Also a cluster that nothing ever happens to has its zeros in the statistics.
+            _ = metrics.cluster(name)
+            countMembership(of: name, tables)
+        }
+        published = tables
         metrics.keep(clusters: Set(clusters.keys))
         for worker in workers { worker.send { $0.publish(tables) } }
         answerDemand()

@@ -17,12 +17,32 @@ public enum IgnoredProxyFields {
             "a loop accepts until none waits",
         "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
             "upstream connections carry no filter state",
+        "stats.PluginConfig.debug": "what is counted is on /stats/prometheus",
+        "stats.PluginConfig.field_separator": "labels are kept as labels, not in names",
+        "stats.PluginConfig.value_separator": "labels are kept as labels, not in names",
+        "stats.PluginConfig.max_peer_cache_size": "peers have a bound of their own",
+        "stats.PluginConfig.disable_host_header_fallback": "a service is never named by a header field of the client",
+        "stats.PluginConfig.rotation_interval": "series stay up to a bound, further ones count as one",
+        "stats.PluginConfig.graceful_deletion_interval": "series stay up to a bound, further ones count as one",
         "envoy.extensions.compression.gzip.compressor.v3.Gzip.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.compression.gzip.decompressor.v3.Gzip.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.compression.brotli.compressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.compression.brotli.decompressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport.tlv_as_pool_key":
             "TLVs are always part of what a pool is found by",
+        "envoy.extensions.filters.network.rbac.v3.RBAC.enforcement_type":
+            "nothing that a rule asks about changes while a connection lasts: once is as good as always",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.initial_read_buffer_size":
+            "a buffer holds 16 KiB from the start",
+        "envoy.extensions.filters.http.router.v3.Router.dynamic_stats": "the counters of clusters cost nothing",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.disable_stateful_session_resumption":
+            "sessions are in tickets alone",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.enforce_rsa_key_usage":
+            "OpenSSL looks at the key usage of servers' certificates always",
+        "envoy.config.core.v3.SubstitutionFormatString.json_format_options":
+            "members stand in the order of their names always",
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig.cluster_init_timeout":
+            "a look-up takes at most 5 s",
         "envoy.config.core.v3.UdpSocketConfig.prefer_gro": "datagrams are received one by one",
         "envoy.config.listener.v3.UdpListenerConfig.udp_packet_packet_writer_config": "datagrams are sent one by one",
         "envoy.config.listener.v3.FilterChain.metadata": "informational (provenance)",

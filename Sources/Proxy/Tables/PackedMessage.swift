@@ -1,7 +1,9 @@
 internal import Serialization
 
 /// A message that is kept for being shown later: as the bytes it has on the wire, a tenth of its size in memory.
-struct PackedMessage<M: Message>: Sendable {
+///
+/// Equal messages have equal bytes: maps are encoded in order.
+struct PackedMessage<M: Message>: Sendable, Hashable {
     private let bytes: [UInt8]
 
     init(_ message: M) { bytes = message.serialized() }

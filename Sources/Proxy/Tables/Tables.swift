@@ -8,6 +8,13 @@ final class Tables: Sendable {
     /// Those of SRDS.
     let scopes: [ScopedRouting.Scope]
 
+    /// The hosts of a cluster that no loop uses, as a loop would begin with them.
+    func hosts(of cluster: String) -> HostSet {
+        let hosts = HostSet()
+        if let endpoints = endpoints[cluster] { hosts.apply(endpoints) }
+        return hosts
+    }
+
     init(
         clusters: [String: ClusterConfig] = [:], endpoints: [String: EndpointTable] = [:],
         routes: [String: CompiledRoutes] = [:], scopes: [ScopedRouting.Scope] = []

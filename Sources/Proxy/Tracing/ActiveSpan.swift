@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import TLS
 internal import Upstream
 
 /// The span of a request under way, and of its try where tries have their own.
@@ -8,7 +9,13 @@ final class ActiveSpan {
     let provider: TraceProvider
     private(set) var context: TraceContext
     private let isShared: Bool
-    private var name: String
+    /// What is done; empty where the request is not sampled, and nobody asks.
+    private var name = ""
+    private var isNamedByClient = false
+    /// When the request came; nanoseconds since 1970, 0 where it is not sampled.
+    private let startedAt: UInt64
+    /// What happened on the way, of sampled requests.
+    private var events: [SpanRecord.Event] = []
     /// The try's own span.
     private var attempt: (context: TraceContext, started: MonotonicTime, number: Int, host: String, name: String)?
 
@@ -26,6 +33,10 @@ final class ActiveSpan {
     /// Marks the request's id, and counts why.
     private static func sample(_ stream: HTTPStream, _ config: TracingConfig) -> TraceSampling.Reason {
         let row = stream.worker
+        if stream.route?.tracing == nil, leaves(stream.request.headers, config.sampling) {
+            stream.manager.count(.tracing_not_traceable, row)
+            return .notTraceable
+        }
         guard let id = stream.request.headers[.xRequestId] else {
             stream.manager.count(.tracing_not_traceable, row)
             return .notTraceable
@@ -50,6 +61,14 @@ final class ActiveSpan {
         return reason
     }
 
+    /// Whether it is clear at once that a request is not traced; most have no field with which they could ask for it.
+    private static func leaves(_ headers: borrowing HeaderTable, _ sampling: TraceSampling) -> Bool {
+        guard !headers.hasName(beginningWith: "x-client"), !headers.hasName(beginningWith: "x-envoy-"),
+            let id = headers.value(.xRequestId)
+        else { return false }
+        return sampling.leaves(id)
+    }
+
     /// A share as parts of 10,000.
     private static func share(_ fraction: Fraction) -> UInt64 {
         min(UInt64(fraction.numerator) &* 10_000 / UInt64(max(fraction.denominator, 1)), 10_000)
@@ -62,21 +81,38 @@ final class ActiveSpan {
         (context, isShared) = provider.begin(provider.extract(stream.request.headers), isTraced: isTraced) {
             worker.random.next()
         }
-        switch provider.kind {
-        case .openTelemetry: name = config.isEgress ? "egress \(stream.request.authorityText)" : "ingress"
-        case .zipkin: name = stream.request.authorityText
-        }
-        if let operation = stream.route?.tracing?.operation, !operation.isEmpty { name = operation }
-        if config.isEgress {
-            if let route = stream.route?.tracing, route.propagatesOperation, !route.operation.isEmpty {
-                try? stream.request.headers.set(Self.decorator, route.operation)
+        if context.isSampled {
+            switch provider.kind {
+            case .openTelemetry: name = config.isEgress ? "egress \(stream.request.authorityText)" : "ingress"
+            case .zipkin: name = stream.request.authorityText
             }
-        } else if let operation = stream.request.headers[Self.decorator] {
+            let now = WallClock.now
+            startedAt =
+                UInt64(clamping: now.seconds) &* 1_000_000_000 &+ UInt64(clamping: now.nanoseconds)
+                &- (MonotonicTime.now - stream.info.started).wholeNanoseconds
+        } else {
+            startedAt = 0
+        }
+        routeFound(stream)
+        if !config.isEgress, stream.request.headers.hasName(beginningWith: "x-envoy-"),
+            let operation = stream.request.headers[Self.decorator]
+        {
             name = operation
+            isNamedByClient = true
             stream.request.headers.remove(named: Self.decorator)
         }
-        if stream.info.startedWall == nil { stream.info.startedWall = WallClock.now }
         provider.inject(context, into: &stream.request.headers)
+    }
+
+    /// The route is known, which may have its own name for what is done; at the beginning, or later where it was asked for (on_demand).
+    ///
+    /// Whether the request is sampled has been decided at its beginning.
+    func routeFound(_ stream: HTTPStream) {
+        guard let route = stream.route?.tracing, !route.operation.isEmpty else { return }
+        if !isNamedByClient { name = route.operation }
+        if config.isEgress, route.propagatesOperation {
+            try? stream.request.headers.set(Self.decorator, route.operation)
+        }
     }
 
     // MARK: Tries
@@ -131,20 +167,38 @@ final class ActiveSpan {
     }
 
     func nanoseconds(_ stream: HTTPStream, _ time: MonotonicTime) -> UInt64 {
-        let wall = stream.info.startedWall ?? (0, 0)
-        let start = UInt64(clamping: wall.seconds) &* 1_000_000_000 &+ UInt64(clamping: wall.nanoseconds)
-        return start &+ (time - stream.info.started).wholeNanoseconds
+        if startedAt > 0 { return startedAt &+ (time - stream.info.started).wholeNanoseconds }
+        // Of a request that is not sampled a call is traced all the same, which few filters ask for.
+        let now = WallClock.now
+        return UInt64(clamping: now.seconds) &* 1_000_000_000 &+ UInt64(clamping: now.nanoseconds)
+            &- (MonotonicTime.now - time).wholeNanoseconds
+    }
+
+    // MARK: Events
+
+    /// Whether what happens is told to anybody.
+    var isSampled: Bool { context.isSampled }
+
+    /// Something happened to the request now.
+    func happened(_ event: String, _ stream: HTTPStream, _ attributes: [(name: String, value: String)] = []) {
+        guard context.isSampled, events.count < Limits.spanEvents else { return }
+        events.append(
+            SpanRecord.Event(name: event, time: nanoseconds(stream, stream.worker.loop.now), attributes: attributes))
     }
 
     // MARK: End
 
     /// The response's head is about to be sent.
     func respond(_ stream: HTTPStream) {
-        if stream.request.headers["x-envoy-force-trace"] != nil, let id = stream.request.headers[.xRequestId] {
+        if stream.request.headers.hasName(beginningWith: "x-envoy-"),
+            stream.request.headers["x-envoy-force-trace"] != nil, let id = stream.request.headers[.xRequestId]
+        {
             try? stream.response.headers.set(.xRequestId, id)
         }
         if config.isEgress {
-            if let operation = stream.response.headers[Self.decorator] {
+            if stream.response.headers.hasName(beginningWith: "x-envoy-"),
+                let operation = stream.response.headers[Self.decorator]
+            {
                 name = operation
                 stream.response.headers.remove(named: Self.decorator)
             }
@@ -164,6 +218,7 @@ final class ActiveSpan {
             started: nanoseconds(stream, stream.info.started),
             duration: (end - stream.info.started).wholeNanoseconds)
         span.tags = tags(stream)
+        span.events = events + moments(stream)
         span.isError = stream.info.status == 0 || stream.info.status >= 500
         if span.isError { span.tags.append(("error", "true")) }
         addCustomTags(&span, stream)
@@ -192,6 +247,16 @@ final class ActiveSpan {
             ("upstream_cluster.name", stream.info.upstreamCluster ?? "-"),
             ("http.status_code", "\(stream.info.status)"), ("response_flags", stream.info.flags.text),
         ]
+        if let route = stream.info.routeName { tags.append(("route_name", route)) }
+        if let details = stream.info.details { tags.append(("response_code_details", details)) }
+        if stream.info.attempts > 1 { tags.append(("retry.count", "\(stream.info.attempts - 1)")) }
+        if let host = stream.info.upstreamHost { tags.append(("upstream_address", "\(host)")) }
+        if let facts = stream.connectionInfo.tls {
+            tags.append(("downstream_tls", facts.version))
+            if let peer = facts.peer?.uris.first {
+                tags.append(("source.principal", String(peer.prefix(Self.valueMax))))
+            }
+        }
         if let id = header("x-client-trace-id") { tags.append(("guid:x-client-trace-id", id)) }
         if !config.zone.isEmpty { tags.append(("zone", config.zone)) }
         if stream.isGRPC {
@@ -202,6 +267,19 @@ final class ActiveSpan {
             if let status = stream.grpcStatus { tags.append(("grpc.status_code", "\(status)")) }
         }
         return tags
+    }
+
+    /// What the proxy knows anyway about when bytes went where.
+    private func moments(_ stream: HTTPStream) -> [SpanRecord.Event] {
+        var found: [SpanRecord.Event] = []
+        for (name, time) in [
+            ("request sent", stream.info.lastUpstreamByteSent),
+            ("response begun", stream.info.firstUpstreamByteReceived),
+        ] {
+            guard let time else { continue }
+            found.append(SpanRecord.Event(name: name, time: nanoseconds(stream, time), attributes: []))
+        }
+        return found
     }
 
     /// What a peer sent is cut: spans are kept until they are taken.

@@ -8,7 +8,7 @@ struct CustomTagRule: Sendable {
     /// Where its value comes from.
     enum Source: Sendable {
         case literal(String)
-        case header(HeaderName, otherwise: String)
+        case header(FormatField, otherwise: String)
         case metadata(FormatOperator.MetadataSource, path: [String], otherwise: String)
         case format(SubstitutionFormat)
     }
@@ -35,7 +35,7 @@ struct CustomTagRule: Sendable {
             guard !header.name.isEmpty else {
                 throw ConfigurationError(at: path + ".request_header.name", "is empty")
             }
-            return .header(HeaderName(header.name), otherwise: header.defaultValue)
+            return .header(FormatField(header.name), otherwise: header.defaultValue)
         case .metadata(let metadata):
             var keys = [metadata.metadataKey?.key ?? ""]
             for segment in metadata.metadataKey?.path ?? [] {
@@ -58,9 +58,9 @@ struct CustomTagRule: Sendable {
     func value<Context: FormatContext>(_ context: Context, _ moment: FormatMoment) -> String? {
         switch source {
         case .literal(let text): return text.isEmpty ? nil : text
-        case .header(let name, let otherwise):
+        case .header(let field, let otherwise):
             var bytes: [UInt8] = []
-            if context.appendRequestField(name, to: &bytes) { return String(decoding: bytes, as: UTF8.self) }
+            if context.appendRequestField(field, to: &bytes) { return String(decoding: bytes, as: UTF8.self) }
             return otherwise.isEmpty ? nil : otherwise
         case .metadata(let source, let path, let otherwise):
             if let json = FormatOperator.metadata(source, path: path).json(context) {

@@ -8,6 +8,14 @@ struct SpanRecord: Sendable {
     /// On which side of a call the span stands.
     enum Kind: Sendable { case server, client }
 
+    /// Something that happened meanwhile.
+    struct Event: Sendable {
+        var name: String
+        /// Nanoseconds since 1970.
+        var time: UInt64
+        var attributes: [(name: String, value: String)]
+    }
+
     var context: TraceContext
     /// Whether the caller's span has the same id (Zipkin's shared spans).
     var isShared = false
@@ -18,6 +26,7 @@ struct SpanRecord: Sendable {
     var duration: UInt64
     var isError = false
     var tags: [(name: String, value: String)] = []
+    var events: [Event] = []
 
     /// The span as OpenTelemetry's message.
     var otlp: OTLPSpan {
@@ -32,6 +41,13 @@ struct SpanRecord: Sendable {
         span.startTimeUnixNano = Fixed64(rawValue: started)
         span.endTimeUnixNano = Fixed64(rawValue: started &+ duration)
         span.attributes = tags.map { OTLPKeyValue($0.name, $0.value) }
+        span.events = events.map { event in
+            var message = OTLPSpan.Event()
+            message.name = event.name
+            message.timeUnixNano = Fixed64(rawValue: event.time)
+            message.attributes = event.attributes.map { OTLPKeyValue($0.name, $0.value) }
+            return message
+        }
         if isError {
             var status = OTLPStatus()
             status.code = .error
@@ -60,9 +76,10 @@ struct SpanRecord: Sendable {
             "tags": .object(Dictionary(tags.map { ($0.name, .string($0.value)) }) { _, last in last }),
         ]
         let end = Int64(clamping: (started &+ duration) / 1000)
-        span["annotations"] = .array([
-            .object(["timestamp": .integer(end), "value": .string(kind == .server ? "ss" : "cr")])
-        ])
+        span["annotations"] = .array(
+            events.map {
+                .object(["timestamp": .integer(Int64(clamping: $0.time / 1000)), "value": .string($0.name)])
+            } + [.object(["timestamp": .integer(end), "value": .string(kind == .server ? "ss" : "cr")])])
         if let parent = context.parent { span["parentId"] = hex(parent) }
         if isShared { span["shared"] = true }
         return .object(span)

@@ -20,7 +20,9 @@ enum TracePropagation {
     // MARK: W3C
 
     static func w3c(_ headers: borrowing HeaderTable) -> Incoming? {
-        guard let text = headers["traceparent"], var incoming = traceparent(Array(text.utf8)) else { return nil }
+        guard let value = headers.value(.traceparent) else { return nil }
+        guard var incoming = usual(value) ?? traceparent(value.withUnsafeBytes { Array($0) }) else { return nil }
+        guard headers.hasName(beginningWith: "tracesta") else { return incoming }
         // Several fields are one list.
         var start = 0
         let name = Array("tracestate".utf8)
@@ -45,13 +47,42 @@ enum TracePropagation {
         return Incoming(traceHigh: high, traceLow: low, span: span, isSampled: flags & 1 == 1)
     }
 
+    /// The same of version 0, which nearly all are: nothing is allocated.
+    private static func usual(_ value: RawSpan) -> Incoming? {
+        guard value.byteCount == 55 else { return nil }
+        func isDash(_ offset: Int) -> Bool { value.unsafeLoad(fromByteOffset: offset, as: UInt8.self) == 0x2D }
+        func word(_ offset: Int, _ count: Int) -> UInt64? {
+            var word: UInt64 = 0
+            for index in offset..<(offset + count) {
+                let byte = value.unsafeLoad(fromByteOffset: index, as: UInt8.self)
+                // Capitals are none of W3C's.
+                guard byte > 90 || byte < 65, let digit = HexDigits.value(byte) else { return nil }
+                word = word << 4 | UInt64(digit)
+            }
+            return word
+        }
+        guard isDash(2), isDash(35), isDash(52), word(0, 2) == 0, let high = word(3, 16), let low = word(19, 16),
+            high | low != 0, let span = word(36, 16), span != 0, let flags = word(53, 2)
+        else { return nil }
+        return Incoming(traceHigh: high, traceLow: low, span: span, isSampled: flags & 1 == 1)
+    }
+
     static func injectW3C(_ context: TraceContext, into headers: inout HeaderTable) {
-        var text = Array("00-".utf8)
-        context.appendTraceID(to: &text)
-        text.append(UInt8(ascii: "-"))
-        context.appendSpanID(to: &text)
-        text += (context.isSampled ? "-01" : "-00").utf8
-        set("traceparent", text, &headers)
+        var text = InlineArray<55, UInt8>(repeating: UInt8(ascii: "-"))
+        text[0] = UInt8(ascii: "0")
+        text[1] = UInt8(ascii: "0")
+        func write(_ word: UInt64, at offset: Int) {
+            for digit in 0..<16 {
+                let value = UInt8(truncatingIfNeeded: word >> UInt64(60 &- 4 &* digit)) & 15
+                text[offset &+ digit] = value < 10 ? 48 &+ value : 87 &+ value
+            }
+        }
+        write(context.traceHigh, at: 3)
+        write(context.traceLow, at: 19)
+        write(context.span, at: 36)
+        text[53] = UInt8(ascii: "0")
+        text[54] = context.isSampled ? UInt8(ascii: "1") : UInt8(ascii: "0")
+        try? headers.set(.traceparent, text.span.bytes)
         if context.state.isEmpty { return }
         set("tracestate", context.state, &headers)
     }

@@ -80,10 +80,12 @@ final class TraceProvider: Sendable {
             target = try CollectorTarget(
                 compiling: config.grpcService, transport: .grpcUnary(path: grpcPath), at: path + ".grpc_service")
         }
+        // Envoy calls itself unknown where nothing is configured; who it serves says more.
+        let named = context.node.flatMap { $0.cluster.isEmpty ? nil : $0.cluster } ?? "unknown_service:skein-proxy"
         var resource = OTLPResource()
         resource.attributes = [
             OTLPKeyValue(
-                "service.name", config.serviceName.isEmpty ? "unknown_service:skein-proxy" : config.serviceName),
+                "service.name", config.serviceName.isEmpty ? named : config.serviceName),
             OTLPKeyValue("telemetry.sdk.language", "swift"), OTLPKeyValue("telemetry.sdk.name", "skein"),
             OTLPKeyValue("telemetry.sdk.version", Product.version),
         ]

@@ -56,6 +56,21 @@ struct TraceSampling: Sendable {
         return reason
     }
 
+    /// Whether a request with that id is not traced and its id stays as it is, as far as the id alone decides: true of nearly all.
+    func leaves(_ requestID: RawSpan) -> Bool {
+        guard requestID.byteCount == 36,
+            requestID.unsafeLoad(fromByteOffset: Self.digitPosition, as: UInt8.self) == Reason.notTraceable.digit
+        else { return false }
+        var value: UInt64 = 0
+        for index in 0..<8 {
+            guard let digit = HexDigits.value(requestID.unsafeLoad(fromByteOffset: index, as: UInt8.self)) else {
+                return false
+            }
+            value = value << 4 | UInt64(digit)
+        }
+        return value % 10_000 >= random
+    }
+
     /// The first eight digits modulo 10,000; nil when it is no UUID.
     private static func draw(_ id: [UInt8]) -> UInt64? {
         guard id.count == 36 else { return nil }

@@ -16,7 +16,7 @@ enum HostStream {
     static func connect(
         to address: IO.SocketAddress, of cluster: ClusterConfig, metadata: JSON? = nil, hostname: String = "",
         on loop: EventLoop, timeout: Duration
-    ) async throws(SystemError) -> any ByteStream {
+    ) async throws(SystemError) -> any DirectStream {
         let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
         guard let transport = cluster.transport as? UpstreamTransport else { return stream }
         let socket = transport.socket(metadata: metadata)
@@ -29,7 +29,7 @@ enum HostStream {
     private static func secure(
         _ stream: SocketStream, _ socket: UpstreamTransport.Socket, _ hostname: String, on loop: EventLoop,
         timeout: Duration
-    ) async throws(SystemError) -> any ByteStream {
+    ) async throws(SystemError) -> any DirectStream {
         guard let context = socket.context else { return stream }
         // A peer that accepts and then says nothing must not hold up whoever waits.
         let timer = loop.schedule(after: timeout) { stream.close() }

@@ -46,7 +46,7 @@ struct TLSCompiler {
             reads: [
                 "common_tls_context", "require_client_certificate", "require_sni", "session_ticket_keys",
                 "session_ticket_keys_sds_secret_config", "disable_stateless_session_resumption",
-                "disable_stateful_session_resumption", "session_timeout", "ocsp_staple_policy",
+                "session_timeout", "ocsp_staple_policy",
                 "full_scan_certs_on_sni_mismatch", "prefer_client_ciphers",
             ], at: path)
         if message.requireSni == true {
@@ -93,7 +93,7 @@ struct TLSCompiler {
             message,
             reads: [
                 "common_tls_context", "sni", "auto_host_sni", "auto_sni_san_validation", "allow_renegotiation",
-                "max_session_keys", "enforce_rsa_key_usage",
+                "max_session_keys",
             ], at: path)
         if message.allowRenegotiation {
             throw ConfigurationError(

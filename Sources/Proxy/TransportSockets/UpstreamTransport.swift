@@ -67,15 +67,21 @@ final class UpstreamTransport: ClusterTransport {
                 at: path + ".transport_socket", "auto_config chooses by ALPN: every transport socket must be tls")
         }
         if sockets.allSatisfy({ $0.context == nil && $0.preface == nil }) { return nil }
-        return UpstreamTransport(matches, fallback)
+        var hasher = Hasher()
+        hasher.combine(message.transportSocket)
+        hasher.combine(message.transportSocketMatches)
+        return UpstreamTransport(matches, fallback, hasher.finalize())
     }
 
-    private init(_ matches: [Match], _ fallback: Socket) {
+    private init(_ matches: [Match], _ fallback: Socket, _ fingerprint: Int) {
+        self.fingerprint = fingerprint
         self.matches = matches
         self.fallback = fallback
         hasPrefaces = fallback.preface != nil || matches.contains { $0.socket.preface != nil }
     }
 
+    /// Differs where what is configured differs.
+    let fingerprint: Int
     /// Whether connections to some host begin with a header.
     let hasPrefaces: Bool
 
@@ -145,24 +151,29 @@ extension UpstreamTransport.Socket {
     /// - Parameters:
     ///   - wanted: the name that follows the request.
     ///   - isChecked: the certificate must be good for that name.
+    ///   - protocols: the ALPN names that follow the request, separated by commas.
     func begin(
-        _ host: Host, pool: BlockPool, serverName wanted: String? = nil, isChecked: Bool = false
+        _ host: Host, pool: BlockPool, serverName wanted: String? = nil, isChecked: Bool = false,
+        offering protocols: String? = nil
     ) throws(TLSError) -> TLSTransport? {
         guard let context else { return nil }
         guard let current = context.current else { throw TLSError("TLS", context.problem) }
+        let offered = protocols?.split(separator: ",").map(String.init)
+        // A session belongs to the protocol that was agreed on with it.
+        let session = protocols.map { "|\($0)" } ?? ""
         if let wanted {
             // An address is no SNI (RFC 6066 §3), but may be checked.
             let isAddress = IPAddress(wanted) != nil
             let engine = try TLSEngine(
                 current, serverName: isChecked ? wanted : nil, indicates: isChecked || isAddress ? nil : wanted,
-                sessionKey: "\(wanted)|\(host.address)")
+                sessionKey: "\(wanted)|\(host.address)\(session)", applicationProtocols: offered)
             return log(TLSTransport(engine, pool: pool), context, host)
         }
         let name = usesHostName && !host.endpoint.hostname.isEmpty ? host.endpoint.hostname : serverName
         let sni: String? = name.isEmpty ? nil : name
         let engine = try TLSEngine(
             current, serverName: checksServerName ? sni : nil, indicates: checksServerName ? nil : sni,
-            sessionKey: "\(name)|\(host.address)")
+            sessionKey: "\(name)|\(host.address)\(session)", applicationProtocols: offered)
         return log(TLSTransport(engine, pool: pool), context, host)
     }
 

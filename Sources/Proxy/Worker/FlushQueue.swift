@@ -6,10 +6,27 @@
 ///
 /// Loop-owned; an object of its own, because the loop holds on to it for longer than a worker lives.
 final class FlushQueue {
-    private var dirty: [SocketConnection] = []
-    private var dirtyForPass: [SocketConnection] = []
+    /// Connections in a row, in memory that stays when they are gone.
+    private struct Row {
+        private var places: [SocketConnection?] = []
+        private(set) var count = 0
+
+        mutating func append(_ connection: SocketConnection) {
+            if count < places.count { places[count] = connection } else { places.append(connection) }
+            count &+= 1
+        }
+
+        /// Takes the connection out of its place, which stays.
+        mutating func take(_ index: Int) -> SocketConnection? { places[index].take() }
+
+        /// All places are free; nobody stands in one any more.
+        mutating func forget() { count = 0 }
+    }
+
+    private var dirty = Row()
+    private var dirtyForPass = Row()
     /// Those of `dirtyForPass` that are being flushed.
-    private var flushing: [SocketConnection] = []
+    private var flushing = Row()
     private var isFlushing = false
     /// Turns that have ended since `dirty` was flushed.
     private var turns = 0
@@ -38,25 +55,25 @@ final class FlushQueue {
     /// Hands what was said to the kernel, in one write for each connection.
     private func flush() {
         turns = 0
-        guard !dirty.isEmpty, !isFlushing else { return }
+        guard dirty.count > 0, !isFlushing else { return }
         isFlushing = true
         // Flushing may make others dirty, or the same once more.
         var next = 0
         while next < dirty.count {
-            dirty[next].flush()
+            dirty.take(next)?.flush()
             next += 1
         }
-        dirty.removeAll(keepingCapacity: true)
+        dirty.forget()
         isFlushing = false
     }
 
     /// The events of a pass are served: everything goes out before the loop waits.
     func endPass() {
         flush()
-        while !dirtyForPass.isEmpty {
+        while dirtyForPass.count > 0 {
             swap(&dirtyForPass, &flushing)
-            for index in flushing.indices { flushing[index].flush() }
-            flushing.removeAll(keepingCapacity: true)
+            for index in 0..<flushing.count { flushing.take(index)?.flush() }
+            flushing.forget()
             flush()
         }
     }

@@ -18,6 +18,8 @@ final class MetricSet: Sendable {
     let rows: Int
     let workers: Int
     let registry: MetricRegistry
+    /// Istio's, where a filter `istio.stats` asks for them.
+    let standard: StandardMetrics
     /// Taken when a configuration is published and when metrics are read, never per request.
     private let blocks = Mutex(Blocks())
 
@@ -25,6 +27,7 @@ final class MetricSet: Sendable {
         self.workers = workers
         rows = workers + 1
         registry = MetricRegistry(rows: rows)
+        standard = StandardMetrics(rows: rows)
     }
 
     /// The row that code on the control loop counts in.
@@ -116,5 +119,6 @@ final class MetricSet: Sendable {
         for listener in all.listeners { listener.reset() }
         for route in routes { route.reset() }
         for scope in registry.scopes { scope.reset() }
+        standard.reset()
     }
 }

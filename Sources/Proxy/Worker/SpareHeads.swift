@@ -33,6 +33,6 @@ struct SpareHeads {
         swap(&given, &table)
         // What others still read stays theirs: then it is no storage to give.
         given.removeAll()
-        tables.append(given)
+        tables.append(consume given)
     }
 }

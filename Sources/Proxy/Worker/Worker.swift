@@ -16,6 +16,8 @@ final class Worker {
     let overload: OverloadState
     /// Every worker of the process, by index; connections go to one that has fewer.
     var peers: [WorkerPeer] = []
+    /// Listeners serve what they accept themselves, and hand nothing over to other loops: some of those may be ending.
+    var keepsConnections = false
     let blocks = BlockPool()
     let accessLog: AccessLogWriter
     var random: SplitMix64
@@ -26,6 +28,10 @@ final class Worker {
     var failsHealthCheck = false
     /// A sample of the requests.
     let recorder = Recorder()
+    /// Who looks at requests as they happen.
+    var taps: [TapSession] = []
+    /// Whether there is anybody: all that a request costs when nobody looks.
+    var isTapped = false
     /// Storage of heads, from stream to stream.
     var spareHeads = SpareHeads()
 
@@ -40,6 +46,7 @@ final class Worker {
     /// Memory of HTTP/2 sessions.
     let http2Memory = HTTP2Memory()
     private var clock = HTTPClock()
+    private var latestTimeout: (of: Duration, field: PreparedField)?
     private var connections: UInt64 = 0
     /// Operators of header formats by name and argument: as many as the configuration names.
     private var formatOperators: [String: FormatOperator] = [:]
@@ -66,32 +73,14 @@ final class Worker {
         loop.atEndOfEveryPass { [unflushed] in unflushed.endPass() }
     }
 
-    // MARK: Virtual hosts on demand
+    // MARK: On demand
 
     /// Asks the control loop for a virtual host.
-    var askForHost: ((_ host: String, _ routes: String, _ waiting: UInt64) -> Void)?
-    private var hostWaits: [UInt64: () -> Void] = [:]
-    private var hostWaitsBegun: UInt64 = 0
-
-    /// Asks for the virtual host of a domain.
-    ///
-    /// `body` runs when there is an answer. Nil: nobody can be asked.
-    func demandHost(_ host: String, ofRoutes routes: String, _ body: @escaping () -> Void) -> UInt64? {
-        guard let askForHost else { return nil }
-        hostWaitsBegun &+= 1
-        hostWaits[hostWaitsBegun] = body
-        askForHost(host, routes, hostWaitsBegun)
-        return hostWaitsBegun
-    }
-
-    func forgetHost(_ waiting: UInt64) { hostWaits[waiting] = nil }
-
-    func hostAnswered(_ waiting: UInt64) { hostWaits.removeValue(forKey: waiting)?() }
-
+    var askForHost: ((_ host: String, _ routes: String) -> Void)?
     /// Asks the control loop for a cluster.
     var askForCluster: ((_ name: String, _ source: DiscoverySource) -> Void)?
-    /// Who waits for clusters, by their names.
-    var clusterWaits: [String: [ObjectIdentifier: ClusterWait]] = [:]
+    /// Who waits for clusters and hosts, by their names.
+    var demandWaits: [DemandWait.Kind: [String: [ObjectIdentifier: DemandWait]]] = [:]
 
     // MARK: Turns
 
@@ -112,8 +101,16 @@ final class Worker {
         }
     }
 
-    /// The value of `date`.
-    func date() -> [UInt8] { clock.date() }
+    /// `x-envoy-expected-rq-timeout-ms`: most routes of a configuration have the same timeout.
+    func expectedTimeout(_ timeout: Duration) -> PreparedField {
+        if let latestTimeout, latestTimeout.of == timeout { return latestTimeout.field }
+        let field = PreparedField(.xEnvoyExpectedRqTimeoutMs, number: Int(clamping: timeout.wholeMilliseconds))
+        latestTimeout = (timeout, field)
+        return field
+    }
+
+    /// The field `date`.
+    func date() -> PreparedField? { clock.date() }
 
     /// The metrics of a virtual cluster or a named route, found without a lock from the second time on.
     func routeMetrics(_ elements: String...) -> RouteMetrics? {
@@ -160,29 +157,41 @@ final class Worker {
 
     // MARK: Tables
 
-    func cluster(named name: String) -> ClusterRuntime? { clusters[name] }
+    /// A cluster of the tables; it comes into being when it is first asked for: of ten thousand clusters a loop uses few.
+    func cluster(named name: String) -> ClusterRuntime? {
+        if let known = clusters[name] { return known }
+        guard let config = tables.clusters[name] else { return nil }
+        return make(config)
+    }
 
-    var allClusters: [ClusterRuntime] { clusters.values.sorted { $0.name < $1.name } }
+    /// A cluster that this loop uses already.
+    func clusterInUse(named name: String) -> ClusterRuntime? { clusters[name] }
+
+    /// The clusters that this loop uses.
+    var clustersInUse: [ClusterRuntime] { Array(clusters.values) }
+
+    private func make(_ config: ClusterConfig) -> ClusterRuntime {
+        let cluster = ClusterRuntime(config, metrics: metrics.cluster(config.name), worker: self)
+        clusters[config.name] = cluster
+        if let endpoints = tables.endpoints[config.name] { cluster.apply(endpoints) }
+        return cluster
+    }
 
     /// Takes new tables.
     ///
-    /// Clusters change in place; those that left finish what they have.
+    /// Clusters in use change in place; those that left finish what they have.
     func publish(_ new: Tables) {
         let old = tables
         tables = new
-        for (name, config) in new.clusters {
-            if let known = clusters[name] {
-                known.update(config)
-            } else {
-                clusters[name] = ClusterRuntime(config, metrics: metrics.cluster(name), worker: self)
+        for (name, cluster) in clusters {
+            guard let config = new.clusters[name] else {
+                clusters.removeValue(forKey: name)?.remove()
+                continue
             }
-            if let endpoints = new.endpoints[name], endpoints != old.endpoints[name] || old.clusters[name] == nil {
-                clusters[name]?.apply(endpoints)
-            }
+            if !config.isSame(as: cluster.config) { cluster.update(config) }
+            if let endpoints = new.endpoints[name], endpoints != old.endpoints[name] { cluster.apply(endpoints) }
         }
-        for name in Array(clusters.keys) where new.clusters[name] == nil {
-            clusters.removeValue(forKey: name)?.remove()
-        }
+        for (name, config) in new.clusters where config.isMadeAtOnce && clusters[name] == nil { _ = make(config) }
         for listener in listeners.values { listener.resolve() }
         endTurn()
     }
@@ -196,15 +205,13 @@ final class Worker {
 
     /// What a host says of itself in its answers to active checks.
     func setDegraded(cluster: String, address: HostAddress, isDegraded: Bool) {
-        guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })
-        else { return }
+        guard let cluster = clusters[cluster], let host = cluster.hostSet.host(at: address) else { return }
         cluster.hostSet.set(.degradedByCheck, of: host, to: isDegraded)
     }
 
     /// Health as the control loop's active checks see it.
     func setHealth(cluster: String, address: HostAddress, isHealthy: Bool) {
-        guard let cluster = clusters[cluster], let host = cluster.hostSet.hosts.first(where: { $0.address == address })
-        else { return }
+        guard let cluster = clusters[cluster], let host = cluster.hostSet.host(at: address) else { return }
         cluster.hostSet.set(.unchecked, of: host, to: false)
         cluster.hostSet.set(.failedActiveCheck, of: host, to: !isHealthy, now: loop.now.nanoseconds)
         if isHealthy {

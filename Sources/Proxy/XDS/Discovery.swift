@@ -24,13 +24,17 @@ final class Discovery {
         var rejections: UInt64 = 0
         var failures: UInt64 = 0
         var version = ""
+        /// When the last update was accepted, in milliseconds since 1970; nil: none was.
+        var accepted: Int64?
+        /// Why the last update was refused; nil: it was not.
+        var problem: String?
     }
 
     private let loop: EventLoop
     private let store: ConfigurationStore
     private let bootstrap: BootstrapConfig
     private var sessions: [Key: DiscoverySession] = [:]
-    private var streams: [Key: DiscoveryStream] = [:]
+    private var streams: [Key: ManagementStream] = [:]
     private var files: [Key: FileDiscovery] = [:]
     private(set) var statistics: [String: Statistics] = [:]
     private lazy var counts = DiscoveryCounts(store)
@@ -42,6 +46,8 @@ final class Discovery {
     /// After that the proxy is live without them; what needs them does not serve.
     private(set) var hasWaitedForSecrets = false
     private var isSubscribing = false
+    /// What was accepted last, on disk, for a start without the management server.
+    private let lastGood: LastGoodConfiguration?
     /// Called when something has been applied.
     var onChange: () -> Void = {}
 
@@ -49,6 +55,7 @@ final class Discovery {
         self.loop = loop
         self.store = store
         self.bootstrap = bootstrap
+        lastGood = bootstrap.ads?.isDelta == true ? LastGoodConfiguration(bootstrap.node, on: loop) : nil
         for (source, path) in bootstrap.grpcSources {
             guard store.clusters[source.clusterName] != nil else {
                 throw ConfigurationError(
@@ -77,6 +84,18 @@ final class Discovery {
             return !store.context.secrets.isWarm
         }
         subscribe()
+        guard let lastGood else { return }
+        lastGood.demanded = { [store] in (Array(store.clusterDemand.names), Array(store.hostDemand.names)) }
+        loop.schedule(after: LastGoodConfiguration.patience) { [weak self] in
+            guard let self, let session = sessions[Key(source: .ads, typeURL: nil)], !session.hasReceived else {
+                return
+            }
+            let updates = lastGood.read()
+            guard !updates.isEmpty else { return }
+            Self.log.warning("the management server does not answer: going on with the configuration that was kept")
+            session.restore(updates)
+            store.adoptDemand(clusters: lastGood.kept[0], hosts: lastGood.kept[1])
+        }
     }
 
     private func giveUp(after timeout: Duration?, _ what: String, _ body: @escaping (Discovery) -> Bool) {
@@ -181,11 +200,16 @@ final class Discovery {
         } else {
             path = DiscoveryMethod.aggregated(isDelta: grpc.isDelta)
         }
+        let isAggregated = key.typeURL == nil
         let session = DiscoverySession(node: bootstrap.node, isDelta: grpc.isDelta) { [weak self] update in
-            self?.apply(update) ?? ResourceApplier.Outcome()
+            guard let self else { return ResourceApplier.Outcome() }
+            let outcome = self.apply(update)
+            if isAggregated { self.lastGood?.note(update, applied: outcome.applied) }
+            return outcome
         }
-        let stream = DiscoveryStream(loop: loop, store: store, source: grpc, path: path, session: session)
+        let stream = ManagementStream(loop: loop, store: store, source: grpc, path: path, session: session)
         sessions[key] = session
+        if isAggregated { lastGood?.wanted = { [weak session] type in session?.known(type) } }
         streams[key] = stream
         stream.start()
     }
@@ -196,6 +220,9 @@ final class Discovery {
     /// Whether a stream to a management server is open.
     var isConnected: Bool { streams.values.contains(where: \.isConnected) }
 
+    /// When the last stream ended, in milliseconds since 1970; nil: one is open, or none ever was.
+    var lostSince: Int64? { isConnected ? nil : streams.values.compactMap(\.lost).max() }
+
     private func apply(_ update: DeltaClient.Update) -> ResourceApplier.Outcome {
         let outcome = ResourceApplier(store: store).apply(update)
         counts.count(update, outcome)
@@ -203,9 +230,12 @@ final class Discovery {
         count.attempts += 1
         if outcome.problems.isEmpty {
             count.successes += 1
+            count.accepted = WallClock.milliseconds
+            count.problem = nil
             count.version = update.resources.last?.version ?? count.version
         } else {
             count.rejections += 1
+            count.problem = outcome.problems.joined(separator: "; ")
             Self.log.warning(
                 "update refused", ["type": update.typeURL, "why": outcome.problems.joined(separator: "; ")])
         }

@@ -6,10 +6,12 @@ internal import XDS
 /// What is wanted from one management server, over all streams to it.
 ///
 /// Holds no socket: `send` is the stream's.
-final class DiscoverySession {
+final class DiscoverySession: ManagementSession {
     private var client: DiscoveryClient
     /// The types that were ever asked for here.
     private var types: Set<String> = []
+    /// Whether the server has said anything.
+    private(set) var hasReceived = false
     /// Applies an update, and asks for what follows from it before it is acknowledged.
     private let apply: (DeltaClient.Update) -> ResourceApplier.Outcome
     /// Writes requests to the present stream.
@@ -26,6 +28,7 @@ final class DiscoverySession {
     func disconnected() { client.disconnected() }
 
     func received(_ bytes: [UInt8]) throws(MessageError) {
+        hasReceived = true
         let (update, requests) = try client.received(bytes)
         if !requests.isEmpty { send(requests) }
         guard let update else { return }
@@ -35,6 +38,24 @@ final class DiscoverySession {
         } else {
             send(
                 client.reject(update, because: outcome.problems.joined(separator: "; "), applied: outcome.applied))
+        }
+    }
+
+    /// The names of the resources of a type that we have and still want; nil when the protocol does not tell.
+    func known(_ typeURL: String) -> Set<String>? {
+        guard case .delta(let client) = client else { return nil }
+        return Set(client.versions(typeURL: typeURL).keys)
+    }
+
+    /// Applies what was kept on disk; the next stream begins with its versions.
+    func restore(_ updates: [DeltaClient.Update]) {
+        for update in updates {
+            let outcome = apply(update)
+            var known = update
+            let applied = Set(outcome.applied)
+            known.resources = known.resources.filter { applied.contains($0.name) }
+            let requests = client.accept(known)
+            if !requests.isEmpty { send(requests) }
         }
     }
 

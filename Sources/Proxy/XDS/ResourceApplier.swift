@@ -28,6 +28,7 @@ struct ResourceApplier {
         case RuntimeResource.typeURL: runtime(update)
         case ScopedRouteConfiguration.typeURL: scopes(update)
         case TypedExtensionConfig.typeURL: extensions(update)
+        case EnvoyAPI.Workload.typeURL: workloads(update)
         default: Outcome(problems: ["\(update.typeURL) was not asked for"])
         }
     }
@@ -159,6 +160,15 @@ struct ResourceApplier {
         }
         for name in update.removed { store.removeExtension(name) }
         store.onChange()
+        return outcome
+    }
+
+    private func workloads(_ update: DeltaClient.Update) -> Outcome {
+        let outcome = each(update, as: EnvoyAPI.Workload.self, kind: "workloads") {
+            message, resource, _ throws(ConfigurationError) in
+            try store.setWorkload(message, name: resource.name)
+        }
+        store.removeWorkloads(update.removed)
         return outcome
     }
 

@@ -28,7 +28,7 @@ private struct Scene: FormatContext {
         try? request.headers.append("x-a", "\"\\\u{7F}é")
     }
 
-    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { request.append(name, to: &bytes) }
+    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { request.append(field, to: &bytes) }
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
         request.appendPath(to: &bytes)
         return true

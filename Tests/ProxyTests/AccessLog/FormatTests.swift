@@ -48,10 +48,12 @@ struct FakeContext: FormatContext {
         }
     }
 
-    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { request.append(name, to: &bytes) }
-    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { response.append(name, to: &bytes) }
-    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        trailers.append(name, to: &bytes)
+    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { request.append(field, to: &bytes) }
+    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
+        response.append(field, to: &bytes)
+    }
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
+        trailers.append(field, to: &bytes)
     }
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
         request.appendPath(to: &bytes)

@@ -109,9 +109,7 @@ struct HTTP1ProxyAttackTests {
                 try await client.write("G")
                 slow.append(client)
             }
-            while try await Admin.stat(proxy, "connection_limit.limit.active_connections", on: loop) != 50 {
-                await loop.sleep(for: .milliseconds(2))
-            }
+            try await until { try await Admin.stat(proxy, "connection_limit.limit.active_connections", on: loop) == 50 }
             for _ in 0..<100 {
                 #expect(await (try Wire.connect(to: proxy.address, on: loop)).readToEnd() == "")
             }

@@ -123,7 +123,7 @@ struct HTTP2ProxyAttackTests {
             var bytes = RawHTTP2.preface + RawHTTP2.frame(4, [0, 4] + RawHTTP2.number(1))
             for stream in 0..<UInt32(200) { bytes += RawHTTP2.headers(stream * 2 + 1, RawHTTP2.request("/large")) }
             try await client.write(bytes)
-            while scene.upstream.connections < 200 { await scene.loop.sleep(for: .milliseconds(2)) }
+            try await until { scene.upstream.connections >= 200 }
             // One byte for each stream, then nothing more: what the proxy has taken stands still.
             var taken = -1
             while true {

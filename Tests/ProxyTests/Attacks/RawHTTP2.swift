@@ -100,7 +100,7 @@ struct AttackScene {
 
     /// Waits until a counter has a value.
     func wait(_ name: String, _ isSo: (Int) -> Bool) async throws {
-        while try await !isSo(stat(name)) { await loop.sleep(for: .milliseconds(2)) }
+        try await until { try await isSo(stat(name)) }
     }
 
     /// Whether the proxy still serves those who mean no harm.

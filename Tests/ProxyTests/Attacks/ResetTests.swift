@@ -83,7 +83,7 @@ struct ResetTests {
             defer { proxy.stop() }
             func stat(_ name: String) async throws -> Int { try await Admin.stat(proxy, name, on: loop) ?? 0 }
             func wait(_ name: String, _ isSo: (Int) -> Bool) async throws {
-                while try await !isSo(stat(name)) { await loop.sleep(for: .milliseconds(1)) }
+                try await until { try await isSo(stat(name)) }
             }
             var closers: [() -> Void] = []
             func begin(_ path: String) async throws {

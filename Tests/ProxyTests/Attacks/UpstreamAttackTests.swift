@@ -81,9 +81,7 @@ struct UpstreamAttackTests {
                 }
             }
             #expect(statuses.isSubset(of: [200, 204, 502, 503, 504]), "\(statuses)")
-            while try await Admin.stat(proxy, "cluster.bad.upstream_rq_active", on: loop) != 0 {
-                await loop.sleep(for: .milliseconds(5))
-            }
+            try await until { try await Admin.stat(proxy, "cluster.bad.upstream_rq_active", on: loop) == 0 }
         }
     }
 

@@ -27,12 +27,18 @@ struct CompletionTests {
             let value = alone.contains(flag) ? [] : [values[flag] ?? "1"]
             #expect(throws: Never.self, "\(flag)") { try Options(arguments: [flag] + value) }
         }
-        let explainAlone = ["--tls", "--http2", "--help"]
-        let explainValues = ["-H": "a: b", "--header": "a: b", "-o": "json", "--output": "json", "--defaults": "envoy"]
+        let explainAlone = ["--tls", "--http2", "--help", "--batch"]
+        let explainValues = [
+            "-H": "a: b", "--header": "a: b", "-o": "json", "--output": "json", "--defaults": "envoy",
+            "--answer": "503",
+        ]
         for flag in Completion.flags(in: ExplainCommand.help) {
             var value = explainAlone.contains(flag) ? [] : [explainValues[flag] ?? "1"]
             if flag == "--source" || flag == "--destination" { value = ["10.0.0.1:80"] }
-            #expect(throws: Never.self, "\(flag)") { try ExplainCommand(arguments: ["/", flag] + value) }
+            // A batch reads its requests.
+            let request = ["--batch", "--requests"].contains(flag) ? [] : ["/"]
+            #expect(throws: Never.self, "\(flag)") { try ExplainCommand(arguments: request + [flag] + value) }
         }
+        #expect(throws: UsageError.self) { try ExplainCommand(arguments: ["/", "--batch"]) }
     }
 }

@@ -164,7 +164,7 @@ struct AdmissionTests {
             let first = try await Wire.connect(to: proxy.address, on: loop)
             let second = try await Wire.connect(to: proxy.address, on: loop)
             try await first.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
-            while upstream.connections == 0 { try await Task.sleep(for: .milliseconds(2)) }
+            try await until("the upstream has a connection") { upstream.connections > 0 }
             let refused = try await second.get("/")
             #expect(refused.status == 503)
             #expect(refused.body == "reached concurrency limit")

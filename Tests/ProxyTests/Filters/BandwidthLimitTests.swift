@@ -113,17 +113,102 @@ struct BandwidthLimitTests {
         }
     }
 
-    @Test("a policy that is not there is refused with its place")
-    func refused() async throws {
-        let config = FilterScene.any(
-            Self.custom,
-            Self.rule(
-                "HttpResponseStatusCodeMatchInput", "500", "redirect_policy.v3.RedirectPolicy, uri: \"http://x/\""))
+    private static func redirecting(_ fields: String) -> (name: String, config: String) {
+        (
+            "custom",
+            FilterScene.any(
+                custom,
+                rule("HttpResponseStatusCodeClassMatchInput", "5xx", "redirect_policy.v3.RedirectPolicy, " + fields))
+        )
+    }
+
+    private static let routes =
+        "[ { match: { path: /gone, headers: [ { name: x-ask, present_match: true } ] }, direct_response: { status: 503 } }, { match: { path: /nowhere }, redirect: { path_redirect: /x } }, { match: { prefix: / }, route: { cluster: backend } } ]"
+
+    @Test("answers are fetched from another place: its route, its filters, and a GET without the client's body")
+    func redirected() async throws {
+        try await FilterScene.run(
+            [
+                Self.redirecting(
+                    "uri: \"https://sorry.example/page\", status_code: 299, request_headers_to_add: [ { header: { key: x-from, value: \"%RESPONSE_CODE%\" } } ], response_headers_to_add: [ { header: { key: x-sorry, value: \"1\" } } ]"
+                )
+            ], routes: Self.routes,
+            answer: { head, body in
+                let path = head.split(separator: " ")[1]
+                return path == "/page"
+                    ? ScriptedUpstream.ok(head + body, path == "/page" ? "x-page: 1\r\n" : "")
+                    : "HTTP/1.1 \(path.dropFirst()) X\r\nContent-Length: 3\r\n\r\nold"
+            }
+        ) { scene async throws in
+            for _ in 0..<2 {
+                let get = try await scene.client.get("/500")
+                #expect(get.status == 299)
+                #expect(get.field("x-sorry") == "1" && get.field("x-page") == "1")
+                #expect(get.body.hasPrefix("GET /page HTTP/1.1"))
+                #expect(get.body.lowercased().contains("host: sorry.example"))
+                #expect(get.body.contains("x-from: 500"))
+                try await scene.client.write("POST /503 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+                let post = try await scene.client.response()
+                #expect(post.status == 299)
+                #expect(post.body.hasPrefix("GET /page HTTP/1.1"))
+                #expect(!post.body.contains("hello") && !post.body.lowercased().contains("content-length"))
+            }
+            // The proxy's own answers are replaced as those of upstreams are.
+            #expect(try await scene.client.get("/gone", "x-ask: 1\r\n").status == 299)
+            #expect(try await scene.client.get("/404").status == 404)
+        }
+    }
+
+    @Test(
+        "an answer from another place keeps the first status where the policy has none, and a place without a route leaves the first answer"
+    )
+    func notRedirected() async throws {
+        try await FilterScene.run(
+            [Self.redirecting("redirect_action: { path_redirect: \"/502\" }, status_code: 299")],
+            answer: { head, _ in
+                "HTTP/1.1 \(head.split(separator: " ")[1].dropFirst()) X\r\nContent-Length: 3\r\n\r\nold"
+            }
+        ) { scene async throws in
+            #expect(try await scene.client.get("/500").status == 299)
+        }
+        try await FilterScene.run(
+            [Self.redirecting("redirect_action: { path_redirect: \"/200\" }")],
+            answer: { head, _ in
+                "HTTP/1.1 \(head.split(separator: " ")[1].dropFirst()) X\r\nContent-Length: 3\r\n\r\nold"
+            }
+        ) { scene async throws in
+            #expect(try await scene.client.get("/503").status == 503)
+        }
+        try await FilterScene.run(
+            [Self.redirecting("uri: \"http://a/there\"")],
+            routes: "[ { match: { prefix: /5 }, route: { cluster: backend } } ]",
+            answer: { head, _ in
+                "HTTP/1.1 \(head.split(separator: " ")[1].dropFirst()) X\r\nContent-Length: 3\r\n\r\nold"
+            }
+        ) { scene async throws in
+            let answer = try await scene.client.get("/500")
+            #expect(answer.status == 500 && answer.body == "old")
+            #expect(try await scene.stat("http.ingress.custom_response_redirect_no_route") == 1)
+        }
+    }
+
+    @Test(
+        "a policy that cannot be is refused with its place",
+        arguments: [
+            ("no_such_policy.v3.Policy", "on_match.action.typed_config"),
+            ("redirect_policy.v3.RedirectPolicy, uri: \"x\"", "uri"),
+            ("redirect_policy.v3.RedirectPolicy, redirect_action: { strip_query: true }", "redirect_action"),
+            ("redirect_policy.v3.RedirectPolicy, redirect_action: { prefix_rewrite: /x }", "redirect_action"),
+            ("redirect_policy.v3.RedirectPolicy", "on_match.action.typed_config"),
+            ("redirect_policy.v3.RedirectPolicy, uri: \"http://x/\", status_code: 99", "status_code"),
+        ])
+    func refused(_ policy: String, _ place: String) async throws {
+        let config = FilterScene.any(Self.custom, Self.rule("HttpResponseStatusCodeMatchInput", "500", policy))
         do {
             try await FilterScene.run([("custom", config)]) { _ in }
             Issue.record("taken")
         } catch {
-            #expect("\(error)".contains("on_match.action.typed_config"), "\(error)")
+            #expect("\(error)".contains(place), "\(error)")
         }
     }
 }

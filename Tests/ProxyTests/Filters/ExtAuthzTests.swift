@@ -92,6 +92,55 @@ struct ExtAuthzTests {
         }
     }
 
+    @Test("filter state says how long a call took and how large its messages were")
+    func tellsCalls() async throws {
+        let fields = ["latency_us", "bytesSent", "bytesReceived", "kept", "nothing"]
+        let formats = fields.map {
+            "{ header: { key: x-\($0.lowercased()), value: \"%FILTER_STATE(\(Self.name):FIELD:\($0))%\" } }"
+        }
+        try await CallScene.run(
+            [Self.grpc("emit_filter_state_stats: true, filter_metadata: { kept: yes }")],
+            routes:
+                "[ { match: { prefix: / }, route: { cluster: backend }, response_headers_to_add: [ \(formats.joined(separator: ", ")) ] } ]"
+        ) { _, _ in
+            Self.ok()
+        } _: { scene async throws in
+            let response = try await scene.client.get("/")
+            #expect((response.field("x-latency_us").flatMap { Int($0) } ?? -1) >= 0)
+            #expect((response.field("x-bytessent").flatMap { Int($0) } ?? 0) > 50)
+            #expect((response.field("x-bytesreceived").flatMap { Int($0) } ?? 0) >= 5)
+            #expect(response.field("x-kept") == "true" || response.field("x-kept") == "yes")
+            #expect(response.field("x-nothing") == nil || response.field("x-nothing") == "-")
+        }
+    }
+
+    @Test("what a service adds to responses is held to their limits where that is wanted")
+    func limitsResponses() async throws {
+        for limits in [true, false] {
+            try await CallScene.run([Self.grpc("enforce_response_header_limits: \(limits)")]) { _, message in
+                let request = try? CheckRequest(serialized: message)
+                guard request?.attributes?.request?.http?.path == "/denied" else {
+                    return Self.ok { ok in
+                        ok.responseHeadersToAdd = (0..<120).map { Self.option("x-\($0)", "1") }
+                    }
+                }
+                var denied = DeniedHttpResponse()
+                denied.headers = (0..<120).map { Self.option("x-\($0)", "1") }
+                var response = CheckResponse()
+                var failure = Status()
+                failure.code = 7
+                response.status = failure
+                response.httpResponse = .deniedResponse(denied)
+                return .message(response.serialized())
+            } _: { scene async throws in
+                #expect(try await scene.client.get("/").status == (limits ? 500 : 200))
+                let denied = try await scene.client.get("/denied")
+                #expect(denied.status == 403 && denied.field("x-1") == "1")
+                #expect((denied.field("x-119") == nil) == limits)
+            }
+        }
+    }
+
     @Test("a denied request gets the service's answer and never reaches the upstream")
     func refused() async throws {
         try await CallScene.run([Self.grpc()]) { _, _ in
@@ -172,9 +221,9 @@ struct ExtAuthzTests {
             .hang
         } _: { scene async throws in
             try await scene.client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            while try await scene.stat("cluster.service.upstream_rq_active") != 1 {}
+            try await until { try await scene.stat("cluster.service.upstream_rq_active") == 1 }
             scene.client.close()
-            while try await scene.stat("cluster.service.upstream_rq_active") != 0 {}
+            try await until { try await scene.stat("cluster.service.upstream_rq_active") == 0 }
             #expect(try await scene.stat("cluster.service.upstream_rq_tx_reset") == 1)
             #expect(scene.upstream.requests == 0)
         }

@@ -16,6 +16,7 @@ struct ProcessorScene {
 
     enum Answer: Sendable {
         case message(ProcessingResponse)
+        case messages([ProcessingResponse])
         case silence
         case end(Int)
     }
@@ -48,7 +49,16 @@ struct ProcessorScene {
                         if isFirst { try exchange.respond(200, [("content-type", "application/grpc")]) }
                         isFirst = false
                         try exchange.send(GRPCMessageDecoder.frame(response.serialized()))
+                    case .messages(let responses):
+                        if isFirst, !responses.isEmpty {
+                            try exchange.respond(200, [("content-type", "application/grpc")])
+                            isFirst = false
+                        }
+                        for response in responses { try exchange.send(GRPCMessageDecoder.frame(response.serialized())) }
                     case .silence: break
+                    case .end(let status) where !isFirst:
+                        try exchange.finish(trailers: [("grpc-status", "\(status)")])
+                        return
                     case .end(let status):
                         try exchange.respond(
                             200, [("content-type", "application/grpc"), ("grpc-status", "\(status)")], isEnd: true)
@@ -213,6 +223,47 @@ struct ExtProcTests {
             #expect(response.body.contains("transfer-encoding: chunked"))
             #expect(response.body.hasSuffix("ABCDEF"))
             #expect(response.field("content-length") == nil)
+        }
+    }
+
+    private static func isResponseHead(_ request: ProcessingRequest) -> Bool {
+        if case .responseHeaders? = request.request { true } else { false }
+    }
+
+    @Test("an observer is told heads and bodies, and neither its answers nor its end change anything")
+    func observer() async throws {
+        for answers in [true, false] {
+            let asked = Mutex<[ProcessingRequest]>([])
+            try await ProcessorScene.run(
+                "observability_mode: true, processing_mode: { request_body_mode: STREAMED, response_body_mode: BUFFERED }",
+                answer: { request in
+                    asked.withLock { $0.append(request) }
+                    guard answers else { return .end(13) }
+                    return Self.answer(request, head: Self.common(Self.set(("x-in", "1"))))
+                }
+            ) { scene async throws in
+                try await scene.client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+                try await scene.client.write("def")
+                let response = try await scene.client.response()
+                #expect(response.status == 200)
+                #expect(response.body.contains("content-length: 6"))
+                #expect(response.body.hasSuffix("abcdef"))
+                #expect(!response.body.contains("x-in"))
+                func told() -> [ProcessingRequest] { asked.withLock { $0 } }
+                if answers {
+                    // Two heads, and the body of the request in one or more pieces: a collected body is not shown.
+                    try await until { told().contains(where: Self.isResponseHead) }
+                    let body = told().flatMap { request -> [UInt8] in
+                        if case .requestBody(let body)? = request.request { body.body } else { [] }
+                    }
+                    #expect(body == Array("abcdef".utf8))
+                    #expect(told().count(where: Self.isResponseHead) == 1)
+                    #expect(told().last.map(Self.isResponseHead) ?? false)
+                }
+                #expect(told().allSatisfy { $0.observabilityMode })
+                #expect(try await scene.stat("http.ingress.ext_proc.spurious_msgs_received") == 0)
+                #expect(try await scene.stat("http.ingress.ext_proc.streams_closed") == 1)
+            }
         }
     }
 
@@ -400,9 +451,9 @@ struct ExtProcTests {
     func cancelled() async throws {
         try await ProcessorScene.run("", answer: { _ in .silence }) { scene async throws in
             try await scene.client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            while try await scene.stat("http.ingress.ext_proc.stream_msgs_sent") != 1 {}
+            try await until { try await scene.stat("http.ingress.ext_proc.stream_msgs_sent") == 1 }
             scene.client.close()
-            while try await scene.stat("cluster.service.upstream_rq_active") != 0 {}
+            try await until { try await scene.stat("cluster.service.upstream_rq_active") == 0 }
             #expect(try await scene.stat("http.ingress.ext_proc.streams_closed") == 1)
         }
     }

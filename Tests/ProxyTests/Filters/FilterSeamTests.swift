@@ -73,7 +73,7 @@ struct FilterSeamTests {
             } + FakeFilters.entry("stop.b") { _ in FakeFilter("b", trace, [.requestHead, .requestBody]) }
         try await run(filters) { client, loop in
             try await client.write(Self.chunks + "3\r\none\r\n")
-            while !trace.all.contains("a one") { await loop.sleep(for: .milliseconds(1)) }
+            try await until { trace.all.contains("a one") }
             #expect(!trace.all.contains("b head"))
             try await client.write("3\r\ntwo\r\n0\r\n\r\n")
             #expect(try await client.response().body == "got onetwo")
@@ -117,7 +117,7 @@ struct FilterSeamTests {
             } + FakeFilters.entry("hold.b") { _ in FakeFilter("b", trace, [.requestBody]) }
         try await run(filters) { client, loop in
             try await client.write(Self.chunks + "3\r\none\r\n")
-            while !trace.all.contains("a one") { await loop.sleep(for: .milliseconds(1)) }
+            try await until { trace.all.contains("a one") }
             try await client.write("3\r\ntwo\r\n0\r\n\r\n")
             #expect(try await client.response().body == "got onetwo!")
         }
@@ -143,9 +143,9 @@ struct FilterSeamTests {
             }
         try await run(filters) { client, loop in
             try await client.write(Self.chunks + "3\r\none\r\n")
-            while !trace.all.contains("b one") { await loop.sleep(for: .milliseconds(1)) }
+            try await until { trace.all.contains("b one") }
             try await client.write("3\r\ntwo\r\n")
-            while !trace.all.contains("a two") { await loop.sleep(for: .milliseconds(1)) }
+            try await until { trace.all.contains("a two") }
             #expect(!trace.all.contains("b two"))
             try await client.write("5\r\nthree\r\n0\r\n\r\n")
             #expect(try await client.response().body == "got onetwothree")

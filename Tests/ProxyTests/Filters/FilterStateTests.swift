@@ -15,14 +15,21 @@ struct FilterStateTests {
             ("envoy.network.ip", "::1", "[::1]:0"),
             ("envoy.network.ip", "x", nil),
             ("envoy.network.upstream_server_name", "API.test:443", "api.test"),
-            ("envoy.network.upstream_server_name", "a b", nil), ("envoy.ratelimit.hits_addend", "3", "3"),
+            ("envoy.network.upstream_server_name", "a b", nil),
+            ("envoy.network.application_protocols", "h2,http/1.1", "h2,http/1.1"),
+            ("envoy.network.application_protocols", "h2,", nil), ("envoy.network.application_protocols", "", nil),
+            ("envoy.ratelimit.hits_addend", "3", "3"),
             ("envoy.ratelimit.hits_addend", "-3", nil), ("envoy.upstream.dynamic_port", "4294967296", nil),
         ]
         for (name, text, object) in cases {
-            #expect(try FilterStateFactory.find(name, key: "any", at: "").object(text) == object, "\(name) \(text)")
+            #expect(
+                try FilterStateFactory.find(name, key: "any", isOfConnection: false, at: "").object(text) == object,
+                "\(name) \(text)")
         }
         // Without a factory the key names it.
-        #expect(try FilterStateFactory.find("", key: "envoy.upstream.dynamic_host", at: "").object("h") == "h")
+        #expect(
+            try FilterStateFactory.find("", key: "envoy.upstream.dynamic_host", isOfConnection: false, at: "").object(
+                "h") == "h")
     }
 
     @Test("a factory that is unknown, or whose objects nobody looks at, is refused with its place")

@@ -159,7 +159,7 @@ struct RateLimitTests {
         ) { scene async throws in
             let response = try await scene.client.get("/")
             #expect(response.status == 200)
-            while try await scene.stat("cluster.service.upstream_rq_200") != 1 {}
+            try await until { try await scene.stat("cluster.service.upstream_rq_200") == 1 }
             let hits = asked.withLock { $0.first?.descriptors.first?.hitsAddend }
             #expect(hits == UInt64(response.body.utf8.count))
         }

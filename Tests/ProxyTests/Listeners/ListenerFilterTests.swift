@@ -54,6 +54,27 @@ struct ListenerFilterTests {
         return await client.readToEnd()
     }
 
+    @Test("a listener with ipv4_compat serves IPv4 clients by their IPv4 addresses")
+    func bothFamilies() async throws {
+        try await onLoop { loop in
+            let chains = [
+                Self.chain(
+                    "source_prefix_ranges: [ { address_prefix: 127.0.0.0, prefix_len: 8 } ]", Self.answer("four")),
+                Self.chain("", Self.answer("six")),
+            ]
+            let proxy = try await RunningProxy.start(
+                Self.bootstrap([], chains).replacing(
+                    "name: l\n    address: { socket_address: { address: 127.0.0.1",
+                    with: "name: l\n    address: { socket_address: { ipv4_compat: true, address: \"::\""))
+            defer { proxy.stop() }
+            let port = proxy.address.port ?? 0
+            let six = try await Wire.connect(to: .ip(.v6(high: 0, low: 1), port: port), on: loop)
+            #expect(await six.readToEnd() == "six")
+            let four = try await Wire.connect(to: .ip(.v4(0x7F00_0001), port: port), on: loop)
+            #expect(await four.readToEnd() == "four")
+        }
+    }
+
     @Test("the chain follows server name, protocol and HTTP version, also behind a PROXY header")
     func chains() async throws {
         try await onLoop { loop in

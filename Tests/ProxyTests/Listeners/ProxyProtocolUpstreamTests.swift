@@ -153,7 +153,7 @@ struct ProxyProtocolUpstreamTests {
             let context = try TLSContext(configuration, role: .server)
             let secured = try await ScriptedUpstream(on: loop) { wire, _ in
                 let line = try await Self.line(wire)
-                let inner = Wire(try await TLSStream.accept(wire.stream, context))
+                let inner = Wire(try await TLSStream.accept(try #require(wire.stream as? SocketStream), context))
                 _ = try await inner.request()
                 try await inner.write(ScriptedUpstream.ok(line))
                 _ = await inner.readToEnd()

@@ -118,21 +118,24 @@ struct UDPProxyTests {
         }
     }
 
-    @Test("a listener for all addresses answers from the one that was spoken to", arguments: ["0.0.0.0", "::"])
-    func wildcard(address: String) async throws {
+    @Test(
+        "a listener for all addresses answers from the one that was spoken to",
+        arguments: [("0.0.0.0", false), ("::", false), ("::", true)])
+    func wildcard(address: String, ipv4Compat: Bool) async throws {
         try await onLoop { loop in
             let host = try Datagrams(on: loop) { "got \($0)" }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
                     listeners: Self.listener(Self.route()).replacing(
-                        "address: 127.0.0.1, port_value", with: "address: \"\(address)\", port_value"),
+                        "address: 127.0.0.1, port_value",
+                        with: "address: \"\(address)\", ipv4_compat: \(ipv4Compat), port_value"),
                     clusters: Yaml.cluster("backend", [host.port])))
             defer { proxy.stop() }
             // A connected socket takes what comes from there alone.
-            let spokenTo =
-                address == "::"
-                ? [IPAddress.v6(high: 0, low: 1)]
-                : (1...3 as ClosedRange<UInt32>).map { IPAddress.v4(0x7F00_0000 + $0) }
+            var spokenTo: [IPAddress] = address == "::" ? [.v6(high: 0, low: 1)] : []
+            if address != "::" || ipv4Compat {
+                spokenTo += (1...3 as ClosedRange<UInt32>).map { IPAddress.v4(0x7F00_0000 + $0) }
+            }
             for (number, ip) in spokenTo.enumerated() {
                 let client = try Datagrams(on: loop, to: .ip(ip, port: proxy.address.port ?? 0))
                 client.send("\(number)")

@@ -16,9 +16,9 @@ protocol FormatContext {
     var isGRPC: Bool { get }
     /// The gRPC status of the response; nil when it has none.
     var grpcStatus: Int? { get }
-    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
-    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
-    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool
+    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
+    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
     /// The path with its query: as the client sent it, or as it is now.
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool
     /// Bytes of names and values in the request's, the response's head, and the response's trailers.
@@ -85,9 +85,9 @@ extension FormatContext {
     var isGRPC: Bool { false }
     var grpcStatus: Int? { nil }
     var traceContext: TraceContext? { nil }
-    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
-    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
-    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool { false }
+    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
+    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool { false }
     func fieldBytes(_ part: FieldPart) -> Int? { nil }
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
@@ -123,26 +123,26 @@ extension HTTPStream: FormatContext {
         return responseHasBegun ? GRPCFailure.of(httpStatus: info.status) : nil
     }
 
-    func appendRequestField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
+    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
         guard !isRefused else { return false }
-        return request.append(name, to: &bytes)
+        return readRequest { $0.append(field, to: &bytes) }
     }
 
-    func appendResponseField(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        if name.bytes == FormatNames.status {
+    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
+        if field.kind == .status {
             guard info.status > 0 else { return false }
             bytes.append(padded: Int(info.status), 1)
             return true
         }
-        if response.headers.append(name, to: &bytes) { return true }
+        if response.headers.append(field, to: &bytes) { return true }
         // The codec writes it: in a response of the proxy's own no field says it.
-        guard name.bytes == FormatNames.contentLength, case .length(let count) = response.body else { return false }
+        guard field.kind == .contentLength, case .length(let count) = response.body else { return false }
         bytes.append(padded: count, 1)
         return true
     }
 
-    func appendResponseTrailer(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        responseTrailers?.append(name, to: &bytes) ?? false
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
+        responseTrailers?.append(field, to: &bytes) ?? false
     }
 
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
@@ -178,37 +178,7 @@ extension HTTPStream: FormatContext {
     func appendUniqueID(to bytes: inout [UInt8]) { bytes.append(uuid: worker.random.next(), worker.random.next()) }
 }
 
-/// Names that are compared as bytes.
-enum FormatNames {
-    static let host = Array("host".utf8)
-    static let method = Array(":method".utf8)
-    static let path = Array(":path".utf8)
-    static let authority = Array(":authority".utf8)
-    static let scheme = Array(":scheme".utf8)
-    static let status = Array(":status".utf8)
-    static let contentLength = Array("content-length".utf8)
-}
-
 extension RequestHead {
-    /// Appends a field or a pseudo header.
-    func append(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        guard name.isPseudo || name.bytes == FormatNames.host else { return headers.append(name, to: &bytes) }
-        switch name.bytes {
-        case FormatNames.method: bytes.append(span: methodName)
-        case FormatNames.path:
-            guard path.byteCount > 0 else { return false }
-            bytes.append(span: path)
-        case FormatNames.authority, FormatNames.host:
-            guard authority.byteCount > 0 else { return false }
-            bytes.append(span: authority)
-        case FormatNames.scheme:
-            guard scheme.byteCount > 0 else { return false }
-            bytes.append(span: scheme)
-        default: return false
-        }
-        return true
-    }
-
     func appendPath(to bytes: inout [UInt8]) { bytes.append(span: path) }
 
     /// Bytes of names and values; those of the pseudo headers count, as Envoy counts them.
@@ -219,36 +189,10 @@ extension RequestHead {
 }
 
 extension HeaderTable {
-    /// Appends the first field of a name.
-    func append(_ name: HeaderName, to bytes: inout [UInt8]) -> Bool {
-        guard let index = index(named: name.bytes.span.bytes) else { return false }
-        appendValue(at: index, to: &bytes)
-        return true
-    }
-
-    private func appendValue(at index: Int, to bytes: inout [UInt8]) { bytes.append(span: value(at: index)) }
-
     /// Bytes of names and values.
     var fieldBytes: Int {
         var sum = 0
         for index in 0..<count { sum += name(at: index).byteCount + value(at: index).byteCount }
         return sum
-    }
-}
-
-extension [UInt8] {
-    /// Appends bytes where they lie.
-    mutating func append(span: RawSpan) { span.withUnsafeBytes { append(contentsOf: $0) } }
-
-    /// Appends a UUID (version 4) made of random words.
-    mutating func append(uuid first: UInt64, _ second: UInt64) {
-        let high = (first & ~0xF000) | 0x4000
-        let low = (second & ~(0b11 << 62)) | (0b10 << 62)
-        for digit in 0..<32 {
-            if digit == 8 || digit == 12 || digit == 16 || digit == 20 { append(UInt8(ascii: "-")) }
-            let word = digit < 16 ? high : low
-            let value = UInt8(truncatingIfNeeded: word >> UInt64(60 - 4 * (digit % 16))) & 15
-            append(value < 10 ? 48 + value : 87 + value)
-        }
     }
 }

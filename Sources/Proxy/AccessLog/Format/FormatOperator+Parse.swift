@@ -50,9 +50,13 @@ extension FormatOperator {
             }
             return .operation(try metadata(source, name, parts[1]))
         case "FILTER_STATE", "UPSTREAM_FILTER_STATE":
-            let key = (argument ?? "").split(separator: ":").first.map(String.init) ?? ""
-            guard !key.isEmpty else { throw Refusal("%\(name)% needs a key: %\(name)(key)%") }
-            return .operation(.filterState(key))
+            let parts = (argument ?? "").split(separator: ":", maxSplits: 2).map(String.init)
+            guard let key = parts.first else { throw Refusal("%\(name)% needs a key: %\(name)(key)%") }
+            switch (parts.dropFirst().first, parts.count) {
+            case (nil, _), ("PLAIN", 2), ("TYPED", 2): return .operation(.filterState(key, field: nil))
+            case ("FIELD", 3): return .operation(.filterState(key, field: parts[2]))
+            default: throw Refusal("%\(name)(\(argument ?? ""))%: after the key comes PLAIN, TYPED or FIELD:name")
+            }
         case "ENVIRONMENT":
             guard let argument, !argument.isEmpty else {
                 throw Refusal("%ENVIRONMENT% needs a variable: %ENVIRONMENT(HOME)%")
@@ -80,7 +84,7 @@ extension FormatOperator {
         guard let first = parts.first, !first.isEmpty, parts.count <= 2, parts.allSatisfy({ isHeaderName($0) }) else {
             throw Refusal("%\(name)% needs a header name, or two: %\(name)(x-id?x-other)%")
         }
-        return Header(name: HeaderName(first), alternate: parts.count > 1 ? HeaderName(parts[1]) : nil)
+        return Header(field: FormatField(first), alternate: parts.count > 1 ? FormatField(parts[1]) : nil)
     }
 
     private static func isHeaderName(_ name: String) -> Bool {

@@ -12,21 +12,21 @@ extension FormatOperator {
             bytes += constant
             return true
         case .request(let header):
-            if context.appendRequestField(header.name, to: &bytes) { return true }
+            if context.appendRequestField(header.field, to: &bytes) { return true }
             return header.alternate.map { context.appendRequestField($0, to: &bytes) } ?? false
         case .requestWithoutQuery(let header):
             let start = bytes.count
-            var isThere = context.appendRequestField(header.name, to: &bytes)
+            var isThere = context.appendRequestField(header.field, to: &bytes)
             if !isThere, let alternate = header.alternate {
                 isThere = context.appendRequestField(alternate, to: &bytes)
             }
             if let mark = bytes[start...].firstIndex(of: UInt8(ascii: "?")) { bytes.removeSubrange(mark...) }
             return isThere
         case .response(let header):
-            if context.appendResponseField(header.name, to: &bytes) { return true }
+            if context.appendResponseField(header.field, to: &bytes) { return true }
             return header.alternate.map { context.appendResponseField($0, to: &bytes) } ?? false
         case .trailer(let header):
-            if context.appendResponseTrailer(header.name, to: &bytes) { return true }
+            if context.appendResponseTrailer(header.field, to: &bytes) { return true }
             return header.alternate.map { context.appendResponseTrailer($0, to: &bytes) } ?? false
         case .startTime(let format):
             guard let wall = context.info.startedWall else { return false }
@@ -48,9 +48,14 @@ extension FormatOperator {
             guard let json = json(context) else { return false }
             if case .string(let text) = json { bytes += text.utf8 } else { bytes += json.bytes }
             return true
-        case .filterState(let key):
-            guard let text = context.info.filterState[key] else { return false }
-            bytes += text.utf8
+        case .filterState(let key, let field):
+            guard let text = context.info.filterStateText(key) else { return false }
+            guard let field else {
+                bytes += text.utf8
+                return true
+            }
+            guard let json = try? JSON.parse(text), let member = json[field] else { return false }
+            if case .string(let text) = member { bytes += text.utf8 } else { bytes += member.bytes }
             return true
         case .path(let withQuery, let original, _):
             let start = bytes.count
@@ -196,7 +201,7 @@ extension FormatOperator.Plain {
         }
     }
 
-    private static let requestID = HeaderName("x-request-id")
+    private static let requestID = FormatField("x-request-id")
 
     private func number<Context: FormatContext>(_ context: Context, _ moment: FormatMoment) -> Int64? {
         switch self {
@@ -255,7 +260,9 @@ extension FormatOperator.Plain {
     /// Fields of a text log are separated by blanks, so a value has none (as Envoy).
     private func append(blankless text: String?, to bytes: inout [UInt8]) -> Bool {
         guard let text, !text.isEmpty else { return false }
-        for byte in text.utf8 { bytes.append(byte == 0x20 ? 0x5F : byte) }
+        let start = bytes.count
+        bytes += text.utf8
+        for index in start..<bytes.count where bytes[index] == 0x20 { bytes[index] = 0x5F }
         return true
     }
 
@@ -267,13 +274,13 @@ extension FormatOperator.Plain {
 
     private func append(_ address: SocketAddress?, to bytes: inout [UInt8]) -> Bool {
         guard let address else { return false }
-        bytes += address.description.utf8
+        address.append(to: &bytes)
         return true
     }
 
     private func append(ip address: SocketAddress?, to bytes: inout [UInt8]) -> Bool {
         guard let ip = address?.address else { return false }
-        bytes += ip.description.utf8
+        ip.append(to: &bytes)
         return true
     }
 }

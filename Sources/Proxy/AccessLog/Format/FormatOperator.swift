@@ -50,8 +50,8 @@ enum FormatOperator: Sendable {
 
     /// A header with the one that stands in for it.
     struct Header: Sendable {
-        let name: HeaderName
-        let alternate: HeaderName?
+        let field: FormatField
+        let alternate: FormatField?
     }
 
     /// Moments in a stream's life, for `COMMON_DURATION`.
@@ -80,7 +80,8 @@ enum FormatOperator: Sendable {
     case commonDuration(from: Moment, to: Moment, perSecond: Int64)
     case grpcStatus(StatusStyle)
     case metadata(MetadataSource, path: [String])
-    case filterState(String)
+    /// `field`: a member of an object; nil is all of it.
+    case filterState(String, field: String?)
     case path(withQuery: Bool, original: Bool, current: Bool)
     case queryParameter(String)
     case query
@@ -104,6 +105,14 @@ enum FormatOperator: Sendable {
         case .plain(let plain): plain.isNumber
         case .commonDuration: true
         case .grpcStatus(.number): true
+        default: false
+        }
+    }
+
+    /// Whether every byte of the value is the proxy's own, so that none needs escaping.
+    var isOurs: Bool {
+        switch self {
+        case .plain(.PROTOCOL), .plain(.UPSTREAM_PROTOCOL), .plain(.RESPONSE_FLAGS), .plain(.RESPONSE_FLAGS_LONG): true
         default: false
         }
     }

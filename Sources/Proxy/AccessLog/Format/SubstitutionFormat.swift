@@ -25,7 +25,7 @@ struct SubstitutionFormat: Sendable {
     }
 
     private enum Form: Sendable {
-        case text([Piece])
+        case text(TextFormat)
         case json(Node)
     }
 
@@ -45,7 +45,7 @@ struct SubstitutionFormat: Sendable {
         + "\"%UPSTREAM_HOST%\"\n"
 
     init(text: String, path: String, omitsEmptyValues: Bool = false) throws(ConfigurationError) {
-        form = .text(try Self.pieces(text, path))
+        form = .text(TextFormat(try Self.pieces(text, path)))
         self.omitsEmptyValues = omitsEmptyValues
         contentType = "text/plain"
     }
@@ -156,19 +156,8 @@ struct SubstitutionFormat: Sendable {
     /// Appends what the format says, without a line's end of its own.
     func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) {
         switch form {
-        case .text(let pieces):
-            for piece in pieces {
-                switch piece {
-                case .literal(let literal): bytes += literal
-                case .command(let operation, let lengthMax):
-                    let start = bytes.count
-                    guard Self.append(operation, lengthMax, context, moment, to: &bytes) else {
-                        if !omitsEmptyValues { bytes.append(UInt8(ascii: "-")) }
-                        continue
-                    }
-                    if !operation.isNumber, !operation.isStructure { Self.escapeText(&bytes, from: start) }
-                }
-            }
+        case .text(let text):
+            text.append(context, moment, otherwise: omitsEmptyValues ? nil : UInt8(ascii: "-"), to: &bytes)
         case .json(let node): _ = render(node, context, moment, to: &bytes)
         }
     }
@@ -226,7 +215,7 @@ struct SubstitutionFormat: Sendable {
                     }
                 }
             }
-            Self.escapeJSON(&bytes, from: start)
+            LogEscape.json(&bytes, from: start)
             bytes.append(UInt8(ascii: "\""))
         case .value(let operation, let lengthMax):
             if operation.isStructure {
@@ -248,39 +237,10 @@ struct SubstitutionFormat: Sendable {
                     bytes.append("null")
                     return false
                 }
-                Self.escapeJSON(&bytes, from: start + 1)
+                LogEscape.json(&bytes, from: start + 1)
                 bytes.append(UInt8(ascii: "\""))
             }
         }
         return true
-    }
-
-    // MARK: Escaping
-
-    /// What a peer sent cannot end the line or a field in quotes (ATK-19).
-    private static func escapeText(_ bytes: inout [UInt8], from start: Int) {
-        guard bytes[start...].contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C || $0 == 0x7F }) else { return }
-        let raw = Array(bytes[start...])
-        bytes.removeLast(raw.count)
-        for byte in raw {
-            switch byte {
-            case 0x22, 0x5C: bytes += [0x5C, byte]
-            case 0..<0x20, 0x7F:
-                bytes += [0x5C, UInt8(ascii: "x"), hexDigit(byte >> 4), hexDigit(byte & 15)]
-            default: bytes.append(byte)
-            }
-        }
-    }
-
-    private static func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? 48 + value : 87 + value }
-
-    /// The bytes from `start` on become the inside of a JSON string; what is no UTF-8 is replaced.
-    static func escapeJSON(_ bytes: inout [UInt8], from start: Int) {
-        guard
-            bytes[start...].contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C || $0 >= 0x7F })
-        else { return }
-        let quoted = JSON.quoted(String(decoding: bytes[start...], as: UTF8.self))
-        bytes.removeLast(bytes.count - start)
-        bytes += quoted.utf8.dropFirst().dropLast()
     }
 }

@@ -76,13 +76,32 @@ struct TimeFormat: Sendable {
     private static func appendISO(
         _ date: CivilTime, _ nanoseconds: Int, _ offset: Int, isLocal: Bool, to bytes: inout [UInt8]
     ) {
-        appendDate(date, to: &bytes)
-        bytes.append(UInt8(ascii: "T"))
-        appendTime(date, to: &bytes)
-        bytes.append(UInt8(ascii: "."))
-        bytes.append(padded: nanoseconds / 1_000_000, 3)
-        if isLocal { appendOffset(offset, to: &bytes) } else { bytes.append(UInt8(ascii: "Z")) }
+        // `2026-01-02T03:04:05.678`: the usual form, so its digits find their places in a copy of a pattern.
+        var text = isoPattern
+        func put(_ value: Int, _ digits: Int, at start: Int) {
+            var (value, index) = (value, start + digits)
+            while index > start {
+                index &-= 1
+                text[index] = 0x30 &+ UInt8(truncatingIfNeeded: value % 10)
+                value /= 10
+            }
+        }
+        put(date.year, 4, at: 0)
+        put(date.month, 2, at: 5)
+        put(date.day, 2, at: 8)
+        put(date.hour, 2, at: 11)
+        put(date.minute, 2, at: 14)
+        put(date.second, 2, at: 17)
+        put(nanoseconds / 1_000_000, 3, at: 20)
+        text.span.extracting(first: isLocal ? 23 : 24).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        if isLocal { appendOffset(offset, to: &bytes) }
     }
+
+    private static let isoPattern: InlineArray<24, UInt8> = [
+        0x30, 0x30, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x54, 0x30, 0x30, 0x3A, 0x30, 0x30, 0x3A, 0x30,
+        0x30, 0x2E, 0x30,
+        0x30, 0x30, 0x5A,
+    ]
 
     private static func appendDate(_ date: CivilTime, to bytes: inout [UInt8]) {
         bytes.append(padded: date.year, 4)
@@ -167,29 +186,5 @@ extension CivilTime {
         let yearOfEra = shifted - era * 400
         let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-    }
-}
-
-extension [UInt8] {
-    /// Appends a decimal number with leading zeros up to a width.
-    mutating func append(padded number: Int, _ width: Int) {
-        var digits = InlineArray<20, UInt8>(repeating: 0x30)
-        var value = UInt64(Swift.max(number, 0))
-        var count = 0
-        repeat {
-            digits[count] = 0x30 &+ UInt8(truncatingIfNeeded: value % 10)
-            value /= 10
-            count += 1
-        } while value > 0
-        for _ in count..<Swift.max(width, count) { append(0x30) }
-        while count > 0 {
-            count -= 1
-            append(digits[count])
-        }
-    }
-
-    /// Appends the first bytes of a text in the program.
-    mutating func append(_ text: StaticString, prefix: Int = .max) {
-        append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: Swift.min(prefix, text.utf8CodeUnitCount)))
     }
 }

@@ -8,6 +8,8 @@ struct FilterDirection {
     private struct Slot {
         let filter: any HTTPFilter
         let interest: FilterInterest
+        /// Its place among the filters that are configured.
+        let position: Int
         var gate = Gate.open
         var held: ByteBuffer?
         /// The end of the body came while the gate was closed.
@@ -50,12 +52,48 @@ struct FilterDirection {
     /// A filter has seen the head.
     var hasBegun: Bool { front > 0 }
 
-    mutating func append(_ filter: any HTTPFilter) {
-        slots.append(Slot(filter: filter, interest: filter.interest))
+    /// - Parameter position: The filter's place among those that are configured.
+    mutating func append(_ filter: any HTTPFilter, position: Int) {
+        slots.append(Slot(filter: filter, interest: filter.interest, position: position))
     }
 
-    /// Responses pass the other way round.
-    mutating func reverse() { slots.reverse() }
+    /// Other filters, before anything has come.
+    mutating func replace(with filters: some Sequence<any HTTPFilter>) {
+        slots.removeAll(keepingCapacity: true)
+        for filter in filters { append(filter, position: 0) }
+    }
+
+    /// Takes the filters away that have not seen the head.
+    ///
+    /// - Returns: How many have, and the place of the last of them among those that are configured, -1 without one.
+    mutating func removeUnseen() -> (count: Int, position: Int) {
+        let seen = min(front, slots.count)
+        slots.removeSubrange(seen...)
+        return (seen, slots.last?.position ?? -1)
+    }
+
+    /// What waits before a filter that stopped everything, for all filters to see it anew; nil when one of them has seen or keeps a part.
+    mutating func takeForStartingOver(from filter: any HTTPFilter) -> (held: ByteBuffer?, isEnd: Bool)? {
+        guard let index = slots.firstIndex(where: { $0.filter === filter && $0.gate == .stoppedAll }) else {
+            return nil
+        }
+        let held = slots[index].held
+        if held?.isEmpty == false || slots[index].holdsEnd {
+            for slot in slots[..<index] where !slot.interest.isDisjoint(with: [.requestBody, .requestTrailers]) {
+                return nil
+            }
+        }
+        for slot in slots[..<index] where slot.held != nil { return nil }
+        return takeHeld(index)
+    }
+
+    /// Begins anew, without filters; trailers that came stay.
+    mutating func clear() {
+        slots.removeAll(keepingCapacity: true)
+        front = 0
+        heldBytes = 0
+        headHasPassed = false
+    }
 
     /// No filter sees anything any more: the answer is the proxy's own, made by a filter of this direction.
     mutating func bypass() {
@@ -88,14 +126,27 @@ extension HTTPStream {
         }
     }
 
+    /// A filter and what it wants, without the copy of the whole direction that the subscript's getter makes.
+    private func slot(_ flow: FilterDirection.Flow, _ index: Int) -> (
+        any HTTPFilter, FilterInterest, FilterDirection.BodyGate
+    )? {
+        flow == .request ? requestFilters.body(index) : responseFilters.body(index)
+    }
+
+    private func isWithoutFilters(_ flow: FilterDirection.Flow) -> Bool {
+        flow == .request ? requestFilters.isEmpty : responseFilters.isEmpty
+    }
+
     /// Runs the head from a filter on; true when it has passed the last.
     func runHead(_ flow: FilterDirection.Flow, isEnd: Bool) -> Bool {
-        while let next = self[flow].nextForHead() {
+        while true {
+            if filtersAreStale, flow == .request { remakeFilters() }
+            guard let next = self[flow].nextForHead() else { break }
             guard next.interest.contains(flow == .request ? .requestHead : .responseHead) else { continue }
             let step =
                 flow == .request
                 ? next.filter.requestHead(self, isEnd: isEnd) : next.filter.responseHead(self, isEnd: isEnd)
-            if isFinished || self[flow].isEmpty { return false }
+            if isFinished || isWithoutFilters(flow) { return false }
             guard step == .next else {
                 self[flow].close(next.index, all: step == .stopAll)
                 return false
@@ -111,7 +162,7 @@ extension HTTPStream {
         var index = start
         // A message without a body has no piece to show: its end only waits at closed gates.
         let isBodyless = flow == .request ? requestHasNoBody : responseHasNoBody
-        while let (filter, interest, gate) = self[flow].body(index) {
+        while let (filter, interest, gate) = slot(flow, index) {
             if gate == .all || (isBodyless && gate == .stopped) {
                 return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
             }
@@ -119,7 +170,7 @@ extension HTTPStream {
                 let step =
                     flow == .request
                     ? filter.requestBody(self, &chunk, isEnd: isEnd) : filter.responseBody(self, &chunk, isEnd: isEnd)
-                if isFinished || self[flow].isEmpty { return }
+                if isFinished || isWithoutFilters(flow) { return }
                 switch step {
                 case .next:
                     if gate == .stopped || self[flow].holds(index) {
@@ -148,7 +199,7 @@ extension HTTPStream {
     private func runTrailers(_ flow: FilterDirection.Flow) {
         guard var trailers = self[flow].takeTrailers() else { return deliverEnd(flow, HeaderTable()) }
         var index = 0
-        while let (filter, interest, _) = self[flow].body(index) {
+        while let (filter, interest, _) = slot(flow, index) {
             if interest.contains(flow == .request ? .requestTrailers : .responseTrailers) {
                 // Trailers cannot wait: who must think about them holds the end of the body instead.
                 _ =

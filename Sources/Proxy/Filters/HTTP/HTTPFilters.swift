@@ -94,6 +94,8 @@ enum HTTPFilters {
         EnvoyAPI.OnDemandFilter.schema.name: OnDemandFilterConfig.kind,
         EnvoyAPI.LuaFilterConfig.schema.name: LuaHTTPFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
+        BasicAuth.schema.name: BasicAuthFilterConfig.kind,
+        IstioStatsConfig.schema.name: IstioStatsFilterConfig.kind,
     ]
 
     /// Kinds that tests add, by the name of their message.
@@ -120,7 +122,7 @@ enum HTTPFilters {
                 guard isLast else { throw ConfigurationError(at: here, "the router must be the last HTTP filter") }
                 let message = try unpack(any, as: EnvoyAPI.Router.self, at: here)
                 try FieldCheck.check(
-                    message, reads: ["suppress_envoy_headers", "dynamic_stats", "start_child_span"],
+                    message, reads: ["suppress_envoy_headers", "start_child_span"],
                     at: here + ".typed_config")
                 return (chain, message.suppressEnvoyHeaders)
             }

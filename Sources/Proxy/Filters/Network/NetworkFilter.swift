@@ -129,12 +129,13 @@ enum NetworkFilters {
             return try NetworkExtAuthzConfig(
                 compiling: HTTPFilters.unpack(any, as: NetworkExtAuthz.self, at: path), at: here, context: context)
         case NetworkSetFilterState.schema.name:
-            throw ConfigurationError(at: path, "network filter set_filter_state is not supported yet")
+            return try NetworkSetFilterStateConfig(
+                compiling: HTTPFilters.unpack(any, as: NetworkSetFilterState.self, at: path), at: here)
         default:
             throw ConfigurationError(
                 at: path,
                 "unknown network filter \(any.typeURL); supported: rbac, ext_authz, local_ratelimit, connection_limit, "
-                    + "sni_cluster, sni_dynamic_forward_proxy, http_connection_manager, tcp_proxy, echo, direct_response"
+                    + "sni_cluster, sni_dynamic_forward_proxy, set_filter_state, http_connection_manager, tcp_proxy, echo, direct_response"
             )
         }
     }

@@ -57,6 +57,16 @@ indirect enum RBACCondition: Sendable {
         }
     }
 
+    /// Fields of requests that it looks at.
+    var headerNames: [String] {
+        switch self {
+        case .all(let conditions), .any(let conditions): conditions.flatMap(\.headerNames)
+        case .not(let condition): condition.headerNames
+        case .header(let condition): [condition.name.description]
+        default: []
+        }
+    }
+
     private static func contains(_ prefix: Prefix, _ address: SocketAddress) -> Bool {
         address.address.map { prefix.contains($0.canonical) } ?? false
     }

@@ -50,6 +50,11 @@ struct RBACEngine: Sendable {
         self.policies = policies
     }
 
+    /// Fields of requests that its policies look at.
+    var headerNames: Set<String> {
+        Set(policies.flatMap { ($0.permissions + $0.principals).flatMap(\.headerNames) })
+    }
+
     static func action(_ action: RBAC.Action, _ path: String) throws(ConfigurationError) -> Action {
         switch action {
         case .allow: return .allow

@@ -21,7 +21,7 @@ extension HTTPStream {
             guard rule.isEnabled(random: worker.random.next()) else { continue }
             let known = context ?? rateLimitContext(serviceCluster)
             context = known
-            if let descriptor = request.read({ rule.descriptor(for: $0, facts: self, context: known) }) {
+            if let descriptor = readRequest({ rule.descriptor(for: $0, facts: self, context: known) }) {
                 descriptors.append(descriptor)
             }
         }

@@ -166,9 +166,7 @@ struct JWTAuthnFilterTests {
                 number < 2 ? "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n" : ScriptedUpstream.ok(JWTSamples.keySet)
             }
         ) { client, scene, keys in
-            while try await scene.stat("http.ingress.jwt_authn.jwks_fetch_success") != 1 {
-                try await Task.sleep(for: .milliseconds(10))
-            }
+            try await until { try await scene.stat("http.ingress.jwt_authn.jwks_fetch_success") == 1 }
             #expect(keys.requests == 3)
             #expect(try await client.get("/", Self.bearer(TestToken.good)).status == 200)
             #expect(keys.requests == 3)

@@ -2,6 +2,7 @@ internal import EnvoyAPI
 internal import HTTP
 internal import IO
 internal import Serialization
+internal import Telemetry
 internal import Upstream
 
 /// `envoy.filters.http.custom_response`: puts the configuration's answers in place of certain answers of upstreams.
@@ -9,13 +10,18 @@ struct CustomResponseFilterConfig: HTTPFilterConfig {
     let name: String
     let isDisabled: Bool
     let rules: CustomResponseRules
+    let invalidAddress: MetricCounter
+    let noRoute: MetricCounter
 
     static let kind = HTTPFilterKind(
         CustomResponse.self, perRoute: CustomResponse.self,
         compile: { message, context throws(ConfigurationError) in
-            CustomResponseFilterConfig(
+            let scope = context.compile.metrics.scope("http", context.statPrefix)
+            return CustomResponseFilterConfig(
                 name: context.name, isDisabled: context.isDisabled,
-                rules: try CustomResponseRules(compiling: message, at: context.path))
+                rules: try CustomResponseRules(compiling: message, at: context.path),
+                invalidAddress: scope.counter("custom_response_invalid_uri"),
+                noRoute: scope.counter("custom_response_redirect_no_route"))
         },
         compileRoute: { message, context throws(ConfigurationError) in
             try CustomResponseRules(compiling: message, at: context.path)
@@ -35,7 +41,13 @@ struct CustomResponseRules: Sendable {
         case requestHeader(HeaderName)
     }
 
-    private let tree: MatchTree<Input, LocalResponse>?
+    /// What a rule does.
+    enum Policy: Sendable {
+        case local(LocalResponse)
+        case redirect(RedirectedResponse)
+    }
+
+    private let tree: MatchTree<Input, Policy>?
 
     init(compiling message: CustomResponse, at path: String) throws(ConfigurationError) {
         guard let matcher = message.customResponseMatcher else {
@@ -61,16 +73,23 @@ struct CustomResponseRules: Sendable {
                 )
             },
             action: { (any, place) throws(ConfigurationError) in
+                if any.holds(RedirectPolicy.self) {
+                    return .redirect(
+                        try RedirectedResponse(
+                            compiling: try HTTPFilters.decode(any, as: RedirectPolicy.self, at: place), at: place))
+                }
                 guard any.holds(LocalResponsePolicy.self) else {
                     throw ConfigurationError(
-                        at: place, "unknown policy \(any.typeURL); supported: local_response_policy")
+                        at: place,
+                        "unknown policy \(any.typeURL); supported: local_response_policy, redirect_policy")
                 }
-                return try LocalResponse(
-                    compiling: try HTTPFilters.decode(any, as: LocalResponsePolicy.self, at: place), at: place)
+                return .local(
+                    try LocalResponse(
+                        compiling: try HTTPFilters.decode(any, as: LocalResponsePolicy.self, at: place), at: place))
             })
     }
 
-    func answer(for stream: HTTPStream) -> LocalResponse? {
+    func policy(for stream: HTTPStream) -> Policy? {
         tree?.find { input in
             switch input {
             case .status: return String(stream.response.status)
@@ -100,16 +119,15 @@ final class LocalResponse: Sendable {
         format = try message.bodyFormat.map { format throws(ConfigurationError) in
             try SubstitutionFormat(compiling: format, at: path + ".body_format")
         }
-        if let code = message.statusCode {
-            guard (200..<600).contains(code) else {
-                throw ConfigurationError(at: path + ".status_code", "\(code) is not in 200 to 599")
-            }
-            status = UInt16(code)
-        } else {
-            status = nil
-        }
+        status = try Self.status(message.statusCode, at: path + ".status_code")
         headers = try HeaderMutation.list(
             adding: message.responseHeadersToAdd, at: path + ".response_headers_to_add")
+    }
+
+    static func status(_ code: UInt32?, at path: String) throws(ConfigurationError) -> UInt16? {
+        guard let code else { return nil }
+        guard (200..<600).contains(code) else { throw ConfigurationError(at: path, "\(code) is not in 200 to 599") }
+        return UInt16(code)
     }
 
     func body(for stream: HTTPStream) -> [UInt8] {
@@ -127,16 +145,34 @@ final class CustomResponseFilter: HTTPFilter {
 
     init(_ config: CustomResponseFilterConfig) { self.config = config }
 
-    let interest = FilterInterest.responseHead
+    let interest: FilterInterest = [.requestHead, .responseHead]
+    private var sawRequest = false
+
+    func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
+        sawRequest = true
+        return .next
+    }
 
     func responseHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        // The most specific level that has an answer counts.
-        var answer: LocalResponse?
-        for case let rules as CustomResponseRules in stream.routeConfigs(for: config.name).reversed() {
-            answer = rules.answer(for: stream)
-            if answer != nil { break }
+        // What came from another place is not replaced in its turn.
+        if let (redirected, status) = stream.customResponse {
+            redirected.finish(stream, instead: status)
+            return .next
         }
-        guard let answer = answer ?? config.rules.answer(for: stream) else { return .next }
+        // The most specific level that has a policy counts.
+        var policy: CustomResponseRules.Policy?
+        for case let rules as CustomResponseRules in stream.routeConfigs(for: config.name).reversed() {
+            policy = rules.policy(for: stream)
+            if policy != nil { break }
+        }
+        switch policy ?? config.rules.policy(for: stream) {
+        case .local(let answer): return self.answer(answer, stream)
+        case .redirect(let redirected): return redirect(redirected, stream)
+        case nil: return .next
+        }
+    }
+
+    private func answer(_ answer: LocalResponse, _ stream: HTTPStream) -> FilterStep {
         let status = answer.status ?? stream.response.status
         let body = answer.body(for: stream)
         stream.router?.abandon()
@@ -144,5 +180,26 @@ final class CustomResponseFilter: HTTPFilter {
         stream.localReply(
             status: status, bytes: body, details: ResponseDetails.viaUpstream, mutations: answer.headers)
         return .stop
+    }
+
+    private func redirect(_ redirected: RedirectedResponse, _ stream: HTTPStream) -> FilterStep {
+        // A request that is still being sent, or that this filter never saw, cannot be made another.
+        guard sawRequest, stream.requestIsComplete || stream.requestHasNoBody, !stream.isTunnel,
+            stream.explanation == nil
+        else { return .next }
+        switch redirected.redirect(stream) {
+        case .invalidAddress:
+            config.invalidAddress.add(row: stream.worker.index)
+            return .next
+        case .noRoute:
+            config.noRoute.add(row: stream.worker.index)
+            return .next
+        case nil: break
+        }
+        stream.customResponse = (redirected, stream.response.status)
+        stream.router?.abandon()
+        // Not from within the walk of the response through the filters, which ends with this.
+        _ = stream.worker.schedule(after: .zero) { [weak stream] in stream?.followCustomResponse() }
+        return .stopAll
     }
 }

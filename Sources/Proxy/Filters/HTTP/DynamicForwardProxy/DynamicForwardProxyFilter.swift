@@ -6,19 +6,19 @@ internal import Upstream
 struct DynamicForwardProxyFilterConfig: HTTPFilterConfig {
     let name: String
     let isDisabled: Bool
-    let settings: DNSCacheSettings
 
     static let kind = HTTPFilterKind(
         EnvoyAPI.DynamicForwardProxyFilter.self, perRoute: DynamicForwardProxyPerRoute.self,
         compile: { message, context throws(ConfigurationError) in
-            try FieldCheck.check(message, reads: ["dns_cache_config"], at: context.path)
-            guard case .dnsCacheConfig(let cache)? = message.implementationSpecifier else {
-                throw ConfigurationError(at: FieldCheck.join(context.path, "dns_cache_config"), "is missing")
+            try FieldCheck.check(message, reads: ["dns_cache_config", "sub_cluster_config"], at: context.path)
+            switch message.implementationSpecifier {
+            case .dnsCacheConfig(let cache)?:
+                _ = try DNSCacheSettings(compiling: cache, at: FieldCheck.join(context.path, "dns_cache_config"))
+            case .subClusterConfig(let config)?:
+                try FieldCheck.check(config, reads: [], at: FieldCheck.join(context.path, "sub_cluster_config"))
+            case nil: throw ConfigurationError(at: FieldCheck.join(context.path, "dns_cache_config"), "is missing")
             }
-            return DynamicForwardProxyFilterConfig(
-                name: context.name, isDisabled: context.isDisabled,
-                settings: try DNSCacheSettings(
-                    compiling: cache, at: FieldCheck.join(context.path, "dns_cache_config")))
+            return DynamicForwardProxyFilterConfig(name: context.name, isDisabled: context.isDisabled)
         },
         compileRoute: { message, context throws(ConfigurationError) in
             try DynamicHostRewrite(compiling: message, at: context.path)

@@ -21,6 +21,8 @@ final class ExtAuthzFilter: HTTPFilter {
     private var isInCall = false
     private var cluster: ClusterRuntime?
     private var started = MonotonicTime.never
+    private var bytesSent: Int?
+    private var bytesReceived: Int?
     private var responseChanges: [FieldChange] = []
 
     init(_ config: ExtAuthzFilterConfig, _ route: ExtAuthzRouteConfig?) {
@@ -90,15 +92,17 @@ final class ExtAuthzFilter: HTTPFilter {
         switch route?.authorizer ?? config.authorizer {
         case .grpc(let target):
             if hasBody { checked.fields.append((Self.partialBody, Array((isPartial ? "true" : "false").utf8))) }
-            let message = checkRequest(stream, checked, hasBody: hasBody)
+            let message = checkRequest(stream, checked, hasBody: hasBody).serialized()
+            bytesSent = message.count + GRPCCall.frameBytes
             let call = GRPCCall(
-                target, path: Self.path, message: message.serialized(), worker: stream.worker, stream: stream,
+                target, path: Self.path, message: message, worker: stream.worker, stream: stream,
                 timeout: target.timeout.map { $0 > .zero ? $0 : nil } ?? Self.timeout
             ) { [weak self, weak stream] result in
                 guard let self, let stream else { return }
                 self.cancelCall = nil
                 switch result {
                 case .success(let bytes):
+                    self.bytesReceived = bytes.count + GRPCCall.frameBytes
                     let response = try? CheckResponse(serialized: bytes)
                     self.answered(response.map { CheckVerdict($0) } ?? .failed, stream)
                 case .failure: self.answered(.failed, stream)
@@ -183,7 +187,7 @@ final class ExtAuthzFilter: HTTPFilter {
     private func answered(_ verdict: CheckVerdict, _ stream: HTTPStream) {
         guard state == .calling, !stream.isFinished else { return }
         state = .done
-        if let text = config.stateMetadata { stream.info.filterState[config.name] = text }
+        tell(stream)
         if verdict.outcome != .error, let metadata = verdict.metadata { take(metadata, verdict, stream) }
         let row = stream.worker.index
         switch verdict.outcome {
@@ -210,6 +214,19 @@ final class ExtAuthzFilter: HTTPFilter {
             stream.info.flags.insert(.unauthorizedExternalService)
             refuse(stream, verdict.status ?? config.statusOnError, verdict, details: "ext_authz_error")
         }
+    }
+
+    /// What filter state says of the call: `filter_metadata`, and how it went where that is wanted.
+    private func tell(_ stream: HTTPStream) {
+        guard config.tellsCalls || config.stateMetadata != nil else { return }
+        var members: [String: JSON] = config.stateMetadata?.object ?? [:]
+        if config.tellsCalls {
+            let microseconds = (stream.worker.loop.now - started).wholeNanoseconds / 1000
+            members["latency_us"] = .integer(Int64(clamping: microseconds))
+            if let bytesSent { members["bytesSent"] = .integer(Int64(bytesSent)) }
+            if let bytesReceived { members["bytesReceived"] = .integer(Int64(bytesReceived)) }
+        }
+        stream.info.filterState[config.name] = JSON.object(members).text
     }
 
     private func allow(_ verdict: CheckVerdict, _ stream: HTTPStream) {
@@ -270,6 +287,10 @@ final class ExtAuthzFilter: HTTPFilter {
             for change in verdict.changes where change.action == .append { headers.apply(change) }
             for change in verdict.changes where change.action != .append { headers.apply(change) }
         }
+        if config.limitsResponse, !headers.isWithinResponseLimits {
+            config.omittedHeaders.add(row: stream.worker.index)
+            while !headers.isWithinResponseLimits, headers.count > 0 { headers.remove(at: headers.count - 1) }
+        }
         var fields: [(String, String)] = []
         for index in 0..<headers.count { fields.append((headers.nameText(at: index), headers.valueText(at: index))) }
         stream.localReply(
@@ -288,6 +309,13 @@ final class ExtAuthzFilter: HTTPFilter {
         if !responseChanges.isEmpty {
             var headers = stream.response.headers
             for change in responseChanges { headers.apply(change) }
+            if config.limitsResponse, !headers.isWithinResponseLimits {
+                responseChanges = []
+                config.responseLimitReached.add(row: stream.worker.index)
+                stream.router?.abandon()
+                stream.localReply(status: 500, details: "ext_authz_response_header_limits_reached")
+                return .stop
+            }
             stream.response.headers = headers
         }
         return .next
@@ -297,6 +325,16 @@ final class ExtAuthzFilter: HTTPFilter {
         cancelCall?()
         cancelCall = nil
         state = .done
+    }
+}
+
+extension HeaderTable {
+    /// Whether Envoy would take them as a response of an upstream: at most 100 fields in 60 KiB.
+    fileprivate var isWithinResponseLimits: Bool {
+        guard count <= Limits.checkedResponseFields else { return false }
+        var bytes = 0
+        for index in 0..<count { bytes += nameText(at: index).utf8.count + value(at: index).byteCount }
+        return bytes <= Limits.checkedResponseBytes
     }
 }
 

@@ -23,7 +23,11 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
     let takesMetadata: Bool
     let countsAnswers: Bool
     let deniedBodyMax: Int
-    let stateMetadata: String?
+    let stateMetadata: JSON?
+    /// Filter state says how long each call took and how large it was.
+    let tellsCalls: Bool
+    /// What the service adds to responses is held to the limits of responses.
+    let limitsResponse: Bool
     let statPrefix: String
     let request: CheckedContext
     let ok: MetricCounter
@@ -33,6 +37,8 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
     let failureModeAllowed: MetricCounter
     let invalid: MetricCounter
     let ignoredMetadata: MetricCounter
+    let responseLimitReached: MetricCounter
+    let omittedHeaders: MetricCounter
 
     static let kind = HTTPFilterKind(
         HTTPExtAuthz.self, perRoute: ExtAuthzPerRoute.self,
@@ -53,7 +59,7 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
                 "stat_prefix", "bootstrap_metadata_labels_key", "allowed_headers", "disallowed_headers",
                 "include_tls_session", "charge_cluster_response_stats", "encode_raw_headers",
                 "decoder_header_mutation_rules", "enable_dynamic_metadata_ingestion", "filter_metadata",
-                "max_denied_response_body_bytes",
+                "max_denied_response_body_bytes", "emit_filter_state_stats", "enforce_response_header_limits",
             ], at: path)
         name = context.name
         isDisabled = context.isDisabled
@@ -104,7 +110,9 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
         takesMetadata = message.enableDynamicMetadataIngestion ?? true
         countsAnswers = message.chargeClusterResponseStats ?? true
         deniedBodyMax = message.maxDeniedResponseBodyBytes == 0 ? .max : Int(message.maxDeniedResponseBodyBytes)
-        stateMetadata = message.filterMetadata.map { $0.text }
+        stateMetadata = message.filterMetadata
+        tellsCalls = message.emitFilterStateStats
+        limitsResponse = message.enforceResponseHeaderLimits
         request = CheckedContext(
             metadata: message.metadataContextNamespaces, routeMetadata: message.routeMetadataContextNamespaces,
             includesCertificate: message.includePeerCertificate, includesSession: message.includeTlsSession,
@@ -122,6 +130,8 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
         failureModeAllowed = scope.counter(prefix + "failure_mode_allowed")
         invalid = scope.counter(prefix + "invalid")
         ignoredMetadata = scope.counter(prefix + "ignored_dynamic_metadata")
+        responseLimitReached = scope.counter(prefix + "response_header_limits_reached")
+        omittedHeaders = scope.counter(prefix + "omitted_response_headers")
     }
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {

@@ -24,6 +24,10 @@ final class ExtProcDirection {
     var isWhole = false
     /// The beginning of a body that is too large to be collected has been answered.
     var isPartDone = false
+    /// `FULL_DUPLEX_STREAMED`: the processor has bytes of the body that are nowhere else.
+    var isAway = false
+    /// `FULL_DUPLEX_STREAMED`: the end of the body has been sent, or of what the processor wants of it.
+    var endIsSent = false
     var hasSentAttributes = false
     var timer: LoopTimer?
     var timeoutIsOverridden = false
@@ -31,6 +35,9 @@ final class ExtProcDirection {
     init(_ flow: FilterDirection.Flow) { self.flow = flow }
 
     var collects: Bool { part.body == .buffered || part.body == .bufferedPartial }
+
+    /// Whether what the processor sends takes the place of the body, piece by piece.
+    var isDuplex: Bool { part.body == .fullDuplex }
 
     /// Whether there are trailers that the processor wants to see.
     var showsTrailers: Bool { hasTrailers && part.sendsTrailers }

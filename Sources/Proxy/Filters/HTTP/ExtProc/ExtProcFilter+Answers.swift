@@ -6,7 +6,7 @@ internal import Telemetry
 // What the processor says, and what becomes of the message.
 extension ExtProcFilter {
     func callReceived(_ message: [UInt8]) {
-        guard let stream, !isOver, !stream.isFinished else { return }
+        guard let stream, !isOver, !stream.isFinished, !config.onlyObserves else { return }
         guard let response = try? ProcessingResponse(serialized: message) else {
             config.counters.failed.add(row: row)
             return fail(status: config.statusOnError, details: "ext_proc_error_gRPC_error_13")
@@ -34,11 +34,23 @@ extension ExtProcFilter {
     func callEnded(_ status: GRPCStatus) {
         guard !isOver else { return }
         config.counters.halfClosed.add(row: row)
+        if config.onlyObserves {
+            // Nothing waits for it: the rest is not told.
+            if status.code != .ok { config.counters.failed.add(row: row) }
+            config.counters.closed.add(row: row)
+            isOver = true
+            call = nil
+            return
+        }
         if status.code == .ok {
             // The processor has seen enough.
             config.counters.closed.add(row: row)
             call = nil
-            return passEverything()
+            guard request.isAway || response.isAway else { return passEverything() }
+            // What it has not given back is lost: the message must not pass for whole.
+            return fail(
+                status: config.statusOnError, details: "ext_proc_error_stream_closed_before_end_of_stream", always: true
+            )
         }
         config.counters.failed.add(row: row)
         if settings.allowsOnFailure {
@@ -66,12 +78,17 @@ extension ExtProcFilter {
         direction.expected.removeFirst()
         direction.timeoutIsOverridden = false
         config.counters.received.add(row: row)
-        if direction.expected.isEmpty { direction.stopTimer() } else { startTimer(direction, config.timeout) }
+        if direction.expected.isEmpty || direction.isDuplex {
+            direction.stopTimer()
+        } else {
+            startTimer(direction, config.timeout)
+        }
     }
 
-    private func spurious() {
+    /// - Parameter reason: What Envoy says of it beside.
+    private func spurious(_ reason: String = "") {
         config.counters.spurious.add(row: row)
-        fail(status: config.statusOnError, details: "spurious_message")
+        fail(status: config.statusOnError, details: "spurious_message" + reason)
     }
 
     // MARK: Head
@@ -105,6 +122,14 @@ extension ExtProcFilter {
             guard !stream.isFinished, !isOver else { return }
             sendPiece(direction, stream.held(direction.flow, self))
             if direction.showsTrailers, !isOver { sendTrailers(direction) }
+        case .fullDuplex:
+            removeLength(direction)
+            stream.passHead(direction.flow, self)
+            guard !stream.isFinished, !isOver else { return }
+            // Where the processor has just chosen this mode, the body has waited for it.
+            let waiting = stream.held(direction.flow, self)
+            stream.replaceHeld(direction.flow, self, with: [])
+            if !waiting.isEmpty || direction.hasEnded { sendDuplex(direction, waiting) }
         case .buffered, .bufferedPartial:
             let bytes = stream.held(direction.flow, self)
             if direction.hasEnded || (direction.part.body == .bufferedPartial && bytes.count >= Self.partialBytes) {
@@ -155,6 +180,7 @@ extension ExtProcFilter {
     // MARK: Body and trailers
 
     private func bodyAnswered(_ direction: ExtProcDirection, _ answer: ExtProcCommonResponse?) {
+        if direction.isDuplex { return pieceAnswered(direction, answer) }
         guard let stream, case .body(let count, let isEnd)? = direction.expected.first else { return spurious() }
         if case .streamedResponse? = answer?.bodyMutation?.mutation { return spurious() }
         take(direction)
@@ -172,6 +198,26 @@ extension ExtProcFilter {
         stream.resume(direction.flow, self)
     }
 
+    /// A piece of the body that takes the place of what was sent; how many there are of them is the processor's choice.
+    private func pieceAnswered(_ direction: ExtProcDirection, _ answer: ExtProcCommonResponse?) {
+        guard let stream, case .streamedResponse(let piece)? = answer?.bodyMutation?.mutation, direction.isAway,
+            direction.expected.first != .head
+        else {
+            if case .streamedResponse? = answer?.bodyMutation?.mutation { return spurious() }
+            return spurious(
+                ":_Normal_body_mutation_response_is_received_while_body_mode__is_FULL_DUPLEX_STREAMED")
+        }
+        config.counters.received.add(row: row)
+        let isEnd = piece.endOfStream && direction.endIsSent && direction.expected.isEmpty
+        if isEnd || piece.endOfStream { direction.isAway = false }
+        // The processor wants no more of the body: what still comes of it goes nowhere.
+        if piece.endOfStream && !direction.endIsSent {
+            direction.dropsBody = true
+            direction.endIsSent = true
+        }
+        stream.pass(direction.flow, self, 0, as: piece.body, isEnd: isEnd)
+    }
+
     private func trailersAnswered(_ direction: ExtProcDirection, _ mutation: ExtProcHeaderMutation?) {
         guard let stream, direction.expected.first == .trailers else { return spurious() }
         take(direction)
@@ -180,6 +226,7 @@ extension ExtProcFilter {
         guard let changes = changes(mutation) else { return rejected() }
         for change in changes { trailers.apply(change) }
         if isRequest { stream.requestFilters.trailers = trailers } else { stream.responseFilters.trailers = trailers }
+        direction.isAway = false
         stream.resume(direction.flow, self)
     }
 
@@ -261,7 +308,7 @@ extension ExtProcFilter {
     }
 
     /// Pieces may change their size.
-    private func removeLength(_ direction: ExtProcDirection) {
+    func removeLength(_ direction: ExtProcDirection) {
         if case .length? = framing(direction) { setChunked(direction) }
     }
 
@@ -294,7 +341,7 @@ extension ExtProcFilter {
     /// The processor is of no use: everything passes, or nothing does.
     func fail(status: UInt16, details: String, always: Bool = false) {
         guard !isOver else { return }
-        if settings.allowsOnFailure && !always {
+        if settings.allowsOnFailure && !always && !request.isAway && !response.isAway {
             config.counters.failureModeAllowed.add(row: row)
             close()
             return passEverything()

@@ -72,10 +72,8 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
         config.counters.closed.add(row: stream.worker.index)
         // The processor sees an end rather than a break; one that does not end by itself is cut off.
         call.finishSending()
-        _ = stream.worker.schedule(after: Self.closeTimeout) { call.cancel() }
+        _ = stream.worker.schedule(after: config.closeTimeout) { call.cancel() }
     }
-
-    private static let closeTimeout: Duration = .seconds(1)
 
     // MARK: Sending
 
@@ -87,13 +85,21 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
             var message = ExtProcHeaders()
             message.headers = headers(direction.flow, stream)
             message.endOfStream = isEnd
-            direction.expected.append(.head)
+            expect(.head, direction)
             send(direction.flow == .request ? .requestHeaders(message) : .responseHeaders(message), direction)
+            if config.onlyObserves { return .next }
             // A call that fails at once has an end already.
             return isOver && !stream.isFinished ? .next : .stop
         }
+        // Where the body may get another length, the head that goes before it must not name one.
+        if !isEnd, direction.isDuplex, !config.onlyObserves { removeLength(direction) }
         // A body that is collected holds the head: the processor may change it with the body.
-        return !isEnd && direction.collects ? .stop : .next
+        return !isEnd && direction.collects && !config.onlyObserves ? .stop : .next
+    }
+
+    /// Notes that an answer must come; nobody waits for an observer's.
+    private func expect(_ answer: ExtProcDirection.Expected, _ direction: ExtProcDirection) {
+        if !config.onlyObserves { direction.expected.append(answer) }
     }
 
     private func headers(_ flow: FilterDirection.Flow, _ stream: HTTPStream) -> HeaderMap {
@@ -126,6 +132,21 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
             direction.hasEnded = true
             direction.hasTrailers = hasTrailers
         }
+        if config.onlyObserves {
+            // As in Envoy: nothing is collected for an observer.
+            if direction.part.body == .streamed || direction.isDuplex { sendPiece(direction, chunk.copy) }
+            if direction.showsTrailers { sendTrailers(direction) }
+            return .next
+        }
+        if direction.isDuplex {
+            // The processor takes no more now: the piece waits here, and who sends it pauses.
+            if call?.isReadSlowly ?? false { return .wait }
+            let waiting = stream.held(direction.flow, self)
+            stream.replaceHeld(direction.flow, self, with: [])
+            sendDuplex(direction, waiting + chunk.copy)
+            chunk.replace(with: [])
+            return isOver ? .next : .wait
+        }
         if direction.expected.contains(.head) { return .wait }
         switch direction.part.body {
         case .none:
@@ -134,6 +155,7 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
         case .streamed:
             sendPiece(direction, chunk.copy)
             if direction.showsTrailers { sendTrailers(direction) }
+        case .fullDuplex: break
         case .buffered, .bufferedPartial:
             if direction.isPartDone { return .next }
             if !direction.expected.isEmpty { return .wait }
@@ -152,15 +174,29 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
     func sendPiece(_ direction: ExtProcDirection, _ bytes: [UInt8]) {
         let isEnd = direction.hasEnded && !direction.showsTrailers
         guard !bytes.isEmpty || isEnd else { return }
-        direction.expected.append(.body(bytes.count, isEnd: isEnd))
+        expect(.body(bytes.count, isEnd: isEnd), direction)
         sendBody(direction, bytes, isEnd: isEnd)
+    }
+
+    /// Sends what has come of a body that the processor gives back as it likes; its end, too, where that has come.
+    func sendDuplex(_ direction: ExtProcDirection, _ bytes: [UInt8]) {
+        guard !direction.endIsSent else { return }
+        let isEnd = direction.hasEnded && !direction.showsTrailers
+        if !bytes.isEmpty || isEnd {
+            if !direction.isAway { stream?.bodySource = { [weak self] in self?.call?.mayContinue() } }
+            direction.isAway = true
+            sendBody(direction, bytes, isEnd: isEnd)
+        }
+        guard direction.hasEnded, !isOver else { return }
+        direction.endIsSent = true
+        if direction.showsTrailers { sendTrailers(direction) }
     }
 
     /// Sends what was collected: a whole body, or its beginning.
     func sendCollected(_ direction: ExtProcDirection, _ bytes: [UInt8]) {
         let isEnd = direction.hasEnded && !direction.showsTrailers
         direction.isWhole = direction.hasEnded
-        direction.expected.append(.body(bytes.count, isEnd: isEnd))
+        expect(.body(bytes.count, isEnd: isEnd), direction)
         sendBody(direction, bytes, isEnd: isEnd)
     }
 
@@ -185,7 +221,7 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
             }
         }
         message.trailers = map
-        direction.expected.append(.trailers)
+        expect(.trailers, direction)
         send(isRequest ? .requestTrailers(message) : .responseTrailers(message), direction)
     }
 
@@ -193,6 +229,7 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
         guard let stream, !isOver else { return }
         var message = ProcessingRequest()
         message.request = part
+        message.observabilityMode = config.onlyObserves
         if !hasSent {
             hasSent = true
             var protocols = ProtocolConfiguration()
@@ -211,9 +248,23 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
             call.start(settings.target, path: Self.path, worker: stream.worker, stream: stream)
             guard !isOver else { return }
         }
+        if config.onlyObserves {
+            // What waits for an observer has a bound, and a request waits for none.
+            guard call?.isReadSlowly == false else { return giveUpObserver() }
+        } else if !direction.isDuplex {
+            // A processor that may collect the whole message first answers when it likes, as with Envoy.
+            startTimer(direction, config.timeout)
+        }
         config.counters.sent.add(row: row)
-        startTimer(direction, config.timeout)
         call?.send(message.serialized())
+    }
+
+    private func giveUpObserver() {
+        config.counters.observersGivenUp.add(row: row)
+        config.counters.closed.add(row: row)
+        isOver = true
+        call?.cancel()
+        call = nil
     }
 
     private func addAttributes(
@@ -243,5 +294,22 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
         fail(status: 504, details: "ext_proc_error_per-message_timeout_exceeded")
     }
 
-    func callDrained() {}
+    /// What the processor makes of a body waits in its connection while whoever gets it does not keep up.
+    var callIsPaused: Bool {
+        guard let stream, !stream.isFinished else { return false }
+        return (request.isAway && stream.router?.requestIsPaused ?? false)
+            || (response.isAway && stream.responseIsPaused)
+    }
+
+    func callDrained() {
+        guard let stream, !isOver, !stream.isFinished else { return }
+        for direction in [request, response] where direction.isDuplex && !direction.endIsSent {
+            let waiting = stream.held(direction.flow, self)
+            guard !waiting.isEmpty || direction.hasEnded else { continue }
+            stream.replaceHeld(direction.flow, self, with: [])
+            sendDuplex(direction, waiting)
+            if isOver || stream.isFinished { return }
+            stream.heldBodyLeft(direction.flow)
+        }
+    }
 }

@@ -18,6 +18,10 @@ final class ExtProcFilterConfig: HTTPFilterConfig {
     let takesNoImmediateResponse: Bool
     let routeAction: RouteAction
     let statusOnError: UInt16
+    /// `observability_mode`: the processor is told everything and asked nothing.
+    let onlyObserves: Bool
+    /// How long a processor has after the end of a stream before its call is cut off.
+    let closeTimeout: Duration
     let stateMetadata: String?
     let counters: ExtProcCounters
 
@@ -39,6 +43,7 @@ final class ExtProcFilterConfig: HTTPFilterConfig {
                 "message_timeout", "stat_prefix", "mutation_rules", "max_message_timeout", "forward_rules",
                 "filter_metadata", "allow_mode_override", "disable_immediate_response", "metadata_options",
                 "disable_clear_route_cache", "route_cache_action", "allowed_override_modes", "status_on_error",
+                "observability_mode", "deferred_close_timeout",
             ], at: path)
         name = context.name
         isDisabled = context.isDisabled
@@ -85,6 +90,13 @@ final class ExtProcFilterConfig: HTTPFilterConfig {
         if message.disableClearRouteCache, routeAction != .disabled {
             throw ConfigurationError(
                 at: path + ".disable_clear_route_cache", "route_cache_action is set too: use one of them")
+        }
+        onlyObserves = message.observabilityMode
+        // An observer hears the end of the stream after the stream has ended: Envoy gives it 5 s.
+        closeTimeout =
+            onlyObserves ? message.deferredCloseTimeout ?? .seconds(5) : .seconds(1)
+        guard closeTimeout >= .zero, closeTimeout <= .seconds(3600) else {
+            throw ConfigurationError(at: path + ".deferred_close_timeout", "must be from 0 to 1 h")
         }
         let code = message.statusOnError.map { $0.code.rawValue } ?? 500
         statusOnError = (200...599).contains(code) ? UInt16(code) : 500
@@ -196,6 +208,8 @@ struct ExtProcRouteConfig: Sendable {
 struct ExtProcCounters: Sendable {
     let started, closed, failed, sent, received, spurious, failureModeAllowed, timeouts: MetricCounter
     let rejected, timeoutReceived, timeoutIgnored, routeIgnored, routeDisabled, immediate, halfClosed: MetricCounter
+    /// Ours: streams whose observer read slower than they came, and was given up.
+    let observersGivenUp: MetricCounter
 
     init(_ scope: MetricScope, _ prefix: String) {
         func counter(_ name: String) -> MetricCounter { scope.counter(prefix + name) }
@@ -214,5 +228,6 @@ struct ExtProcCounters: Sendable {
         routeDisabled = counter("clear_route_cache_disabled")
         immediate = counter("immediate_responses_sent")
         halfClosed = counter("server_half_closed")
+        observersGivenUp = counter("observers_given_up")
     }
 }

@@ -3,7 +3,11 @@ internal import Upstream
 
 /// What of one direction is shown to the processor.
 struct ExtProcPart: Sendable, Hashable {
-    enum Body: Sendable, Hashable { case none, streamed, buffered, bufferedPartial }
+    enum Body: Sendable, Hashable {
+        case none, streamed, buffered, bufferedPartial
+        /// Everything goes to the processor as it comes, and what comes back is the body.
+        case fullDuplex
+    }
 
     var sendsHead: Bool
     var body: Body
@@ -32,6 +36,13 @@ struct ExtProcMode: Sendable, Hashable {
             self = .standard
             return
         }
+        for (body, trailers, mode, field) in [
+            (message.requestBodyMode, message.requestTrailerMode, "request_body_mode", "request_trailer_mode"),
+            (message.responseBodyMode, message.responseTrailerMode, "response_body_mode", "response_trailer_mode"),
+        ] where body == .fullDuplexStreamed && trailers != .send {
+            throw ConfigurationError(
+                at: "\(path).\(field)", "must be SEND, since \(mode) is FULL_DUPLEX_STREAMED: trailers are its end")
+        }
         self.init(
             request: ExtProcPart(
                 sendsHead: Self.sends(message.requestHeaderMode, standard: true),
@@ -59,9 +70,9 @@ struct ExtProcMode: Sendable, Hashable {
         case .streamed: return .streamed
         case .buffered: return .buffered
         case .bufferedPartial: return .bufferedPartial
-        case .fullDuplexStreamed:
-            throw ConfigurationError(at: path, "FULL_DUPLEX_STREAMED is not supported; use STREAMED or BUFFERED")
-        case .grpc: throw ConfigurationError(at: path, "GRPC is not supported; use STREAMED or BUFFERED")
+        case .fullDuplexStreamed: return .fullDuplex
+        case .grpc:
+            throw ConfigurationError(at: path, "GRPC is not supported; use FULL_DUPLEX_STREAMED, STREAMED or BUFFERED")
         case .unrecognized(let number): throw ConfigurationError(at: path, "\(number) is no mode")
         }
     }
@@ -84,6 +95,7 @@ extension ExtProcPart.Body {
         case .streamed: .streamed
         case .buffered: .buffered
         case .bufferedPartial: .bufferedPartial
+        case .fullDuplex: .fullDuplexStreamed
         }
     }
 }

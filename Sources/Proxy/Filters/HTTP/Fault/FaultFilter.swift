@@ -6,11 +6,18 @@ internal import Telemetry
 internal import Upstream
 
 /// `envoy.filters.http.fault`: delays requests, answers them with an error, slows responses down, by chance.
-struct FaultFilterConfig: HTTPFilterConfig {
+final class FaultFilterConfig: HTTPFilterConfig {
     let name: String
     let isDisabled: Bool
     let settings: FaultSettings
     let metrics: FaultMetrics
+    /// Whether the listener's own settings do nothing: asked for every request.
+    private let isEmpty: Bool
+
+    init(name: String, isDisabled: Bool, settings: FaultSettings, metrics: FaultMetrics) {
+        (self.name, self.isDisabled, self.settings, self.metrics) = (name, isDisabled, settings, metrics)
+        isEmpty = settings.policy.isEmpty
+    }
 
     static let kind = HTTPFilterKind(
         HTTPFault.self, perRoute: HTTPFault.self,
@@ -26,8 +33,10 @@ struct FaultFilterConfig: HTTPFilterConfig {
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
         // The most specific settings count: weighted cluster, route, virtual host, table, listener.
-        let settings = stream.routeConfig(for: name) as? FaultSettings ?? settings
-        return settings.policy.isEmpty ? nil : FaultFilter(settings, metrics)
+        if let settings = stream.routeConfig(for: name) as? FaultSettings {
+            return settings.policy.isEmpty ? nil : FaultFilter(settings, metrics)
+        }
+        return isEmpty ? nil : FaultFilter(settings, metrics)
     }
 }
 
@@ -84,7 +93,7 @@ final class FaultFilter: HTTPFilter {
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         let worker = stream.worker
-        let decision = stream.request.read {
+        let decision = stream.readRequest {
             settings.policy.decide(for: $0, cluster: stream.target?.cluster ?? "", random: worker.random.next())
         }
         if let rate = decision.responseKilobytesPerSecond, begin(stream) {

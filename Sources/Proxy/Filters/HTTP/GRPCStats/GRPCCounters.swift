@@ -11,8 +11,8 @@ final class GRPCCounters: Sendable {
     private let total: MetricCounter
     private let requestMessages: MetricCounter
     private let responseMessages: MetricCounter
-    /// By `grpc-status`; other texts than its numbers count as `other`.
-    private let statuses = Mutex<[Int: MetricCounter]>([:])
+    /// By `grpc-status`, made at the first of each; the last place is for other texts than its numbers.
+    private let statuses = Mutex<[MetricCounter?]>(Array(repeating: nil, count: statusMax + 2))
     private let time = Mutex<MetricHistogram?>(nil)
 
     /// - Parameter prefix: `service.method.`, or nothing.
@@ -31,18 +31,30 @@ final class GRPCCounters: Sendable {
 
     /// A call has ended with what `fields` say; nothing is counted when they say nothing.
     func countEnd(_ fields: borrowing HeaderTable, row: Int) {
-        guard let text = fields[.grpcStatus] else { return }
-        var status = Int(text) ?? -1
-        if status < 0 || status > Self.statusMax || String(status) != text { status = -1 }
+        guard let text = fields.value(.grpcStatus) else { return }
+        let status = Self.number(text)
         let counter = statuses.withLock { known in
             if let counter = known[status] { return counter }
-            let fresh = scope.counter(prefix + (status < 0 ? "other" : String(status)))
+            let fresh = scope.counter(prefix + (status > Self.statusMax ? "other" : String(status)))
             known[status] = fresh
             return fresh
         }
         counter.add(row: row)
         (status == 0 ? success : failure).add(row: row)
         total.add(row: row)
+    }
+
+    /// The number of a status as gRPC writes it, without leading zeros; one more than the highest for any other text.
+    private static func number(_ text: RawSpan) -> Int {
+        text.withUnsafeBytes { bytes in
+            guard bytes.count == 1 || bytes.count == 2 && bytes[0] != 0x30 else { return statusMax + 1 }
+            var status = 0
+            for byte in bytes {
+                guard byte &- 0x30 < 10 else { return statusMax + 1 }
+                status = status * 10 + Int(byte &- 0x30)
+            }
+            return min(status, statusMax + 1)
+        }
     }
 
     func countRequestMessages(_ count: UInt64, row: Int) { requestMessages.add(count, row: row) }
@@ -85,6 +97,7 @@ final class GRPCCounterBook: Sendable {
     /// The counters of a cluster; of one method, where that is named.
     func counters(cluster name: String, method: GRPCMethodName?, _ metrics: MetricSet) -> GRPCCounters {
         clusters.withLock { clusters in
+            if method == nil, let whole = clusters[name]?.whole { return whole }
             if clusters[name] == nil {
                 // Clusters come and go: what left must not stay for ever.
                 if clusters.count >= GRPCLimits.clusters { clusters.removeAll() }

@@ -51,6 +51,25 @@ struct GRPCMethodName: Hashable, Sendable {
         method = String(decoding: parts[1], as: UTF8.self)
     }
 
+    /// Whether a path has the form `/service/method`.
+    static func isMethod(_ path: Span<UInt8>) -> Bool {
+        path.withUnsafeBufferPointer { bytes in
+            // Empty parts do not count, as in `init(path:)`.
+            var parts = 0
+            var isInPart = false
+            for byte in bytes {
+                if byte == UInt8(ascii: "?") { break }
+                if byte == UInt8(ascii: "/") {
+                    isInPart = false
+                } else if !isInPart {
+                    isInPart = true
+                    parts &+= 1
+                }
+            }
+            return parts == 2
+        }
+    }
+
     init(service: String, method: String) {
         self.service = service
         self.method = method

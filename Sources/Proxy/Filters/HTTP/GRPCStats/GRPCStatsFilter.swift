@@ -5,6 +5,9 @@ internal import Upstream
 
 /// `envoy.filters.http.grpc_stats`: counts gRPC calls and their messages, for the cluster that a request goes to.
 final class GRPCStatsFilterConfig: HTTPFilterConfig {
+    /// Under which the counts of messages are in the filter state.
+    static let stateKey = "envoy.filters.http.grpc_stats"
+
     let name: String
     let isDisabled: Bool
     let emitsFilterState: Bool
@@ -16,6 +19,9 @@ final class GRPCStatsFilterConfig: HTTPFilterConfig {
     enum Methods: Sendable {
         case all
         case some(Set<GRPCMethodName>)
+
+        /// Whether no method has counters of its own.
+        var isNone: Bool { if case .some(let listed) = self { listed.isEmpty } else { false } }
 
         /// The method to count a call for; nil: all calls of the cluster together.
         func named(_ method: GRPCMethodName) -> GRPCMethodName? {
@@ -59,11 +65,11 @@ final class GRPCStatsFilterConfig: HTTPFilterConfig {
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
         // Another filter may still turn these into gRPC; all else costs nothing.
-        let headers = stream.request.headers
-        guard
-            headers.value(.contentType, hasPrefix: "application/grpc")
-                || headers.value(.contentType, hasPrefix: "application/x-protobuf")
-        else { return nil }
+        let isCandidate = stream.readRequest {
+            $0.value(.contentType, hasPrefix: "application/grpc")
+                || $0.value(.contentType, hasPrefix: "application/x-protobuf")
+        }
+        guard isCandidate else { return nil }
         return GRPCStatsFilter(self)
     }
 }
@@ -85,11 +91,12 @@ final class GRPCStatsFilter: HTTPFilter {
         guard stream.request.headers.isGRPC else { return .next }
         isGRPC = true
         _ = stream.currentRoute
-        guard let cluster = stream.target?.cluster, stream.worker.cluster(named: cluster) != nil,
-            let method = GRPCMethodName(path: stream.request.pathBytes)
+        guard stream.readRequest({ GRPCMethodName.isMethod($0.path) }), let cluster = stream.target?.cluster,
+            stream.worker.cluster(named: cluster) != nil
         else { return .next }
+        let method = config.methods.isNone ? nil : GRPCMethodName(path: stream.request.pathBytes)
         counters = config.book.counters(
-            cluster: cluster, method: config.methods.named(method), stream.worker.metrics)
+            cluster: cluster, method: method.flatMap { config.methods.named($0) }, stream.worker.metrics)
         return .next
     }
 
@@ -133,7 +140,6 @@ final class GRPCStatsFilter: HTTPFilter {
     func streamEnded(_ stream: HTTPStream) {
         // Access logs are written after this.
         guard config.emitsFilterState, requestMessages.count > 0 || responseMessages.count > 0 else { return }
-        stream.info.filterState["envoy.filters.http.grpc_stats"] =
-            "\(requestMessages.count),\(responseMessages.count)"
+        stream.info.grpcMessages = (requestMessages.count, responseMessages.count)
     }
 }

@@ -63,7 +63,7 @@ final class HealthCheckHTTPFilter: HTTPFilter {
     let interest: FilterInterest = [.requestHead, .requestBody, .responseHead]
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
-        for matcher in config.headers where !stream.request.read({ matcher.matches($0) }) { return .next }
+        for matcher in config.headers where !stream.readRequest({ matcher.matches($0) }) { return .next }
         isHealthCheck = true
         stream.info.isHealthCheck = true
         answers = !config.passesThrough || stream.worker.failsHealthCheck || cachedStatus(stream) != nil

@@ -138,7 +138,7 @@ final class JWTAuthnFilterConfig: HTTPFilterConfig {
         if !rules.isEmpty {
             let random = stream.worker.random.next()
             for rule in rules
-            where stream.request.read({ rule.condition.matches($0, random: random, facts: stream) }) {
+            where stream.readRequest({ rule.condition.matches($0, random: random, facts: stream) }) {
                 return (rule.requirement, nil)
             }
         }

@@ -42,7 +42,7 @@ final class RemoteKeySet: Sendable {
         var keys: JSONWebKeySet?
         var expires = MonotonicTime.never
         var isFetching = false
-        var waiting: [WaitingRequest] = []
+        var waiting: [@Sendable (Bool) -> Void] = []
     }
 
     let cluster: String
@@ -118,11 +118,27 @@ final class RemoteKeySet: Sendable {
         state.withLock { $0.expires > now ? $0.keys : nil }
     }
 
+    /// Whether another set has its keys from the same place.
+    func isSame(as other: RemoteKeySet) -> Bool {
+        cluster == other.cluster && authority == other.authority && path == other.path
+    }
+
+    /// Takes the keys that another set of the same place has: a copy of the configuration has fetched none.
+    func takeKeys(of other: RemoteKeySet) {
+        let (keys, expires) = other.state.withLock { ($0.keys, $0.expires) }
+        state.withLock { ($0.keys, $0.expires) = (keys, expires) }
+    }
+
     /// Lets a request wait, and fetches unless that is being done; false when too many wait.
     func wait(_ request: WaitingRequest, on worker: Worker) -> Bool {
+        wait(on: worker) { request.keysCame(isThere: $0) }
+    }
+
+    /// Fetches unless that is being done, and calls the body with whether there are keys then; false when too many wait.
+    func wait(on worker: Worker, _ body: @escaping @Sendable (Bool) -> Void) -> Bool {
         let mustFetch: Bool? = state.withLock { state in
             guard state.waiting.count < JWTLimits.waitingRequests else { return nil }
-            state.waiting.append(request)
+            state.waiting.append(body)
             defer { state.isFetching = true }
             return !state.isFetching
         }
@@ -163,7 +179,7 @@ final class RemoteKeySet: Sendable {
             defer { state.waiting = [] }
             return state.waiting
         }
-        for request in waiting { request.keysCame(isThere: keys != nil) }
+        for body in waiting { body(keys != nil) }
         guard let failedRefetch else { return }
         let pause = keys == nil ? failedRefetch : max(cacheDuration - .seconds(5), .seconds(1))
         // Whoever holds the keys is the configuration: when it is gone nothing is fetched any more.

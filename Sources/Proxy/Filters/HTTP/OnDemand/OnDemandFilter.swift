@@ -27,7 +27,7 @@ struct OnDemandFilterConfig: HTTPFilterConfig {
         })
 
     /// How long a request waits where nothing is said.
-    private static let timeout: Duration = .seconds(5)
+    fileprivate static let timeout: Duration = .seconds(5)
 
     private static func clusters(
         _ message: OnDemandCds?, at path: String, _ context: CompileContext
@@ -43,6 +43,8 @@ struct OnDemandFilterConfig: HTTPFilterConfig {
         if case .rds(let name) = stream.manager.config.routes { routes = name }
         if stream.currentRoute == nil, routes != nil { return OnDemandHTTPFilter(self, routes: routes) }
         guard clusters != nil || stream.routeConfig(for: name) != nil else { return nil }
+        // Nothing is missing; where a filter changes the route, those behind it are made anew.
+        if let target = stream.target, stream.manager.cluster(for: target) != nil { return nil }
         return OnDemandHTTPFilter(self, routes: routes)
     }
 }
@@ -51,8 +53,8 @@ struct OnDemandFilterConfig: HTTPFilterConfig {
 final class OnDemandHTTPFilter: HTTPFilter {
     private let config: OnDemandFilterConfig
     private let routes: String?
-    private var waitingForHost: UInt64?
-    private var waitingForCluster: ClusterWait?
+    private var waitingForHost: DemandWait?
+    private var waitingForCluster: DemandWait?
 
     init(_ config: OnDemandFilterConfig, routes: String?) {
         self.config = config
@@ -71,10 +73,13 @@ final class OnDemandHTTPFilter: HTTPFilter {
         guard let routes else { return false }
         let host = stream.request.authorityText.lowercased()
         guard !host.isEmpty else { return false }
-        waitingForHost = stream.worker.demandHost(host, ofRoutes: routes) { [weak self, weak stream] in
+        waitingForHost = stream.worker.demandHost(host, ofRoutes: routes, timeout: OnDemandFilterConfig.timeout) {
+            [weak self, weak stream] _ in
             guard let self, let stream, !stream.isFinished else { return }
             self.waitingForHost = nil
             stream.clearRoute()
+            // What the virtual host says of filters holds for the first request, too.
+            if stream.currentRoute != nil, stream.startOver(self) { return }
             if !self.askForCluster(stream) { stream.resumeRequest(self) }
         }
         return waitingForHost != nil
@@ -101,7 +106,7 @@ final class OnDemandHTTPFilter: HTTPFilter {
     }
 
     func streamEnded(_ stream: HTTPStream) {
-        if let waitingForHost { stream.worker.forgetHost(waitingForHost) }
+        waitingForHost?.cancel()
         waitingForCluster?.cancel()
     }
 }

@@ -31,6 +31,13 @@ final class RBACFilterConfig: HTTPFilterConfig {
         }
     }
 
+    /// Fields of requests that the filter's own policies look at.
+    var headerNames: Set<String> {
+        var names: Set<String> = []
+        for case .engine(let engine)? in [rules.enforced, rules.shadow] { names.formUnion(engine.headerNames) }
+        return names
+    }
+
     static let namespace = "envoy.filters.http.rbac"
 
     let name: String

@@ -10,16 +10,21 @@ enum FilterStateFactory: Sendable {
     case address
     /// The server name (SNI) of the upstream's TLS.
     case serverName
+    /// The ALPN names that the upstream's TLS offers, separated by commas.
+    case applicationProtocols
     case number(UInt64)
 
     /// The key by which the router finds the name for the upstream's TLS.
     static let serverNameKey = "envoy.network.upstream_server_name"
+    /// The key by which the router finds the ALPN names for the upstream's TLS.
+    static let applicationProtocolsKey = "envoy.network.application_protocols"
 
     private static let factories: [String: FilterStateFactory] = [
         "envoy.string": .text,
         "envoy.hashable_string": .text,
         "envoy.network.ip": .address,
         serverNameKey: .serverName,
+        applicationProtocolsKey: .applicationProtocols,
         "envoy.ratelimit.hits_addend": .number(.max),
         "envoy.upstream.dynamic_host": .text,
         "envoy.upstream.dynamic_port": .number(UInt64(UInt32.max)),
@@ -28,7 +33,6 @@ enum FilterStateFactory: Sendable {
     /// Factories of Envoy whose objects nobody would look at here.
     private static let refused: [String: String] = [
         "envoy.network.upstream_subject_alt_names": "the names of upstreams are the transport socket's",
-        "envoy.network.application_protocols": "the upstream's protocols are the cluster's",
         "envoy.tcp_proxy.cluster": "no tcp_proxy follows an HTTP filter",
         "envoy.tcp_proxy.disable_tunneling": "no tcp_proxy follows an HTTP filter",
         "envoy.tcp_proxy.per_connection_idle_timeout_ms": "no tcp_proxy follows an HTTP filter",
@@ -43,8 +47,12 @@ enum FilterStateFactory: Sendable {
     /// - Parameters:
     ///   - name: `factory_key`; empty is the object's own key.
     ///   - key: `object_key`.
-    static func find(_ name: String, key: String, at path: String) throws(ConfigurationError) -> FilterStateFactory {
+    ///   - isOfConnection: A network filter makes it.
+    static func find(
+        _ name: String, key: String, isOfConnection: Bool, at path: String
+    ) throws(ConfigurationError) -> FilterStateFactory {
         let wanted = name.isEmpty ? key : name
+        if isOfConnection, wanted == TCPProxyConfig.clusterKey { return .text }
         if let reason = refused[wanted] ?? refused[key] {
             throw ConfigurationError(at: path, "\(wanted) would have no effect: \(reason)")
         }
@@ -63,6 +71,9 @@ enum FilterStateFactory: Sendable {
         case .text: return text
         case .address: return IPAddress(text).map { $0.isV6 ? "[\($0)]:0" : "\($0):0" }
         case .serverName: return ServerNameOfRequest.host(text)
+        case .applicationProtocols:
+            let names = text.split(separator: ",", omittingEmptySubsequences: false)
+            return names.allSatisfy({ (1...255).contains($0.utf8.count) }) ? text : nil
         case .number(let most): return UInt64(text).flatMap { $0 <= most ? String($0) : nil }
         }
     }

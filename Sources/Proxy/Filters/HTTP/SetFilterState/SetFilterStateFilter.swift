@@ -51,17 +51,18 @@ struct FilterStateTemplate: Sendable {
     let skipsEmpty: Bool
     let isReadOnly: Bool
 
-    static func list(_ messages: [FilterStateValue], at path: String) throws(ConfigurationError)
-        -> [FilterStateTemplate]
-    {
+    /// - Parameter isOfConnection: A network filter's: a tcp_proxy may follow.
+    static func list(
+        _ messages: [FilterStateValue], at path: String, isOfConnection: Bool = false
+    ) throws(ConfigurationError) -> [FilterStateTemplate] {
         var result: [FilterStateTemplate] = []
         for (index, message) in messages.enumerated() {
-            result.append(try FilterStateTemplate(compiling: message, at: "\(path)[\(index)]"))
+            result.append(try FilterStateTemplate(compiling: message, at: "\(path)[\(index)]", isOfConnection))
         }
         return result
     }
 
-    init(compiling message: FilterStateValue, at path: String) throws(ConfigurationError) {
+    init(compiling message: FilterStateValue, at path: String, _ isOfConnection: Bool) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
             reads: ["object_key", "factory_key", "format_string", "read_only", "skip_if_empty"],
@@ -71,7 +72,8 @@ struct FilterStateTemplate: Sendable {
         }
         self.key = key
         factory = try FilterStateFactory.find(
-            message.factoryKey, key: key, at: path + (message.factoryKey.isEmpty ? ".object_key" : ".factory_key"))
+            message.factoryKey, key: key, isOfConnection: isOfConnection,
+            at: path + (message.factoryKey.isEmpty ? ".object_key" : ".factory_key"))
         guard case .formatString(let format) = message.value else {
             throw ConfigurationError(at: path + ".format_string", "is missing")
         }
@@ -82,6 +84,14 @@ struct FilterStateTemplate: Sendable {
         self.format = try SubstitutionFormat(compiling: format, at: path + ".format_string")
         skipsEmpty = message.skipIfEmpty
         isReadOnly = message.readOnly
+    }
+
+    /// The value for a request or connection; nil where it has none.
+    func object(_ context: some FormatContext, now: MonotonicTime) -> String? {
+        var bytes: [UInt8] = []
+        format.append(context, FormatMoment(now: now), to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
+        return text.isEmpty && skipsEmpty ? nil : factory.object(text)
     }
 }
 
@@ -100,11 +110,8 @@ final class SetFilterStateFilter: HTTPFilter {
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         var readOnly: Set<String> = []
         for value in values {
-            var bytes: [UInt8] = []
-            value.format.append(stream, FormatMoment(now: stream.worker.loop.now), to: &bytes)
-            let text = String(decoding: bytes, as: UTF8.self)
-            if (text.isEmpty && value.skipsEmpty) || readOnly.contains(value.key) { continue }
-            guard let object = value.factory.object(text) else { continue }
+            guard !readOnly.contains(value.key), let object = value.object(stream, now: stream.worker.loop.now)
+            else { continue }
             stream.info.filterState[value.key] = object
             if value.isReadOnly { readOnly.insert(value.key) }
         }

@@ -24,8 +24,6 @@ struct TLSInspectorConfig: ListenerFilterConfig {
             message,
             reads: [
                 "enable_ja3_fingerprinting", "enable_ja4_fingerprinting",
-                // A buffer of the pool holds 16 KiB from the start.
-                "initial_read_buffer_size",
                 "close_connection_on_client_hello_parsing_errors", "max_client_hello_size",
             ], at: path)
         for (name, value) in [

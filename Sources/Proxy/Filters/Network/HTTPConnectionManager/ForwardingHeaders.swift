@@ -17,6 +17,8 @@ final class ForwardingHeaders: Sendable {
     let internalRanges: [Prefix]
     /// IPv4 addresses are written as IPv6 ones (`::ffff:1.2.3.4`) in `x-envoy-external-address`.
     let mapsIPv4: Bool
+    /// Each client's address is looked at.
+    let goesByAddress: Bool
 
     /// What was found out about the client.
     struct Client {
@@ -50,14 +52,27 @@ final class ForwardingHeaders: Sendable {
             }
         }
         internalRanges = ranges
+        goesByAddress = usesRemoteAddress || !ranges.isEmpty
+    }
+
+    /// Sets what a request gets whoever its client is: the usual sidecar is nobody's edge, and nobody is internal.
+    func apply(to request: inout RequestHead, isTLS: Bool, localPort: UInt16?) {
+        setProtocol(&request, isTLS: isTLS, localPort: localPort)
+        request.headers.removeSteeringFields()
     }
 
     /// Sets what follows from who the client is; the answer is who that is.
     func apply(
-        to request: inout RequestHead, peer: IPAddress?, localPort: UInt16?, isTLS: Bool
+        to request: inout RequestHead, of connection: borrowing ConnectionInfo, isTLS: Bool
     ) -> Client {
-        var client = Client(address: peer)
+        let localPort = appendsForwardedPort ? connection.localAddress.port : nil
         let hadForwardedFor = request.headers.contains(.xForwardedFor)
+        guard goesByAddress || hadForwardedFor else {
+            apply(to: &request, isTLS: isTLS, localPort: localPort)
+            return Client()
+        }
+        let peer = connection.directRemoteAddress.address
+        var client = Client(address: peer)
         var isSingle = true
         if usesRemoteAddress {
             isSingle = !hadForwardedFor
@@ -134,6 +149,7 @@ extension HeaderTable {
 
     /// Removes the `x-envoy-*` fields that steer a proxy; those that inform stay.
     mutating func removeSteeringFields() {
+        guard hasName(beginningWith: "x-envoy-") else { return }
         removeFields { name in
             name.starts(with: "x-envoy-".utf8)
                 && Self.steering.contains { name.dropFirst(8).elementsEqual($0) }

@@ -256,8 +256,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         // A request without a body is complete with its head; an answer given at once may then keep the connection.
         let isWhole = stream.request.body == .none
         if isWhole {
-            var offset = 0
-            _ = try? parser.next(UnsafeRawBufferPointer(start: nil, count: 0).bytes, &offset)
+            parser.finishWithoutBody()
             requestIsComplete = true
         }
         stream.begin()
@@ -319,8 +318,8 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         write(head, answering: .get, connection: .keepAlive)
     }
 
-    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
-        if response.opensTunnel(for: request) {
+    func sendHead(_ response: inout ResponseHead, to request: AnsweredRequest) {
+        if response.opensTunnel(answering: request.method) {
             write(response, answering: request.method, connection: response.status == 101 ? .upgrade : .keepAlive)
             responseFraming = .tunnel
             isTunnel = true

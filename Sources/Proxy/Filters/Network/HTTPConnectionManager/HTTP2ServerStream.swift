@@ -35,7 +35,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         let exchange = HTTPStream(connection: self)
         self.exchange = exchange
         swap(&stream.request, &exchange.request)
-        opensTunnel = exchange.request.opensTunnel
+        opensTunnel = exchange.requestOpensTunnel
         if exchange.request.method == .connect { exchange.request.body = .none }
         if exchange.request.expectsContinue, !manager.config.passesContinue {
             // We answer for the upstream: it gets the request with its body, without the expectation (RFC 9110 §10.1.1).
@@ -109,7 +109,7 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
         worker.markDirtyForPass(connection)
     }
 
-    func sendHead(_ response: inout ResponseHead, to request: borrowing RequestHead) {
+    func sendHead(_ response: inout ResponseHead, to request: AnsweredRequest) {
         guard let wire else { return }
         if response.status == 101 {
             // What HTTP/1.1 calls switching protocols is a 200 here (RFC 8441 §5).

@@ -22,6 +22,8 @@ final class HTTPConnectionManager {
     private(set) var connections: [ObjectIdentifier: any DownstreamConnection] = [:]
     private(set) var activeStreams = 0
     let keepsAccessLog: Bool
+    /// Counts for Istio's standard metrics; nil where no filter asks for them.
+    let standard: StandardRecorder?
     /// Requests choose a route table by their fields; `routes` is the only one otherwise.
     let isScoped: Bool
     /// What its HTTP/2 codecs count; one for all managers, as in Envoy.
@@ -38,6 +40,7 @@ final class HTTPConnectionManager {
         self.config = config
         self.metrics = metrics
         row = metrics.block.row(worker.index)
+        listenerName = listener
         responses = metrics.responses(listener: listener)
         self.worker = worker
         http2Metrics = HTTP2Metrics(worker.metrics.scope("http2"))
@@ -45,6 +48,8 @@ final class HTTPConnectionManager {
         droppedUnderscores = http1.counter("dropped_headers_with_underscores")
         rejectedUnderscores = http1.counter("requests_rejected_with_underscores_in_headers")
         filters = config.filters
+        let stats = isExplaining ? nil : filters.lazy.compactMap { $0 as? IstioStatsFilterConfig }.first
+        standard = stats.map { StandardRecorder($0.settings, worker: worker) }
         keepsAccessLog = !isExplaining && (!config.accessLogs.isEmpty || config.tracing != nil)
         if case .scoped = config.routes { isScoped = true } else { isScoped = false }
         resolve()
@@ -57,14 +62,25 @@ final class HTTPConnectionManager {
         case .rds(let name): routes = worker.tables.routes[name]
         case .scoped(let scoping): resolve(scoping)
         }
-        clusters = routes?.table.clusterNames.map { worker.cluster(named: $0) } ?? []
+        clusters = routes?.table.clusterNames.map { worker.clusterInUse(named: $0) } ?? []
         knownRecordedHeaders = nil
+        internalOnlyHeaders = routes?.table.internalOnlyHeaders ?? []
     }
 
-    /// The fields of requests that the recorder keeps: those that routes look at.
+    /// Fields that only internal clients may send (`routes`).
+    private var internalOnlyHeaders: [HeaderName] = []
+
+    /// The listener whose connections it serves; empty where nobody says.
+    let listenerName: String
+
+    /// The fields of requests that the recorder keeps: those that routes and policies look at.
     var recordedHeaders: [HeaderName] {
         if let knownRecordedHeaders { return knownRecordedHeaders }
-        let names = (routes?.table.relevantHeaders ?? []).sorted { $0.description < $1.description }
+        var wanted = routes?.table.relevantHeaders ?? []
+        for case let policies as RBACFilterConfig in filters {
+            for name in policies.headerNames where !name.hasPrefix(":") { wanted.insert(HeaderName(name)) }
+        }
+        let names = wanted.sorted { $0.description < $1.description }
         knownRecordedHeaders = names
         return names
     }
@@ -97,8 +113,14 @@ final class HTTPConnectionManager {
         {
             return cluster
         }
-        // A request that began with an older table, or a cluster named by a header.
-        return worker.cluster(named: target.cluster)
+        // The first request to it, one that began with an older table, or a cluster named by a header.
+        let cluster = worker.cluster(named: target.cluster)
+        if let index = target.index, let table = routes?.table.clusterNames, table.indices.contains(index),
+            table[index] == target.cluster, clusters.indices.contains(index)
+        {
+            clusters[index] = cluster
+        }
+        return cluster
     }
 
     /// Counts a field with an underscore in its name: true when it is dropped, false when its request is refused (ATK-16).
@@ -204,9 +226,11 @@ final class HTTPConnectionManager {
         if stream.responseHasBegun, !stream.info.isHealthCheck {
             responses.count(stream.info.status, row: worker.index)
         }
-        metrics.requestTime.record(
-            nanoseconds: worker.loop.now.nanoseconds(since: stream.info.started), row: worker.index)
+        let time = worker.loop.now.nanoseconds(since: stream.info.started)
+        metrics.requestTime.record(nanoseconds: time, row: worker.index)
+        if let standard, !stream.info.isHealthCheck { standard.record(stream, nanoseconds: time) }
         if keepsAccessLog { log(stream, .downstreamEnd) }
+        if worker.isTapped { for tap in worker.taps { tap.take(stream) } }
         stream.span?.end(stream)
         stream.endRecording()
     }
@@ -255,20 +279,23 @@ final class HTTPConnectionManager {
         if config.stripsPort != .never {
             stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
         }
-        let tls = stream.connectionInfo.tls
-        let peer = stream.connectionInfo.directRemoteAddress
-        let client = config.forwarding.apply(
-            to: &stream.request, peer: peer.address, localPort: stream.connectionInfo.localAddress.port,
-            isTLS: tls != nil)
-        stream.isInternal = client.isInternal
-        if !client.isInternal, let names = routes?.table.internalOnlyHeaders, !names.isEmpty {
-            for name in names { stream.request.headers.remove(named: name.bytes.span.bytes) }
+        let isTLS = stream.connectionInfo.isTLS
+        if config.forwarding.goesByAddress || stream.request.headers.contains(.xForwardedFor) {
+            let client = config.forwarding.apply(to: &stream.request, of: stream.connectionInfo, isTLS: isTLS)
+            stream.isInternal = client.isInternal
+            if let address = client.address, address != stream.connectionInfo.directRemoteAddress.address {
+                // Port 0, as Envoy has it: the field names no port.
+                stream.connectionInfo.remoteAddress = .ip(address, port: 0)
+            }
+        } else {
+            let port = config.forwarding.appendsForwardedPort ? stream.connectionInfo.localAddress.port : nil
+            config.forwarding.apply(to: &stream.request, isTLS: isTLS, localPort: port)
         }
-        if let address = client.address, address != peer.address {
-            // Port 0, as Envoy has it: the field names no port.
-            stream.connectionInfo.remoteAddress = .ip(address, port: 0)
+        if !internalOnlyHeaders.isEmpty, !stream.isInternal {
+            for name in internalOnlyHeaders { stream.request.headers.remove(named: name.bytes.span.bytes) }
         }
-        config.forwardedClientCertificate.apply(to: &stream.request.headers, tls: tls)
+        config.forwardedClientCertificate.apply(
+            to: &stream.request.headers, tls: isTLS ? stream.connectionInfo.tls : nil)
         if config.forwarding.generatesRequestID, !stream.request.headers.contains(.xRequestId) {
             RequestID.append(to: &stream.request.headers, &worker.random)
         }
@@ -308,26 +335,15 @@ final class HTTPConnectionManager {
         switch config.serverHeader {
         case .passThrough: break
         case .appendIfAbsent:
-            if !stream.response.headers.contains(.server) { appendServer(&stream.response.headers) }
+            if !stream.response.headers.contains(.server) { stream.response.headers.append(config.serverField) }
         case .overwrite, .unrecognized:
             stream.response.headers.remove(.server)
-            appendServer(&stream.response.headers)
+            stream.response.headers.append(config.serverField)
         }
-        if !stream.response.headers.contains(.date) {
-            let date = worker.date()
-            try? stream.response.headers.append(.date, date.span.bytes)
-        }
+        if !stream.response.headers.contains(.date), let date = worker.date() { stream.response.headers.append(date) }
         if config.setsRequestIDInResponse, let id = stream.request.headers[.xRequestId] {
             try? stream.response.headers.set(.xRequestId, id)
         }
         if !config.via.isEmpty { try? stream.response.headers.append(.via, config.via) }
-    }
-
-    private func appendServer(_ headers: inout HeaderTable) {
-        if config.serverName == "skein" {
-            headers.append(.server, constant: "skein")
-        } else {
-            try? headers.append(.server, config.serverName)
-        }
     }
 }

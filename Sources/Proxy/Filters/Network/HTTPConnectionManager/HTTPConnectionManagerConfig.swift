@@ -22,6 +22,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     let accessLogs: [AccessLogConfig]
     let localReply: LocalReplyRules?
     let tracing: TracingConfig?
+    /// The listener is for traffic that leaves.
+    let isEgress: Bool
     /// A line is written when a request begins, too.
     let logsNewRequests: Bool
     /// A line is written when a tunnel stands, too.
@@ -33,7 +35,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     let http2: HTTP2Options
     let http2Limits: HTTP2Limits
     let pathNormalization: PathNormalization
-    let serverName: String
+    /// What the `server` field of responses says.
+    let serverField: PreparedField
     let serverHeader: HttpConnectionManager.ServerHeaderTransformation
     let via: String
     let forwarding: ForwardingHeaders
@@ -141,6 +144,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in
             try LocalReplyRules(compiling: config, at: path + ".local_reply_config")
         }
+        isEgress = context.isEgress
         tracing = try message.tracing.map { tracing throws(ConfigurationError) in
             try TracingConfig(
                 compiling: tracing, startsChildSpan: HTTPFilters.startsChildSpan(message.httpFilters),
@@ -205,7 +209,12 @@ final class HTTPConnectionManagerConfig: Sendable {
         pathNormalization = PathNormalization(
             normalizes: message.normalizePath ?? !context.usesEnvoyDefaults, mergesSlashes: message.mergeSlashes,
             escapedSlashes: message.pathWithEscapedSlashesAction)
-        serverName = message.serverName.isEmpty ? "skein" : message.serverName
+        do throws(HTTPFieldError) {
+            let name = message.serverName.isEmpty ? "skein" : message.serverName
+            serverField = try PreparedField(.server, Array(name.utf8).span.bytes)
+        } catch {
+            throw ConfigurationError(at: path + ".server_name", "\(error)")
+        }
         serverHeader = message.serverHeaderTransformation
         forwarding = try ForwardingHeaders(message, at: path)
         maxStreamDuration = Self.timeout(common?.maxStreamDuration, default: nil)
@@ -358,6 +367,8 @@ struct CompileContext: Sendable {
     var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
+    /// It is for traffic that comes in.
+    var isIngress = false
 
     var hasADS: Bool { adsCluster != nil }
 

@@ -66,6 +66,10 @@ struct PathNormalization: Sendable {
         guard first == UInt8(ascii: "/") else { return .hopeless }
         var previous: UInt8 = 0
         for byte in path {
+            guard Self.isSpecial(byte) else {
+                previous = byte
+                continue
+            }
             switch byte {
             case UInt8(ascii: "?"): return path.contains(UInt8(ascii: "#")) ? .hopeless : .clean
             // ATK-22: what stood before it would be routed, the whole forwarded.
@@ -79,6 +83,12 @@ struct PathNormalization: Sendable {
             previous = byte
         }
         return .clean
+    }
+
+    /// `#`, `%`, `.`, `/`, `?` and the backslash; the first five as bits of a word, because nearly all bytes are others.
+    @inline(__always)
+    private static func isSpecial(_ byte: UInt8) -> Bool {
+        byte < 64 ? (0x8000_C028_0000_0000 as UInt64 >> UInt64(byte)) & 1 != 0 : byte == UInt8(ascii: "\\")
     }
 
     private func normalized(_ bytes: [UInt8]) -> [UInt8]? {

@@ -50,8 +50,6 @@ final class NetworkRBACConfig: NetworkFilterConfig {
             message,
             reads: [
                 "rules", "matcher", "shadow_rules", "shadow_matcher", "stat_prefix", "shadow_rules_stat_prefix",
-                // Nothing that a rule asks about changes while a connection lasts: once is as good as always.
-                "enforcement_type",
                 "delay_deny",
             ], at: path)
         guard !message.statPrefix.isEmpty else { throw ConfigurationError(at: path + ".stat_prefix", "is missing") }

@@ -8,8 +8,12 @@ final class TCPProxy {
     let metrics: TCPMetrics
     let worker: Worker
     private(set) var sessions: [ObjectIdentifier: TCPSession] = [:]
+    /// Counts for Istio's standard metrics; nil where no filter asks for them.
+    let standard: StandardRecorder?
+    private var isReporting = false
 
-    init(_ config: TCPProxyConfig, metrics: TCPMetrics, worker: Worker) {
+    init(_ config: TCPProxyConfig, metrics: TCPMetrics, worker: Worker, standard: StandardRecorder? = nil) {
+        self.standard = standard
         self.config = config
         self.metrics = metrics
         self.worker = worker
@@ -20,7 +24,20 @@ final class TCPProxy {
         sessions[ObjectIdentifier(session)] = session
         metrics.block.add(TCPMetrics.Cell.downstream_cx_total.rawValue, row: worker.index)
         metrics.block.add(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
+        reportLater()
         session.begin(socket, input: input, tls: tls)
+    }
+
+    /// Connections that last tell their bytes now and then.
+    private func reportLater() {
+        guard let standard, !isReporting, !sessions.isEmpty else { return }
+        isReporting = true
+        _ = worker.schedule(after: standard.interval) { [weak self] in
+            guard let self else { return }
+            self.isReporting = false
+            for session in self.sessions.values { session.report() }
+            self.reportLater()
+        }
     }
 
     /// Logs a connection that a network filter before this one refused.
@@ -38,6 +55,7 @@ final class TCPProxy {
         metrics.block.subtract(TCPMetrics.Cell.downstream_cx_active.rawValue, row: worker.index)
         metrics.add(.downstream_cx_rx_bytes_total, session.info.bytesReceived, row: worker.index)
         metrics.add(.downstream_cx_tx_bytes_total, session.info.bytesSent, row: worker.index)
+        session.report(isEnd: true)
         session.log(.tcpConnectionEnd)
     }
 }
@@ -63,10 +81,13 @@ final class TCPSession: FormatContext {
     private var connectTimer: LoopTimer?
     private var durationTimer: LoopTimer?
     /// The cluster is not there yet.
-    private var clusterWait: ClusterWait?
+    private var clusterWait: DemandWait?
     /// Counted in the cluster's `upstream_rq_active`.
     private var countsActive = false
     private var lastActivity: MonotonicTime
+    /// What standard metrics have been told.
+    private var told: (sent: UInt64, received: UInt64)?
+    private var principals = StandardPrincipals()
 
     init(proxy: TCPProxy, info connectionInfo: ConnectionInfo) {
         self.proxy = proxy
@@ -125,6 +146,22 @@ final class TCPSession: FormatContext {
         info.flags.insert(.noClusterFound)
         proxy.metrics.block.add(TCPMetrics.Cell.downstream_cx_no_route.rawValue, row: worker.index)
         end()
+    }
+
+    /// Tells standard metrics what is new since it did so last.
+    func report(isEnd: Bool = false) {
+        guard let standard = proxy.standard, isEnd || upstream?.isConnected == true || tunnel?.isOpen == true else {
+            return
+        }
+        let series = standard.series(
+            info, connectionInfo, cluster: info.upstreamCluster ?? "", metadata: cluster?.config.metadata,
+            principals: principals)
+        let before = told ?? (0, 0)
+        if told == nil { series.opened(row: worker.index) }
+        series.moved(
+            sent: info.bytesSent &- before.sent, received: info.bytesReceived &- before.received, row: worker.index)
+        told = (info.bytesSent, info.bytesReceived)
+        if isEnd { series.closed(row: worker.index) }
     }
 
     private func durationIsOver() {
@@ -274,6 +311,10 @@ final class TCPSession: FormatContext {
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty {
             info.upstreamLocalAddress = tunnel?.localAddress ?? upstream?.socket?.localAddress
+        }
+        if proxy.standard != nil {
+            principals = StandardPrincipals((upstream?.tls).map { TLSFacts($0.engine) })
+            report()
         }
         if proxy.config.logOptions.logsConnected { log(.tcpUpstreamConnected) }
         relay()

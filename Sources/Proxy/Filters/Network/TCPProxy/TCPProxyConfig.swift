@@ -53,11 +53,13 @@ final class TCPProxyConfig: Sendable {
                 "flush_access_log_on_connected", "hash_policy", "tunneling_config",
                 "on_demand",
             ], at: path)
-        statPrefix = message.statPrefix
+        var statPrefix = message.statPrefix
         switch message.clusterSpecifier {
         case .cluster(let name):
             guard !name.isEmpty else { throw ConfigurationError(at: path + ".cluster", "a name is needed") }
             clusters = [(name, 1)]
+            // A mesh names its metrics after the cluster: one text for both.
+            if statPrefix == name { statPrefix = name }
         case .weightedClusters(let weighted):
             var sum: UInt64 = 0
             var clusters: [(name: String, cumulativeWeight: UInt64)] = []
@@ -87,6 +89,7 @@ final class TCPProxyConfig: Sendable {
             }
         }
         hashPolicies = policies
+        self.statPrefix = statPrefix
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
         tunneling = try message.tunnelingConfig.map { (config) throws(ConfigurationError) in

@@ -194,13 +194,20 @@ final class UDPProxy: ReadinessHandler {
     /// Where a datagram from a host is received.
     func withBuffer(_ body: (UnsafeMutableRawBufferPointer) -> Void) { body(buffer) }
 
+    /// An address as this socket takes it: an IPv6 socket that serves IPv4 clients (`ipv4_compat`) knows mapped ones only.
+    private func addressed(_ peer: SocketAddress) -> SocketAddress {
+        guard case .ip(.v6, _) = address, case .ip(let ip, let port) = peer else { return peer }
+        return .ip(ip.mapped, port: port)
+    }
+
     /// Sends an answer; false when the kernel does not take it.
     func send(_ datagram: UnsafeRawBufferPointer, to key: Key) -> Bool {
         do throws(SystemError) {
+            let client = addressed(key.client)
             if let local = key.local {
-                try socket.send(datagram, to: key.client, from: local)
+                try socket.send(datagram, to: client, from: addressed(local))
             } else {
-                try socket.send(datagram, to: key.client)
+                try socket.send(datagram, to: client)
             }
             config.metrics.sentDatagrams.add(row: worker.index)
             config.metrics.sentBytes.add(UInt64(datagram.count), row: worker.index)

@@ -40,6 +40,12 @@ final class UDPProxyConfig: Sendable {
     init(
         compiling message: UdpProxyConfig, listener: UdpListenerConfig?, at path: String, context: CompileContext
     ) throws(ConfigurationError) {
+        guard message.sessionFilters.isEmpty else {
+            throw ConfigurationError(
+                at: path + ".session_filters",
+                "not supported: http_capsule is for tunnels, and dynamic_forward_proxy takes its host from filter state that no session filter sets"
+            )
+        }
         try FieldCheck.check(
             message,
             reads: [

@@ -5,10 +5,22 @@ internal import Serialization
 internal import Telemetry
 internal import Upstream
 
-/// One discovery stream: connects, carries messages, and connects again when it breaks.
+/// What is said on a stream to a management server.
+///
+/// On the control loop alone.
+protocol ManagementSession: AnyObject {
+    /// Writes messages to the present stream; none are written while there is none.
+    var send: ([[UInt8]]) -> Void { get set }
+    /// A stream is open: what is said first.
+    func connected()
+    func disconnected()
+    func received(_ bytes: [UInt8]) throws(MessageError)
+}
+
+/// One stream to a management server: connects, carries messages, and connects again when it breaks.
 ///
 /// `@unchecked Sendable`: lives on the control loop alone.
-final class DiscoveryStream: @unchecked Sendable {
+final class ManagementStream: @unchecked Sendable {
     private static let log = Logger("xds")
     private static let connectTimeout: Duration = .seconds(5)
     /// Envoy's reconnect back-off: half a second to thirty, with full jitter.
@@ -19,17 +31,19 @@ final class DiscoveryStream: @unchecked Sendable {
     private let store: ConfigurationStore
     private let source: DiscoverySource.GRPCSource
     private let path: String
-    private let session: DiscoverySession
+    private let session: any ManagementSession
     private var random = SystemRandomNumberGenerator()
     private var stream: (any ByteStream)?
     private var call: GRPCClientStream?
     private var isFlushing = false
     private var isStopped = false
     private(set) var isConnected = false
+    /// When the last connection ended, in milliseconds since 1970.
+    private(set) var lost: Int64?
 
     init(
         loop: EventLoop, store: ConfigurationStore, source: DiscoverySource.GRPCSource, path: String,
-        session: DiscoverySession
+        session: any ManagementSession
     ) {
         self.loop = loop
         self.store = store
@@ -114,6 +128,7 @@ final class DiscoveryStream: @unchecked Sendable {
             Self.log.warning("management server: \(error)")
         }
         isConnected = false
+        lost = WallClock.milliseconds
         call = nil
         self.stream = nil
         session.disconnected()

@@ -1,0 +1,45 @@
+internal import HTTP
+internal import Upstream
+
+/// A field that a format names, found out about when the format is read: which pseudo header it is, or the number of its name.
+struct FormatField: Sendable {
+    /// What needs more than a look at the fields.
+    enum Kind: Sendable { case method, path, authority, scheme, status, contentLength, field, noField }
+
+    let name: HeaderName
+    let kind: Kind
+    let id: HeaderID
+
+    init(_ name: HeaderName) {
+        self.name = name
+        let id = HeaderID.of(lowercased: name.bytes.span.bytes)
+        self.id = id
+        kind =
+            switch name.description {
+            case ":method": .method
+            case ":path": .path
+            case ":authority", "host": .authority
+            case ":scheme": .scheme
+            case ":status": .status
+            case "content-length": .contentLength
+            default: name.isPseudo ? .noField : .field
+            }
+    }
+
+    init(_ name: String) { self.init(HeaderName(name)) }
+}
+
+extension RequestHead {
+    /// Appends a field or a pseudo header; says whether there is one.
+    func append(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { read { $0.append(field, to: &bytes) } }
+}
+
+extension HeaderTable {
+    /// Appends the first field of a name.
+    func append(_ field: borrowing FormatField, to bytes: inout [UInt8]) -> Bool {
+        let found = field.id == .other ? index(named: field.name.bytes.span.bytes) : index(of: field.id)
+        guard let found else { return false }
+        bytes.append(span: value(at: found))
+        return true
+    }
+}

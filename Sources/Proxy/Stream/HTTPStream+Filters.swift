@@ -1,0 +1,82 @@
+internal import IO
+internal import Upstream
+
+// Which filters a request passes: what its route says of them counts, so they are chosen anew when the route changes.
+extension HTTPStream {
+    /// Makes the filters of this request, for the route that it has now.
+    func makeFilters() {
+        guard !manager.filters.isEmpty else { return }
+        makeFilters(from: 0)
+    }
+
+    private func makeFilters(from start: Int) {
+        let route = firstRoute ?? currentRoute
+        for position in start..<manager.filters.count {
+            let factory = manager.filters[position]
+            let isOff = route.map { $0.isDisabled(factory.name, otherwise: factory.isDisabled) } ?? factory.isDisabled
+            guard !isOff || explanation != nil, let filter = makeFilter(factory, isOff: isOff) else { continue }
+            filters.append(filter)
+            requestFilters.append(filter, position: position)
+        }
+        responseFilters.replace(with: filters.reversed())
+        filtersAreStale = false
+    }
+
+    private func makeFilter(_ factory: any HTTPFilterConfig, isOff: Bool) -> (any HTTPFilter)? {
+        guard let explanation else { return factory.make(self) }
+        return explainFilter(explanation, factory, isOff: isOff)
+    }
+
+    /// Makes those filters anew that have not seen the head: the route is another, and may configure them otherwise.
+    func remakeFilters() {
+        filtersAreStale = false
+        guard !responseFilters.hasBegun else { return }
+        let (seen, last) = requestFilters.removeUnseen()
+        for filter in filters[seen...] { filter.streamEnded(self) }
+        filters.removeSubrange(seen...)
+        makeFilters(from: last + 1)
+    }
+
+    /// The request begins anew at its first filter, since a route has come that was not there when its filters were made.
+    ///
+    /// As Envoy, which makes another stream of it. Filters that keep a part of the body in the meantime or have changed it cannot
+    /// see it again: then only those behind `filter` are made anew.
+    ///
+    /// - Parameter filter: The one that stopped the request.
+    /// - Returns: Whether it has begun anew; if not, `filter` is still to resume.
+    func startOver(_ filter: any HTTPFilter) -> Bool {
+        firstRoute = nil
+        span?.routeFound(self)
+        guard let (held, isEnd) = requestFilters.takeForStartingOver(from: filter) else {
+            filtersAreStale = true
+            return false
+        }
+        beginAnew(body: held, isEnd: isEnd)
+        return true
+    }
+
+    /// Passes the request through filters that are made anew.
+    ///
+    /// - Parameters:
+    ///   - body: What of its body has come.
+    ///   - isEnd: Whether that is all of it.
+    func beginAnew(body: ByteBuffer?, isEnd: Bool) {
+        firstRoute = nil
+        for filter in filters { filter.streamEnded(self) }
+        filters = []
+        requestFilters.clear()
+        responseFilters.clear()
+        makeFilters(from: 0)
+        if runHead(.request, isEnd: requestHasNoBody) { deliverHead(.request) }
+        if isFinished { return }
+        if let body, !body.isEmpty {
+            runBody(.request, body.bytes, isEnd: isEnd)
+        } else if isEnd {
+            runBody(.request, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true)
+        }
+        if !isFinished {
+            heldBodyLeft(.request)
+            armTimer()
+        }
+    }
+}
