@@ -10,7 +10,8 @@
 ///    Ingresses into routes, `Policy/` DestinationRules into clusters, `Observation/` says what proxies log and trace, `Patches/` lays EnvoyFilters over the result, `Incremental/` keeps
 ///    what was made until a fact differs that it was made from.
 /// 4. The result is a `ProxySnapshot`: layers of named resources with a content hash as version, and provenance in each.
-/// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings and refusals at admission.
+/// 5. `Analysis/` finds what is accepted but does not do what its author hopes, for warnings and refusals at admission
+///    (`MeshModel.analyze`) and for many objects together (`MeshAnalysis`, `skein analyze`). Each finding has a code.
 public enum Mesh {
     /// The domain of all cluster names.
     public static let clusterDomain = "cluster.local"

@@ -14,8 +14,8 @@ import Serialization
 public struct MeshTranslator: Sendable {
     /// The model that is translated, as of the last `refresh`.
     public private(set) var model: MeshModel
-    private var objects: MeshObjects
-    private var pending: [MeshObjects.Kind: Set<NamespacedName>] = [:]
+    /// Edits that wait for a `refresh`.
+    private var pending: MeshModel.Edits = [:]
     private var relevantLabels: Set<String> = []
     private var usesLocality = false
     private var usesNode = false
@@ -23,14 +23,26 @@ public struct MeshTranslator: Sendable {
     private var callers: [ProxyIdentity: Caller] = [:]
     private var views: [Caller: ServiceView] = [:]
     private var services = Memo<ServiceResources.Key, ServiceResources>()
-    private var outbounds = Memo<Caller, MeshLayer>()
-    private var virtualHosts = Memo<VirtualHostKey, VirtualHost>()
+    private var plans = Memo<Caller, OutboundPlan>()
+    private var virtualHosts = Memo<VirtualHostKey, EncodedHost>()
+    /// The virtual hosts of callers as they were put together last, and those of them that are to be made anew.
+    private var hostLists: [Caller: OutboundHosts] = [:]
+    private var staleHosts: [Caller: [VirtualHostKey]] = [:]
+    /// The outbound side of callers for whom none of the two differs.
+    private var outbounds: [Caller: MeshLayer] = [:]
     /// The last outbound side of callers, of which equal resources stay the same.
     private var lastOutbounds: [Caller: MeshLayer] = [:]
     private var gateways = Memo<NamespacedName, MeshLayer>()
     private var inbounds = Memo<NamespacedName, MeshLayer>()
     private var patchSets = Memo<NamespacedName, EnvoyPatches>()
     private var patchedLayers = PatchedLayers()
+    private var names = WorkloadNames()
+    /// What `takeTouched` has not told yet.
+    private var touchedPods: Set<NamespacedName> = []
+    private var allAreTouched = false
+    /// The kinds of sidecars that were asked for, with their numbers.
+    private var kinds: [Caller] = []
+    private var kindNumbers: [Caller: Int] = [:]
 
     /// Whether EnvoyFilters are applied.
     private let isPatching: Bool
@@ -41,7 +53,7 @@ public struct MeshTranslator: Sendable {
     init(_ model: MeshModel, isPatching: Bool) {
         self.model = model
         self.isPatching = isPatching
-        objects = model.objects
+        names = WorkloadNames(model.workloads)
         readCallers()
     }
 
@@ -52,9 +64,25 @@ public struct MeshTranslator: Sendable {
     /// Effective with the next `refresh`.
     @discardableResult
     public mutating func set(_ object: KubernetesObject) -> Bool {
-        guard let kind = objects.set(object) else { return false }
-        pending[kind, default: []].insert(NamespacedName(namespace: object.namespace, name: object.name))
+        let key = NamespacedName(namespace: object.namespace, name: object.name)
+        guard let kind = MeshObjects.kind(of: object) else {
+            // A ConfigMap may have lost what made it matter.
+            guard object.group.isEmpty, object.kind == MeshObjects.Kind.configMap.name else { return false }
+            return edit(.configMap, key, nil)
+        }
+        return edit(kind, key, object)
+    }
+
+    private mutating func edit(_ kind: MeshObjects.Kind, _ key: NamespacedName, _ now: KubernetesObject?) -> Bool {
+        guard present(kind, key) != now else { return false }
+        pending[kind, default: [:]].updateValue(now, forKey: key)
         return true
+    }
+
+    /// The object as the last edit left it.
+    private func present(_ kind: MeshObjects.Kind, _ key: NamespacedName) -> KubernetesObject? {
+        if let edited = pending[kind]?[key] { return edited }
+        return model.known(kind, key)
     }
 
     /// Takes out an object; tells whether the mesh differs.
@@ -62,9 +90,8 @@ public struct MeshTranslator: Sendable {
     /// Effective with the next `refresh`.
     @discardableResult
     public mutating func remove(_ object: KubernetesObject) -> Bool {
-        guard let kind = objects.remove(object) else { return false }
-        pending[kind, default: []].insert(NamespacedName(namespace: object.namespace, name: object.name))
-        return true
+        guard let kind = MeshObjects.Kind(group: object.group, kind: object.kind) else { return false }
+        return edit(kind, NamespacedName(namespace: object.namespace, name: object.name), nil)
     }
 
     /// Whether edits wait for a `refresh`.
@@ -73,7 +100,7 @@ public struct MeshTranslator: Sendable {
     /// Goes on to the objects as they are now.
     public mutating func refresh() {
         guard !pending.isEmpty else { return }
-        let touched = model.update(objects, changed: pending)
+        let touched = model.update(pending)
         pending = [:]
         guard !touched.isEmpty else { return }
         if touched.everything || !touched.ruleHosts.isEmpty || !touched.policyHosts.isEmpty
@@ -81,23 +108,39 @@ public struct MeshTranslator: Sendable {
         {
             readCallers()
         }
-        _ = outbounds.forget(touched)
-        _ = virtualHosts.forget(touched)
+        for caller in plans.forget(touched) {
+            outbounds[caller] = nil
+            hostLists[caller] = nil
+            staleHosts[caller] = nil
+        }
+        for key in virtualHosts.forget(touched) {
+            outbounds[key.caller] = nil
+            if hostLists[key.caller] != nil { staleHosts[key.caller, default: []].append(key) }
+        }
         _ = gateways.forget(touched)
-        _ = inbounds.forget(touched)
-        for pod in patchSets.forget(touched) { patchedLayers.forget(pod) }
+        touchedPods.formUnion(inbounds.forget(touched))
+        for pod in patchSets.forget(touched) {
+            patchedLayers.forget(pod)
+            touchedPods.insert(pod)
+        }
         var hosts = Set(services.forget(touched).map(\.service.host))
         if touched.everything {
             views = [:]
             callers = [:]
+            outbounds = [:]
             lastOutbounds = [:]
+            hostLists = [:]
+            staleHosts = [:]
             patchedLayers = PatchedLayers()
-            return
+            touchAll()
         }
+        for case .workload(let pod) in touched.facts { names.set(pod, model.workload(pod), model.workloads) }
+        if touched.everything { return }
         for fact in touched.facts {
             switch fact {
             case .service(let host): hosts.insert(host)
             case .workload(let pod):
+                touchedPods.insert(pod)
                 callers[ProxyIdentity(pod: pod, role: .sidecar)] = nil
                 callers[ProxyIdentity(pod: pod, role: .gateway)] = nil
             default: break
@@ -112,21 +155,36 @@ public struct MeshTranslator: Sendable {
         for caller in views.keys { views[caller]?.touch(hosts) }
     }
 
+    /// The kinds whose edits cost what they touch.
+    private static let incremental: Set<MeshObjects.Kind> = [
+        .service, .endpointSlice, .pod, .node, .serviceEntry, .workloadEntry, .virtualService, .destinationRule,
+    ]
+
+    /// What a look at the model says that has an object, too; the translation stays as it is.
+    ///
+    /// The model is changed and changed back, since a copy of it would be a copy of all tables that the object is in.
+    public mutating func trial<Answer>(with object: KubernetesObject, _ look: (MeshModel) -> Answer) -> Answer {
+        refresh()
+        guard let kind = MeshObjects.kind(of: object) else { return look(model) }
+        let key = NamespacedName(namespace: object.namespace, name: object.name)
+        let before = model.known(kind, key)
+        guard before != object else { return look(model) }
+        guard Self.incremental.contains(kind) else {
+            var copy = model
+            copy.update([kind: [key: object]])
+            return look(copy)
+        }
+        // Whatever the way to a set of objects, the tables are the same: nothing that was made of them is touched.
+        model.update([kind: [key: object]])
+        defer { model.update([kind: [key: before]]) }
+        return look(model)
+    }
+
     /// Which properties of callers some rule or service asks for; when that differs, callers are sorted anew.
     private mutating func readCallers() {
-        var labels: Set<String> = []
-        for rule in model.rules {
-            for match in rule.http.flatMap(\.match) { labels.formUnion(match.sourceLabels.keys) }
-            for match in rule.tcp.flatMap(\.match) { labels.formUnion(match.sourceLabels.keys) }
-        }
-        var usesLocality = false
-        var usesNode = false
-        for policy in model.policies {
-            labels.formUnion(policy.rule.workloadSelector.keys)
-            labels.formUnion(policy.failoverLabels)
-            usesLocality = usesLocality || policy.dependsOnCaller
-            usesNode = usesNode || policy.failoverLabels.contains("kubernetes.io/hostname")
-        }
+        var labels = model.callerNeeds.labels
+        var usesLocality = model.callerNeeds.place || model.servicesNeedPlace
+        var usesNode = model.callerNeeds.node || model.servicesNeedNode
         if let mesh = model.config.localitySetting {
             usesLocality = true
             for name in mesh["failoverPriority"]?.array ?? [] {
@@ -143,16 +201,13 @@ public struct MeshTranslator: Sendable {
                 usesNode = usesNode || name.hasPrefix("kubernetes.io/hostname")
             }
         }
-        for service in model.sortedServices {
-            usesLocality = usesLocality || service.distribution != nil
-            usesNode = usesNode || service.isNodeLocal || service.distribution == .sameNode
-        }
         guard labels != relevantLabels || usesLocality != self.usesLocality || usesNode != self.usesNode else { return }
         relevantLabels = labels
         self.usesLocality = usesLocality
         self.usesNode = usesNode
         callers = [:]
         views = [:]
+        touchAll()
     }
 
     // MARK: Snapshots
@@ -161,17 +216,14 @@ public struct MeshTranslator: Sendable {
     public mutating func snapshot(for proxy: ProxyIdentity) -> ProxySnapshot {
         refresh()
         let caller = caller(proxy)
-        var view = views.removeValue(forKey: caller) ?? ServiceView(caller: caller)
-        view.update(model, &services)
-        views[caller] = view
+        let shared = shared(caller)
         switch proxy.role {
         case .sidecar:
-            let outbound = outbound(caller)
             let inbound = inbounds.value(proxy.pod, of: model) { MeshLayer(Self.inbound(proxy.pod, $0)) }
-            return patched(proxy, caller, shared: view.layers + [outbound], own: inbound)
+            return patched(proxy, caller, shared: shared, own: inbound)
         case .gateway:
-            let gateway = gateways.value(proxy.pod, of: model) { MeshLayer(Self.gateway(proxy.pod, $0)) }
-            return patched(proxy, caller, shared: view.layers + [gateway], own: nil)
+            let gateway = gateways.value(proxy.pod, of: model) { MeshLayer(Self.gateway(proxy.pod, caller, $0)) }
+            return patched(proxy, caller, shared: shared + [gateway], own: nil)
         }
     }
 
@@ -204,6 +256,47 @@ public struct MeshTranslator: Sendable {
         return ProxySnapshot(layers: layers)
     }
 
+    /// Which proxies may differ from others of their kind in another way than before; asked once after each `refresh`.
+    ///
+    /// Of all other sidecars only what they share can be different: `shared(_:)` tells.
+    public mutating func takeTouched() -> (all: Bool, pods: Set<NamespacedName>) {
+        defer {
+            allAreTouched = false
+            touchedPods = []
+        }
+        return (allAreTouched, touchedPods)
+    }
+
+    private mutating func touchAll() {
+        allAreTouched = true
+        kinds = []
+        kindNumbers = [:]
+    }
+
+    /// A number for the sidecars that see the same world and are patched by nobody; `nil` for others.
+    public mutating func kind(of proxy: ProxyIdentity) -> Int? {
+        guard proxy.role == .sidecar else { return nil }
+        if isPatching, patchSets[proxy.pod]?.isEmpty != true { return nil }
+        let caller = caller(proxy)
+        if let known = kindNumbers[caller] { return known }
+        kinds.append(caller)
+        kindNumbers[caller] = kinds.count - 1
+        return kinds.count - 1
+    }
+
+    /// The layers that all sidecars of a kind share.
+    public mutating func shared(_ kind: Int) -> [MeshLayer] {
+        guard kinds.indices.contains(kind) else { return [] }
+        return shared(kinds[kind])
+    }
+
+    private mutating func shared(_ caller: Caller) -> [MeshLayer] {
+        var view = views.removeValue(forKey: caller) ?? ServiceView(caller: caller)
+        view.update(model, &services)
+        views[caller] = view
+        return (caller.role == .sidecar ? view.layers + [outbound(caller)] : view.layers) + [names.layer()]
+    }
+
     private mutating func caller(_ proxy: ProxyIdentity) -> Caller {
         if let known = callers[proxy] { return known }
         let workload = model.workload(proxy.pod)
@@ -219,47 +312,40 @@ public struct MeshTranslator: Sendable {
 
     private mutating func outbound(_ caller: Caller) -> MeshLayer {
         if let known = outbounds[caller] { return known }
+        let plan = plans.value(caller, of: model) { OutboundPlan(caller: caller, model: $0) }
+        // Made when the first virtual host is wanted: mostly there is but one.
+        var whole: Outbound?
+        let model = model
         var kept = virtualHosts
         virtualHosts = Memo()
-        let made = outbounds.value(caller, of: model) { model in
-            MeshLayer(Self.outbound(caller, model, &kept))
-        }
-        virtualHosts = kept
-        let settled = made.settled(after: lastOutbounds[caller])
-        outbounds.replace(caller, settled)
-        lastOutbounds[caller] = settled
-        return settled
-    }
-
-    private static func outbound(
-        _ caller: Caller, _ model: MeshModel, _ virtualHosts: inout Memo<VirtualHostKey, VirtualHost>
-    ) -> MeshResources {
-        var resources = MeshResources()
-        let sidecar = caller.sidecar.flatMap { key in model.sidecars.first { $0.key == key } }
-        let outbound = Outbound(
-            model: model, namespace: caller.namespace, labels: caller.labels, sidecar: sidecar)
-        resources.add(
-            Clusters.passthrough(name: ClusterNames.passthrough, config: model.config, bindsLocally: false))
-        resources.add(Clusters.blackHole)
-        resources.add(OutboundListener(outbound: outbound).listener())
-        BoundListeners(outbound: outbound).add(to: &resources)
-        for (port, members) in outbound.ports
-        where outbound.httpPorts.contains(port) || members.contains(where: { $0.port.portProtocol.mayBeHTTP }) {
-            let configuration = OutboundRoutes(outbound: outbound, port: port).configuration { routes, member in
-                let key = VirtualHostKey(caller: caller, service: member.service.id, port: port)
-                return virtualHosts.value(key, of: model) { model in
-                    // The service is asked for, so that it is noted.
-                    guard let service = model.service(member.service.id), let port = service.port(port) else {
-                        return VirtualHost()
-                    }
-                    var routes = routes
-                    routes.outbound.model = model
-                    return routes.virtualHost(Outbound.Member(service: service, port: port))
+        func host(_ service: MeshService.ID, _ port: Int) -> EncodedHost {
+            kept.value(VirtualHostKey(caller: caller, service: service, port: port), of: model) { noting in
+                var outbound = whole ?? OutboundPlan.outbound(caller, model)
+                whole = outbound
+                outbound.model = noting
+                // The service is asked for, so that it is noted.
+                guard let service = noting.service(service), let port = service.port(port) else {
+                    return EncodedHost(VirtualHost())
                 }
+                return EncodedHost(
+                    OutboundRoutes(outbound: outbound, port: port.number).virtualHost(
+                        Outbound.Member(service: service, port: port)))
             }
-            resources.add(configuration)
         }
-        return resources
+        var hosts: OutboundHosts
+        if let known = hostLists.removeValue(forKey: caller) {
+            hosts = known
+            hosts.replace((staleHosts.removeValue(forKey: caller) ?? []).map { ($0.service, $0.port) }, host)
+        } else {
+            hosts = OutboundHosts(plan, host)
+        }
+        hostLists[caller] = hosts
+        let resources = hosts.resources
+        virtualHosts = kept
+        let layer = MeshLayer(resources).settled(after: lastOutbounds[caller])
+        outbounds[caller] = layer
+        lastOutbounds[caller] = layer
+        return layer
     }
 
     /// The virtual host of a service on a port, for a kind of callers.
@@ -277,12 +363,13 @@ public struct MeshTranslator: Sendable {
         return resources
     }
 
-    private static func gateway(_ pod: NamespacedName, _ model: MeshModel) -> MeshResources {
+    private static func gateway(_ pod: NamespacedName, _ caller: Caller, _ model: MeshModel) -> MeshResources {
         var resources = MeshResources()
         resources.add(Clusters.blackHole)
         let entrances = Entrances(
             model: model, namespace: pod.namespace, labels: model.workload(pod)?.labels ?? [:])
         entrances.add(to: &resources)
+        UpstreamCredentials.resources(caller, model).forEach { resources.add($0) }
         return resources
     }
 }

@@ -15,6 +15,13 @@ public struct MeshResource: Sendable, Hashable {
         self.message = AnyMessage(packing: message)
         version = ContentHash.text(self.message.value)
     }
+
+    /// A message that is encoded already; whoever makes it sees to it that equal content has an equal version.
+    init(name: String, version: String, message: AnyMessage) {
+        self.name = name
+        self.version = version
+        self.message = message
+    }
 }
 
 /// Everything that one proxy is to know: consistent in itself, since all of it comes from one model.

@@ -33,7 +33,7 @@ struct AuthorizationTests {
             manager.httpFilters.map(\.name) == [
                 "envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.http.ext_authz",
                 "envoy.filters.http.rbac", "envoy.filters.http.rbac", "envoy.filters.http.rbac",
-                "envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.router",
+                "envoy.filters.http.fault", "envoy.filters.http.cors", "istio.stats", "envoy.filters.http.router",
             ])
         let filters = try Security.rbac(world)
         #expect(filters.map { $0.rules?.action } == [nil, .log, .deny, .allow])
@@ -143,6 +143,8 @@ struct AuthorizationTests {
         }
         #expect(try matcher("serviceAccounts: [my.sa]")?.matchPattern == .suffix("/ns/default/sa/my.sa"))
         #expect(try matcher("serviceAccounts: [other/my.sa]")?.matchPattern == .suffix("/ns/other/sa/my.sa"))
+        #expect(try matcher("trustDomains: [old.example]")?.matchPattern == .prefix("spiffe://old.example/"))
+        #expect(try matcher("trustDomains: ['*.example']")?.matchPattern == .contains(".example/ns/"))
         #expect(try matcher("namespaces: [a.b]")?.matchPattern == .contains("/ns/a.b/sa/"))
         #expect(try matcher("namespaces: [\"prod-*\"]")?.matchPattern == .contains("/ns/prod-"))
         #expect(
@@ -253,6 +255,26 @@ struct AuthorizationTests {
         #expect(any.requirements.last?.requiresType == .allowMissing(Empty()))
         let keys = try world.snapshot("default/web-1").cluster("jwks|443||two.example")
         #expect(keys.clusterDiscoveryType == .type(.strictDns) && keys.transportSocket != nil)
+    }
+
+    @Test("A-11 presence: REQUIRED refuses requests without a token of that issuer")
+    func required() throws {
+        func requirement(_ rules: String) throws -> JwtRequirement {
+            let world = try Security.world(Security.policy("RequestAuthentication", "a", "jwtRules: [\(rules)]"))
+            let manager = try Chains.manager(try Security.chain(world, "0.0.0.0_8080"))
+            guard case .typedConfig(let config) = manager.httpFilters.first?.configType,
+                case .requires(let found) = try config.unpack(as: JwtAuthentication.self).rules.first?.requirementType
+            else { throw Security.Absent() }
+            return found
+        }
+        let one = "{issuer: one, jwks: '{\"keys\":[]}', presence: REQUIRED}"
+        #expect(
+            try requirement(one).requiresType == .providerName("ns[default]-policy[a]-rule[0]"))
+        guard
+            case .requiresAll(let all) = try requirement(one + ", {issuer: two, jwks: '{\"keys\":[]}'}").requiresType,
+            case .requiresAny(let any) = all.requirements.last?.requiresType
+        else { throw Security.Absent() }
+        #expect(all.requirements.count == 2 && any.requirements.count == 2)
     }
 
     @Test(

@@ -135,7 +135,7 @@ struct RouteTests {
         #expect(
             world.warnings(.virtualService) == [
                 "VirtualService default/x: spec.http[0].route[0].destination.host: no service "
-                    + "\"foo.default.svc.cluster.local\": such requests get 503 (H-10)"
+                    + "\"foo.default.svc.cluster.local\": such requests get 503 (H-10) [SKN0301]"
             ])
     }
 
@@ -181,6 +181,10 @@ struct RouteTests {
             case .redirect(let coded) = try host("- redirect: {redirectCode: 308, port: 8443}").routes.first?.action
         else { return #expect(Bool(false), "no redirects") }
         #expect(plain.responseCode == .movedPermanently && plain.portRedirect == 0)
+        guard case .redirect(let moved) = try host("- redirect: {prefixRewrite: /v2}").routes.first?.action else {
+            return #expect(Bool(false), "no redirect")
+        }
+        #expect(moved.pathRewriteSpecifier == .prefixRewrite("/v2"))
         #expect(plain.hostRedirect == "else" && plain.pathRewriteSpecifier == .pathRedirect("/new"))
         #expect(coded.responseCode == .permanentRedirect && coded.portRedirect == 8443)
     }
@@ -329,19 +333,4 @@ struct RetryTests {
         #expect(
             limited.circuitBreakers?.thresholds.first?.maxPendingRequests == 7 && limited.connectTimeout == .seconds(3))
     }
-}
-
-/// What is inside filter chains.
-enum Chains {
-    static func manager(_ chain: FilterChain?) throws -> HttpConnectionManager {
-        guard case .typedConfig(let any) = chain?.filters.first?.configType else { throw Missing() }
-        return try any.unpack()
-    }
-
-    static func proxy(_ chain: FilterChain?) throws -> TcpProxy {
-        guard case .typedConfig(let any) = chain?.filters.first?.configType else { throw Missing() }
-        return try any.unpack()
-    }
-
-    struct Missing: Error {}
 }

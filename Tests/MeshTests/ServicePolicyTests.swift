@@ -45,6 +45,38 @@ struct ServicePolicyTests {
         #expect(said.budgetPercent?.value == 5 && said.minRetryConcurrency == 1)
     }
 
+    @Test("HTTP/2 connections are asked whether they are alive as http2KeepAlive says")
+    func keepAlive() throws {
+        let cluster = try Self.cluster(
+            "connectionPool: {http: {http2KeepAlive: {interval: 30s, timeout: 5s}}}",
+            port: "{name: grpc, port: 80, targetPort: 8080}")
+        guard case .explicitHttpConfig(let explicit)? = try options(cluster).upstreamProtocolOptions,
+            case .http2ProtocolOptions(let http2)? = explicit.protocolConfig
+        else {
+            Issue.record("no HTTP/2")
+            return
+        }
+        #expect(http2.connectionKeepalive?.interval == .seconds(30))
+        #expect(http2.connectionKeepalive?.timeout == .seconds(5))
+    }
+
+    @Test("backendUtilization: weights follow what endpoints report")
+    func utilization() throws {
+        let cluster = try Self.cluster(
+            "loadBalancer: {backendUtilization: {weightUpdatePeriod: 2s, errorUtilizationPenaltyPercent: 150, metricNamesForComputingUtilization: [named_metrics.x]}}"
+        )
+        let named = try #require(cluster.loadBalancingPolicy?.policies.first?.typedExtensionConfig)
+        let config: ClientSideWeightedRoundRobinPolicy = try #require(named.typedConfig).unpack()
+        #expect(config.weightUpdatePeriod == .seconds(2) && config.errorUtilizationPenalty == 1.5)
+        #expect(config.metricNamesForComputingUtilization == ["named_metrics.x"])
+    }
+
+    @Test("T-11 budgetInterval is said to have no effect")
+    func budgetInterval() throws {
+        let said = try warnings("retryBudget: {budgetInterval: 5s}")
+        #expect(said.contains { $0.contains("retryBudget.budgetInterval: no effect") }, "\(said)")
+    }
+
     @Test("T-12 connections of a pool: timeouts, keep-alive, duration, requests, idle time")
     func pool() throws {
         let cluster = try Self.cluster(
@@ -198,8 +230,6 @@ struct ServicePolicyTests {
         }
         #expect(validation.trustedCa?.specifier == .filename("/a"))
         #expect(validation.matchTypedSubjectAltNames.map(\.sanType) == [.uri, .dns])
-        let secret = try context(Self.cluster("tls: {mode: MUTUAL, credentialName: c}"))
-        #expect(secret.commonTlsContext?.tlsCertificateSdsSecretConfigs.map(\.name) == ["kubernetes://c"])
         let blind = try context(Self.cluster("tls: {mode: SIMPLE, insecureSkipVerify: true}"))
         #expect(blind.commonTlsContext?.validationContextType == nil)
         let headed = try Self.cluster("proxyProtocol: {version: V2}, tls: {mode: SIMPLE}")
@@ -208,6 +238,68 @@ struct ServicePolicyTests {
         let transport: ProxyProtocolUpstreamTransport = try any.unpack()
         #expect(transport.config?.version == .v2 && transport.transportSocket?.name == "envoy.transport_sockets.tls")
         #expect(try warnings("tls: {mode: MUTUAL}").contains { $0.contains("MUTUAL requires") })
+    }
+
+    /// The names of the Secrets that a cluster asks for: its certificate's, and its authorities'.
+    private func secrets(_ context: UpstreamTlsContext) -> [String?] {
+        let common = context.commonTlsContext
+        guard case .combinedValidationContext(let combined) = common?.validationContextType else {
+            return [common?.tlsCertificateSdsSecretConfigs.first?.name, nil]
+        }
+        return [
+            common?.tlsCertificateSdsSecretConfigs.first?.name, combined.validationContextSdsSecretConfig?.name,
+        ]
+    }
+
+    @Test("D-8 a rule's credentialName is a Secret beside the proxy: for gateways, and for sidecars under a selector")
+    func credentials() throws {
+        func world(_ tls: String, selector: String = "") throws -> World {
+            try World(
+                World.service("web", ip: 1), World.pod("caller", "caller", ip: 9), World.pod("other", "other", ip: 8),
+                World.gatewayPod, GatewayYAML.secret("c", authority: true),
+                GatewayYAML.secret("c", namespace: "istio-system", authority: true),
+                GatewayYAML.authorities("roots"),
+                World.policy("p", "host: web\n\(selector)trafficPolicy: {tls: \(tls)}"))
+        }
+        let plain = try world("{mode: MUTUAL, credentialName: c}")
+        let gateway = plain.gatewaySnapshot()
+        #expect(
+            try secrets(context(gateway.cluster(Self.web)))
+                == ["kubernetes://istio-system/c", "kubernetes://istio-system/c-cacert"])
+        #expect(gateway.secrets.keys.sorted() == ["kubernetes://istio-system/c", "kubernetes://istio-system/c-cacert"])
+        // A sidecar keeps to the system's authorities and shows nothing.
+        let sidecar = plain.snapshot("default/caller")
+        #expect(try secrets(context(sidecar.cluster(Self.web))) == [nil, nil] && sidecar.secrets.isEmpty)
+        let selected = try world(
+            "{mode: SIMPLE, credentialName: 'kubernetes://c'}",
+            selector: "workloadSelector: {matchLabels: {app: caller}}\n")
+        let mine = selected.snapshot("default/caller")
+        #expect(try secrets(context(mine.cluster(Self.web))) == [nil, "kubernetes://default/c-cacert"])
+        #expect(mine.secrets.keys.contains("kubernetes://default/c-cacert"))
+        #expect(selected.snapshot("default/other").secrets.isEmpty)
+        let map = try world(
+            "{mode: SIMPLE, credentialName: 'configmap://roots'}",
+            selector: "workloadSelector: {matchLabels: {app: caller}}\n"
+        ).snapshot("default/caller")
+        #expect(try secrets(context(map.cluster(Self.web))) == [nil, "configmap://default/roots"])
+        #expect(map.secrets.keys.sorted() == ["configmap://default/roots"])
+        // Nobody is given the Secret of another namespace.
+        let foreign = try world(
+            "{mode: MUTUAL, credentialName: 'kubernetes://istio-system/c'}",
+            selector: "workloadSelector: {matchLabels: {app: caller}}\n")
+        #expect(foreign.snapshot("default/caller").secrets.isEmpty)
+    }
+
+    @Test("D-7 a selector does not reach into other namespaces")
+    func foreignSelector() throws {
+        let world = try World(
+            World.service("web", ip: 1, namespace: "shop"), World.pod("caller", "caller", ip: 9),
+            World.policy(
+                "p", namespace: "shop",
+                "host: web\nworkloadSelector: {matchLabels: {app: caller}}\ntrafficPolicy: {loadBalancer: {simple: RANDOM}}"
+            ))
+        let name = "outbound|80||web.shop.svc.cluster.local"
+        #expect(try world.snapshot("default/caller").cluster(name).lbPolicy != .random)
     }
 
     @Test("S-15 S-16 names that a ServiceEntry gives are those of the certificate")
@@ -306,6 +398,19 @@ struct LocalityTests {
             pod("caller", ip: 99, on: "a", app: "caller"), pod("p1", ip: 1, on: "a") + pod("p4", ip: 4, on: "d"),
             World.policy("p", "host: web\ntrafficPolicy: {outlierDetection: {}}"))
         #expect(try priorities(gaps) == ["0: 1", "1: 4"])
+    }
+
+    @Test(
+        "B-5 zoneAwareLbSetting keeps requests in the region, without outlier detection, and wins over localityLbSetting"
+    )
+    func zoneAware() throws {
+        #expect(try priorities(world("loadBalancer: {zoneAwareLbSetting: {}}")) == ["0: 123", "1: 45"])
+        let both =
+            "loadBalancer: {zoneAwareLbSetting: {failover: [{from: eu, to: us}]}, localityLbSetting: {enabled: false}}"
+        #expect(try priorities(world(both)) == ["0: 123", "1: 4", "2: 5"])
+        #expect(try priorities(world("loadBalancer: {zoneAwareLbSetting: {enabled: false}}")) == ["0: 12345"])
+        let said = try world("loadBalancer: {zoneAwareLbSetting: {minClusterSize: 3}}").warnings(.destinationRule)
+        #expect(said.contains { $0.contains("zoneAwareLbSetting.minClusterSize: no effect") }, "\(said)")
     }
 
     @Test("B-7 failoverPriority counts labels as a prefix")

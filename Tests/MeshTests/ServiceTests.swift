@@ -63,6 +63,98 @@ struct ServiceTests {
         #expect(inbound.filterChains.prefix(5).allSatisfy { $0.filterChainMatch?.destinationPort == 8080 })
     }
 
+    @Test(
+        "S-1 S-2 a sidecar speaks HTTP/2 to an application whose port says so, as the caller does where it says nothing, else HTTP/1.1",
+        arguments: [
+            ("name: grpc, ", true, false), ("name: http, ", false, false), ("", false, true),
+            ("name: tcp, ", false, false),
+        ])
+    func inboundProtocol(name: String, isHTTP2: Bool, followsCaller: Bool) throws {
+        let cluster = try World(
+            World.service("web", ip: 1, port: "{\(name)port: 80, targetPort: 8080}"), World.pod("p", "web", ip: 5)
+        ).snapshot("default/p").cluster("inbound|8080||")
+        let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        let options = try cluster.typedExtensionProtocolOptions[key]?.unpack(as: UpstreamHttpProtocolOptions.self)
+        if case .useDownstreamProtocolConfig? = options?.upstreamProtocolOptions {
+            return #expect(followsCaller)
+        }
+        #expect(!followsCaller)
+        guard case .explicitHttpConfig(let explicit) = options?.upstreamProtocolOptions,
+            case .http2ProtocolOptions = explicit.protocolConfig
+        else {
+            #expect(!isHTTP2)
+            return
+        }
+        #expect(isHTTP2)
+    }
+
+    @Test(
+        "S-2 gateways speak HTTP/1.1 to a port that says nothing, unless useClientProtocol is set; sidecars as their caller"
+    )
+    func gatewayProtocol() throws {
+        func follows(_ policy: String, gateway: Bool) throws -> Bool {
+            let world = try World(
+                World.service("web", ip: 1, port: "{port: 80, targetPort: 8080}"),
+                policy.isEmpty ? "" : World.policy("p", "host: web\ntrafficPolicy: \(policy)"),
+                World.rule("r", "hosts: [web]\nhttp: [{route: [{destination: {host: web}}]}]"))
+            let snapshot = gateway ? world.gatewaySnapshot() : world.snapshot()
+            let cluster = try snapshot.cluster("outbound|80||web.default.svc.cluster.local")
+            let options = try cluster.typedExtensionProtocolOptions[
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]?
+                .unpack(as: UpstreamHttpProtocolOptions.self)
+            if case .useDownstreamProtocolConfig? = options?.upstreamProtocolOptions { return true }
+            return false
+        }
+        #expect(try follows("", gateway: false))
+        #expect(try !follows("", gateway: true))
+        #expect(try follows("{connectionPool: {http: {useClientProtocol: true}}}", gateway: true))
+    }
+
+    @Test(
+        "S-2 routes to a sniffed port say that HTTP is inside of the mesh's TLS, and of no other TLS",
+        arguments: [
+            ("", "", true), ("{tls: {mode: ISTIO_MUTUAL}}", "", true), ("{tls: {mode: SIMPLE}}", "", false),
+            ("{tls: {mode: DISABLE}}", "", false), ("", "enableAutoMtls: false", false),
+        ])
+    func sniffedUpstreams(policy: String, config: String, isMarked: Bool) throws {
+        let world = try World(
+            World.service("web", ip: 1, port: "{port: 80, targetPort: 8080}"),
+            World.service("named", ip: 2),
+            World.rule(
+                "r",
+                """
+                hosts: [named]
+                http: [{route: [{destination: {host: web}, weight: 1}, {destination: {host: named}, weight: 1}]}]
+                """),
+            policy.isEmpty ? "" : World.policy("p", "host: web\ntrafficPolicy: \(policy)"),
+            Security.meshConfig(config))
+        let snapshot = world.snapshot()
+        let name = "skein.upstream_protocols"
+        func text(_ any: AnyMessage?) throws -> String? {
+            guard let message = try any?.unpack(as: HTTPSetFilterState.self),
+                case .formatString(let format) = message.onRequestHeaders.first?.value,
+                case .textFormatSource(let source) = format.format, case .inlineString(let text) = source.specifier
+            else { return nil }
+            return text
+        }
+        let own = try snapshot.virtualHost("80", "web").routes
+        #expect(!own.isEmpty)
+        for route in own {
+            #expect(try text(route.typedPerFilterConfig[name]) == (isMarked ? "istio-http/1.1" : nil))
+        }
+        for route in try snapshot.virtualHost("80", "named").routes {
+            guard case .weightedClusters(let clusters) = route.forward?.clusterSpecifier else {
+                Issue.record("no weights")
+                continue
+            }
+            #expect((route.typedPerFilterConfig[name] != nil) == isMarked)
+            #expect(
+                clusters.clusters.map { $0.typedPerFilterConfig[name] != nil } == [isMarked, false])
+        }
+        let manager = try Chains.manager(snapshot.listener("virtualOutbound").filterChains.first)
+        #expect(manager.httpFilters.first { $0.name == name }?.disabled == true)
+    }
+
     @Test("a named HTTP port has one chain for the port, a TCP service on it one for its address")
     func outboundChains() throws {
         let world = try World(World.service("web", ip: 1), World.service("raw", ip: 2, port: "{name: tcp, port: 80}"))
@@ -375,7 +467,8 @@ struct EntranceTests {
         let world = try World(World.gatewayPod, ingress("{http: {paths: [\(path("/", "Prefix", "gone"))]}}"))
         #expect(
             world.warnings(.ingress) == [
-                "Ingress default/i: spec.rules[0].http.paths[0].backend.service.name: no service \"gone.default.svc.cluster.local\": such requests get 503"
+                "Ingress default/i: spec.rules[0].http.paths[0].backend.service.name: no service "
+                    + "\"gone.default.svc.cluster.local\": such requests get 503 [SKN0513]"
             ])
     }
 
@@ -394,7 +487,8 @@ struct EntranceTests {
         #expect(try snapshot.virtualHost("http.80", "*").routes.isEmpty)
         #expect(
             world.warnings(.gateway) == [
-                "Gateway default/tls: spec.servers[0].tls.credentialName: a certificate is required: port 443 is not opened"
+                "Gateway default/tls: spec.servers[0].tls.credentialName: a certificate is required: "
+                    + "port 443 is not opened [SKN0506]"
             ])
     }
 

@@ -1,8 +1,9 @@
 import EnvoyAPI
 import KubernetesAPI
-import Mesh
 import Serialization
 import Testing
+
+@testable import Mesh
 
 @Suite("Telemetry, ProxyConfig and the mesh configuration")
 struct TelemetryTests {
@@ -113,6 +114,17 @@ struct TelemetryTests {
         #expect(failed.statuses.count == 16)
     }
 
+    @Test("true and false are expressions, too")
+    func constants() throws {
+        guard case .statusCodeFilter(let always) = try filter("true"),
+            case .statusCodeFilter(let never) = try filter("false"),
+            case .statusCodeFilter(let not) = try filter("!true")
+        else { return #expect(Bool(false)) }
+        #expect(always.comparison?.op == .ge && always.comparison?.value?.defaultValue == 0)
+        #expect(never.comparison?.op == .ge && never.comparison?.value?.defaultValue == .max)
+        #expect(not == never)
+    }
+
     @Test(
         "an expression that cannot be a filter is refused with the reason, and then nothing is logged",
         arguments: [
@@ -154,6 +166,34 @@ struct TelemetryTests {
         #expect(try manager(byDefault).tracing?.randomSampling?.value == 50)
     }
 
+    @Test(
+        "metrics are dropped, labels removed and computed, for one side or both; what proxies cannot compute is left out"
+    )
+    func metrics() throws {
+        let world = try World(
+            config(providers),
+            telemetry(
+                "t",
+                """
+                metrics:
+                - providers: [{name: prometheus}]
+                  overrides:
+                  - {match: {metric: REQUEST_SIZE, mode: CLIENT}, disabled: true}
+                  - {tagOverrides: {method: {value: request.method}, source_app: {operation: REMOVE}, x: {value: "size(y)"}}}
+                """))
+        let telemetry = ProxyTelemetry(model: world.model, namespace: "default", labels: [:])
+        func metrics(_ side: ProxyTelemetry.Side) throws -> [IstioMetricConfig] {
+            let filter = try #require(telemetry.metricFilters(side).first)
+            guard case .typedConfig(let any) = filter.configType else { return [] }
+            return try any.unpack(as: IstioStatsConfig.self).metrics
+        }
+        #expect(try metrics(.client).map(\.name) == ["request_bytes", ""])
+        #expect(try metrics(.client).first?.drop == true)
+        let all = try #require(try metrics(.server).first)
+        #expect(all.dimensions == ["method": "request.method"] && all.tagsToRemove == ["source_app"])
+        #expect(try metrics(.server).count == 1)
+    }
+
     @Test("what a Telemetry cannot do is told with its field")
     func warnings() throws {
         let world = try World(
@@ -161,7 +201,7 @@ struct TelemetryTests {
             telemetry(
                 "t",
                 """
-                metrics: [{providers: [{name: prometheus}], overrides: [{match: {metric: ALL_METRICS}, disabled: true}]}]
+                metrics: [{providers: [{name: prometheus}], overrides: [{match: {metric: NOTHING}}, {tagOverrides: {x: {value: "size(y)"}}}]}]
                 accessLogging: [{providers: [{name: nobody}, {name: otel}]}]
                 tracing: [{randomSamplingPercentage: 120, enableIstioTags: false}]
                 """))
@@ -169,7 +209,8 @@ struct TelemetryTests {
         #expect(
             found.map(\.field).sorted() == [
                 "spec.accessLogging[0].providers[0].name", "spec.accessLogging[0].providers[1].name",
-                "spec.metrics[0].overrides", "spec.tracing[0].enableIstioTags",
+                "spec.metrics[0].overrides[0].match", "spec.metrics[0].overrides[1].tagOverrides[x].value",
+                "spec.tracing[0].enableIstioTags",
                 "spec.tracing[0].randomSamplingPercentage",
             ])
         #expect(found.filter { $0.severity == .error }.count == 1)
@@ -309,6 +350,36 @@ struct TelemetryTests {
         #expect(world.model.proxyConfig(namespace: "other", labels: [:]).concurrency == 2)
         let annotated = world.model.proxyConfig(namespace: "other", labels: [:], annotation: "concurrency: 0")
         #expect(annotated.concurrency == 0)
+        #expect(annotated.annotation == #"{"concurrency":0}"#)
+        let whole = world.model.proxyConfig(
+            namespace: "other", labels: [:], annotation: "proxyMetadata: {SKEIN_ON_DEMAND: 'false', ISTIO_X: y}")
+        #expect(whole.isOnDemand == false)
+        #expect(whole.annotation == #"{"concurrency":2,"proxyMetadata":{"SKEIN_ON_DEMAND":"false"}}"#)
+        #expect(whole.ignored.map(\.field).contains("proxyMetadata.ISTIO_X"))
         #expect(world.warnings(.proxyConfig).contains { $0.contains("spec.image: has no effect") })
+    }
+
+    @Test("requests are traced into the control plane's store unless the mesh configuration says otherwise")
+    func traceStore() throws {
+        func config(_ mesh: String?, hasTraceStore: Bool = true) -> MeshConfig {
+            let object = mesh.map { KubernetesObject(json: ["data": ["mesh": .string($0)]]) }
+            return MeshConfig(object, hasTraceStore: hasTraceStore)
+        }
+        func provider(_ config: MeshConfig) -> String? {
+            ProxyTelemetry(config: config).tracing(.client)?.provider?.name
+        }
+        func sampling(_ config: MeshConfig) -> Double? {
+            ProxyTelemetry(config: config).tracing(.server)?.randomSampling?.value
+        }
+        #expect(provider(config(nil, hasTraceStore: false)) == nil)
+        #expect(provider(config(nil)) == "envoy.tracers.opentelemetry" && sampling(config(nil)) == 1)
+        #expect(provider(config("enableTracing: false")) == nil)
+        #expect(sampling(config("defaultConfig: {tracing: {sampling: 25}}")) == 25)
+        let other = """
+            extensionProviders: [{name: z, zipkin: {service: z.example.com, port: 9411}}]
+            defaultProviders: {tracing: [z]}
+            """
+        #expect(provider(config(other)) == "envoy.tracers.zipkin")
+        #expect(config("defaultProviders: {tracing: [skein]}").problems.isEmpty)
     }
 }

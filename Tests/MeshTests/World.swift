@@ -212,3 +212,18 @@ extension RouteMatch {
         }
     }
 }
+
+/// What is inside filter chains.
+enum Chains {
+    static func manager(_ chain: FilterChain?) throws -> HttpConnectionManager {
+        guard case .typedConfig(let any) = chain?.filters.first?.configType else { throw Missing() }
+        return try any.unpack()
+    }
+
+    static func proxy(_ chain: FilterChain?) throws -> TcpProxy {
+        guard case .typedConfig(let any) = chain?.filters.first?.configType else { throw Missing() }
+        return try any.unpack()
+    }
+
+    struct Missing: Error {}
+}

@@ -3,24 +3,24 @@ import Serialization
 
 /// What an Istio Gateway says that does not take effect.
 struct EntranceAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     let key: NamespacedName
     let gateway: IstioGateway
+    private var model: MeshModel { tables.model }
 
     func diagnostics() -> [Diagnostic] {
         var found = gateway.servers.enumerated().flatMap { server($0.offset, $0.element) }
-        let pods = model.workloads.values.filter { pod in
-            gateway.selector.allSatisfy { pod.labels[$0.key] == $0.value }
-        }
-        if pods.isEmpty {
+        if !tables.hasPod(in: nil, with: gateway.selector) {
             found.append(
-                warn("spec.selector", "no pod has these labels; the gateway of skein has istio: ingressgateway"))
+                finding(
+                    .gatewaySelectsNothing, "spec.selector",
+                    "no pod has these labels; the gateway of skein has istio: ingressgateway"))
         }
         return found
     }
 
-    private func warn(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .warning, kind: "Gateway", object: key, field: field, message: message)
+    private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: "Gateway", object: key, field: field, message: message)
     }
 
     private func server(_ index: Int, _ server: IstioGateway.Server) -> [Diagnostic] {
@@ -29,7 +29,8 @@ struct EntranceAnalysis {
         guard let family = ServerTLSCheck.family(server) else {
             let isTLS = ["HTTPS", "TLS"].contains(server.portProtocol.uppercased())
             return [
-                warn(
+                finding(
+                    .gatewayPortClosed,
                     isTLS ? "\(field).tls" : "\(field).port.protocol",
                     isTLS
                         ? "\(server.portProtocol) needs TLS settings: \(closed)"
@@ -38,14 +39,20 @@ struct EntranceAnalysis {
         }
         var found: [Diagnostic] = []
         if !server.bind.isEmpty {
-            found.append(warn("\(field).bind", "has no effect: gateways listen on all addresses of their pod"))
+            found.append(
+                finding(
+                    .gatewayFieldWithoutEffect, "\(field).bind",
+                    "has no effect: gateways listen on all addresses of their pod"))
         }
         if server.httpsRedirect, family == .tls {
-            found.append(warn("\(field).tls.httpsRedirect", "has no effect where TLS is spoken"))
+            found.append(
+                finding(.gatewayFieldWithoutEffect, "\(field).tls.httpsRedirect", "has no effect where TLS is spoken"))
         }
         if let other = rival(server, family) {
             found.append(
-                warn("\(field).port", "port \(server.port ?? 0) speaks something else for the older Gateway \(other)"))
+                finding(
+                    .gatewayPortConflict, "\(field).port",
+                    "port \(server.port ?? 0) speaks something else for the older Gateway \(other)"))
         }
         if let tls = server.tls, case .terminate(let clients) = ServerTLSCheck.mode(server) {
             found += self.tls("\(field).tls", tls, clients, closed)
@@ -55,15 +62,9 @@ struct EntranceAnalysis {
 
     /// The older Gateway for the same pods that decided what a port speaks.
     private func rival(_ server: IstioGateway.Server, _ family: Entrances.Family) -> NamespacedName? {
-        for other in model.entrances {
-            if other.key == key { return nil }
-            guard other.gateway.selector == gateway.selector else { continue }
-            let differs = other.gateway.servers.contains {
-                $0.port == server.port && ServerTLSCheck.family($0) != nil && ServerTLSCheck.family($0) != family
-            }
-            if differs { return other.key }
-        }
-        return nil
+        guard let port = server.port, let age = tables.ages[key] else { return nil }
+        let claims = tables.claims[AnalysisTables.Door(selector: gateway.selector, port: port)] ?? []
+        return claims.first { $0.age < age && $0.family != family }?.key
     }
 
     private func tls(
@@ -72,15 +73,17 @@ struct EntranceAnalysis {
         var found: [Diagnostic] = []
         for member in tls.fileMembers {
             found.append(
-                warn("\(field).\(member)", "files of the gateway's pod are not read: use credentialName"))
+                finding(
+                    .gatewayCertificateFiles, "\(field).\(member)",
+                    "files of the gateway's pod are not read: use credentialName"))
         }
         if clients == .meshIdentity { return found }
         if tls.credentialNames.isEmpty {
-            found.append(warn("\(field).credentialName", "a certificate is required: \(closed)"))
+            found.append(finding(.gatewayCredential, "\(field).credentialName", "a certificate is required: \(closed)"))
         }
         for name in tls.credentialNames {
             if let problem = problem(name, GatewaySecrets.problem(certificateIn:)) {
-                found.append(warn("\(field).credentialName", "\(problem): \(closed)"))
+                found.append(finding(.gatewayCredential, "\(field).credentialName", "\(problem): \(closed)"))
             }
         }
         if clients == .certificate || clients == .optionalCertificate {
@@ -93,7 +96,9 @@ struct EntranceAnalysis {
             }
             if let problem {
                 found.append(
-                    warn("\(field).\(isApart ? "caCertCredentialName" : "credentialName")", "\(problem): \(closed)"))
+                    finding(
+                        .gatewayCredential, "\(field).\(isApart ? "caCertCredentialName" : "credentialName")",
+                        "\(problem): \(closed)"))
             }
         }
         return found

@@ -8,20 +8,24 @@ struct PolicyAnalysis {
     func diagnostics() -> [Diagnostic] {
         var found: [Diagnostic] = []
         if !HostName.isWildcard(policy.host), !model.hasService(host: policy.host) {
-            found.append(warn("spec.host", "no service \"\(policy.host)\""))
+            found.append(finding(.policyHostUnknown, "spec.host", "no service \"\(policy.host)\""))
         }
         found += settings("spec.trafficPolicy", policy.rule.trafficPolicy)
         for (index, subset) in policy.subsets.enumerated() {
             let field = "spec.subsets[\(index)]"
             found += settings("\(field).trafficPolicy", subset.trafficPolicy)
             if policy.subsets.prefix(index).contains(where: { $0.name == subset.name }) {
-                found.append(warn("\(field).name", "\"\(subset.name)\" is defined before; the first one counts (D-2)"))
+                found.append(
+                    finding(
+                        .subsetTwice, "\(field).name",
+                        "\"\(subset.name)\" is defined before; the first one counts (D-2)"))
             }
             if let service = model.service(host: policy.host), !subset.labels.isEmpty {
                 let all = model.endpoints(of: service)
                 if !all.isEmpty, !all.contains(where: { $0.has(subset.labels) }) {
                     found.append(
-                        warn(
+                        finding(
+                            .subsetWithoutEndpoints,
                             "\(field).labels",
                             "no endpoint of \"\(policy.host)\" has these labels: such requests get 503"))
                 }
@@ -32,17 +36,15 @@ struct PolicyAnalysis {
                 && $0.rule.workloadSelector.isEmpty == policy.rule.workloadSelector.isEmpty
         }), older.key != policy.key, policy.rule.trafficPolicy != nil {
             found.append(
-                warn("spec.trafficPolicy", "the older DestinationRule \(older.key) for the same host wins (D-2)"))
+                finding(
+                    .policyOverruled, "spec.trafficPolicy",
+                    "the older DestinationRule \(older.key) for the same host wins (D-2)"))
         }
         return found
     }
 
-    private func warn(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .warning, kind: "DestinationRule", object: policy.key, field: field, message: message)
-    }
-
-    private func refuse(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .error, kind: "DestinationRule", object: policy.key, field: field, message: message)
+    private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: "DestinationRule", object: policy.key, field: field, message: message)
     }
 
     private func settings(_ field: String, _ policy: DestinationRule.TrafficPolicy?) -> [Diagnostic] {
@@ -50,16 +52,23 @@ struct PolicyAnalysis {
         var found = level(field, policy)
         if let tunnel = policy.tunnel {
             if !["CONNECT", "POST"].contains(tunnel.protocol.uppercased()) {
-                found.append(refuse("\(field).tunnel.protocol", "\(tunnel.protocol) is neither CONNECT nor POST"))
+                found.append(
+                    finding(
+                        .invalidTunnel, "\(field).tunnel.protocol", "\(tunnel.protocol) is neither CONNECT nor POST"))
             }
             if tunnel.targetHost.isEmpty || !(1...65535).contains(tunnel.targetPort) {
-                found.append(refuse("\(field).tunnel", "targetHost and a targetPort between 1 and 65535 are required"))
+                found.append(
+                    finding(
+                        .invalidTunnel, "\(field).tunnel",
+                        "targetHost and a targetPort between 1 and 65535 are required"))
             }
             if let service = model.service(host: self.policy.host),
                 service.ports.contains(where: { $0.portProtocol.isHTTP })
             {
                 found.append(
-                    warn("\(field).tunnel", "only connections that are carried as bytes are tunnelled, not HTTP ports"))
+                    finding(
+                        .tunnelForHTTP, "\(field).tunnel",
+                        "only connections that are carried as bytes are tunnelled, not HTTP ports"))
             }
         }
         for (index, port) in policy.portLevelSettings.enumerated() {
@@ -67,7 +76,8 @@ struct PolicyAnalysis {
             found += level(place, port.policy)
             if let service = model.service(host: self.policy.host), let number = port.port, service.port(number) == nil
             {
-                found.append(warn("\(place).port.number", "\"\(service.host)\" has no port \(number)"))
+                found.append(
+                    finding(.policyPortUnknown, "\(place).port.number", "\"\(service.host)\" has no port \(number)"))
             }
         }
         return found
@@ -82,29 +92,42 @@ struct PolicyAnalysis {
                 gateway >= outlier.consecutive5xxErrors ?? 5, outlier.consecutive5xxErrors != 0
             {
                 found.append(
-                    warn(
+                    finding(
+                        .outlierWithoutEffect,
                         "\(field).outlierDetection.consecutiveGatewayErrors",
                         "no effect: consecutive5xxErrors (\(outlier.consecutive5xxErrors ?? 5)) ejects before (O-3)"))
             }
             for (name, time) in [("interval", outlier.interval), ("baseEjectionTime", outlier.baseEjectionTime)] {
                 if let time, time <= .zero {
-                    found.append(refuse("\(field).outlierDetection.\(name)", "must be more than 0"))
+                    found.append(
+                        finding(.invalidOutlierDetection, "\(field).outlierDetection.\(name)", "must be more than 0"))
                 }
             }
             if !(0...100).contains(outlier.minHealthPercent) {
                 found.append(
-                    refuse(
+                    finding(
+                        .invalidOutlierDetection,
                         "\(field).outlierDetection.minHealthPercent",
                         "\(outlier.minHealthPercent) is not between 0 and 100"))
             }
             if let share = outlier.maxEjectionPercent, !(0...100).contains(share) {
                 found.append(
-                    refuse("\(field).outlierDetection.maxEjectionPercent", "\(share) is not between 0 and 100"))
+                    finding(
+                        .invalidOutlierDetection, "\(field).outlierDetection.maxEjectionPercent",
+                        "\(share) is not between 0 and 100"))
             }
             for code in outlier.errorCodes where !(100...599).contains(code) {
                 found.append(
-                    refuse("\(field).outlierDetection.outlierDetectionHttpErrorCodes", "\(code) is no HTTP status"))
+                    finding(
+                        .invalidOutlierDetection, "\(field).outlierDetection.outlierDetectionHttpErrorCodes",
+                        "\(code) is no HTTP status"))
             }
+        }
+        if policy.retryBudget?.interval != nil {
+            found.append(
+                finding(
+                    .policyFieldWithoutEffect, "\(field).retryBudget.budgetInterval",
+                    "no effect: the budget is a share of the requests under way"))
         }
         if let pool = policy.connectionPool { found += limits("\(field).connectionPool", pool) }
         if let tls = policy.tls { found += security("\(field).tls", tls) }
@@ -115,7 +138,7 @@ struct PolicyAnalysis {
     private func limits(_ field: String, _ pool: DestinationRule.ConnectionPool) -> [Diagnostic] {
         var found: [Diagnostic] = []
         if let timeout = pool.connectTimeout, timeout <= .zero {
-            found.append(refuse("\(field).tcp.connectTimeout", "must be more than 0"))
+            found.append(finding(.invalidConnectionPool, "\(field).tcp.connectTimeout", "must be more than 0"))
         }
         let counts = [
             ("tcp.maxConnections", pool.maxConnections), ("http.http1MaxPendingRequests", pool.http1MaxPendingRequests),
@@ -124,10 +147,14 @@ struct PolicyAnalysis {
             ("http.maxConcurrentStreams", pool.maxConcurrentStreams),
         ]
         for (name, count) in counts {
-            if let count, count < 0 { found.append(refuse("\(field).\(name)", "\(count) is less than 0")) }
+            if let count, count < 0 {
+                found.append(finding(.invalidConnectionPool, "\(field).\(name)", "\(count) is less than 0"))
+            }
         }
         if pool.useClientProtocol, pool.h2UpgradePolicy == "UPGRADE" {
-            found.append(warn("\(field).http.h2UpgradePolicy", "no effect beside useClientProtocol"))
+            found.append(
+                finding(
+                    .policyFieldWithoutEffect, "\(field).http.h2UpgradePolicy", "no effect beside useClientProtocol"))
         }
         return found
     }
@@ -139,50 +166,105 @@ struct PolicyAnalysis {
         if let hash = balancer.consistentHash {
             if !hash.hasKey {
                 found.append(
-                    refuse(
+                    finding(
+                        .invalidConsistentHash,
                         "\(field).consistentHash",
                         "one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName is required (B-3)"))
             }
             if let size = hash.tableSize, !Clusters.isTableSize(size) {
                 found.append(
-                    refuse(
+                    finding(
+                        .invalidConsistentHash,
                         "\(field).consistentHash.maglev.tableSize",
                         "\(size) is no prime number up to \(Clusters.maximumTableSize)"))
             }
             if let size = hash.minimumRingSize, size < 0 || UInt64(size) > Clusters.maximumRingSize {
                 found.append(
-                    refuse(
+                    finding(
+                        .invalidConsistentHash,
                         "\(field).consistentHash.ringHash.minimumRingSize",
                         "\(size) is not between 0 and \(Clusters.maximumRingSize)"))
             }
             if !balancer.simple.isEmpty {
-                found.append(warn("\(field).simple", "no effect beside consistentHash (B-2)"))
+                found.append(
+                    finding(.policyFieldWithoutEffect, "\(field).simple", "no effect beside consistentHash (B-2)"))
+            }
+        }
+        if let setting = balancer.zoneAwareSetting, setting.isEnabled {
+            let place = "\(field).zoneAwareLbSetting"
+            if setting.minClusterSize != nil {
+                found.append(
+                    finding(
+                        .policyFieldWithoutEffect, "\(place).minClusterSize",
+                        "no effect: the zones of a region are not told apart; requests stay in the caller's region"))
+            }
+            if !setting.failover.isEmpty, !setting.failoverPriority.isEmpty {
+                found.append(
+                    finding(.policyFieldWithoutEffect, "\(place).failover", "no effect beside failoverPriority"))
+            }
+            if balancer.localitySetting != nil {
+                found.append(
+                    finding(
+                        .policyFieldWithoutEffect, "\(field).localityLbSetting",
+                        "no effect beside zoneAwareLbSetting (B-5)"
+                    ))
+            }
+        }
+        if balancer.backendUtilization != nil, !balancer.simple.isEmpty || balancer.consistentHash != nil {
+            found.append(
+                finding(
+                    .policyFieldWithoutEffect,
+                    balancer.simple.isEmpty ? "\(field).consistentHash" : "\(field).simple",
+                    "no effect beside backendUtilization"))
+        }
+        if let warmup = balancer.warmup {
+            if let percent = warmup.minimumPercent, !(0...100).contains(percent) {
+                found.append(
+                    finding(
+                        .policyFieldWithoutEffect, "\(field).warmup.minimumPercent",
+                        "\(percent) is not between 0 and 100"))
+            }
+            if let aggression = warmup.aggression, aggression < 1 {
+                found.append(
+                    finding(
+                        .policyFieldWithoutEffect, "\(field).warmup.aggression",
+                        "\(aggression) is less than 1, which is taken"))
             }
         }
         if balancer.warmup != nil,
             balancer.consistentHash != nil || ["RANDOM", "PASSTHROUGH"].contains(balancer.simple)
         {
-            found.append(warn("\(field).warmup", "works with ROUND_ROBIN and LEAST_REQUEST only (B-12)"))
+            found.append(
+                finding(
+                    .policyFieldWithoutEffect, "\(field).warmup", "works with ROUND_ROBIN and LEAST_REQUEST only (B-12)"
+                ))
         }
         guard let setting = balancer.localitySetting, setting.isEnabled else { return found }
         let place = "\(field).localityLbSetting"
         let ways = [!setting.distribute.isEmpty, !setting.failover.isEmpty, !setting.failoverPriority.isEmpty]
         if ways.count(where: { $0 }) > 1 {
             found.append(
-                refuse(place, "only one of distribute, failover and failoverPriority may be set (B-5)"))
+                finding(
+                    .invalidLocality, place, "only one of distribute, failover and failoverPriority may be set (B-5)"))
         }
         if setting.distribute.isEmpty, ways.contains(true), policy.outlierDetection == nil {
-            found.append(warn(place, "no effect without outlierDetection: nothing fails over (B-4)"))
+            found.append(
+                finding(
+                    .failoverWithoutOutlierDetection, place,
+                    "no effect without outlierDetection: nothing fails over (B-4)"))
         }
         for (index, entry) in setting.distribute.enumerated() {
             let total = entry.to.values.reduce(0, +)
             if total != 100 {
                 found.append(
-                    refuse("\(place).distribute[\(index)].to", "the shares are \(total) in all, not 100 (B-8)"))
+                    finding(
+                        .invalidLocality, "\(place).distribute[\(index)].to",
+                        "the shares are \(total) in all, not 100 (B-8)"))
             }
         }
         for (index, entry) in setting.failover.enumerated() where entry.from == entry.to {
-            found.append(refuse("\(place).failover[\(index)]", "a region cannot fail over to itself"))
+            found.append(
+                finding(.invalidLocality, "\(place).failover[\(index)]", "a region cannot fail over to itself"))
         }
         return found
     }
@@ -193,17 +275,21 @@ struct PolicyAnalysis {
         switch tls.mode {
         case "SIMPLE" where tls.caCertificates.isEmpty && tls.credentialName.isEmpty && !tls.insecureSkipVerify:
             found.append(
-                warn(
+                finding(
+                    .serverNotVerified,
                     "\(field).caCertificates",
                     "absent: the server's certificate is verified with those of the system in the proxy's image (D-8)"))
         case "MUTUAL" where tls.credentialName.isEmpty && (tls.clientCertificate.isEmpty || tls.privateKey.isEmpty):
-            found.append(refuse(field, "MUTUAL requires clientCertificate and privateKey, or credentialName"))
+            found.append(
+                finding(.invalidClientTLS, field, "MUTUAL requires clientCertificate and privateKey, or credentialName")
+            )
         case "ISTIO_MUTUAL" where names.contains(where: { !$0.isEmpty }):
-            found.append(refuse(field, "ISTIO_MUTUAL uses the mesh's certificates: others cannot be given"))
+            found.append(
+                finding(.invalidClientTLS, field, "ISTIO_MUTUAL uses the mesh's certificates: others cannot be given"))
         default: break
         }
         if !tls.credentialName.isEmpty, !tls.caCertificates.isEmpty || !tls.clientCertificate.isEmpty {
-            found.append(warn(field, "files have no effect beside credentialName"))
+            found.append(finding(.policyFieldWithoutEffect, field, "files have no effect beside credentialName"))
         }
         return found
     }

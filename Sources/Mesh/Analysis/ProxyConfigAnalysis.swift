@@ -11,7 +11,8 @@ struct ProxyConfigAnalysis {
         let values = ProxyConfigValues(json: object.json["spec"] ?? .object([:]))
         return values.ignored.map {
             Diagnostic(
-                severity: .warning, kind: "ProxyConfig", object: key, field: "spec.\($0.field)", message: $0.message)
+                .proxyConfigFieldWithoutEffect, kind: "ProxyConfig", object: key, field: "spec.\($0.field)",
+                message: $0.message)
         }
     }
 }
@@ -54,6 +55,7 @@ extension ProxyConfigValues {
     /// What the other says stands instead.
     mutating func override(with other: ProxyConfigValues) {
         concurrency = other.concurrency ?? concurrency
+        isOnDemand = other.isOnDemand ?? isOnDemand
         traceSampling = other.traceSampling ?? traceSampling
         traceTags = other.traceTags ?? traceTags
         ignored += other.ignored

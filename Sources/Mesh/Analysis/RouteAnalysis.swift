@@ -14,15 +14,16 @@ struct RouteAnalysis {
         var found = action() + conditions() + headers() + rewrite() + fault() + retries() + mirrors() + cors() + reach()
         // The compiler's words only where nothing better is known.
         if let problem = rules.rule.setAside[index], !found.contains(where: { $0.severity == .error }) {
-            found.append(refuse("", "no proxy can use the route: \(problem)"))
+            found.append(finding(.routeDoesNotCompile, "", "no proxy can use the route: \(problem)"))
         }
         return found
     }
 
     private var field: String { "spec.http[\(index)]" }
 
-    private func warn(_ member: String, _ message: String) -> Diagnostic { rules.warn(field + member, message) }
-    private func refuse(_ member: String, _ message: String) -> Diagnostic { rules.refuse(field + member, message) }
+    private func finding(_ code: DiagnosticCode, _ member: String, _ message: String) -> Diagnostic {
+        rules.finding(code, field + member, message)
+    }
 
     // MARK: What is done
 
@@ -33,31 +34,40 @@ struct RouteAnalysis {
             route.directResponse.map { _ in "directResponse" }, route.delegate.map { _ in "delegate" },
         ].compactMap { $0 }
         if actions.isEmpty {
-            found.append(refuse("", "one of route, redirect, directResponse and delegate is required"))
+            found.append(finding(.routeAction, "", "one of route, redirect, directResponse and delegate is required"))
         } else if actions.count > 1 {
-            found.append(refuse("", "\(actions.joined(separator: " and ")) exclude each other"))
+            found.append(finding(.routeAction, "", "\(actions.joined(separator: " and ")) exclude each other"))
         }
         if route.delegate != nil, rules.rule.hosts.isEmpty {
-            found.append(refuse(".delegate", "a delegate cannot delegate (H-18)"))
+            found.append(finding(.invalidDelegation, ".delegate", "a delegate cannot delegate (H-18)"))
         }
-        if let name = route.delegate?.name, name.isEmpty { found.append(refuse(".delegate.name", "required")) }
+        if let name = route.delegate?.name, name.isEmpty {
+            found.append(finding(.invalidDelegation, ".delegate.name", "required"))
+        }
         if let redirect = route.redirect { found += self.redirect(redirect) }
         if let direct = route.directResponse {
             if !(200...599).contains(direct.status) {
-                found.append(refuse(".directResponse.status", "\(direct.status) is no status between 200 and 599"))
+                found.append(
+                    finding(
+                        .invalidDirectResponse, ".directResponse.status",
+                        "\(direct.status) is no status between 200 and 599"))
             }
             if direct.bodyString != nil && direct.bodyBase64 != nil {
-                found.append(refuse(".directResponse.body", "string and bytes exclude each other"))
+                found.append(
+                    finding(.invalidDirectResponse, ".directResponse.body", "string and bytes exclude each other"))
             }
             if (direct.bodyString?.utf8.count ?? 0) > Self.bodyBytesMax {
-                found.append(refuse(".directResponse.body", "is longer than \(Self.bodyBytesMax) bytes"))
+                found.append(
+                    finding(.invalidDirectResponse, ".directResponse.body", "is longer than \(Self.bodyBytesMax) bytes")
+                )
             }
             if direct.json["headers"] != nil {
-                found.append(warn(".directResponse.headers", "has no effect: use headers.response"))
+                found.append(
+                    finding(.ruleFieldWithoutEffect, ".directResponse.headers", "has no effect: use headers.response"))
             }
         }
         if let timeout = route.timeout, timeout > .zero, timeout < .milliseconds(1) {
-            found.append(refuse(".timeout", "is shorter than 1 ms"))
+            found.append(finding(.invalidRetries, ".timeout", "is shorter than 1 ms"))
         }
         return found
     }
@@ -65,12 +75,19 @@ struct RouteAnalysis {
     private func redirect(_ redirect: VirtualService.HTTPRedirect) -> [Diagnostic] {
         var found: [Diagnostic] = []
         if let code = redirect.redirectCode, ![301, 302, 303, 307, 308].contains(code) {
-            found.append(refuse(".redirect.redirectCode", "\(code) is none of 301, 302, 303, 307, 308 (H-15)"))
+            found.append(
+                finding(.invalidRedirect, ".redirect.redirectCode", "\(code) is none of 301, 302, 303, 307, 308 (H-15)")
+            )
+        }
+        if !redirect.prefixRewrite.isEmpty, !redirect.uri.isEmpty {
+            found.append(finding(.invalidRedirect, ".redirect", "uri and prefixRewrite exclude each other"))
         }
         if let port = redirect.port {
-            if !(1...65535).contains(port) { found.append(refuse(".redirect.port", "\(port) is no port")) }
+            if !(1...65535).contains(port) {
+                found.append(finding(.invalidRedirect, ".redirect.port", "\(port) is no port"))
+            }
             if !redirect.derivePort.isEmpty {
-                found.append(refuse(".redirect", "port and derivePort exclude each other"))
+                found.append(finding(.invalidRedirect, ".redirect", "port and derivePort exclude each other"))
             }
         }
         return found
@@ -90,22 +107,36 @@ struct RouteAnalysis {
                     found += strings("\(place).\(name)[\(key)]", written)
                 }
             }
+            for header in match.headers where header.name.lowercased().hasPrefix("@request.auth.claims") {
+                found.append(
+                    finding(
+                        .claimCondition, "\(place).headers[\(header.name)]",
+                        "never holds: routes cannot look into tokens here"))
+            }
             if let port = match.port, !(1...65535).contains(port) {
-                found.append(refuse("\(place).port", "\(port) is no port"))
+                found.append(finding(.invalidMatch, "\(place).port", "\(port) is no port"))
             }
             if match.ignoreUriCase, case .regex = match.uri {
-                found.append(warn("\(place).ignoreUriCase", "has no effect on a regex: write (?i) in it"))
+                found.append(
+                    finding(
+                        .ruleFieldWithoutEffect, "\(place).ignoreUriCase", "has no effect on a regex: write (?i) in it")
+                )
             }
             if !match.gateways.isEmpty {
                 if !match.sourceLabels.isEmpty || !match.sourceNamespace.isEmpty {
                     found.append(
-                        warn("\(place).gateways", "sourceLabels and sourceNamespace are not looked at beside it (R-5)"))
+                        finding(
+                            .matchOutsideOfGateways, "\(place).gateways",
+                            "sourceLabels and sourceNamespace are not looked at beside it (R-5)"))
                 }
                 for (number, written) in match.gateways.enumerated()
                 where !rules.rule.gateways.contains(
                     MeshModel.Rule.gateway(written, namespace: rules.rule.key.namespace))
                 {
-                    found.append(warn("\(place).gateways[\(number)]", "\"\(written)\" is none of spec.gateways"))
+                    found.append(
+                        finding(
+                            .matchOutsideOfGateways, "\(place).gateways[\(number)]",
+                            "\"\(written)\" is none of spec.gateways"))
                 }
             }
         }
@@ -114,7 +145,8 @@ struct RouteAnalysis {
 
     private func strings(_ place: String, _ written: JSON) -> [Diagnostic] {
         let kinds = ["exact", "prefix", "regex"].filter { written[$0] != nil }
-        return kinds.count > 1 ? [refuse(place, "\(kinds.joined(separator: " and ")) exclude each other")] : []
+        return kinds.count > 1
+            ? [finding(.matchersExclude, place, "\(kinds.joined(separator: " and ")) exclude each other")] : []
     }
 
     /// H-2.
@@ -127,7 +159,10 @@ struct RouteAnalysis {
                 }
         }
         guard let earlier, rules.model.config.warnsOfConflicts else { return [] }
-        return [warn("", "never reached: spec.http[\(earlier)] matches every request before it (H-2)")]
+        return [
+            finding(
+                .routeNeverReached, "", "never reached: spec.http[\(earlier)] matches every request before it (H-2)")
+        ]
     }
 
     // MARK: What is changed
@@ -148,13 +183,14 @@ struct RouteAnalysis {
             func isReserved(_ key: String) -> Bool { key.hasPrefix(":") || key.lowercased() == "host" }
             for key in operations.set.keys.sorted() where isReserved(key) {
                 if name == "request" && [":authority", "host"].contains(key.lowercased()) { continue }
-                found.append(refuse("\(place).\(name).set[\(key)]", "\(key) cannot be set (H-14)"))
+                found.append(finding(.reservedHeader, "\(place).\(name).set[\(key)]", "\(key) cannot be set (H-14)"))
             }
             for key in operations.add.keys.sorted() where isReserved(key) {
-                found.append(refuse("\(place).\(name).add[\(key)]", "\(key) cannot be added (H-14)"))
+                found.append(finding(.reservedHeader, "\(place).\(name).add[\(key)]", "\(key) cannot be added (H-14)"))
             }
             for (number, key) in operations.remove.enumerated() where isReserved(key) {
-                found.append(refuse("\(place).\(name).remove[\(number)]", "\(key) cannot be removed (H-14)"))
+                found.append(
+                    finding(.reservedHeader, "\(place).\(name).remove[\(number)]", "\(key) cannot be removed (H-14)"))
             }
         }
         return found
@@ -164,13 +200,13 @@ struct RouteAnalysis {
         guard let rewrite = route.rewrite else { return [] }
         var found: [Diagnostic] = []
         if !rewrite.uri.isEmpty && rewrite.json["uriRegexRewrite"] != nil {
-            found.append(refuse(".rewrite", "uri and uriRegexRewrite exclude each other (H-13)"))
+            found.append(finding(.invalidRewrite, ".rewrite", "uri and uriRegexRewrite exclude each other (H-13)"))
         }
         if rewrite.json["uriRegexRewrite"] != nil && rewrite.regexMatch.isEmpty {
-            found.append(refuse(".rewrite.uriRegexRewrite.match", "required"))
+            found.append(finding(.invalidRewrite, ".rewrite.uriRegexRewrite.match", "required"))
         }
         if route.redirect != nil || route.directResponse != nil {
-            found.append(refuse(".rewrite", "nothing is forwarded that could be rewritten"))
+            found.append(finding(.invalidRewrite, ".rewrite", "nothing is forwarded that could be rewritten"))
         }
         return found
     }
@@ -179,7 +215,8 @@ struct RouteAnalysis {
 
     private func percentage(_ place: String, _ written: JSON?) -> [Diagnostic] {
         guard let share = written?["value"]?.double else { return [] }
-        return (0...100).contains(share) ? [] : [refuse("\(place).percentage.value", "\(share) is no percentage")]
+        return (0...100).contains(share)
+            ? [] : [finding(.invalidFault, "\(place).percentage.value", "\(share) is no percentage")]
     }
 
     private func fault() -> [Diagnostic] {
@@ -188,34 +225,43 @@ struct RouteAnalysis {
         if let delay = fault.json["delay"] {
             found += percentage(".fault.delay", delay["percentage"])
             if let share = delay["percent"]?.int, !(0...100).contains(share) {
-                found.append(refuse(".fault.delay.percent", "\(share) is no percentage"))
+                found.append(finding(.invalidFault, ".fault.delay.percent", "\(share) is no percentage"))
             }
             if delay["exponentialDelay"] != nil {
-                found.append(warn(".fault.delay.exponentialDelay", "has no effect: use fixedDelay"))
+                found.append(
+                    finding(.ruleFieldWithoutEffect, ".fault.delay.exponentialDelay", "has no effect: use fixedDelay"))
             } else if fault.fixedDelay == nil {
-                found.append(refuse(".fault.delay.fixedDelay", "required"))
+                found.append(finding(.invalidFault, ".fault.delay.fixedDelay", "required"))
             }
             if fault.delayPercent == 0 {
-                found.append(warn(".fault.delay", "a delay without a percentage delays nothing (H-17)"))
+                found.append(
+                    finding(
+                        .faultWithoutPercentage, ".fault.delay", "a delay without a percentage delays nothing (H-17)"))
             }
         }
         if let abort = fault.json["abort"] {
             found += percentage(".fault.abort", abort["percentage"])
             if let status = fault.abortStatus {
                 if !(200...599).contains(status) {
-                    found.append(refuse(".fault.abort.httpStatus", "\(status) is no status between 200 and 599"))
+                    found.append(
+                        finding(.invalidFault, ".fault.abort.httpStatus", "\(status) is no status between 200 and 599"))
                 }
             } else if let status = fault.abortGRPCStatus {
                 if Actions.grpcStatus(status) == nil {
-                    found.append(refuse(".fault.abort.grpcStatus", "\"\(status)\" is no gRPC status"))
+                    found.append(finding(.invalidFault, ".fault.abort.grpcStatus", "\"\(status)\" is no gRPC status"))
                 }
             } else if abort["http2Error"] != nil {
-                found.append(warn(".fault.abort.http2Error", "has no effect: use httpStatus or grpcStatus"))
+                found.append(
+                    finding(
+                        .ruleFieldWithoutEffect, ".fault.abort.http2Error",
+                        "has no effect: use httpStatus or grpcStatus"))
             } else {
-                found.append(refuse(".fault.abort", "httpStatus or grpcStatus is required"))
+                found.append(finding(.invalidFault, ".fault.abort", "httpStatus or grpcStatus is required"))
             }
             if fault.abortPercent == 0 {
-                found.append(warn(".fault.abort", "an abort without a percentage aborts nothing (H-17)"))
+                found.append(
+                    finding(
+                        .faultWithoutPercentage, ".fault.abort", "an abort without a percentage aborts nothing (H-17)"))
             }
         }
         return found
@@ -225,14 +271,17 @@ struct RouteAnalysis {
         guard let retries = route.retries else { return [] }
         var found: [Diagnostic] = []
         if let attempts = retries.attempts, attempts < 0 {
-            found.append(refuse(".retries.attempts", "\(attempts) is negative"))
+            found.append(finding(.invalidRetries, ".retries.attempts", "\(attempts) is negative"))
         }
         if let attempts = retries.attempts, attempts == 0, retries.json.object?.count ?? 0 > 1 {
-            found.append(warn(".retries", "attempts: 0 switches retries off; the other members have no effect (T-4)"))
+            found.append(
+                finding(
+                    .retriesWithoutEffect, ".retries",
+                    "attempts: 0 switches retries off; the other members have no effect (T-4)"))
         }
         for (name, time) in [("perTryTimeout", retries.perTryTimeout), ("backoff", retries.backoff)] {
             if let time, time > .zero, time < .milliseconds(1) {
-                found.append(refuse(".retries.\(name)", "is shorter than 1 ms"))
+                found.append(finding(.invalidRetries, ".retries.\(name)", "is shorter than 1 ms"))
             }
         }
         for part in retries.retryOn.split(separator: ",") {
@@ -240,14 +289,17 @@ struct RouteAnalysis {
             if let status = UInt32(word), (100...599).contains(status) { continue }
             if RetryPolicies.knownConditions.contains(word) || word.isEmpty { continue }
             found.append(
-                refuse(
+                finding(
+                    .invalidRetries,
                     ".retries.retryOn",
                     "\"\(word)\" is neither a status nor one of "
                         + RetryPolicies.knownConditions.sorted().joined(separator: ", ")))
         }
         if let timeout = route.timeout, timeout > .zero, let perTry = retries.perTryTimeout, perTry >= timeout {
             found.append(
-                warn(".retries.perTryTimeout", "is not shorter than timeout, which spans all tries (T-2)"))
+                finding(
+                    .retriesWithoutEffect, ".retries.perTryTimeout",
+                    "is not shorter than timeout, which spans all tries (T-2)"))
         }
         return found
     }
@@ -255,7 +307,7 @@ struct RouteAnalysis {
     private func mirrors() -> [Diagnostic] {
         var found: [Diagnostic] = []
         if route.json["mirror"] != nil && route.json["mirrors"] != nil {
-            found.append(refuse(".mirrors", "mirror and mirrors exclude each other"))
+            found.append(finding(.invalidMirror, ".mirrors", "mirror and mirrors exclude each other"))
         }
         for (number, mirror) in route.mirrors.enumerated() {
             let isSingle = route.json["mirror"] != nil
@@ -263,9 +315,11 @@ struct RouteAnalysis {
             found += rules.destination(field + place + (isSingle ? "" : ".destination"), mirror.destination)
             if !(0...100).contains(mirror.percentage) {
                 let member = isSingle ? ".mirrorPercentage.value" : "\(place).percentage.value"
-                found.append(refuse(member, "\(mirror.percentage) is no percentage"))
+                found.append(finding(.invalidMirror, member, "\(mirror.percentage) is no percentage"))
             }
-            if route.route.isEmpty { found.append(refuse(place, "nothing is forwarded that could be copied")) }
+            if route.route.isEmpty {
+                found.append(finding(.invalidMirror, place, "nothing is forwarded that could be copied"))
+            }
         }
         return found
     }
@@ -274,16 +328,21 @@ struct RouteAnalysis {
         guard let policy = route.corsPolicy else { return [] }
         var found: [Diagnostic] = []
         if policy.allowOrigins.isEmpty {
-            found.append(warn(".corsPolicy.allowOrigins", "without origins no cross-origin request is allowed (H-19)"))
+            found.append(
+                finding(
+                    .corsWithoutOrigins, ".corsPolicy.allowOrigins",
+                    "without origins no cross-origin request is allowed (H-19)"))
         }
         for (number, written) in (policy.json["allowOrigins"]?.array ?? []).enumerated() {
             found += strings(".corsPolicy.allowOrigins[\(number)]", written)
         }
         if policy.allowCredentials == true
-            && policy.allowOrigins.contains(where: { $0 == .prefix("") || $0 == .present })
+            && policy.allowOrigins.contains(where: { [.prefix(""), .present, .regex(".*"), .regex(".+")].contains($0) })
         {
             found.append(
-                warn(".corsPolicy.allowCredentials", "with every origin allowed, any site can act for your users"))
+                finding(
+                    .corsForEverySite, ".corsPolicy.allowCredentials",
+                    "with every origin allowed, any site can act for your users"))
         }
         return found
     }

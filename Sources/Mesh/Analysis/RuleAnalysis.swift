@@ -3,14 +3,16 @@ import Serialization
 
 /// What a VirtualService says that cannot mean anything, or does not take effect.
 struct RuleAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     /// The rule as it is written, without the routes of delegates.
     let rule: MeshModel.Rule
+
+    var model: MeshModel { tables.model }
 
     func diagnostics() -> [Diagnostic] {
         var found = hosts() + gateways()
         if rule.http.isEmpty && rule.tcp.isEmpty && rule.tls.isEmpty {
-            found.append(refuse("spec", "one of http, tls and tcp is needed"))
+            found.append(finding(.ruleWithoutRoutes, "spec", "one of http, tls and tcp is needed"))
         }
         found += rule.http.enumerated().flatMap { index, route in
             RouteAnalysis(rules: self, index: index, route: route).diagnostics()
@@ -20,12 +22,8 @@ struct RuleAnalysis {
         return found + losses()
     }
 
-    func warn(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .warning, kind: "VirtualService", object: rule.key, field: field, message: message)
-    }
-
-    func refuse(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .error, kind: "VirtualService", object: rule.key, field: field, message: message)
+    func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: "VirtualService", object: rule.key, field: field, message: message)
     }
 
     // MARK: Hosts and gateways
@@ -39,9 +37,11 @@ struct RuleAnalysis {
             if host.isEmpty || host.dropFirst().contains("*")
                 || host.hasPrefix("*") && host != "*" && !host.hasPrefix("*.")
             {
-                found.append(refuse(field, "a host is a name, * or *. and a suffix"))
+                found.append(finding(.invalidRuleHost, field, "a host is a name, * or *. and a suffix"))
             }
-            if rule.hosts.prefix(index).contains(host) { found.append(warn(field, "\"\(host)\" is there before")) }
+            if rule.hosts.prefix(index).contains(host) {
+                found.append(finding(.repeatedHost, field, "\"\(host)\" is there before"))
+            }
         }
         guard rule.gateways.contains(Mesh.meshGateway) else { return found }
         for (index, host) in rule.hosts.enumerated() { found += claims("spec.hosts[\(index)]", host) }
@@ -52,22 +52,28 @@ struct RuleAnalysis {
         var found: [Diagnostic] = []
         if host == "*" && rule.rule.gateways.isEmpty {
             found.append(
-                warn(field, "in sidecars * stands for no host: name the hosts, or gateways in spec.gateways"))
+                finding(
+                    .wildcardInSidecars, field,
+                    "in sidecars * stands for no host: name the hosts, or gateways in spec.gateways"))
         }
-        let rivals = model.rules.filter {
-            $0.gateways.contains(Mesh.meshGateway) && $0.hosts.contains(host)
+        let rivals = tables.meshRules(host).filter {
+            HostName.meet($0.rule.exportTo, $0.key.namespace, rule.rule.exportTo, rule.key.namespace)
                 && $0.http.isEmpty == rule.http.isEmpty
                 && ($0.key.namespace == rule.key.namespace || HostName.namespace(ofService: host) == nil)
         }
         if model.config.warnsOfConflicts {
             if let winner = rivals.first, winner.key != rule.key {
                 found.append(
-                    warn(
+                    finding(
+                        .hostClaimedTwice,
                         field,
                         "host \"\(host)\" belongs to the older VirtualService \(winner.key) in sidecars; "
                             + "this one has no effect there: merge the two"))
             } else if let loser = rivals.first(where: { $0.key != rule.key }) {
-                found.append(warn(field, "VirtualService \(loser.key) claims host \"\(host)\", too; this one wins"))
+                found.append(
+                    finding(
+                        .hostClaimedTwice, field,
+                        "VirtualService \(loser.key) claims host \"\(host)\", too; this one wins"))
             }
         }
         if model.config.guardsHosts, let owner = HostName.namespace(ofService: host),
@@ -75,7 +81,8 @@ struct RuleAnalysis {
             !model.hostGrants.allows("VirtualService", from: rule.key.namespace, host: host, owner: owner)
         {
             found.append(
-                warn(
+                finding(
+                    .hostOfAnotherNamespace,
                     field,
                     "host \"\(host)\" belongs to namespace \(owner): the rule counts for callers in namespace "
                         + "\(rule.key.namespace) only, until a ReferenceGrant there says otherwise (X-5)"))
@@ -86,35 +93,37 @@ struct RuleAnalysis {
     /// H-18: a rule without hosts is there to be delegated to.
     private func delegate() -> [Diagnostic] {
         if !rule.rule.gateways.isEmpty {
-            return [refuse("spec.gateways", "a delegate, which has no hosts, has no gateways either (H-18)")]
+            return [
+                finding(
+                    .invalidDelegation, "spec.gateways", "a delegate, which has no hosts, has no gateways either (H-18)"
+                )
+            ]
         }
         if !rule.tcp.isEmpty || !rule.tls.isEmpty {
-            return [refuse("spec.hosts", "required: only http routes can be delegated (H-18)")]
+            return [finding(.invalidDelegation, "spec.hosts", "required: only http routes can be delegated (H-18)")]
         }
-        let isNamed = model.objects.inOrder(.virtualService).contains { object in
-            VirtualService(json: object.json).http.contains { route in
-                route.delegate.map {
-                    $0.name == rule.key.name
-                        && ($0.namespace.isEmpty ? object.namespace : $0.namespace) == rule.key.namespace
-                } ?? false
-            }
-        }
-        return isNamed ? [] : [warn("spec.hosts", "without hosts, and no VirtualService delegates to it (H-18)")]
+        return tables.isDelegate(rule.key)
+            ? [] : [finding(.lostDelegate, "spec.hosts", "without hosts, and no VirtualService delegates to it (H-18)")]
     }
 
     private func losses() -> [Diagnostic] {
         let isConcerned = rule.hosts.isEmpty || rule.http.contains { $0.delegate != nil }
         guard isConcerned else { return [] }
-        return Delegates.losses(rule.key, model.objects.inOrder(.virtualService).map(MeshModel.Rule.init))
-            .map { warn($0.field, $0.message) }
+        return tables.losses(rule.key).map { finding(.lostDelegate, $0.field, $0.message) }
     }
 
     private func gateways() -> [Diagnostic] {
         rule.rule.gateways.enumerated().compactMap { index, written in
             let name = MeshModel.Rule.gateway(written, namespace: rule.key.namespace)
-            guard name != Mesh.meshGateway, !model.entrances.contains(where: { $0.key.description == name })
-            else { return nil }
-            return warn("spec.gateways[\(index)]", "no Gateway \"\(name)\"")
+            guard name != Mesh.meshGateway, tables.entrances[name] == nil else { return nil }
+            let parts = name.split(separator: "/").map(String.init)
+            let key = NamespacedName(namespace: parts.first ?? "", name: parts.last ?? "")
+            let isOther = tables.model.objects.object(.gatewayAPIGateway, key) != nil
+            return finding(
+                .unknownGateway, "spec.gateways[\(index)]",
+                isOther
+                    ? "\"\(name)\" is a Gateway of the Gateway API: routes of it are HTTPRoutes, this rule is not bound to it"
+                    : "no Gateway \"\(name)\"")
         }
     }
 
@@ -124,14 +133,16 @@ struct RuleAnalysis {
         let field = "spec.tls[\(index)]"
         var found = connections(field, route.match, route.route)
         if route.match.isEmpty {
-            found.append(refuse("\(field).match", "required: a TLS route is chosen by server names"))
+            found.append(
+                finding(.invalidServerNames, "\(field).match", "required: a TLS route is chosen by server names"))
         }
         for (position, match) in route.match.enumerated() {
             let place = "\(field).match[\(position)].sniHosts"
-            if match.sniHosts.isEmpty { found.append(refuse(place, "required")) }
+            if match.sniHosts.isEmpty { found.append(finding(.invalidServerNames, place, "required")) }
             for (number, name) in match.sniHosts.enumerated()
             where !rule.hosts.contains(where: { HostName.covers($0, name) }) {
-                found.append(refuse("\(place)[\(number)]", "\"\(name)\" belongs to none of spec.hosts"))
+                found.append(
+                    finding(.invalidServerNames, "\(place)[\(number)]", "\"\(name)\" belongs to none of spec.hosts"))
             }
         }
         return found
@@ -145,18 +156,23 @@ struct RuleAnalysis {
         _ field: String, _ matches: [VirtualService.L4Match], _ destinations: [VirtualService.Destination]
     ) -> [Diagnostic] {
         var found = self.destinations("\(field).route", destinations)
-        if destinations.isEmpty { found.append(refuse("\(field).route", "required")) }
+        if destinations.isEmpty { found.append(finding(.routeAction, "\(field).route", "required")) }
         for (position, match) in matches.enumerated() {
             let place = "\(field).match[\(position)]"
             if let port = match.port, !(1...65535).contains(port) {
-                found.append(refuse("\(place).port", "\(port) is no port"))
+                found.append(finding(.invalidMatch, "\(place).port", "\(port) is no port"))
             }
             for (number, subnet) in match.destinationSubnets.enumerated() where !Addresses.isAddressOrRange(subnet) {
                 found.append(
-                    refuse("\(place).destinationSubnets[\(number)]", "\"\(subnet)\" is no address or prefix"))
+                    finding(
+                        .invalidMatch, "\(place).destinationSubnets[\(number)]", "\"\(subnet)\" is no address or prefix"
+                    ))
             }
             if match.json["sourceSubnet"] != nil {
-                found.append(warn("\(place).sourceSubnet", "has no effect: use sourceLabels or sourceNamespace"))
+                found.append(
+                    finding(
+                        .ruleFieldWithoutEffect, "\(place).sourceSubnet",
+                        "has no effect: use sourceLabels or sourceNamespace"))
             }
         }
         return found
@@ -167,13 +183,13 @@ struct RuleAnalysis {
     func destinations(_ field: String, _ destinations: [VirtualService.Destination]) -> [Diagnostic] {
         var found: [Diagnostic] = []
         for (index, destination) in destinations.enumerated() where destination.weight < 0 {
-            found.append(refuse("\(field)[\(index)].weight", "\(destination.weight) is negative"))
+            found.append(finding(.weights, "\(field)[\(index)].weight", "\(destination.weight) is negative"))
         }
         if destinations.count > 1 && destinations.allSatisfy({ $0.weight == 0 }) {
-            found.append(refuse(field, "all weights are 0: give at least one destination a weight (H-8)"))
+            found.append(finding(.weights, field, "all weights are 0: give at least one destination a weight (H-8)"))
         }
         if destinations.reduce(0, { $0 &+ $1.weight }) > Int(UInt32.max) {
-            found.append(refuse(field, "the weights are more than \(UInt32.max) together"))
+            found.append(finding(.weights, field, "the weights are more than \(UInt32.max) together"))
         }
         for (index, destination) in destinations.enumerated() {
             found += self.destination("\(field)[\(index)].destination", destination)
@@ -182,24 +198,32 @@ struct RuleAnalysis {
     }
 
     func destination(_ place: String, _ destination: VirtualService.Destination) -> [Diagnostic] {
-        if destination.host.isEmpty { return [refuse("\(place).host", "required")] }
+        if destination.host.isEmpty { return [finding(.invalidValue, "\(place).host", "required")] }
         let host = HostName.expanded(destination.host, ruleNamespace: rule.key.namespace)
         guard let service = model.service(host: host) else {
-            return [warn("\(place).host", "no service \"\(host)\": such requests get 503 (H-10)")]
+            return [
+                finding(
+                    .unknownDestinationHost, "\(place).host", "no service \"\(host)\": such requests get 503 (H-10)")
+            ]
         }
         var found: [Diagnostic] = []
         if let port = destination.port {
             if service.port(port) == nil {
                 found.append(
-                    warn("\(place).port.number", "service \"\(host)\" has no port \(port): such requests get 503"))
+                    finding(
+                        .unknownDestinationPort, "\(place).port.number",
+                        "service \"\(host)\" has no port \(port): such requests get 503"))
             }
         } else if service.ports.count > 1 {
             found.append(
-                warn("\(place).port", "service \"\(host)\" has \(service.ports.count) ports: say which one (H-9)"))
+                finding(
+                    .destinationPortNeeded, "\(place).port",
+                    "service \"\(host)\" has \(service.ports.count) ports: say which one (H-9)"))
         }
         if !destination.subset.isEmpty && !hasSubset(destination.subset, service) {
             found.append(
-                warn(
+                finding(
+                    .unknownSubset,
                     "\(place).subset",
                     "no DestinationRule for \"\(host)\" defines subset \"\(destination.subset)\": such requests "
                         + "get 503 (H-11)"))

@@ -3,13 +3,14 @@ import Serialization
 
 /// What the security kinds say that has no effect, or another than its author hopes.
 struct SecurityAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     let kind: MeshObjects.Kind
     let object: KubernetesObject
+    private var model: MeshModel { tables.model }
     private var key: NamespacedName { NamespacedName(namespace: object.namespace, name: object.name) }
 
-    init(model: MeshModel, kind: MeshObjects.Kind, object: KubernetesObject) {
-        self.model = model
+    init(tables: AnalysisTables, kind: MeshObjects.Kind, object: KubernetesObject) {
+        self.tables = tables
         self.kind = kind
         self.object = object
     }
@@ -23,21 +24,20 @@ struct SecurityAnalysis {
         }
     }
 
-    private func warn(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .warning, kind: kind.name, object: key, field: field, message: message)
+    private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: kind.name, object: key, field: field, message: message)
     }
 
     /// Whether any pod is chosen.
     private func selection(_ selector: [String: String]?, _ targets: [PolicyTarget]) -> [Diagnostic] {
         var found = targets.enumerated().compactMap { index, target in
-            target.problem.map { warn("spec.targetRefs[\(index)]", $0) }
+            target.problem.map { finding(.policyTarget, "spec.targetRefs[\(index)]", $0) }
         }
         guard let selector, targets.isEmpty else { return found }
-        let isChosen = model.objects(.pod).contains { pod in
-            (pod.namespace == key.namespace || key.namespace == Mesh.rootNamespace)
-                && Selectors.covers(selector, pod.metadata.labels)
+        if !tables.hasPod(in: key.namespace == Mesh.rootNamespace ? nil : key.namespace, with: selector) {
+            found.append(
+                finding(.policySelectsNothing, "spec.selector", "no pod has these labels: the policy has no effect"))
         }
-        if !isChosen { found.append(warn("spec.selector", "no pod has these labels: the policy has no effect")) }
         return found
     }
 
@@ -46,27 +46,30 @@ struct SecurityAnalysis {
         var found: [Diagnostic] = []
         if key.namespace == Mesh.rootNamespace, policy.selector != nil {
             found.append(
-                warn(
+                finding(
+                    .selectorInRootNamespace,
                     "spec.selector",
                     "a selector in \(Mesh.rootNamespace) selects nothing: the policy has no effect (A-12)")
             )
             return found
         }
         found += selection(policy.selector, [])
-        if policy.selector == nil,
-            let older = model.security.peers.first(where: {
-                $0.key.namespace == key.namespace && $0.selector == nil
-            }), older.key != key
-        {
-            found.append(warn("spec", "the older PeerAuthentication \(older.key) wins in the whole namespace (A-12)"))
+        let scope = AnalysisTables.Scope(namespace: key.namespace, labels: policy.selector ?? [:])
+        if let older = tables.peers[scope], older != key {
+            found.append(
+                finding(
+                    .peerAuthenticationTwice, policy.selector == nil ? "spec" : "spec.selector",
+                    "the older PeerAuthentication \(older) wins "
+                        + (policy.selector == nil ? "in the whole namespace (A-12)" : "for these pods (A-12)")))
         }
         // A DestinationRule that keeps callers from speaking what is demanded here.
         if policy.mode == .strict {
-            for rule in model.policies where rule.rule.trafficPolicy?.tls?.mode == "DISABLE" {
-                guard key.namespace == Mesh.rootNamespace || HostName.namespace(ofService: rule.host) == key.namespace
-                else { continue }
+            let isForAll = key.namespace == Mesh.rootNamespace
+            let names = isForAll ? tables.plainTextRules.keys.sorted() : [key.namespace]
+            for rule in names.flatMap({ tables.plainTextRules[$0] ?? [] }) {
                 found.append(
-                    warn(
+                    finding(
+                        .mutualTLSConflict,
                         "spec.mtls.mode",
                         "DestinationRule \(rule.key) calls \(rule.host) in plain text: every such request fails (D-5)"))
             }
@@ -80,25 +83,29 @@ struct SecurityAnalysis {
         for rule in policy.rules where rule.keySet.isEmpty {
             if rule.keySetURI.isEmpty {
                 found.append(
-                    warn(
+                    finding(
+                        .tokenWithoutKeys,
                         rule.field,
                         "neither jwks nor jwksUri: keys are not looked up from the issuer, every token is refused"))
                 continue
             }
             guard let location = KeySetLocation(rule.keySetURI) else {
-                found.append(warn("\(rule.field).jwksUri", "cannot be read: every token is refused"))
+                found.append(
+                    finding(.tokenWithoutKeys, "\(rule.field).jwksUri", "cannot be read: every token is refused"))
                 continue
             }
             if location.isForbidden {
                 found.append(
-                    warn(
+                    finding(
+                        .tokenWithoutKeys,
                         "\(rule.field).jwksUri",
                         "\(location.host): nobody is sent to this machine's own addresses; every token is refused"))
             }
         }
         if !(object.spec["jwtRules"]?.array ?? []).isEmpty, !requiresTokens(policy) {
             found.append(
-                warn(
+                finding(
+                    .tokensNotRequired,
                     "spec.jwtRules",
                     "requests without a token pass; an AuthorizationPolicy with requestPrincipals: [\"*\"] keeps them out "
                         + "(A-11)"))
@@ -108,32 +115,29 @@ struct SecurityAnalysis {
 
     /// Whether some policy asks for a request principal.
     private func requiresTokens(_ policy: RequestAuthentication) -> Bool {
-        model.security.authorizations.contains { other in
-            (other.key.namespace == policy.key.namespace || other.key.namespace == Mesh.rootNamespace)
-                && other.rules.contains { rule in
-                    rule.sources.contains {
-                        !$0.values("requestPrincipals").isEmpty || !$0.values("notRequestPrincipals").isEmpty
-                    } || rule.conditions.contains { $0.key.hasPrefix("request.auth.") }
-                }
-        }
+        tables.tokenNamespaces.contains(policy.key.namespace) || tables.tokenNamespaces.contains(Mesh.rootNamespace)
     }
 
     private func authorization() -> [Diagnostic] {
         let policy = AuthorizationPolicy(object)
         var found = selection(policy.selector, policy.targets)
         if policy.action == .deny, policy.rules.isEmpty {
-            found.append(warn("spec.rules", "DENY without rules denies nothing (A-2)"))
+            found.append(finding(.denyWithoutRules, "spec.rules", "DENY without rules denies nothing (A-2)"))
         }
         if policy.action == .custom {
             if model.config.security.providers[policy.provider] == nil {
                 found.append(
-                    warn(
+                    finding(
+                        .unknownAuthorizationProvider,
                         "spec.provider.name",
                         "the mesh configuration has no extension provider \"\(policy.provider)\": what matches is refused"
                     ))
             }
             if policy.isDryRun {
-                found.append(warn("metadata.annotations", "istio.io/dry-run has no effect on CUSTOM: it is left out"))
+                found.append(
+                    finding(
+                        .dryRunOfCustom, "metadata.annotations",
+                        "istio.io/dry-run has no effect on CUSTOM: it is left out"))
             }
         }
         let needsIdentity = policy.rules.contains { rule in
@@ -144,13 +148,16 @@ struct SecurityAnalysis {
         }
         if needsIdentity, !model.config.security.usesAutomaticTLS {
             found.append(
-                warn("spec.rules", "identities come from mutual TLS, which enableAutoMtls: false switches off (A-9)"))
+                finding(
+                    .identitiesSwitchedOff, "spec.rules",
+                    "identities come from mutual TLS, which enableAutoMtls: false switches off (A-9)"))
         }
         if policy.action == .deny {
             for rule in policy.rules
             where !rule.operations.isEmpty && rule.operations.allSatisfy({ $0.values("ports").isEmpty }) {
                 found.append(
-                    warn(
+                    finding(
+                        .denyOfConnections,
                         "\(rule.field).to",
                         "without ports it is for connections too, where only requests have hosts, methods and paths: all "
                             + "connections from there are denied (A-4)"))

@@ -7,18 +7,32 @@ struct ServiceAnalysis {
 
     func diagnostics() -> [Diagnostic] {
         var found: [Diagnostic] = []
-        func warn(_ field: String, _ message: String) {
-            found.append(
-                Diagnostic(severity: .warning, kind: "Service", object: key, field: field, message: message))
+        func finding(_ code: DiagnosticCode, _ field: String, _ message: String) {
+            found.append(Diagnostic(code, kind: "Service", object: key, field: field, message: message))
         }
-        if service.spec.sessionAffinity == "ClientIP", service.spec.sessionAffinitySeconds != nil {
-            warn(
+        if service.spec.sessionAffinity == "ClientIP", let seconds = service.spec.sessionAffinitySeconds,
+            seconds != MeshService.defaultAffinitySeconds
+        {
+            finding(
+                .affinityTimeout,
                 "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
                 "proxies choose by a hash of the client's address, which has no end: the time has no effect (S-10)")
         }
+        if service.spec.type == "ExternalName" {
+            for (index, port) in service.spec.ports.enumerated()
+            where PortProtocol(
+                transport: port.protocol, appProtocol: port.appProtocol, name: port.name, port: port.port) == .sniffed
+            {
+                finding(
+                    .externalNamePort, "spec.ports[\(index)]",
+                    "port \(port.port) does not say what is spoken: connections to it are told by the name's addresses alone"
+                )
+            }
+        }
         let known = ["", "PreferClose", "PreferSameZone", "PreferSameNode"]
         if !known.contains(service.spec.trafficDistribution) {
-            warn(
+            finding(
+                .unknownTrafficDistribution,
                 "spec.trafficDistribution",
                 "\(service.spec.trafficDistribution) is none of PreferSameZone, PreferSameNode and PreferClose (B-10)")
         }
@@ -28,53 +42,65 @@ struct ServiceAnalysis {
 
 /// What a ServiceEntry says that cannot be, or does not take effect.
 struct ServiceEntryAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     let key: NamespacedName
     let entry: ServiceEntry
+    private var model: MeshModel { tables.model }
 
     func diagnostics() -> [Diagnostic] {
         var found: [Diagnostic] = []
-        func note(_ severity: Diagnostic.Severity, _ field: String, _ message: String) {
-            found.append(
-                Diagnostic(severity: severity, kind: "ServiceEntry", object: key, field: field, message: message))
+        func note(_ code: DiagnosticCode, _ field: String, _ message: String) {
+            found.append(finding(code, field, message))
         }
         let resolution = MeshService.Resolution(rawValue: entry.resolution) ?? .none
         let resolves = resolution == .dns || resolution == .dnsRoundRobin
         for (index, host) in entry.hosts.enumerated() {
             let field = "spec.hosts[\(index)]"
-            if host == "*" || host.isEmpty { note(.error, field, "a host cannot be \"\(host)\"") }
+            if host == "*" || host.isEmpty { note(.invalidEntryHost, field, "a host cannot be \"\(host)\"") }
             let isWildcard = HostName.isWildcard(host)
             if isWildcard && resolves && (entry.endpoints.isEmpty || resolution == .dns) {
-                note(.error, field, "\(entry.resolution) cannot resolve a wildcard (S-14)")
+                note(.invalidEntryHost, field, "\(entry.resolution) cannot resolve a wildcard (S-14)")
             }
             if !isWildcard && resolution == .dynamicDNS {
-                note(.error, field, "DYNAMIC_DNS is for wildcards: use DNS for a single name (S-14)")
+                note(.invalidEntryHost, field, "DYNAMIC_DNS is for wildcards: use DNS for a single name (S-14)")
             }
             guard let first = model.firstService(host: host.lowercased()) else { continue }
             if first.registry == .kubernetes {
                 note(
-                    .warning, field,
+                    .entryHidesService, field,
                     "a Kubernetes service has that name: of this object only subjectAltNames count (S-15)")
             } else if first.key.namespace == key.namespace, first.key != key {
-                note(.warning, field, "the older ServiceEntry \(first.key) for the same host wins")
+                note(.entryHostTwice, field, "the older ServiceEntry \(first.key) for the same host wins")
             }
         }
         for (index, address) in entry.addresses.enumerated() where !Addresses.isAddressOrRange(address) {
-            note(.error, "spec.addresses[\(index)]", "\"\(address)\" is neither an IP address nor a range in CIDR form")
+            note(
+                .invalidEntryAddress, "spec.addresses[\(index)]",
+                "\"\(address)\" is neither an IP address nor a range in CIDR form")
+        }
+        // What is resolved by name has the addresses that callers use it by: single ones, not whole ranges.
+        for (index, address) in entry.addresses.enumerated() where resolves && address.contains("/") {
+            note(
+                .invalidEntryAddress, "spec.addresses[\(index)]",
+                "a range such as \(address) goes with the resolutions NONE and STATIC only")
         }
         if entry.workloadSelector != nil {
             if !entry.endpoints.isEmpty {
-                note(.error, "spec.endpoints", "endpoints and workloadSelector exclude each other")
+                note(.invalidEntryEndpoints, "spec.endpoints", "endpoints and workloadSelector exclude each other")
             }
-            if resolution == .none { note(.warning, "spec.workloadSelector", "no effect with resolution NONE (S-14)") }
+            if resolution == .none {
+                note(.entrySelectorWithoutEffect, "spec.workloadSelector", "no effect with resolution NONE (S-14)")
+            }
         } else if resolution == .fixed, entry.endpoints.isEmpty, entry.hosts.allSatisfy({ !isKubernetes($0) }) {
-            note(.warning, "spec.endpoints", "STATIC without endpoints: requests get 503")
+            note(.entryWithoutEndpoints, "spec.endpoints", "STATIC without endpoints: requests get 503")
         }
         if !entry.endpoints.isEmpty, resolution == .none || resolution == .dynamicDNS {
-            note(.error, "spec.endpoints", "\(resolution.rawValue) cannot have endpoints (S-14)")
+            note(.invalidEntryEndpoints, "spec.endpoints", "\(resolution.rawValue) cannot have endpoints (S-14)")
         }
         if resolution == .dnsRoundRobin, entry.endpoints.count > 1 {
-            note(.error, "spec.endpoints", "DNS_ROUND_ROBIN takes one endpoint; further ones have no effect (S-14)")
+            note(
+                .invalidEntryEndpoints, "spec.endpoints",
+                "DNS_ROUND_ROBIN takes one endpoint; further ones have no effect (S-14)")
         }
         found += ports(resolution) + endpoints(resolution)
         return found
@@ -84,35 +110,35 @@ struct ServiceEntryAnalysis {
         model.firstService(host: host.lowercased())?.registry == .kubernetes
     }
 
-    private func diagnostic(_ severity: Diagnostic.Severity, _ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: severity, kind: "ServiceEntry", object: key, field: field, message: message)
+    private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: "ServiceEntry", object: key, field: field, message: message)
     }
 
     private func ports(_ resolution: MeshService.Resolution) -> [Diagnostic] {
         var found: [Diagnostic] = []
-        let services = model.sortedServices
         for (index, port) in entry.ports.enumerated() {
             let field = "spec.ports[\(index)]"
             guard (1...65535).contains(port.number) else {
-                found.append(diagnostic(.error, "\(field).number", "\(port.number) is not between 1 and 65535"))
+                found.append(finding(.invalidEntryPort, "\(field).number", "\(port.number) is not between 1 and 65535"))
                 continue
             }
             if entry.ports.prefix(index).contains(where: { $0.number == port.number || $0.name == port.name }) {
-                found.append(diagnostic(.error, field, "number or name is used by an earlier port"))
+                found.append(finding(.invalidEntryPort, field, "number or name is used by an earlier port"))
+            }
+            if let target = port.targetPort, target > 65535 {
+                found.append(finding(.invalidEntryPort, "\(field).targetPort", "\(target) is not between 1 and 65535"))
             }
             if port.protocol.uppercased() == "UDP" {
-                found.append(diagnostic(.warning, "\(field).protocol", "UDP is never proxied (S-1)"))
+                found.append(finding(.datagramPort, "\(field).protocol", "UDP is never proxied (S-1)"))
             }
             // S-4: who else takes any address of the port?
-            let mine = services.first { $0.key == key && $0.registry == .serviceEntry && $0.takesAnyAddress }
-            guard let mine, let written = mine.port(port.number), !written.portProtocol.isHTTP else { continue }
-            let rival = services.first { other in
-                other.port(port.number).map { $0.portProtocol.isHTTP || other.takesAnyAddress } ?? false
-            }
-            if let rival, rival.id != mine.id {
+            guard let mine = tables.anyAddressEntries[key], let written = mine.port(port.number),
+                !written.portProtocol.isHTTP
+            else { continue }
+            if let rival = tables.anyAddress[port.number], rival.id != mine.id {
                 found.append(
-                    diagnostic(
-                        .warning, "spec.addresses",
+                    finding(
+                        .entryAddressesNeeded, "spec.addresses",
                         "absent: port \(port.number) of any address belongs to the older \(rival.place().kind) "
                             + "\(rival.key) (S-4); give addresses"))
             }
@@ -124,13 +150,29 @@ struct ServiceEntryAnalysis {
         entry.endpoints.enumerated().compactMap { index, endpoint in
             let field = "spec.endpoints[\(index)].address"
             let isSocket = endpoint.address.hasPrefix("unix://")
-            if endpoint.address.isEmpty { return diagnostic(.error, field, "is required") }
+            if endpoint.address.isEmpty { return finding(.invalidEntryEndpoints, field, "is required") }
+            for (name, number) in endpoint.ports.sorted(by: { $0.key < $1.key }) {
+                if isSocket {
+                    return finding(
+                        .invalidEntryEndpoints, "spec.endpoints[\(index)].ports", "a unix:// path has no ports")
+                }
+                guard (1...65535).contains(number) else {
+                    return finding(
+                        .invalidEntryEndpoints, "spec.endpoints[\(index)].ports[\(name)]",
+                        "\(number) is not between 1 and 65535")
+                }
+            }
+            if isSocket, !endpoint.address.hasPrefix("unix:///") && !endpoint.address.hasPrefix("unix://@") {
+                return finding(
+                    .invalidEntryEndpoints, field, "a path begins with unix:/// (unix://@ for an abstract one)")
+            }
             if resolution == .fixed, !isSocket, !Addresses.isAddress(endpoint.address) {
-                return diagnostic(
-                    .error, field, "STATIC takes IP addresses and unix:// paths: use DNS for names (S-14)")
+                return finding(
+                    .invalidEntryEndpoints, field,
+                    "STATIC takes IP addresses and unix:// paths: use DNS for names (S-14)")
             }
             if resolution == .dns || resolution == .dnsRoundRobin, isSocket {
-                return diagnostic(.error, field, "\(resolution.rawValue) cannot resolve a path (S-14)")
+                return finding(.invalidEntryEndpoints, field, "\(resolution.rawValue) cannot resolve a path (S-14)")
             }
             return nil
         }
@@ -139,18 +181,19 @@ struct ServiceEntryAnalysis {
 
 /// What a WorkloadEntry or WorkloadGroup says that does not take effect.
 struct WorkloadAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     let object: KubernetesObject
 
     func diagnostics() -> [Diagnostic] {
         let key = NamespacedName(namespace: object.namespace, name: object.name)
-        func warn(_ field: String, _ message: String) -> Diagnostic {
-            Diagnostic(severity: .warning, kind: object.kind, object: key, field: field, message: message)
+        func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+            Diagnostic(code, kind: object.kind, object: key, field: field, message: message)
         }
         if object.kind == "WorkloadGroup" {
             return WorkloadGroup(json: object.json).hasProbe
                 ? [
-                    warn(
+                    finding(
+                        .workloadGroupProbe,
                         "spec.probe",
                         "workloads outside of the cluster are not probed; write their WorkloadEntries by hand")
                 ]
@@ -158,14 +201,19 @@ struct WorkloadAnalysis {
         }
         let entry = WorkloadEntry(json: object.json)
         var found: [Diagnostic] = []
-        if entry.address.isEmpty { found.append(warn("spec.address", "absent: it is no endpoint")) }
-        let isSelected = model.sortedServices.contains {
-            $0.key.namespace == object.namespace && !$0.selector.isEmpty && Labels.match($0.selector, entry.labels)
+        if entry.address.isEmpty, entry.network.isEmpty {
+            found.append(
+                finding(.workloadEntryWithoutAddress, "spec.address", "required: without one it is no endpoint"))
         }
-        if !isSelected { found.append(warn("spec.labels", "no service of the namespace selects it")) }
+        if tables.services(in: object.namespace, selecting: entry.labels).isEmpty {
+            found.append(finding(.workloadEntryUnused, "spec.labels", "no service of the namespace selects it"))
+        }
         if !entry.network.isEmpty {
             found.append(
-                warn("spec.network", "networks are told apart by failoverPriority only: there are no gateways"))
+                finding(
+                    .workloadNetwork, "spec.network",
+                    "networks are told apart by failoverPriority only: there are no gateways"
+                        + (entry.address.isEmpty ? ", and without spec.address it is no endpoint" : "")))
         }
         return found
     }

@@ -3,16 +3,21 @@ import Serialization
 
 /// What a Telemetry says that cannot mean anything, or does not take effect.
 struct TelemetryAnalysis {
-    let model: MeshModel
+    let tables: AnalysisTables
     let key: NamespacedName
     let telemetry: IstioTelemetry
+    private var model: MeshModel { tables.model }
 
     func diagnostics() -> [Diagnostic] {
         var found: [Diagnostic] = []
-        if telemetry.hasTargets { found.append(warn("spec.targetRefs", "has no effect: use selector")) }
+        if telemetry.hasTargets {
+            found.append(finding(.telemetryFieldWithoutEffect, "spec.targetRefs", "has no effect: use selector"))
+        }
         if let winner = rival() {
             found.append(
-                warn("spec.selector", "the older Telemetry \(winner) is for the same workloads; this one has no effect")
+                finding(
+                    .telemetryTwice, "spec.selector",
+                    "the older Telemetry \(winner) is for the same workloads; this one has no effect")
             )
         }
         for (index, entry) in telemetry.accessLogging.enumerated() {
@@ -22,49 +27,63 @@ struct TelemetryAnalysis {
             do throws(LogExpression.Refusal) {
                 _ = try LogExpression.filter(text)
             } catch {
-                found.append(refuse("\(field).filter.expression", error.description))
+                found.append(finding(.invalidTelemetry, "\(field).filter.expression", error.description))
             }
         }
         for (index, entry) in telemetry.tracing.enumerated() {
             let field = "spec.tracing[\(index)]"
             found += providers("\(field).providers", entry.providers, "traces", Traces.isTracer)
             if entry.providers.count > 1 {
-                found.append(warn("\(field).providers", "traces go to the first one only"))
+                found.append(
+                    finding(.telemetryFieldWithoutEffect, "\(field).providers", "traces go to the first one only"))
             }
             if let sampling = entry.sampling, !(0...100).contains(sampling) {
-                found.append(refuse("\(field).randomSamplingPercentage", "\(sampling) is no percentage"))
+                found.append(
+                    finding(.invalidTelemetry, "\(field).randomSamplingPercentage", "\(sampling) is no percentage"))
             }
             for (name, tag) in entry.customTags.sorted(by: { $0.key < $1.key }) where Traces.tag(name, tag) == nil {
                 found.append(
-                    refuse("\(field).customTags[\(name)]", "one of literal, environment and header is required"))
+                    finding(
+                        .invalidTelemetry, "\(field).customTags[\(name)]",
+                        "one of literal, environment, header and formatter is required"))
             }
-            for member in ["useRequestIdForTraceSampling", "enableIstioTags"] where entry.json[member] != nil {
-                found.append(warn("\(field).\(member)", "has no effect: proxies decide as Envoy does by default"))
+            for member in ["useRequestIdForTraceSampling", "enableIstioTags", "disableContextPropagation"]
+            where entry.json[member] != nil {
+                found.append(
+                    finding(
+                        .telemetryFieldWithoutEffect, "\(field).\(member)",
+                        "has no effect: proxies decide as Envoy does by default"))
             }
         }
         for (index, entry) in telemetry.metrics.enumerated() {
             let field = "spec.metrics[\(index)]"
-            if !(entry["overrides"]?.array ?? []).isEmpty {
-                found.append(warn("\(field).overrides", "has no effect: metrics and their labels are fixed"))
+            for (number, override) in (entry["overrides"]?.array ?? []).enumerated() {
+                found += MetricOverrides.problems(override).map { problem in
+                    finding(
+                        .telemetryFieldWithoutEffect, "\(field).overrides[\(number)].\(problem.field)",
+                        problem.message)
+                }
             }
             if entry["reportingInterval"] != nil {
-                found.append(warn("\(field).reportingInterval", "has no effect: metrics are asked for"))
+                found.append(
+                    finding(
+                        .telemetryFieldWithoutEffect, "\(field).reportingInterval",
+                        "has no effect: metrics are asked for"))
             }
             for provider in entry["providers"]?.array ?? [] where provider["name"]?.string != "prometheus" {
                 found.append(
-                    warn("\(field).providers", "metrics go to prometheus, not to \(provider["name"]?.string ?? "")"))
+                    finding(
+                        .telemetryFieldWithoutEffect, "\(field).providers",
+                        "metrics go to prometheus, not to \(provider["name"]?.string ?? "")"))
             }
         }
         return found
     }
 
     private func rival() -> NamespacedName? {
-        let first = model.objects.inOrder(.telemetry).first { object in
-            let other = IstioTelemetry(json: object.json)
-            return object.namespace == key.namespace && other.selector == telemetry.selector && !other.hasTargets
-        }
-        guard let first, first.name != key.name, !telemetry.hasTargets else { return nil }
-        return NamespacedName(namespace: first.namespace, name: first.name)
+        let scope = AnalysisTables.Scope(namespace: key.namespace, labels: telemetry.selector)
+        guard !telemetry.hasTargets, let first = tables.telemetries[scope], first != key else { return nil }
+        return first
     }
 
     private func providers(
@@ -72,21 +91,22 @@ struct TelemetryAnalysis {
     ) -> [Diagnostic] {
         names.enumerated().compactMap { index, name in
             guard let provider = ProxyTelemetry.provider(name, model.config) else {
-                return warn("\(field)[\(index)].name", "no extension provider \"\(name)\" in the mesh configuration")
+                return finding(
+                    .unknownTelemetryProvider, "\(field)[\(index)].name",
+                    "no extension provider \"\(name)\" in the mesh configuration")
             }
             guard fits(provider) else {
-                return warn("\(field)[\(index)].name", "\"\(name)\" takes no \(what)")
+                return finding(.unknownTelemetryProvider, "\(field)[\(index)].name", "\"\(name)\" takes no \(what)")
             }
-            guard provider.kind != .fileAccessLog, model.service(host: provider.service) == nil else { return nil }
-            return warn("\(field)[\(index)].name", "there is no service \"\(provider.service)\" for \"\(name)\"")
+            guard ![.fileAccessLog, .traceStore].contains(provider.kind), model.service(host: provider.service) == nil
+            else { return nil }
+            return finding(
+                .unknownTelemetryProvider, "\(field)[\(index)].name",
+                "there is no service \"\(provider.service)\" for \"\(name)\"")
         }
     }
 
-    private func warn(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .warning, kind: "Telemetry", object: key, field: field, message: message)
-    }
-
-    private func refuse(_ field: String, _ message: String) -> Diagnostic {
-        Diagnostic(severity: .error, kind: "Telemetry", object: key, field: field, message: message)
+    private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
+        Diagnostic(code, kind: "Telemetry", object: key, field: field, message: message)
     }
 }

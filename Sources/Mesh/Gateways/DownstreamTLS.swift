@@ -31,6 +31,8 @@ struct DownstreamTLS: Sendable, Hashable {
     var maximumVersion = ""
     /// OpenSSL's names; empty means the proxy's own.
     var cipherSuites: [String] = []
+    /// Groups for key exchange; empty means the proxy's own.
+    var curves: [String] = []
 
     /// The protocols of listeners that speak HTTP.
     static let httpProtocols = ["h2", "http/1.1"]
@@ -47,6 +49,7 @@ struct DownstreamTLS: Sendable, Hashable {
         parameters.tlsMinimumProtocolVersion = Self.version(minimumVersion) ?? .tlsv12
         parameters.tlsMaximumProtocolVersion = Self.version(maximumVersion) ?? .tlsAuto
         parameters.cipherSuites = cipherSuites
+        parameters.ecdhCurves = curves
         common.tlsParams = parameters
         var context = DownstreamTlsContext()
         if let clients {
@@ -61,6 +64,11 @@ struct DownstreamTLS: Sendable, Hashable {
             common.validationContextType = .combinedValidationContext(combined)
             context.requireClientCertificate = clients.isRequired
         }
+        if certificates == [MeshSecrets.certificate] {
+            // a resumed session would be judged by what was trusted when it began.
+            context.sessionTicketKeysType = .disableStatelessSessionResumption(true)
+            context.disableStatefulSessionResumption = true
+        }
         context.commonTlsContext = common
         var socket = TransportSocket()
         socket.name = "envoy.transport_sockets.tls"
@@ -69,6 +77,8 @@ struct DownstreamTLS: Sendable, Hashable {
     }
 
     static func reference(_ name: String) -> SdsSecretConfig {
+        // The gateway's own identity is where that of every workload is: with the agent.
+        if [MeshSecrets.certificate, MeshSecrets.authority].contains(name) { return MutualTLS.secret(name) }
         var config = SdsSecretConfig()
         config.name = name
         config.sdsConfig = ConfigSources.ads

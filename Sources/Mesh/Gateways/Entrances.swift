@@ -32,11 +32,14 @@ struct Entrances {
     let servesSharedKinds: Bool
     /// What each port speaks.
     let families: [Int: Family]
+    /// Who may enter.
+    let policies: EntrancePolicies
 
     init(model: MeshModel, namespace: String, labels: [String: String]) {
         self.model = model
         self.namespace = namespace
         self.labels = labels
+        policies = EntrancePolicies(model: model, namespace: namespace, labels: labels)
         servesSharedKinds = Mesh.ingressGatewayLabels.allSatisfy { labels[$0.key] == $0.value }
         var openings: [Int: [Opening]] = [:]
         var families: [Int: Family] = [:]
@@ -77,8 +80,23 @@ struct Entrances {
         }
     }
 
+    /// Whose policies count for the requests of a port without TLS.
+    func scopes(port: Int) -> Set<EntrancePolicies.Scope> {
+        var scopes = Set(gatewayListeners(port: port).map { policies.scope($0.listener.gateway) })
+        if openings[port] != nil || hasIngresses(port: port) || scopes.isEmpty { scopes.insert(.pod) }
+        return scopes
+    }
+
+    /// Whose policies count for the requests of the HTTPS listeners with one host.
+    func scopes(port: Int, host: String) -> Set<EntrancePolicies.Scope> {
+        let scopes = gatewayListeners(port: port).filter { $0.listener.wire == .https && $0.listener.host == host }
+            .map { policies.scope($0.listener.gateway) }
+        return scopes.isEmpty ? [.pod] : Set(scopes)
+    }
+
     /// Everything that the pod is to know about its ports.
     func add(to snapshot: inout MeshResources) {
+        policies.clusters().forEach { snapshot.add($0) }
         for (port, family) in families.sorted(by: { $0.key < $1.key }) {
             switch family {
             case .http:
@@ -110,7 +128,8 @@ struct Entrances {
     private func httpChain(_ port: Int) -> FilterChain {
         FilterChains.http(
             name: "0.0.0.0_\(port)", match: nil,
-            manager: manager(statPrefix: "outbound_0.0.0.0_\(port)", routes: "http.\(port)"),
+            manager: manager(
+                statPrefix: "outbound_0.0.0.0_\(port)", routes: "http.\(port)", scopes: scopes(port: port)),
             place: openings[port]?.first?.place ?? gatewayListeners(port: port).first?.listener.place)
     }
 
@@ -118,7 +137,11 @@ struct Entrances {
     var telemetry: ProxyTelemetry { ProxyTelemetry(model: model, namespace: namespace, labels: labels) }
 
     /// The connection manager of an edge.
-    func manager(statPrefix: String, routes: String) -> HttpConnectionManager {
+    ///
+    /// - Parameter scopes: Whose policies its requests must pass.
+    func manager(
+        statPrefix: String, routes: String, scopes: Set<EntrancePolicies.Scope> = [.pod]
+    ) -> HttpConnectionManager {
         var manager = FilterChains.manager(
             statPrefix: statPrefix, config: model.config, telemetry: telemetry, isEdge: true)
         manager.routeSpecifier = FilterChains.rds(routes)
@@ -135,6 +158,7 @@ struct Entrances {
         if model.gatewayAPI.hasSessions {
             insert(RouteFilters.sessionName, AnyMessage(packing: StatefulSession()))
         }
+        manager.httpFilters = policies.httpFilters(scopes) + manager.httpFilters
         return manager
     }
 
@@ -150,17 +174,26 @@ struct Entrances {
 
     // MARK: Bytes
 
+    /// A chain that carries bytes, behind the policies that count for it.
+    func bytes(
+        name: String, match: FilterChainMatch?, proxy: TcpProxy, place: Provenance?,
+        scope: EntrancePolicies.Scope = .pod
+    ) -> FilterChain {
+        var chain = FilterChains.tcp(name: name, match: match, proxy: proxy, place: place)
+        chain.filters = policies.networkFilters(scope) + chain.filters
+        return chain
+    }
+
     private func bytesChain(_ port: Int) -> FilterChain? {
         if let openings = openings[port], let proxy = IstioStreams(entrances: self).tcpProxy(port, openings) {
-            return FilterChains.tcp(
-                name: "0.0.0.0_\(port)", match: nil, proxy: proxy, place: openings.first?.place)
+            return bytes(name: "0.0.0.0_\(port)", match: nil, proxy: proxy, place: openings.first?.place)
         }
         for (position, listener) in gatewayListeners(port: port) where listener.wire == .tcp {
             guard let attachment = model.gatewayAPI.attachments[position]?.first else { continue }
-            return FilterChains.tcp(
+            return bytes(
                 name: "0.0.0.0_\(port)", match: nil,
                 proxy: StreamRoutes(model: model).proxy(attachment.route, statPrefix: "gateway_\(port)"),
-                place: StreamRoutes(model: model).place(attachment.route))
+                place: StreamRoutes(model: model).place(attachment.route), scope: policies.scope(listener.gateway))
         }
         return nil
     }

@@ -13,17 +13,18 @@ struct GatewayRoutes {
     func configuration() -> RouteConfiguration {
         var table = HostTable()
         let listeners = entrances.gatewayListeners(port: port)
-        gatewayAPI(listeners.filter { $0.listener.wire == .http }, &table)
+        gatewayAPI(
+            listeners.filter { $0.listener.wire == .http }, entrances.scopes(port: port), &table)
         istio(entrances.openings[port] ?? [], &table)
         if entrances.hasIngresses(port: port) { ingresses(&table) }
-        return table.configuration("http.\(port)", port: port)
+        return finished(table.configuration("http.\(port)", port: port))
     }
 
     /// The configuration of one server of an Istio Gateway that ends TLS.
     func configuration(_ name: String, of opening: Entrances.Opening) -> RouteConfiguration {
         var table = HostTable()
         istio([opening], &table)
-        return table.configuration(name, port: port)
+        return finished(table.configuration(name, port: port))
     }
 
     /// The configuration of the HTTPS listeners with one host.
@@ -34,7 +35,7 @@ struct GatewayRoutes {
     ) -> RouteConfiguration {
         var table = HostTable()
         let ours = listeners.filter { $0.listener.wire == .https && $0.listener.host == host }
-        gatewayAPI(ours, &table)
+        gatewayAPI(ours, entrances.scopes(port: port, host: host), &table)
         for (_, other) in listeners where other.wire == .https && other.host != host {
             if table.hasHost(other.host) { continue }
             var route = Route()
@@ -44,45 +45,57 @@ struct GatewayRoutes {
             route.action = .directResponse(Actions.directResponse(status: 421))
             table.grow(other.host, domains: [other.host], routes: [route], place: other.place)
         }
-        return table.configuration(name, port: port)
+        return finished(table.configuration(name, port: port))
     }
 
     /// The configuration of all Ingresses, for connections that ended TLS for one of them.
     func ingressConfiguration(_ name: String) -> RouteConfiguration {
         var table = HostTable()
         ingresses(&table)
-        return table.configuration(name, port: port)
+        return finished(table.configuration(name, port: port))
+    }
+
+    private func finished(_ configuration: RouteConfiguration) -> RouteConfiguration {
+        var configuration = configuration
+        for index in configuration.virtualHosts.indices {
+            SniffedUpstreams.mark(&configuration.virtualHosts[index].routes, scope([]))
+        }
+        return configuration
     }
 
     // MARK: Gateway API
 
     /// I-4, I-5, I-10: the routes of all listeners, sorted per host; a listener's own host always has an entry, so that
     /// no other listener answers for it.
+    ///
+    /// - Parameter scopes: Whose policies the connection manager has.
     private func gatewayAPI(
-        _ listeners: [(position: Int, listener: GatewayAPIModel.Listener)], _ table: inout HostTable
+        _ listeners: [(position: Int, listener: GatewayAPIModel.Listener)], _ scopes: Set<EntrancePolicies.Scope>,
+        _ table: inout HostTable
     ) {
         let api = entrances.model.gatewayAPI
         var order: [String] = []
-        var routes: [String: Set<Int>] = [:]
+        var routes: [String: [Int: Set<EntrancePolicies.Scope>]] = [:]
         for (position, listener) in listeners {
             table.grow(listener.host, domains: [listener.host], routes: [], place: listener.place)
             for attachment in api.attachments[position] ?? [] {
                 for host in api.hosts(of: attachment, at: position) {
                     if routes[host] == nil { order.append(host) }
-                    routes[host, default: []].insert(attachment.route)
+                    routes[host, default: [:]][attachment.route, default: []].insert(
+                        entrances.policies.scope(listener.gateway))
                 }
             }
         }
         var ranked: [Int: [RankedRoutes]] = [:]
         for host in order {
             var all: [RankedRoutes] = []
-            let byAge = (routes[host] ?? []).sorted { api.isOlder($0, $1) }
+            let byAge = (routes[host] ?? [:]).keys.sorted { api.isOlder($0, $1) }
             for position in byAge where api.routes.indices.contains(position) {
                 let made =
                     ranked[position]
                     ?? RouteRules(model: entrances.model, route: api.routes[position], listenerPort: port).ranked()
                 ranked[position] = made
-                all += made
+                all += made.map { chosen($0, routes[host]?[position] ?? [], of: scopes) }
             }
             guard let first = byAge.first, api.routes.indices.contains(first) else { continue }
             table.grow(
@@ -90,6 +103,16 @@ struct GatewayRoutes {
                 place: Provenance(
                     kind: api.routes[first].kind.rawValue, object: api.routes[first].key, field: "spec.hostnames"))
         }
+    }
+
+    /// Routes that go through the policies of their Gateways.
+    private func chosen(
+        _ made: RankedRoutes, _ wanted: Set<EntrancePolicies.Scope>, of all: Set<EntrancePolicies.Scope>
+    ) -> RankedRoutes {
+        guard all.count > 1 else { return made }
+        var made = made
+        for index in made.routes.indices { entrances.policies.choose(wanted, of: all, &made.routes[index]) }
+        return made
     }
 
     // MARK: Istio

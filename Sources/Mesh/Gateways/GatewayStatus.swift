@@ -45,11 +45,12 @@ extension MeshModel {
 
     /// `status.conditions` and `status.validationMessages` of Istio's kinds, from the analysis.
     private func istioStatuses(_ changed: Set<NamespacedName>?) -> [ComputedStatus] {
-        Self.istioKinds.flatMap { kind in
+        let tables = AnalysisTables(self)
+        return Self.istioKinds.flatMap { kind in
             objects.inOrder(kind).filter { object in
                 changed?.contains(NamespacedName(namespace: object.namespace, name: object.name)) ?? true
             }.map { object in
-                let found = analyze(object)
+                let found = analyze(object, tables)
                 let errors = found.filter { $0.severity == .error }
                 let condition: JSON = [
                     "type": "Reconciled", "status": errors.isEmpty ? "True" : "False",
@@ -62,6 +63,9 @@ extension MeshModel {
                     status["validationMessages"] = .array(
                         found.map { diagnostic in
                             [
+                                "type": [
+                                    "code": .string(diagnostic.code.id), "name": .string(diagnostic.code.title),
+                                ],
                                 "level": .string(diagnostic.severity == .error ? "ERROR" : "WARNING"),
                                 "message": .string("\(diagnostic.field): \(diagnostic.message)"),
                             ]

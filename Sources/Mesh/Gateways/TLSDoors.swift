@@ -40,7 +40,9 @@ struct TLSDoors {
                 need(tls)
                 var chain = FilterChains.http(
                     name: "\(listener.host)_\(port)", match: match,
-                    manager: entrances.manager(statPrefix: "outbound_0.0.0.0_\(port)", routes: routes),
+                    manager: entrances.manager(
+                        statPrefix: "outbound_0.0.0.0_\(port)", routes: routes,
+                        scopes: entrances.scopes(port: port, host: listener.host)),
                     place: listener.place)
                 chain.transportSocket = tls.transportSocket()
                 chains.append(chain)
@@ -75,9 +77,9 @@ struct TLSDoors {
         if http { tls.applicationProtocols = DownstreamTLS.httpProtocols }
         tls.clients = listener.clientTrust.map {
             DownstreamTLS.ClientCheck(
-                authority: $0.authority, isRequired: !$0.allowsInsecureFallback,
-                allowsUntrusted: $0.allowsInsecureFallback)
+                authority: $0.authority, isRequired: $0.isRequired, allowsUntrusted: $0.allowsUntrusted)
         }
+        tls.cipherSuites = listener.listener.tlsOptions[ListenerOptions.cipherSuites].map(ListenerOptions.suites) ?? []
         return tls
     }
 
@@ -90,10 +92,10 @@ struct TLSDoors {
         return (model.gatewayAPI.attachments[position] ?? []).compactMap { attachment in
             let hosts = model.gatewayAPI.hosts(of: attachment, at: position)
             guard let match = claim(hosts) else { return nil }
-            var chain = FilterChains.tcp(
+            var chain = entrances.bytes(
                 name: "\(hosts.first ?? "*")_\(port)", match: match,
                 proxy: streams.proxy(attachment.route, statPrefix: "gateway_\(port)"),
-                place: streams.place(attachment.route))
+                place: streams.place(attachment.route), scope: entrances.policies.scope(listener.gateway))
             if listener.wire == .tlsTerminate {
                 let tls = tls(listener, http: false)
                 need(tls)
@@ -115,13 +117,15 @@ struct TLSDoors {
             for route in IstioStreams(entrances: entrances).passthrough(port, opening) {
                 guard let match = claim(route.serverNames) else { continue }
                 chains.append(
-                    FilterChains.tcp(
+                    entrances.bytes(
                         name: "\(route.serverNames.first ?? "*")_\(port)", match: match, proxy: route.proxy,
                         place: route.place))
             }
         case .autoPassthrough:
             guard let match = claim(hosts) else { return }
-            chains.append(AutoPassthrough.chain(port, match, opening.place, model.config))
+            var chain = AutoPassthrough.chain(port, match, opening.place, model.config)
+            chain.filters = entrances.policies.networkFilters(.pod) + chain.filters
+            chains.append(chain)
             AutoPassthrough.clusters(entrances).forEach { snapshot.add($0) }
         case .terminate(let client):
             guard let tls = ServerTLSCheck.settings(opening, client, entrances), let match = claim(hosts) else {
@@ -140,7 +144,7 @@ struct TLSDoors {
                 snapshot.add(GatewayRoutes(entrances: entrances, port: port).configuration(routes, of: opening))
             } else {
                 guard let proxy = IstioStreams(entrances: entrances).tcpProxy(port, [opening]) else { return }
-                chain = FilterChains.tcp(
+                chain = entrances.bytes(
                     name: "\(hosts.first ?? "*")_\(port)", match: match, proxy: proxy, place: opening.place)
             }
             chain.transportSocket = tls.transportSocket()

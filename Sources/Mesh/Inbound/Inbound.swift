@@ -86,8 +86,16 @@ struct Inbound {
             var cluster = Clusters.passthrough(
                 name: clusterName(target.number), config: model.config, bindsLocally: true)
             cluster.metadata = (target.ingress?.place ?? target.service.place("spec.ports")).metadata
+            if target.ingress == nil { ServiceLabels.mark(&cluster, target.service) }
             if let endpoint = target.ingress?.endpoint { Clusters.lead(&cluster, to: endpoint) }
-            if let pool = target.pool { Clusters.limit(&cluster, pool, target.port, target.service, model.config) }
+            // The application speaks what its port says, or else what its callers speak: gRPC needs HTTP/2 up to the last hop.
+            var port = target.port
+            port.portProtocol = target.portProtocol
+            if port.portProtocol == .http2 || port.portProtocol == .sniffed {
+                let settings = ClusterSettings(nil, port: port.number)
+                Clusters.protocolOptions(settings, port, target.service, followsCaller: true, &cluster)
+            }
+            if let pool = target.pool { Clusters.limit(&cluster, pool, port, target.service, model.config) }
             return cluster
         } + [
             Clusters.passthrough(name: ClusterNames.inboundPassthrough, config: model.config, bindsLocally: true)

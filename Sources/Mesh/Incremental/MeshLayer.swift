@@ -14,6 +14,8 @@ public struct MeshResources: Sendable, Hashable {
     ///
     /// Never to be shown.
     public var secrets: [String: MeshResource] = [:]
+    /// Whose an address is, by address; proxies ask for those that they meet.
+    public var workloads: [String: MeshResource] = [:]
 
     /// Nothing yet.
     public init() {}
@@ -35,6 +37,7 @@ public struct MeshResources: Sendable, Hashable {
         listeners.merge(other.listeners) { _, new in new }
         routes.merge(other.routes) { _, new in new }
         secrets.merge(other.secrets) { _, new in new }
+        workloads.merge(other.workloads) { _, new in new }
     }
 }
 
@@ -59,6 +62,8 @@ public final class MeshLayer: Sendable {
     public var routes: [String: MeshResource] { resources.routes }
     /// Secrets by name; never to be shown.
     public var secrets: [String: MeshResource] { resources.secrets }
+    /// Whose an address is, by address.
+    public var workloads: [String: MeshResource] { resources.workloads }
 
     /// The layer that was there before, when nothing differs from it.
     func settled(after last: MeshLayer?) -> MeshLayer {

@@ -16,6 +16,8 @@ public struct ExtensionProvider: Sendable, Hashable {
         case otelTracing = "opentelemetry"
         /// Traces by Zipkin.
         case zipkin = "zipkin"
+        /// Traces into the control plane's own store.
+        case traceStore = "skein"
         /// Checks of requests by gRPC (AuthorizationPolicy with CUSTOM).
         case externalAuthorizationGRPC = "envoyExtAuthzGrpc"
         /// Checks of requests by HTTP.
@@ -31,7 +33,7 @@ public struct ExtensionProvider: Sendable, Hashable {
     }
 
     /// Providers that are there without being written.
-    static let builtIn: Set<String> = ["envoy", "prometheus"]
+    static let builtIn: Set<String> = ["envoy", "prometheus", "skein"]
     /// Kinds of Istio's that we do not have.
     static let absent: [String: String] = [
         "lightstep": "use opentelemetry", "datadog": "use opentelemetry", "skywalking": "use opentelemetry",
@@ -59,7 +61,7 @@ public struct ExtensionProvider: Sendable, Hashable {
         }
         self.kind = kind
         settings = json[member] ?? .object([:])
-        if kind != .fileAccessLog && kind != .prometheus {
+        if kind != .fileAccessLog && kind != .prometheus && kind != .traceStore {
             guard service != "", let port, (1...65535).contains(port) else {
                 throw Refusal(field: ".\(member)", message: "service and port are needed")
             }
@@ -68,6 +70,15 @@ public struct ExtensionProvider: Sendable, Hashable {
 
     /// The log of `meshConfig.accessLogFile`, which is always there under the name `envoy`.
     static let envoy = ExtensionProvider(file: "/dev/stdout")
+
+    /// The control plane's own store of traces, which is always there under the name `skein`.
+    static let traceStore = ExtensionProvider(traceStore: "skein")
+
+    private init(traceStore name: String) {
+        self.name = name
+        kind = .traceStore
+        settings = .object([:])
+    }
 
     private init(file: String) {
         name = "envoy"

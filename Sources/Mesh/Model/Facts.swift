@@ -14,6 +14,8 @@ enum Fact: Sendable, Hashable {
     case rules(String)
     /// The DestinationRules with a host that covers this one.
     case policies(String)
+    /// The DestinationRules that name Secrets.
+    case credentialPolicies
     /// The external names that stand for a host.
     case aliases(String)
     /// What is known of a pod.

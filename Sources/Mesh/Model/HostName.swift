@@ -55,6 +55,17 @@ enum HostName {
         }
     }
 
+    /// Whether some namespace sees both of two things.
+    static func meet(_ one: [String], _ owner: String, _ other: [String], _ otherOwner: String) -> Bool {
+        if one.isEmpty || one.contains("*") {
+            return other.isEmpty || other.contains { $0 != "~" }
+        }
+        return one.contains { name in
+            let namespace = name == "." ? owner : name
+            return namespace != "~" && isVisible(exportTo: other, owner: otherOwner, to: namespace)
+        }
+    }
+
     /// Whether a namespace sees something.
     static func isVisible(exportTo: [String], owner: String, to namespace: String) -> Bool {
         if exportTo.isEmpty { return true }

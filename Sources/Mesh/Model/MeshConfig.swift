@@ -61,6 +61,13 @@ public struct MeshConfig: Sendable, Hashable {
     public var defaultAccessLogging: [String] = []
     /// `defaultProviders.tracing`; the first one counts.
     public var defaultTracing: [String] = []
+    /// Whether traces go to the control plane's own store when nothing is said about where they go.
+    public var hasTraceStore = false
+    /// Where traces go unless a Telemetry says otherwise; `nil` when nowhere.
+    var tracingProvider: ExtensionProvider? {
+        guard let name = defaultTracing.first else { return hasTraceStore ? .traceStore : nil }
+        return ProxyTelemetry.provider(name, self)
+    }
     /// `meshMTLS.minProtocolVersion`: `TLSV1_2`, `TLSV1_3`, or empty.
     public var meshTLSVersionMin = ""
     /// `trustDomain`.
@@ -104,8 +111,9 @@ public struct MeshConfig: Sendable, Hashable {
     public init() {}
 
     /// Reads the ConfigMap; `nil` means the defaults.
-    public init(_ configMap: KubernetesObject?) {
+    public init(_ configMap: KubernetesObject?, hasTraceStore: Bool = false) {
         self.init()
+        defer { self.hasTraceStore = hasTraceStore }
         guard let text = configMap?.json["data"]?["mesh"]?.string else { return }
         do {
             guard let json = try YAML.parse(text, file: "data.mesh").first?.json, !json.isNull else { return }

@@ -1,3 +1,4 @@
+import EnvoyAPI
 import KubernetesAPI
 import Serialization
 
@@ -55,6 +56,8 @@ public struct MeshModel: Sendable {
         var sidecar = SidecarWish()
         /// Where it runs: as its label `istio-locality` says, else where its node is.
         var locality = MeshLocality()
+        /// The Deployment, StatefulSet … that it belongs to; empty when it stands alone.
+        var owner = ""
         /// Whether it takes traffic; true when its status does not say.
         var isReady = true
     }
@@ -66,9 +69,13 @@ public struct MeshModel: Sendable {
     private var ruleIndex = HostIndex()
     /// The rules that delegate to a VirtualService, by its name (H-18).
     private var delegators: [NamespacedName: Set<NamespacedName>] = [:]
+    /// What rules and policies ask of callers; the translator sorts callers by it.
+    private(set) var callerNeeds = CallerNeeds.Sum()
     private var grantStore = HostGrants([])
     private var policyTable = OrderedTable<NamespacedName, Policy>()
     private var policyIndex = HostIndex()
+    /// The DestinationRules that name Secrets.
+    private var credentialKeys: Set<NamespacedName> = []
     private var entranceStore: [Entrance] = []
     private var ingressStore: [KubernetesObject] = []
     private var sidecarStore: [SidecarScope] = []
@@ -81,48 +88,72 @@ public struct MeshModel: Sendable {
     /// Where reads are noted.
     var reads: ReadLog?
 
+    /// Whether the control plane keeps traces itself.
+    private let hasTraceStore: Bool
+
     /// Reads the objects.
-    public init(_ objects: MeshObjects) {
-        objectStore = MeshObjects()
-        configStore = MeshConfig(nil)
-        update(objects, changed: objects.keys)
+    ///
+    /// - Parameter hasTraceStore: The control plane keeps traces itself, which is where they go unless something else is configured.
+    public init(_ objects: MeshObjects, hasTraceStore: Bool = false) {
+        objectStore = objects
+        self.hasTraceStore = hasTraceStore
+        configStore = MeshConfig(nil, hasTraceStore: hasTraceStore)
+        reread(objects.keys)
     }
 
-    /// Goes on to objects that differ from the present ones in those `changed`; tells what that touched.
+    /// Edits of objects by kind and name; `nil` stands for one that is gone.
+    typealias Edits = [MeshObjects.Kind: [NamespacedName: KubernetesObject?]]
+
+    /// Makes edits of objects; tells what they touched.
+    ///
+    /// What it costs depends on what they touch: tables that nobody else holds are changed in place.
     @discardableResult
-    mutating func update(_ objects: MeshObjects, changed: [MeshObjects.Kind: Set<NamespacedName>]) -> Touched {
-        objectStore = objects
-        var touched = registry.update(objects, changed)
+    mutating func update(_ edits: Edits) -> Touched {
+        for (kind, objects) in edits {
+            for (key, object) in objects { objectStore.put(object, kind, key) }
+        }
+        return reread(edits.mapValues { Set($0.keys) })
+    }
+
+    @discardableResult
+    private mutating func reread(_ changed: [MeshObjects.Kind: Set<NamespacedName>]) -> Touched {
+        var touched = registry.update(objectStore, changed)
         for (kind, keys) in changed where !keys.isEmpty {
             switch kind {
             case .service, .serviceEntry, .workloadEntry, .endpointSlice, .pod, .node: break  // The registry knows.
-            case .virtualService: updateRules(objects, keys, &touched)
-            case .destinationRule: updatePolicies(objects, keys, &touched)
+            case .virtualService: updateRules(keys, &touched)
+            case .destinationRule: updatePolicies(keys, &touched)
             default:
                 touched.everything = true
-                updateOthers(objects, kind)
+                updateOthers(kind)
             }
         }
         if !GatewayAPIModel.kinds.isDisjoint(with: changed.filter { !$0.value.isEmpty }.keys) {
-            gatewayAPI = GatewayAPIModel(objects, services: serviceLookup)
+            gatewayAPI = GatewayAPIModel(objectStore, services: serviceLookup)
         }
         return touched
     }
 
-    private mutating func updateRules(_ objects: MeshObjects, _ keys: Set<NamespacedName>, _ touched: inout Touched) {
+    private mutating func updateRules(_ keys: Set<NamespacedName>, _ touched: inout Touched) {
         var edits: [OrderedTable<NamespacedName, Rule>.Edit] = []
+        let objects = objectStore
         func written(_ key: NamespacedName) -> Rule? { objects.object(.virtualService, key).map(Rule.init) }
         // A delegate's routes are those of the rules that delegate to it.
         for key in keys.union(keys.flatMap { delegators[$0] ?? [] }) {
             if let old = ruleTable[key] {
                 ruleIndex.remove(key, hosts: old.hosts)
                 touched.ruleHosts.formUnion(old.hosts)
-                for name in Delegates.names(old) { delegators[name]?.remove(key) }
+                for name in Delegates.names(old) {
+                    delegators[name]?.remove(key)
+                    if delegators[name]?.isEmpty == true { delegators[name] = nil }
+                }
+                callerNeeds.remove(CallerNeeds(old))
             }
             let object = objects.object(.virtualService, key)
             let now = written(key).map { Delegates.resolved($0, written) }
             for name in now.map(Delegates.names) ?? [] { delegators[name, default: []].insert(key) }
             if let now {
+                callerNeeds.add(CallerNeeds(now))
                 ruleIndex.insert(key, hosts: now.hosts)
                 touched.ruleHosts.formUnion(now.hosts)
             }
@@ -132,19 +163,25 @@ public struct MeshModel: Sendable {
         touched.facts.insert(.kind(.virtualService))
     }
 
-    private mutating func updatePolicies(
-        _ objects: MeshObjects, _ keys: Set<NamespacedName>, _ touched: inout Touched
-    ) {
+    private mutating func updatePolicies(_ keys: Set<NamespacedName>, _ touched: inout Touched) {
         var edits: [OrderedTable<NamespacedName, Policy>.Edit] = []
+        let objects = objectStore
         for key in keys {
             if let old = policyTable[key] {
                 policyIndex.remove(key, hosts: [old.host])
+                callerNeeds.remove(CallerNeeds(old))
+                if credentialKeys.remove(key) != nil { touched.facts.insert(.credentialPolicies) }
                 touched.policyHosts.insert(old.host)
             }
             let object = objects.object(.destinationRule, key)
             let now = object.map(Policy.init)
             if let now {
                 policyIndex.insert(key, hosts: [now.host])
+                callerNeeds.add(CallerNeeds(now))
+                if !now.rule.credentialNames.isEmpty {
+                    credentialKeys.insert(key)
+                    touched.facts.insert(.credentialPolicies)
+                }
                 touched.policyHosts.insert(now.host)
             }
             edits.append((key, object.flatMap { object in now.map { (ObjectAge(object), $0) } }))
@@ -154,11 +191,13 @@ public struct MeshModel: Sendable {
     }
 
     /// The kinds of which an edit touches everything.
-    private mutating func updateOthers(_ objects: MeshObjects, _ kind: MeshObjects.Kind) {
+    private mutating func updateOthers(_ kind: MeshObjects.Kind) {
+        let objects = objectStore
         switch kind {
         case .configMap:
             configStore = MeshConfig(
-                objects.object(.configMap, NamespacedName(namespace: Mesh.rootNamespace, name: "istio")))
+                objects.object(.configMap, NamespacedName(namespace: Mesh.rootNamespace, name: "istio")),
+                hasTraceStore: hasTraceStore)
         case .gateway:
             entranceStore = objects.inOrder(.gateway).map {
                 Entrance(
@@ -196,6 +235,9 @@ extension MeshModel {
         reads?.note(.kind(kind))
         return objectStore.inOrder(kind)
     }
+
+    /// An object as it was read; for the translator, which is nobody's dependency.
+    func known(_ kind: MeshObjects.Kind, _ key: NamespacedName) -> KubernetesObject? { objectStore.object(kind, key) }
 
     /// The mesh configuration.
     public var config: MeshConfig {
@@ -380,6 +422,38 @@ extension MeshModel {
         return ruleTable.values
     }
 
+    /// The VirtualServices that name exactly that host, oldest first.
+    func rules(claiming host: String) -> [Rule] {
+        reads?.note(.rules(host))
+        return ruleIndex.naming(host).compactMap { key in ruleTable.age(key).map { ($0, key) } }
+            .sorted { $0.0 < $1.0 }.compactMap { ruleTable[$0.1] }
+    }
+
+    /// The VirtualServices that delegate to that one.
+    func delegators(of key: NamespacedName) -> Set<NamespacedName> {
+        reads?.note(.kind(.virtualService))
+        return delegators[key] ?? []
+    }
+
+    /// Whether some service asks of callers where they are, and on which node.
+    var servicesNeedPlace: Bool { registry.needsPlace }
+    /// Whether some service asks of callers on which node they are.
+    var servicesNeedNode: Bool { registry.needsNode }
+
+    /// The hosts of the services whose slices name a pod.
+    public func hosts(ofEndpoint pod: NamespacedName) -> Set<String> {
+        reads?.note(.kind(.service))
+        reads?.note(.kind(.endpointSlice))
+        return registry.hosts(ofEndpoint: pod)
+    }
+
+    /// Whether no service sends new requests to a pod any more.
+    public func isOutOfService(_ pod: NamespacedName) -> Bool {
+        reads?.note(.kind(.service))
+        reads?.note(.kind(.endpointSlice))
+        return registry.isOutOfService(pod)
+    }
+
     /// The VirtualServices one of whose hosts covers that one, oldest first.
     func rules(covering host: String) -> [Rule] {
         reads?.note(.rules(host))
@@ -398,6 +472,25 @@ extension MeshModel {
         reads?.note(.policies(host))
         return policyIndex.covering(host).compactMap { key in policyTable.age(key).map { ($0, key) } }
             .sorted { $0.0 < $1.0 }.compactMap { policyTable[$0.1] }
+    }
+
+    /// The DestinationRules that name Secrets, in no order.
+    var credentialPolicies: [Policy] {
+        reads?.note(.credentialPolicies)
+        return credentialKeys.compactMap { policyTable[$0] }
+    }
+
+    /// Whether there is an object of that kind and name.
+    func hasObject(_ kind: MeshObjects.Kind, _ key: NamespacedName) -> Bool {
+        reads?.note(.kind(kind))
+        return objectStore.object(kind, key) != nil
+    }
+
+    /// The resource of that name that is made of a Secret or ConfigMap; `nil` when there is nothing usable.
+    func secretResource(_ name: String) -> EnvoyAPI.Secret? {
+        reads?.note(.kind(.secret))
+        reads?.note(.kind(.configMap))
+        return GatewaySecrets.resource(name, objectStore)
     }
 
     /// The policies about identities.
@@ -467,8 +560,13 @@ extension MeshModel.Policy {
         levels += levels.flatMap { $0.portLevelSettings.map(\.policy) }
         dependsOnCaller = levels.contains {
             $0.outlierDetection != nil || !($0.loadBalancer?.localitySetting?.distribute ?? []).isEmpty
+                || $0.loadBalancer?.zoneAwareSetting != nil
         }
-        for name in levels.flatMap({ $0.loadBalancer?.localitySetting?.failoverPriority ?? [] }) {
+        let labels = levels.flatMap {
+            ($0.loadBalancer?.localitySetting?.failoverPriority ?? [])
+                + ($0.loadBalancer?.zoneAwareSetting?.failoverPriority ?? [])
+        }
+        for name in labels {
             failoverLabels.insert(String(name.prefix { $0 != "=" }))
         }
     }
@@ -480,6 +578,7 @@ extension MeshModel.Workload {
         address = object.status["podIP"]?.string ?? ""
         node = object.spec["nodeName"]?.string ?? ""
         serviceAccount = object.spec["serviceAccountName"]?.string ?? "default"
+        owner = object.metadata.annotations[WorkloadIdentity.annotation] ?? object.workloadName
         sidecar = SidecarWish(object)
         let conditions = object.status["conditions"]?.array ?? []
         isReady = conditions.first { $0["type"] == "Ready" }.map { $0["status"] == "True" } ?? true

@@ -172,6 +172,11 @@ public struct MeshObjects: Sendable, Hashable {
         return objects[kind]?.removeValue(forKey: key) == nil ? nil : kind
     }
 
+    /// Puts an object in its place, or takes away what is there.
+    mutating func put(_ object: KubernetesObject?, _ kind: Kind, _ key: NamespacedName) {
+        objects[kind, default: [:]][key] = object
+    }
+
     /// The names of all objects by kind.
     var keys: [Kind: Set<NamespacedName>] { objects.mapValues { Set($0.keys) } }
 

@@ -103,6 +103,9 @@ struct HostIndex: Sendable {
         }
     }
 
+    /// The objects that name exactly that host, be it a wildcard.
+    func naming(_ host: String) -> Set<NamespacedName> { exact[host] ?? wildcards[host] ?? [] }
+
     /// The objects one of whose hosts covers that one.
     func covering(_ host: String) -> Set<NamespacedName> {
         var found = exact[host] ?? []

@@ -16,6 +16,8 @@ public struct ProxyConfigValues: Sendable, Hashable {
 
     /// `concurrency`: loops of the proxy; 0 means one for each processor.
     public var concurrency: Int?
+    /// `proxyMetadata.SKEIN_ON_DEMAND`: whether sidecars ask for the virtual hosts and clusters that they use; they do when nothing is said.
+    public var isOnDemand: Bool?
     /// `tracing.sampling` in percent.
     public var traceSampling: Double?
     /// `tracing.customTags` as written.
@@ -34,7 +36,7 @@ public struct ProxyConfigValues: Sendable, Hashable {
         "terminationDrainDuration": "the stop order waits for acknowledgements instead",
         "drainDuration": "the stop order waits for acknowledgements instead",
         "discoveryAddress": "configuration comes over the pod's own socket",
-        "proxyMetadata": "the proxy is not told by variables", "statsUdpAddress": "metrics are asked for",
+        "statsUdpAddress": "metrics are asked for",
         "statNameLength": "names of metrics have no limit", "configPath": "the bundle decides",
         "binaryPath": "the bundle decides",
         "serviceCluster": "the pod's identity decides", "proxyAdminPort": "the admin server is at a unix socket",
@@ -66,12 +68,41 @@ public struct ProxyConfigValues: Sendable, Hashable {
                 } else {
                     ignored.append(Ignored(field: name, message: "has no effect: 0 to 1024 threads are possible"))
                 }
+            case "proxyMetadata": metadata(value)
             case "tracing": tracing(value)
             default:
                 ignored.append(
                     Ignored(field: name, message: "has no effect: \(Self.reasons[name] ?? "unknown field")"))
             }
         }
+    }
+
+    /// The one variable that is read.
+    public static let onDemandVariable = "SKEIN_ON_DEMAND"
+
+    private mutating func metadata(_ json: JSON) {
+        for (name, value) in (json.object ?? [:]).sorted(by: { $0.key < $1.key }) {
+            switch (name, value.string ?? value.bool.map(String.init(describing:))) {
+            case (Self.onDemandVariable, "true"): isOnDemand = true
+            case (Self.onDemandVariable, "false"): isOnDemand = false
+            case (Self.onDemandVariable, _):
+                ignored.append(
+                    Ignored(field: "proxyMetadata.\(name)", message: "has no effect: it is \"true\" or \"false\""))
+            default:
+                ignored.append(
+                    Ignored(
+                        field: "proxyMetadata.\(name)",
+                        message: "has no effect: of the variables only \(Self.onDemandVariable) is read"))
+            }
+        }
+    }
+
+    /// As the annotation of a pod, of what its proxy is started with; nil when nothing is said of that.
+    public var annotation: String? {
+        var members: [String: JSON] = [:]
+        if let concurrency { members["concurrency"] = .integer(Int64(concurrency)) }
+        if let isOnDemand { members["proxyMetadata"] = [Self.onDemandVariable: .string(isOnDemand ? "true" : "false")] }
+        return members.isEmpty ? nil : JSON.object(members).text
     }
 
     private mutating func tracing(_ json: JSON) {

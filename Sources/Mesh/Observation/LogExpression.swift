@@ -5,7 +5,7 @@ import KubernetesAPI
 ///
 /// Comparisons of `response.code`, `response.grpc_status`, `response.flags`, `request.duration`, of request headers and of
 /// `request.method`, `.host`, `.scheme`, `.path`, `.url_path`; `startsWith`, `endsWith`, `contains` and `matches` of these;
-/// `"name" in request.headers`, `has(…)`; joined by `&&`, `||`, `!` and parentheses. Everything else is refused with
+/// `"name" in request.headers`, `has(…)`, `true`, `false`; joined by `&&`, `||`, `!` and parentheses. Everything else is refused with
 /// the reason.
 struct LogExpression {
     /// Why an expression cannot be used.
@@ -166,6 +166,7 @@ struct LogExpression {
             guard let header = try requestField(name) else { throw Self.unsupported(name) }
             try expect(")")
             return Self.header(header, nil, isNegated)
+        case .name("true"), .name("false"): return Self.constant((token == .name("true")) != isNegated)
         case .name("response.code"): return try status(isNegated)
         case .name("response.grpc_status"): return try grpcStatus(isNegated)
         case .name("response.flags"): return try flags(isNegated)
@@ -314,6 +315,15 @@ struct LogExpression {
         value.runtimeKey = "skein.access_log"
         comparison.value = value
         return comparison
+    }
+
+    /// Every number is at least zero.
+    private static func constant(_ value: Bool) -> AccessLogFilter {
+        var message = StatusCodeFilter()
+        message.comparison = comparison(bound(value ? ">=" : "<", 0, false))
+        var filter = AccessLogFilter()
+        filter.filterSpecifier = .statusCodeFilter(message)
+        return filter
     }
 
     private mutating func status(_ isNegated: Bool) throws(Refusal) -> AccessLogFilter {

@@ -30,6 +30,7 @@ struct ProxyTelemetry: Sendable, Hashable {
     private let config: MeshConfig
     private var logs: [Side: [Log]] = [:]
     private var traces: [Side: Trace] = [:]
+    private var metrics: [Side: MetricOverrides] = [:]
 
     /// What the mesh configuration alone says.
     init(config: MeshConfig) {
@@ -38,9 +39,7 @@ struct ProxyTelemetry: Sendable, Hashable {
         let file = config.accessLogFile.isEmpty ? [] : [ExtensionProvider.envoy]
         let inForce = (config.defaultAccessLogging.isEmpty ? file : named).map { Log(provider: $0) }
         logs = [.client: inForce, .server: inForce]
-        guard config.enablesTracing != false, let name = config.defaultTracing.first,
-            let provider = Self.provider(name, config)
-        else { return }
+        guard config.enablesTracing != false, let provider = config.tracingProvider else { return }
         let trace = Trace(
             provider: provider, sampling: config.traceSampling ?? Self.samplingDefault,
             tags: config.defaultProxyConfig.traceTags?.object ?? [:])
@@ -53,6 +52,7 @@ struct ProxyTelemetry: Sendable, Hashable {
         for rule in Self.rules(model, namespace: namespace, labels: labels) {
             for side in [Side.client, .server] {
                 log(rule, side)
+                metrics[side, default: MetricOverrides()].add(rule, side)
                 trace(rule, side)
             }
         }
@@ -82,7 +82,11 @@ struct ProxyTelemetry: Sendable, Hashable {
     }
 
     static func provider(_ name: String, _ config: MeshConfig) -> ExtensionProvider? {
-        name == "envoy" ? ExtensionProvider.envoy : config.providers[name]
+        switch name {
+        case "envoy": .envoy
+        case ExtensionProvider.traceStore.name: config.providers[name] ?? .traceStore
+        default: config.providers[name]
+        }
     }
 
     // MARK: Merging
@@ -125,7 +129,7 @@ struct ProxyTelemetry: Sendable, Hashable {
             var trace =
                 traces[side]
                 ?? Trace(
-                    provider: config.defaultTracing.first.flatMap { Self.provider($0, config) },
+                    provider: config.tracingProvider,
                     sampling: config.traceSampling ?? Self.samplingDefault,
                     tags: config.defaultProxyConfig.traceTags?.object ?? [:])
             if let name = entry.providers.first, let provider = Self.provider(name, config), Traces.isTracer(provider) {
@@ -153,6 +157,17 @@ struct ProxyTelemetry: Sendable, Hashable {
     func tracing(_ side: Side) -> HttpConnectionManager.Tracing? {
         guard let trace = traces[side], !trace.isDisabled, let provider = trace.provider else { return nil }
         return Traces.tracing(provider, sampling: trace.sampling, tags: trace.tags)
+    }
+
+    /// The filter that tells Istio's standard metrics.
+    ///
+    /// Whoever does not know it may do without it, as Envoy itself does.
+    func metricFilters(_ side: Side) -> [HttpFilter] {
+        var filter = HttpFilter()
+        filter.name = FilterNames.istioStats
+        filter.configType = .typedConfig(AnyMessage(packing: (metrics[side] ?? MetricOverrides()).message))
+        filter.isOptional = true
+        return [filter]
     }
 
     /// The labels on which what a proxy logs depends.

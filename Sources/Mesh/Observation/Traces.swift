@@ -5,8 +5,11 @@ import Serialization
 /// The tracing of connection managers.
 enum Traces {
     static func isTracer(_ provider: ExtensionProvider) -> Bool {
-        provider.kind == .otelTracing || provider.kind == .zipkin
+        provider.kind == .otelTracing || provider.kind == .zipkin || provider.kind == .traceStore
     }
+
+    /// The cluster of a proxy's bootstrap by which it reaches the control plane's store of traces: the pod's own socket.
+    static let storeCluster = "skein-traces"
 
     /// The longest path in a tag, in bytes, unless the provider says otherwise.
     static let pathBytesMax = 256
@@ -42,6 +45,15 @@ enum Traces {
             } else {
                 config.grpcService = Services.grpc(provider)
             }
+            http.name = "envoy.tracers.opentelemetry"
+            http.configType = .typedConfig(AnyMessage(packing: config))
+        case .traceStore:
+            var target = GrpcService.EnvoyGrpc()
+            target.clusterName = storeCluster
+            var service = GrpcService()
+            service.targetSpecifier = .envoyGrpc(target)
+            var config = OpenTelemetryConfig()
+            config.grpcService = service
             http.name = "envoy.tracers.opentelemetry"
             http.configType = .typedConfig(AnyMessage(packing: config))
         case .zipkin:
@@ -97,6 +109,8 @@ enum Traces {
             value.name = header["name"]?.string ?? ""
             value.defaultValue = header["defaultValue"]?.string ?? ""
             tag.type = .requestHeader(value)
+        } else if let format = written["formatter"] {
+            tag.type = .value(format["value"]?.string ?? "")
         } else {
             return nil
         }

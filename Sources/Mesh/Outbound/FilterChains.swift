@@ -75,7 +75,11 @@ enum FilterChains {
         var cors = HttpFilter()
         cors.name = FilterNames.cors
         cors.configType = .typedConfig(AnyMessage(packing: Cors()))
-        manager.httpFilters = [fault, cors, router]
+        // As with Istio fault and cors stand in inbound chains, too: EnvoyFilters look for them there.
+        manager.httpFilters =
+            [fault, cors] + (side == .client ? [SniffedUpstreams.filter] : []) + telemetry.metricFilters(side) + [
+                router
+            ]
         var webSocket = HttpConnectionManager.UpgradeConfig()
         webSocket.upgradeType = "websocket"
         manager.upgradeConfigs = [webSocket]

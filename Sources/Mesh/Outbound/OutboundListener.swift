@@ -24,13 +24,14 @@ struct OutboundListener {
             let members = outbound.ports[port] ?? []
             if outbound.httpPorts.contains(port) {
                 let route = String(port)
-                let firstHTTP = members.first { $0.port.portProtocol.isHTTP }
+                let http = members.filter { $0.port.portProtocol.isHTTP }
                 add(
                     FilterChains.http(
                         name: "0.0.0.0_\(port)",
                         match: FilterChains.match(port: port, addresses: outbound.httpAddresses(port)),
                         manager: manager(route),
-                        place: firstHTTP.map { $0.service.place("spec.ports") }))
+                        // Where several share the chain it is nobody's: the virtual host tells whose the request is.
+                        place: http.count == 1 ? http.first.map { $0.service.place("spec.ports") } : nil))
             }
             for member in members where !member.port.portProtocol.isHTTP {
                 let addresses = outbound.addresses(of: member.service)

@@ -9,34 +9,32 @@ struct OutboundRoutes {
     /// everything else.
     ///
     /// A domain belongs to the first that claims it.
-    ///
-    /// - Parameter kept: Makes the virtual host of a service, or has kept it.
-    func configuration(
-        _ kept: (OutboundRoutes, Outbound.Member) -> VirtualHost = { $0.virtualHost($1) }
-    ) -> RouteConfiguration {
+    func configuration() -> RouteConfiguration {
         var claimed: Set<String> = []
-        var hosts: [VirtualHost] = []
-        func add(_ host: VirtualHost) {
-            var host = host
+        var configuration = RouteConfiguration()
+        for var host in members.map(virtualHost) + others {
             host.domains = host.domains.filter { claimed.insert($0).inserted }
-            if !host.domains.isEmpty { hosts.append(host) }
+            if !host.domains.isEmpty { configuration.virtualHosts.append(host) }
         }
-        for member in outbound.ports[port] ?? [] where member.port.portProtocol.mayBeHTTP {
-            add(kept(self, member))
-        }
+        configuration.name = String(port)
+        configuration.validateClusters = false
+        return configuration
+    }
+
+    /// The services on the port that speak HTTP, or may.
+    var members: [Outbound.Member] { (outbound.ports[port] ?? []).filter { $0.port.portProtocol.mayBeHTTP } }
+
+    /// The virtual hosts behind those of services.
+    var others: [VirtualHost] {
+        var hosts: [VirtualHost] = []
         if port == 80 {
             for rule in outbound.rules where !rule.http.isEmpty {
                 for host in rule.hosts where host != "*" && !outbound.model.hasService(host: host) {
-                    add(virtualHost(foreign: host, rule))
+                    hosts.append(virtualHost(foreign: host, rule))
                 }
             }
         }
-        add(unmatched)
-        var configuration = RouteConfiguration()
-        configuration.name = String(port)
-        configuration.virtualHosts = hosts
-        configuration.validateClusters = false
-        return configuration
+        return hosts + [unmatched]
     }
 
     private var scope: RouteScope {
@@ -75,6 +73,7 @@ struct OutboundRoutes {
         } else {
             host.routes = defaultRoutes(member)
         }
+        SniffedUpstreams.mark(&host.routes, scope)
         return host
     }
 
@@ -100,6 +99,7 @@ struct OutboundRoutes {
         host.domains = HostName.domains([name], port: port)
         host.metadata = Provenance(kind: "VirtualService", object: rule.key, field: "spec.hosts").metadata
         host.routes = RuleRoutes(scope: scope, rule: rule).routes()
+        SniffedUpstreams.mark(&host.routes, scope)
         return host
     }
 

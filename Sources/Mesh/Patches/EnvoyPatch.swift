@@ -47,6 +47,8 @@ struct EnvoyPatch: Sendable {
     var place: Provenance
     var context: Context
     var operation: Operation
+    /// Whether lists of the value stand in place of those that are there.
+    var replacesLists = false
     var subject: Subject
     /// `match` as written.
     var match: KubernetesObject
@@ -71,7 +73,12 @@ struct EnvoyPatch: Sendable {
                 field: "match.proxy.metadata", message: "proxies have no metadata: the patch has no effect",
                 isError: false)
         }
-        guard let operation = Operation(rawValue: json["patch"]?["operation"]?.string ?? "") else {
+        var name = json["patch"]?["operation"]?.string ?? ""
+        if name == "MERGE_AND_REPLACE_LIST" {
+            name = "MERGE"
+            replacesLists = true
+        }
+        guard let operation = Operation(rawValue: name) else {
             throw Refusal(field: "patch.operation", message: "required")
         }
         self.operation = operation
@@ -80,7 +87,7 @@ struct EnvoyPatch: Sendable {
         if operation != .remove && (value.object ?? [:]).isEmpty {
             throw Refusal(field: "patch.value", message: "required")
         }
-        subject = try Self.subject(applyTo, operation == .remove ? .object([:]) : value)
+        subject = try Self.subject(applyTo, operation == .remove ? .object([:]) : GoDurations.rewritten(value))
         guard Self.operations(applyTo).contains(operation) else {
             throw Refusal(
                 field: "patch.operation",
@@ -91,6 +98,13 @@ struct EnvoyPatch: Sendable {
             throw Refusal(
                 field: "match", message: "portName is not supported: use portNumber", isError: false)
         }
+    }
+
+    /// The value laid over what is there.
+    func merged<M: Message>(
+        _ base: M, _ value: M, by merge: (M, M) throws(MessageError) -> M
+    ) throws(MessageError) -> M {
+        replacesLists ? try MessageMerge.replacingLists(base, value) : try merge(base, value)
     }
 
     private static func operations(_ applyTo: String) -> [Operation] {

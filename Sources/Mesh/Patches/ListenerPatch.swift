@@ -17,17 +17,24 @@ struct ListenerPatch {
         let before = listener
         switch patch.subject {
         case .listener(let value):
-            listener = try Listener(serialized: listener.serialized() + value.serialized())
+            listener = try patch.merged(listener, value, by: MessageMerge.merged)
         case .listenerFilter(let value):
             let wanted = match.json["listenerFilter"]?.string
             listener.listenerFilters = try changed(
-                listener.listenerFilters, value, name: \.name, wanted: wanted, merge: MessageMerge.filter)
+                listener.listenerFilters, value, name: \.name, wanted: wanted
+            ) {
+                (base: ListenerFilter, value) throws(MessageError) in
+                try patch.merged(base, value, by: MessageMerge.filter)
+            }
         case .filterChain(let value): try chains(&listener, value)
         case .networkFilter(let value):
             try each(&listener) { chain in
                 chain.filters = try changed(
-                    chain.filters, value, name: \.name, wanted: filterName, merge: MessageMerge.filter,
-                    isLast: { $0.name == FilterNames.connectionManager || $0.name == FilterNames.tcpProxy })
+                    chain.filters, value, name: \.name, wanted: filterName,
+                    isLast: { $0.name == FilterNames.connectionManager || $0.name == FilterNames.tcpProxy }
+                ) { (base: Filter, value) throws(MessageError) in
+                    try patch.merged(base, value, by: MessageMerge.filter)
+                }
             }
         case .httpFilter(let value):
             let filter = run.resolved(value)
@@ -39,8 +46,10 @@ struct ListenerPatch {
                 _ = try run.manager(&chain) { manager in
                     let old = manager.httpFilters
                     manager.httpFilters = try changed(
-                        old, filter, name: \.name, wanted: subFilterName, merge: MessageMerge.filter,
-                        isLast: { $0.name == FilterNames.router })
+                        old, filter, name: \.name, wanted: subFilterName, isLast: { $0.name == FilterNames.router }
+                    ) { (base: HttpFilter, value) throws(MessageError) in
+                        try patch.merged(base, value, by: MessageMerge.filter)
+                    }
                     return manager.httpFilters != old
                 }
             }
@@ -67,7 +76,8 @@ struct ListenerPatch {
             listener.filterChains.removeAll { isMeant($0, copy) }
         default:
             for index in listener.filterChains.indices where isMeant(listener.filterChains[index], listener) {
-                listener.filterChains[index] = try MessageMerge.chain(listener.filterChains[index], value)
+                listener.filterChains[index] = try patch.merged(
+                    listener.filterChains[index], value, by: MessageMerge.chain)
             }
         }
     }
@@ -90,6 +100,11 @@ struct ListenerPatch {
         }
         if let transport = chainMatch.json["transportProtocol"]?.string,
             chain.filterChainMatch?.transportProtocol != transport
+        {
+            return false
+        }
+        if let socket = chainMatch.json["transportSocket"]?.string, !socket.isEmpty,
+            chain.transportSocket?.name != socket
         {
             return false
         }
@@ -123,8 +138,8 @@ struct ListenerPatch {
     /// - Parameter wanted: The name of the filter that the match names.
     /// - Parameter isLast: Whether a filter ends the list: nothing is added behind it.
     private func changed<F>(
-        _ filters: [F], _ value: F, name: KeyPath<F, String>, wanted: String?, merge: (F, F) throws(MessageError) -> F,
-        isLast: (F) -> Bool = { _ in false }
+        _ filters: [F], _ value: F, name: KeyPath<F, String>, wanted: String?,
+        isLast: (F) -> Bool = { _ in false }, merge: (F, F) throws(MessageError) -> F
     ) throws -> [F] {
         var filters = filters
         let position = wanted.flatMap { wanted in filters.firstIndex { $0[keyPath: name] == wanted } }

@@ -64,6 +64,19 @@ enum MessageMerge {
         return result
     }
 
+    /// As above, but lists of the patch stand in place of those that were there (`MERGE_AND_REPLACE_LIST`).
+    static func replacingLists<M: Message>(_ base: M, _ patch: M) throws(MessageError) -> M {
+        try M(json: laidOver(base.json, patch.json))
+    }
+
+    private static func laidOver(_ base: JSON, _ patch: JSON) -> JSON {
+        guard case .object(var members) = base, case .object(let over) = patch, base["@type"] == patch["@type"] else {
+            return patch
+        }
+        for (name, value) in over { members[name] = members[name].map { laidOver($0, value) } ?? value }
+        return .object(members)
+    }
+
     private static func socket(_ base: TransportSocket?, _ patch: TransportSocket?) -> TransportSocket? {
         guard var result = patch else { return base }
         if let base, base.name == result.name, case .typedConfig(let under) = base.configType,

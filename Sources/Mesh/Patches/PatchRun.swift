@@ -77,7 +77,7 @@ struct PatchRun {
             }
             do {
                 guard let base = try resources.clusters[name]?.message.unpack(as: Cluster.self) else { continue }
-                put(patch, try MessageMerge.cluster(base, value), &resources, replacing: name)
+                put(patch, try patch.merged(base, value, by: MessageMerge.cluster), &resources, replacing: name)
             } catch { report(patch, "cluster \(name): \(error)") }
         }
     }
@@ -185,7 +185,7 @@ struct PatchRun {
         }
         switch patch.subject {
         case .routes(let value):
-            result = try RouteConfiguration(serialized: base.serialized() + value.serialized())
+            result = try patch.merged(base, value, by: MessageMerge.merged)
         case .virtualHost(let value):
             switch patch.operation {
             case .add: result.virtualHosts.append(value)
@@ -195,7 +195,7 @@ struct PatchRun {
                     result.virtualHosts[index] =
                         patch.operation == .replace
                         ? value
-                        : try VirtualHost(serialized: result.virtualHosts[index].serialized() + value.serialized())
+                        : try patch.merged(result.virtualHosts[index], value, by: MessageMerge.merged)
                 }
             }
         case .route(let value):
@@ -230,7 +230,7 @@ struct PatchRun {
             if let index = routes.lastIndex(where: isMeant) { routes.insert(value, at: index + 1) }
         default:
             for index in routes.indices where isMeant(routes[index]) {
-                routes[index] = try MessageMerge.route(routes[index], value)
+                routes[index] = try patch.merged(routes[index], value, by: MessageMerge.route)
             }
         }
         return routes

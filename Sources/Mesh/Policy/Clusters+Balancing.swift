@@ -12,6 +12,10 @@ extension Clusters {
     static func balance(
         _ written: DestinationRule.LoadBalancer?, _ service: MeshService, _ cluster: inout Cluster
     ) {
+        if let written = written?.backendUtilization {
+            cluster.loadBalancingPolicy = utilization(written)
+            return
+        }
         let simple = written?.simple ?? ""
         if let hash = written?.consistentHash {
             consistentHash(hash, &cluster)
@@ -73,6 +77,24 @@ extension Clusters {
         config.minimumRingSize =
             written.minimumRingSize.flatMap { $0 > 0 ? min(UInt64($0), maximumRingSize) : nil } ?? minimumRingSize
         cluster.lbConfig = .ringHashLbConfig(config)
+    }
+
+    /// Weights follow what endpoints report of themselves (ORCA).
+    private static func utilization(_ written: DestinationRule.BackendUtilization) -> LoadBalancingPolicy {
+        var config = ClientSideWeightedRoundRobinPolicy()
+        config.blackoutPeriod = written.stabilization
+        config.weightExpirationPeriod = written.expiration
+        config.weightUpdatePeriod = written.update
+        config.errorUtilizationPenalty = written.errorPenaltyPercent.map { Float(max($0, 0)) / 100 }
+        config.metricNamesForComputingUtilization = written.metricNames
+        var named = TypedExtensionConfig()
+        named.name = "envoy.load_balancing_policies.client_side_weighted_round_robin"
+        named.typedConfig = AnyMessage(packing: config)
+        var policy = LoadBalancingPolicy.Policy()
+        policy.typedExtensionConfig = named
+        var balancing = LoadBalancingPolicy()
+        balancing.policies = [policy]
+        return balancing
     }
 
     private static func slowStart(_ written: DestinationRule.Warmup) -> Cluster.SlowStartConfig? {

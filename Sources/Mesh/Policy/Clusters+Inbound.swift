@@ -30,6 +30,6 @@ extension Clusters {
         cluster.circuitBreakers = limits(settings, config)
         cluster.connectTimeout = positive(pool.connectTimeout) ?? cluster.connectTimeout
         cluster.upstreamConnectionOptions = keepalive(pool, config)
-        protocolOptions(settings, port, service, &cluster)
+        protocolOptions(settings, port, service, followsCaller: true, &cluster)
     }
 }

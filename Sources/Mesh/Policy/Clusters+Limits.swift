@@ -83,8 +83,13 @@ extension Clusters {
     }
 
     /// The version of HTTP towards the endpoints, and what one of their connections may be used for.
+    ///
+    /// - Parameter followsCaller: Whether a port that says nothing is spoken to as the request came: so at sidecars. Clients of a gateway
+    ///   choose HTTP/2 because it is offered, which says nothing about the endpoints: those get HTTP/1.1, as with Istio, unless the policy
+    ///   has `useClientProtocol`.
     static func protocolOptions(
-        _ settings: ClusterSettings, _ port: MeshService.Port, _ service: MeshService, _ cluster: inout Cluster
+        _ settings: ClusterSettings, _ port: MeshService.Port, _ service: MeshService, followsCaller: Bool,
+        _ cluster: inout Cluster
     ) {
         let pool = settings.connectionPool
         var options = UpstreamHttpProtocolOptions()
@@ -108,7 +113,15 @@ extension Clusters {
         }
         var http2 = Http2ProtocolOptions()
         http2.maxConcurrentStreams = pool?.maxConcurrentStreams.flatMap { $0 > 0 ? UInt32(clamping: $0) : nil }
-        if pool?.useClientProtocol == true && port.portProtocol.mayBeHTTP || port.portProtocol == .sniffed {
+        if let alive = pool?.http2KeepAlive {
+            var settings = KeepaliveSettings()
+            settings.interval = alive.interval
+            settings.timeout = alive.timeout ?? alive.interval
+            http2.connectionKeepalive = settings
+        }
+        if pool?.useClientProtocol == true && port.portProtocol.mayBeHTTP
+            || followsCaller && port.portProtocol == .sniffed
+        {
             // As the request came: nobody knows what the endpoints speak.
             var same = UpstreamHttpProtocolOptions.UseDownstreamHttpConfig()
             same.httpProtocolOptions = Http1ProtocolOptions()

@@ -48,9 +48,10 @@ extension Clusters {
     ) -> UpstreamTlsContext {
         var common = CommonTlsContext()
         if tls.mode == "MUTUAL" {
-            if !tls.credentialName.isEmpty {
-                common.tlsCertificateSdsSecretConfigs = [secret(tls.credentialName)]
-            } else {
+            if let credentials = settings.credentials {
+                common.tlsCertificateSdsSecretConfigs = [credentials.certificate].compactMap { $0 }.map(
+                    DownstreamTLS.reference)
+            } else if !tls.clientCertificate.isEmpty {
                 var certificate = TlsCertificate()
                 certificate.certificateChain = file(tls.clientCertificate)
                 certificate.privateKey = file(tls.privateKey)
@@ -62,10 +63,10 @@ extension Clusters {
             let names = tls.subjectAltNames.isEmpty ? service.subjectAltNames : tls.subjectAltNames
             validation.matchTypedSubjectAltNames = names.map(name)
             if !tls.caCRL.isEmpty { validation.crl = file(tls.caCRL) }
-            if !tls.credentialName.isEmpty {
+            if let credentials = settings.credentials {
                 var combined = CommonTlsContext.CombinedCertificateValidationContext()
                 combined.defaultValidationContext = validation
-                combined.validationContextSdsSecretConfig = secret(tls.credentialName + "-cacert")
+                combined.validationContextSdsSecretConfig = DownstreamTLS.reference(credentials.authority)
                 common.validationContextType = .combinedValidationContext(combined)
             } else {
                 if tls.caCertificates.isEmpty || tls.caCertificates == "system" {
@@ -103,14 +104,6 @@ extension Clusters {
         var source = DataSource()
         source.specifier = .filename(path)
         return source
-    }
-
-    /// A Secret that comes over the stream.
-    private static func secret(_ name: String) -> SdsSecretConfig {
-        var config = SdsSecretConfig()
-        config.name = "kubernetes://" + name
-        config.sdsConfig = ConfigSources.ads
-        return config
     }
 
     private static func name(_ text: String) -> SubjectAltNameMatcher {

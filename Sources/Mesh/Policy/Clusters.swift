@@ -10,11 +10,14 @@ enum Clusters {
     /// The cluster of a service port or one of its subsets.
     static func outbound(
         name: String, service: MeshService, port: MeshService.Port, settings: ClusterSettings, model: MeshModel,
-        subset: DestinationPolicy.NamedSubset?, caller: CallerPlace, usesOriginalDestination: Bool
+        subset: DestinationPolicy.NamedSubset?, caller: CallerPlace, usesOriginalDestination: Bool,
+        isForGateway: Bool
     ) -> Cluster {
         var cluster = Cluster()
         cluster.name = name
         cluster.metadata = (subset?.place ?? settings.place ?? service.place("spec.ports")).metadata
+        // The names of others say which service it is.
+        if service.registry != .kubernetes { ServiceLabels.mark(&cluster, service) }
         cluster.connectTimeout = positive(settings.connectionPool?.connectTimeout) ?? model.config.connectTimeout
         if usesOriginalDestination || settings.loadBalancer?.simple == "PASSTHROUGH" || service.resolution == .none {
             cluster.clusterDiscoveryType = .type(.originalDst)
@@ -36,7 +39,7 @@ enum Clusters {
         cluster.upstreamConnectionOptions = keepalive(settings.connectionPool, model.config)
         transportSocket(
             for: settings, service: service, port: port, subset: subset?.subset.name ?? "", model: model, &cluster)
-        protocolOptions(settings, port, service, &cluster)
+        protocolOptions(settings, port, service, followsCaller: !isForGateway, &cluster)
         return cluster
     }
 

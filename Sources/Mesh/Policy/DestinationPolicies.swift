@@ -43,6 +43,8 @@ struct DestinationPolicy {
                 candidate.key.namespace == namespace && (!onlyLocal || candidate.rule.exportTo == ["."])
                     && HostName.isVisible(exportTo: candidate.rule.exportTo, owner: namespace, to: callerNamespace)
                     && Labels.match(candidate.rule.workloadSelector, callerLabels)
+                    // A selector does not reach into other namespaces.
+                    && (candidate.rule.workloadSelector.isEmpty || namespace == callerNamespace)
             }
             // D-3: only the most specific host's rules; the longest wildcard is the most specific one.
             guard
@@ -90,6 +92,8 @@ struct ClusterSettings {
     var connectionPool: DestinationRule.ConnectionPool?
     var outlierDetection: DestinationRule.OutlierDetection?
     var tls: DestinationRule.ClientTLS?
+    /// What the Secret means that `tls` names; nil where it means nothing to the caller.
+    var credentials: UpstreamCredentials?
     var proxyProtocol = ""
     var tunnel: DestinationRule.Tunnel?
     var retryBudget: DestinationRule.RetryBudget?

@@ -18,6 +18,8 @@ struct LocalityPreference {
         case distribute([String: Int])
         /// By nearness; `regions` are the failovers that were written.
         case nearness(regions: [(from: String, to: String)])
+        /// By region alone: the caller's, then those that it fails over to, then the others.
+        case regions([(from: String, to: String)])
         /// By the labels that caller and endpoint have in common.
         case labels([String])
         /// By zone and region, and by node before that.
@@ -34,7 +36,9 @@ struct LocalityPreference {
     init(_ settings: ClusterSettings, service: MeshService, mesh: JSON?, caller: CallerPlace) {
         self.caller = caller
         let ejects = settings.outlierDetection != nil
-        if let written = settings.loadBalancer?.localitySetting {
+        if let written = settings.loadBalancer?.zoneAwareSetting {
+            mode = Self.mode(written, caller: caller)
+        } else if let written = settings.loadBalancer?.localitySetting {
             mode = Self.mode(written, ejects: ejects, caller: caller)
         } else if let distribution = service.distribution {
             mode = .distribution(distribution)
@@ -58,6 +62,13 @@ struct LocalityPreference {
         return .nearness(regions: setting.failover.map { ($0.from, $0.to) })
     }
 
+    /// Zone-aware settings need no outlier detection.
+    private static func mode(_ setting: DestinationRule.ZoneAwareSetting, caller: CallerPlace) -> Mode {
+        guard setting.isEnabled else { return .none }
+        if !setting.failoverPriority.isEmpty { return .labels(setting.failoverPriority) }
+        return caller.locality.isEmpty ? .none : .regions(setting.failover.map { ($0.from, $0.to) })
+    }
+
     /// Whether the weights of localities are shares that the proxy must heed.
     var usesWeights: Bool {
         if case .distribute = mode { true } else { false }
@@ -66,6 +77,7 @@ struct LocalityPreference {
     /// Whether the result depends on the caller.
     static func dependsOnCaller(_ settings: ClusterSettings, service: MeshService, mesh: JSON?) -> Bool {
         if service.isNodeLocal { return true }
+        if let zones = settings.loadBalancer?.zoneAwareSetting { return zones.isEnabled }
         let written =
             settings.loadBalancer?.localitySetting
             ?? (service.distribution == nil ? DestinationRule.LocalitySetting(json: mesh ?? .object([:])) : nil)
@@ -111,6 +123,10 @@ struct LocalityPreference {
             }
             let target = regions.first { $0.from == mine.region }?.to
             return target == nil || target == theirs.region ? 3 : 4
+        case .regions(let regions):
+            let (mine, theirs) = (caller.locality.region, endpoint.locality.region)
+            if mine == theirs { return 0 }
+            return regions.first { $0.from == mine }?.to == theirs ? 1 : 2
         case .labels(let names):
             // B-7: what matches counts only as long as everything before it did.
             let common = names.prefix { name in

@@ -15,6 +15,10 @@ final class ServiceResources: Sendable {
         var caller: CallerPlace?
         /// Whether BackendTLSPolicies count: they are for gateways.
         var heedsBackendTLS = false
+        /// Whether it has ports that say nothing, and the caller is a gateway: those get HTTP/1.1 then.
+        var isSniffedByGateway = false
+        /// Whose Secrets its rules name; `nil` where they name none, or none for this caller.
+        var credentials: UpstreamCredentials.Holder?
     }
 
     let clusters: [MeshResource]
@@ -44,14 +48,19 @@ final class ServiceResources: Sendable {
                 let tls = backend.map {
                     BackendTLSClusters(policy: $0, certificate: model.gatewayAPI.backendCertificate)
                 }
-                let settings = tls?.settings(written) ?? written
+                var settings = tls?.settings(written) ?? written
+                if let holder = key.credentials, let name = settings.tls?.credentialName, !name.isEmpty {
+                    settings.credentials = UpstreamCredentials(
+                        name, rule: rules.first?.key.namespace ?? holder.namespace, holder: holder, model: model)
+                }
                 let name = Destinations.clusterName(
                     host: service.host, port: port.number, subset: subset?.subset.name ?? "")
                 let caller = key.caller ?? CallerPlace()
                 var cluster = Clusters.outbound(
                     name: name, service: service, port: port, settings: settings, model: model, subset: subset,
                     caller: caller,
-                    usesOriginalDestination: service.isHeadless && key.keepsHeadlessDestination && subset == nil)
+                    usesOriginalDestination: service.isHeadless && key.keepsHeadlessDestination && subset == nil,
+                    isForGateway: key.isSniffedByGateway)
                 guard tls?.complete(&cluster, written: written) ?? true else { return }
                 clusters.append(MeshResource(name: name, cluster))
                 guard cluster.edsClusterConfig != nil else { return }
@@ -80,10 +89,17 @@ final class ServiceResources: Sendable {
             keepsHeadlessDestination: keepsHeadlessDestination && service.isHeadless, caller: nil)
         key.heedsBackendTLS =
             !keepsHeadlessDestination && model.gatewayAPI.backendTLS.concerns(service.key)
+        key.isSniffedByGateway =
+            !keepsHeadlessDestination && service.ports.contains { $0.portProtocol == .sniffed }
         let dependsOnCaller =
             service.isNodeLocal || service.distribution != nil || rules.contains(where: \.dependsOnCaller)
             || !(model.meshLocality?.distribute ?? []).isEmpty
         if dependsOnCaller { key.caller = place }
+        if (!keepsHeadlessDestination || rules.contains { !$0.rule.workloadSelector.isEmpty }),
+            rules.contains(where: { !$0.rule.credentialNames.isEmpty })
+        {
+            key.credentials = UpstreamCredentials.Holder(namespace: namespace, isGateway: !keepsHeadlessDestination)
+        }
         return key
     }
 }

@@ -7,6 +7,9 @@ enum Actions {
     static func redirect(_ redirect: VirtualService.HTTPRedirect) -> RedirectAction {
         var action = RedirectAction()
         if !redirect.uri.isEmpty { action.pathRewriteSpecifier = .pathRedirect(redirect.uri) }
+        if !redirect.prefixRewrite.isEmpty {
+            action.pathRewriteSpecifier = .prefixRewrite(redirect.prefixRewrite)
+        }
         action.hostRedirect = redirect.authority
         if !redirect.scheme.isEmpty { action.schemeRewriteSpecifier = .schemeRedirect(redirect.scheme) }
         if let port = redirect.port {

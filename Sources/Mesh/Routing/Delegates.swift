@@ -47,11 +47,11 @@ enum Delegates {
         return rule
     }
 
-    /// What is lost in the delegations of a rule, and of others to it.
-    static func losses(_ key: NamespacedName, _ rules: [MeshModel.Rule]) -> [Loss] {
-        let byName = Dictionary(rules.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
-        return rules.filter { hasDelegates($0) && !$0.hosts.isEmpty }.flatMap { merged($0, { byName[$0] }).losses }
-            .filter { $0.object == key }
+    /// What is lost in the delegations of these rules, as their objects say.
+    static func losses(
+        _ rules: [MeshModel.Rule], _ written: (NamespacedName) -> MeshModel.Rule?
+    ) -> [Loss] {
+        rules.filter { hasDelegates($0) && !$0.hosts.isEmpty }.flatMap { merged($0, written).losses }
     }
 
     private static func hasDelegates(_ rule: MeshModel.Rule) -> Bool {

@@ -253,6 +253,7 @@ enum FilterNames {
     static let cors = "envoy.filters.http.cors"
     static let tlsInspector = "envoy.filters.listener.tls_inspector"
     static let router = "envoy.filters.http.router"
+    static let istioStats = "istio.stats"
     static let connectionManager = "envoy.filters.network.http_connection_manager"
     static let tcpProxy = "envoy.filters.network.tcp_proxy"
     static let originalDestination = "envoy.filters.listener.original_dst"
@@ -279,5 +280,12 @@ enum Destinations {
 
     static func clusterName(host: String, port: Int, subset: String = "") -> String {
         "outbound|\(port)|\(subset)|\(host)"
+    }
+
+    /// What such a name is made of; `nil` for names of another kind.
+    static func parts(_ cluster: String) -> (host: String, port: Int, subset: String)? {
+        let words = cluster.split(separator: "|", omittingEmptySubsequences: false)
+        guard words.count == 4, words[0] == "outbound", let port = Int(words[1]) else { return nil }
+        return (String(words[3]), port, String(words[2]))
     }
 }

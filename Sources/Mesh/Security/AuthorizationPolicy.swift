@@ -95,20 +95,41 @@ struct PolicyTarget: Sendable, Hashable {
         kind == "Gateway" && group == "gateway.networking.k8s.io" && labels[Self.gatewayLabel] == name
     }
 
+    /// Where a Gateway of the Gateway API is, and of which class it is.
+    struct Place: Sendable, Hashable {
+        var namespace: String
+        var name: String
+        var className: String
+    }
+
+    /// Whether a policy of a namespace with this target is for that Gateway: the target is a Gateway of the policy's own
+    /// namespace, or, of a policy in the root namespace, a class.
+    func covers(_ gateway: Place, policyNamespace: String) -> Bool {
+        guard group == "gateway.networking.k8s.io" else { return false }
+        switch kind {
+        case "Gateway": return policyNamespace == gateway.namespace && name == gateway.name
+        case "GatewayClass": return policyNamespace == Mesh.rootNamespace && name == gateway.className
+        default: return false
+        }
+    }
+
     /// Why it never covers anything here; nil when it may.
     var problem: String? {
-        kind == "Gateway" && group == "gateway.networking.k8s.io"
+        group == "gateway.networking.k8s.io" && (kind == "Gateway" || kind == "GatewayClass")
             ? nil : "\(kind) \(name): only a Gateway can be attached to here; sidecars are chosen by a selector (A-15)"
     }
 }
 
 /// Whether a policy is for a workload: those of the root namespace are for all namespaces.
+///
+/// - Parameter gateway: The Gateway by which requests enter, where that is known.
 func policyApplies(
     _ key: NamespacedName, selector: [String: String]?, targets: [PolicyTarget], namespace: String,
-    labels: [String: String]
+    labels: [String: String], gateway: PolicyTarget.Place? = nil
 ) -> Bool {
     guard targets.isEmpty else {
-        return key.namespace == namespace && targets.contains { $0.covers(labels) }
+        return (key.namespace == namespace && targets.contains { $0.covers(labels) })
+            || (gateway.map { place in targets.contains { $0.covers(place, policyNamespace: key.namespace) } } ?? false)
     }
     return (key.namespace == namespace || key.namespace == Mesh.rootNamespace) && Selectors.covers(selector, labels)
 }

@@ -1,20 +1,19 @@
 import EnvoyAPI
 import KubernetesAPI
-import Serialization
+public import Serialization
 
 /// The transport sockets of mutual TLS between workloads; the certificates come by SDS from the node's agent.
-enum MutualTLS {
+public enum MutualTLS {
     /// The cluster of the bootstrap that leads to the agent's SDS socket.
-    static let secretCluster = "sds-grpc"
+    public static let secretCluster = "sds-grpc"
     /// The secret with the workload's own certificate and key.
     static let certificateSecret = "default"
     /// The secret with the roots of the mesh.
     static let rootSecret = "ROOTCA"
     /// What endpoints with a sidecar have in their metadata, as with Istio.
-    static let metadataKey = "tlsMode"
-    static let metadataValue = "istio"
+    public static let endpointMatch: JSON = ["tlsMode": "istio"]
     /// The namespace of endpoint metadata by which a transport socket is chosen.
-    static let matchNamespace = "envoy.transport_socket_match"
+    public static let matchNamespace = "envoy.transport_socket_match"
 
     /// By these ALPN names a server tells our TLS from the application's own.
     static let meshProtocols = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"]
@@ -25,7 +24,8 @@ enum MutualTLS {
 
     // MARK: Secrets
 
-    private static func secret(_ name: String) -> SdsSecretConfig {
+    /// A secret that the proxy asks its agent for.
+    static func secret(_ name: String) -> SdsSecretConfig {
         var grpc = GrpcService.EnvoyGrpc()
         grpc.clusterName = secretCluster
         var service = GrpcService()
@@ -166,7 +166,7 @@ enum MutualTLS {
         }
         var match = Cluster.TransportSocketMatch()
         match.name = "tlsMode-istio"
-        match.match = .object([metadataKey: .string(metadataValue)])
+        match.match = endpointMatch
         match.transportSocket = mutual
         var other = Cluster.TransportSocketMatch()
         other.name = "tlsMode-disabled"
@@ -178,7 +178,7 @@ enum MutualTLS {
     /// Writes on an endpoint that it speaks mutual TLS.
     static func mark(_ endpoint: inout LbEndpoint) {
         var metadata = endpoint.metadata ?? Metadata()
-        metadata.filterMetadata[matchNamespace] = .object([metadataKey: .string(metadataValue)])
+        metadata.filterMetadata[matchNamespace] = endpointMatch
         endpoint.metadata = metadata
     }
 }

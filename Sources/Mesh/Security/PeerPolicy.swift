@@ -118,8 +118,10 @@ extension MeshModel {
             // What is no pod says it by a label.
             return endpoint.labels[SidecarWish.modeLabel] == "istio"
         }
-        return hasSidecar(pod)
-            && peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port) != .disable
+        let mode = peerModes(namespace: pod.namespace, labels: endpoint.labels).mode(port: port)
+        // gRPC cannot take both: it speaks mutual TLS where nothing else is allowed.
+        if workload(pod)?.sidecar.isProxyless == true { return mode == .strict }
+        return hasSidecar(pod) && mode != .disable
     }
 
     /// The identities that may answer for a service: those of its endpoints, and those that it lists itself.

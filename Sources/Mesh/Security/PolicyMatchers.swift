@@ -121,6 +121,14 @@ enum PolicyMatchers {
         return names.map { text("spiffe://\($0)\(rest)") }
     }
 
+    /// A trust domain: what stands between the scheme and the path of an identity.
+    static func trustDomain(_ value: String) -> StringMatcher {
+        if value == "*" { return prefix("spiffe://") }
+        if value.hasSuffix("*") { return prefix("spiffe://" + value.dropLast()) }
+        if value.hasPrefix("*") { return contains(value.dropFirst() + "/ns/") }
+        return prefix("spiffe://\(value)/")
+    }
+
     /// A namespace, in whatever trust domain.
     static func namespace(_ value: String) -> StringMatcher {
         if value == "*" { return contains("/ns/") }

@@ -91,6 +91,7 @@ struct PolicyRules {
         try field("serviceAccounts", isHTTP: false) {
             [Self.authenticated(PolicyMatchers.serviceAccount($0, policyNamespace: namespace))]
         }
+        try field("trustDomains", isHTTP: false) { [Self.authenticated(PolicyMatchers.trustDomain($0))] }
         try field("ipBlocks", isHTTP: false) { [.directRemoteIp(Self.range($0))] }
         try field("remoteIpBlocks", isHTTP: false) { [.remoteIp(Self.range($0))] }
         return found
@@ -179,6 +180,7 @@ struct PolicyRules {
             {
                 [Self.authenticated(PolicyMatchers.serviceAccount($0, policyNamespace: namespace))]
             }
+        case .sourceTrustDomain: { [Self.authenticated(PolicyMatchers.trustDomain($0))] }
         case .requestPrincipal: { [Self.requestPrincipal($0)] }
         case .audiences: claim(["aud"])
         case .presenter: claim(["azp"])
@@ -283,7 +285,7 @@ struct PolicyRules {
 /// The keys of `when`.
 enum PolicyCondition: Sendable, Hashable {
     case header(String)
-    case sourceIP, remoteIP, sourceNamespace, sourcePrincipal, sourceServiceAccount
+    case sourceIP, remoteIP, sourceNamespace, sourcePrincipal, sourceServiceAccount, sourceTrustDomain
     case requestPrincipal, audiences, presenter
     case claim([String])
     case destinationIP, destinationPort, serverName
@@ -292,6 +294,7 @@ enum PolicyCondition: Sendable, Hashable {
     private static let plain: [String: PolicyCondition] = [
         "source.ip": .sourceIP, "remote.ip": .remoteIP, "source.namespace": .sourceNamespace,
         "source.principal": .sourcePrincipal, "source.serviceAccount": .sourceServiceAccount,
+        "source.trustDomain": .sourceTrustDomain,
         "request.auth.principal": .requestPrincipal, "request.auth.audiences": .audiences,
         "request.auth.presenter": .presenter, "destination.ip": .destinationIP,
         "destination.port": .destinationPort, "connection.sni": .serverName,

@@ -27,6 +27,8 @@ struct RequestAuthentication: Sendable, Hashable {
         var claimHeaders: [JSON] { json["outputClaimToHeaders"]?.array ?? [] }
         var forwards: Bool { view.bool("forwardOriginalToken") }
         var timeout: Duration? { view.duration("timeout") }
+        /// Whether requests without a token of this issuer are refused.
+        var isRequired: Bool { view.string("presence") == "REQUIRED" }
         /// Claims that are lists in one text; `scope` and `permission` always are.
         var listClaims: [String] {
             ["scope", "permission"]
@@ -123,12 +125,14 @@ struct TokenRules {
         guard !rules.isEmpty else { return nil }
         var authentication = JwtAuthentication()
         var any = JwtRequirementOrList()
+        // `presence: REQUIRED`: a token of each of these issuers.
+        var all = JwtRequirementAndList()
         for (policy, rule, index) in rules {
             let name = "ns[\(policy.key.namespace)]-policy[\(policy.key.name)]-rule[\(index)]"
             authentication.providers[name] = provider(rule)
             var requirement = JwtRequirement()
             requirement.requiresType = .providerName(name)
-            any.requirements.append(requirement)
+            if rule.isRequired { all.requirements.append(requirement) } else { any.requirements.append(requirement) }
         }
         // Without a token a request passes; one with a wrong token does not.
         var missing = JwtRequirement()
@@ -136,6 +140,11 @@ struct TokenRules {
         any.requirements.append(missing)
         var requirement = JwtRequirement()
         requirement.requiresType = .requiresAny(any)
+        if let only = all.requirements.first {
+            if any.requirements.count > 1 { all.requirements.append(requirement) }
+            requirement = only
+            if all.requirements.count > 1 { requirement.requiresType = .requiresAll(all) }
+        }
         var every = RequirementRule()
         every.match = Matches.route(nil)
         every.requirementType = .requires(requirement)

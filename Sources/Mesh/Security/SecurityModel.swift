@@ -32,6 +32,8 @@ struct SidecarWish: Sendable, Hashable {
     var isWanted: Bool?
     /// Host network, a gateway, or a label that says that the pod speaks no mutual TLS in spite of its sidecar.
     var isExcluded = false
+    /// Whether the program itself is a client of discovery (gRPC), and has no sidecar.
+    var isProxyless = false
 
     init() {}
 
@@ -42,9 +44,17 @@ struct SidecarWish: Sendable, Hashable {
         case "false": isWanted = false
         default: break
         }
+        isProxyless = Self.isProxyless(pod.metadata.annotations)
         isExcluded =
-            pod.metadata.annotations["skein.dev/gateway"] == "true" || pod.spec["hostNetwork"]?.bool == true
+            isProxyless || pod.metadata.annotations["skein.dev/gateway"] == "true"
+            || pod.spec["hostNetwork"]?.bool == true
             || pod.metadata.labels[Self.modeLabel] == "disabled"
+    }
+
+    /// Whether a pod's annotations say that its program needs no sidecar: Istio's templates for gRPC, or ours.
+    static func isProxyless(_ annotations: [String: String]) -> Bool {
+        (annotations["inject.istio.io/templates"] ?? "").split(separator: ",").contains { $0.hasPrefix("grpc-") }
+            || annotations["skein.dev/proxyless"] == "true"
     }
 
     /// Istio's label for who speaks mutual TLS.

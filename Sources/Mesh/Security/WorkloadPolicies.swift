@@ -9,18 +9,25 @@ struct WorkloadPolicies {
     private let policies: [AuthorizationPolicy]
     private let tokens: TokenRules
 
-    init(model: MeshModel, namespace: String, labels: [String: String]) {
+    /// Whether some of them are for the Gateway and not for the pod.
+    let isAttached: Bool
+
+    /// - Parameter gateway: The Gateway of the Gateway API by which requests enter, for policies that are attached to it.
+    init(model: MeshModel, namespace: String, labels: [String: String], at gateway: PolicyTarget.Place? = nil) {
         self.model = model
-        policies = model.security.authorizations.filter {
+        func applies(
+            _ key: NamespacedName, _ selector: [String: String]?, _ targets: [PolicyTarget],
+            _ gateway: PolicyTarget.Place?
+        ) -> Bool {
             policyApplies(
-                $0.key, selector: $0.selector, targets: $0.targets, namespace: namespace, labels: labels)
+                key, selector: selector, targets: targets, namespace: namespace, labels: labels, gateway: gateway)
         }
-        tokens = TokenRules(
-            model: model,
-            policies: model.security.tokens.filter {
-                policyApplies(
-                    $0.key, selector: $0.selector, targets: $0.targets, namespace: namespace, labels: labels)
-            })
+        policies = model.security.authorizations.filter { applies($0.key, $0.selector, $0.targets, gateway) }
+        let rules = model.security.tokens.filter { applies($0.key, $0.selector, $0.targets, gateway) }
+        tokens = TokenRules(model: model, policies: rules)
+        isAttached =
+            policies.contains { !applies($0.key, $0.selector, $0.targets, nil) }
+            || rules.contains { !applies($0.key, $0.selector, $0.targets, nil) }
     }
 
     /// The clusters that the filters need and nobody else has.

@@ -3,6 +3,7 @@ import IO
 import Mesh
 import Proxy
 import Serialization
+import TLS
 import Testing
 
 /// A mesh described in YAML, one of whose proxies really runs: with the listener, routes and clusters of its snapshot,
@@ -46,6 +47,8 @@ struct MeshScene {
         var name: String
         var address: String
         var answer: @Sendable (_ head: String, _ body: String) -> String
+        /// What it speaks TLS with; plain text without.
+        var tls: TLSContext?
 
         /// One that answers 200 with its own name and what it was asked.
         init(_ name: String, ip: Int) {
@@ -61,9 +64,11 @@ struct MeshScene {
 
     /// Runs the proxy behind `door` of the mesh that the YAML describes, until `body` is done.
     ///
+    /// Before the pods that are `secured` run their sidecars, with the mesh's mutual TLS in between.
+    ///
     /// `change` may alter the bootstrap before the start: for what a test needs and a mesh does not write.
     static func run(
-        _ yaml: [String], pods: [Pod], door: Door = .outbound(),
+        _ yaml: [String], pods: [Pod], door: Door = .outbound(), secured: [String] = [], caller: String = "caller",
         change: @escaping @Sendable (inout JSON) -> Void = { _ in },
         _ body: @escaping @Sendable (MeshScene) async throws -> Void
     ) async throws {
@@ -71,12 +76,24 @@ struct MeshScene {
             var running: [String: ScriptedUpstream] = [:]
             var places: [String: UInt16] = [:]
             for pod in pods {
-                let upstream = try await ScriptedUpstream(on: loop, answering: pod.answer)
+                let upstream = try await ScriptedUpstream(on: loop, tls: pod.tls, answering: pod.answer)
                 running[pod.name] = upstream
                 places[pod.address] = upstream.port
             }
-            let snapshot = try World(yaml.joined(separator: "\n")).snapshot(door.pod, gateway: door.isGateway)
-            var bootstrap = try snapshot.bootstrap(door, places)
+            let world = try World(yaml.joined(separator: "\n"))
+            let identities = secured.isEmpty ? nil : try SceneIdentities()
+            var sidecars: [RunningProxy] = []
+            defer { sidecars.forEach { $0.stop() } }
+            for pod in pods where secured.contains(pod.name) {
+                let sidecar = try await RunningProxy.start(
+                    try world.snapshot("default/\(pod.name)").sidecarBootstrap(
+                        port: 8080, application: places[pod.address] ?? 0, identities
+                    ).pretty)
+                sidecars.append(sidecar)
+                places[pod.address] = sidecar.address.port ?? 0
+            }
+            let snapshot = world.snapshot(door.pod, gateway: door.isGateway)
+            var bootstrap = try snapshot.bootstrap(door, places, identities, caller)
             change(&bootstrap)
             let proxy = try await RunningProxy.start(bootstrap.pretty)
             defer { proxy.stop() }
@@ -99,11 +116,13 @@ struct MeshScene {
 
 extension ProxySnapshot {
     /// The snapshot as static configuration.
-    fileprivate func bootstrap(_ door: MeshScene.Door, _ places: [String: UInt16]) throws -> JSON {
+    fileprivate func bootstrap(
+        _ door: MeshScene.Door, _ places: [String: UInt16], _ identities: SceneIdentities?, _ caller: String
+    ) throws -> JSON {
         let clusters = try clusters.keys.sorted().map { name in
             var cluster = try cluster(name)
             // Mutual TLS takes certificates from a node's agent, which is not there.
-            cluster.transportSocketMatches = []
+            if identities == nil { cluster.transportSocketMatches = [] }
             if cluster.clusterDiscoveryType == .type(.eds) {
                 cluster.clusterDiscoveryType = .type(.static)
                 let key = cluster.edsClusterConfig?.serviceName ?? ""
@@ -114,7 +133,7 @@ extension ProxySnapshot {
                 cluster.loadAssignment = assignment
                 cluster.edsClusterConfig = nil
             }
-            return cluster.json
+            return cluster.json.withStaticSecrets
         }
         var listener = try listener(door.listener)
         listener.address = EnvoyAPI.Address.local
@@ -124,7 +143,12 @@ extension ProxySnapshot {
         listener.filterChains = try listener.filterChains.compactMap { try chain($0, door) }.prefix(1).map { $0 }
         listener.defaultFilterChain = nil
         return [
-            "static_resources": ["listeners": [listener.json], "clusters": .array(clusters)],
+            "static_resources": [
+                "listeners": [listener.json], "clusters": .array(clusters),
+                "secrets": .array(
+                    try (identities?.secrets(caller).array ?? [])
+                        + secrets.values.map { try $0.message.unpack(as: Secret.self).json }),
+            ],
             "admin": ["address": EnvoyAPI.Address.local.json],
         ]
     }
@@ -166,7 +190,7 @@ extension ProxySnapshot {
 
 extension EnvoyAPI.Address {
     /// A free port of this host.
-    fileprivate static var local: EnvoyAPI.Address {
+    static var local: EnvoyAPI.Address {
         var socket = EnvoyAPI.SocketAddress()
         socket.address = "127.0.0.1"
         socket.portSpecifier = .portValue(0)

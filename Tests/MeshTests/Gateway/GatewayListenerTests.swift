@@ -262,6 +262,35 @@ struct GatewayListenerTests {
         #expect(try allowed.status(.gatewayAPIGateway, "gw")["attachedListenerSets"] == 1)
     }
 
+    @Test("Istio's options of a listener: cipher suites, and certificates of clients by the Secret's own authorities")
+    func listenerOptions() throws {
+        func world(_ option: String, authority: Bool = true) throws -> World {
+            try World.gatewayAPI(
+                GatewayYAML.secret("cert", authority: authority),
+                GatewayYAML.gateway(
+                    "name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}], options: {\(option)}}"
+                ))
+        }
+        func context(_ world: World) throws -> DownstreamTlsContext {
+            let chain = try #require(try world.gatewaySnapshot().listener("0.0.0.0_443").filterChains.first)
+            guard case .typedConfig(let any) = chain.transportSocket?.configType else { throw MessageError("none") }
+            return try any.unpack()
+        }
+        let mutual = try context(world("gateway.istio.io/tls-terminate-mode: MUTUAL"))
+        #expect(mutual.requireClientCertificate == true)
+        let optional = try context(world("gateway.istio.io/tls-terminate-mode: OPTIONAL_MUTUAL"))
+        #expect(optional.requireClientCertificate == false)
+        guard case .combinedValidationContext(let check)? = optional.commonTlsContext?.validationContextType else {
+            throw MessageError("nothing is checked")
+        }
+        #expect(check.defaultValidationContext?.trustChainVerification == .verifyTrustChain)
+        let suites = try context(world("gateway.istio.io/tls-cipher-suites: 'A, B'"))
+        #expect(suites.commonTlsContext?.tlsParams?.cipherSuites == ["A", "B"])
+        let bare = try world("gateway.istio.io/tls-terminate-mode: MUTUAL", authority: false)
+        #expect(try bare.listener("tls").first == "Accepted=False:NoValidCACertificate")
+        #expect(try world("example.com/other: x").listener("tls").first == "Accepted=False:UnsupportedValue")
+    }
+
     @Test("certificates of clients are asked for where the Gateway says so, else the listener does not serve")
     func clientValidation() throws {
         func world(_ reference: String) throws -> World {

@@ -139,6 +139,26 @@ struct GatewayStatusTests {
             try world.snapshot("other/caller").virtualHost("80", name).outline
                 == ["prefix:/ -> outbound|80||far.other.svc.cluster.local"])
         #expect(try world.route("producer") == ["Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs"])
+        // A consumer may send his own requests to the producer's service, which he could call anyway: no grant is asked for.
+        let back = "rules: [{backendRefs: [{name: web, namespace: default, port: 80}]}]"
+        func consumer(_ parents: String) throws -> World {
+            try World.gatewayAPI(
+                GatewayYAML.gateway("name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}"),
+                GatewayYAML.object("HTTPRoute", "c", namespace: "other", "parentRefs: [\(parents)], \(back)"))
+        }
+        let inside = try consumer("{group: '', kind: Service, name: web, namespace: default}")
+        #expect(
+            try inside.snapshot("other/caller").virtualHost("80", name).outline
+                == ["prefix:/ -> outbound|80||web.default.svc.cluster.local"])
+        #expect(
+            try inside.status(.httpRoute, "c", namespace: "other")["parents"]?.array?.first.map {
+                World.outline($0["conditions"])
+            } == ["Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs"])
+        let edge = try consumer("{name: gw, namespace: default}")
+        #expect(
+            try edge.status(.httpRoute, "c", namespace: "other")["parents"]?.array?.first.map {
+                World.outline($0["conditions"])
+            } == ["Accepted=True:Accepted", "ResolvedRefs=False:RefNotPermitted"])
         let lost = try World.gatewayAPI(
             GatewayYAML.object(
                 "HTTPRoute", "r", "parentRefs: [{group: '', kind: Service, name: gone}], rules: [\(web)]"))

@@ -86,12 +86,13 @@ struct GatewayTLSTests {
             server(
                 "SIMPLE",
                 more:
-                    ", credentialNames: [one, two], minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_3, cipherSuites: [X]"
+                    ", credentialNames: [one, two], minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_3, cipherSuites: [X], ecdhCurves: [P-256]"
             ), rule, GatewayYAML.secret("one", namespace: "skein-system"),
             GatewayYAML.secret("two", namespace: "skein-system"))
         let common = try #require(try context(world).commonTlsContext)
         #expect(common.tlsCertificateSdsSecretConfigs.count == 2)
         #expect(common.tlsParams?.tlsMinimumProtocolVersion == .tlsv13 && common.tlsParams?.cipherSuites == ["X"])
+        #expect(common.tlsParams?.ecdhCurves == ["P-256"])
         let mesh = try context(try self.world(server("ISTIO_MUTUAL"), rule))
         #expect(mesh.commonTlsContext?.tlsCertificateSdsSecretConfigs.map(\.name) == ["default"])
         #expect(mesh.requireClientCertificate == true)
@@ -205,7 +206,8 @@ struct GatewayTLSTests {
         #expect(try snapshot.virtualHost("http.80", "a.example").outline.count == 1)
         #expect(
             world.warnings(.ingress) == [
-                "Ingress default/i: spec.tls[1].secretName: there is no Secret default/gone: its hosts are not served with TLS"
+                "Ingress default/i: spec.tls[1].secretName: there is no Secret default/gone: "
+                    + "its hosts are not served with TLS [SKN0512]"
             ])
     }
 

@@ -10,6 +10,10 @@ struct BackendResolver {
     let services: ServiceLookup
     let kind: GatewayAPIModel.RouteKind
     let namespace: String
+    /// Whether backends of other namespaces must be granted (I-13).
+    ///
+    /// A route of a Service says where its callers go, who might go there by themselves as well: none is needed (I-15).
+    var needsGrants = true
 
     /// A cluster, or why there is none.
     enum Outcome: Sendable, Hashable {
@@ -30,7 +34,7 @@ struct BackendResolver {
         case ("networking.istio.io", "Hostname"): host = reference.name.lowercased()
         default: return invalid("InvalidKind", "\(kindName) of group \"\(group)\" is no backend; use a Service")
         }
-        if kindName == "Service",
+        if needsGrants, kindName == "Service",
             !grants.allow(kind.rawValue, in: namespace, toGroup: "", kind: "Service", key)
         {
             return invalid(

@@ -98,8 +98,10 @@ struct GatewayAPIModel: Sendable {
     struct ClientTrust: Sendable, Hashable {
         /// Names of validation secrets; the first that can be used counts.
         var authority: String
-        /// Whether connections without a valid certificate are let in.
-        var allowsInsecureFallback: Bool
+        /// Whether a client must show a certificate.
+        var isRequired: Bool
+        /// Whether one that nobody vouches for is let in.
+        var allowsUntrusted: Bool
     }
 
     /// A kind of route.

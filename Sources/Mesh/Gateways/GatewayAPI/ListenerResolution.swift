@@ -125,9 +125,11 @@ struct ListenerResolution {
             found.refusal = Finding(
                 reason: "UnsupportedValue", message: "hostname: \"\(listener.hostname)\" is no host name")
         }
-        if let unknown = listener.tlsOptions.first {
+        for (name, value) in listener.tlsOptions.sorted(by: { $0.key < $1.key })
+        where ListenerOptions.problem(name, value, found.wire) != nil {
             found.refusal = Finding(
-                reason: "UnsupportedValue", message: "tls.options: \(unknown) is not known here")
+                reason: "UnsupportedValue",
+                message: "tls.options: \(ListenerOptions.problem(name, value, found.wire) ?? "")")
         }
         kinds(&found)
         if found.wire?.needsCertificate == true {
@@ -187,7 +189,8 @@ struct ListenerResolution {
             (key, Finding(reason: "InvalidCertificateRef", message: message))
         }
         guard (reference.group ?? "").isEmpty, reference.kind.isEmpty || reference.kind == "Secret" else {
-            return invalid("\(reference.kind) is no Secret")
+            let group = reference.group ?? ""
+            return invalid("\(reference.kind)\(group.isEmpty ? "" : " of group \(group)") is no Secret")
         }
         guard grants.allow(kind, in: namespace, toGroup: "", kind: "Secret", key) else {
             return (
@@ -205,7 +208,10 @@ struct ListenerResolution {
 
     /// How certificates of clients are checked at this port.
     private func trust(_ found: inout Listener, _ gateway: GatewayAPI.Gateway) {
-        guard let validation = gateway.clientValidation(port: found.listener.port) else { return }
+        let mode = found.listener.tlsOptions[ListenerOptions.terminateMode]
+        guard let validation = gateway.clientValidation(port: found.listener.port) else {
+            return trustByOption(&found, mode)
+        }
         var authorities: [String] = []
         for reference in validation.caCertificateRefs {
             let key = NamespacedName(namespace: reference.namespace ?? found.gateway.namespace, name: reference.name)
@@ -236,12 +242,28 @@ struct ListenerResolution {
                 reason: "UnsupportedValue", message: "client validation: more than one caCertificateRef")
         } else if let authority = authorities.first {
             found.clientTrust = GatewayAPIModel.ClientTrust(
-                authority: authority, allowsInsecureFallback: validation.allowsInsecureFallback)
+                authority: authority,
+                isRequired: mode.map { $0 != "OPTIONAL_MUTUAL" } ?? !validation.allowsInsecureFallback,
+                allowsUntrusted: mode == nil && validation.allowsInsecureFallback)
         } else {
             // Fail closed: a listener that shall ask for certificates never serves without.
             found.refusal = Finding(
                 reason: "NoValidCACertificate", message: "client validation: no certificate authority can be used")
         }
+    }
+
+    /// `gateway.istio.io/tls-terminate-mode`: authorities for clients stand beside the certificate, as with Istio's Gateways.
+    private func trustByOption(_ found: inout Listener, _ mode: String?) {
+        guard let mode, mode == "MUTUAL" || mode == "OPTIONAL_MUTUAL", let secret = found.certificates.first else {
+            return
+        }
+        if let problem = GatewaySecrets.problem(authorityIn: "Secret", secret, objects) {
+            found.refusal = Finding(reason: "NoValidCACertificate", message: "tls.options: \(mode): \(problem)")
+            return
+        }
+        found.clientTrust = GatewayAPIModel.ClientTrust(
+            authority: GatewaySecrets.authorityName("Secret", secret), isRequired: mode == "MUTUAL",
+            allowsUntrusted: false)
     }
 
     // MARK: Conflicts (I-9)
@@ -289,5 +311,30 @@ struct ListenerResolution {
             return Finding(reason: "PortUnavailable", message: conflict.message)
         }
         return nil
+    }
+}
+
+/// What may stand in `tls.options` of a listener: Istio's own names.
+enum ListenerOptions {
+    /// What is asked of clients: `SIMPLE` (nothing), `MUTUAL` or `OPTIONAL_MUTUAL`.
+    static let terminateMode = "gateway.istio.io/tls-terminate-mode"
+    /// OpenSSL's names of cipher suites, with commas between.
+    static let cipherSuites = "gateway.istio.io/tls-cipher-suites"
+
+    /// Why an option cannot be heeded; nil when it can.
+    static func problem(_ name: String, _ value: String, _ wire: GatewayAPIModel.Wire?) -> String? {
+        guard wire?.needsCertificate == true else { return "\(name) has no meaning where TLS is not ended" }
+        switch name {
+        case cipherSuites: return suites(value).isEmpty ? "\(name) is empty" : nil
+        case terminateMode:
+            return ["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"].contains(value)
+                ? nil : "\(name) \(value) is none of SIMPLE, MUTUAL and OPTIONAL_MUTUAL"
+        default: return "\(name) is not known here"
+        }
+    }
+
+    /// The names in a list.
+    static func suites(_ text: String) -> [String] {
+        text.split(separator: ",").map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
     }
 }

@@ -19,7 +19,7 @@ struct RouteAttachment {
             let position = model.routes.count
             var route = GatewayAPIModel.Route(kind: kind, key: key, route: GatewayAPI.Route(json: object.json))
             route.created = object.metadata.creationTimestamp
-            let problems = RouteProblems(route: route, resolver: resolver(kind, key))
+            let problems = RouteProblems(route: route, resolver: resolver(route))
             route.refusal = problems.refusal()
             route.unresolved = problems.unresolved()
             for reference in route.route.parents {
@@ -30,8 +30,13 @@ struct RouteAttachment {
         }
     }
 
-    private func resolver(_ kind: GatewayAPIModel.RouteKind, _ key: NamespacedName) -> BackendResolver {
-        BackendResolver(objects: objects, grants: grants, services: services, kind: kind, namespace: key.namespace)
+    private func resolver(_ route: GatewayAPIModel.Route) -> BackendResolver {
+        // Backends are judged once for all parents: a single gateway among them asks for grants.
+        let parents = route.route.parents
+        let isInside = !parents.isEmpty && parents.allSatisfy { $0.group == "" && $0.kind == "Service" }
+        return BackendResolver(
+            objects: objects, grants: grants, services: services, kind: route.kind, namespace: route.key.namespace,
+            needsGrants: !isInside)
     }
 
     /// What becomes of one `parentRef`; `nil` when it is not ours to answer for.

@@ -19,7 +19,7 @@ struct RouteRules {
     private var resolver: BackendResolver {
         BackendResolver(
             objects: model.objects, grants: model.gatewayAPI.grants, services: model.serviceLookup, kind: route.kind,
-            namespace: route.key.namespace)
+            namespace: route.key.namespace, needsGrants: listenerPort != nil)
     }
 
     /// All matches of all rules, in the order of the route.

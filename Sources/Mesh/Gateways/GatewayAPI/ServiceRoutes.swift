@@ -44,7 +44,7 @@ struct ServiceRoutes {
             let position = model.gatewayAPI.routes.firstIndex(where: { $0.kind == .tcp && $0.key == first.key })
         else { return nil }
         var proxy = own
-        StreamRoutes(model: model).route(position, into: &proxy)
+        StreamRoutes(model: model, isEdge: false).route(position, into: &proxy)
         return proxy
     }
 }

@@ -7,6 +7,8 @@ import Serialization
 /// The API lets such a route have one rule; of several the first one counts.
 struct StreamRoutes {
     let model: MeshModel
+    /// Whether connections come by a gateway, and not from inside of the mesh.
+    var isEdge = true
 
     private func route(_ position: Int) -> GatewayAPIModel.Route? {
         model.gatewayAPI.routes.indices.contains(position) ? model.gatewayAPI.routes[position] : nil
@@ -21,7 +23,7 @@ struct StreamRoutes {
         guard let route = route(position), let rule = route.route.rules.first else { return [] }
         let resolver = BackendResolver(
             objects: model.objects, grants: model.gatewayAPI.grants, services: model.serviceLookup, kind: route.kind,
-            namespace: route.key.namespace)
+            namespace: route.key.namespace, needsGrants: isEdge)
         return rule.backends.filter { $0.weight > 0 }.map { reference in
             if case .cluster(let name) = resolver.resolve(reference) { return (name, reference.weight) }
             return (nil, reference.weight)
@@ -145,7 +147,7 @@ enum DatagramClusters {
         let settings = ClusterSettings(nil, port: port.number)
         let cluster = Clusters.outbound(
             name: name, service: service, port: port, settings: settings, model: model, subset: nil,
-            caller: CallerPlace(), usesOriginalDestination: false)
+            caller: CallerPlace(), usesOriginalDestination: false, isForGateway: true)
         let assignments = Assignments(
             model: model, service: service, port: port, settings: settings, caller: CallerPlace())
         return (cluster, assignments.assignment(name: name, labels: nil))

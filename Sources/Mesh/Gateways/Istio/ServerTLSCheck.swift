@@ -78,6 +78,8 @@ enum ServerTLSCheck {
         settings.minimumVersion = tls.minProtocolVersion
         settings.maximumVersion = tls.maxProtocolVersion
         settings.cipherSuites = tls.cipherSuites
+        settings.curves = tls.ecdhCurves
+        settings.clients?.allowsUntrusted = tls.insecureSkipVerify
         if isHTTPS(opening.server) { settings.applicationProtocols = DownstreamTLS.httpProtocols }
         return settings
     }

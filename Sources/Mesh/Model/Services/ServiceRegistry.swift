@@ -36,6 +36,9 @@ struct ServiceRegistry: Sendable {
     /// The pods.
     private(set) var workloads: [NamespacedName: MeshModel.Workload] = [:]
     private var podsByNamespace: [String: Set<NamespacedName>] = [:]
+    /// Whether there was no pod before the update under way: then all of them have noted their services themselves, and
+    /// a first load does not compare each service with each pod.
+    private var podsAreNew = false
     private var allocation = AddressAllocation()
     private var allocatedHosts: [String] = []
 
@@ -48,6 +51,43 @@ struct ServiceRegistry: Sendable {
     private var entryEndpoints: [MeshService.ID: [MeshEndpoint]] = [:]
     /// The external names of each host that they lead to, oldest first.
     private(set) var aliases: [String: [MeshService]] = [:]
+
+    /// The services that stand for another name.
+    private var externalNames: Set<MeshService.ID> = []
+    /// The services to whose callers it matters where they are, and on which node.
+    private var placed: Set<MeshService.ID> = []
+    private var onNodes: Set<MeshService.ID> = []
+
+    /// Whether some service asks of callers where they are.
+    var needsPlace: Bool { !placed.isEmpty }
+    /// Whether some service asks of callers on which node they are.
+    var needsNode: Bool { !onNodes.isEmpty }
+
+    /// Keeps a service in the sets of those that are something special, or takes it out.
+    private mutating func sort(_ id: MeshService.ID, _ service: MeshService?) {
+        func keep(_ isIn: Bool, _ all: inout Set<MeshService.ID>) {
+            if isIn { all.insert(id) } else { all.remove(id) }
+        }
+        keep(service.map { $0.externalName != nil } ?? false, &externalNames)
+        keep(service.map { $0.distribution != nil } ?? false, &placed)
+        keep(service.map { $0.isNodeLocal || $0.distribution == .sameNode } ?? false, &onNodes)
+    }
+
+    /// The hosts of the services whose slices name a pod.
+    func hosts(ofEndpoint pod: NamespacedName) -> Set<String> {
+        Set(
+            (servicesOfPod[pod] ?? []).compactMap { key in
+                (endpoints[key] ?? []).contains { $0.pod == pod } ? kubernetes[key]?.service.host : nil
+            })
+    }
+
+    /// Whether no service sends new requests to a pod any more.
+    func isOutOfService(_ pod: NamespacedName) -> Bool {
+        (servicesOfPod[pod] ?? []).allSatisfy { key in
+            kubernetes[key]?.service.publishesNotReady ?? false
+                || (endpoints[key] ?? []).allSatisfy { $0.pod != pod || !$0.isReady }
+        }
+    }
 
     /// All services, oldest first.
     var sorted: [MeshService] { services.values }
@@ -69,6 +109,7 @@ struct ServiceRegistry: Sendable {
     mutating func update(_ objects: MeshObjects, _ changed: [MeshObjects.Kind: Set<NamespacedName>]) -> Touched {
         var touched = Touched()
         var dirt = Dirt()
+        podsAreNew = workloads.isEmpty
         for key in changed[.node] ?? [] { updateNode(key.name, objects.object(.node, key), &dirt, &touched) }
         for key in changed[.pod] ?? [] {
             update(pod: key, objects.object(.pod, key).map { MeshModel.Workload($0, nodes: nodes) }, &dirt, &touched)
@@ -163,6 +204,7 @@ struct ServiceRegistry: Sendable {
 
     /// The pods of a namespace that a service leads to by its selector, or by endpoints made by hand.
     private func notePods(_ service: MeshService, _ touched: inout Touched) {
+        if podsAreNew { return }
         if service.selector.isEmpty {
             noteByHand(service.key.namespace, endpoints[service.key] ?? [], &touched)
             return
@@ -314,13 +356,15 @@ struct ServiceRegistry: Sendable {
             touched.facts.insert(.service(host))
             touched.facts.insert(.kind(.service))
         }
+        for edit in edits { sort(edit.key, edit.now?.value) }
         services.apply(edits)
     }
 
     /// S-9: who stands for whom; a circle stands for nobody.
     private mutating func rebuildAliases(_ touched: inout Touched) {
         var now: [String: [MeshService]] = [:]
-        for service in services.values where service.externalName != nil {
+        let named = externalNames.compactMap { id in services.age(id).map { ($0, id) } }.sorted { $0.0 < $1.0 }
+        for service in named.compactMap({ services[$0.1] }) {
             var host = service.host
             for _ in 0..<8 {
                 guard let next = byHost[host]?.first else { break }

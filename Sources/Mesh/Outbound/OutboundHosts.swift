@@ -1,0 +1,73 @@
+/// The virtual hosts of a kind of callers in the route configurations of its plan, and what was put together of them.
+///
+/// An edit of one virtual host costs its own encoding and the copy of the bytes of its route configuration: the others are not asked for, nor are
+/// their domains compared again as long as those of the edited one are what they were.
+struct OutboundHosts: Sendable {
+    /// One route configuration.
+    private struct Part: Sendable {
+        /// Those of services in the plan's order, then the others.
+        var all: [EncodedHost]
+        /// Without the domains that an earlier one claims.
+        var apart: [EncodedHost]
+        /// Whether nobody lost a domain, so that both lists are the same.
+        var isWhole: Bool
+        var resource: MeshResource
+
+        init(_ name: String, _ all: [EncodedHost]) {
+            self.all = all
+            apart = OutboundHosts.apart(all)
+            isWhole = apart.count == all.count && zip(apart, all).allSatisfy { $0 === $1 }
+            resource = MeshResource(routes: name, hosts: apart)
+        }
+    }
+
+    private let plan: OutboundPlan
+    private var parts: [Part]
+
+    /// All virtual hosts, as `host` gives them.
+    init(_ plan: OutboundPlan, _ host: (MeshService.ID, _ port: Int) -> EncodedHost) {
+        self.plan = plan
+        parts = plan.routes.map { routes in
+            Part(String(routes.port), routes.services.map { host($0, routes.port) } + routes.others)
+        }
+    }
+
+    /// Puts the virtual hosts of services in the place of earlier ones.
+    mutating func replace(
+        _ changed: [(service: MeshService.ID, port: Int)], _ host: (MeshService.ID, _ port: Int) -> EncodedHost
+    ) {
+        for (index, routes) in plan.routes.enumerated() where parts.indices.contains(index) {
+            let services = Set(changed.lazy.filter { $0.port == routes.port }.map(\.service))
+            guard !services.isEmpty else { continue }
+            var keepsDomains = parts[index].isWhole
+            for (place, service) in routes.services.enumerated() where services.contains(service) {
+                let now = host(service, routes.port)
+                keepsDomains = keepsDomains && now.domains == parts[index].all[place].domains
+                parts[index].all[place] = now
+            }
+            if keepsDomains {
+                parts[index].apart = parts[index].all
+                parts[index].resource = MeshResource(routes: String(routes.port), hosts: parts[index].apart)
+            } else {
+                parts[index] = Part(String(routes.port), parts[index].all)
+            }
+        }
+    }
+
+    /// Everything that the plan says, with the virtual hosts.
+    var resources: MeshResources {
+        var resources = plan.fixed
+        for part in parts { resources.routes[part.resource.name] = part.resource }
+        return resources
+    }
+
+    /// A domain belongs to the first that claims it.
+    private static func apart(_ hosts: [EncodedHost]) -> [EncodedHost] {
+        var claimed: Set<String> = []
+        claimed.reserveCapacity(hosts.count * 8)
+        return hosts.compactMap { host in
+            let kept = host.domains.filter { claimed.insert($0).inserted }
+            return kept.isEmpty ? nil : host.keeping(kept)
+        }
+    }
+}
