@@ -128,6 +128,8 @@ public struct OwnerReference: JSONView {
     public var name: String { string("name") }
     /// Identity of the owner.
     public var uid: String { string("uid") }
+    /// Whether the owner, deleted in the foreground, waits until this object is gone.
+    public var blocksOwnerDeletion: Bool { bool("blockOwnerDeletion") }
     /// Whether the owner manages this object.
     public var isController: Bool { bool("controller") }
 }

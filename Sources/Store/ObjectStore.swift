@@ -21,7 +21,8 @@ public struct StoreKey: Sendable, Hashable, Comparable {
 
     /// Lists are ordered by namespace and name.
     public static func < (left: StoreKey, right: StoreKey) -> Bool {
-        (left.resource, left.namespace, left.name) < (right.resource, right.namespace, right.name)
+        if left.resource != right.resource { return left.resource < right.resource }
+        return left.namespace == right.namespace ? left.name < right.name : left.namespace < right.namespace
     }
 }
 
@@ -60,24 +61,29 @@ public struct StoreEvent: Sendable, Hashable {
     public var object: StoredObject
     /// The object before the change: tells a watcher with a selector whether the object left its selection.
     public var previous: JSON?
+    /// The revision of `previous`; 0 when there is none.
+    public var previousRevision: Revision
 
     /// A change.
-    public init(kind: Kind, object: StoredObject, previous: JSON?) {
+    public init(kind: Kind, object: StoredObject, previous: JSON?, previousRevision: Revision = 0) {
         self.kind = kind
         self.object = object
         self.previous = previous
+        self.previousRevision = previousRevision
     }
 }
 
-/// How long a write may be lost when the machine loses power; a killed process never loses one.
+/// How much a write hurries.
+///
+/// Both are equally safe once they are settled, and both hurry when somebody waits for its `settlement`.
 public enum Durability: Sendable, Hashable {
-    /// Not at all: on disk before the call returns.
+    /// At the end of this pass of the loop.
     ///
     /// For what a user has written.
     case synced
-    /// Until the next synced write.
+    /// It waits a few milliseconds for company, so that many share one step to the disk.
     ///
-    /// For what is found out anew after a power failure: status, events, leases.
+    /// For what controllers write in crowds: status, events, leases.
     case relaxed
 }
 
@@ -97,6 +103,12 @@ public enum StoreError: Error, Sendable, Hashable, CustomStringConvertible {
     case corrupted(path: String, detail: String)
     /// Another process has the database open.
     case inUse(path: String)
+    /// The object has more bytes than a home takes.
+    case tooLarge(StoreKey, bytes: Int)
+    /// Another server wrote first: what was written was taken back; look again and do it again.
+    case overtaken
+    /// The home cannot be reached, or is too far behind; whether the write was stored is unknown if it was under way.
+    case unavailable(String)
     /// Anything else the library reports; nothing was changed.
     case failed(path: String, detail: String)
 
@@ -110,27 +122,46 @@ public enum StoreError: Error, Sendable, Hashable, CustomStringConvertible {
         case .expired(let revision, let oldest): "too old resource version: \(revision) (\(oldest))"
         case .diskFull(let path):
             "\(path): no space left on the device; nothing was changed. Free some space and try again"
+        case .corrupted(let path, let detail) where path.hasPrefix("etcd "):
+            "\(path): what is there is not what Skein writes (\(detail)); it was not changed. Put a snapshot of etcd back"
         case .corrupted(let path, let detail):
             "\(path): the database is damaged (\(detail)); it was not changed. Restore it with `skein restore FILE`, or move "
                 + "it and its -wal file away to start empty"
         case .inUse(let path): "\(path): another process has the database open; stop it first (`skein down`)"
-        case .failed(let path, let detail): "\(path): \(detail)"
+        case .failed(let path, let detail): path.isEmpty ? detail : "\(path): \(detail)"
+        case .tooLarge(let key, let bytes):
+            "\(key.resource) \(key.namespace)/\(key.name) has \(bytes) bytes; \(ReplicaStore.objectBytesMax) is the most"
+        case .overtaken: "another server wrote first; nothing was changed"
+        case .unavailable(let detail): "the store is not available: \(detail)"
         }
     }
 }
 
 /// A revisioned store of objects with watch.
 ///
-/// One interface for SQLite inside and etcd outside.
+/// One interface for SQLite inside and etcd outside. Reads and writes are synchronous, on memory; a `Settlement` is where one
+/// waits for the disk or the cluster, and `refreshed` for other servers.
 ///
 /// Loop-owned: all calls come from one event loop.
 public protocol ObjectStore: AnyObject {
     /// The revision of the last write.
     var revision: Revision { get }
+    /// Everything up to this revision is safe, and watchers have it.
+    var settledRevision: Revision { get }
+    /// Whether other servers write to the same home.
+    var isShared: Bool { get }
+    /// What it did, and which limits it hit.
+    var counters: StoreCounters { get }
+    /// Takes note of writes of other servers, before watchers see them.
+    var onForeignWrite: ((StoreEvent) -> Void)? { get set }
+    /// Called when unsettled writes were taken back, or everything was read anew.
+    var onReset: [() -> Void] { get set }
     /// The object at `key`.
     func get(_ key: StoreKey) -> StoredObject?
     /// All objects of a resource, of one namespace or of all, ordered by namespace and name.
     func list(_ resource: String, namespace: String?) -> [StoredObject]
+    /// The same as it was at a revision; `expired` when that is forgotten.
+    func list(_ resource: String, namespace: String?, at revision: Revision) throws(StoreError) -> [StoredObject]
     /// Stores a new object.
     func create(_ key: StoreKey, _ object: JSON, _ durability: Durability) throws(StoreError) -> StoredObject
     /// Replaces an object, if it has the expected revision.
@@ -141,10 +172,20 @@ public protocol ObjectStore: AnyObject {
     ///
     /// The deletion has a revision of its own.
     func delete(_ key: StoreKey, expected: Revision, _ durability: Durability) throws(StoreError) -> StoredObject
-    /// Every change of a resource after `revision`; `wake` is called when there is something to take.
+    /// Does several writes as one: all are stored or none.
+    func transaction<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result
+    /// Every change of a resource after `revision`, once it is settled; `wake` is called when there is something to take.
     ///
     /// It is called in the midst of a write: it only schedules, and neither takes nor writes itself.
     func watch(
         _ resource: String, from revision: Revision, wake: @escaping () -> Void
     ) throws(StoreError) -> StoreWatch
+    /// What becomes of everything written so far; nil when it is safe.
+    ///
+    /// Nothing may be awaited between a write and this.
+    func settlement() throws(StoreError) -> Settlement?
+    /// Waits until memory has everything that any server had written when this was called.
+    func refreshed() async throws(StoreError)
+    /// Settles what is written and lets go of the home; nothing is written any more.
+    func close() async
 }

@@ -87,7 +87,7 @@ struct KubectlTests {
                 == "service/my-service unchanged\ndeployment.apps/my-deployment unchanged\n")
         let table = try run("get", "services", "my-service").out.split(separator: "\n").map { $0.split(separator: " ") }
         #expect(table.first == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"])
-        #expect(table.last?.prefix(5) == ["my-service", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80/TCP"])
+        #expect(table.last?.prefix(5) == ["my-service", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80:30000/TCP"])
         #expect(
             try run("scale", "deployment/my-deployment", "--replicas=5").out == "deployment.apps/my-deployment scaled\n"
         )
@@ -146,9 +146,9 @@ struct KubectlTests {
     func bad(kubectl: String) throws {
         let fixture = try KubectlFixture()
         let kind = try fixture.run(
-            kubectl, ["apply", "-f", "-"], input: "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: x}\n")
+            kubectl, ["apply", "-f", "-"], input: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x}\n")
         #expect(
-            kind.status == 1 && kind.error.contains("no matches for kind \"StatefulSet\" in version \"apps/v1\""),
+            kind.status == 1 && kind.error.contains("no matches for kind \"CronJob\" in version \"batch/v1\""),
             "\(kind)")
         let ports = try fixture.run(
             kubectl, ["apply", "-f", "-"], input: Self.service.replacing("port: 80", with: "port: 800000"))

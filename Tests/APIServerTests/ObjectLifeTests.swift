@@ -63,6 +63,39 @@ struct ObjectLifeTests {
         #expect(labelled.status == 200)
     }
 
+    @Test("what the schema refuses of kinds with codes carries them; where admission knows the field better, it speaks")
+    func codes() throws {
+        let fixture = try Fixture()
+        let rules = "/apis/networking.istio.io/v1/namespaces/default/destinationrules"
+        func rule(_ warmup: JSON) -> JSON {
+            [
+                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": ["name": "a"],
+                "spec": ["host": "a", "trafficPolicy": ["loadBalancer": ["warmup": warmup]]],
+            ]
+        }
+        let place = "spec.trafficPolicy.loadBalancer.warmup.minimumPercent"
+        let large = rule(["duration": "3s", "minimumPercent": 150])
+        let uncoded = try fixture.ask("POST", rules, large).message
+        #expect(uncoded.hasSuffix("\(place): Invalid value: 150: must be less than or equal to 100"), "\(uncoded)")
+        fixture.registry.schemaCodes = { kind in
+            kind.group == "networking.istio.io" ? SchemaCodes(invalidValue: "V", unknownField: "U") : nil
+        }
+        let coded = try fixture.ask("POST", rules, large)
+        #expect(coded.status == 422 && coded.message.hasSuffix("must be less than or equal to 100 [V]"))
+        let type = try fixture.ask("POST", rules, rule(["duration": "3s", "minimumPercent": "much"]))
+        #expect(type.status == 400 && type.message.hasSuffix("[V]"), "\(type.message)")
+        let unknown = rule(["duration": "3s", "minimum": 1])
+        let strict = try fixture.ask("POST", rules + "?fieldValidation=Strict", unknown)
+        #expect(strict.status == 400 && strict.message.hasSuffix("warmup.minimum\" [U]"), "\(strict.message)")
+        let warned = try fixture.ask("POST", rules + "?dryRun=All&fieldValidation=Warn", unknown)
+        #expect(warned.warnings == ["unknown field \"spec.trafficPolicy.loadBalancer.warmup.minimum\" [U]"])
+        fixture.registry.admissionProblems = { _, _ in [.invalid(place, "150", "too warm [W]")] }
+        let better = try fixture.ask("POST", rules, large)
+        #expect(better.message.hasSuffix("\(place): Invalid value: 150: too warm [W]"), "\(better.message)")
+        let other = try fixture.ask("POST", services, ["metadata": ["name": "a"], "spec": ["ports": [["port": 0]]]])
+        #expect(other.status == 422 && !other.message.contains("[V]"))
+    }
+
     @Test("a write that changes nothing keeps the resource version")
     func unchanged() throws {
         let fixture = try Fixture()
@@ -122,6 +155,43 @@ struct ObjectLifeTests {
         #expect(back.json["status"]?["loadBalancer"] == [:])
     }
 
+    @Test("N-15 node ports are given out of 30000 to 32767, kept, and given back")
+    func nodePorts() throws {
+        let fixture = try Fixture()
+        func port(_ name: String, _ spec: JSON, _ port: JSON = ["port": 80], method: String = "POST") throws -> String {
+            var spec = spec
+            spec["ports"] = [port]
+            let path = method == "PUT" ? services + "/" + name : services
+            let answer = try fixture.ask(method, path, Fixture.service(name, spec))
+            guard answer.status < 300 else { return answer.message }
+            return answer.json["spec"]?["ports"]?[0]?["nodePort"]?.int.map(String.init) ?? "none"
+        }
+        #expect(try port("a", ["type": "NodePort"]) == "30000")
+        #expect(try port("b", ["type": "NodePort"], ["port": 80, "nodePort": 30080]) == "30080")
+        #expect(
+            try port("c", ["type": "NodePort"], ["port": 80, "nodePort": 30080])
+                .contains("spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"))
+        #expect(
+            try port("c", ["type": "NodePort"], ["port": 80, "nodePort": 80])
+                .contains("The range of valid ports is 30000-32767"))
+        #expect(
+            try port("c", ["type": "ClusterIP"], ["port": 80, "nodePort": 30081])
+                .contains("may not be used when `type` is 'ClusterIP'"))
+        #expect(try port("d", ["type": "LoadBalancer", "allocateLoadBalancerNodePorts": false]) == "none")
+        // Written again without it, it stays; of another type, it goes.
+        #expect(try port("a", ["type": "NodePort"], method: "PUT") == "30000")
+        #expect(try port("b", ["type": "ClusterIP"], method: "PUT") == "none")
+        #expect(try port("c", ["type": "NodePort"], ["port": 80, "nodePort": 30080]) == "30080")
+        let local = try fixture.ask(
+            "POST", services, Fixture.service("e", ["type": "LoadBalancer", "externalTrafficPolicy": "Local"]))
+        let health = try #require(local.json["spec"]?["healthCheckNodePort"]?.int)
+        #expect((30_000...32_767).contains(health) && health != 30_000)
+        let again = ObjectRegistry(store: fixture.registry.store) { Timestamp(seconds: 1_800_000_000) }
+        let other = try again.create(Fixture.service("f", ["type": "NodePort"]), .service, namespace: "default")
+        let given = other.object.spec["ports"]?[0]?["nodePort"]?.int
+        #expect(given != nil && given != 30_000 && given != 30_080 && given != health)
+    }
+
     @Test("addresses that stored services hold are not given again after a restart")
     func adoption() throws {
         let fixture = try Fixture()
@@ -175,7 +245,7 @@ struct ObjectLifeTests {
         let owner = try fixture.ask("POST", deployments, Fixture.deployment()).json
         let reference: JSON = [
             "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": owner["metadata"]?["uid"] ?? .null,
-            "controller": true,
+            "controller": true, "blockOwnerDeletion": true,
         ]
         try fixture.ask("POST", pods, Fixture.pod("a", owner: reference))
         try fixture.ask("POST", pods, Fixture.pod("b", owner: reference))
@@ -219,6 +289,132 @@ struct ObjectLifeTests {
                 }())
         }
         #expect(try fixture.ask("GET", deployments + "/web").status == 404)
+    }
+
+    @Test("only those hold an owner that waits who say so: blockOwnerDeletion")
+    func blockOwnerDeletion() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", services, Fixture.service("owner"))
+        let uid = try fixture.registry.get(.service, "default", "owner").metadata.uid
+        func reference(_ blocks: Bool) -> JSON {
+            [
+                "apiVersion": "v1", "kind": "Service", "name": "owner", "uid": .string(uid),
+                "blockOwnerDeletion": .bool(blocks),
+            ]
+        }
+        for (name, blocks) in [("holds", true), ("follows", false)] {
+            var pod = Fixture.pod(name, owner: reference(blocks))
+            pod["metadata"]?["finalizers"] = ["a.example/b"]
+            try fixture.ask("POST", pods, pod)
+        }
+        try fixture.ask("DELETE", services + "/owner?propagationPolicy=Foreground")
+        #expect(try fixture.ask("GET", services + "/owner").status == 200)
+        func release(_ name: String) throws {
+            try fixture.ask(
+                "PATCH", "\(pods)/\(name)", ["metadata": ["finalizers": .null]], type: "application/merge-patch+json")
+            var options = DeleteOptions()
+            options.gracePeriodSeconds = 0
+            _ = try? fixture.registry.delete(.pod, "default", name, options: options)
+        }
+        try release("holds")
+        #expect(try fixture.ask("GET", services + "/owner").status == 404)
+        #expect(try fixture.ask("GET", pods + "/follows").status == 200)
+    }
+
+    @Test("what has a second owner that stays loses the first and stays, too")
+    func secondOwner() throws {
+        let fixture = try Fixture()
+        var references: [JSON] = []
+        for name in ["one", "two"] {
+            try fixture.ask("POST", services, Fixture.service(name))
+            let uid = try fixture.registry.get(.service, "default", name).metadata.uid
+            references.append([
+                "apiVersion": "v1", "kind": "Service", "name": .string(name), "uid": .string(uid),
+                "blockOwnerDeletion": true,
+            ])
+        }
+        var pod = Fixture.pod("both")
+        pod["metadata"]?["ownerReferences"] = .array(references)
+        try fixture.ask("POST", pods, pod)
+        try fixture.ask("DELETE", services + "/one?propagationPolicy=Foreground")
+        #expect(try fixture.ask("GET", services + "/one").status == 404)
+        let left = try fixture.registry.get(.pod, "default", "both").metadata
+        #expect(left.deletionTimestamp == nil && left.ownerReferences.map(\.name) == ["two"])
+    }
+
+    @Test("a namespace that cannot go says what it waits for, and refuses what is new with its reason")
+    func remaining() throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", "/api/v1/namespaces", ["metadata": ["name": "n"]])
+        try fixture.ask(
+            "POST", "/api/v1/namespaces/n/configmaps", ["metadata": ["name": "c", "finalizers": ["a.example/b"]]])
+        try fixture.ask("DELETE", "/api/v1/namespaces/n")
+        let namespace = try fixture.registry.get(.namespace, "", "n")
+        let messages = (namespace.status["conditions"]?.array ?? []).compactMap { $0["message"]?.string }
+        #expect(
+            messages == [
+                "Some resources are remaining: configmaps. has 1 resource instances",
+                "Some content in the namespace has finalizers remaining: a.example/b in 1 resource instances",
+            ])
+        let refused = try fixture.ask("POST", "/api/v1/namespaces/n/configmaps", ["metadata": ["name": "d"]])
+        #expect(refused.status == 403)
+        #expect(refused.json["details"]?["causes"]?[0]?["reason"] == "NamespaceTerminating")
+    }
+
+    @Test("an autoscaler of autoscaling/v1 is one of v2, and what v1 cannot say is not lost when it is written back")
+    func autoscalers() throws {
+        let fixture = try Fixture()
+        let path = "/namespaces/default/horizontalpodautoscalers"
+        let old = "/apis/autoscaling/v1" + path
+        let new = "/apis/autoscaling/v2" + path
+        let made = try fixture.ask(
+            "POST", old,
+            [
+                "metadata": ["name": "web"],
+                "spec": [
+                    "scaleTargetRef": ["kind": "Deployment", "name": "web"], "maxReplicas": 4,
+                    "targetCPUUtilizationPercentage": 50,
+                ],
+            ])
+        #expect(made.status == 201 && made.json["spec"]?["targetCPUUtilizationPercentage"] == 50)
+        #expect(made.json["apiVersion"] == "autoscaling/v1" && made.json["spec"]?["metrics"] == nil)
+        let metrics = try fixture.ask("GET", new + "/web").json["spec"]?["metrics"]
+        #expect(metrics?[0]?["resource"]?["target"] == ["type": "Utilization", "averageUtilization": 50])
+        let requests: JSON = [
+            "type": "Pods",
+            "pods": [
+                "metric": ["name": "requests_per_second"], "target": ["type": "AverageValue", "averageValue": "5"],
+            ],
+        ]
+        let both: JSON = .array((metrics?.array ?? []) + [requests])
+        try fixture.ask("PATCH", new + "/web", ["spec": ["metrics": both]], type: "application/merge-patch+json")
+        var view = try fixture.ask("GET", old + "/web").json
+        #expect(view["spec"]?["targetCPUUtilizationPercentage"] == 50)
+        view["spec"]?["targetCPUUtilizationPercentage"] = 60
+        #expect(try fixture.ask("PUT", old + "/web", view).status == 200)
+        let last = try fixture.ask("GET", new + "/web").json
+        #expect(last["spec"]?["metrics"]?[0]?["resource"]?["target"]?["averageUtilization"] == 60)
+        #expect(last["spec"]?["metrics"]?[1] == requests)
+        #expect(last["metadata"]?["annotations"]?["skein.dev/autoscaling-v2"] == nil)
+        // Applied in v1, too.
+        let applied = try fixture.ask(
+            "PATCH", old + "/web?fieldManager=me&force=true",
+            [
+                "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": ["name": "web"],
+                "spec": [
+                    "scaleTargetRef": ["kind": "Deployment", "name": "web"], "maxReplicas": 7,
+                    "targetCPUUtilizationPercentage": 60,
+                ],
+            ], type: "application/apply-patch+yaml")
+        #expect(applied.status == 200 && applied.json["spec"]?["maxReplicas"] == 7, "\(applied.json.text)")
+        let after = try fixture.ask("GET", new + "/web").json
+        #expect(after["spec"]?["metrics"]?[0]?["resource"]?["target"]?["averageUtilization"] == 60)
+        // What only v2 has is unknown in v1, and no status is lost by writing it in v1.
+        let strict = try fixture.ask(
+            "PATCH", old + "/web?fieldValidation=Strict", ["spec": ["behavior": ["scaleDown": [:]]]],
+            type: "application/merge-patch+json")
+        #expect(strict.status == 400 && strict.message.contains("unknown field \"spec.behavior\""), "\(strict.message)")
+        #expect(try fixture.ask("PUT", old + "/web/status", view).status == 405)
     }
 
     @Test("a namespace empties itself before it goes, and takes nothing new meanwhile")

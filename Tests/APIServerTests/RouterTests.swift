@@ -18,6 +18,12 @@ struct RouterTests {
         let plain = try fixture.ask("GET", "/apis", accept: "application/json, */*")
         #expect(plain.json["kind"] == "APIGroupList")
         #expect(try fixture.ask("GET", "/api").json["versions"] == ["v1"])
+        // As where both are CustomResourceDefinitions: a plain `kubectl get gateway` means the Gateway API's.
+        let names = (plain.json["groups"]?.array ?? []).compactMap { $0["name"]?.string }
+        let places = ["networking.k8s.io", "gateway.networking.k8s.io", "networking.istio.io"].map {
+            names.firstIndex(of: $0) ?? 99
+        }
+        #expect(places == places.sorted() && !places.contains(99), "\(names)")
         let istio = try fixture.ask("GET", "/apis/networking.istio.io").json
         #expect(istio["preferredVersion"]?["version"] == "v1")
         #expect(istio["versions"]?.array?.count == 3)
@@ -28,10 +34,15 @@ struct RouterTests {
         )
     }
 
-    @Test("OpenAPI: version 2 in five bytes, version 3 with the operations that kubectl looks for")
+    @Test("OpenAPI: version 2 as a message, version 3 with the operations that kubectl looks for")
     func openAPI() throws {
         let fixture = try Fixture()
-        #expect(try fixture.ask("GET", "/openapi/v2").bytes == [0x0a, 0x03, 0x32, 0x2e, 0x30])
+        let message = try fixture.ask("GET", "/openapi/v2").bytes
+        #expect(message.starts(with: [0x0a, 0x03, 0x32, 0x2e, 0x30]))
+        let text = String(decoding: message, as: UTF8.self)
+        for name in ["io.k8s.api.apps.v1.DeploymentSpec", "x-kubernetes-patch-merge-key", "fieldValidation"] {
+            #expect(text.contains(name))
+        }
         let index = try fixture.ask("GET", "/openapi/v3").json
         let url = try #require(index["paths"]?["apis/apps/v1"]?["serverRelativeURL"]?.string)
         let document = try fixture.ask("GET", url).json
@@ -92,17 +103,72 @@ struct RouterTests {
         #expect(try fixture.ask("POST", path + "?fieldValidation=Foo", object).status == 400)
     }
 
-    @Test("a duplicate field is named")
-    func duplicate() throws {
+    @Test("fields that are there twice: an error, a warning or nothing, each with its path; the later counts")
+    func duplicates() throws {
         let fixture = try Fixture()
-        let body = Array(#"{"metadata":{"name":"a"},"data":{},"data":{}}"#.utf8)
-        let request = try APIRequest(
-            method: "POST", target: "/api/v1/namespaces/default/configmaps", contentType: "application/json", body: body
-        )
-        let response = fixture.router.answer(request)
-        guard case .bytes(let bytes) = response.body else { return }
-        #expect(try JSON.parse(bytes)["message"]?.string?.contains("duplicate field \"data\"") == true)
-        #expect(response.status == 400)
+        func send(_ method: String, _ target: String, _ text: String, type: String = "application/json") throws -> (
+            APIResponse, JSON
+        ) {
+            let response = fixture.router.answer(
+                try APIRequest(method: method, target: target, contentType: type, body: Array(text.utf8)))
+            guard case .bytes(let bytes) = response.body else { return (response, .null) }
+            return (response, try JSON.parse(bytes))
+        }
+        let path = "/api/v1/namespaces/default/services"
+        let text =
+            #"{"metadata":{"name":"a"},"spec":{"selector":{"a":"b"},"ports":[{"port":80},{"port":81,"name":"x","name":"y","port":82}],"selector":{"c":"d"}}}"#
+        let (strict, status) = try send("POST", path + "?fieldValidation=Strict", text)
+        #expect(strict.status == 400)
+        for field in ["spec.ports[1].name", "spec.ports[1].port", "spec.selector"] {
+            #expect(status["message"]?.string?.contains("duplicate field \"\(field)\"") == true, "\(status)")
+        }
+        let one = text.replacing(#"{"port":80}"#, with: #"{"port":80,"name":"w"}"#)
+        let (warned, made) = try send("POST", path + "?fieldValidation=Warn", one)
+        #expect(warned.status == 201 && warned.warnings.contains("duplicate field \"spec.selector\""))
+        #expect(made["spec"]?["selector"] == ["c": "d"] && made["spec"]?["ports"]?[1]?["name"] == "y")
+        let (ignored, _) = try send(
+            "PATCH", path + "/a?fieldValidation=Ignore", #"{"metadata":{"labels":{"a":"1","a":"2"}}}"#,
+            type: "application/merge-patch+json")
+        #expect(ignored.status == 200 && ignored.warnings.isEmpty)
+        let (patched, _) = try send(
+            "PATCH", path + "/a?fieldValidation=Strict", #"{"metadata":{"labels":{"a":"1","a":"2"}}}"#,
+            type: "application/merge-patch+json")
+        #expect(patched.status == 400)
+    }
+
+    @Test("events of events.k8s.io are those of the core group under other names")
+    func eventView() throws {
+        let fixture = try Fixture()
+        let view = "/apis/events.k8s.io/v1/namespaces/default/events"
+        let core = "/api/v1/namespaces/default/events"
+        let made = try fixture.ask(
+            "POST", view,
+            [
+                "metadata": ["name": "e"], "eventTime": "2026-01-01T00:00:00.000000Z", "reason": "Tested",
+                "action": "Testing", "type": "Normal", "note": "it was tested", "reportingController": "tester",
+                "reportingInstance": "tester-1", "regarding": ["kind": "Pod", "name": "p", "namespace": "default"],
+            ])
+        #expect(made.status == 201 && made.json["apiVersion"] == "events.k8s.io/v1", "\(made.message)")
+        #expect(made.json["note"] == "it was tested" && made.json["message"] == nil)
+        let stored = try fixture.ask("GET", core + "/e").json
+        #expect(stored["apiVersion"] == "v1" && stored["message"] == "it was tested")
+        #expect(stored["involvedObject"]?["name"] == "p" && stored["reportingComponent"] == "tester")
+        let list = try fixture.ask("GET", view + "?fieldSelector=regarding.name%3Dp").json
+        #expect(list["apiVersion"] == "events.k8s.io/v1" && list["kind"] == "EventList")
+        #expect(list["items"]?.array?.count == 1 && list["items"]?[0]?["regarding"]?["name"] == "p")
+        #expect(
+            try fixture.ask("GET", core + "?fieldSelector=involvedObject.name%3Dq").json["items"]?.array?.isEmpty
+                == true)
+        let strict = try fixture.ask(
+            "PATCH", view + "/e?fieldValidation=Strict", ["message": "x"], type: "application/merge-patch+json")
+        #expect(strict.message.contains("unknown field \"message\""), "\(strict.message)")
+        let watch = try fixture.watch(view + "?watch=1&resourceVersion=0")
+        #expect(String(decoding: watch.next() ?? [], as: UTF8.self).contains("\"note\""))
+        let groups = try fixture.ask("GET", "/apis/events.k8s.io/v1").json
+        #expect(groups["resources"]?[0]?["kind"] == "Event")
+        let user = APIUser(name: "jane", groups: ["system:authenticated"])
+        let refused = try fixture.ask("GET", view, user: user)
+        #expect(refused.status == 403 && refused.message.contains("events.k8s.io"), "\(refused.message)")
     }
 
     @Test("lists come in pages, and by label and field")
@@ -147,7 +213,7 @@ struct RouterTests {
         #expect(try columns(deployments) == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"])
         #expect(try columns("/apis/networking.istio.io/v1/virtualservices") == ["NAME", "GATEWAYS", "HOSTS", "AGE"])
         #expect(try columns("/apis/networking.istio.io/v1/destinationrules") == ["NAME", "HOST", "AGE"])
-        for kind in ResourceKind.standard {
+        for kind in ResourceKind.standard where !kind.isReview {
             let base = kind.group.isEmpty ? "/api/v1/" : "/apis/\(kind.apiVersion)/"
             #expect(try columns(base + kind.plural).isEmpty == false, "\(kind.kind)")
         }
@@ -162,7 +228,9 @@ struct RouterTests {
         try fixture.ask("POST", services, Fixture.service("lb", ["type": "LoadBalancer", "selector": ["a": "b"]]))
         fixture.seconds += 200
         #expect(
-            try cells(services + "/lb") == ["lb", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80/TCP", "3m20s", "a=b"])
+            try cells(services + "/lb") == [
+                "lb", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80:30000/TCP", "3m20s", "a=b",
+            ])
         try fixture.ask("POST", pods, Fixture.pod("p"))
         func status(_ status: JSON) throws -> [JSON] {
             try fixture.ask("PATCH", pods + "/p/status", ["status": status], type: "application/merge-patch+json")
@@ -281,7 +349,7 @@ struct RouterTests {
             1, message(1, Array("proto".utf8)) + message(11, message(1, Array("k".utf8)) + message(2, Array("v".utf8))))
         #expect(try post("/api/v1/namespaces", body("v1", "Namespace", metadata)) == 201)
         #expect(try fixture.registry.get(.namespace, "", "proto").metadata.labels["k"] == "v")
-        #expect(try post("/api/v1/namespaces/default/pods", body("v1", "Pod", metadata)) == 415)
+        #expect(try post("/api/v1/nodes", body("v1", "Node", metadata)) == 415)
         for length in 0..<20 {
             _ = try post("/api/v1/namespaces", Array(body("v1", "Namespace", metadata).prefix(length)))
         }
@@ -326,13 +394,11 @@ struct RouterTests {
         #expect(answer.json["kind"] == "Status")
     }
 
-    @Test("what we do not have yet is said plainly", arguments: ["exec", "attach", "portforward", "eviction"])
+    @Test("what we do not have yet is said plainly", arguments: ["ephemeralcontainers", "resize", "proxy"])
     func notYet(subresource: String) throws {
         let answer = try Fixture().ask("POST", pods + "/a/" + subresource)
         #expect(answer.status == 501)
         #expect(answer.message == "pods/\(subresource) is not supported by this server yet")
-        let apply = try Fixture().ask("PATCH", services + "/a", [:], type: "application/apply-patch+yaml")
-        #expect(apply.status == 415)
     }
 
     @Test("bad percent encoding is refused")

@@ -1,3 +1,4 @@
+import IO
 import Serialization
 import Store
 import Testing
@@ -6,108 +7,6 @@ import Testing
 struct SQLiteStoreTests {
     private func key(_ name: String, _ namespace: String = "default") -> StoreKey {
         StoreKey(resource: "core/pods", namespace: namespace, name: name)
-    }
-
-    @Test("what was written is there after opening again, with its revision")
-    func reopen() throws {
-        let scratch = try Scratch()
-        var revision: Revision = 0
-        do {
-            let store = try SQLiteStore(path: scratch.path + "/s.db")
-            _ = try store.create(key("a"), ["x": 1], .synced)
-            _ = try store.create(key("b"), ["x": 2], .relaxed)
-            _ = try store.update(key("a"), ["x": 3], expected: try #require(store.get(key("a"))).revision, .synced)
-            _ = try store.delete(key("b"), expected: try #require(store.get(key("b"))).revision, .synced)
-            revision = store.revision
-        }
-        let store = try SQLiteStore(path: scratch.path + "/s.db")
-        #expect(store.revision == revision)
-        #expect(store.list("core/pods", namespace: nil).map(\.object) == [["x": 3]])
-        #expect(throws: StoreError.expired(1, oldest: revision)) { try store.watch("core/pods", from: 1) {} }
-    }
-
-    @Test("a process that is killed loses nothing it was told is stored")
-    func crash() throws {
-        let scratch = try Scratch()
-        let store = try SQLiteStore(path: scratch.path + "/s.db")
-        for index in 0..<50 { _ = try store.create(key("p\(index)"), ["index": .integer(Int64(index))], .relaxed) }
-        // What another process finds after a kill: the files as they are, the writer's memory gone.
-        for suffix in ["", "-wal"] {
-            try File.write(scratch.path + "/t.db" + suffix, try File.read(scratch.path + "/s.db" + suffix))
-        }
-        let survivor = try SQLiteStore(path: scratch.path + "/t.db")
-        #expect(survivor.list("core/pods", namespace: "default").count == 50)
-        #expect(survivor.revision == store.revision)
-    }
-
-    @Test("an expected revision that is not the present one is a conflict")
-    func conflict() throws {
-        let store = try SQLiteStore(path: ":memory:")
-        let first = try store.create(key("a"), ["x": 1], .synced)
-        let second = try store.update(key("a"), ["x": 2], expected: first.revision, .synced)
-        #expect(throws: StoreError.conflict(key("a"), expected: first.revision, actual: second.revision)) {
-            try store.update(key("a"), ["x": 3], expected: first.revision, .synced)
-        }
-        #expect(throws: StoreError.alreadyExists(key("a"))) { try store.create(key("a"), [:], .synced) }
-        #expect(throws: StoreError.notFound(key("z"))) { try store.delete(key("z"), expected: 1, .synced) }
-        #expect(store.get(key("a"))?.object == ["x": 2])
-    }
-
-    @Test("lists are ordered by namespace and name")
-    func order() throws {
-        let store = try SQLiteStore(path: ":memory:")
-        for (name, namespace) in [("b", "y"), ("a", "y"), ("c", "x")] {
-            _ = try store.create(key(name, namespace), [:], .synced)
-        }
-        #expect(store.list("core/pods", namespace: nil).map(\.key.name) == ["c", "a", "b"])
-        #expect(store.list("core/pods", namespace: "y").map(\.key.name) == ["a", "b"])
-        #expect(store.list("core/services", namespace: nil).isEmpty)
-    }
-
-    @Test("a watch gets what happened since its revision, then everything, in order")
-    func watch() throws {
-        let store = try SQLiteStore(path: ":memory:")
-        let start = store.revision
-        let first = try store.create(key("a"), ["x": 1], .synced)
-        var wakes = 0
-        let watch = try store.watch("core/pods", from: start) { wakes += 1 }
-        _ = try store.create(StoreKey(resource: "core/services", namespace: "", name: "s"), [:], .synced)
-        let second = try store.update(key("a"), ["x": 2], expected: first.revision, .synced)
-        _ = try store.delete(key("a"), expected: second.revision, .synced)
-        let events = watch.take()
-        #expect(events.map(\.kind) == [.added, .modified, .deleted])
-        #expect(events.map(\.previous) == [nil, ["x": 1], ["x": 2]])
-        #expect(wakes == 1, "one wake-up until the events are taken")
-        #expect(watch.take().isEmpty)
-        _ = try store.create(key("b"), [:], .synced)
-        #expect(wakes == 2)
-        watch.cancel()
-        _ = try store.create(key("c"), [:], .synced)
-        #expect(wakes == 2)
-    }
-
-    @Test("a watch that falls too far behind is over, and writes go on")
-    func slowWatcher() throws {
-        let store = try SQLiteStore(path: ":memory:")
-        let watch = try store.watch("core/pods", from: store.revision) {}
-        var last = try store.create(key("a"), [:], .relaxed)
-        for index in 0..<5000 {
-            last = try store.update(key("a"), ["x": .integer(Int64(index))], expected: last.revision, .relaxed)
-        }
-        #expect(watch.isLost)
-        #expect(watch.take().isEmpty)
-    }
-
-    @Test("changes that are forgotten are expired, the oldest remembered one is not")
-    func history() throws {
-        let store = try SQLiteStore(path: ":memory:", historyMax: 10)
-        for index in 0..<25 { _ = try store.create(key("p\(index)"), [:], .relaxed) }
-        let oldest = store.revision - 10
-        #expect(try store.watch("core/pods", from: oldest) {}.take().count == 10)
-        #expect(throws: StoreError.expired(oldest - 1, oldest: oldest)) {
-            try store.watch("core/pods", from: oldest - 1) {}
-        }
-        #expect(throws: StoreError.self) { try store.watch("core/pods", from: store.revision + 1) {} }
     }
 
     @Test("a damaged file is refused with what to do, and left as it is")
@@ -154,6 +53,31 @@ struct SQLiteStoreTests {
         _ = try store.create(key("a"), [:], .synced)
     }
 
+    @Test("a file that is mostly free space is compacted when it is opened; what is in it stays")
+    func compaction() throws {
+        let scratch = try Scratch()
+        let path = scratch.path + "/s.db"
+        var revision: Revision = 0
+        do {
+            let store = try SQLiteStore(path: path)
+            let text = String(repeating: "x", count: 20_000)
+            for index in 0..<400 { _ = try store.create(key("p\(index)"), ["text": .string(text)], .synced) }
+            for index in 0..<390 {
+                let key = key("p\(index)")
+                _ = try store.delete(key, expected: try #require(store.get(key)).revision, .synced)
+            }
+            revision = store.revision
+        }
+        let before = try #require(File.size(path))
+        do {
+            let store = try SQLiteStore(path: path)
+            #expect(store.list("core/pods", namespace: nil).map(\.key.name) == (390..<400).map { "p\($0)" })
+            #expect(store.revision >= revision)
+        }
+        let after = try #require(File.size(path))
+        #expect(before > 5_000_000 && after < before / 4, "\(before) to \(after) bytes")
+    }
+
     @Test("a full disk is said clearly, leaves nothing half done, and is over when there is space again")
     func fullDisk() throws {
         let scratch = try Scratch()
@@ -183,5 +107,160 @@ struct SQLiteStoreTests {
         try File.remove(filler)
         _ = try store.create(key("again"), large, .synced)
         #expect(store.get(key("again"))?.revision == revision + 1)
+    }
+
+    @Test(
+        "with group commit a full disk takes back what it did not take, tells who waits, and is over when there is space"
+    )
+    func fullDiskInGroups() async throws {
+        let scratch = try Scratch()
+        try scratch.limit(bytes: 512 * 1024)
+        let path = scratch.path + "/s.db"
+        let filler = scratch.path + "/filler"
+        let loop = try EventLoop.start(name: "store-test")
+        defer { loop.stop() }
+        try await Task(executorPreference: loop) {
+            var options = SQLiteStore.Options()
+            options.loop = loop
+            let store = try SQLiteStore(path: path, options)
+            try File.write(filler, Array(repeating: 1, count: 128 * 1024))
+            let watcher = try Watcher(store, "core/pods", from: store.revision, on: loop)
+            var resets = 0
+            store.onReset.append { resets += 1 }
+            let large = JSON.string(String(repeating: "y", count: 16 * 1024))
+            var stored = 0
+            var failure: StoreError?
+            while failure == nil, stored < 100 {
+                do throws(StoreError) {
+                    _ = try store.create(key("p\(stored)"), large, .synced)
+                    try await store.settled()
+                    stored += 1
+                } catch {
+                    failure = error
+                }
+            }
+            #expect(failure == .diskFull(path: path))
+            #expect(resets == 1)
+            #expect(store.list("core/pods", namespace: nil).count == stored)
+            #expect(store.revision == store.settledRevision)
+            try await watcher.until { $0.events.count == stored }
+            try File.remove(filler)
+            let again = try store.create(key("again"), large, .synced)
+            try await store.settled()
+            #expect(store.get(key("again")) == again)
+            await store.close()
+            let reopened = try SQLiteStore(path: path)
+            #expect(reopened.list("core/pods", namespace: nil).count == stored + 1)
+        }.value
+    }
+
+    @Test("a file of the layout before is taken over after a backup, and its Secrets are encrypted")
+    func migration() async throws {
+        let scratch = try Scratch()
+        let path = scratch.path + "/s.db"
+        try Self.sql(
+            path,
+            """
+            CREATE TABLE objects (resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+              revision INTEGER NOT NULL, object TEXT NOT NULL, PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+            CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 0), revision INTEGER NOT NULL);
+            INSERT INTO clock VALUES (0, 42);
+            INSERT INTO objects VALUES ('core/pods', 'default', 'a', 40, '{"x":1}');
+            INSERT INTO objects VALUES ('core/secrets', 'default', 's', 42, '{"data":"aG9yc2U="}');
+            PRAGMA application_id = \(0x536b_656e);
+            PRAGMA user_version = 1;
+            """)
+        var options = SQLiteStore.Options()
+        options.keyFile = scratch.path + "/key"
+        let store = try SQLiteStore(path: path, options)
+        #expect(store.revision == 42)
+        #expect(store.get(key("a"))?.object == ["x": 1])
+        let secret = StoreKey(resource: "core/secrets", namespace: "default", name: "s")
+        #expect(store.get(secret)?.object == ["data": "aG9yc2U="])
+        await store.close()
+        #expect(String(decoding: try File.read(path + ".layout-1"), as: UTF8.self).contains("aG9yc2U="))
+        #expect(try File.mode(path + ".layout-1") == 0o600)
+        let again = try SQLiteStore(path: path, options)
+        #expect(again.get(secret)?.object == ["data": "aG9yc2U="])
+        await again.close()
+    }
+
+    @Test("a file of a newer layout is refused and left as it is")
+    func newer() async throws {
+        let scratch = try Scratch()
+        let path = scratch.path + "/s.db"
+        try await SQLiteStore(path: path).close()
+        try Self.sql(path, "PRAGMA user_version = 99")
+        let bytes = try File.read(path)
+        #expect { try SQLiteStore(path: path) } throws: { "\($0)".contains("newer Skein") }
+        #expect(try File.read(path) == bytes)
+    }
+
+    @Test("a key that is gone is no reason to make another one")
+    func missingKey() async throws {
+        let scratch = try Scratch()
+        var options = SQLiteStore.Options()
+        options.keyFile = scratch.path + "/key"
+        let store = try SQLiteStore(path: scratch.path + "/s.db", options)
+        _ = try store.create(StoreKey(resource: "core/secrets", namespace: "n", name: "s"), [:], .synced)
+        await store.close()
+        try File.remove(scratch.path + "/key")
+        #expect { try SQLiteStore(path: scratch.path + "/s.db", options) } throws: { "\($0)".contains("key") }
+        #expect(!File.exists(scratch.path + "/key"))
+    }
+
+    @Test("a backup of a store in use is put back whole with its keys, and revisions go on above")
+    func backup() async throws {
+        let scratch = try Scratch()
+        let control = scratch.path + "/control"
+        try File.makeDirectory(control, mode: 0o700)
+        let loop = try EventLoop.start(name: "store-test")
+        defer { loop.stop() }
+        let backup = scratch.path + "/backup"
+        try await Task(executorPreference: loop) {
+            var settings = StoreSettings()
+            settings.address = .sqlite
+            let store = try await settings.open(directory: control, on: loop, seconds: 1_800_000_000)
+            try File.write(control + "/ca.key", Array("the authority".utf8), mode: 0o600)
+            let secret = StoreKey(resource: "core/secrets", namespace: "n", name: "s")
+            let first = try store.create(secret, ["data": "x"], .synced)
+            let sqlite = try #require(store as? SQLiteStore)
+            try await SQLiteBackup.write(sqlite, directory: control, to: backup)
+            #expect(try File.mode(backup) == 0o600)
+            await #expect(throws: StoreError.self) {
+                try await SQLiteBackup.write(sqlite, directory: control, to: backup)
+            }
+            let second = try store.update(secret, ["data": "y"], expected: first.revision, .synced)
+            #expect(throws: StoreError.inUse(path: control + "/skein.db")) {
+                try SQLiteBackup.restore(backup, to: control)
+            }
+            await store.close()
+            try File.remove(control + "/secrets.key")
+            try File.remove(control + "/ca.key")
+            let former = try SQLiteBackup.restore(backup, to: control)
+            #expect(former == control + "/skein.db.before-restore-1")
+            #expect(try File.text(control + "/ca.key") == "the authority")
+            let restored = try await settings.open(directory: control, on: loop, seconds: 1_800_000_100)
+            #expect(restored.get(secret)?.object == ["data": "x"])
+            #expect(restored.revision > second.revision)
+            await restored.close()
+            try File.write(scratch.path + "/letter", Array(repeating: 65, count: 5000))
+            #expect(throws: StoreError.self) { try SQLiteBackup.restore(scratch.path + "/letter", to: control) }
+            #expect(throws: StoreError.self) { try SQLiteBackup.restore(scratch.path + "/nothing", to: control) }
+            let untouched = try await settings.open(directory: control, on: loop, seconds: 1_800_000_200)
+            #expect(untouched.get(secret)?.object == ["data": "x"])
+            await untouched.close()
+        }.value
+    }
+
+    /// Does something to a file behind the store's back.
+    private static func sql(_ path: String, _ text: String) throws {
+        let command = Child.Command([
+            "/usr/bin/env", "python3", "-c",
+            "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit(); c.close()",
+            path, text,
+        ])
+        let (status, output) = try Child.run(command)
+        try #require(status.isSuccess, "\(String(decoding: output, as: UTF8.self))")
     }
 }

@@ -62,15 +62,32 @@ struct Discovery {
                 kind.subresources.map { name in
                     [
                         "subresource": .string(name), "verbs": verbs(of: name),
-                        "responseKind": name == "scale"
-                            ? response("autoscaling", "v1", "Scale") : response(kind.group, version, kind.kind),
+                        "responseKind": Self.foreign[name].map { response($0.group, $0.version, $0.kind) }
+                            ?? response(kind.group, version, kind.kind),
                     ]
                 })
         }
         return entry
     }
 
-    private func verbs(of subresource: String) -> JSON { subresource == "log" ? ["get"] : ["get", "patch", "update"] }
+    private func verbs(of subresource: String) -> JSON {
+        switch subresource {
+        case "log": ["get"]
+        case "token", "eviction": ["create"]
+        case "exec", "attach", "portforward": ["create", "get"]
+        default: ["get", "patch", "update"]
+        }
+    }
+
+    /// Sub-resources whose objects are of another kind.
+    private static let foreign = [
+        "scale": (group: "autoscaling", version: "v1", kind: "Scale"),
+        "exec": (group: "", version: "v1", kind: "PodExecOptions"),
+        "attach": (group: "", version: "v1", kind: "PodAttachOptions"),
+        "portforward": (group: "", version: "v1", kind: "PodPortForwardOptions"),
+        "eviction": (group: "policy", version: "v1", kind: "Eviction"),
+        "token": (group: "authentication.k8s.io", version: "v1", kind: "TokenRequest"),
+    ]
 
     /// `/api` in the plain form.
     static let coreVersions: JSON = [
@@ -118,11 +135,11 @@ struct Discovery {
                 var entry: JSON = [
                     "name": .string(kind.plural + "/" + name), "singularName": "",
                     "namespaced": .bool(kind.isNamespaced),
-                    "kind": name == "scale" ? "Scale" : .string(kind.kind), "verbs": verbs(of: name),
+                    "kind": .string(Self.foreign[name]?.kind ?? kind.kind), "verbs": verbs(of: name),
                 ]
-                if name == "scale" {
-                    entry["group"] = "autoscaling"
-                    entry["version"] = "v1"
+                if let foreign = Self.foreign[name], !foreign.group.isEmpty {
+                    entry["group"] = .string(foreign.group)
+                    entry["version"] = .string(foreign.version)
                 }
                 entries.append(entry)
             }

@@ -7,12 +7,8 @@ import Serialization
 /// explains fields.
 struct OpenAPI {
     let kinds: ResourceKinds
+    var definitions: [String: CustomDefinition] = [:]
     let table = SchemaTable.standard
-
-    /// The smallest `openapi.v2.Document` that kubectl accepts: field 1, `swagger`, is "2.0".
-    ///
-    /// Clients up to 1.28 need it before they apply; with it they do no validation of their own.
-    static let version2: [UInt8] = [0x0a, 0x03, 0x32, 0x2e, 0x30]
 
     /// `/openapi/v3`.
     var index: JSON {
@@ -62,6 +58,57 @@ struct OpenAPI {
         ]
     }
 
+    /// `/openapi/v2` as JSON: the schemas of all versions as Swagger definitions.
+    var version2Document: JSON {
+        var definitions: [String: JSON] = [:]
+        var paths: JSON = [:]
+        for group in kinds.groups {
+            for version in group.versions {
+                for kind in kinds.kinds(group: group.name, version: version) { add(kind, version, to: &definitions) }
+                for (path, item) in document(group: group.name, version: version)?["paths"]?.object ?? [:] {
+                    paths[path] = Self.swagger(item)
+                }
+            }
+        }
+        return [
+            "swagger": "2.0", "info": ["title": "Skein", "version": "v1.32.0"], "paths": paths,
+            "definitions": .object(definitions.mapValues(Self.swagger)),
+        ]
+    }
+
+    /// The same with references and contents as version 2 writes them.
+    private static func swagger(_ json: JSON) -> JSON {
+        switch json {
+        case .object(var members):
+            if case .string(let reference)? = members["$ref"] {
+                members["$ref"] = .string("#/definitions/" + (reference.split(separator: "/").last ?? ""))
+            }
+            // Version 2 knows no wrapping of references.
+            if let parts = members["allOf"]?.array, parts.count == 1, let reference = parts[0]["$ref"]?.string {
+                members["allOf"] = nil
+                members["$ref"] = .string("#/definitions/" + (reference.split(separator: "/").last ?? ""))
+            }
+            if members["oneOf"] != nil, members["format"] == "int-or-string" {
+                members["oneOf"] = nil
+                members["type"] = "string"
+            } else if members["oneOf"] != nil, members["type"] == nil {
+                members["oneOf"] = nil
+                members["type"] = "string"
+            }
+            if let content = members["content"]?["application/json"] {
+                members["content"] = nil
+                members["schema"] = content["schema"]
+            }
+            if members["in"] == "query" {
+                members["schema"] = nil
+                members["type"] = "string"
+            }
+            return .object(members.mapValues(swagger))
+        case .array(let elements): return .array(elements.map(swagger))
+        default: return json
+        }
+    }
+
     private func identity(_ kind: ResourceKind, _ version: String) -> JSON {
         ["group": .string(kind.group), "version": .string(version), "kind": .string(kind.kind)]
     }
@@ -84,14 +131,29 @@ struct OpenAPI {
     }
 
     private func name(_ kind: ResourceKind, _ version: String) -> String {
-        let full = table.types[kind.schema]?.fullName ?? kind.kind
+        if let view = ObjectView(kind, version: version) { return table.types[view.schema]?.fullName ?? view.schema }
+        guard let full = table.types[kind.schema]?.fullName else {
+            return kind.group.split(separator: ".").reversed().joined(separator: ".") + "." + version + "." + kind.kind
+        }
         guard version != kind.preferredVersion else { return full }
         return full.split(separator: ".").map { $0 == kind.preferredVersion[...] ? Substring(version) : $0 }.joined(
             separator: ".")
     }
 
     private func add(_ kind: ResourceKind, _ version: String, to schemas: inout [String: JSON]) {
-        guard let type = table.types[kind.schema] else { return }
+        if let definition = definitions[kind.storeResource]?.versions[version] {
+            addType("ObjectMeta", to: &schemas)
+            var schema = definition.schema.json
+            schema["x-kubernetes-group-version-kind"] = [identity(kind, version)]
+            schema["properties"]?["apiVersion"] = ["type": "string"]
+            schema["properties"]?["kind"] = ["type": "string"]
+            schema["properties"]?["metadata"] = [
+                "$ref": .string("#/components/schemas/" + (table.types["ObjectMeta"]?.fullName ?? ""))
+            ]
+            schemas[name(kind, version)] = schema
+            return
+        }
+        guard let type = table.types[ObjectView(kind, version: version)?.schema ?? kind.schema] else { return }
         var properties: [String: JSON] = [
             "apiVersion": ["type": "string", "description": "The version of this representation of the object."],
             "kind": ["type": "string", "description": "The kind of the object."],
@@ -120,6 +182,7 @@ struct OpenAPI {
             var schema = schemaOf(field.type, &schemas)
             if let value = field.defaultValue, schema["$ref"] == nil { schema["default"] = value }
             if !field.allowed.isEmpty { schema["enum"] = .array(field.allowed.map { .string($0) }) }
+            bound(&schema, field)
             var strategy: [String] = []
             if field.isMerged { strategy.append("merge") }
             if field.retainsKeys { strategy.append("retainKeys") }
@@ -131,6 +194,31 @@ struct OpenAPI {
             properties[field.name] = schema
         }
         return properties
+    }
+
+    private func bound(_ schema: inout JSON, _ field: SchemaField) {
+        guard field.bounds.number != nil || field.bounds.length != nil || field.bounds.count != nil else { return }
+        let (list, inner): (String?, String?) =
+            switch field.type {
+            case .array: ("Items", "items")
+            case .map: ("Properties", "additionalProperties")
+            default: (nil, nil)
+            }
+        if let count = field.bounds.count, let list {
+            if count.lowerBound > 0 { schema["min\(list)"] = .integer(Int64(count.lowerBound)) }
+            if count.upperBound < .max { schema["max\(list)"] = .integer(Int64(count.upperBound)) }
+        }
+        var element = inner.flatMap { schema[$0] } ?? schema
+        guard element["$ref"] == nil else { return }
+        if let number = field.bounds.number {
+            if number.lowerBound.isFinite { element["minimum"] = .number(number.lowerBound) }
+            if number.upperBound.isFinite { element["maximum"] = .number(number.upperBound) }
+        }
+        if let length = field.bounds.length {
+            if length.lowerBound > 0 { element["minLength"] = .integer(Int64(length.lowerBound)) }
+            if length.upperBound < .max { element["maxLength"] = .integer(Int64(length.upperBound)) }
+        }
+        if let inner { schema[inner] = element } else { schema = element }
     }
 
     private func schemaOf(_ type: FieldType, _ schemas: inout [String: JSON]) -> JSON {

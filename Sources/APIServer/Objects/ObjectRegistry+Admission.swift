@@ -27,8 +27,37 @@ extension ObjectRegistry {
             object["status"] = ["loadBalancer": [:]]
         case .deployment, .replicaSet, .service:
             object["status"] = object["status"] ?? .object(kind == .replicaSet ? ["replicas": 0] : [:])
+        case .statefulSet: object["status"] = ["replicas": 0, "availableReplicas": 0]
+        case .daemonSet:
+            object["status"] = [
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+            ]
+        case .horizontalPodAutoscaler: object["status"] = ["currentMetrics": .null, "desiredReplicas": 0]
+        case .job: prepareJob(&object)
         default: break
         }
+    }
+
+    /// A Job's pods are known by its identity, unless its owner has chosen labels on purpose.
+    private func prepareJob(_ object: inout JSON) {
+        object["status"] = [:]
+        var spec = object["spec"] ?? .object([:])
+        guard spec["manualSelector"] != true, var template = spec["template"] else { return }
+        let uid = object["metadata"]?["uid"] ?? ""
+        let name = object["metadata"]?["name"] ?? ""
+        var metadata = template["metadata"] ?? .object([:])
+        var labels = metadata["labels"] ?? .object([:])
+        for (label, value) in [
+            ("batch.kubernetes.io/controller-uid", uid), ("controller-uid", uid),
+            ("batch.kubernetes.io/job-name", name),
+            ("job-name", name),
+        ] { labels[label] = value }
+        metadata["labels"] = labels
+        template["metadata"] = metadata
+        spec["template"] = template
+        spec["selector"] = ["matchLabels": ["batch.kubernetes.io/controller-uid": uid]]
+        object["spec"] = spec
+        if object["metadata"]?["labels"] == nil { object["metadata"]?["labels"] = labels }
     }
 
     private var defaultIngressClass: String? {
@@ -82,6 +111,7 @@ extension ObjectRegistry {
         where store.get(key(.namespace, "", name)) == nil {
             _ = try create(["metadata": ["name": .string(name)]], .namespace)
         }
+        try createDefaultRoles()
         if store.get(key(.service, "default", "kubernetes")) == nil {
             try createKubernetesService()
         }

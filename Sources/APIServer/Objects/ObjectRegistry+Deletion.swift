@@ -57,6 +57,11 @@ extension ObjectRegistry {
         if options.isDryRun { return (KubernetesObject(json: shown(current, kind)), true) }
         if kind == .namespace { return try deleteNamespace(current) }
         let marked = try mark(current, kind, options)
+        if kind == .customResourceDefinition {
+            finishDefinitions()
+            guard let again = store.get(marked.key) else { return (KubernetesObject(json: shown(marked, kind)), true) }
+            return (KubernetesObject(json: shown(again, kind)), false)
+        }
         if options.propagation == .orphan { orphan(meta.uid) }
         if options.propagation == .foreground {
             deleteDependents(of: meta.uid, .foreground)
@@ -144,10 +149,12 @@ extension ObjectRegistry {
             try store.delete(current.key, expected: current.revision, durability(kind, ""))
         }
         owners.remove(current.key, gone.object)
+        kindChanged(kind)
         if kind == .service { addresses.release(gone.object) }
         let meta = ObjectMeta(json: gone.object["metadata"] ?? .null)
         deleteDependents(of: meta.uid, .background)
         for owner in meta.ownerReferences { releaseOwner(owner.uid) }
+        if kind.isCustom { finishDefinitions() }
         if kind.isNamespaced { finishNamespace(current.key.namespace) }
         return gone
     }
@@ -159,15 +166,30 @@ extension ObjectRegistry {
         for key in owners.dependents(of: uid) {
             guard let dependent = store.get(key), let kind = kinds.kind(storeResource: key.resource) else { continue }
             let meta = ObjectMeta(json: dependent.object["metadata"] ?? .null)
-            let others = meta.ownerReferences.filter { $0.uid != uid && owners.key(of: $0.uid) != nil }
+            let others = meta.ownerReferences.filter { $0.uid != uid && isLasting($0.uid) }
             if others.isEmpty {
                 if meta.deletionTimestamp != nil { continue }
                 var options = DeleteOptions()
                 options.propagation = propagation == .foreground ? .foreground : .background
                 _ = try? delete(kind, key.namespace, key.name, options: options)
-            } else if propagation == .background {
+            } else {
                 dropOwner(dependent, kind, uid)
             }
+        }
+    }
+
+    /// Whether an owner is there and does not itself wait for its dependents to go.
+    private func isLasting(_ uid: String) -> Bool {
+        guard let key = owners.key(of: uid), let owner = store.get(key) else { return false }
+        let meta = ObjectMeta(json: owner.object["metadata"] ?? .null)
+        return meta.deletionTimestamp == nil || !meta.finalizers.contains(Self.foreground)
+    }
+
+    /// Whether a dependent holds an owner that waits: only those hold it that say so (`blockOwnerDeletion`).
+    private func holds(_ key: StoreKey, _ uid: String) -> Bool {
+        guard let dependent = store.get(key) else { return false }
+        return ObjectMeta(json: dependent.object["metadata"] ?? .null).ownerReferences.contains {
+            $0.uid == uid && $0.blocksOwnerDeletion
         }
     }
 
@@ -189,7 +211,8 @@ extension ObjectRegistry {
 
     /// An owner that waits for its dependents goes when the last has gone.
     private func releaseOwner(_ uid: String) {
-        guard let key = owners.key(of: uid), let owner = store.get(key), owners.dependents(of: uid).isEmpty,
+        guard let key = owners.key(of: uid), let owner = store.get(key),
+            !owners.dependents(of: uid).contains(where: { holds($0, uid) }),
             let kind = kinds.kind(storeResource: key.resource)
         else { return }
         var object = owner.object
@@ -219,6 +242,7 @@ extension ObjectRegistry {
         }
         emptyNamespace(current.key.name)
         finishNamespace(current.key.name)
+        tellRemaining(current.key.name)
         let isGone = store.get(current.key) == nil
         return (KubernetesObject(json: shown(stored, .namespace)), isGone)
     }
@@ -231,6 +255,58 @@ extension ObjectRegistry {
         for key in owners.contents(of: name).sorted(by: { order($0) < order($1) }) {
             guard let kind = kinds.kind(storeResource: key.resource) else { continue }
             _ = try? delete(kind, key.namespace, key.name)
+        }
+    }
+
+    /// Says in a namespace's status what it still waits for, in Kubernetes' words: what people look at when one does not go.
+    private func tellRemaining(_ name: String) {
+        guard let namespace = store.get(key(.namespace, "", name)),
+            namespace.object["metadata"]?["deletionTimestamp"] != nil
+        else { return }
+        var kinds: [String: Int] = [:]
+        var finalizers: [String: Int] = [:]
+        for key in owners.contents(of: name) {
+            let kind = self.kinds.kind(storeResource: key.resource)
+            kinds[kind.map { $0.group.isEmpty ? $0.plural + "." : $0.qualifiedPlural } ?? key.resource, default: 0] += 1
+            for finalizer in store.get(key).map({ ObjectMeta(json: $0.object["metadata"] ?? .null).finalizers }) ?? [] {
+                finalizers[finalizer, default: 0] += 1
+            }
+        }
+        func list(_ counts: [String: Int], _ text: (String, Int) -> String) -> String {
+            counts.sorted { $0.key < $1.key }.map { text($0.key, $0.value) }.joined(separator: ", ")
+        }
+        let old = namespace.object["status"]?["conditions"]?.array ?? []
+        func condition(_ type: String, _ isSet: Bool, _ reason: String, _ message: String) -> JSON {
+            let value: JSON = isSet ? "True" : "False"
+            let known = old.first { $0["type"]?.string == type }
+            let time =
+                known?["status"] == value ? known?["lastTransitionTime"] ?? .null : .string(now().secondsText)
+            return [
+                "type": .string(type), "status": value, "reason": .string(reason), "message": .string(message),
+                "lastTransitionTime": time,
+            ]
+        }
+        var object = namespace.object
+        object["status"] = [
+            "phase": "Terminating",
+            "conditions": [
+                condition(
+                    "NamespaceContentRemaining", !kinds.isEmpty,
+                    kinds.isEmpty ? "ContentRemoved" : "SomeResourcesRemain",
+                    kinds.isEmpty
+                        ? "All content successfully removed"
+                        : "Some resources are remaining: " + list(kinds) { "\($0) has \($1) resource instances" }),
+                condition(
+                    "NamespaceFinalizersRemaining", !finalizers.isEmpty,
+                    finalizers.isEmpty ? "ContentHasNoFinalizers" : "SomeFinalizersRemain",
+                    finalizers.isEmpty
+                        ? "All content-preserving finalizers finished"
+                        : "Some content in the namespace has finalizers remaining: "
+                            + list(finalizers) { "\($0) in \($1) resource instances" }),
+            ],
+        ]
+        if object["status"] != namespace.object["status"] {
+            _ = try? replace(namespace, with: object, .namespace, "status")
         }
     }
 
@@ -279,10 +355,12 @@ extension ObjectRegistry {
                 }
             }
         }
+        finishDefinitions()
         for namespace in store.list(ResourceKind.namespace.storeResource, namespace: nil)
         where namespace.object["metadata"]?["deletionTimestamp"] != nil {
             emptyNamespace(namespace.key.name)
             finishNamespace(namespace.key.name)
+            tellRemaining(namespace.key.name)
         }
     }
 }

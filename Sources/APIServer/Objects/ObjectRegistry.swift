@@ -25,6 +25,18 @@ public final class ObjectRegistry {
         public var fieldValidation = FieldValidation.warn
         /// The version of the kind that the caller speaks; empty means the preferred one.
         public var version = ""
+        /// Who asks: a role may give no rights that its writer does not have; `nil` for this process's own controllers.
+        public var user: APIUser?
+        /// Who writes, for `metadata.managedFields`; empty for this process's own controllers.
+        public var manager = ""
+        /// Whether the manager states its fields (server-side apply) or writes them.
+        var operation = ManagedFields.Operation.update
+        /// Fields of the body that are there twice.
+        var duplicates: [String] = []
+        /// The sub-resource that owns what is written, where it is another than that of the object.
+        var subresource: String?
+        /// The managers as they shall be; else they follow from what is written.
+        var managed: ManagedFields?
         /// Stored, unknown fields dropped with a warning, preferred version.
         public init() {}
     }
@@ -37,8 +49,18 @@ public final class ObjectRegistry {
         public var warnings: [String]
     }
 
-    /// The kinds that are served.
-    public let kinds: ResourceKinds
+    /// The kinds that are served: those compiled in, and those that somebody has defined.
+    public internal(set) var kinds: ResourceKinds
+    /// The kinds that are compiled in.
+    let standardKinds: ResourceKinds
+    /// Counts the changes of `kinds`.
+    var kindsGeneration = 0
+    /// The definitions of the custom kinds, by their place in the store.
+    var definitions: [String: CustomDefinition] = [:]
+    /// Whether a pattern of a definition's schema is found in a text; `nil` when the pattern is none.
+    ///
+    /// Without it patterns are looked for as plain text: set it to a linear-time matcher.
+    public var patternMatches: (_ pattern: String, _ text: String) -> Bool? = { $1.contains($0) }
     /// Where the objects are.
     public let store: any ObjectStore
     /// The node that new pods without `nodeName` are bound to; without it they stay unbound.
@@ -47,12 +69,18 @@ public final class ObjectRegistry {
     public var admissionWarnings: (KubernetesObject, ResourceKind) -> [String] = { _, _ in [] }
     /// Annotations that a new pod gets from the mesh.
     public var podAnnotations: (KubernetesObject) -> [String: String] = { _ in [:] }
+    /// The codes of what the schema of a kind refuses; none for kinds that are Kubernetes' own.
+    public var schemaCodes: (ResourceKind) -> SchemaCodes? = { _ in nil }
     /// What makes the mesh refuse an object that is written: it cannot mean anything.
     public var admissionProblems: (KubernetesObject, ResourceKind) -> [FieldProblem] = { _, _ in [] }
     let now: () -> Timestamp
     private var random: any RandomNumberGenerator
     var addresses = ServiceAddresses()
     var owners = OwnerIndex()
+    /// Who may do what; `nil` when roles or bindings have changed.
+    var knownPolicy: AccessPolicy?
+    var isAggregating = false
+    var watchTexts = WatchTexts()
 
     /// A registry over what `store` holds.
     public init(
@@ -62,14 +90,10 @@ public final class ObjectRegistry {
     ) {
         self.store = store
         self.kinds = kinds
+        standardKinds = kinds
         self.random = random
         self.now = now
-        for kind in kinds.all {
-            for stored in store.list(kind.storeResource, namespace: nil) {
-                owners.insert(stored.key, stored.object)
-                if kind == .service { addresses.adopt(stored.object) }
-            }
-        }
+        followStore()
     }
 
     // MARK: Reading
@@ -85,14 +109,19 @@ public final class ObjectRegistry {
 
     /// The object as clients of `version` see it.
     func shown(_ stored: StoredObject, _ kind: ResourceKind, version: String = "") -> JSON {
-        var object = stored.object
-        if !version.isEmpty, version != kind.preferredVersion {
-            object["apiVersion"] = .string(kind.apiVersion(version))
-        }
+        var object = seen(stored.object, kind, version: version)
         var metadata = object["metadata"] ?? .object([:])
         metadata["resourceVersion"] = .string(String(stored.revision))
         object["metadata"] = metadata
         return object
+    }
+
+    /// The object as clients of `version` see it, but for its resource version.
+    func seen(_ object: JSON, _ kind: ResourceKind, version: String) -> JSON {
+        guard !version.isEmpty, version != kind.preferredVersion else { return object }
+        var object = object
+        object["apiVersion"] = .string(kind.apiVersion(version))
+        return ObjectView(kind, version: version)?.shown(object) ?? object
     }
 
     /// One object; cluster-scoped kinds ignore the namespace.
@@ -152,8 +181,10 @@ public final class ObjectRegistry {
         metadata["creationTimestamp"] = .string(now().secondsText)
         if kind.hasGeneration { metadata["generation"] = 1 }
         object["metadata"] = metadata
-        if !kind.subresources.isEmpty, kind != .node { object["status"] = nil }
-        object = SchemaTable.standard.applyDefaults(to: object, of: kind)
+        if kind.subresources.contains("status"), kind != .node { object["status"] = nil }
+        let stated = object
+        object = defaulted(object, kind, options.version)
+        recordOwners(ofNew: &object, stated: stated, kind, options)
         prepareNew(&object, kind)
         if kind == .pod {
             for (key, value) in podAnnotations(KubernetesObject(json: object)) {
@@ -164,9 +195,14 @@ public final class ObjectRegistry {
                 object["metadata"] = metadata
             }
         }
-        try check(Validator.problems(of: KubernetesObject(json: object), kind: kind), kind, name)
+        try check(refusals(of: object, old: nil, kind, options.version), kind, name)
+        if kind == .customResourceDefinition {
+            warnings += try checkDefinition(object)
+            prepareDefinition(&object, old: nil)
+        }
         let key = key(kind, namespace, name)
         guard store.get(key) == nil else { throw .alreadyExists(kind, name) }
+        try checkEscalation(object, kind, options.user)
         let before = addresses
         do throws(StatusError) {
             if kind == .service { try addresses.assign(&object, old: nil) }
@@ -180,6 +216,7 @@ public final class ObjectRegistry {
                 try store.create(key, object, durability(kind, ""))
             }
             owners.insert(key, stored.object)
+            kindChanged(kind)
             if kind == .namespace { try? createDefaults(in: name) }
             return Written(
                 object: KubernetesObject(json: shown(stored, kind, version: options.version)), warnings: warnings)
@@ -198,6 +235,9 @@ public final class ObjectRegistry {
         options: WriteOptions = WriteOptions(), _ change: (JSON) throws(StatusError) -> JSON
     ) throws(StatusError) -> Written {
         let current = try stored(kind, namespace, name)
+        if kind == .horizontalPodAutoscaler, subresource == "status", options.version == "v1" {
+            throw .methodNotAllowed("the status of an autoscaler is written in autoscaling/v2: v1 cannot say all of it")
+        }
         let proposal = try change(shown(current, kind, version: options.version))
         var (object, warnings) = try decoded(proposal, kind, options)
         try agree(&object, current, kind, namespace)
@@ -209,17 +249,22 @@ public final class ObjectRegistry {
         } else if kind.subresources.contains("status") {
             object["status"] = old["status"]
         }
-        object = SchemaTable.standard.applyDefaults(to: object, of: kind)
+        object = defaulted(object, kind, options.version)
+        recordOwners(
+            of: &object, old: old, stated: proposal["metadata"]?["managedFields"], kind, subresource, options)
         let before = addresses
         do throws(StatusError) {
             if kind == .service, subresource.isEmpty { try addresses.assign(&object, old: old) }
             let problems =
-                subresource == "status"
-                ? []
-                : Validator.problems(
-                    updating: KubernetesObject(json: old), to: KubernetesObject(json: object), kind: kind)
+                subresource == "status" && !kind.isCustom
+                ? [] : refusals(of: object, old: old, kind, options.version)
             try check(problems, kind, name)
-            if kind.hasGeneration, subresource.isEmpty, old["spec"] != object["spec"] {
+            if subresource.isEmpty { try checkEscalation(object, kind, options.user) }
+            if kind == .customResourceDefinition, subresource.isEmpty {
+                warnings += try checkDefinition(object)
+                prepareDefinition(&object, old: old)
+            }
+            if kind.hasGeneration, subresource.isEmpty, isNewGeneration(object, old, kind) {
                 var metadata = object["metadata"] ?? .object([:])
                 metadata["generation"] = .integer(Int64((old["metadata"]?["generation"]?.int ?? 0) + 1))
                 object["metadata"] = metadata
@@ -235,7 +280,7 @@ public final class ObjectRegistry {
                 addresses = before
                 return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)
             }
-            if object == old {
+            if isUnchanged(object, old) {
                 addresses = before
                 return Written(
                     object: KubernetesObject(json: shown(current, kind, version: options.version)), warnings: warnings)
@@ -265,6 +310,17 @@ public final class ObjectRegistry {
 
     // MARK: What writes share
 
+    /// Whether something has changed that counts a generation: the `spec`, of custom kinds all but metadata and status.
+    private func isNewGeneration(_ object: JSON, _ old: JSON, _ kind: ResourceKind) -> Bool {
+        guard kind.isCustom else { return old["spec"] != object["spec"] }
+        var (left, right) = (object, old)
+        for name in kind.subresources.contains("status") ? ["metadata", "status"] : ["metadata"] {
+            left[name] = nil
+            right[name] = nil
+        }
+        return left != right
+    }
+
     func replace(
         _ current: StoredObject, with object: JSON, _ kind: ResourceKind, _ subresource: String
     ) throws(StatusError) -> StoredObject {
@@ -273,16 +329,18 @@ public final class ObjectRegistry {
         }
         owners.remove(current.key, current.object)
         owners.insert(stored.key, stored.object)
+        kindChanged(kind)
         return stored
     }
 
     private func versioned(_ object: JSON, _ kind: ResourceKind, _ options: WriteOptions) -> JSON {
         var object = object
         if !options.version.isEmpty { object["apiVersion"] = .string(kind.apiVersion(options.version)) }
+        if let view = ObjectView(kind, version: options.version) { object = view.shown(object) }
         return object
     }
 
-    private func decoded(
+    func decoded(
         _ json: JSON, _ kind: ResourceKind, _ options: WriteOptions
     ) throws(StatusError) -> (JSON, [String]) {
         let version = options.version.isEmpty ? kind.preferredVersion : options.version
@@ -294,14 +352,28 @@ public final class ObjectRegistry {
         if let stated = json["kind"]?.string, !stated.isEmpty, stated != kind.kind {
             throw .badRequest("\(stated) in version \"\(version)\" cannot be handled as a \(kind.kind)")
         }
-        var decoder = SchemaDecoder()
+        let codes = schemaCodes(kind)
+        let view = ObjectView(kind, version: version)
+        let foreign = view?.foreignFields(json) ?? []
+        let json = view?.stored(json) ?? json
         var object: JSON
-        do {
-            object = try decoder.decode(json, as: kind)
-        } catch {
-            throw .badRequest("\(kind.kind) in version \"\(version)\" cannot be handled as a \(kind.kind): \(error)")
+        var dropped: [String]
+        if let definition = definition(kind, version) {
+            (object, dropped) = try decodedCustom(json, kind, definition)
+        } else {
+            var decoder = SchemaDecoder()
+            do {
+                object = try decoder.decode(json, as: kind)
+            } catch {
+                let code = codes.map { " [\($0.invalidValue)]" } ?? ""
+                throw .badRequest(
+                    "\(kind.kind) in version \"\(version)\" cannot be handled as a \(kind.kind): \(error)\(code)")
+            }
+            dropped = decoder.unknownFields + foreign
         }
-        let unknown = decoder.unknownFields.map { "unknown field \"\($0)\"" }
+        let unknown =
+            dropped.map { "unknown field \"\($0)\"" + (codes.map { " [\($0.unknownField)]" } ?? "") }
+            + options.duplicates.map { "duplicate field \"\($0)\"" }
         if options.fieldValidation == .strict, !unknown.isEmpty {
             throw .badRequest(
                 "\(kind.kind) in version \"\(version)\" cannot be handled as a \(kind.kind): strict decoding error: "
@@ -309,7 +381,11 @@ public final class ObjectRegistry {
         }
         object["apiVersion"] = .string(kind.apiVersion)
         object["kind"] = .string(kind.kind)
-        return (object, options.fieldValidation == .warn ? unknown : [])
+        var warnings = options.fieldValidation == .warn ? unknown : []
+        if kind.group == "admissionregistration.k8s.io" {
+            warnings.append("\(kind.kind) is kept, and not evaluated by this server")
+        }
+        return (object, warnings)
     }
 
     private func place(_ metadata: inout JSON, _ kind: ResourceKind, _ namespace: String) throws(StatusError) {
@@ -326,8 +402,15 @@ public final class ObjectRegistry {
     private func openNamespace(_ namespace: String, _ kind: ResourceKind, _ name: String) throws(StatusError) {
         let found = try stored(.namespace, "", namespace)
         if found.object["metadata"]?["deletionTimestamp"] != nil {
-            throw .forbidden(
+            var error = StatusError.forbidden(
                 kind, name, "unable to create new content in namespace \(namespace) because it is being terminated")
+            error.details["causes"] = [
+                [
+                    "reason": "NamespaceTerminating", "message": .string("namespace \(namespace) is being terminated"),
+                    "field": "metadata.namespace",
+                ]
+            ]
+            throw error
         }
     }
 
@@ -373,16 +456,6 @@ public final class ObjectRegistry {
             return try body()
         } catch {
             throw status(error, kind, name)
-        }
-    }
-
-    private func status(_ error: StoreError, _ kind: ResourceKind, _ name: String) -> StatusError {
-        switch error {
-        case .notFound: .notFound(kind, name)
-        case .alreadyExists: .alreadyExists(kind, name)
-        case .conflict: .conflict(kind, name)
-        case .expired: .expired(error.description)
-        case .diskFull, .corrupted, .inUse, .failed: .internalError(error.description)
         }
     }
 

@@ -12,7 +12,7 @@ public struct Selection: Sendable {
     public init(labels: LabelMatcher = LabelMatcher()) { self.labels = labels }
 
     /// From the query parameters `labelSelector` and `fieldSelector`.
-    init(_ query: [String: String], _ kind: ResourceKind) throws(StatusError) {
+    init(_ query: [String: String], _ kind: ResourceKind, version: String = "") throws(StatusError) {
         do {
             labels = try LabelMatcher(parsing: query["labelSelector"] ?? "")
         } catch {
@@ -24,10 +24,11 @@ public struct Selection: Sendable {
                 throw .badRequest("invalid selector: '\(part)'; can't understand '\(part)'")
             }
             let path = String(part[..<range.lowerBound])
-            guard Selection.supported(kind).contains(path) else {
+            let stored = ObjectView(kind, version: version)?.storedField(path) ?? path
+            guard Selection.supported(kind).contains(stored) else {
                 throw .badRequest("field label not supported: \(path)")
             }
-            fields.append((path, String(part[range.upperBound...]), sign != "!="))
+            fields.append((stored, String(part[range.upperBound...]), sign != "!="))
         }
     }
 

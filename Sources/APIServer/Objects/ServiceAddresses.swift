@@ -1,12 +1,13 @@
 import KubernetesAPI
 import Serialization
 
-/// The addresses of services: 10.96.0.0/16 inside, 10.97.0.0/24 for `type: LoadBalancer`.
+/// The addresses of services: 10.96.0.0/16 inside, 10.97.0.0/24 for `type: LoadBalancer`, and their ports of all nodes.
 ///
-/// Both are given at admission, so the answer to the POST already shows them.
+/// All are given at admission, so the answer to the POST already shows them.
 struct ServiceAddresses {
     private var cluster = AddressPool(base: 0x0a60_0000, length: 16)
     private var external = AddressPool(base: 0x0a61_0000, length: 24)
+    private var nodePorts = NodePorts()
 
     /// The address of the service `kubernetes` in `default`.
     static let kubernetes = "10.96.0.1"
@@ -22,12 +23,14 @@ struct ServiceAddresses {
     mutating func adopt(_ service: JSON) {
         for address in Self.held(service) { _ = cluster.take(address) }
         for address in Self.heldOutside(service) { _ = external.take(address) }
+        nodePorts.adopt(service)
     }
 
     /// Gives back what a removed service held.
     mutating func release(_ service: JSON) {
         for address in Self.held(service) where address != Self.kubernetes { cluster.release(address) }
         for address in Self.heldOutside(service) { external.release(address) }
+        nodePorts.release(service)
     }
 
     private static func held(_ service: JSON) -> [String] {
@@ -86,6 +89,7 @@ struct ServiceAddresses {
             spec["ipFamilyPolicy"] = spec["ipFamilyPolicy"] ?? "SingleStack"
         }
         service["spec"] = spec
+        try nodePorts.assign(&service, old: old)
         assignOutside(&service, ServiceSpec(json: spec), old: old)
     }
 

@@ -13,12 +13,21 @@ public final class WatchStream {
         var namespace: String?
         var selection: Selection
         var form: ObjectForm
+        var columns: [TableColumn]
         var wantsBookmarks: Bool
+        /// Whether its columns are compiled in: then watches of one kind show a change alike, and its text is made once.
+        var sharesText: Bool
     }
 
     private let registry: ObjectRegistry
     private let wish: Wish
-    private var pending: [JSON] = []
+    private var pending: [[UInt8]] = []
+    /// The present state, as far as it is not sent yet.
+    private var initial: ArraySlice<StoredObject> = []
+    /// Sent when the present state is.
+    private var initialEnd: [UInt8]?
+    /// So much of the present state is written in one piece.
+    private static let initialBytes = 128 * 1024
     private var watch: StoreWatch?
     private var isOver = false
     private var columnsSent = false
@@ -38,20 +47,21 @@ public final class WatchStream {
         self.lifetime = lifetime
         let revision = from ?? registry.store.revision
         if from == nil {
-            for stored in registry.store.list(wish.kind.storeResource, namespace: wish.namespace)
-            where wish.selection.matches(stored.object) {
-                pending.append(event("ADDED", stored))
-            }
-            if endsInitialEvents { pending.append(bookmark(revision, isInitialEnd: true)) }
+            initial = registry.store.list(wish.kind.storeResource, namespace: wish.namespace)[...]
+            if endsInitialEvents { initialEnd = bookmark(revision, isInitialEnd: true) }
         }
         watch = try registry.watch(wish.kind, from: revision) { [weak self] in self?.wake() }
     }
 
     deinit { watch?.cancel() }
 
+    /// Whether `next` has more at once: the present state is written in pieces.
+    public var hasMore: Bool { !initial.isEmpty || initialEnd != nil }
+
     /// What is to be sent now, perhaps nothing; `nil` when the watch is over.
     public func next() -> [UInt8]? {
         guard !isOver else { return nil }
+        if hasMore { return nextInitial() }
         for change in watch?.take() ?? [] {
             guard wish.namespace == nil || wish.namespace == change.object.key.namespace else { continue }
             let matches = wish.selection.matches(change.object.object)
@@ -66,35 +76,66 @@ public final class WatchStream {
         }
         if watch?.isLost == true {
             isOver = true
-            pending.append([
+            let event: JSON = [
                 "type": "ERROR", "object": StatusError.expired("the watch fell too far behind: list again").json,
-            ])
+            ]
+            pending.append(event.bytes + [0x0a])
         }
         defer { pending = [] }
-        return pending.flatMap { $0.bytes + [0x0a] }
+        if pending.count == 1 { return pending[0] }
+        return Array(pending.joined())
+    }
+
+    private func nextInitial() -> [UInt8] {
+        var bytes: [UInt8] = []
+        while let stored = initial.popFirst() {
+            guard wish.selection.matches(stored.object) else { continue }
+            bytes += event("ADDED", stored, isInitial: true)
+            if bytes.count >= Self.initialBytes { return bytes }
+        }
+        initial = []
+        if let initialEnd { bytes += initialEnd }
+        initialEnd = nil
+        return bytes
     }
 
     /// A line that tells an idle client how far the server is; empty for those who did not ask.
     public func bookmark() -> [UInt8] {
-        wish.wantsBookmarks ? bookmark(registry.store.revision, isInitialEnd: false).bytes + [0x0a] : []
+        wish.wantsBookmarks ? bookmark(registry.store.settledRevision, isInitialEnd: false) : []
     }
 
     /// Ends the watch.
     public func cancel() {
         isOver = true
         watch?.cancel()
+        initial = []
     }
 
-    private func event(_ type: String, _ stored: StoredObject) -> JSON {
-        let object = registry.shown(stored, wish.kind, version: wish.version)
+    private func event(_ type: String, _ stored: StoredObject, isInitial: Bool = false) -> [UInt8] {
         defer { columnsSent = true }
-        return [
-            "type": .string(type),
-            "object": wish.form.one(object, wish.kind, now: registry.now(), withColumns: !columnsSent),
-        ]
+        let now = registry.now()
+        // The present state is everybody's own: it may be of long ago.
+        guard wish.sharesText, !isInitial else { return text(type, stored, now) }
+        var place = WatchTexts.Place(
+            type: type, revision: stored.revision, group: wish.kind.group, version: wish.version, form: wish.form)
+        if case .table = wish.form {
+            // Ages are of the second in which they are written.
+            place.seconds = now.seconds
+            place.withColumns = !columnsSent
+        }
+        return registry.watchTexts.text(at: place) { text(type, stored, now) }
     }
 
-    private func bookmark(_ revision: Revision, isInitialEnd: Bool) -> JSON {
+    private func text(_ type: String, _ stored: StoredObject, _ now: Timestamp) -> [UInt8] {
+        let object = registry.shown(stored, wish.kind, version: wish.version)
+        let event: JSON = [
+            "type": .string(type),
+            "object": wish.form.one(object, columns: wish.columns, now: now, withColumns: !columnsSent),
+        ]
+        return event.bytes + [0x0a]
+    }
+
+    private func bookmark(_ revision: Revision, isInitialEnd: Bool) -> [UInt8] {
         var metadata: JSON = ["resourceVersion": .string(String(revision)), "creationTimestamp": .null]
         if isInitialEnd { metadata["annotations"] = ["k8s.io/initial-events-end": "true"] }
         var object: JSON = [
@@ -115,6 +156,6 @@ public final class WatchStream {
                 ],
             ]
         }
-        return ["type": "BOOKMARK", "object": object]
+        return (["type": "BOOKMARK", "object": object] as JSON).bytes + [0x0a]
     }
 }

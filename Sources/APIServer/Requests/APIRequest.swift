@@ -15,6 +15,17 @@ public struct APIUser: Sendable, Hashable {
 
     /// Root on this machine, over the unix socket.
     public static let root = APIUser(name: "system:admin", groups: ["system:masters", "system:authenticated"])
+    /// A service account, as its token says.
+    public static func serviceAccount(_ namespace: String, _ name: String) -> APIUser {
+        APIUser(
+            name: "system:serviceaccount:\(namespace):\(name)",
+            groups: serviceAccountGroups(namespace) + ["system:authenticated"])
+    }
+
+    static func serviceAccountGroups(_ namespace: String) -> [String] {
+        ["system:serviceaccounts", "system:serviceaccounts:\(namespace)"]
+    }
+
     /// Whether everything is allowed.
     public var isMaster: Bool { groups.contains("system:masters") }
 }
@@ -27,6 +38,8 @@ public struct APIRequest: Sendable {
     public var path: [String]
     /// The query parameters, decoded; the first of a name counts.
     public var query: [String: String]
+    /// The query parameters, decoded, in their order.
+    private var items: [(name: String, value: String)] = []
     /// The `Accept` header.
     public var accept: String
     /// The `Content-Type` header.
@@ -37,6 +50,8 @@ public struct APIRequest: Sendable {
     public var body: [UInt8]
     /// Who calls; `nil` when nobody knows.
     public var user: APIUser?
+    /// Who the caller wants to be.
+    public var impersonation: Impersonation?
 
     /// A request for `target` (path and query as they are on the wire).
     public init(
@@ -56,9 +71,9 @@ public struct APIRequest: Sendable {
         for pair in (parts.count > 1 ? parts[1] : "").split(separator: "&") {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let name = try APIRequest.decoded(halves.first ?? "", plus: true)
-            if query[name] == nil {
-                query[name] = try APIRequest.decoded(halves.count > 1 ? halves[1] : "", plus: true)
-            }
+            let value = try APIRequest.decoded(halves.count > 1 ? halves[1] : "", plus: true)
+            items.append((name, value))
+            if query[name] == nil { query[name] = value }
         }
     }
 
@@ -85,6 +100,12 @@ public struct APIRequest: Sendable {
     /// Whether a query parameter is `true` or `1`.
     func flag(_ name: String) -> Bool { query[name] == "true" || query[name] == "1" }
 
+    /// All values of a query parameter that may be given more than once.
+    func values(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
+
+    /// Whether a query parameter is there and neither `false` nor `0`: how Kubernetes reads the options of sessions.
+    func isSet(_ name: String) -> Bool { query[name].map { $0.lowercased() != "false" && $0 != "0" } ?? false }
+
     /// The whole number of a query parameter.
     func number(_ name: String) throws(StatusError) -> Int? {
         guard let text = query[name], !text.isEmpty else { return nil }
@@ -103,6 +124,8 @@ public struct APIResponse {
         case watch(WatchStream)
         /// The log of a container, from whoever runs it.
         case log(LogRequest)
+        /// Streams of a container in both directions, from whoever runs it.
+        case streams(StreamRequest)
     }
 
     /// The HTTP status.

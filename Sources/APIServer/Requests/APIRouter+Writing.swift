@@ -3,10 +3,12 @@ import Serialization
 import Store
 
 extension APIRouter {
-    private func options(_ request: APIRequest, _ target: Target) throws(StatusError) -> ObjectRegistry.WriteOptions {
+    func options(_ request: APIRequest, _ target: Target) throws(StatusError) -> ObjectRegistry.WriteOptions {
         var options = ObjectRegistry.WriteOptions()
         options.version = target.version
         options.isDryRun = try isDryRun(request.query["dryRun"])
+        options.manager = try manager(request)
+        options.user = request.user
         if let text = request.query["fieldValidation"], !text.isEmpty {
             guard let value = ObjectRegistry.FieldValidation(rawValue: text) else {
                 throw .badRequest(
@@ -18,6 +20,19 @@ extension APIRouter {
             options.fieldValidation = .strict
         }
         return options
+    }
+
+    /// Who writes: what the request says, else the first word of its user agent.
+    private func manager(_ request: APIRequest) throws(StatusError) -> String {
+        let stated = request.query["fieldManager"] ?? ""
+        guard stated.utf8.count <= 128, stated.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7f })
+        else {
+            throw .invalidOptions(
+                "PatchOptions", [.invalid("fieldManager", text: stated, "should be printable and at most 128 bytes")])
+        }
+        if !stated.isEmpty { return stated }
+        let agent = request.userAgent.split(separator: "/").first.map { String($0.prefix(128)) } ?? ""
+        return agent.isEmpty ? "unknown" : agent
     }
 
     /// Whether the client is kubectl before 1.25: it leaves `fieldValidation` out because it checks fields itself, by an
@@ -40,100 +55,100 @@ extension APIRouter {
     ) throws(StatusError) -> APIResponse {
         let form = try ObjectForm(accept: request.accept, includeObject: request.query["includeObject"])
         return .json(
-            form.one(written.object.json, target.kind, now: registry.now()), status: status, warnings: written.warnings)
+            form.one(written.object.json, columns: columns(target), now: registry.now()), status: status,
+            warnings: written.warnings)
     }
 
     func create(_ request: APIRequest, _ target: Target) throws(StatusError) -> APIResponse {
         guard !target.kind.isNamespaced || target.namespace != nil else { throw .methodNotAllowed() }
-        let body = try RequestBody.json(request)
+        var options = try options(request, target)
+        let body = try RequestBody.json(request, duplicates: &options.duplicates)
         let written = try registry.create(
-            body, target.kind, namespace: target.namespace ?? "", options: try options(request, target))
+            body, target.kind, namespace: target.namespace ?? "", options: options)
         return try answer(written, request, target, status: 201)
     }
 
     func replace(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
-        let body = try RequestBody.json(request)
+        var options = try options(request, target)
+        let body = try RequestBody.json(request, duplicates: &options.duplicates)
         let written = try registry.modify(
-            target.kind, target.namespace ?? "", name, subresource: target.subresource,
-            options: try options(request, target)
+            target.kind, target.namespace ?? "", name, subresource: target.subresource, options: options
         ) { _ in body }
         return try answer(written, request, target)
     }
 
     func patch(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
-        let patch = try RequestBody.patch(request, target.kind)
+        var options = try options(request, target)
+        let patch = try RequestBody.patch(request, target.kind, duplicates: &options.duplicates)
+        if case .apply(let config) = patch { return try apply(config, request, target, name) }
+        try refuseForce(request)
         let written = try registry.modify(
-            target.kind, target.namespace ?? "", name, subresource: target.subresource,
-            options: try options(request, target)
+            target.kind, target.namespace ?? "", name, subresource: target.subresource, options: options
         ) { current throws(StatusError) in try patch.applied(to: current, target.kind) }
         return try answer(written, request, target)
     }
 
-    // MARK: Scale
-
-    func scale(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
-        let namespace = target.namespace ?? ""
-        let options = try options(request, target)
-        switch request.method {
-        case "GET":
-            return .json(scale(of: try registry.get(target.kind, namespace, name)))
-        case "PUT", "PATCH":
-            let patch: RequestBody.Patch?
-            let body: JSON
-            if request.method == "PATCH" {
-                patch = try RequestBody.patch(request, target.kind)
-                body = .null
-            } else {
-                patch = nil
-                body = try RequestBody.json(request)
-            }
-            let written = try registry.modify(target.kind, namespace, name, options: options) {
-                current throws(StatusError) in
-                let before = self.scale(of: KubernetesObject(json: current))
-                let after = try patch?.applied(to: before, target.kind) ?? body
-                let replicas = after["spec"]?["replicas"]?.int ?? 0
-                guard replicas >= 0 else {
-                    throw .invalid(
-                        target.kind, name,
-                        [.invalid("spec.replicas", String(replicas), "must be greater than or equal to 0")])
-                }
-                var object = current
-                var spec = object["spec"] ?? .object([:])
-                spec["replicas"] = .integer(Int64(replicas))
-                object["spec"] = spec
-                var metadata = object["metadata"] ?? .object([:])
-                let stated = after["metadata"]?["resourceVersion"]?.string ?? ""
-                metadata["resourceVersion"] = stated.isEmpty ? metadata["resourceVersion"] : .string(stated)
-                object["metadata"] = metadata
-                return object
-            }
-            return .json(scale(of: written.object), warnings: written.warnings)
-        default: throw .methodNotAllowed()
+    private func refuseForce(_ request: APIRequest) throws(StatusError) {
+        if request.flag("force") {
+            throw .invalidOptions(
+                "PatchOptions", [.forbidden("force", "may not be specified for non-apply patch")])
         }
     }
 
-    private func scale(of object: KubernetesObject) -> JSON {
-        let spec = DeploymentSpec(json: object.spec)
-        let selector = TableColumn.selectorText(spec.selector)
-        var metadata: JSON = [:]
-        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-            metadata[field] = object.json["metadata"]?[field]
+    private func apply(
+        _ config: JSON, _ request: APIRequest, _ target: Target, _ name: String
+    ) throws(StatusError) -> APIResponse {
+        guard request.query["fieldManager"]?.isEmpty == false else {
+            throw .invalidOptions("PatchOptions", [.required("fieldManager", "is required for apply patch")])
         }
-        return [
-            "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-            "spec": ["replicas": .integer(Int64(spec.replicas))],
-            "status": [
-                "replicas": .integer(Int64(object.status["replicas"]?.int ?? 0)),
-                "selector": .string(selector == "<none>" ? "" : selector),
-            ],
-        ]
+        guard case .object = config, config["metadata"]?.object != nil else {
+            throw .badRequest("error decoding the body: an applied object has apiVersion, kind and metadata")
+        }
+        for field in ["apiVersion", "kind"] where config[field]?.string?.isEmpty ?? true {
+            throw .badRequest("error decoding the body: \(field) must be set in an applied object")
+        }
+        if let fields = config["metadata"]?["managedFields"], !fields.isNull {
+            throw .badRequest("metadata.managedFields must be nil")
+        }
+        if let stated = config["metadata"]?["name"]?.string, stated != name {
+            throw .badRequest("the name of the object (\(stated)) does not match the name on the URL (\(name))")
+        }
+        let place = registry.key(target.kind, target.namespace ?? "", name)
+        if let user = request.user, registry.store.get(place) == nil {
+            var wish = wish(request, target)
+            wish.verb = "create"
+            try authorize(user, wish, target.kind)
+        }
+        let (written, isNew) = try registry.apply(
+            config, target.kind, target.namespace ?? "", name, subresource: target.subresource,
+            options: try options(request, target), isForced: request.flag("force"))
+        return try answer(written, request, target, status: isNew ? 201 : 200)
     }
 
     // MARK: Deletion
 
+    /// `kubectl drain`: a deletion by another name.
+    ///
+    /// There are no disruption budgets here that could forbid it.
+    func evict(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
+        guard request.method == "POST" else { throw .methodNotAllowed() }
+        let body = try RequestBody.json(request)
+        if let stated = body["metadata"]?["name"]?.string, !stated.isEmpty, stated != name {
+            throw .badRequest("name in URL does not match name in Eviction object")
+        }
+        var options = try deleteOptions(request, body["deleteOptions"] ?? .object([:]))
+        if try isDryRun(request.query["dryRun"]) { options.isDryRun = true }
+        _ = try registry.delete(.pod, target.namespace ?? "", name, options: options)
+        return .json(
+            ["kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "code": 201], status: 201)
+    }
+
     private func deleteOptions(_ request: APIRequest) throws(StatusError) -> DeleteOptions {
+        try deleteOptions(request, request.body.isEmpty ? .object([:]) : try RequestBody.json(request))
+    }
+
+    private func deleteOptions(_ request: APIRequest, _ body: JSON) throws(StatusError) -> DeleteOptions {
         var options = DeleteOptions()
-        let body = request.body.isEmpty ? JSON.object([:]) : try RequestBody.json(request)
         options.gracePeriodSeconds = body["gracePeriodSeconds"]?.int
         if options.gracePeriodSeconds == nil { options.gracePeriodSeconds = try request.number("gracePeriodSeconds") }
         if let grace = options.gracePeriodSeconds, grace < 0 {
@@ -170,11 +185,13 @@ extension APIRouter {
 
     func deleteAll(_ request: APIRequest, _ target: Target) throws(StatusError) -> APIResponse {
         let objects = try registry.deleteCollection(
-            target.kind, namespace: target.namespace, selection: try Selection(request.query, target.kind),
+            target.kind, namespace: target.namespace,
+            selection: try Selection(request.query, target.kind, version: target.version),
             options: try deleteOptions(request))
-        return .json(
-            ObjectForm.full.list(
-                objects.map(\.json), target.kind, version: target.version,
-                metadata: ["resourceVersion": .string(String(registry.store.revision))], now: registry.now()))
+        return .json([
+            "kind": .string(target.kind.kind + "List"), "apiVersion": .string(target.kind.apiVersion(target.version)),
+            "metadata": ["resourceVersion": .string(String(registry.store.revision))],
+            "items": .array(objects.map(\.json)),
+        ])
     }
 }

@@ -10,15 +10,20 @@ public final class APIRouter {
     public let registry: ObjectRegistry
     /// Whether the control plane is ready, for `/readyz`.
     public var isReady: () -> Bool = { true }
-    let discovery: Discovery
-    private let openAPI: OpenAPI
+    /// The control plane's own figures in Prometheus' text format, for `/metrics`; without it there are none.
+    public var metrics: (() -> String)?
+    /// Makes tokens of service accounts; without it there are none.
+    public var tokens: ((TokenWish) throws(StatusError) -> IssuedToken)?
+    /// Says whose token of a service account this is; without it none is taken.
+    public var tokenVerifier: ((_ token: String, _ audiences: [String]) throws(StatusError) -> APIUser)?
+    var discovery: Discovery { Discovery(kinds: registry.kinds) }
+    private var openAPI: OpenAPI { OpenAPI(kinds: registry.kinds, definitions: registry.definitions) }
     private var documents: [String: [UInt8]] = [:]
+    private var documentsGeneration = 0
 
     /// A router for the objects of `registry`.
     public init(_ registry: ObjectRegistry) {
         self.registry = registry
-        discovery = Discovery(kinds: registry.kinds)
-        openAPI = OpenAPI(kinds: registry.kinds)
     }
 
     /// Answers one request.
@@ -44,12 +49,26 @@ public final class APIRouter {
         case "version" where path.count == 1: return .json(Discovery.version)
         default: break
         }
-        guard let user = request.user else { throw .unauthorized }
+        guard let caller = request.user else { throw .unauthorized }
+        let user = try impersonated(request, caller)
+        if path.count < 4, path.first == "apis" || path.count < 3 || path.first == "openapi" {
+            let wish = AccessAttributes(
+                verb: request.method == "HEAD" ? "get" : request.method.lowercased(),
+                path: "/" + path.joined(separator: "/"))
+            try authorize(user, wish, nil)
+        }
         switch (path.first, path.count) {
         case (nil, _):
             return .json([
-                "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+                "paths": [
+                    "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz",
+                    "/version",
+                ]
             ])
+        case ("metrics", 1):
+            guard let metrics else { throw .noSuchPath }
+            try onlyGet(request)
+            return APIResponse(contentType: "text/plain; version=0.0.4", body: .bytes(Array(metrics().utf8)))
         case ("api", 1), ("apis", 1):
             try onlyGet(request)
             if let version = Discovery.aggregatedVersion(accept: request.accept) {
@@ -62,13 +81,11 @@ public final class APIRouter {
         case ("api", 2): return try found(discovery.resources(group: "", version: path[1]), request)
         case ("apis", 2): return try found(discovery.group(named: path[1]), request)
         case ("apis", 3):
-            if path[1] == "authorization.k8s.io" || path[1] == "authentication.k8s.io" { throw .noSuchPath }
             return try found(discovery.resources(group: path[1], version: path[2]), request)
         case ("openapi", _): return try openAPI(request)
         case ("api", _):
             return try resource(request, user, group: "", version: path[1], Array(path.dropFirst(2)))
         case ("apis", _):
-            if let review = try review(request, user) { return review }
             return try resource(request, user, group: path[1], version: path[2], Array(path.dropFirst(3)))
         default: throw .noSuchPath
         }
@@ -84,13 +101,26 @@ public final class APIRouter {
         return .json(json)
     }
 
+    /// Whether a client of OpenAPI v2 says that it takes JSON: kubectl up to 1.28 takes the protobuf form only.
+    private static func wantsJSON(_ accept: String) -> Bool {
+        accept.split(separator: ",").first.map {
+            $0.split(separator: ";").first.map { $0.filter { $0 != " " } } == "application/json"
+        } ?? false
+    }
+
     private func openAPI(_ request: APIRequest) throws(StatusError) -> APIResponse {
         try onlyGet(request)
         let path = request.path
+        if documentsGeneration != registry.kindsGeneration {
+            documents = [:]
+            documentsGeneration = registry.kindsGeneration
+        }
+        if path == ["openapi", "v2"], Self.wantsJSON(request.accept) { return .json(openAPI.version2Document) }
         if path == ["openapi", "v2"] {
+            let message = documents["v2"] ?? OpenAPIMessage.document(openAPI.version2Document)
+            documents["v2"] = message
             return APIResponse(
-                contentType: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-                body: .bytes(OpenAPI.version2))
+                contentType: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body: .bytes(message))
         }
         guard path.count >= 2, path[1] == "v3" else { throw .noSuchPath }
         let key = path.dropFirst(2).joined(separator: "/")
@@ -108,43 +138,30 @@ public final class APIRouter {
         return APIResponse(contentType: "application/json", body: .bytes(bytes))
     }
 
-    /// Access reviews: whoever may do everything may do this too.
-    private func review(_ request: APIRequest, _ user: APIUser) throws(StatusError) -> APIResponse? {
-        let path = request.path
-        guard request.method == "POST", path.count == 4 else { return nil }
-        switch (path[1], path[3]) {
-        case ("authorization.k8s.io", "selfsubjectaccessreviews"):
-            var body = try RequestBody.json(request)
-            body["apiVersion"] = "authorization.k8s.io/v1"
-            body["kind"] = "SelfSubjectAccessReview"
-            body["status"] =
-                user.isMaster
-                ? ["allowed": true] : ["allowed": false, "reason": "only group system:masters has rights"]
-            return .json(body, status: 201)
-        case ("authentication.k8s.io", "selfsubjectreviews"):
-            return .json(
-                [
-                    "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": [:],
-                    "status": [
-                        "userInfo": ["username": .string(user.name), "groups": .array(user.groups.map { .string($0) })]
-                    ],
-                ], status: 201)
-        default: return nil
-        }
-    }
-
     /// Sub-resources of pods that clients know and we do not have yet: said plainly instead of "not found".
-    private static let missing: Set<String> = [
-        "attach", "binding", "ephemeralcontainers", "eviction", "exec", "portforward", "proxy", "resize",
-    ]
+    private static let missing: Set<String> = ["binding", "ephemeralcontainers", "proxy", "resize"]
 
     /// The place that a path below a group version names.
     struct Target {
+        /// The kind as it is stored.
         var kind: ResourceKind
+        /// The group under which it is asked for.
+        var group: String
+        /// The version of the kind; of a view in another group, with that group.
         var version: String
         var namespace: String?
         var name: String?
         var subresource: String
+    }
+
+    /// The place that a request names.
+    func target(of request: APIRequest) throws(StatusError) -> Target {
+        let path = request.path
+        switch path.first {
+        case "api" where path.count > 2: return try target(group: "", version: path[1], Array(path.dropFirst(2)))
+        case "apis" where path.count > 3: return try target(group: path[1], version: path[2], Array(path.dropFirst(3)))
+        default: throw .noSuchPath
+        }
     }
 
     private func target(group: String, version: String, _ rest: [String]) throws(StatusError) -> Target {
@@ -169,23 +186,39 @@ public final class APIRouter {
         guard rest.isEmpty, subresource.isEmpty || kind.subresources.contains(subresource),
             kind.isNamespaced || namespace == nil, name == nil || !kind.isNamespaced || namespace != nil
         else { throw .noSuchPath }
-        return Target(kind: kind, version: version, namespace: namespace, name: name, subresource: subresource)
+        if let place = kind.viewOf, let base = registry.kinds.kind(storeResource: place) {
+            return Target(
+                kind: base, group: kind.group, version: kind.apiVersion(version), namespace: namespace, name: name,
+                subresource: subresource)
+        }
+        return Target(
+            kind: kind, group: group, version: version, namespace: namespace, name: name, subresource: subresource)
     }
 
     private func resource(
         _ request: APIRequest, _ user: APIUser, group: String, version: String, _ rest: [String]
     ) throws(StatusError) -> APIResponse {
         let target = try target(group: group, version: version, rest)
-        guard user.isMaster else {
-            let scope = target.namespace.map { " in the namespace \"\($0)\"" } ?? " at the cluster scope"
-            throw .forbidden(
-                target.kind, target.name ?? "",
-                "User \"\(user.name)\" cannot \(verb(request, target)) resource \"\(target.kind.plural)\" in API group "
-                    + "\"\(target.kind.group)\"" + scope)
+        try authorize(user, wish(request, target), target.kind)
+        try restrict(user, request, target)
+        if target.kind.isReview { return try review(request, user, target) }
+        var request = request
+        request.user = user
+        var response = try perform(request, target)
+        if let deprecation = registry.definition(target.kind, target.version)?.deprecation {
+            response.warnings.append(deprecation)
         }
+        return response
+    }
+
+    private func perform(_ request: APIRequest, _ target: Target) throws(StatusError) -> APIResponse {
         switch (target.subresource, target.name) {
         case ("log", let name?): return try log(request, target, name)
+        case (let name, let pod?) where StreamRequest.Purpose(rawValue: name) != nil && target.kind == .pod:
+            return try stream(request, target, pod, StreamRequest.Purpose(rawValue: name) ?? .exec)
         case ("scale", let name?): return try scale(request, target, name)
+        case ("eviction", let name?): return try evict(request, target, name)
+        case ("token", let name?): return try token(request, target, name)
         case (_, nil):
             switch request.method {
             case "GET": return try list(request, target)
@@ -201,17 +234,6 @@ public final class APIRouter {
             case "DELETE" where target.subresource.isEmpty: return try delete(request, target, name)
             default: throw .methodNotAllowed()
             }
-        }
-    }
-
-    private func verb(_ request: APIRequest, _ target: Target) -> String {
-        switch request.method {
-        case "GET": target.name != nil ? "get" : request.flag("watch") ? "watch" : "list"
-        case "POST": "create"
-        case "PUT": "update"
-        case "PATCH": "patch"
-        case "DELETE": target.name != nil ? "delete" : "deletecollection"
-        default: request.method.lowercased()
         }
     }
 }

@@ -25,25 +25,50 @@ enum ProtobufBody {
             default: break
             }
         }
-        // A review is answered for its caller alone; what it asks about makes no difference.
-        if ["SelfSubjectAccessReview", "SelfSubjectReview"].contains(kind) {
-            return ["apiVersion": .string(apiVersion), "kind": .string(kind), "metadata": [:], "spec": [:]]
-        }
         var object = JSON.object([:])
-        if kind != "DeleteOptions" {
-            guard let known = ResourceKinds.standard.kind(apiVersion: apiVersion, kind: kind),
-                ProtobufNumbers.byType[known.schema] != nil
+        if kind == "TokenRequest" {
+            object["spec"] = try tokenRequest(raw)
+        } else if kind != "DeleteOptions" {
+            let known = ResourceKinds.standard.kind(apiVersion: apiVersion, kind: kind)
+            let version = apiVersion.split(separator: "/").last.map(String.init) ?? ""
+            // A view has its own fields, and so its own numbers.
+            guard let schema = known.map({ ObjectView($0, version: version)?.schema ?? $0.schema }),
+                ProtobufNumbers.byType[schema] != nil
             else {
                 throw .unsupportedMediaType(
                     "\(kind) of \(apiVersion) is not read from protobuf: send JSON (kubectl apply -f does)")
             }
-            object = try message(raw, known.schema, known.schema, depth: 0)
+            object = try message(raw, schema, schema, depth: 0)
         } else if !raw.isEmpty {
             object = try deleteOptions(raw)
         }
         object["apiVersion"] = .string(apiVersion)
         object["kind"] = .string(kind)
         return object
+    }
+
+    /// The `spec` of a TokenRequest; its metadata and status are nobody's to set.
+    private static func tokenRequest(_ raw: ArraySlice<UInt8>) throws(StatusError) -> JSON {
+        var spec = JSON.object([:])
+        for part in try fields(raw) where part.number == 2 {
+            for field in try fields(part.bytes) {
+                switch field.number {
+                case 1: spec["audiences"] = .array((spec["audiences"]?.array ?? []) + [.string(try text(field.bytes))])
+                case 3:
+                    var bound = JSON.object([:])
+                    for inner in try fields(field.bytes) {
+                        guard let name = [1: "kind", 2: "apiVersion", 3: "name", 4: "uid"][inner.number] else {
+                            continue
+                        }
+                        bound[name] = .string(try text(inner.bytes))
+                    }
+                    spec["boundObjectRef"] = bound
+                case 4: spec["expirationSeconds"] = .integer(Int64(bitPattern: field.varint))
+                default: break
+                }
+            }
+        }
+        return spec
     }
 
     private static func deleteOptions(_ raw: ArraySlice<UInt8>) throws(StatusError) -> JSON {

@@ -8,6 +8,7 @@ enum RequestBody {
         case strategic(JSON)
         case merge(JSON)
         case operations(JSON)
+        case apply(JSON)
 
         func applied(to current: JSON, _ kind: ResourceKind) throws(StatusError) -> JSON {
             do {
@@ -15,6 +16,7 @@ enum RequestBody {
                 case .strategic(let patch): return try StrategicMergePatch().apply(patch, to: current, of: kind)
                 case .merge(let patch): return MergePatch.apply(patch, to: current)
                 case .operations(let patch): return try JSONPatch.apply(patch, to: current)
+                case .apply(let config): return config
                 }
             } catch {
                 let isTest = error.description.contains("testing value")
@@ -36,8 +38,14 @@ enum RequestBody {
     ///
     /// Version 1.20 of kubectl sends none of the types at all for some creates: that is JSON.
     static func json(_ request: APIRequest) throws(StatusError) -> JSON {
+        var duplicates: [String] = []
+        return try json(request, duplicates: &duplicates)
+    }
+
+    /// The object in the body, and which of its fields are there twice: what becomes of it, the field validation says.
+    static func json(_ request: APIRequest, duplicates: inout [String]) throws(StatusError) -> JSON {
         switch type(request) {
-        case "", "application/json": return try parsed(request.body)
+        case "", "application/json": return try parsed(request.body, &duplicates)
         case "application/yaml": return try yaml(request.body)
         case "application/vnd.kubernetes.protobuf": return try ProtobufBody.object(request.body)
         case let other:
@@ -47,7 +55,9 @@ enum RequestBody {
         }
     }
 
-    static func patch(_ request: APIRequest, _ kind: ResourceKind) throws(StatusError) -> Patch {
+    static func patch(
+        _ request: APIRequest, _ kind: ResourceKind, duplicates: inout [String]
+    ) throws(StatusError) -> Patch {
         switch type(request) {
         case "application/strategic-merge-patch+json":
             guard kind.isBuiltIn else {
@@ -55,11 +65,11 @@ enum RequestBody {
                     "the body of the request was in an unknown format - accepted media types include: "
                         + "application/json-patch+json, application/merge-patch+json")
             }
-            return .strategic(try parsed(request.body))
-        case "application/merge-patch+json": return .merge(try parsed(request.body))
-        case "application/json-patch+json": return .operations(try parsed(request.body))
+            return .strategic(try parsed(request.body, &duplicates))
+        case "application/merge-patch+json": return .merge(try parsed(request.body, &duplicates))
+        case "application/json-patch+json": return .operations(try parsed(request.body, &duplicates))
         case "application/apply-patch+yaml":
-            throw .unsupportedMediaType("server-side apply is not supported yet: apply without --server-side")
+            return .apply(try yaml(request.body))
         default:
             throw .unsupportedMediaType(
                 "the body of the request was in an unknown format - accepted media types include: "
@@ -68,17 +78,10 @@ enum RequestBody {
         }
     }
 
-    private static func parsed(_ bytes: [UInt8]) throws(StatusError) -> JSON {
+    private static func parsed(_ bytes: [UInt8], _ duplicates: inout [String]) throws(StatusError) -> JSON {
         do {
-            return try JSON.parse(bytes)
+            return try JSON.parse(bytes, duplicates: &duplicates)
         } catch {
-            // Kubernetes' words for it; we refuse duplicates whatever the field validation, as every reader would take
-            // another one of the two.
-            if error.problem.hasSuffix("is there twice"),
-                let name = error.problem.split(separator: "\"").dropFirst().first
-            {
-                throw .badRequest("strict decoding error: duplicate field \"\(name)\" (\(error))")
-            }
             throw .badRequest("error decoding the body: \(error)")
         }
     }

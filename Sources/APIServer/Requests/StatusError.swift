@@ -85,6 +85,11 @@ public struct StatusError: Error, Sendable, Hashable, CustomStringConvertible {
             details: details)
     }
 
+    /// The options of a request break rules.
+    static func invalidOptions(_ kind: String, _ problems: [FieldProblem]) -> StatusError {
+        .invalid(ResourceKind("meta.k8s.io", ["v1"], kind, ""), "", problems)
+    }
+
     /// The request cannot be understood.
     public static func badRequest(_ message: String) -> StatusError {
         StatusError(code: 400, reason: "BadRequest", message: message)
@@ -115,6 +120,11 @@ public struct StatusError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The changes since that revision are forgotten: list anew.
     public static func expired(_ message: String) -> StatusError {
         StatusError(code: 410, reason: "Expired", message: message)
+    }
+
+    /// Too much at once: try again.
+    static func tooManyRequests(_ message: String) -> StatusError {
+        StatusError(code: 429, reason: "TooManyRequests", message: message, details: ["retryAfterSeconds": 1])
     }
 
     /// Something of ours failed.

@@ -2,6 +2,7 @@ public import HTTP
 public import IO
 import Serialization
 public import TLS
+public import Telemetry
 
 /// The API on sockets: a thin shell around `APIRouter`.
 ///
@@ -14,24 +15,68 @@ public final class APIListeners: @unchecked Sendable {
     public let router: APIRouter
     /// Where logs come from; without it, logs are refused.
     public var logs: LogSource?
+    /// Where commands and other streams of containers come from; without it, they are refused.
+    public var streams: NodeStreams?
     /// Answers what is below `/skein/` and no part of the Kubernetes API, to masters only; without it there is nothing.
-    public var pages: (@Sendable (HTTPRequest) -> HTTPResponse)?
+    public var pages: (@Sendable (HTTPRequest) async -> HTTPResponse)?
     /// Names by which clients may call us in `Host`, besides loopback addresses.
     public var hostNames: Set<String> = [
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
         ServiceAddresses.kubernetes,
     ]
+    /// Where writes and refusals are noted; without it they are not.
+    public var audit: AuditLog?
+    /// How much is taken at once.
+    public let capacity: APICapacity
+    /// The places of connections on all listeners.
+    public let places: ConnectionPlaces
+    /// Watches that were refused because there were too many.
+    public let watchesRefused = Counter()
+    /// How many watches there are.
+    public private(set) var openWatches = 0
+    /// Sessions that were refused because there were too many.
+    public let sessionsRefused = Counter()
+    /// How many commands, attached terminals and forwarded ports there are.
+    public internal(set) var openSessions = 0
+    /// Logs that were refused because too many are read.
+    public let logsRefused = Counter()
+    /// How many logs are read.
+    public private(set) var openLogs = 0
     let loop: EventLoop
+    private let turns: WatchTurns
+
+    /// Bounds of the servers in front of this: what is too large or too much is refused in Kubernetes' words.
+    public var limits: HTTPServer.Limits {
+        var limits = HTTPServer.Limits()
+        limits.places = places
+        limits.crowded = {
+            let error = StatusError.tooManyRequests("too many connections: come again")
+            var head = ResponseHead(status: 429)
+            try? head.headers.append(.contentType, "application/json")
+            return HTTPResponse(head, .bytes(error.json.bytes))
+        }
+        limits.tooLarge = { limit in
+            let error = StatusError(
+                code: 413, reason: "RequestEntityTooLarge", message: "Request entity too large: limit is \(limit)")
+            var head = ResponseHead(status: 413)
+            try? head.headers.append(.contentType, "application/json")
+            return HTTPResponse(head, .bytes(error.json.bytes))
+        }
+        return limits
+    }
 
     /// The API of `router` for the connections of `loop`.
-    public init(_ router: APIRouter, on loop: EventLoop) {
+    public init(_ router: APIRouter, on loop: EventLoop, capacity: APICapacity = APICapacity(descriptors: 4096)) {
         self.router = router
         self.loop = loop
+        self.capacity = capacity
+        places = ConnectionPlaces(max: capacity.connections)
+        turns = WatchTurns(on: loop)
     }
 
     /// Serves the unix socket: root on this machine has all rights, nobody else has any.
     public func serve(unix listener: SocketListener) async {
-        let server = HTTPServer(on: loop) { request in
+        let server = HTTPServer(on: loop, limits: limits) { request in
             await self.handle(request, user: request.peer.credentials?.uid == 0 ? .root : nil)
         }
         await server.run(listener)
@@ -42,7 +87,7 @@ public final class APIListeners: @unchecked Sendable {
     /// `context` is asked for each connection, so that new certificates serve new connections. It should ask for client
     /// certificates without requiring them: health checks come without.
     public func serve(tls listener: SocketListener, context: @escaping @Sendable () -> TLSContext) async {
-        let server = HTTPServer(on: loop) { request in
+        let server = HTTPServer(on: loop, limits: limits) { request in
             let user = request.peer.certificate.map {
                 APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
             }
@@ -53,7 +98,9 @@ public final class APIListeners: @unchecked Sendable {
 
     /// Serves without any authentication, as `user`: for tests behind a socket that only they know.
     public func serve(unauthenticated listener: SocketListener, as user: APIUser) async {
-        let server = HTTPServer(on: loop) { request in await self.handle(request, user: user, checksHost: true) }
+        let server = HTTPServer(on: loop, limits: limits) { request in
+            await self.handle(request, user: user, checksHost: true)
+        }
         await server.run(listener)
     }
 
@@ -71,26 +118,75 @@ public final class APIListeners: @unchecked Sendable {
                     .failure(
                         StatusError(code: code.0, reason: code.1, message: "\(request.path) is for administrators")))
             }
-            return pages(request)
+            return await pages(request)
         }
-        let body: [UInt8]
-        do throws(HTTPError) {
-            body = try await request.body.collect()
-        } catch {
-            return response(.failure(.badRequest("the body of the request cannot be read: \(error)")))
-        }
+        let headers = request.head.headers
         do throws(StatusError) {
-            let headers = request.head.headers
-            let wanted = try APIRequest(
+            var wanted = try APIRequest(
                 method: request.method, target: request.head.pathText, accept: headers["accept"] ?? "",
-                contentType: headers["content-type"] ?? "", userAgent: headers["user-agent"] ?? "", body: body,
-                user: user)
-            let answer = router.answer(wanted)
+                contentType: headers["content-type"] ?? "", userAgent: headers["user-agent"] ?? "", user: user)
+            let answer: APIResponse
+            do throws(StatusError) {
+                // Who is nobody is not listened to: his body is not read.
+                if user == nil, let field = headers["authorization"] {
+                    wanted.user = try self.user(authorization: field)
+                }
+                wanted.impersonation = try impersonation(headers)
+                if wanted.user != nil { wanted.body = try await body(request) }
+                answer = await router.settledAnswer(wanted)
+            } catch {
+                answer = .failure(error)
+            }
+            note(wanted, request, answer.status)
             if case .log(let wish) = answer.body { return try await follow(wish) }
+            if case .streams(let wish) = answer.body { return try await session(wish, request) }
             return response(answer)
         } catch {
             return response(.failure(error))
         }
+    }
+
+    private func user(authorization field: String) throws(StatusError) -> APIUser {
+        guard field.lowercased().hasPrefix("bearer ") else { throw .unauthorized }
+        return try router.authenticate(String(field.dropFirst(7)))
+    }
+
+    private func body(_ request: HTTPRequest) async throws(StatusError) -> [UInt8] {
+        do throws(HTTPError) {
+            return try await request.body.collect()
+        } catch {
+            throw .badRequest("the body of the request cannot be read: \(error)")
+        }
+    }
+
+    private func note(_ wanted: APIRequest, _ request: HTTPRequest, _ status: Int) {
+        guard let audit else { return }
+        var source = ""
+        if case .ip(let address, _)? = request.peer.address { source = "\(address)" }
+        let id = router.registry.randomSuffix() + router.registry.randomSuffix()
+        guard
+            let event = router.auditEvent(
+                wanted, uri: request.head.pathText, source: source, id: id, status: status)
+        else { return }
+        audit.note(event)
+    }
+
+    /// Who the caller wants to be (`kubectl --as`).
+    private func impersonation(_ headers: HeaderTable) throws(StatusError) -> Impersonation? {
+        var groups: [String] = []
+        var index = headers.index(named: "impersonate-group")
+        while let found = index {
+            groups.append(headers.valueText(at: found))
+            index = headers.index(named: "impersonate-group", from: found + 1)
+        }
+        let hasExtra = (0..<headers.count).contains {
+            headers.nameText(at: $0).lowercased().hasPrefix("impersonate-extra-")
+        }
+        if headers["impersonate-uid"] != nil || hasExtra {
+            throw .badRequest("Impersonate-Uid and Impersonate-Extra are not supported")
+        }
+        guard headers["impersonate-user"] != nil || !groups.isEmpty else { return nil }
+        return Impersonation(user: headers["impersonate-user"] ?? "", groups: groups)
     }
 
     /// Whether `Host` names us; a browser that was lured to a foreign name pointing here says that name.
@@ -111,12 +207,25 @@ public final class APIListeners: @unchecked Sendable {
             let quoted = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
             try? head.headers.append("warning", "299 - \"\(quoted)\"")
         }
+        if answer.status == 429 { try? head.headers.append("retry-after", "1") }
         switch answer.body {
         case .bytes(let bytes): return HTTPResponse(head, .bytes(bytes))
         case .watch(let stream):
-            let delivery = WatchDelivery(stream, on: loop)
-            return HTTPResponse(head, .stream { writer throws(HTTPError) in try await delivery.run(writer) })
-        case .log: return HTTPResponse(head, .bytes([]))
+            guard openWatches < capacity.watches else {
+                watchesRefused.add()
+                stream.cancel()
+                return response(.failure(.tooManyRequests("too many watches: at most \(capacity.watches) at once")))
+            }
+            openWatches += 1
+            let delivery = WatchDelivery(stream, turns, on: loop)
+            let place = OpenPlace { [weak self] in self?.openWatches -= 1 }
+            return HTTPResponse(
+                head,
+                .stream { writer throws(HTTPError) in
+                    defer { place.leave() }
+                    try await delivery.run(writer)
+                })
+        case .log, .streams: return HTTPResponse(head, .bytes([]))
         }
     }
 
@@ -125,10 +234,32 @@ public final class APIListeners: @unchecked Sendable {
             throw StatusError(
                 code: 503, reason: "ServiceUnavailable", message: "no node agent is connected: logs are not available")
         }
+        guard openLogs < capacity.logs else {
+            logsRefused.add()
+            throw .tooManyRequests("too many logs are read: at most \(capacity.logs) at once")
+        }
+        openLogs += 1
+        let place = OpenPlace { [weak self] in self?.openLogs -= 1 }
         let source = try await logs(wish)
         return .stream(contentType: "text/plain") { writer throws(HTTPError) in
-            defer { source.close() }
+            defer {
+                source.close()
+                place.leave()
+            }
             while let piece = try await source.next() { try await writer.write(piece) }
         }
     }
+}
+
+/// The place of one open watch or session among those allowed; it is given back once, also when the client went before the first event.
+///
+/// `@unchecked Sendable`: touched on its loop only.
+final class OpenPlace: @unchecked Sendable {
+    private var back: (() -> Void)?
+    init(_ back: @escaping () -> Void) { self.back = back }
+    func leave() {
+        back?()
+        back = nil
+    }
+    deinit { back?() }
 }

@@ -6,16 +6,20 @@ internal import IO
 /// `@unchecked Sendable`: touched on its loop only.
 final class WatchDelivery: @unchecked Sendable {
     private let stream: WatchStream
+    private let turns: WatchTurns
     private let loop: EventLoop
+    /// Whether it waits for its turn.
+    fileprivate var isDue = false
     private var waiter: CheckedContinuation<Void, Never>?
     private var timer: LoopTimer?
     private var wasWoken = false
     private var isCancelled = false
 
-    init(_ stream: WatchStream, on loop: EventLoop) {
+    init(_ stream: WatchStream, _ turns: WatchTurns, on loop: EventLoop) {
         self.stream = stream
+        self.turns = turns
         self.loop = loop
-        stream.wake = { [weak self] in self?.wake() }
+        stream.wake = { [weak self] in self.map(turns.add) }
     }
 
     func run(_ writer: HTTPBodyWriter) async throws(HTTPError) {
@@ -27,6 +31,8 @@ final class WatchDelivery: @unchecked Sendable {
         while !isCancelled, loop.now < end, let bytes = stream.next() {
             if !bytes.isEmpty {
                 try await writer.write(bytes)
+                // The present state of a large kind comes in pieces; others are served between them.
+                if stream.hasMore { await Task.yield() }
                 continue
             }
             let left = end - loop.now
@@ -43,7 +49,8 @@ final class WatchDelivery: @unchecked Sendable {
         var isTimeUp = false
         timer = loop.schedule(after: duration) { [weak self] in
             isTimeUp = true
-            self?.wake()
+            // Bookmarks of thousands of watches that were opened together are due together.
+            if let self { turns.add(self) }
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -61,9 +68,47 @@ final class WatchDelivery: @unchecked Sendable {
         return isTimeUp
     }
 
-    private func wake() {
+    fileprivate func wake() {
         wasWoken = true
         waiter?.resume()
         waiter = nil
+    }
+}
+
+/// Wakes the watches that have something to send, a few in each pass of the loop: thousands that wait for one change do not keep other
+/// requests waiting.
+///
+/// `@unchecked Sendable`: touched on its loop only.
+final class WatchTurns: @unchecked Sendable {
+    /// Watches that are woken in one pass.
+    private static let atOnce = 64
+
+    private let loop: EventLoop
+    private var due: [WatchDelivery] = []
+    private var start = 0
+    private var isRunning = false
+
+    init(on loop: EventLoop) { self.loop = loop }
+
+    func add(_ delivery: WatchDelivery) {
+        guard !delivery.isDue else { return }
+        delivery.isDue = true
+        due.append(delivery)
+        guard !isRunning else { return }
+        isRunning = true
+        loop.execute { self.run() }
+    }
+
+    private func run() {
+        let end = min(due.count, start + Self.atOnce)
+        for delivery in due[start..<end] {
+            delivery.isDue = false
+            delivery.wake()
+        }
+        start = end
+        guard start == due.count else { return loop.execute { self.run() } }
+        due = []
+        start = 0
+        isRunning = false
     }
 }

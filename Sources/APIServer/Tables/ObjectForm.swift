@@ -1,5 +1,6 @@
 import KubernetesAPI
 import Serialization
+import Store
 
 /// The form in which a client wants objects: content negotiation.
 enum ObjectForm: Hashable {
@@ -48,40 +49,109 @@ enum ObjectForm: Hashable {
         )
     }
 
-    /// Objects as a list or a table.
-    func list(_ objects: [JSON], _ kind: ResourceKind, version: String, metadata: JSON, now: Timestamp) -> JSON {
-        switch self {
-        case .full:
-            return [
-                "kind": .string(kind.kind + "List"), "apiVersion": .string(kind.apiVersion(version)),
-                "metadata": metadata,
-                "items": .array(objects),
-            ]
-        case .metadata:
-            return [
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                "items": .array(objects.map(Self.partial)),
-            ]
-        case .table: return table(objects, kind, metadata: metadata, now: now, withColumns: true)
+    /// Objects as the text of a list or a table.
+    ///
+    /// - Parameter shown: an object as clients see it, but for its resource version.
+    func list(
+        _ objects: [StoredObject], _ kind: ResourceKind, columns: [TableColumn], version: String, metadata: JSON,
+        now: Timestamp, shown: (JSON) -> JSON
+    ) -> [UInt8] {
+        var writer = JSONListWriter()
+        // Lists are long, and their objects alike: memory for them is taken once.
+        func reserve(_ done: Int) {
+            guard done == Self.sample, objects.count > done else { return }
+            writer.reserve(writer.count / done * objects.count / 16 * 17)
         }
+        func head(_ kind: String, _ rows: StaticString) {
+            writer.text("\"kind\":")
+            writer.value(.string(kind))
+            writer.text(",\"metadata\":")
+            writer.value(metadata)
+            writer.text(rows)
+        }
+        func apiVersion(_ text: String) {
+            writer.text("\"apiVersion\":")
+            writer.value(.string(text))
+            writer.text(",")
+        }
+        writer.text("{")
+        switch self {
+        case .full, .metadata:
+            let isFull = self == .full
+            apiVersion(isFull ? kind.apiVersion(version) : "meta.k8s.io/v1")
+            writer.text("\"items\":[")
+            for (index, stored) in objects.enumerated() {
+                if index > 0 { writer.text(",") }
+                reserve(index)
+                let revision = JSON.string(String(stored.revision))
+                if isFull {
+                    writer.value(shown(stored.object), setting: "resourceVersion", of: "metadata", to: revision)
+                } else {
+                    Self.partial(stored.object, revision, &writer)
+                }
+            }
+            writer.text("],")
+            head(isFull ? kind.kind + "List" : "PartialObjectMetadataList", "}")
+        case .table(let tableVersion, let include):
+            apiVersion("meta.k8s.io/" + tableVersion)
+            writer.text("\"columnDefinitions\":")
+            writer.value(.array(columns.map(\.definition)))
+            writer.text(",")
+            head("Table", ",\"rows\":[")
+            for (index, stored) in objects.enumerated() {
+                if index > 0 { writer.text(",") }
+                reserve(index)
+                let revision = JSON.string(String(stored.revision))
+                let object = shown(stored.object)
+                let view = KubernetesObject(json: object)
+                writer.text("{\"cells\":[")
+                for (number, column) in columns.enumerated() {
+                    if number > 0 { writer.text(",") }
+                    writer.value(column.cell(view, now))
+                }
+                writer.text("]")
+                switch include {
+                case "Object":
+                    writer.text(",\"object\":")
+                    writer.value(object, setting: "resourceVersion", of: "metadata", to: revision)
+                case "Metadata":
+                    writer.text(",\"object\":")
+                    Self.partial(object, revision, &writer)
+                default: break
+                }
+                writer.text("}")
+            }
+            writer.text("]}")
+        }
+        writer.text("\n")
+        return writer.finish()
+    }
+
+    /// After so many objects it is known about how long a list is.
+    private static let sample = 64
+
+    /// The metadata of an object with its resource version.
+    private static func partial(_ object: JSON, _ revision: JSON, _ writer: inout JSONListWriter) {
+        writer.text("{\"apiVersion\":\"meta.k8s.io/v1\",\"kind\":\"PartialObjectMetadata\",\"metadata\":")
+        writer.value(object["metadata"] ?? .object([:]), setting: "resourceVersion", to: revision)
+        writer.text("}")
     }
 
     /// One object.
-    func one(_ object: JSON, _ kind: ResourceKind, now: Timestamp, withColumns: Bool = true) -> JSON {
+    func one(_ object: JSON, columns: [TableColumn], now: Timestamp, withColumns: Bool = true) -> JSON {
         switch self {
         case .full: return object
         case .metadata: return Self.partial(object)
         case .table:
             let version = object["metadata"]?["resourceVersion"] ?? ""
-            return table([object], kind, metadata: ["resourceVersion": version], now: now, withColumns: withColumns)
+            return table([object], columns, metadata: ["resourceVersion": version], now: now, withColumns: withColumns)
         }
     }
 
     private func table(
-        _ objects: [JSON], _ kind: ResourceKind, metadata: JSON, now: Timestamp, withColumns: Bool
+        _ objects: [JSON], _ columns: [TableColumn], metadata: JSON, now: Timestamp, withColumns: Bool
     ) -> JSON {
         guard case .table(let version, let include) = self else { return .null }
-        let columns = TableColumn.columns(of: kind)
         let rows: [JSON] = objects.map { object in
             let view = KubernetesObject(json: object)
             var row: JSON = ["cells": .array(columns.map { $0.cell(view, now) })]

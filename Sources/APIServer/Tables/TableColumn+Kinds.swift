@@ -9,6 +9,22 @@ extension TableColumn {
         case .service: services
         case .deployment: deployments
         case .replicaSet: replicaSets
+        case .statefulSet: statefulSets
+        case .daemonSet: daemonSets
+        case .job: jobs
+        case .horizontalPodAutoscaler: autoscalers
+        case .controllerRevision:
+            [
+                name,
+                text("Controller") { object in
+                    let owner = object.metadata.ownerReferences.first(where: \.isController)
+                    return shown(
+                        owner.map { owner in
+                            let group = owner.apiVersion.split(separator: "/").first.map(String.init) ?? ""
+                            return "\(owner.kind.lowercased()).\(group)/\(owner.name)"
+                        } ?? "")
+                }, number("Revision") { $0.json["revision"]?.int ?? 0 }, age,
+            ]
         case .ingress: ingresses
         case .ingressClass:
             [
@@ -33,10 +49,30 @@ extension TableColumn {
         case .endpointSlice: endpointSlices
         case .event: events
         case .lease: [name, text("Holder") { $0.spec["holderIdentity"]?.string ?? "" }, age]
+        case .role, .clusterRole, .customResourceDefinition: [name, created]
+        case .roleBinding, .clusterRoleBinding: bindings
         case .virtualService: [name, list("Gateways", "gateways"), list("Hosts", "hosts"), age]
         case .destinationRule: [name, text("Host") { $0.spec["host"]?.string ?? "" }, age]
         default: [name, age]
         }
+    }
+
+    private static let created = TableColumn("Created At", type: "date") { object, _ in
+        .string(object.metadata.creationTimestamp)
+    }
+
+    private static let bindings: [TableColumn] = [
+        name,
+        text("Role") { "\($0.json["roleRef"]?["kind"]?.string ?? "")/\($0.json["roleRef"]?["name"]?.string ?? "")" },
+        age, text("Users", wide: true) { subjects($0, "User") }, text("Groups", wide: true) { subjects($0, "Group") },
+        text("ServiceAccounts", wide: true) { subjects($0, "ServiceAccount") },
+    ]
+
+    private static func subjects(_ object: KubernetesObject, _ kind: String) -> String {
+        (object.json["subjects"]?.array ?? []).filter { $0["kind"]?.string == kind }.map { subject in
+            let name = subject["name"]?.string ?? ""
+            return subject["namespace"]?.string.map { "\($0)/\(name)" } ?? name
+        }.joined(separator: ", ")
     }
 
     /// A list as a CRD column prints it: JSON text.
@@ -86,13 +122,13 @@ extension TableColumn {
         ] + template
 
     /// The wide columns of what has a pod template.
-    private static let template: [TableColumn] = [
+    static let template: [TableColumn] = [
         text("Containers", wide: true) { containers($0).map(\.name).joined(separator: ",") },
         text("Images", wide: true) { containers($0).map(\.image).joined(separator: ",") },
         text("Selector", wide: true) { selectorText(DeploymentSpec(json: $0.spec).selector) },
     ]
 
-    private static func containers(_ object: KubernetesObject) -> [Container] {
+    static func containers(_ object: KubernetesObject) -> [Container] {
         DeploymentSpec(json: object.spec).template.spec.containers
     }
 

@@ -23,6 +23,26 @@ struct TableColumn: Sendable {
         self.cell = cell
     }
 
+    /// The columns of a kind that somebody has defined; without any, name and age.
+    static func columns(of definition: CustomDefinition.Version) -> [TableColumn] {
+        if definition.columns.isEmpty { return [name, age] }
+        return [name]
+            + definition.columns.map { column in
+                var made = TableColumn(column.name, type: column.type, format: column.format, column.description) {
+                    object, now in
+                    let values = column.path.values(in: object.json)
+                    guard let value = values.first, !value.isNull else { return .null }
+                    if column.type == "date" { return .string(Age.since(value.string, now)) }
+                    if column.type == "string", value.string == nil {
+                        return .string(values.map(\.text).joined(separator: ","))
+                    }
+                    return value
+                }
+                made.priority = column.priority
+                return made
+            }
+    }
+
     /// A column of text.
     static func text(
         _ name: String, wide: Bool = false, _ cell: @escaping @Sendable (KubernetesObject) -> String

@@ -133,7 +133,9 @@ public enum GatewayAPI {
             KubernetesObject(json: json["tls"] ?? .null).views("certificateRefs")
         }
         /// The names of TLS options, all of them an implementation's own.
-        public var tlsOptions: [String] { (json["tls"]?["options"]?.object ?? [:]).keys.sorted() }
+        public var tlsOptions: [String: String] {
+            (json["tls"]?["options"]?.object ?? [:]).compactMapValues(\.string)
+        }
         /// Which namespaces' routes may attach (I-14).
         public var allowedNamespaces: NamespaceChoice {
             NamespaceChoice(json: json["allowedRoutes"]?["namespaces"] ?? .object([:]))

@@ -101,6 +101,8 @@ public struct DestinationRule: JSONView {
         public var percent: Double? { json["percent"]?["value"]?.double ?? json["percent"]?.double }
         /// Retries that are always allowed at a time.
         public var minRetryConcurrency: Int? { int("minRetryConcurrency") }
+        /// How long requests count for the share.
+        public var interval: Duration? { duration("budgetInterval") }
     }
 
     /// `tls`.
@@ -141,6 +143,10 @@ extension DestinationRule {
         public var simple: String { string("simple") }
         /// `consistentHash`: the same requests go to the same endpoint.
         public var consistentHash: ConsistentHash? { view("consistentHash") }
+        /// `backendUtilization`: weights follow what endpoints report.
+        public var backendUtilization: BackendUtilization? { view("backendUtilization") }
+        /// Whether requests stay in the caller's region.
+        public var zoneAwareSetting: ZoneAwareSetting? { view("zoneAwareLbSetting") }
         /// Which localities are preferred.
         public var localitySetting: LocalitySetting? { view("localityLbSetting") }
         /// How new endpoints are given little at first.
@@ -167,6 +173,40 @@ extension DestinationRule {
         public var tableSize: Int? { json["maglev"]?["tableSize"]?.int }
         /// The ring's size at least; `nil` means the default.
         public var minimumRingSize: Int? { json["ringHash"]?["minimumRingSize"]?.int ?? int("minimumRingSize") }
+    }
+
+    /// `backendUtilization`: endpoints get as much as they report to have room for (ORCA).
+    public struct BackendUtilization: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as settings of utilization.
+        public init(json: JSON) { self.json = json }
+        /// How long an endpoint reports before its weight counts.
+        public var stabilization: Duration? { duration("weightStabilizationPeriod") }
+        /// After how long without a report its weight counts no more.
+        public var expiration: Duration? { duration("weightExpirationPeriod") }
+        /// How often weights are computed.
+        public var update: Duration? { duration("weightUpdatePeriod") }
+        /// What errors cost, in percent of the utilization.
+        public var errorPenaltyPercent: Int? { int("errorUtilizationPenaltyPercent") }
+        /// Names of the metrics that are the utilization; empty means the usual ones.
+        public var metricNames: [String] { strings("metricNamesForComputingUtilization") }
+    }
+
+    /// `zoneAwareLbSetting`: requests stay in the caller's region, spread over its zones.
+    public struct ZoneAwareSetting: JSONView {
+        /// The entry.
+        public var json: JSON
+        /// Looks at `json` as zone-aware settings.
+        public init(json: JSON) { self.json = json }
+        /// Whether regions count at all.
+        public var isEnabled: Bool { json["enabled"]?.bool ?? true }
+        /// Endpoints that the region must have for zones to count.
+        public var minClusterSize: Int? { int("minClusterSize") }
+        /// Where traffic of a region goes when it has no healthy endpoint.
+        public var failover: [Failover] { views("failover") }
+        /// The labels by which endpoints are alike (B-7).
+        public var failoverPriority: [String] { strings("failoverPriority") }
     }
 
     /// `warmup`.
@@ -255,6 +295,12 @@ extension DestinationRule {
         public var h2UpgradePolicy: String { http.string("h2UpgradePolicy") }
         /// Whether requests go on in the version of HTTP in which they came.
         public var useClientProtocol: Bool { http.bool("useClientProtocol") }
+        /// How often HTTP/2 connections are asked whether they are alive, and how long the answer may take; `nil`: never.
+        public var http2KeepAlive: (interval: Duration?, timeout: Duration?)? {
+            guard let json = http.json["http2KeepAlive"] else { return nil }
+            let view = KubernetesObject(json: json)
+            return (view.duration("interval"), view.duration("timeout"))
+        }
         /// Streams on one HTTP/2 connection at most; 0 means unset.
         public var maxConcurrentStreams: Int? { http.int("maxConcurrentStreams") }
     }

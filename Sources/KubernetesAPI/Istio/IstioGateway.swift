@@ -68,6 +68,10 @@ public struct IstioGateway: JSONView {
         public var maxProtocolVersion: String { string("maxProtocolVersion") }
         /// Cipher suites by OpenSSL's names.
         public var cipherSuites: [String] { strings("cipherSuites") }
+        /// Groups for key exchange; empty means the proxy's own.
+        public var ecdhCurves: [String] { strings("ecdhCurves") }
+        /// Whether a client's certificate that nobody vouches for is let in.
+        public var insecureSkipVerify: Bool { bool("insecureSkipVerify") }
         /// The names of members that name files in the gateway's own file system.
         public var fileMembers: [String] {
             ["serverCertificate", "privateKey", "caCertificates", "caCrl", "tlsCertificates"].filter {

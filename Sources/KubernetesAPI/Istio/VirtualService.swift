@@ -198,6 +198,8 @@ public struct VirtualService: JSONView {
         public init(json: JSON) { self.json = json }
         /// The new path.
         public var uri: String { string("uri") }
+        /// What stands in place of the matched beginning of the path.
+        public var prefixRewrite: String { string("prefixRewrite") }
         /// The new authority.
         public var authority: String { string("authority") }
         /// The new port.

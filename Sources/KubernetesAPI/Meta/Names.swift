@@ -32,6 +32,13 @@ public enum Names {
             + "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
     }
 
+    /// Names that need only fit into a path: roles and bindings.
+    public static func pathSegmentProblem(_ name: String) -> String? {
+        if name == "." || name == ".." { return "may not be '\(name)'" }
+        for letter in ["/", "%"] where name.contains(letter) { return "may not contain '\(letter)'" }
+        return name.utf8.count > 253 ? "must be no more than 253 characters" : nil
+    }
+
     /// RFC 1035 label: Service names, which are also DNS labels that must not start with a digit.
     public static func dns1035LabelProblem(_ name: String) -> String? {
         if name.utf8.count > 63 { return "must be no more than 63 characters" }

@@ -5,8 +5,11 @@ extension ResourceKind {
     public static let standard: [ResourceKind] =
         [
             namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
-            endpointSlice, ingress, ingressClass, lease, virtualService, destinationRule, gateway,
-        ] + istio + gatewayAPI
+            statefulSet, daemonSet, controllerRevision, job, horizontalPodAutoscaler, eventView, endpointSlice, ingress,
+            ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease,
+            customResourceDefinition, validatingAdmissionPolicy,
+            validatingAdmissionPolicyBinding, virtualService, destinationRule, gateway,
+        ] + access + istio + gatewayAPI
 
     /// `namespaces`.
     public static let namespace = ResourceKind(
@@ -14,7 +17,8 @@ extension ResourceKind {
         verbs: standardVerbs.filter { $0 != "deletecollection" })
     /// `pods`.
     public static let pod = ResourceKind(
-        "", ["v1"], "Pod", "pods", short: ["po"], categories: ["all"], subresources: ["log", "status"])
+        "", ["v1"], "Pod", "pods", short: ["po"], categories: ["all"],
+        subresources: ["attach", "eviction", "exec", "log", "portforward", "status"])
     /// `services`.
     public static let service = ResourceKind(
         "", ["v1"], "Service", "services", short: ["svc"], categories: ["all"], subresources: ["status"])
@@ -25,12 +29,16 @@ extension ResourceKind {
     /// `secrets`.
     public static let secret = ResourceKind("", ["v1"], "Secret", "secrets")
     /// `serviceaccounts`.
-    public static let serviceAccount = ResourceKind("", ["v1"], "ServiceAccount", "serviceaccounts", short: ["sa"])
+    public static let serviceAccount = ResourceKind(
+        "", ["v1"], "ServiceAccount", "serviceaccounts", short: ["sa"], subresources: ["token"])
     /// `nodes`.
     public static let node = ResourceKind(
         "", ["v1"], "Node", "nodes", short: ["no"], isNamespaced: false, subresources: ["status"])
     /// `events`.
     public static let event = ResourceKind("", ["v1"], "Event", "events", short: ["ev"])
+    /// `events` of `events.k8s.io`: another form of the same objects.
+    public static let eventView = ResourceKind(
+        "events.k8s.io", ["v1"], "Event", "events", short: ["ev"], schema: "EventV1", viewOf: "core/events")
     /// `deployments`.
     public static let deployment = ResourceKind(
         "apps", ["v1"], "Deployment", "deployments", short: ["deploy"], categories: ["all"],
@@ -39,6 +47,22 @@ extension ResourceKind {
     public static let replicaSet = ResourceKind(
         "apps", ["v1"], "ReplicaSet", "replicasets", short: ["rs"], categories: ["all"],
         subresources: ["scale", "status"])
+    /// `statefulsets`.
+    public static let statefulSet = ResourceKind(
+        "apps", ["v1"], "StatefulSet", "statefulsets", short: ["sts"], categories: ["all"],
+        subresources: ["scale", "status"])
+    /// `daemonsets`.
+    public static let daemonSet = ResourceKind(
+        "apps", ["v1"], "DaemonSet", "daemonsets", short: ["ds"], categories: ["all"], subresources: ["status"])
+    /// `controllerrevisions`: the templates that a StatefulSet or DaemonSet has had.
+    public static let controllerRevision = ResourceKind("apps", ["v1"], "ControllerRevision", "controllerrevisions")
+    /// `jobs`.
+    public static let job = ResourceKind(
+        "batch", ["v1"], "Job", "jobs", categories: ["all"], subresources: ["status"])
+    /// `horizontalpodautoscalers`.
+    public static let horizontalPodAutoscaler = ResourceKind(
+        "autoscaling", ["v2", "v1"], "HorizontalPodAutoscaler", "horizontalpodautoscalers", short: ["hpa"],
+        categories: ["all"], subresources: ["status"])
     /// `endpointslices`.
     public static let endpointSlice = ResourceKind("discovery.k8s.io", ["v1"], "EndpointSlice", "endpointslices")
     /// `ingresses`.
@@ -47,8 +71,31 @@ extension ResourceKind {
     /// `ingressclasses`.
     public static let ingressClass = ResourceKind(
         "networking.k8s.io", ["v1"], "IngressClass", "ingressclasses", isNamespaced: false)
+    /// `networkpolicies`.
+    public static let networkPolicy = ResourceKind(
+        "networking.k8s.io", ["v1"], "NetworkPolicy", "networkpolicies", short: ["netpol"])
+    /// `adminnetworkpolicies`: the administrator's, before NetworkPolicies.
+    public static let adminNetworkPolicy = ResourceKind(
+        "policy.networking.k8s.io", ["v1alpha1"], "AdminNetworkPolicy", "adminnetworkpolicies", short: ["anp"],
+        isNamespaced: false, subresources: ["status"])
+    /// `baselineadminnetworkpolicies`: the administrator's, where no NetworkPolicy isolates.
+    public static let baselineAdminNetworkPolicy = ResourceKind(
+        "policy.networking.k8s.io", ["v1alpha1"], "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies",
+        short: ["banp"], isNamespaced: false, subresources: ["status"])
     /// `leases`.
     public static let lease = ResourceKind("coordination.k8s.io", ["v1"], "Lease", "leases")
+    /// `customresourcedefinitions`.
+    public static let customResourceDefinition = ResourceKind(
+        "apiextensions.k8s.io", ["v1"], "CustomResourceDefinition", "customresourcedefinitions",
+        short: ["crd", "crds"], categories: ["api-extensions"], isNamespaced: false, subresources: ["status"])
+    /// `validatingadmissionpolicies`: kept, and not evaluated; who installs the Gateway API brings one.
+    public static let validatingAdmissionPolicy = ResourceKind(
+        "admissionregistration.k8s.io", ["v1"], "ValidatingAdmissionPolicy", "validatingadmissionpolicies",
+        categories: ["api-extensions"], isNamespaced: false, subresources: ["status"])
+    /// `validatingadmissionpolicybindings`: kept, and not evaluated.
+    public static let validatingAdmissionPolicyBinding = ResourceKind(
+        "admissionregistration.k8s.io", ["v1"], "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings",
+        categories: ["api-extensions"], isNamespaced: false)
     /// Istio's `virtualservices`.
     public static let virtualService = ResourceKind(
         "networking.istio.io", ["v1", "v1beta1", "v1alpha3"], "VirtualService", "virtualservices", short: ["vs"],

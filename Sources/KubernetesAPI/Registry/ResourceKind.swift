@@ -20,16 +20,21 @@ public struct ResourceKind: Sendable, Hashable {
     public var subresources: [String]
     /// What clients may do with it.
     public var verbs: [String]
-    /// Its type in the schema table.
+    /// Its type in the schema table; empty for kinds that somebody has defined.
     public var schema: String
+    /// The place in the store of the kind that this is another form of (`ObjectView`); nil for kinds of their own.
+    public var viewOf: String?
+    /// Whether somebody has defined it (CustomResourceDefinition).
+    public var isCustom = false
 
     /// A kind; what is not told follows from its name.
     public init(
         _ group: String, _ versions: [String], _ kind: String, _ plural: String, short: [String] = [],
         categories: [String] = [], isNamespaced: Bool = true, subresources: [String] = [],
         verbs: [String] = standardVerbs,
-        schema: String? = nil
+        schema: String? = nil, viewOf: String? = nil
     ) {
+        self.viewOf = viewOf
         self.group = group
         self.versions = versions
         self.kind = kind
@@ -53,17 +58,22 @@ public struct ResourceKind: Sendable, Hashable {
     /// `apps/v1` or `v1`.
     public var apiVersion: String { apiVersion(preferredVersion) }
     /// The API version text for one of the versions.
-    public func apiVersion(_ version: String) -> String { group.isEmpty ? version : group + "/" + version }
+    ///
+    /// The version of a view in another group has that group with it already.
+    public func apiVersion(_ version: String) -> String {
+        group.isEmpty || version.contains("/") ? version : group + "/" + version
+    }
     /// `deployments.apps` or `pods`: how messages name the resource.
     public var qualifiedPlural: String { group.isEmpty ? plural : plural + "." + group }
     /// `Deployment.apps` or `Pod`: how messages name the kind.
     public var qualifiedKind: String { group.isEmpty ? kind : kind + "." + group }
     /// Where the store keeps its objects: `apps/deployments`, `core/pods`.
-    public var storeResource: String { (group.isEmpty ? "core" : group) + "/" + plural }
+    public var storeResource: String { viewOf ?? (group.isEmpty ? "core" : group) + "/" + plural }
     /// Whether strategic merge patches apply: kinds defined by CRD elsewhere know JSON merge patch only.
-    public var isBuiltIn: Bool { !group.hasSuffix("istio.io") && group != "gateway.networking.k8s.io" }
+    public var isBuiltIn: Bool { !isCustom && !group.hasSuffix("istio.io") && group != "gateway.networking.k8s.io" }
     /// Whether `metadata.generation` counts changes of its `spec`.
     public var hasGeneration: Bool {
-        subresources.contains("status") && kind != "Service" && kind != "Namespace" && kind != "Node"
+        isCustom
+            || subresources.contains("status") && !(group.isEmpty && ["Service", "Namespace", "Node"].contains(kind))
     }
 }

@@ -10,13 +10,19 @@ public struct ResourceKinds: Sendable {
     public static let standard = ResourceKinds(ResourceKind.standard)
 
     /// An index of `kinds`.
+    ///
+    /// As with a real Kubernetes, where groups of CustomResourceDefinitions come last and by their names: that decides whose
+    /// `gateways` a plain `kubectl get gateway` means (the Gateway API's; Istio's are `gw`).
     public init(_ kinds: [ResourceKind]) {
-        all = kinds
+        let custom = Set(kinds.map(\.group).filter { $0.hasSuffix(".istio.io") || $0 == "gateway.networking.k8s.io" })
+        all =
+            kinds.filter { !custom.contains($0.group) }
+            + custom.sorted().flatMap { group in kinds.filter { $0.group == group } }
         var byPath: [String: ResourceKind] = [:]
         var byKind: [String: ResourceKind] = [:]
         var byStore: [String: ResourceKind] = [:]
         for kind in kinds {
-            byStore[kind.storeResource] = kind
+            if kind.viewOf == nil { byStore[kind.storeResource] = kind }
             for version in kind.versions {
                 byPath[kind.apiVersion(version) + "/" + kind.plural] = kind
                 byKind[kind.apiVersion(version) + "/" + kind.kind] = kind

@@ -38,12 +38,60 @@ enum Defaults {
         case "Volume": if members.count == 1 { members["emptyDir"] = .object([:]) }
         case "ServicePort": if members["targetPort"] == nil { members["targetPort"] = members["port"] }
         case "ServiceSpec": serviceSpec(&members)
+        case "Subject":
+            if members["apiGroup"] == nil, members["kind"] == "User" || members["kind"] == "Group" {
+                members["apiGroup"] = "rbac.authorization.k8s.io"
+            }
         case "DeploymentStrategy":
             if members["type"] == "RollingUpdate", members["rollingUpdate"] == nil {
                 members["rollingUpdate"] = ["maxUnavailable": "25%", "maxSurge": "25%"]
             }
+        case "StatefulSetUpdateStrategy", "DaemonSetUpdateStrategy":
+            if members["type"] == "RollingUpdate", members["rollingUpdate"] == nil {
+                members["rollingUpdate"] =
+                    type == "DaemonSetUpdateStrategy" ? ["maxUnavailable": 1, "maxSurge": 0] : ["partition": 0]
+            }
+        case "JobSpec":
+            // Neither told: one pod. Completions alone: one pod at a time. Parallelism alone is a work queue.
+            if members["completions"] == nil, members["parallelism"] == nil { members["completions"] = 1 }
+            if members["parallelism"] == nil { members["parallelism"] = 1 }
+        case "HorizontalPodAutoscalerSpec": autoscaler(&members)
+        case "NetworkPolicySpec":
+            // N-2: Ingress always, Egress when there are such rules.
+            if members["policyTypes"]?.array?.isEmpty ?? true {
+                let hasEgress = !(members["egress"]?.array?.isEmpty ?? true)
+                members["policyTypes"] = hasEgress ? ["Ingress", "Egress"] : ["Ingress"]
+            }
         default: break
         }
+    }
+
+    /// Without metrics 80 % of the processors that are asked for; the rules of `behavior` as far as they are told.
+    private static func autoscaler(_ members: inout [String: JSON]) {
+        if members["metrics"]?.array?.isEmpty ?? true {
+            members["metrics"] = [
+                [
+                    "type": "Resource",
+                    "resource": ["name": "cpu", "target": ["type": "Utilization", "averageUtilization": 80]],
+                ]
+            ]
+        }
+        guard var behavior = members["behavior"] else { return }
+        var up = behavior["scaleUp"] ?? ["selectPolicy": "Max"]
+        if up["stabilizationWindowSeconds"] == nil { up["stabilizationWindowSeconds"] = 0 }
+        if up["policies"]?.array?.isEmpty ?? true {
+            up["policies"] = [
+                ["type": "Pods", "value": 4, "periodSeconds": 15],
+                ["type": "Percent", "value": 100, "periodSeconds": 15],
+            ]
+        }
+        var down = behavior["scaleDown"] ?? ["selectPolicy": "Max"]
+        if down["policies"]?.array?.isEmpty ?? true {
+            down["policies"] = [["type": "Percent", "value": 100, "periodSeconds": 15]]
+        }
+        behavior["scaleUp"] = up
+        behavior["scaleDown"] = down
+        members["behavior"] = behavior
     }
 
     private static func container(_ members: inout [String: JSON]) {

@@ -97,6 +97,24 @@ extension SchemaTable {
           related ObjectReference
           reportingComponent string
           reportingInstance string
+        EventV1
+          eventTime! time
+          series EventSeriesV1
+          reportingController string
+          reportingInstance string
+          action string
+          reason string
+          regarding ObjectReference
+          related ObjectReference
+          note string
+          type string
+          deprecatedSource EventSource
+          deprecatedFirstTimestamp time
+          deprecatedLastTimestamp time
+          deprecatedCount int32
+        EventSeriesV1
+          count! int32
+          lastObservedTime! time
         EventSource
           component string
           host string

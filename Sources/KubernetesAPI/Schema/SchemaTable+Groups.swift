@@ -57,12 +57,12 @@ extension SchemaTable {
           selector string
         """
 
-    /// `discovery.k8s.io`, `networking.k8s.io`, `coordination.k8s.io`, `authorization.k8s.io`.
+    /// `discovery.k8s.io`, `networking.k8s.io`, `coordination.k8s.io`.
     static let networking = """
         @io.k8s.api.discovery.v1
         EndpointSlice
           addressType! string enum=FQDN|IPv4|IPv6
-          endpoints! []Endpoint
+          endpoints []Endpoint
           ports []EndpointPort
         Endpoint
           addresses! []string
@@ -131,15 +131,5 @@ extension SchemaTable {
           leaseTransitions int32
           strategy string
           preferredHolder string
-        @io.k8s.api.authorization.v1
-        SelfSubjectAccessReview
-          spec! SelfSubjectAccessReviewSpec
-          status any
-        SelfSubjectAccessReviewSpec
-          resourceAttributes any
-          nonResourceAttributes any
-        @io.k8s.api.authentication.v1
-        SelfSubjectReview
-          status any
         """
 }

@@ -106,6 +106,7 @@ extension SchemaTable {
           sourceNamespace string
         HTTPRedirect
           uri string
+          prefixRewrite string
           authority string
           port uint32
           derivePort string enum=FROM_PROTOCOL_DEFAULT|FROM_REQUEST_PORT
@@ -173,8 +174,6 @@ extension SchemaTable {
           subsets []Subset
           exportTo []string
           workloadSelector WorkloadSelector
-        WorkloadSelector
-          matchLabels map(string)
         Subset
           name! string
           labels map(string)
@@ -197,6 +196,7 @@ extension SchemaTable {
         RetryBudget
           percent Percent
           minRetryConcurrency uint32
+          budgetInterval duration
         PortTrafficPolicy
           port PortSelector
           loadBalancer LoadBalancerSettings
@@ -206,13 +206,26 @@ extension SchemaTable {
         LoadBalancerSettings
           simple string enum=UNSPECIFIED|LEAST_CONN|RANDOM|PASSTHROUGH|ROUND_ROBIN|LEAST_REQUEST
           consistentHash ConsistentHashLB
+          backendUtilization BackendUtilization
           localityLbSetting LocalityLoadBalancerSetting
+          zoneAwareLbSetting ZoneAwareLoadBalancerSetting
           warmupDurationSecs duration
           warmup WarmupConfiguration
+        BackendUtilization
+          weightStabilizationPeriod duration
+          weightExpirationPeriod duration
+          weightUpdatePeriod duration
+          errorUtilizationPenaltyPercent uint32
+          metricNamesForComputingUtilization []string
+        ZoneAwareLoadBalancerSetting
+          enabled bool
+          minClusterSize uint32 value=1..
+          failover []LocalityFailover
+          failoverPriority []string
         WarmupConfiguration
           duration! duration
-          minimumPercent number
-          aggression number
+          minimumPercent number value=0..100
+          aggression number value=0..
         ConsistentHashLB
           httpHeaderName string
           httpCookie HTTPCookie
@@ -263,6 +276,10 @@ extension SchemaTable {
           h2UpgradePolicy string enum=DEFAULT|DO_NOT_UPGRADE|UPGRADE
           useClientProtocol bool
           maxConcurrentStreams int32
+          http2KeepAlive HTTP2KeepAlive
+        HTTP2KeepAlive
+          interval duration
+          timeout duration
         OutlierDetection
           consecutiveErrors int32
           splitExternalLocalOriginErrors bool
@@ -273,7 +290,7 @@ extension SchemaTable {
           baseEjectionTime duration
           maxEjectionPercent int32
           minHealthPercent int32
-          outlierDetectionHttpErrorCodes []uint32
+          outlierDetectionHttpErrorCodes []uint32 value=100..599
         ClientTLSSettings
           mode string enum=DISABLE|SIMPLE|MUTUAL|ISTIO_MUTUAL
           clientCertificate string
@@ -310,7 +327,7 @@ extension SchemaTable {
           caCertificates string
           caCrl string
           credentialName string
-          credentialNames []string
+          credentialNames []string count=1..2
           caCertCredentialName string
           tlsCertificates any
           subjectAltNames []string
@@ -319,5 +336,7 @@ extension SchemaTable {
           minProtocolVersion string
           maxProtocolVersion string
           cipherSuites []string
+          ecdhCurves []string
+          insecureSkipVerify bool
         """
 }

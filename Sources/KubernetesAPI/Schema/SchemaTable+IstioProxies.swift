@@ -8,15 +8,10 @@ extension SchemaTable {
         TelemetrySpec
           selector WorkloadSelector
           targetRef PolicyTargetReference
-          targetRefs []PolicyTargetReference
+          targetRefs []PolicyTargetReference count=..16
           tracing []TelemetryTracing
           metrics []TelemetryMetrics
           accessLogging []TelemetryAccessLogging
-        PolicyTargetReference
-          group string
-          kind string
-          name string
-          namespace string
         ProviderRef
           name! string
         TelemetryMode
@@ -29,6 +24,7 @@ extension SchemaTable {
           customTags map(TelemetryTag)
           useRequestIdForTraceSampling bool
           enableIstioTags bool
+          disableContextPropagation bool
         TelemetryTag
           literal TelemetryTagLiteral
           environment TelemetryTagSource
@@ -49,7 +45,7 @@ extension SchemaTable {
           tagOverrides map(TelemetryTagOverride)
         TelemetryMetricSelector
           metric string
-          customMetric string
+          customMetric string length=1..
           mode string enum=CLIENT_AND_SERVER|CLIENT|SERVER
         TelemetryTagOverride
           operation string enum=UPSERT|REMOVE
@@ -67,8 +63,8 @@ extension SchemaTable {
           status IstioStatus
         ProxyConfigSpec
           selector WorkloadSelector
-          concurrency int32
-          environmentVariables map(string)
+          concurrency int32 value=0..
+          environmentVariables map(string) length=..2048
           image ProxyImage
         ProxyImage
           imageType string
@@ -78,11 +74,11 @@ extension SchemaTable {
           status IstioStatus
         EnvoyFilterSpec
           workloadSelector EnvoyFilterSelector
-          targetRefs []PolicyTargetReference
+          targetRefs []PolicyTargetReference count=..16
           configPatches []EnvoyPatch
           priority int32
         EnvoyFilterSelector
-          labels map(string)
+          labels map(string) count=..256 length=..63
         EnvoyPatch
           applyTo! string enum=LISTENER|FILTER_CHAIN|NETWORK_FILTER|HTTP_FILTER|ROUTE_CONFIGURATION|VIRTUAL_HOST|HTTP_ROUTE|CLUSTER|EXTENSION_CONFIG|BOOTSTRAP|LISTENER_FILTER
           match EnvoyPatchMatch
@@ -108,6 +104,7 @@ extension SchemaTable {
           sni string
           transportProtocol string
           applicationProtocols string
+          transportSocket string
           filter EnvoyFilterMatch
           destinationPort uint32
         EnvoyFilterMatch
@@ -134,7 +131,7 @@ extension SchemaTable {
           subset string
           name string
         EnvoyPatchValue
-          operation! string enum=MERGE|ADD|REMOVE|INSERT_BEFORE|INSERT_AFTER|INSERT_FIRST|REPLACE
+          operation! string enum=MERGE|ADD|REMOVE|INSERT_BEFORE|INSERT_AFTER|INSERT_FIRST|REPLACE|MERGE_AND_REPLACE_LIST
           value any
           filterClass string enum=UNSPECIFIED|AUTHN|AUTHZ|STATS
         """

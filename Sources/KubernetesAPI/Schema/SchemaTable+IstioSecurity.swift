@@ -8,9 +8,9 @@ extension SchemaTable {
         PeerAuthenticationSpec
           selector WorkloadSelector
           mtls MutualTLSMode
-          portLevelMtls map(MutualTLSMode)
+          portLevelMtls map(MutualTLSMode) count=1..
         WorkloadSelector
-          matchLabels map(string)
+          matchLabels map(string) count=..4096 length=..63
         MutualTLSMode
           mode string enum=UNSET|DISABLE|PERMISSIVE|STRICT
         RequestAuthentication
@@ -19,27 +19,28 @@ extension SchemaTable {
         RequestAuthenticationSpec
           selector WorkloadSelector
           targetRef PolicyTargetReference
-          targetRefs []PolicyTargetReference
-          jwtRules []JWTRule
+          targetRefs []PolicyTargetReference count=..16
+          jwtRules []JWTRule count=..4096
         PolicyTargetReference
-          group string
-          kind! string
-          name! string
+          group string length=..253
+          kind! string length=1..63
+          name! string length=1..253
           namespace string
         JWTRule
           issuer string
-          audiences []string
-          jwksUri string
-          jwks_uri string
+          audiences []string length=1..
+          jwksUri string length=1..2048
+          jwks_uri string length=1..2048
           jwks string
           fromHeaders []JWTHeader
-          fromParams []string
-          fromCookies []string
+          fromParams []string length=1..
+          fromCookies []string length=1..
           outputPayloadToHeader string
           outputClaimToHeaders []ClaimToHeader
           forwardOriginalToken bool
           timeout duration
-          spaceDelimitedClaims []string
+          spaceDelimitedClaims []string count=..64 length=1..
+          presence string enum=OPTIONAL|REQUIRED
         JWTHeader
           name! string
           prefix string
@@ -52,14 +53,14 @@ extension SchemaTable {
         AuthorizationPolicySpec
           selector WorkloadSelector
           targetRef PolicyTargetReference
-          targetRefs []PolicyTargetReference
-          rules []AuthorizationRule
+          targetRefs []PolicyTargetReference count=..16
+          rules []AuthorizationRule count=..512
           action string enum=ALLOW|DENY|AUDIT|CUSTOM
           provider AuthorizationProvider
         AuthorizationProvider
           name string
         AuthorizationRule
-          from []AuthorizationFrom
+          from []AuthorizationFrom count=..512
           to []AuthorizationTo
           when []AuthorizationCondition
         AuthorizationFrom
@@ -71,8 +72,10 @@ extension SchemaTable {
           notRequestPrincipals []string
           namespaces []string
           notNamespaces []string
-          serviceAccounts []string
-          notServiceAccounts []string
+          serviceAccounts []string count=..16 length=..320
+          notServiceAccounts []string count=..16 length=..320
+          trustDomains []string
+          notTrustDomains []string
           ipBlocks []string
           notIpBlocks []string
           remoteIpBlocks []string

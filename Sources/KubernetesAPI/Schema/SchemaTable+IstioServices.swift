@@ -3,7 +3,7 @@ extension SchemaTable {
     static let istioServices = """
         @io.istio.networking.v1
         ServiceEntry
-          spec ServiceEntrySpec
+          spec! ServiceEntrySpec
           status ServiceEntryStatus
         ServiceEntryStatus
           conditions []IstioCondition
@@ -14,35 +14,35 @@ extension SchemaTable {
           value string
           host string
         ServiceEntrySpec
-          hosts! []string
-          addresses []string
-          ports []IstioServicePort
+          hosts! []string count=..256
+          addresses []string count=..256 length=..64
+          ports []IstioServicePort count=..256
           location string enum=MESH_EXTERNAL|MESH_INTERNAL
           resolution string enum=NONE|STATIC|DNS|DNS_ROUND_ROBIN|DYNAMIC_DNS
-          endpoints []WorkloadEntrySpec
+          endpoints []WorkloadEntrySpec count=..4096
           workloadSelector IstioWorkloadSelector
           exportTo []string
           subjectAltNames []string
         IstioServicePort
           number! uint32
-          protocol string
-          name! string
+          protocol string length=..256
+          name! string length=..256
           targetPort uint32
         IstioWorkloadSelector
-          labels map(string)
+          labels map(string) count=..256 length=..63
         WorkloadEntry
-          spec WorkloadEntrySpec
+          spec! WorkloadEntrySpec
           status IstioStatus
         WorkloadEntrySpec
-          address string
-          ports map(uint32)
-          labels map(string)
-          network string
-          locality string
+          address string length=..256
+          ports map(uint32) count=..128 value=1..65535
+          labels map(string) count=..256
+          network string length=..2048
+          locality string length=..2048
           weight uint32
-          serviceAccount string
+          serviceAccount string length=..253
         WorkloadGroup
-          spec WorkloadGroupSpec
+          spec! WorkloadGroupSpec
           status IstioStatus
         WorkloadGroupSpec
           metadata WorkloadGroupObjectMeta
@@ -52,11 +52,11 @@ extension SchemaTable {
           labels map(string)
           annotations map(string)
         WorkloadGroupProbe
-          initialDelaySeconds int32
-          timeoutSeconds int32
-          periodSeconds int32
-          successThreshold int32
-          failureThreshold int32
+          initialDelaySeconds int32 value=0..
+          timeoutSeconds int32 value=0..
+          periodSeconds int32 value=0..
+          successThreshold int32 value=0..
+          failureThreshold int32 value=0..
           httpGet any
           tcpSocket any
           exec any

@@ -30,6 +30,16 @@ public indirect enum FieldType: Sendable, Hashable {
     case map(FieldType)
 }
 
+/// Bounds of a value; those of numbers and texts are of the elements where the field is a list or a map of them.
+public struct FieldBounds: Sendable, Hashable {
+    /// The smallest and the largest number.
+    public var number: ClosedRange<Double>?
+    /// How many characters a text has.
+    public var length: ClosedRange<Int>?
+    /// How many elements a list or a map has.
+    public var count: ClosedRange<Int>?
+}
+
 /// One field of a type.
 public struct SchemaField: Sendable {
     /// Its name.
@@ -42,6 +52,8 @@ public struct SchemaField: Sendable {
     public var defaultValue: JSON?
     /// The only texts allowed, if any.
     public var allowed: [String] = []
+    /// What its value must keep to.
+    public var bounds = FieldBounds()
     /// The field that names an element of this list; lists with one are merged by strategic merge patches.
     public var mergeKey: String?
     /// Whether a list of primitives is merged as a set.
@@ -79,8 +91,9 @@ public struct SchemaType: Sendable {
 
 /// All types of the API, read once from the tables beside this file.
 ///
-/// A table line is `name[!] type [merge[=key]] [retain] [default=JSON] [enum=A|B]`; `!` means required, `@` sets the
-/// prefix of the names in OpenAPI documents. Fields that Kubernetes knows and Skein does not act on are in the table
+/// A table line is `name[!] type [merge[=key]] [retain] [default=JSON] [enum=A|B] [value=1..9] [length=1..9]
+/// [count=1..9]`; `!` means required, either end of a range may be missing, `@` sets the prefix of the names in OpenAPI
+/// documents. Fields that Kubernetes knows and Skein does not act on are in the table
 /// too: objects are portable, and whoever acts on an object says what it does not do.
 public struct SchemaTable: Sendable {
     /// The types by their name.
@@ -88,7 +101,9 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, apps, networking, istioVirtualService, istioTraffic,
+        meta, core, pod, container, volume, apps, workloads, networking, policies, access, definitions,
+        istioVirtualService,
+        istioTraffic,
         istioServices, istioProxies, istioSecurity, gatewayAPI, gatewayAPIRoutes,
     ])
 
@@ -128,11 +143,26 @@ public struct SchemaTable: Sendable {
                 field.isMerged = true
             case "retain": field.retainsKeys = true
             case "enum": field.allowed = value.split(separator: "|").map(String.init)
+            case "value":
+                field.bounds.number = range(value, { Double($0) }, -Double.infinity, Double.infinity)
+            case "length": field.bounds.length = range(value, { Int($0) }, 0, Int.max)
+            case "count": field.bounds.count = range(value, { Int($0) }, 0, Int.max)
             case "default": field.defaultValue = constant(value)
             default: preconditionFailure("schema table: \(line)")
             }
         }
         return field
+    }
+
+    private static func range<Bound: Comparable>(
+        _ text: String, _ read: (String) -> Bound?, _ least: Bound, _ most: Bound
+    ) -> ClosedRange<Bound> {
+        // Bounds are whole numbers: both points are between the ends.
+        let ends = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard ends.count == 3, let first = ends.first, let last = ends.last,
+            let low = first.isEmpty ? least : read(first), let high = last.isEmpty ? most : read(last), low <= high
+        else { preconditionFailure("schema table: range \(text)") }
+        return low...high
     }
 
     private static func constant(_ text: String) -> JSON {

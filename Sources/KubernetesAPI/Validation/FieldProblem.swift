@@ -35,6 +35,9 @@ public struct FieldProblem: Error, Sendable, Hashable, CustomStringConvertible {
         FieldProblem(path, reason, message)
     }
 
+    /// The same with the code under which the mesh's documentation has it.
+    public func coded(_ code: String) -> FieldProblem { FieldProblem(path, reason, "\(message) [\(code)]") }
+
     /// The value, shown as it is, breaks a rule.
     public static func invalid(_ path: String, _ value: String, _ rule: String) -> FieldProblem {
         FieldProblem(path, .invalid, "Invalid value: \(value): \(rule)")

@@ -6,16 +6,28 @@ extension Validator {
         switch kind {
         case .pod: podSpec(PodSpec(json: object.spec), "spec")
         case .deployment, .replicaSet: workload(object)
+        case .statefulSet, .daemonSet: workload(object)
+        case .job: job(object)
+        case .horizontalPodAutoscaler: autoscaler(object.spec)
         case .service: service(ServiceSpec(json: object.spec))
         case .ingress: ingress(IngressSpec(json: object.spec))
+        case .networkPolicy: networkPolicy(object.spec)
+        case .adminNetworkPolicy: adminPolicy(object.spec)
+        case .baselineAdminNetworkPolicy:
+            if object.name != "default" {
+                add(.invalid("metadata.name", text: object.name, "the only name is 'default': there is one baseline"))
+            }
+            adminPolicy(object.spec)
         case .configMap, .secret:
             for key in (object.json["data"]?.object ?? [:]).keys.sorted() {
                 check("data[\(key)]", key, Names.configKeyProblem)
             }
         case .virtualService: virtualService(object.spec)
+        case .role, .clusterRole, .roleBinding, .clusterRoleBinding: access(object)
         case .peerAuthentication, .requestAuthentication, .authorizationPolicy: security(object)
         default: break
         }
+        if kind.group.hasSuffix(".istio.io") { istio(object) }
     }
 
     private mutating func workload(_ object: KubernetesObject) {
@@ -26,7 +38,7 @@ extension Validator {
         let selector = spec.selector
         if selector.matcher.requirements.isEmpty {
             if object.spec["selector"] != nil {
-                add(.invalid("spec.selector", "{}", "empty selector is invalid for deployment"))
+                add(.invalid("spec.selector", "{}", "empty selector is invalid for \(object.kind.lowercased())"))
             }
         } else if !selector.matcher.matches(spec.template.metadata.labels) {
             add(
@@ -46,13 +58,27 @@ extension Validator {
         if object.kind == "Deployment", spec.strategy.type == "Recreate", spec.strategy.json["rollingUpdate"] != nil {
             add(.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"))
         }
+        if object.kind == "Deployment" {
+            rollout(object.spec["strategy"]?["rollingUpdate"], "spec.strategy.rollingUpdate")
+        }
+        counts(object.spec, ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], "spec")
+        if spec.json["progressDeadlineSeconds"] != nil, spec.progressDeadlineSeconds <= spec.minReadySeconds {
+            add(
+                .invalid(
+                    "spec.progressDeadlineSeconds", String(spec.progressDeadlineSeconds),
+                    "must be greater than minReadySeconds"))
+        }
+        if object.kind == "StatefulSet" { statefulSet(object.spec) }
+        if object.kind == "DaemonSet" {
+            rollout(object.spec["updateStrategy"]?["rollingUpdate"], "spec.updateStrategy.rollingUpdate")
+        }
     }
 
-    private func labelText(_ labels: [String: String]) -> String {
+    func labelText(_ labels: [String: String]) -> String {
         "{" + labels.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
     }
 
-    private mutating func podSpec(_ spec: PodSpec, _ path: String) {
+    mutating func podSpec(_ spec: PodSpec, _ path: String) {
         var names: Set<String> = []
         var volumes: Set<String> = []
         for (index, volume) in spec.volumes.enumerated() {
@@ -233,8 +259,12 @@ extension Validator {
                     "field is immutable")
         }
         switch kind {
-        case .deployment, .replicaSet:
+        case .deployment, .replicaSet, .daemonSet:
             if let problem = keep(["spec", "selector"], "spec.selector") { add(problem) }
+        case .statefulSet: immutableStatefulSet(old.spec, new.spec)
+        case .job: immutableJob(old.spec, new.spec)
+        case .controllerRevision:
+            if let problem = keep(["data"], "data") { add(problem) }
         case .service:
             let wasExternal = ServiceSpec(json: old.spec).type == "ExternalName"
             if !wasExternal, ServiceSpec(json: new.spec).type != "ExternalName",
@@ -249,6 +279,10 @@ extension Validator {
                 add(.forbidden("data", "field is immutable when `immutable` is set"))
             }
         case .pod: podUpdate(old, new)
+        case .roleBinding, .clusterRoleBinding:
+            if old.json["roleRef"] != new.json["roleRef"] {
+                add(.invalid("roleRef", new.json["roleRef"].map(Validator.short) ?? "null", "cannot change roleRef"))
+            }
         default: break
         }
     }

@@ -5,9 +5,6 @@ extension Validator {
     /// The rules of the kinds of `security.istio.io`.
     mutating func security(_ object: KubernetesObject) {
         let spec = object.spec
-        if spec["selector"] != nil, spec["targetRef"] != nil || spec["targetRefs"] != nil {
-            add(.forbidden("spec.targetRefs", "selector and targetRefs exclude each other"))
-        }
         switch object.kind {
         case "PeerAuthentication": peer(spec)
         case "RequestAuthentication": tokens(spec)
@@ -44,6 +41,14 @@ extension Validator {
             let uri = view.string("jwksUri")
             if !uri.isEmpty, !uri.hasPrefix("http://"), !uri.hasPrefix("https://") {
                 add(.invalid("\(here).jwksUri", text: uri, "must begin with http:// or https://"))
+            }
+            for (position, claim) in (rule["outputClaimToHeaders"]?.array ?? []).enumerated() {
+                let header = claim["header"]?.string ?? ""
+                guard !header.isEmpty, !Self.isPlainHeader(header) else { continue }
+                add(
+                    .invalid(
+                        "\(here).outputClaimToHeaders[\(position)].header", text: header,
+                        "must consist of letters, digits, '-' and '_'"))
             }
         }
     }
@@ -171,7 +176,8 @@ extension Validator {
 
     private static let conditionKeys = [
         "request.headers[NAME]", "source.ip", "remote.ip", "source.namespace", "source.principal",
-        "source.serviceAccount", "request.auth.principal", "request.auth.audiences", "request.auth.presenter",
+        "source.serviceAccount", "source.trustDomain", "request.auth.principal", "request.auth.audiences",
+        "request.auth.presenter",
         "request.auth.claims[NAME]", "destination.ip", "destination.port", "connection.sni",
         "experimental.envoy.filters.FILTER[NAME]",
     ]

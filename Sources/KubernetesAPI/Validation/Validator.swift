@@ -28,6 +28,20 @@ public struct Validator {
         return problems(of: new, kind: kind, table: table) + validator.problems
     }
 
+    /// What is wrong with an object of a custom kind after defaulting, by its own schema.
+    ///
+    /// `matches` tells whether a pattern is found in a text; `nil` from it means that the pattern is none.
+    public static func problems(
+        of object: KubernetesObject, kind: ResourceKind, schema: StructuralSchema,
+        matches: (_ pattern: String, _ text: String) -> Bool?
+    ) -> [FieldProblem] {
+        var validator = Validator(.standard)
+        validator.metadata(object.metadata, kind)
+        var body = object.json
+        for name in ["apiVersion", "kind", "metadata"] { body[name] = nil }
+        return validator.problems + schema.problems(body, "", matches: matches)
+    }
+
     mutating func add(_ problem: FieldProblem) { problems.append(problem) }
 
     mutating func check(_ path: String, _ text: String, _ rule: (String) -> String?) {
@@ -41,6 +55,8 @@ public struct Validator {
             switch kind {
             case .service: check("metadata.name", metadata.name, Names.dns1035LabelProblem)
             case .namespace: check("metadata.name", metadata.name, Names.dns1123LabelProblem)
+            case .role, .clusterRole, .roleBinding, .clusterRoleBinding:
+                check("metadata.name", metadata.name, Names.pathSegmentProblem)
             default: check("metadata.name", metadata.name, Names.dns1123SubdomainProblem)
             }
         }
@@ -72,15 +88,61 @@ public struct Validator {
             }
             // The status is written by those who act on the object.
             if path.isEmpty && field.name == "status" { continue }
-            if field.isRequired, isEmpty(member) { add(.required(inner)) }
+            // The empty group is a group: the core's.
+            if field.isRequired, isEmpty(member), field.name != "group" { add(.required(inner)) }
             if !field.allowed.isEmpty, let text = member.string ?? member.int.map(String.init),
                 !field.allowed.contains(text)
             {
                 add(.notSupported(inner, text, field.allowed))
             }
+            if field.bounds != FieldBounds() { bounds(member, field, inner) }
             walk(member, field.type, inner)
         }
     }
+
+    private mutating func bounds(_ value: JSON, _ field: SchemaField, _ path: String) {
+        let (elements, count): ([(String, JSON)], Int)
+        switch value {
+        case .array(let list): (elements, count) = (list.enumerated().map { ("\(path)[\($0)]", $1) }, list.count)
+        case .object(let members):
+            let sorted = members.sorted { $0.key < $1.key }
+            (elements, count) = (sorted.map { ("\(path)[\($0.key)]", $0.value) }, members.count)
+        default: (elements, count) = ([(path, value)], 1)
+        }
+        // Of an empty list that must not be missing, that has been said already.
+        if let range = field.bounds.count, !range.contains(count), !(field.isRequired && count == 0) {
+            add(
+                .invalid(
+                    path, String(count),
+                    count < range.lowerBound
+                        ? "must have at least \(range.lowerBound) items" : "must have at most \(range.upperBound) items"
+                ))
+        }
+        for (path, element) in elements {
+            if let range = field.bounds.number, let number = element.double, !range.contains(number) {
+                let (least, most) = (Self.plain(range.lowerBound), Self.plain(range.upperBound))
+                add(
+                    .invalid(
+                        path, Self.plain(number),
+                        number < range.lowerBound
+                            ? "must be greater than or equal to \(least)" : "must be less than or equal to \(most)"))
+            }
+            if let range = field.bounds.length, let text = element.string {
+                let length = text.unicodeScalars.count
+                if length < range.lowerBound, !(field.isRequired && length == 0) {
+                    add(
+                        .invalid(
+                            path, text: text,
+                            range.lowerBound == 1
+                                ? "must not be empty" : "must have at least \(range.lowerBound) characters"))
+                } else if length > range.upperBound {
+                    add(.invalid(path, text: "…", "must have at most \(range.upperBound) characters"))
+                }
+            }
+        }
+    }
+
+    private static func plain(_ number: Double) -> String { Int(exactly: number).map(String.init) ?? "\(number)" }
 
     private func isEmpty(_ value: JSON) -> Bool {
         switch value {

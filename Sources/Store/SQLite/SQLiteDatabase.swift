@@ -9,13 +9,14 @@ final class SQLiteDatabase {
     /// A value of a statement.
     enum Value {
         case text(String)
+        case blob([UInt8])
         case integer(Int64)
     }
 
-    init(path: String) throws(StoreError) {
+    init(path: String, mustExist: Bool = false) throws(StoreError) {
         var handle: OpaquePointer?
         let status = sqlite3_open_v2(
-            path, &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nil)
+            path, &handle, SQLITE_OPEN_READWRITE | (mustExist ? 0 : SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX, nil)
         guard status == SQLITE_OK, let handle else {
             let detail = handle.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             sqlite3_close_v2(handle)
@@ -49,6 +50,7 @@ final class SQLiteDatabase {
             let status =
                 switch value {
                 case .integer(let number): sqlite3_bind_int64(statement, position, number)
+                case .blob(let bytes): skein_sqlite_bind_blob(statement, position, bytes, Int32(clamping: bytes.count))
                 case .text(let text): skein_sqlite_bind_text(statement, position, text, Int32(text.utf8.count))
                 }
             if status != SQLITE_OK { throw failure(status) }
@@ -69,6 +71,12 @@ final class SQLiteDatabase {
             guard let bytes = sqlite3_column_text(statement, column) else { return "" }
             let count = Int(sqlite3_column_bytes(statement, column))
             return String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
+        }
+
+        func bytes(_ column: Int32) -> [UInt8] {
+            guard let bytes = sqlite3_column_blob(statement, column) else { return [] }
+            let count = Int(sqlite3_column_bytes(statement, column))
+            return Array(UnsafeRawBufferPointer(start: bytes, count: count))
         }
 
         func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(statement, column) }

@@ -1,0 +1,70 @@
+import KubernetesAPI
+import Serialization
+
+// What a node may write: its own object and heartbeat, and the pods that are bound to it. Its role says the kinds, this the names.
+extension APIRouter {
+    /// The group of all nodes.
+    static let nodes = "system:nodes"
+    /// Of the node's object: the fingerprint of the key that speaks for it (`NodeJoin.keyAnnotation`).
+    private var keyAnnotation: String { "skein.dev/node-key" }
+
+    /// Refuses what a node writes about others.
+    func restrict(_ user: APIUser, _ request: APIRequest, _ target: Target) throws(StatusError) {
+        guard user.groups.contains(Self.nodes), !user.isMaster, !["GET", "HEAD"].contains(request.method) else {
+            return
+        }
+        let node = user.name.hasPrefix("system:node:") ? String(user.name.dropFirst("system:node:".count)) : ""
+        let name = target.name ?? ""
+        func refuse(_ why: String) -> StatusError {
+            .forbidden(target.kind, name, "node \"\(node)\" \(why)")
+        }
+        switch target.kind {
+        case .node:
+            guard !node.isEmpty, name == node else { throw refuse("may change its own object only") }
+            guard target.subresource == "status" || request.method == "PATCH" else {
+                throw refuse("may not replace or delete its object")
+            }
+            guard try !isForeign(request, target) else { throw refuse("may not change its key or its addresses") }
+        case .pod:
+            guard let pod = try? registry.get(.pod, target.namespace ?? "", name),
+                pod.spec["nodeName"]?.string == node, !node.isEmpty
+            else { throw refuse("may change pods that are bound to it only") }
+            guard target.subresource == "status" || request.method == "DELETE" else {
+                throw refuse("may change the status of a pod only")
+            }
+        case .lease:
+            let body = target.name == nil ? try RequestBody.json(request)["metadata"]?["name"]?.string ?? "" : name
+            guard target.namespace == "kube-node-lease", !node.isEmpty, body == node else {
+                throw refuse("may change its own lease only")
+            }
+        case .event: break
+        default: throw refuse("may not change \(target.kind.plural)")
+        }
+    }
+
+    /// Whether a node's change of its own object touches what others say of it: who it is, and which addresses its pods have.
+    private func isForeign(_ request: APIRequest, _ target: Target) throws(StatusError) -> Bool {
+        let body: JSON
+        if request.method == "PATCH" {
+            // What operations and directives would come to is not known before they are applied.
+            var duplicates: [String] = []
+            guard case .merge(let merge) = try RequestBody.patch(request, target.kind, duplicates: &duplicates) else {
+                return true
+            }
+            body = merge
+        } else {
+            body = try RequestBody.json(request)
+        }
+        guard body.object != nil else { return true }
+        if request.method == "PUT" {
+            // A whole object, of which the status counts, and the annotations.
+            let known = try registry.get(.node, "", target.name ?? "").metadata.annotations[keyAnnotation]
+            return body["metadata"]?["annotations"]?[keyAnnotation]?.string != known
+        }
+        if body["spec"] != nil { return true }
+        guard let metadata = body["metadata"] else { return false }
+        guard metadata.object != nil else { return true }
+        guard let annotations = metadata["annotations"] else { return false }
+        return annotations.object == nil || annotations[keyAnnotation] != nil
+    }
+}

@@ -1,0 +1,40 @@
+public import HTTP
+public import IO
+
+/// The streams of containers from the node agent, over its unix socket.
+///
+/// `@unchecked Sendable`: belongs to its loop.
+public final class NodeStreams: @unchecked Sendable {
+    private let client: HTTPClient
+
+    /// The agent behind the socket at `path`.
+    public init(socket path: String, on loop: EventLoop) { client = HTTPClient(to: .unix(path), on: loop) }
+
+    /// Opens what is wanted: messages whose first byte is the channel (`v5.channel.k8s.io`).
+    public func open(_ wish: StreamRequest, port: UInt16? = nil) async throws(StatusError) -> WebSocketConnection {
+        let response: HTTPClientResponse
+        do throws(HTTPError) {
+            let nonce = (0..<16).map { _ in UInt8.random(in: 0 ... .max) }
+            let request: HTTPClientRequest
+            do throws(HTTPFieldError) {
+                request = try WebSocketHandshake.request(wish.agentPath(port: port), protocols: [], nonce: nonce)
+            } catch { throw HTTPError.field(error) }
+            response = try await client.send(request)
+        } catch {
+            throw StatusError(
+                code: 503, reason: "ServiceUnavailable",
+                message: "the node agent does not answer (\(error)): is `skein up` running?")
+        }
+        guard response.status == 101 else {
+            let text = (try? await response.collect(limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+            switch response.status {
+            case 404: throw StatusError(code: 404, reason: "NotFound", message: text)
+            case 400: throw .badRequest(text)
+            case 429: throw .tooManyRequests(text)
+            default: throw .internalError(text)
+            }
+        }
+        let (rest, stream) = response.upgradedStream()
+        return WebSocketConnection(stream, as: .client, rest: rest)
+    }
+}
