@@ -155,6 +155,102 @@ struct ServiceTests {
         }
     }
 
+    @Test(
+        "N-15 a node port leads to the service on every address of the host, TCP and UDP, and to nobody without endpoints"
+    )
+    func nodePorts() throws {
+        try nsTest { host in
+            let network = try host.setUp()
+            let pods = try (5...6).map { try attach(network, $0) }
+            for (number, pod) in zip(5..., pods) {
+                for any in ["0.0.0.0", "[::]"] { try host.serve("pod\(number)", in: pod, on: "\(any):8080") }
+                try host.serveDatagrams("pod\(number)", in: pod, on: "10.244.0.\(number):8080")
+            }
+            func services(_ numbers: [Int]) throws -> [ServicePort] {
+                try Transport.allCases.prefix(2).map { transport in
+                    var port = ServicePort(
+                        service: "shop/web", name: "\(transport)", addresses: [try ip("10.96.0.10")], port: 80,
+                        transport: transport,
+                        endpoints: try numbers.map { try ServiceTests.endpoint($0) }
+                            + numbers.map { .init(try ip("fd00:244::\($0)"), 8080) })
+                    port.nodePort = 30080
+                    return port
+                }
+            }
+            try requireEqual(try network.apply(services: try services([5])), [], "conflicts")
+            for (target, from) in [
+                ("192.0.2.2:30080", host.outside), ("[2001:db8::2]:30080", host.outside),
+                ("192.0.2.2:30080", host.namespace), ("10.244.0.1:30080", pods[1]), ("192.0.2.2:30080", pods[1]),
+                ("192.0.2.2:30080", pods[0]),
+            ] {
+                try requireEqual(try ask(target, from: from).prefix(4), "pod5", target)
+            }
+            try requireEqual(
+                try ask("192.0.2.2:30080", from: host.outside), "pod5 - 192.0.2.1", "the client's address is kept")
+            let client = try host.outside.run { () throws(SystemError) in
+                try Socket.datagram(on: .ip(.v4(0), port: 0)).release()
+            }
+            let socket = Socket(adopting: client)
+            try requireEqual(try host.askDatagram(socket, "192.0.2.2:30080"), "pod5", "UDP")
+            try network.apply(services: try services([6]))
+            try requireEqual(try host.askDatagram(socket, "192.0.2.2:30080"), "pod6", "UDP after the endpoint went")
+            try network.apply(services: try services([]))
+            try requireEqual(try ask("192.0.2.2:30080", from: host.outside), "refused", "without endpoints")
+            try network.apply(services: [])
+            try requireEqual(
+                try NFTables.contents(of: CompiledServices.table).filter { $0.contains("_") && $0 != "refuse_own" }, [],
+                "what is left")
+        }
+    }
+
+    @Test(
+        "traffic policies: Local from outside keeps to this node, from inside goes anywhere; source ranges close the balancer"
+    )
+    func trafficPolicies() throws {
+        try nsTest { host in
+            let network = try host.setUp()
+            let pods = try (5...6).map { try attach(network, $0) }
+            for (number, pod) in zip(5..., pods) { try host.serve("pod\(number)", in: pod, on: "0.0.0.0:8080") }
+            var web = try ServiceTests.web([5, 6])
+            web.addresses = [try ip("10.96.0.10")]
+            web.balancer = [try ip("192.0.2.50")]
+            web.nodePort = 30080
+            web.local = [try ServiceTests.endpoint(6)]
+            web.externalIsLocal = true
+            // As a router in front would: the balancer's address by way of the node.
+            let routes = try host.outside.run(catching: { () throws(NetworkError) in try RouteSocket() }).get()
+            guard let device = try routes.link("eth0")?.index else { throw Failed(description: "no eth0") }
+            try routes.addNeighbour(try ip("192.0.2.50"), hardware: [2, 0, 0, 0, 0, 2], device: device)
+            func answers(_ target: String, _ from: NetworkNamespace) throws -> Set<String> {
+                Set(try (0..<30).map { _ in String(try ask(target, from: from).prefix(4)) })
+            }
+            try network.apply(services: [web])
+            try requireEqual(try answers("192.0.2.50:80", host.outside), ["pod6"], "the balancer, from outside")
+            try requireEqual(try answers("192.0.2.2:30080", host.outside), ["pod6"], "the node port, from outside")
+            try requireEqual(try answers("192.0.2.50:80", pods[0]), ["pod5", "pod6"], "the balancer, from a pod")
+            try requireEqual(try answers("192.0.2.50:80", host.namespace), ["pod5", "pod6"], "from the host")
+            web.local = []
+            try network.apply(services: [web])
+            try requireEqual(
+                try ask("192.0.2.50:80", from: host.outside, timeoutMilliseconds: 200), "timeout", "no local endpoint")
+            try requireEqual(try answers("10.96.0.10:80", pods[0]), ["pod5", "pod6"], "the cluster IP all the same")
+            web.internalIsLocal = true
+            try network.apply(services: [web])
+            try requireEqual(try ask("10.96.0.10:80", from: pods[0]), "refused", "internal, no local endpoint")
+            web.local = [try ServiceTests.endpoint(5)]
+            try network.apply(services: [web])
+            try requireEqual(try answers("10.96.0.10:80", pods[1]), ["pod5"], "internal, the local one")
+            web.externalIsLocal = false
+            web.sourceRanges = [try range("198.51.100.0/24")]
+            try network.apply(services: [web])
+            try requireEqual(
+                try ask("192.0.2.50:80", from: host.outside, timeoutMilliseconds: 200), "timeout", "another source")
+            web.sourceRanges.append(try range("192.0.2.0/24"))
+            try network.apply(services: [web])
+            try requireEqual(try answers("192.0.2.50:80", host.outside), ["pod5", "pod6"], "a source that may")
+        }
+    }
+
     @Test("every kind of host port is text that the kernel takes")
     func hostPortKinds() throws {
         try nsTest { host in

@@ -1,6 +1,7 @@
 internal import CNetlink
 internal import Glibc
 internal import IO
+internal import Netlink
 
 /// The kernel's memory of connections.
 enum ConnectionTracking {
@@ -16,8 +17,26 @@ enum ConnectionTracking {
         }
     }
 
+    /// Ends the connections that `isDenied` says of: their next packet begins a new one, which is asked about.
+    static func forget(isDenied: (PolicySet.Packet) -> Bool) throws(NetworkError) {
+        try forget { entry in
+            guard let client = entry.client else { return false }
+            let transport: Transport? =
+                switch Int(entry.transport) {
+                case IPPROTO_TCP: .tcp
+                case IPPROTO_UDP: .udp
+                case 132: .sctp
+                default: nil
+                }
+            return isDenied(
+                PolicySet.Packet(from: client, to: entry.source, transport, port: transport == nil ? 0 : entry.port))
+        }
+    }
+
     /// What an entry's replies come from: after address translation that is who really answers.
     private struct Answerer {
+        /// Who began the connection.
+        var client: IPAddress?
         var source: IPAddress
         var port: UInt16
         var transport: UInt8
@@ -31,9 +50,9 @@ enum ConnectionTracking {
             let family = reply.payload.number(0, as: UInt8.self)
             let attributes = reply.attributes(after: 4)
             // CTA_TUPLE_ORIG 1, CTA_TUPLE_REPLY 2
-            guard let original = attributes[1], let answer = attributes[2].flatMap(answerer), matches(answer) else {
-                continue
-            }
+            guard let original = attributes[1], var answer = attributes[2].flatMap(answerer) else { continue }
+            answer.client = answerer(original)?.source
+            guard matches(answer) else { continue }
             var message = NetlinkMessage(type: delete, flags: UInt16(NLM_F_REQUEST | NLM_F_ACK))
             message.append(UInt32(family))
             message.attribute(1 | Int(NLA_F_NESTED), Array(original))
@@ -56,6 +75,7 @@ enum ConnectionTracking {
             return nil
         }
         return Answerer(
-            source: source, port: UInt16(bigEndian: transport[2]?.number(0, as: UInt16.self) ?? 0), transport: number)
+            client: nil, source: source, port: UInt16(bigEndian: transport[2]?.number(0, as: UInt16.self) ?? 0),
+            transport: number)
     }
 }

@@ -17,7 +17,10 @@ extension HostNetwork {
                     // After a restart the table still serves; take over what is in it.
                     let names = try NFTables.contents(of: CompiledServices.table)
                     text = compiled.transaction(
-                        from: nil, existingChains: names.filter { $0.hasPrefix("svc") || $0.hasPrefix("to") },
+                        from: nil,
+                        existingChains: names.filter { name in
+                            ["svc", "to", "ext", "fw"].contains { name.hasPrefix($0) }
+                        },
                         existingSets: names.filter { $0.hasPrefix("clients") })
                 }
                 if !text.isEmpty { try NFTables.run(text) }

@@ -9,8 +9,9 @@ public final class HostNetwork: Sendable {
     public let configuration: HostNetworkConfiguration
     /// The device to the outside, if there is one.
     public let uplink: String?
-    /// The largest packet: the uplink's, so that nothing on the way out needs to be cut.
+    /// The largest packet of a pod: the uplink's, so that nothing on the way out needs to be cut, less what VXLAN adds (N-14).
     public let mtu: Int
+    let uplinkMTU: Int
     /// What an operator should know, found while setting up.
     public let warnings: [String]
 
@@ -21,6 +22,10 @@ public final class HostNetwork: Sendable {
     struct State {
         var ports: [HostPort]?
         var services: CompiledServices?
+        var policies: PolicyProgram?
+        var policyText: PolicyProgram.Text?
+        /// Who may send VXLAN packets; nil: not told yet.
+        var tunnelEnds: Set<IPAddress>?
     }
 
     private init(
@@ -31,7 +36,8 @@ public final class HostNetwork: Sendable {
         self.routes = routes
         self.uplink = uplink?.name
         self.warnings = warnings
-        mtu = uplink?.mtu ?? 1500
+        uplinkMTU = uplink?.mtu ?? 1500
+        mtu = uplinkMTU - (configuration.nodes?.overhead ?? 0)
         state = Mutex(State())
     }
 
@@ -50,6 +56,11 @@ public final class HostNetwork: Sendable {
         let guarded = try turnForwardingOn(configuration, uplink?.name, settings)
         let network = HostNetwork(
             configuration, routes, uplink, warnings: foreignForwardChains())
+        if let nodes = configuration.nodes {
+            // The nodes of an earlier life go on being known until somebody says which there are.
+            let known = ["nodes4", "nodes6"].flatMap { (try? NFTables.elements(of: $0, in: NodeRules.table)) ?? [] }
+            try NFTables.run(NodeRules.compile(configuration, nodes, known: known.compactMap { IPAddress($0) }))
+        }
         try NFTables.run(HostRules.compile(configuration, guardedUplink: guarded))
         try NFTables.run(CompiledServices.base(configuration))
         return network
@@ -62,6 +73,12 @@ public final class HostNetwork: Sendable {
             guard let link = links.first(where: { $0.name == name }) else {
                 throw .invalid("uplink \(name): there is no such network device")
             }
+            return link
+        }
+        if let address = configuration.nodes?.addresses.first {
+            guard let device = try routes.addresses().first(where: { $0.address == address })?.device,
+                let link = links.first(where: { $0.index == device })
+            else { throw .invalid("node address \(address): no network device of this machine has it") }
             return link
         }
         let routed = try routes.routes().first {

@@ -30,6 +30,8 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
     public var runDirectory: String
     /// The device to the outside; found by the default route when nil.
     public var uplink: String?
+    /// How pods of other nodes are reached; nil on a machine of its own.
+    public var nodes: NodeNetworking?
 
     /// A network of those ranges.
     public init(v4: Family, v6: Family? = nil, runDirectory: String = "/run/skein", uplink: String? = nil) {
@@ -48,6 +50,7 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
 
     /// Refuses ranges that do not fit together.
     func check() throws(NetworkError) {
+        try nodes?.check()
         for family in [v4, v6].compactMap(\.self) {
             guard family.pool.address.isV6 == (family == v6 && family != v4) else {
                 throw .pool("pool \(family.pool): it is of the other address family")

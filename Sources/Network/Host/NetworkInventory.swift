@@ -10,7 +10,7 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
     public var tables: [String] = []
     /// Kernel settings that are not what they were.
     public var settings: [String] = []
-    /// Routes to nowhere that keep pod addresses from leaving by the default route.
+    /// Routes to nowhere that keep pod addresses from leaving by the default route, and those over other nodes.
     public var routes: [Prefix] = []
 
     /// Whether nothing is there.
@@ -39,8 +39,10 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
         found.tables = try NFTables.tables().filter { $0.family == "inet" && $0.name.hasPrefix(Ownership.tablePrefix) }
             .map(\.name)
         found.settings = try KernelSettings(file: "\(runDirectory)/network/settings").paths()
-        found.routes = try socket.routes().filter { $0.origin == Int(RouteSocket.origin) && $0.type == 7 }
-            .compactMap(\.destination)
+        // Those to nowhere, and those over other nodes: neither goes with a link of ours.
+        found.routes = try socket.routes().filter {
+            $0.origin == Int(RouteSocket.origin) && ($0.type == 7 || $0.gateway != nil)
+        }.compactMap(\.destination)
         return found
     }
 
@@ -58,7 +60,7 @@ public struct NetworkInventory: Sendable, Hashable, CustomStringConvertible {
         }
         for name in found.links { attempt { () throws(NetworkError) in try socket.deleteLink(name) } }
         for route in found.routes {
-            attempt { () throws(NetworkError) in try socket.deleteRoute(to: route, device: nil) }
+            attempt { () throws(NetworkError) in try socket.deleteRoute(to: route, device: nil, type: 0) }
         }
         if !found.tables.isEmpty {
             let text = found.tables.map { "delete table inet \($0)\n" }.joined()

@@ -6,6 +6,10 @@ enum Ownership {
     static let podGroup = 7533
     /// The link group of the gateway bridge.
     static let gatewayGroup = 7534
+    /// The link group of VXLAN devices.
+    static let overlayGroup = 7535
+    /// The VXLAN device of a network identifier.
+    static func overlayLink(_ identifier: UInt32) -> String { "skvx\(identifier)" }
     /// The bridge that holds the gateway address.
     ///
     /// No port is ever put into it: pods are routed, not switched.
@@ -31,6 +35,7 @@ enum Ownership {
     /// Whether the link is ours.
     static func owns(_ link: RouteSocket.Link) -> Bool {
         if link.name == gatewayLink { return link.group == gatewayGroup && link.kind == "bridge" }
+        if link.name.hasPrefix("skvx") { return link.group == overlayGroup && link.kind == "vxlan" }
         let isNamed =
             link.name.utf8.count == 12 && link.name.hasPrefix("sk") && link.name.dropFirst(2).allSatisfy(\.isHexDigit)
         return isNamed && link.group == podGroup && link.kind == "veth"

@@ -36,6 +36,9 @@ public struct AddressPool: Sendable {
     /// Numbers that are used of a range, at most: an IPv6 block is larger than any node needs.
     static let sizeMax: UInt64 = 1 << 20
 
+    /// How many addresses it can give away in all.
+    public let capacity: Int
+
     /// All of the range but the excluded addresses and, in IPv4, the first and the last.
     public init(_ range: Prefix, excluding excluded: Set<IPAddress>, reuseDelay: Duration = .seconds(30)) {
         self.range = range
@@ -46,6 +49,8 @@ public struct AddressPool: Sendable {
         let isWhole = bits >= 2  // A range of one or two has no network and broadcast addresses.
         fresh = isWhole ? 1 : 0
         end = isWhole && !range.address.isV6 ? size - 1 : size
+        let inside = excluded.count { range.contains($0) }
+        capacity = max(0, Int(clamping: end - fresh) - inside)
     }
 
     /// The owner's address: the one it has, the one it had, or a free one.

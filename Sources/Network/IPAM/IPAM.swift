@@ -138,6 +138,13 @@ public final class IPAM: Sendable {
         return lost
     }
 
+    /// Of the pool with the smallest share left: how many of its addresses are in use, and how many it has.
+    public var fullest: (used: Int, size: Int)? {
+        state.withLock { state in
+            state.pools.map { ($0.allocations.count, $0.capacity) }.max { $0.0 * $1.1 < $1.0 * $0.1 }
+        }
+    }
+
     /// All addresses by owner.
     public var allocations: [String: [IPAddress]] {
         state.withLock { state in

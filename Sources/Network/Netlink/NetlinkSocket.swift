@@ -1,6 +1,7 @@
 internal import CNetlink
 internal import Glibc
 internal import IO
+internal import Netlink
 internal import Synchronization
 
 /// A netlink socket of the network namespace in which it was opened; any thread may use it.

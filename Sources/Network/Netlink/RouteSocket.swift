@@ -1,6 +1,7 @@
 internal import CNetlink
 internal import Glibc
 internal import IO
+internal import Netlink
 
 /// Links, addresses, routes and neighbours of one network namespace.
 ///
@@ -36,7 +37,7 @@ final class RouteSocket: Sendable {
     /// Marks our routes (rtm_protocol); the numbers from 5 to 255 are free for routing programs.
     static let origin: UInt8 = 0x53
 
-    private let socket: NetlinkSocket
+    let socket: NetlinkSocket
 
     /// Opens it in the namespace of the calling thread.
     init() throws(NetworkError) { socket = try NetlinkSocket() }
@@ -203,8 +204,10 @@ final class RouteSocket: Sendable {
     }
 
     /// Removes our route; one that is gone is well.
-    func deleteRoute(to destination: Prefix, device: Int32?) throws(NetworkError) {
-        let message = route(UInt16(RTM_DELROUTE), RouteSocket.change, destination, nil, nil, device)
+    ///
+    /// - Parameter type: nil: of the kind that such a device makes; 0: of any.
+    func deleteRoute(to destination: Prefix, device: Int32?, type: UInt8? = nil) throws(NetworkError) {
+        let message = route(UInt16(RTM_DELROUTE), RouteSocket.change, destination, nil, nil, device, type: type)
         do throws(NetworkError) {
             try socket.request(message, "delete route to \(destination)")
         } catch {
@@ -215,7 +218,7 @@ final class RouteSocket: Sendable {
 
     private func route(
         _ type: UInt16, _ flags: UInt16, _ destination: Prefix?, _ gateway: IPAddress?, _ source: IPAddress?,
-        _ device: Int32?
+        _ device: Int32?, type kind: UInt8? = nil
     ) -> NetlinkMessage {
         let isV6 = (destination?.address ?? gateway)?.isV6 ?? false
         var header = rtmsg()
@@ -225,7 +228,7 @@ final class RouteSocket: Sendable {
         header.rtm_protocol = RouteSocket.origin
         // RT_SCOPE_LINK 253 for what is on the link, RT_SCOPE_UNIVERSE 0 for the rest; IPv6 knows no scopes.
         header.rtm_scope = device != nil && gateway == nil && !isV6 ? 253 : 0
-        header.rtm_type = device == nil ? 7 : 1  // RTN_UNREACHABLE, RTN_UNICAST
+        header.rtm_type = kind ?? (device == nil ? 7 : 1)  // RTN_UNREACHABLE, RTN_UNICAST
         if gateway != nil { header.rtm_flags = UInt32(RTNH_F_ONLINK) }
         var message = NetlinkMessage(type: type, flags: flags)
         message.append(header)

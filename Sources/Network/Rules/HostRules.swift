@@ -66,7 +66,16 @@ enum HostRules {
             "add rule \(table) forward ct state established,related accept",
             "add rule \(table) forward iifgroup \(pods) accept",
             "add rule \(table) forward oifgroup \(pods) ct status dnat accept",
-            "add rule \(table) forward oifgroup \(pods) counter drop comment \"from outside, to no service\"",
+        ]
+        if configuration.nodes != nil {
+            // `NodeRules` has let pass only what came from the node that has the address.
+            for family in configuration.families {
+                let word = family.gateway.isV6 ? "ip6" : "ip"
+                lines.append("add rule \(table) forward oifgroup \(pods) \(word) saddr \(family.pool) accept")
+            }
+        }
+        lines += [
+            "add rule \(table) forward oifgroup \(pods) counter drop comment \"from outside, to no service\""
         ]
         if let guardedUplink {
             lines.append(

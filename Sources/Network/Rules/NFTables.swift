@@ -86,6 +86,15 @@ enum NFTables {
         }
     }
 
+    /// The plain elements of a set in a table of family inet.
+    static func elements(of set: String, in table: String) throws(NetworkError) -> [String] {
+        let output = try output(of: "list set inet \(table) \(set)")
+        // elements = { 10.0.0.1, 10.0.0.2,\n 10.0.0.3 }
+        return output.split(separator: "elements = {").dropFirst().flatMap { text in
+            text.prefix { $0 != "}" }.split { $0 == "," || $0 == " " || $0 == "\n" || $0 == "\t" }.map(String.init)
+        }
+    }
+
     /// The first complaint on one line; the lines after it point into the text.
     private static func message(_ context: OpaquePointer) -> String {
         let text = nft_ctx_get_error_buffer(context).map { String(cString: $0) } ?? ""

@@ -25,8 +25,22 @@ public struct ServicePort: Sendable, Hashable {
     public var service: String
     /// The port's name, or its number as text.
     public var name: String
-    /// Cluster IPs, external IPs and load-balancer addresses, of both families.
+    /// Cluster IPs, of both families.
     public var addresses: [IPAddress]
+    /// Addresses from outside: external IPs.
+    public var external: [IPAddress] = []
+    /// Addresses from outside: those of the load balancer.
+    public var balancer: [IPAddress] = []
+    /// The port of every address of the host but loopback; nil: none.
+    public var nodePort: UInt16?
+    /// Who may use the balancer's addresses (`loadBalancerSourceRanges`); empty: everybody.
+    public var sourceRanges: [Prefix] = []
+    /// Those of the endpoints that are on this node.
+    public var local: Set<Endpoint> = []
+    /// Whether connections to cluster IPs stay on the node (`internalTrafficPolicy: Local`).
+    public var internalIsLocal = false
+    /// Whether connections from outside stay on the node (`externalTrafficPolicy: Local`).
+    public var externalIsLocal = false
     /// The port at these addresses.
     public var port: UInt16
     /// TCP, UDP or SCTP.

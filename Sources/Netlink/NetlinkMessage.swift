@@ -1,12 +1,13 @@
 /// One netlink request under construction: header, fixed part, attributes; all in the machine's byte order.
 ///
 ///     offset 0  length u32   4  type u16   6  flags u16   8  sequence u32   12  port u32   16  fixed part …
-struct NetlinkMessage {
-    private(set) var bytes: [UInt8]
+package struct NetlinkMessage: Sendable {
+    package private(set) var bytes: [UInt8]
 
-    static let headerLength = 16
+    package static let headerLength = 16
 
-    init(type: UInt16, flags: UInt16) {
+    /// A request of that type; NLM_F_* flags.
+    package init(type: UInt16, flags: UInt16) {
         bytes = []
         bytes.reserveCapacity(256)
         append(UInt32(0))
@@ -17,25 +18,33 @@ struct NetlinkMessage {
     }
 
     /// Adds a fixed-layout part; its size is a multiple of 4 in every message that we send.
-    mutating func append<Value: BitwiseCopyable>(_ value: Value) {
+    package mutating func append<Value: BitwiseCopyable>(_ value: Value) {
         withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
     }
 
-    mutating func attribute(_ type: Int, _ value: [UInt8]) {
+    package mutating func attribute(_ type: Int, _ value: [UInt8]) {
         append(UInt16(truncatingIfNeeded: value.count + 4))
         append(UInt16(truncatingIfNeeded: type))
         bytes += value
         pad()
     }
 
-    mutating func attribute(_ type: Int, _ value: UInt32) {
+    package mutating func attribute<Number: FixedWidthInteger & BitwiseCopyable>(_ type: Int, _ value: Number) {
         attribute(type, withUnsafeBytes(of: value) { [UInt8]($0) })
     }
 
-    /// A text attribute carries its closing zero byte.
-    mutating func attribute(_ type: Int, _ text: String) { attribute(type, Array(text.utf8) + [0]) }
+    /// A number in the network's byte order, as nf_tables wants them.
+    package mutating func attribute<Number: FixedWidthInteger & BitwiseCopyable>(_ type: Int, bigEndian value: Number) {
+        attribute(type, value.bigEndian)
+    }
 
-    mutating func nested(_ type: Int, _ body: (inout NetlinkMessage) -> Void) {
+    /// An attribute without a value: its being there says it.
+    package mutating func flag(_ type: Int) { attribute(type, []) }
+
+    /// A text attribute carries its closing zero byte.
+    package mutating func attribute(_ type: Int, _ text: String) { attribute(type, Array(text.utf8) + [0]) }
+
+    package mutating func nested(_ type: Int, _ body: (inout NetlinkMessage) -> Void) {
         let start = bytes.count
         append(UInt16(0))
         append(UInt16(truncatingIfNeeded: type))
@@ -46,7 +55,7 @@ struct NetlinkMessage {
     }
 
     /// The message with its length and sequence number.
-    func finished(sequence: UInt32) -> [UInt8] {
+    package func finished(sequence: UInt32) -> [UInt8] {
         var result = bytes
         withUnsafeBytes(of: UInt32(truncatingIfNeeded: bytes.count)) { result.replaceSubrange(0..<4, with: $0) }
         withUnsafeBytes(of: sequence) { result.replaceSubrange(8..<12, with: $0) }
@@ -57,19 +66,26 @@ struct NetlinkMessage {
 }
 
 /// One message that came back: its fixed part and attributes.
-struct NetlinkReply {
-    let type: UInt16
-    let flags: UInt16
+package struct NetlinkReply: Sendable {
+    package let type: UInt16
+    package let flags: UInt16
     /// Everything after the header.
-    let payload: ArraySlice<UInt8>
+    package let payload: ArraySlice<UInt8>
+
+    /// One message, without its header.
+    package init(type: UInt16, flags: UInt16, payload: ArraySlice<UInt8>) {
+        self.type = type
+        self.flags = flags
+        self.payload = payload
+    }
 
     /// The attributes that begin `offset` bytes after the header.
-    func attributes(after offset: Int) -> [Int: ArraySlice<UInt8>] {
+    package func attributes(after offset: Int) -> [Int: ArraySlice<UInt8>] {
         NetlinkReply.attributes(payload.dropFirst(offset))
     }
 
     /// A type-length-value list; what is cut short ends it.
-    static func attributes(_ bytes: ArraySlice<UInt8>) -> [Int: ArraySlice<UInt8>] {
+    package static func attributes(_ bytes: ArraySlice<UInt8>) -> [Int: ArraySlice<UInt8>] {
         var result: [Int: ArraySlice<UInt8>] = [:]
         var rest = bytes
         while rest.count >= 4 {
@@ -86,12 +102,12 @@ struct NetlinkReply {
 
 extension ArraySlice<UInt8> {
     /// The number at `offset` from the start, in the machine's byte order; 0 when the bytes are not there.
-    func number<Value: FixedWidthInteger>(_ offset: Int, as type: Value.Type) -> Value {
+    package func number<Value: FixedWidthInteger>(_ offset: Int, as type: Value.Type) -> Value {
         let part = dropFirst(offset).prefix(MemoryLayout<Value>.size)
         guard part.count == MemoryLayout<Value>.size else { return 0 }
         return part.withUnsafeBytes { $0.loadUnaligned(as: Value.self) }
     }
 
     /// Text up to a zero byte.
-    var text: String { String(decoding: prefix { $0 != 0 }, as: UTF8.self) }
+    package var text: String { String(decoding: prefix { $0 != 0 }, as: UTF8.self) }
 }

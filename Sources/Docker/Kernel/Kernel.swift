@@ -1,0 +1,129 @@
+internal import CNI
+internal import IO
+
+/// What the plugin needs of a kernel; tests have one of their own.
+protocol KernelWork: Sendable {
+    /// Does all steps, or none.
+    func perform(_ changes: [KernelChange]) throws(SystemError)
+    /// Does as many steps as go: for what must be gone in the end; the first problem.
+    func performAll(_ changes: [KernelChange]) -> SystemError?
+    /// What decisions depend on beside the state.
+    func view() throws(SystemError) -> HostView
+    /// Whether no program of this machine listens on a port.
+    func isFree(_ port: PublishedPort) -> Bool
+    /// Removes links and rules of ours that no state knows; what was found.
+    func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int)
+}
+
+/// Does steps in the kernel, and looks at what is there.
+struct Kernel: KernelWork {
+    /// Opens sockets in the namespace of the calling thread.
+    private let network: EngineNetwork
+
+    init() throws(SystemError) { network = try EngineNetwork() }
+
+    /// Does all steps, or none.
+    func perform(_ changes: [KernelChange]) throws(SystemError) {
+        for (count, change) in changes.enumerated() {
+            do throws(SystemError) { try perform(change) } catch {
+                // A step that has failed may have happened in part.
+                for done in changes[...count].reversed() {
+                    if let inverse = done.inverse, !(done == change && isTaken(error)) { try? perform(inverse) }
+                }
+                throw error
+            }
+        }
+    }
+
+    /// Does as many steps as go: for what must be gone in the end; the first problem.
+    func performAll(_ changes: [KernelChange]) -> SystemError? {
+        var first: SystemError?
+        for change in changes {
+            do throws(SystemError) { try perform(change) } catch { first = first ?? error }
+        }
+        return first
+    }
+
+    /// Whether somebody else has what was asked for: then it is not ours to take back.
+    private func isTaken(_ error: SystemError) -> Bool { error.errno == 17 }
+
+    private func perform(_ change: KernelChange) throws(SystemError) {
+        switch change {
+        case .forward(let isV6): try network.forward(isV6: isV6)
+        case .bridge(let it):
+            try network.makeBridge(
+                it.device, mtu: it.wish.mtu, alias: it.alias, addresses: it.wish.subnets.compactMap(\.gateway))
+            try UserChain.allow(it)
+        case .noBridge(let it):
+            try UserChain.forget(it)
+            if let link = try network.link(it.device), link.alias == it.alias { try network.delete(it.device) }
+            try network.forgetLoopback(of: it.device)
+        case .pair(let endpoint, let it):
+            try network.makePair(
+                endpoint.hostLink, peer: endpoint.containerLink, bridge: it.device, mtu: it.wish.mtu,
+                hardware: endpoint.hardware, alias: endpoint.note, isIsolated: !it.wish.connectsContainers)
+        case .macvlan(let endpoint, let it):
+            try network.makeMacvlan(
+                endpoint.containerLink, parent: it.wish.parent ?? "", mode: it.wish.mode, mtu: it.wish.mtu,
+                hardware: endpoint.hardware, alias: endpoint.note)
+        case .noLink(let endpoint):
+            try network.delete(endpoint.hostLink)
+            try network.delete(endpoint.containerLink)
+        case .rules(let member, let purpose, let note): try network.add(member, to: purpose, note: note)
+        case .noRules(let member, let purpose, _): try network.remove(member, from: purpose)
+        case .publish(let ports, let member, let device, let note):
+            try network.publish(ports, to: member, device: device, note: note)
+        case .withdraw(let ports, let member, _, _): try network.withdraw(ports, from: member)
+        }
+    }
+
+    // MARK: What is there
+
+    /// What decisions depend on beside the state.
+    func view() throws(SystemError) -> HostView {
+        let links = try network.allLinks()
+        return HostView(
+            connected: try network.connectedPrefixes(), routed: try network.routedPrefixes(),
+            links: Dictionary(links.map { ($0.name, $0.alias) }, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// Binds the port for a moment: a program that has it would lose its connections to the container.
+    func isFree(_ port: PublishedPort) -> Bool {
+        let families: [IPAddress] = port.hostAddress.map { [$0] } ?? [.v4(0), .v6(high: 0, low: 0)]
+        for address in families {
+            do throws(SystemError) {
+                if port.transport == 17 {
+                    _ = try Socket.datagram(on: .ip(address, port: port.hostPort))
+                } else {
+                    _ = try Socket.listen(on: .ip(address, port: port.hostPort))
+                }
+            } catch {
+                // A family that this machine does not have, or an address that is not here, has no listener.
+                if error.errno == 98 { return false }  // EADDRINUSE
+            }
+        }
+        return true
+    }
+
+    /// Removes links and rules of ours that no state knows; what was found.
+    func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int) {
+        let notes = Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
+        var removed: [String] = []
+        for link in try network.allLinks() where link.alias.hasPrefix(DockerNetwork.notePrefix) {
+            guard !notes.contains(link.alias) else { continue }
+            try network.delete(link.name)
+            removed.append(link.name)
+        }
+        return (removed, try network.collectRules(notePrefix: DockerNetwork.notePrefix, keeping: notes))
+    }
+}
+
+/// What is on this machine beside what the engine has made with us.
+struct HostView: Sendable {
+    /// Networks in which this machine has an address, with the device.
+    var connected: [(prefix: Prefix, device: String)] = []
+    /// Networks that routes lead to, but for the default route.
+    var routed: [Prefix] = []
+    /// Devices, with their aliases.
+    var links: [String: String] = [:]
+}

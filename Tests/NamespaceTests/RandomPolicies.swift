@@ -1,0 +1,1 @@
+../NetworkTests/RandomPolicies.swift
