@@ -116,10 +116,13 @@ public struct Authority: Sendable {
     // MARK: Signing
 
     /// Signs a workload's key; the certificate comes first, then what leads to the root.
-    func sign(_ key: PublicKey, for identity: WorkloadIdentity, now: Int64) throws(IdentityError) -> [Certificate] {
+    func sign(
+        _ key: PublicKey, for identity: WorkloadIdentity, now: Int64,
+        lifetime: Int64 = CertificateSchedule.workloadLifetime
+    ) throws(IdentityError) -> [Certificate] {
         let (from, to) = (intermediate.certificate.notBefore, intermediate.certificate.notAfter)
         let rootEnd = roots.first { $0.id == intermediate.root }?.certificate.notAfter ?? to
-        let end = min(now + CertificateSchedule.workloadLifetime, to, rootEnd)
+        let end = min(now + min(lifetime, CertificateSchedule.workloadLifetime), to, rootEnd)
         guard now >= from, end > now else {
             throw IdentityError(
                 .authority, "the authority's own certificate has expired; skein certs recover makes a new one")
@@ -128,7 +131,7 @@ public struct Authority: Sendable {
             let signer = try CertificateAuthority(certificate: intermediate.certificate, key: intermediate.key)
             let leaf = CertificateAuthority.Leaf(
                 subject: DistinguishedName(), alternativeNames: [.uri(identity.uri)], usage: [.server, .client],
-                notBefore: max(from, now - CertificateSchedule.backdating), notAfter: end)
+                notBefore: max(from, now - min(CertificateSchedule.backdating, lifetime / 10)), notAfter: end)
             return [try signer.sign(leaf, for: key), intermediate.certificate] + intermediate.chain
         } catch { throw IdentityError(error) }
     }

@@ -5,11 +5,18 @@ public enum CertificateCommand: Sendable, Hashable {
     /// Tell how everything stands.
     case list
     /// Replace the root, in stages; a root or intermediate of one's own as PEM, or none.
-    case rotate(GivenAuthority?)
+    ///
+    /// `announcement` is how long the new root is trusted before it signs, seconds; nil: as usual.
+    case rotate(GivenAuthority?, announcement: Int64? = nil)
     /// Make a working authority at once, whatever is wrong with the present one.
     case recover
+    /// Tell the roots to whoever keeps the files of a service account.
+    case roots(namespace: String, serviceAccount: String)
     /// Certify a key for a service account, for a peer without an agent.
     case issue(namespace: String, serviceAccount: String, request: [UInt8])
+
+    /// How long a root may be announced before it signs, seconds: up to a week.
+    public static let announcements: ClosedRange<Int64> = 1...604_800
 
     /// Reads a line; nil when it is none of these.
     public init?(json: JSON) {
@@ -17,21 +24,28 @@ public enum CertificateCommand: Sendable, Hashable {
         switch json["action"]?.string {
         case "list": self = .list
         case "rotate":
+            let announcement = json["announcement"]?.int.map(Int64.init)
+            if let announcement, !Self.announcements.contains(announcement) { return nil }
             guard let given = json["given"] else {
-                self = .rotate(nil)
+                self = .rotate(nil, announcement: announcement)
                 return
             }
             func bytes(_ name: String) -> [UInt8] { Array((given[name]?.string ?? "").utf8) }
             self = .rotate(
                 GivenAuthority(
                     root: bytes("root"), certificate: bytes("certificate"), key: bytes("key"),
-                    chain: bytes("chain")))
+                    chain: bytes("chain")), announcement: announcement)
         case "recover": self = .recover
         case "issue":
             guard let namespace = json["namespace"]?.string, let account = json["serviceAccount"]?.string,
                 let request = json["request"]?.string
             else { return nil }
             self = .issue(namespace: namespace, serviceAccount: account, request: Array(request.utf8))
+        case "roots":
+            guard let namespace = json["namespace"]?.string, let account = json["serviceAccount"]?.string else {
+                return nil
+            }
+            self = .roots(namespace: namespace, serviceAccount: account)
         default: return nil
         }
     }
@@ -42,15 +56,19 @@ public enum CertificateCommand: Sendable, Hashable {
         switch self {
         case .list: return ["op": "certs", "action": "list"]
         case .recover: return ["op": "certs", "action": "recover"]
-        case .rotate(let given):
-            guard let given else { return ["op": "certs", "action": "rotate"] }
+        case .roots(let namespace, let account):
             return [
-                "op": "certs", "action": "rotate",
-                "given": [
-                    "root": text(given.root), "certificate": text(given.certificate), "key": text(given.key),
-                    "chain": text(given.chain),
-                ],
+                "op": "certs", "action": "roots", "namespace": .string(namespace), "serviceAccount": .string(account),
             ]
+        case .rotate(let given, let announcement):
+            var json: JSON = ["op": "certs", "action": "rotate"]
+            if let announcement { json["announcement"] = .integer(announcement) }
+            guard let given else { return json }
+            json["given"] = [
+                "root": text(given.root), "certificate": text(given.certificate), "key": text(given.key),
+                "chain": text(given.chain),
+            ]
+            return json
         case .issue(let namespace, let account, let request):
             return [
                 "op": "certs", "action": "issue", "namespace": .string(namespace), "serviceAccount": .string(account),

@@ -68,10 +68,11 @@ public struct CertificateIssuer: Sendable {
     ///   - caller: who asks.
     ///   - trustDomain: the mesh's.
     ///   - now: unix seconds.
+    ///   - lifetime: how long the certificate is to hold, seconds; never longer than is usual.
     /// - Returns: the certificate, then its intermediates.
     public mutating func issue(
         _ request: [UInt8], pod: BoundPod?, caller: CertificateCaller, trustDomain: String, authority: Authority,
-        now: Int64
+        now: Int64, lifetime: Int64 = CertificateSchedule.workloadLifetime
     ) throws(IdentityError) -> [Certificate] {
         do throws(IdentityError) {
             let identity = try Self.identity(of: pod, caller: caller, trustDomain: trustDomain)
@@ -81,15 +82,18 @@ public struct CertificateIssuer: Sendable {
             if let known = keys[key], known.until > now, known.pod != owner {
                 throw IdentityError(.replay, "the key of this request belongs to another pod; make a new one")
             }
-            let chain = try authority.sign(read.publicKey, for: identity, now: now)
+            let chain = try authority.sign(read.publicKey, for: identity, now: now, lifetime: lifetime)
             remember(key, KeyOwner(pod: owner, until: chain.first?.notAfter ?? now), now)
             issued += 1
             return chain
         } catch {
-            refused[error.code, default: 0] += 1
+            refused(error)
             throw error
         }
     }
+
+    /// Counts a refusal that came before anything was signed.
+    public mutating func refused(_ error: IdentityError) { refused[error.code, default: 0] += 1 }
 
     /// For whom the caller may speak: a node for pods bound to it, a pod for itself.
     private static func identity(

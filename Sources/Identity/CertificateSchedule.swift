@@ -4,6 +4,8 @@
 public enum CertificateSchedule {
     /// How long a workload's certificate holds: 24 hours.
     public static let workloadLifetime: Int64 = 86_400
+    /// The shortest life that a workload may ask for: 10 minutes, of which half is for renewing it.
+    public static let workloadLifetimeMin: Int64 = 600
     /// How much earlier than it is signed a certificate begins to hold: clocks differ.
     public static let backdating: Int64 = 300
     /// How far from half life, as a share of the life, renewals are spread (ATK-48).

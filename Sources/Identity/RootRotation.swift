@@ -20,10 +20,14 @@ public struct BundleHolder: Sendable, Hashable {
     /// The version of the bundle that all its proxies have taken; empty when not known.
     public var version: String
 
+    /// Whether it is no node, but a program with its certificate in files.
+    public var isClient: Bool
+
     /// A node with the version that it holds.
-    public init(node: String, version: String) {
+    public init(node: String, version: String, isClient: Bool = false) {
         self.node = node
         self.version = version
+        self.isClient = isClient
     }
 }
 
@@ -174,7 +178,13 @@ extension Authority {
         }
         let version = bundle.version
         let late = holders.filter { $0.version != version }.map(\.node).sorted()
-        return late.isEmpty ? nil : "node \(late.joined(separator: ", ")), whose proxies have not taken it"
+        let clients = holders.filter { $0.isClient && $0.version != version }.map(\.node).sorted()
+        let nodes = late.filter { !clients.contains($0) }
+        if !nodes.isEmpty { return "node \(nodes.joined(separator: ", ")), whose proxies have not taken it" }
+        guard !clients.isEmpty else { return nil }
+        let named =
+            clients.prefix(5).joined(separator: ", ") + (clients.count > 5 ? " and \(clients.count - 5) more" : "")
+        return "client \(named), whose files have other roots"
     }
 
     private mutating func promote(_ next: Root, now: Int64) throws(IdentityError) {
@@ -275,7 +285,9 @@ extension Authority {
             alarms.append(
                 IdentityAlarm(
                     subject: "root \(next.id)", problem: "has waited \((now - next.since) / 60) min for \(reason)",
-                    remedy: "start that node's agent, or remove its pods"))
+                    remedy:
+                        "start that node's agent, or remove its pods; run skein certs write --keep for clients with files"
+                ))
         }
         return alarms
     }

@@ -16,8 +16,8 @@ public struct ServiceAccountToken: Sendable, Hashable {
     public var namespace: String
     /// Its name.
     public var serviceAccount: String
-    /// The pod that it is bound to.
-    public var podUID: String
+    /// The pod that it is bound to; nil for one of the service account alone.
+    public var pod: BoundPod?
     /// Its end, unix seconds.
     public var expires: Int64
     /// Its own number.
@@ -29,10 +29,14 @@ public struct ServiceAccountToken: Sendable, Hashable {
     ///   - text: the token.
     ///   - keys: the keys of whoever issues tokens.
     ///   - issuer: his name.
+    ///   - audience: for whom it must be.
     ///   - now: unix seconds.
-    ///   - pod: the pod of that uid as the API has it now: a token dies with its pod.
+    ///   - pod: the pod of that uid, namespace and name as the API has it now: a token dies with its pod.
+    ///   - account: the uid of the service account of that namespace and name: a token dies with its account, too.
     public init(
-        _ text: String, keys: [VerificationKey], issuer: String, now: Int64, pod: (String) -> BoundPod?
+        _ text: String, keys: [VerificationKey], issuer: String, audience wanted: String = Self.audience, now: Int64,
+        pod: (_ uid: String, _ namespace: String, _ name: String) -> BoundPod?,
+        account find: (_ namespace: String, _ name: String) -> String?
     ) throws(IdentityError) {
         guard text.utf8.count <= Self.bytesMax else { throw Self.bad("it is longer than \(Self.bytesMax) bytes") }
         let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
@@ -48,8 +52,8 @@ public struct ServiceAccountToken: Sendable, Hashable {
         }
         guard claims["iss"]?.string == issuer else { throw Self.bad("it is of another issuer") }
         let audiences = claims["aud"]?.array?.compactMap(\.string) ?? [claims["aud"]?.string].compactMap(\.self)
-        guard audiences.contains(Self.audience) else {
-            throw Self.bad("it is not for \(Self.audience), but for \(audiences.joined(separator: ", "))")
+        guard audiences.contains(wanted) else {
+            throw Self.bad("it is not for \(wanted), but for \(audiences.joined(separator: ", "))")
         }
         guard let expires = claims["exp"]?.int, Int64(expires) > now - Self.leeway else {
             throw Self.bad("it has expired")
@@ -57,14 +61,23 @@ public struct ServiceAccountToken: Sendable, Hashable {
         if let start = claims["nbf"]?.int, Int64(start) > now + Self.leeway { throw Self.bad("it is not valid yet") }
         let bound = claims["kubernetes.io"]
         guard let namespace = bound?["namespace"]?.string, let account = bound?["serviceaccount"]?["name"]?.string,
-            let uid = bound?["pod"]?["uid"]?.string, !uid.isEmpty,
+            let accountUID = bound?["serviceaccount"]?["uid"]?.string,
             claims["sub"]?.string == "system:serviceaccount:\(namespace):\(account)"
-        else { throw Self.bad("it is not bound to a pod") }
-        guard let known = pod(uid), !known.hasEnded, known.namespace == namespace, known.serviceAccount == account
-        else { throw Self.bad("its pod is gone") }
+        else { throw Self.bad("it is not bound to a service account") }
+        guard let known = find(namespace, account), known == accountUID else {
+            throw Self.bad("its service account is gone")
+        }
+        if let claimed = bound?["pod"] {
+            guard let uid = claimed["uid"]?.string, !uid.isEmpty,
+                let found = pod(uid, namespace, claimed["name"]?.string ?? ""), found.uid == uid, !found.hasEnded,
+                found.namespace == namespace, found.serviceAccount == account
+            else { throw Self.bad("its pod is gone") }
+            self.pod = found
+        } else {
+            self.pod = nil
+        }
         self.namespace = namespace
         serviceAccount = account
-        podUID = uid
         self.expires = Int64(expires)
         id = claims["jti"]?.string ?? SHA256.hexadecimal(SHA256.hash(signature))
     }
@@ -94,7 +107,8 @@ public struct TokenUses: Sendable {
     public static let usesMax = 100_000
 
     private struct Use: Sendable {
-        var key: [UInt8]
+        /// SHA-256 of the key.
+        var key: String
         var until: Int64
     }
 
@@ -103,14 +117,35 @@ public struct TokenUses: Sendable {
     /// No token was used.
     public init() {}
 
+    /// The uses that are written down, one in a line, without those that have ended; what is no such line is passed over.
+    public init(lines: [String], now: Int64) {
+        for line in lines {
+            let parts = line.split(separator: " ").map(String.init)
+            guard parts.count == 3, let until = Int64(parts[0]), until > now, uses.count < Self.usesMax else {
+                continue
+            }
+            uses[parts[2]] = Use(key: parts[1], until: until)
+        }
+    }
+
+    /// What is to be written down, so that a token stays used in the next life of the control plane.
+    public var lines: [String] { uses.map { id, use in Self.line(id, use) }.sorted() }
+
+    private static func line(_ id: String, _ use: Use) -> String { "\(use.until) \(use.key) \(id)" }
+
     /// Notes that a token certifies a key; refuses a second key (ATK-39).
-    public mutating func use(_ token: ServiceAccountToken, for key: PublicKey, now: Int64) throws(IdentityError) {
-        let hash = SHA256.hash(key.der)
-        if let known = uses[token.id], known.until > now {
+    ///
+    /// - Returns: the line to be written down; nil when it was noted before.
+    public mutating func use(
+        _ token: ServiceAccountToken, for key: PublicKey, now: Int64
+    ) throws(IdentityError) -> String? {
+        let hash = SHA256.hexadecimal(SHA256.hash(key.der))
+        let id = Self.id(token)
+        if let known = uses[id], known.until > now {
             guard known.key == hash else {
                 throw IdentityError(.replay, "the token was used for another key; ask for a new token")
             }
-            return
+            return nil
         }
         if uses.count >= Self.usesMax {
             uses = uses.filter { $0.value.until > now }
@@ -118,6 +153,16 @@ public struct TokenUses: Sendable {
                 throw IdentityError(.limit, "more than \(Self.usesMax) tokens in use")
             }
         }
-        uses[token.id] = Use(key: hash, until: token.expires + ServiceAccountToken.leeway)
+        let use = Use(key: hash, until: token.expires + ServiceAccountToken.leeway)
+        uses[id] = use
+        return Self.line(id, use)
+    }
+
+    /// What could not be written down is as if it had not been.
+    public mutating func forget(_ token: ServiceAccountToken) { uses[Self.id(token)] = nil }
+
+    /// Tokens are known by a hash: whatever stands in their number stands in no line.
+    private static func id(_ token: ServiceAccountToken) -> String {
+        SHA256.hexadecimal(SHA256.hash(Array(token.id.utf8)))
     }
 }

@@ -1,4 +1,5 @@
 import EnvoyAPI
+import HTTP
 import IO
 import Serialization
 import TLS
@@ -14,6 +15,8 @@ final class Crowd: @unchecked Sendable {
     let options: BenchOptions
     let loop: EventLoop
     let context: TLSContext
+    /// Of all connections.
+    let memory = HTTP2Memory()
     private var proxies: [SimulatedProxy] = []
     private var missing: [Int] = []
     private var incomplete = 0
@@ -52,16 +55,24 @@ final class Crowd: @unchecked Sendable {
         missing = proxies.map(\.wanted)
         incomplete = proxies.count
         hasSaidReady = false
+        begun = 0
+        round += 1
+        let round = round
         Task(executorPreference: loop) {
             for (index, proxy) in self.proxies.enumerated() {
                 proxy.start()
-                while index - self.connectedCount > Self.connecting { await self.loop.sleep(for: .milliseconds(2)) }
+                while index - self.begun > Self.connecting, round == self.round {
+                    await self.loop.sleep(for: .milliseconds(2))
+                }
+                guard round == self.round else { return }
             }
         }
         if !isReporting { report() }
     }
 
-    private var connectedCount = 0
+    /// How many have got something since all were told to connect, and how often they were told.
+    private var begun = 0
+    private var round = 0
     private var isReporting = false
     private var isBeginningAnew = false
 
@@ -71,7 +82,6 @@ final class Crowd: @unchecked Sendable {
     /// All begin anew, with nothing.
     func reconnect() {
         for proxy in proxies { proxy.reset() }
-        connectedCount = 0
         start()
     }
 
@@ -80,15 +90,13 @@ final class Crowd: @unchecked Sendable {
         let before = missing[number]
         missing[number] -= update.resources.count
         if before > 0, missing[number] <= 0 { incomplete -= 1 }
-        if before == proxies[number].wanted { connectedCount += 1 }
+        if before == proxies[number].wanted { begun += 1 }
         guard hasSaidReady else { return }
         for resource in update.resources {
             news["\(update.typeURL) \(resource.name) \(resource.version)", default: (resource.name, 0, now)].count += 1
             news["\(update.typeURL) \(resource.name) \(resource.version)"]?.last = now
         }
     }
-
-    func left() { connectedCount -= 1 }
 
     func failed(_ text: String) {
         guard !isBeginningAnew else { return }

@@ -12,7 +12,6 @@ final class SimulatedProxy: @unchecked Sendable {
     let number: Int
     private var client: DeltaClient
     private unowned let crowd: Crowd
-    private(set) var isConnected = false
     private let node: EnvoyAPI.Node
     private let services: [Int]
     private var task: Task<Void, Never>?
@@ -72,8 +71,6 @@ final class SimulatedProxy: @unchecked Sendable {
             } catch {
                 crowd.failed("proxy \(number): \(error)")
             }
-            if isConnected { crowd.left() }
-            isConnected = false
             client.disconnected()
             await crowd.loop.sleep(for: .milliseconds(Int.random(in: 200...1000)))
         }
@@ -83,17 +80,22 @@ final class SimulatedProxy: @unchecked Sendable {
         let socket = try await SocketStream.connect(to: crowd.options.address, on: crowd.loop, timeout: .seconds(30))
         stream = socket
         let secured = try await TLSStream.connect(socket, crowd.context, serverName: "skein.skein-system.svc")
-        let connection = try GRPCClient(secured, authority: "skein", on: crowd.loop)
+        let connection = try GRPCClient(secured, authority: "skein", on: crowd.loop, memory: crowd.memory)
         defer { connection.close() }
         let call = try connection.call(DiscoveryMethod.aggregated(isDelta: true))
         for request in client.connected() { try await call.send(request.serialized()) }
-        isConnected = true
-        while let bytes = try await call.next() {
-            let (update, requests) = client.received(try DeltaDiscoveryResponse(serialized: bytes))
-            for request in requests { try await call.send(request.serialized()) }
-            guard let update else { continue }
-            for request in client.accept(update) { try await call.send(request.serialized()) }
-            crowd.got(update, number)
+        try await call.forEach { (bytes) throws(GRPCStatus) in
+            let response: DeltaDiscoveryResponse
+            do throws(MessageError) {
+                response = try DeltaDiscoveryResponse(serialized: [UInt8](bytes))
+            } catch {
+                throw GRPCStatus(.internal, "\(error)")
+            }
+            let (update, requests) = self.client.received(response)
+            for request in requests { _ = call.post(request.serialized()) }
+            guard let update else { return }
+            for request in self.client.accept(update) { _ = call.post(request.serialized()) }
+            self.crowd.got(update, self.number)
         }
     }
 }

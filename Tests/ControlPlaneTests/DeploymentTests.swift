@@ -234,4 +234,78 @@ struct EndpointTests {
         cluster.settle()
         #expect(endpoints(cluster).isEmpty && (try? cluster.registry.get(.endpoints, "default", "web")) == nil)
     }
+
+    @Test("a replica set on its own keeps its pods")
+    func alone() throws {
+        let cluster = try TestCluster()
+        let yaml = """
+            apiVersion: apps/v1
+            kind: ReplicaSet
+            metadata: {name: web, namespace: default}
+            spec:
+              replicas: 2
+              selector: {matchLabels: {app: web}}
+              template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: one}]}}
+            """
+        try cluster.apply(yaml)
+        try cluster.nodeStep()
+        try cluster.registry.delete(.pod, "default", try #require(cluster.pods.first).name)
+        for _ in 0..<3 { try cluster.nodeStep() }
+        #expect(cluster.pods.count == 2)
+        #expect(try cluster.object(.replicaSet, "web").status["readyReplicas"] == 2)
+    }
+
+    @Test(
+        "a number changed in the midst of a rollout is shared out in proportion, and the rollout ends",
+        arguments: [10, 3])
+    func proportional(replicas: Int) throws {
+        let cluster = try TestCluster()
+        try cluster.apply(TestCluster.deployment(replicas: 6))
+        try cluster.nodeStep()
+        cluster.brokenPrefix = "web-"
+        try cluster.apply(TestCluster.deployment(replicas: 6, image: "two"))
+        try cluster.nodeStep()
+        let before = cluster.replicaSets.map { $0.spec["replicas"]?.int ?? 0 }.sorted()
+        #expect(before.reduce(0, +) == 8 && before.first ?? 0 > 0)
+        _ = try cluster.registry.modify(.deployment, "default", "web") { (json) throws(StatusError) in
+            var json = json
+            json["spec"]?["replicas"] = .integer(Int64(replicas))
+            json["spec"]?["paused"] = true
+            return json
+        }
+        cluster.settle()
+        let after = cluster.replicaSets.map { $0.spec["replicas"]?.int ?? 0 }.sorted()
+        // maxSurge is 25 %, rounded up.
+        #expect(after.reduce(0, +) == replicas + (replicas + 3) / 4 && after.first ?? 0 > 0)
+        cluster.brokenPrefix = nil
+        try cluster.apply(TestCluster.deployment(replicas: replicas, image: "two"))
+        for _ in 0..<20 { try cluster.nodeStep() }
+        #expect(cluster.pods.count == replicas)
+        #expect(cluster.pods.allSatisfy { $0.spec["containers"]?[0]?["image"] == "two" })
+    }
+
+    @Test("a service account default that was deleted is made anew")
+    func account() throws {
+        let cluster = try TestCluster()
+        try cluster.registry.delete(.serviceAccount, "default", "default")
+        cluster.settle()
+        #expect(cluster.has(.serviceAccount, "default"))
+    }
+
+    @Test("many similar events become one")
+    func similar() throws {
+        let cluster = try TestCluster()
+        try cluster.apply(TestCluster.deployment(replicas: 1))
+        let object = try cluster.deployment()
+        let recorder = EventRecorder(
+            RegistrySource(cluster.registry), component: "test", now: { Timestamp(seconds: 1_800_000_001) })
+        for number in 0..<30 { recorder.record(EventNote(object, "Odd", "message \(number)")) }
+        recorder.record(EventNote(object, "Odd", "message 3"))
+        let events = cluster.registry.list(.event).filter { $0.json["reason"] == "Odd" }
+        #expect(events.count == 11)
+        let combined = events.first { $0.json["message"]?.string?.hasPrefix("(combined") == true }
+        #expect(combined?.json["count"] == 20)
+        #expect(combined?.json["message"] == "(combined from similar events): message 29")
+        #expect(events.contains { $0.json["message"] == "message 3" && $0.json["count"] == 2 })
+    }
 }

@@ -4,6 +4,7 @@ import HTTP
 import IO
 import KubernetesAPI
 import Serialization
+import Store
 import Testing
 
 @testable import ControlPlane
@@ -20,13 +21,20 @@ struct DiscoveryTests {
         options.metricsAddress = .ip(.v4(0x7f00_0001), port: 0)
         let loop = try EventLoop.start(name: "control")
         let server = ControlPlaneServer(options, on: loop)
-        await Task(executorPreference: loop) { server.start() }.value
+        await Task(executorPreference: loop) {
+            server.start()
+            // It opens its store elsewhere, and all the rest in one go.
+            while server.registry == nil, server.failure == nil { await loop.sleep(for: .milliseconds(1)) }
+        }.value
         return (loop, server, directory)
     }
 
-    private static func create(_ server: ControlPlaneServer, _ json: JSON, _ kind: ResourceKind) throws -> String {
+    private static func create(_ server: ControlPlaneServer, _ json: JSON, _ kind: ResourceKind) async throws -> String
+    {
         guard let registry = server.registry else { throw server.failure ?? ControlPlaneError("not started") }
-        return try registry.create(json, kind, namespace: "default").object.metadata.uid
+        let uid = try registry.create(json, kind, namespace: "default").object.metadata.uid
+        try await registry.store.settled()
+        return uid
     }
 
     private static func handOver(_ directory: String, uid: String, path: String) throws -> Socket {
@@ -58,13 +66,13 @@ struct DiscoveryTests {
         let (loop, server, directory) = try await Self.start()
         defer { try? File.removeTree(directory) }
         try await Task(executorPreference: loop) {
-            let uid = try Self.create(
+            let uid = try await Self.create(
                 server,
                 [
                     "metadata": ["name": "web", "labels": ["app": "web"]],
                     "spec": ["containers": [["name": "c", "image": "i"]]],
                 ], .pod)
-            _ = try Self.create(
+            _ = try await Self.create(
                 server,
                 [
                     "metadata": ["name": "web"],
@@ -98,7 +106,7 @@ struct DiscoveryTests {
         let (loop, server, directory) = try await Self.start()
         defer { try? File.removeTree(directory) }
         try await Task(executorPreference: loop) {
-            let uid = try Self.create(
+            let uid = try await Self.create(
                 server, ["metadata": ["name": "web"], "spec": ["containers": [["name": "c", "image": "i"]]]], .pod)
             let path = directory + "/web.sock"
             let agent = try Self.handOver(directory, uid: uid, path: path)

@@ -114,6 +114,7 @@ struct OnDemandTests {
             }
             if let proxy = try? config.unpack(as: TcpProxy.self) { proxies.append(proxy) }
         }
+        #expect(filters.first == "envoy.filters.http.on_demand")
         #expect(Array(filters.suffix(2)) == ["envoy.filters.http.on_demand", "envoy.filters.http.router"])
         #expect(!proxies.isEmpty && proxies.allSatisfy { $0.onDemand?.odcdsConfig != nil })
     }
@@ -194,6 +195,46 @@ struct OnDemandTests {
         publisher.remove(service("reviews", 1), now: now)
         for (_, messages) in publisher.flush() { subscriber.take(messages) }
         #expect(subscriber.names(type).contains(name), "who has dropped it hears no more of it")
+    }
+
+    @Test(
+        "who asks for all clusters gets what nobody would ask for: those of no service, and those that listeners name")
+    func wildcard() throws {
+        var (publisher, subscriber) = try start()
+        let type = Cluster.typeURL
+        try subscriber.ask(&publisher, type, ["*"])
+        #expect(subscriber.names(type) == ["BlackHoleCluster", "InboundPassthroughCluster", "PassthroughCluster"])
+        let name = "outbound|80||reviews.default.svc.cluster.local"
+        try subscriber.ask(&publisher, type, [name])
+        #expect(subscriber.names(type).contains(name) && subscriber.names(type).count == 4)
+        let caller = NamespacedName(namespace: "default", name: "caller")
+        #expect(publisher.resources(of: caller, typeURL: type)?.count == 4, "what is shown is what the proxy has")
+        try subscriber.ask(&publisher, hosts, ["80/reviews"])
+        let routes = publisher.resources(of: caller, typeURL: RouteConfiguration.typeURL)?.first
+        #expect(try routes?.unpack(as: RouteConfiguration.self).virtualHosts.count == 1)
+        publisher.set(service("other", 8), now: now)
+        for (_, messages) in publisher.flush() { subscriber.take(messages) }
+        try subscriber.answer(&publisher)
+        #expect(subscriber.names(type).count == 4, "a new service concerns nobody who has not named it")
+        publisher.set(
+            KubernetesObject(json: [
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": ["name": "istio", "namespace": "istio-system"],
+                "data": [
+                    "mesh": """
+                    accessLogFile: ""
+                    extensionProviders:
+                    - name: logs
+                      envoyOtelAls: { service: ratings.default.svc.cluster.local, port: 80 }
+                    defaultProviders: { accessLogging: [logs] }
+                    """
+                ],
+            ]), now: now)
+        for (_, messages) in publisher.flush() { subscriber.take(messages) }
+        try subscriber.answer(&publisher)
+        #expect(
+            subscriber.names(type).contains("outbound|80||ratings.default.svc.cluster.local"),
+            "the collector of the logs: \(subscriber.names(type))")
     }
 
     @Test("without the feature everything is as ever")

@@ -69,7 +69,7 @@ struct StreamLimitTests {
             let pod = try registry.create(
                 ["metadata": ["name": "web"], "spec": ["containers": [["name": "c", "image": "i"]]]], .pod,
                 namespace: "default")
-            let streams = ProxyStreams(registry, on: loop, limits: limits, now: { time })
+            let streams = ProxyStreams(RegistrySource(registry), on: loop, limits: limits, now: { time })
             try streams.start {}
             streams.add(
                 try Socket.listen(on: .unix(path)), uid: pod.object.metadata.uid,

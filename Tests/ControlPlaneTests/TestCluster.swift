@@ -96,6 +96,34 @@ final class TestCluster {
         }
     }
 
+    /// The pod runs to its end.
+    func end(_ pod: KubernetesObject, _ phase: String) throws {
+        let time: JSON = .string(clock.time.secondsText)
+        _ = try registry.modify(.pod, pod.namespace, pod.name, subresource: "status") { (json) throws(StatusError) in
+            var json = json
+            json["status"] = [
+                "phase": .string(phase), "podIP": "10.244.0.9",
+                "containerStatuses": [["name": "c", "state": ["terminated": ["finishedAt": time]]]],
+            ]
+            return json
+        }
+        settle()
+    }
+
+    /// An object of the namespace `default`, as it is now.
+    func object(_ kind: ResourceKind, _ name: String) throws -> KubernetesObject {
+        try registry.get(kind, "default", name)
+    }
+
+    /// Whether an object is still there.
+    func has(_ kind: ResourceKind, _ name: String) -> Bool { (try? registry.get(kind, "default", name)) != nil }
+
+    /// What events say about an object: their reasons in order of their names.
+    func reasons(_ name: String) -> [String] {
+        registry.list(.event).filter { $0.json["involvedObject"]?["name"]?.string == name }
+            .compactMap { $0.json["reason"]?.string }
+    }
+
     func startMeasuring() {
         fewestReady = .max
         mostPods = 0

@@ -26,7 +26,10 @@ struct TokenTests {
         var claims: JSON = [
             "iss": "me", "aud": ["skein"], "exp": .integer(now + 600), "sub": "system:serviceaccount:shop:web",
             "jti": "t1",
-            "kubernetes.io": ["namespace": "shop", "serviceaccount": ["name": "web"], "pod": ["uid": "u1"]],
+            "kubernetes.io": [
+                "namespace": "shop", "serviceaccount": ["name": "web", "uid": "a1"],
+                "pod": ["name": "web", "uid": "u1"],
+            ],
         ]
         change(&claims)
         let head: JSON = ["alg": .string(algorithm), "typ": "JWT"]
@@ -34,7 +37,10 @@ struct TokenTests {
         return "\(text).\(Base64.encodeURL(raw(try key.sign(Array(text.utf8)))))"
     }
 
-    private func problem(_ text: String, _ key: PrivateKey, pods: [BoundPod]? = nil, at time: Int64? = nil) -> String? {
+    private func problem(
+        _ text: String, _ key: PrivateKey, pods: [BoundPod]? = nil, accounts: [String: String] = ["shop/web": "a1"],
+        at time: Int64? = nil
+    ) -> String? {
         let der = key.publicKey.der
         // The last 64 bytes of a P-256 SubjectPublicKeyInfo are the coordinates.
         guard
@@ -45,7 +51,8 @@ struct TokenTests {
         do {
             _ = try ServiceAccountToken(
                 text, keys: [verification], issuer: "me", now: time ?? now,
-                pod: { uid in known.first { $0.uid == uid } })
+                pod: { uid, _, _ in known.first { $0.uid == uid } },
+                account: { namespace, name in accounts["\(namespace)/\(name)"] })
             return nil
         } catch { return error.message }
     }
@@ -60,6 +67,8 @@ struct TokenTests {
         ended.hasEnded = true
         #expect(problem(text, key, pods: [ended])?.contains("pod is gone") == true)
         #expect(problem(text, key, at: now + 700)?.contains("expired") == true)
+        #expect(problem(text, key, accounts: [:])?.contains("account is gone") == true)
+        #expect(problem(text, key, accounts: ["shop/web": "a2"])?.contains("account is gone") == true, "made again")
     }
 
     @Test("ATK-39 a token that is stolen for another use, changed, or signed by another is refused")
@@ -86,6 +95,37 @@ struct TokenTests {
         #expect(problem("", key) != nil)
     }
 
+    @Test("A token that we make is one that we take, and dies with what it is bound to")
+    func issued() throws {
+        let issuer = try TokenIssuer(key: PrivateKey.makeP256())
+        func problem(_ text: String, pods: [BoundPod], accounts: [String: String] = ["web": "a1"], at time: Int64)
+            -> String?
+        {
+            do {
+                let token = try ServiceAccountToken(
+                    text, keys: [issuer.verificationKey], issuer: TokenIssuer.name, now: time,
+                    pod: { uid, _, _ in pods.first { $0.uid == uid } }, account: { _, name in accounts[name] })
+                #expect(token.serviceAccount == "web" && token.namespace == "shop" && token.expires == now + 600)
+                return nil
+            } catch { return error.message }
+        }
+        var subject = TokenIssuer.Subject(namespace: "shop", serviceAccount: "web", serviceAccountUID: "a1")
+        // Many, since the length of a signature's numbers is a matter of chance.
+        for number in 0..<64 {
+            let text = try issuer.token(
+                for: subject, audiences: ["skein"], id: "\(number)", now: now, lifetime: 600)
+            #expect(problem(text, pods: [], at: now) == nil)
+        }
+        subject.pod = ("web-1", "u1")
+        let text = try issuer.token(for: subject, audiences: ["other", "skein"], id: "t", now: now, lifetime: 600)
+        #expect(problem(text, pods: [pod], at: now) == nil)
+        #expect(problem(text, pods: [], at: now)?.contains("pod is gone") == true)
+        #expect(problem(text, pods: [pod], accounts: [:], at: now)?.contains("account is gone") == true)
+        #expect(problem(text, pods: [pod], at: now + 631)?.contains("expired") == true)
+        let other = try issuer.token(for: subject, audiences: ["api"], id: "t", now: now, lifetime: 600)
+        #expect(problem(other, pods: [pod], at: now)?.contains("not for skein") == true)
+    }
+
     @Test("ATK-39 a token that was used for one key certifies no other")
     func replay() throws {
         let key = try PrivateKey.makeP256()
@@ -93,11 +133,17 @@ struct TokenTests {
         let verification = try VerificationKey(
             curve: .p256, x: Array(der.suffix(64).prefix(32)), y: Array(der.suffix(32)))
         let token = try ServiceAccountToken(
-            token(key), keys: [verification], issuer: "me", now: now, pod: { _ in pod })
+            token(key), keys: [verification], issuer: "me", now: now, pod: { _, _, _ in pod },
+            account: { _, _ in "a1" })
         var uses = TokenUses()
         let (first, second) = (try PrivateKey.makeP256().publicKey, try PrivateKey.makeP256().publicKey)
-        try uses.use(token, for: first, now: now)
-        try uses.use(token, for: first, now: now + 1)
-        #expect(throws: IdentityError.self) { try uses.use(token, for: second, now: now + 2) }
+        let line = try #require(try uses.use(token, for: first, now: now))
+        #expect(try uses.use(token, for: first, now: now + 1) == nil, "noted before")
+        #expect(throws: IdentityError.self) { _ = try uses.use(token, for: second, now: now + 2) }
+        // Written down it counts in the next life too, until the token has ended.
+        var next = TokenUses(lines: ["", "broken", line, "1 2 old"], now: now + 3)
+        #expect(next.lines == [line])
+        #expect(throws: IdentityError.self) { _ = try next.use(token, for: second, now: now + 4) }
+        #expect(TokenUses(lines: [line], now: now + 10_000).lines.isEmpty)
     }
 }

@@ -235,6 +235,14 @@ struct VirtualClockTests {
         #expect(try authority.advance(holders: late, now: start + 600).isEmpty)
         #expect(authority.waitsFor(holders: late, now: start + 600)?.contains("n2") == true)
         #expect(authority.alarms(holders: late, now: start + 7200).contains { $0.problem.contains("n2") })
+        let files = [
+            BundleHolder(node: "n1", version: authority.bundle.version),
+            BundleHolder(node: "default/gateway", version: "old", isClient: true),
+        ]
+        #expect(try authority.advance(holders: files, now: start + 600).isEmpty)
+        #expect(
+            authority.waitsFor(holders: files, now: start + 600)
+                == "client default/gateway, whose files have other roots")
         let all = late.map { BundleHolder(node: $0.node, version: authority.bundle.version) }
         #expect(try authority.advance(holders: all, now: start + 601).count == 1)
     }

@@ -90,6 +90,27 @@ struct ManifestTests {
         #expect(SidecarPlan.role(of: try pod(host), namespaceLabels: [:]) == .none)
     }
 
+    @Test(
+        "sidecars ask for what they use, unless the pod's annotation or its ProxyConfig says no; gateways have everything"
+    )
+    func onDemand() throws {
+        func features(_ annotations: [String: String], isGateway: Bool = false) throws -> JSON? {
+            let facts = PodFacts()
+            let pod = try pod(
+                ["containers": [["name": "app"]]], annotations: .object(annotations.mapValues { .string($0) }))
+            return SidecarPlan.bootstrap(for: pod, facts: facts, isGateway: isGateway)["node"]?["client_features"]
+        }
+        let (own, config) = ("skein.dev/on-demand", "proxy.istio.io/config")
+        let off = #"{"proxyMetadata":{"SKEIN_ON_DEMAND":"false"}}"#
+        #expect(try features([:]) == ["skein.on_demand"])
+        #expect(try features([own: "false"]) == [])
+        #expect(try features([config: off]) == [])
+        #expect(try features([config: "proxyMetadata: {SKEIN_ON_DEMAND: false}"]) == [])
+        #expect(try features([config: off, own: "true"]) == ["skein.on_demand"])
+        #expect(try features([config: #"{"concurrency":2}"#]) == ["skein.on_demand"])
+        #expect(try features([own: "true"], isGateway: true) == [])
+    }
+
     @Test("quantities are read as Kubernetes writes them, rounded up")
     func quantities() {
         let expected: [(String, Int?)] = [

@@ -90,6 +90,8 @@ final class LoopbackNetwork: PodNetworking {
         if uids.isEmpty { try? NetworkNamespace.removeDirectory(directory) }
     }
     func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String] { [] }
+    func learn(_ policies: PolicyObjects) {}
+    func enforce(_ policies: PolicyObjects) throws(WorkloadError) -> [String] { [] }
     func lead(gatewayTo address: String?) throws(WorkloadError) {}
 }
 

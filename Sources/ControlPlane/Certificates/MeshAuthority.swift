@@ -12,6 +12,8 @@ import Telemetry
 final class MeshAuthority: @unchecked Sendable {
     /// Where the authority is kept, mode 0600.
     static let fileName = "mesh-ca.json"
+    /// Where it is written down which tokens were used.
+    static let usesFileName = "tokens-used"
     /// Where somebody may have put an authority of their own before the first start: Istio's names for the files.
     static let givenDirectory = "cacerts"
     /// The time between two looks at what is due.
@@ -26,17 +28,30 @@ final class MeshAuthority: @unchecked Sendable {
     private let log = Logger("mesh-ca")
     private(set) var authority: Authority
     private(set) var issuer = CertificateIssuer()
-    private var agents: [ObjectIdentifier: AgentConnection] = [:]
+    private var agents: [ObjectIdentifier: any AgentPeer] = [:]
     /// What the agents said of their pods, by uid.
     private(set) var reports: [String: IdentityReport] = [:]
     private var told: (version: String, reissue: Int)?
     private var warned: Set<String> = []
+    /// By name: `client NAMESPACE/ACCOUNT`.
+    private var fileClients: [String: FileClient] = [:]
     private var timer: LoopTimer?
-    private let policy = RotationPolicy()
+    private var policy = RotationPolicy()
     /// The pod of that uid as the API has it now; its name, where it is known, finds it faster.
     var pod: (String, NamespacedName?) -> BoundPod? = { _, _ in nil }
-    /// Called when other roots are to be trusted.
-    var onTrust: () -> Void = {}
+    /// The uid of a service account as the API has it now.
+    var account: (NamespacedName) -> String? = { _ in nil }
+    /// Reads tokens; nil while none are taken.
+    var tokens: ServiceAccountTokens?
+    /// Reads the tokens of a Kubernetes API elsewhere; nil with an API of our own, and until it has told its keys.
+    var clusterTokens: ClusterTokens?
+    private var tokenUses: TokenUses
+    /// Called when other roots are to be trusted, or all certificates to be replaced.
+    var onTrust: [() -> Void] = []
+    /// How the certificates stand that proxies have from us without an agent between.
+    var otherReports: () -> [IdentityReport] = { [] }
+    /// How long certificates of workloads hold, in seconds.
+    var lifetime = CertificateSchedule.workloadLifetime
     /// The trust domain as the mesh configuration has it now.
     var trustDomain: () -> String = { Mesh.clusterDomain }
 
@@ -57,6 +72,14 @@ final class MeshAuthority: @unchecked Sendable {
             }
         } catch {
             throw ControlPlaneError("the mesh's certificate authority in \(file): \(error)")
+        }
+        let uses = "\(directory)/\(Self.usesFileName)"
+        do throws(SystemError) {
+            let lines = File.exists(uses) ? try File.text(uses).split(separator: "\n").map(String.init) : []
+            tokenUses = TokenUses(lines: lines, now: now())
+            try File.replace(uses, Array(tokenUses.lines.map { $0 + "\n" }.joined().utf8), mode: 0o600)
+        } catch {
+            throw ControlPlaneError("\(uses): \(error)")
         }
         try save()
     }
@@ -86,46 +109,156 @@ final class MeshAuthority: @unchecked Sendable {
     // MARK: Agents
 
     /// An agent has connected: it is told what is to be trusted.
-    func connected(_ connection: AgentConnection) { connection.send(notice.json) }
+    func connected(_ connection: any AgentPeer) { connection.send(notice.json) }
 
     /// It is gone; what it said of its pods stays until they are gone.
-    func disconnected(_ connection: AgentConnection) { agents[ObjectIdentifier(connection)] = nil }
+    func disconnected(_ connection: any AgentPeer) { agents[ObjectIdentifier(connection)] = nil }
 
     private var notice: IdentityReply {
         .trust(TrustNotice(roots: authority.bundle.pem, reissue: authority.reissue))
     }
 
-    /// What the agent of this machine says: the kernel has told that it is root's.
-    func handle(_ request: IdentityRequest, from connection: AgentConnection) {
+    /// What an agent says: that of this machine, which the kernel has told to be root's, or one with its node's certificate.
+    func handle(_ request: IdentityRequest, from connection: any AgentPeer) {
         agents[ObjectIdentifier(connection)] = connection
         switch request {
         case .certificate(let number, let uid, let bytes):
             do throws(IdentityError) {
                 let chain = try issuer.issue(
-                    bytes, pod: pod(uid, nil), caller: .node(node), trustDomain: trustDomain(), authority: authority,
-                    now: clock())
+                    bytes, pod: pod(uid, nil), caller: .node(connection.node ?? node), trustDomain: trustDomain(),
+                    authority: authority, now: clock(), lifetime: lifetime)
                 connection.send(IdentityReply.certificate(number: number, chain: chain.flatMap(\.pem)).json)
             } catch {
                 log.warning("a certificate is refused", ["pod": uid, "reason": error.description])
                 connection.send(IdentityReply.refused(number: number, reason: error.description).json)
             }
         case .report(let report):
+            // A node speaks for its own pods.
+            if let node = connection.node, pod(report.uid, report.key)?.node != node { return }
             guard reports[report.uid] != nil || reports.count < Self.reportsMax else { return }
             reports[report.uid] = report
         }
     }
+
+    /// Certifies a key of a pod that was verified to be the caller; returns the certificate, then its intermediates.
+    func certify(
+        _ request: [UInt8], uid: String, pod name: NamespacedName,
+        lifetime wanted: Int64? = nil
+    ) throws(IdentityError) -> [Certificate] {
+        try sign(request, pod: pod(uid, name), uid: uid, lifetime: wanted ?? lifetime)
+    }
+
+    /// Signs for a caller who is that pod.
+    func sign(
+        _ request: [UInt8], pod: BoundPod?, uid: String, lifetime: Int64
+    ) throws(IdentityError) -> [Certificate] {
+        try issuer.issue(
+            request, pod: pod, caller: .pod(uid: uid), trustDomain: trustDomain(), authority: authority, now: clock(),
+            lifetime: lifetime)
+    }
+
+    // MARK: Tokens
+
+    /// Reads a token that a caller shows.
+    func verify(token text: String) throws(IdentityError) -> ServiceAccountToken {
+        do throws(IdentityError) {
+            if let clusterTokens {
+                return try clusterTokens.verify(
+                    text, now: clock(),
+                    pod: { pod($0, NamespacedName(namespace: $1, name: $2)) },
+                    account: { account(NamespacedName(namespace: $0, name: $1)) })
+            }
+            guard let tokens else { throw IdentityError(.badToken, "tokens are not taken here") }
+            return try tokens.verify(
+                text, now: clock(),
+                pod: { pod($0, NamespacedName(namespace: $1, name: $2)) },
+                account: { account(NamespacedName(namespace: $0, name: $1)) })
+        } catch {
+            refused(error)
+            throw error
+        }
+    }
+
+    /// Notes for which key a token is used; it is good for no other.
+    func use(_ token: ServiceAccountToken, for request: [UInt8]) throws(IdentityError) {
+        guard request.count <= CertificateIssuer.requestBytesMax else {
+            throw IdentityError(.limit, "a request of more than \(CertificateIssuer.requestBytesMax) bytes")
+        }
+        let key: PublicKey
+        do throws(TLSError) { key = try CertificateRequest(pem: request).publicKey } catch {
+            throw IdentityError(.badRequest, "\(error)")
+        }
+        guard let line = try tokenUses.use(token, for: key, now: clock()) else { return }
+        // What could be forgotten could be used again: without its line there is no certificate.
+        do throws(SystemError) {
+            try File.append("\(directory)/\(Self.usesFileName)", Array((line + "\n").utf8), mode: 0o600, sync: true)
+        } catch {
+            tokenUses.forget(token)
+            throw IdentityError(.authority, "the use of a token cannot be written down: \(error)")
+        }
+    }
+
+    /// Counts a refusal.
+    func refused(_ error: IdentityError) { issuer.refused(error) }
 
     /// A pod is gone.
     func remove(uid: String) { reports[uid] = nil }
 
     // MARK: Time
 
+    private var allReports: [IdentityReport] { reports.values + otherReports() }
+
     /// Who must have taken a root before it signs.
     private var holders: [BundleHolder] {
-        let pods = reports.values.filter { pod($0.uid, $0.key)?.hasEnded == false }
-        guard !pods.isEmpty else { return [] }
-        let versions = Set(pods.map(\.bundle))
-        return [BundleHolder(node: node, version: versions.count == 1 ? versions.first ?? "" : "")]
+        let pods = allReports.filter { pod($0.uid, $0.key)?.hasEnded == false }
+        guard !pods.isEmpty else { return clients }
+        let byNode = Dictionary(grouping: pods) { pod($0.uid, $0.key)?.node ?? node }
+        return byNode.sorted { $0.key < $1.key }.map { node, reports in
+            let versions = Set(reports.map(\.bundle))
+            return BundleHolder(node: node, version: versions.count == 1 ? versions.first ?? "" : "")
+        } + clients
+    }
+
+    // MARK: Clients with files
+
+    /// A program that keeps its certificate in files, as far as it has come to us.
+    private struct FileClient {
+        var notAfter: Int64
+        var version: String
+        /// When it asked for the roots last; nil: it never has, and does not follow them.
+        var asked: Int64?
+    }
+
+    /// Most of them that are remembered; they come again while they follow the roots.
+    private static let fileClientsMax = 10_000
+
+    /// A client that has not asked for so long is not waited for any more, seconds.
+    private static let silenceMax: Int64 = 600
+
+    /// What a replacement of the root waits for besides nodes: those who follow the roots, and whose certificate holds.
+    ///
+    /// Whoever has files and does not follow would be waited for in vain; `skein certs list` names him all the same.
+    private var clients: [BundleHolder] {
+        let now = clock()
+        return fileClients.filter { $0.value.notAfter > now && now - ($0.value.asked ?? 0) < Self.silenceMax }
+            .sorted { $0.key < $1.key }.map { BundleHolder(node: $0.key, version: $0.value.version, isClient: true) }
+    }
+
+    /// A client has got a certificate, and the roots with it.
+    func hasFiles(_ client: String, until notAfter: Int64) {
+        if fileClients.count >= Self.fileClientsMax {
+            let now = clock()
+            fileClients = fileClients.filter { $0.value.notAfter > now }
+        }
+        guard fileClients[client] != nil || fileClients.count < Self.fileClientsMax else { return }
+        fileClients[client] = FileClient(
+            notAfter: notAfter, version: authority.bundle.version, asked: fileClients[client]?.asked)
+    }
+
+    /// A client has got the roots; one that is not known (we began after it) holds a certificate for a day at most.
+    func hasRoots(_ client: String) {
+        hasFiles(client, until: fileClients[client]?.notAfter ?? clock() + CertificateSchedule.workloadLifetime)
+        fileClients[client]?.asked = clock()
     }
 
     private func tick() {
@@ -154,7 +287,7 @@ final class MeshAuthority: @unchecked Sendable {
         let now = (authority.bundle.version, authority.reissue)
         guard told.map({ $0 != now }) ?? true else { return }
         told = now
-        onTrust()
+        onTrust.forEach { $0() }
         for agent in agents.values { agent.send(notice.json) }
     }
 
@@ -170,7 +303,7 @@ final class MeshAuthority: @unchecked Sendable {
     var alarms: [IdentityAlarm] {
         let now = clock()
         return authority.alarms(holders: holders, policy: policy, now: now)
-            + reports.values.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.compactMap { report in
+            + allReports.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.compactMap { report in
                 guard report.notAfter != 0 else {
                     return report.problem.isEmpty
                         ? nil
@@ -194,13 +327,17 @@ final class MeshAuthority: @unchecked Sendable {
         do throws(IdentityError) {
             switch command {
             case .list: break
-            case .rotate(let given):
+            case .rotate(let given, let announcement):
                 if let given {
                     try done(try authority.rotate(to: given, now: clock()))
                 } else {
                     try done(try authority.rotate(now: clock()))
                 }
+                policy.announcement = announcement ?? RotationPolicy().announcement
             case .recover: try done(try authority.recover(now: clock()))
+            case .roots(let namespace, let account):
+                hasRoots("\(namespace)/\(account)")
+                return ["rootsPEM": .string(String(decoding: authority.bundle.pem, as: UTF8.self))]
             case .issue(let namespace, let account, let request):
                 // Root on this machine may be anybody; the pod that stands for it here is nobody's.
                 let stand = BoundPod(
@@ -208,7 +345,8 @@ final class MeshAuthority: @unchecked Sendable {
                     serviceAccount: account, node: node)
                 let chain = try issuer.issue(
                     request, pod: stand, caller: .node(node), trustDomain: trustDomain(), authority: authority,
-                    now: clock())
+                    now: clock(), lifetime: lifetime)
+                hasFiles("\(namespace)/\(account)", until: chain.first?.notAfter ?? 0)
                 return [
                     "chain": .string(String(decoding: chain.flatMap(\.pem), as: UTF8.self)),
                     "roots": .string(String(decoding: authority.bundle.pem, as: UTF8.self)),
@@ -240,7 +378,7 @@ final class MeshAuthority: @unchecked Sendable {
             }
             return json
         }
-        let workloads = reports.values.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.map {
+        let workloads = allReports.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.map {
             report -> JSON in
             [
                 "namespace": .string(report.namespace), "pod": .string(report.name),
@@ -256,7 +394,15 @@ final class MeshAuthority: @unchecked Sendable {
             "trustDomain": .string(trustDomain()), "bundle": .string(authority.bundle.version),
             "rootsPEM": .string(String(decoding: authority.bundle.pem, as: UTF8.self)),
             "roots": .array(roots), "intermediate": facts(authority.intermediate.certificate),
-            "workloads": .array(workloads), "issued": .integer(Int64(issuer.issued)),
+            "workloads": .array(workloads),
+            "clients": .array(
+                fileClients.filter { $0.value.notAfter > now }.sorted { $0.key < $1.key }.map { name, client in
+                    [
+                        "client": .string(name), "notAfter": time(client.notAfter),
+                        "follows": .bool(client.asked.map { now - $0 < Self.silenceMax } ?? false),
+                        "hasPresentRoots": .bool(client.version == authority.bundle.version),
+                    ]
+                }), "issued": .integer(Int64(issuer.issued)),
             "refused": .object(
                 Dictionary(
                     uniqueKeysWithValues: issuer.refused.map { ($0.key.rawValue, JSON.integer(Int64($0.value))) })),

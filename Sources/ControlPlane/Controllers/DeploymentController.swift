@@ -5,6 +5,8 @@ public import Serialization
 /// Moves a Deployment from its old ReplicaSets to the one of its present template.
 public enum DeploymentController {
     static let hashLabel = "pod-template-hash"
+    static let desiredAnnotation = "deployment.kubernetes.io/desired-replicas"
+    static let mostAnnotation = "deployment.kubernetes.io/max-replicas"
     static let revisionAnnotation = "deployment.kubernetes.io/revision"
 
     /// What to do for a Deployment, given the ReplicaSets that it controls and how many pods these still have
@@ -81,10 +83,7 @@ private struct Rollout {
     // MARK: Rolling
 
     mutating func roll() {
-        if deployment.spec.paused {
-            if let active = all.last(where: { replicas($0) > 0 }) ?? current { scale(active, to: wanted) }
-            return
-        }
+        if deployment.spec.paused || isScaled { return scaleProportionally() }
         guard isRecreate else {
             ensureCurrent(initial: { $0.newReplicas(of: nil) })
             guard let set = current else { return }
@@ -98,6 +97,55 @@ private struct Rollout {
         ensureCurrent(initial: { $0.wanted })
         if let current { scale(current, to: wanted) }
         cleanUp()
+    }
+
+    // MARK: Scaling
+
+    /// Whether the number of replicas was changed since the sets were brought to it.
+    private var isScaled: Bool {
+        all.contains { set in
+            guard replicas(set) > 0, let known = number(set, DeploymentController.desiredAnnotation) else {
+                return false
+            }
+            return known != wanted
+        }
+    }
+
+    private func number(_ set: KubernetesObject, _ annotation: String) -> Int? {
+        set.metadata.annotations[annotation].flatMap { Int($0) }
+    }
+
+    /// Shares a changed number out among the sets that have pods, in proportion: a rollout that is under way keeps its place.
+    private mutating func scaleProportionally() {
+        let active = all.filter { replicas($0) > 0 }
+        if active.count <= 1 {
+            if let only = active.first ?? current ?? all.last { scale(only, to: wanted) }
+            return
+        }
+        if let current, replicas(current) == wanted, available(current) == wanted {
+            for set in old where replicas(set) > 0 { scale(set, to: 0) }
+            return
+        }
+        guard !isRecreate else { return }
+        let allowed = wanted > 0 ? wanted + maxSurge : 0
+        let change = allowed - active.reduce(0) { $0 + replicas($1) }
+        // The largest first; of equals the newer when there are more to come, the older when some go.
+        let order = active.sorted { left, right in
+            if replicas(left) != replicas(right) { return replicas(left) > replicas(right) }
+            let (first, second) = (left.metadata.creationTimestamp, right.metadata.creationTimestamp)
+            return change > 0 ? first > second : first < second
+        }
+        var counts = order.map(replicas)
+        var rest = change
+        for index in order.indices where rest != 0 {
+            let most = max(number(order[index], DeploymentController.mostAnnotation) ?? 0, 1)
+            let share = Int((Double(counts[index]) * Double(allowed) / Double(most)).rounded()) - counts[index]
+            let step = change > 0 ? min(max(share, 0), rest) : max(min(share, 0), rest)
+            counts[index] += step
+            rest -= step
+        }
+        if let first = counts.first { counts[0] = max(0, first + rest) }
+        for (set, count) in zip(order, counts) { scale(set, to: count) }
     }
 
     /// How many replicas the present set may have now.
@@ -179,8 +227,8 @@ private struct Rollout {
             annotations[name] = value
         }
         annotations[DeploymentController.revisionAnnotation] = String(revision)
-        annotations["deployment.kubernetes.io/desired-replicas"] = String(wanted)
-        annotations["deployment.kubernetes.io/max-replicas"] = String(wanted + maxSurge)
+        annotations[DeploymentController.desiredAnnotation] = String(wanted)
+        annotations[DeploymentController.mostAnnotation] = String(wanted + maxSurge)
         return annotations
     }
 
@@ -199,10 +247,17 @@ private struct Rollout {
     @discardableResult
     private mutating func scale(_ set: KubernetesObject, to count: Int) -> Bool {
         let before = replicas(set)
-        guard before != count else { return false }
         var changed = set
         changed.spec["replicas"] = .integer(Int64(count))
+        // What the next change of the number is measured by.
+        changed.metadata.annotations[DeploymentController.desiredAnnotation] = String(wanted)
+        changed.metadata.annotations[DeploymentController.mostAnnotation] = String(wanted + maxSurge)
+        guard changed != set else { return false }
         decision.changes.append(.update(.replicaSet, changed))
+        guard before != count else {
+            replace(changed)
+            return false
+        }
         let direction = count > before ? "up" : "down"
         decision.changes.append(
             .event(

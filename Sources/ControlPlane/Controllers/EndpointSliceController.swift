@@ -53,6 +53,8 @@ public enum EndpointSliceController {
             if (endpoints.json["subsets"] ?? []) != (legacy.json["subsets"] ?? []) {
                 var changed = endpoints
                 changed.json["subsets"] = legacy.json["subsets"]
+                let mark = "endpoints.kubernetes.io/over-capacity"
+                changed.metadata.annotations[mark] = legacy.metadata.annotations[mark]
                 decision.changes.append(.update(.endpoints, changed))
             }
         } else {
@@ -159,7 +161,11 @@ public enum EndpointSliceController {
 
     private static func legacyEndpoints(_ object: KubernetesObject, _ members: [Member]) -> KubernetesObject {
         var subsets: [(ports: JSON, ready: [JSON], waiting: [JSON])] = []
+        var count = 0
         for member in members where member.isReady || !member.isTerminating {
+            count += 1
+            // Readers of Endpoints know no more: the rest stands in the slices.
+            guard count <= endpointsMax else { continue }
             var address: JSON = ["ip": .string(member.address), "targetRef": member.reference]
             if !member.nodeName.isEmpty { address["nodeName"] = .string(member.nodeName) }
             if let hostname = member.hostname { address["hostname"] = .string(hostname) }
@@ -167,13 +173,14 @@ public enum EndpointSliceController {
             if index == subsets.count { subsets.append((member.ports, [], [])) }
             if member.isReady { subsets[index].ready.append(address) } else { subsets[index].waiting.append(address) }
         }
+        var metadata: JSON = [
+            "name": .string(object.name), "namespace": .string(object.namespace),
+            "labels": .object(object.metadata.labels.mapValues { .string($0) }),
+            "ownerReferences": [object.controllerReference(.service)],
+        ]
+        if count > endpointsMax { metadata["annotations"] = ["endpoints.kubernetes.io/over-capacity": "truncated"] }
         return KubernetesObject(json: [
-            "apiVersion": "v1", "kind": "Endpoints",
-            "metadata": [
-                "name": .string(object.name), "namespace": .string(object.namespace),
-                "labels": .object(object.metadata.labels.mapValues { .string($0) }),
-                "ownerReferences": [object.controllerReference(.service)],
-            ],
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
             "subsets": .array(
                 subsets.map { subset in
                     var json: JSON = ["ports": withoutEmptyNames(subset.ports)]

@@ -46,6 +46,9 @@ public struct Decision: Sendable, Hashable {
     /// Nothing to do.
     public init() {}
 
+    /// Those changes.
+    init(_ changes: [ObjectChange]) { self.changes = changes }
+
     /// Looks again after that time, or earlier if that was wanted before.
     mutating func lookAgain(after time: Duration) {
         lookAgainAfter = min(lookAgainAfter ?? time, max(time, .milliseconds(100)))

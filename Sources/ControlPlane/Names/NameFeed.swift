@@ -2,6 +2,7 @@ public import DNS
 public import IO
 public import KubernetesAPI
 public import Mesh
+import Serialization
 
 /// What DNS must know, from Services and EndpointSlices.
 public enum NameFeed {
@@ -59,5 +60,19 @@ public enum NameFeed {
             }
         }
         return names
+    }
+}
+
+extension ObjectEvent {
+    /// Whether names may follow from the object: of slices only those of headless services have any.
+    func mayName(_ cache: ObjectCache) -> Bool {
+        switch kind {
+        case .service, .serviceEntry: return true
+        case .endpointSlice:
+            guard let service = object.metadata.labels[EndpointSliceController.serviceLabel] else { return false }
+            let known = cache.object(.service, NamespacedName(namespace: object.namespace, name: service))
+            return known?.spec["clusterIP"]?.string == "None"
+        default: return false
+        }
     }
 }

@@ -1,4 +1,5 @@
 public import APIServer
+import Identity
 import KubernetesAPI
 import Mesh
 public import Serialization
@@ -9,23 +10,57 @@ import Telemetry
 /// Loop-owned and synchronous. `wake` is called when `run` should be called soon, `later` to have it called after a time.
 public final class Controllers {
     /// Something to look at.
-    private enum Work: Hashable {
+    enum Work: Hashable {
         case deployment(NamespacedName)
         case replicaSet(NamespacedName)
+        case statefulSet(NamespacedName)
+        case daemonSet(NamespacedName)
+        case job(NamespacedName)
+        case autoscaler(NamespacedName)
         case service(NamespacedName)
         case ingress(NamespacedName)
+        case namespace(NamespacedName)
+        case node(NamespacedName)
+
+        /// What looks after an object of that kind; nil: nobody.
+        init?(_ kind: ResourceKind, _ key: NamespacedName) {
+            switch kind {
+            case .deployment: self = .deployment(key)
+            case .replicaSet: self = .replicaSet(key)
+            case .statefulSet: self = .statefulSet(key)
+            case .daemonSet: self = .daemonSet(key)
+            case .job: self = .job(key)
+            case .horizontalPodAutoscaler: self = .autoscaler(key)
+            case .service: self = .service(key)
+            case .ingress: self = .ingress(key)
+            case .namespace: self = .namespace(key)
+            case .node: self = .node(key)
+            default: return nil
+            }
+        }
     }
 
     /// Decisions in one run at most, so that requests are served in between.
     static let decisionsMax = 200
     static let kinds: [ResourceKind] = [
-        .deployment, .replicaSet, .pod, .service, .endpointSlice, .endpoints, .ingress,
+        .deployment, .replicaSet, .statefulSet, .daemonSet, .controllerRevision, .job, .horizontalPodAutoscaler, .pod,
+        .node, .lease, .service, .endpointSlice, .endpoints, .ingress, .namespace, .serviceAccount,
     ]
+    /// What makes pods, each by a selector.
+    static let podOwners: [ResourceKind] = [.replicaSet, .statefulSet, .daemonSet, .job]
+
+    /// By what controllers find objects, so that a change costs what it concerns and not what there is.
+    private static var indexes: [ObjectIndex] {
+        [
+            .slicesOfServices, .serviceSelectors, .labels(.pod), .controllers(.pod), .labels(.replicaSet),
+            .controllers(.replicaSet), .controllers(.controllerRevision), .selectors(.deployment),
+        ] + podOwners.map(ObjectIndex.selectors)
+    }
 
     private let registry: ObjectRegistry
-    private let cache: ObjectCache
+    let cache: ObjectCache
     private let events: EventRecorder
-    private let now: () -> Timestamp
+    let now: () -> Timestamp
     private let wake: () -> Void
     private let later: (Duration, @escaping () -> Void) -> Void
     private let log = Logger("controllers")
@@ -33,6 +68,11 @@ public final class Controllers {
     private var queued: Set<Work> = []
     private var alarms: [Work: Timestamp] = [:]
     private var failures: [Work: Int] = [:]
+    /// The ranges from which nodes get their blocks, one of a family; none: nodes get none.
+    public var nodePools: [NodeBlocks] = []
+    /// What pods use, for autoscalers.
+    public var usage = PodUsageBook()
+    var autoscalerMemory: [NamespacedName: AutoscalerController.Memory] = [:]
 
     /// Controllers over the objects of `registry`.
     public init(
@@ -43,17 +83,24 @@ public final class Controllers {
         self.now = now
         self.wake = wake
         self.later = later
-        events = EventRecorder(registry, component: "skein-control-plane", now: now)
-        cache = try ObjectCache(registry, kinds: Self.kinds, wake: wake)
+        let source = RegistrySource(registry)
+        events = EventRecorder(source, component: "skein-control-plane", now: now)
+        cache = try ObjectCache(source, kinds: Self.kinds, indexes: Self.indexes, wake: wake)
         // A controller that starts looks at everything once.
-        cache.objects(.deployment).forEach { enqueue(.deployment($0.key)) }
-        cache.objects(.replicaSet).forEach { enqueue(.replicaSet($0.key)) }
-        cache.objects(.service).forEach { enqueue(.service($0.key)) }
-        cache.objects(.ingress).forEach { enqueue(.ingress($0.key)) }
+        for kind in Self.kinds {
+            for object in cache.objects(kind) { Work(kind, object.key).map { enqueue($0) } }
+        }
     }
 
+    /// How many objects controllers have looked at in lists.
+    public var visitCount: Int { cache.visitCount }
     /// Whether there is nothing to look at.
     public var isIdle: Bool { queue.isEmpty }
+
+    /// The namespaces in which something is scaled by what its pods use, and so must be measured.
+    public var measuredNamespaces: [String] {
+        Set(cache.objects(.horizontalPodAutoscaler).map(\.namespace)).sorted()
+    }
 
     /// Works until there is nothing left, or for a while; calls `wake` when more is left.
     public func run() {
@@ -76,27 +123,42 @@ public final class Controllers {
     private func notice(_ event: ObjectEvent) {
         let object = event.object
         switch event.kind {
-        case .deployment: enqueue(.deployment(object.key))
+        case .deployment, .statefulSet, .daemonSet, .job, .horizontalPodAutoscaler, .ingress, .namespace:
+            Work(event.kind, object.key).map { enqueue($0) }
+            if event.isDeleted, event.kind == .horizontalPodAutoscaler { autoscalerMemory[object.key] = nil }
         case .replicaSet:
             enqueue(.replicaSet(object.key))
-            owner(of: object, .deployment).map { enqueue(.deployment($0)) }
+            noticeOwned(event, by: [.deployment])
+        case .serviceAccount:
+            if event.isDeleted { enqueue(.namespace(NamespacedName(namespace: "", name: object.namespace))) }
+        case .controllerRevision: noticeOwned(event, by: [.statefulSet, .daemonSet])
+        case .node:
+            // Heartbeats change nothing about who runs there.
+            let before = event.previous
+            if event.isDeleted || before?.spec != object.spec || before?.metadata.labels != object.metadata.labels {
+                cache.objects(.daemonSet).forEach { enqueue(.daemonSet($0.key)) }
+            }
+            enqueue(.node(object.key))
+        case .lease:
+            // A heartbeat, or the claim of a block.
+            if object.namespace == NodeJoin.leaseNamespace || object.metadata.labels[NodeController.label] != nil {
+                let node = object.metadata.labels[NodeController.label] ?? object.name
+                enqueue(.node(NamespacedName(namespace: "", name: node)))
+            }
         case .pod:
             if event.previous == nil, !event.isDeleted, let node = object.spec["nodeName"]?.string, !node.isEmpty {
                 events.record(
                     EventNote(object, "Scheduled", "Successfully assigned \(object.key) to \(node)"))
             }
-            if let set = owner(of: object, .replicaSet) {
-                enqueue(.replicaSet(set))
-                // Recreate waits for the last pod.
-                if event.isDeleted, let parent = cache.object(.replicaSet, set),
-                    let deployment = owner(of: parent, .deployment)
-                {
-                    enqueue(.deployment(deployment))
-                }
+            noticeOwned(event, by: Self.podOwners)
+            // Recreate waits for the last pod.
+            if event.isDeleted, let set = owner(of: object, .replicaSet), let parent = cache.object(.replicaSet, set),
+                let deployment = owner(of: parent, .deployment)
+            {
+                enqueue(.deployment(deployment))
             }
-            for service in cache.objects(.service, namespace: object.namespace)
-            where selects(service, object) || event.previous.map({ selects(service, $0) }) ?? false {
-                enqueue(.service(service.key))
+            for pod in [object, event.previous].compactMap({ $0 }) {
+                for service in selecting(.service, pod) where selects(service, pod) { enqueue(.service(service.key)) }
             }
         case .service:
             enqueue(.service(object.key))
@@ -108,17 +170,39 @@ public final class Controllers {
                 enqueue(.service(NamespacedName(namespace: object.namespace, name: service)))
             }
         case .endpoints: enqueue(.service(object.key))
-        case .ingress: enqueue(.ingress(object.key))
         default: break
         }
     }
 
-    private func owner(of object: KubernetesObject, _ kind: ResourceKind) -> NamespacedName? {
+    /// Those look who own the object or did until now; of an object without owner those who would take it.
+    private func noticeOwned(_ event: ObjectEvent, by kinds: [ResourceKind]) {
+        for kind in kinds {
+            for key in [event.object, event.previous].compactMap({ $0.flatMap { owner(of: $0, kind) } }) {
+                Work(kind, key).map { enqueue($0) }
+            }
+        }
+        guard event.object.controllerUID == nil, !event.isDeleted else { return }
+        for kind in kinds {
+            for owner in selecting(kind, event.object)
+            where Adoption.selector(owner).matches(event.object.metadata.labels) {
+                Work(kind, owner.key).map { enqueue($0) }
+            }
+        }
+    }
+
+    /// Those of a kind that may select an object.
+    private func selecting(_ kind: ResourceKind, _ object: KubernetesObject) -> [KubernetesObject] {
+        ObjectIndex.selectors(of: object.metadata.labels).flatMap {
+            cache.objects(kind, by: .selector, $0, namespace: object.namespace)
+        }
+    }
+
+    func owner(of object: KubernetesObject, _ kind: ResourceKind) -> NamespacedName? {
         object.metadata.ownerReferences.first { $0.isController && $0.kind == kind.kind }
             .map { NamespacedName(namespace: object.namespace, name: $0.name) }
     }
 
-    private func selects(_ service: KubernetesObject, _ pod: KubernetesObject) -> Bool {
+    func selects(_ service: KubernetesObject, _ pod: KubernetesObject) -> Bool {
         let selector = Service(json: service.json).spec.selector
         return !selector.isEmpty && selector.allSatisfy { pod.metadata.labels[$0.key] == $0.value }
     }
@@ -126,13 +210,7 @@ public final class Controllers {
     // MARK: Acting
 
     private func act(on work: Work) {
-        let decision: Decision
-        switch work {
-        case .deployment(let key): decision = decideDeployment(key)
-        case .replicaSet(let key): decision = decideReplicaSet(key)
-        case .service(let key): decision = decideService(key)
-        case .ingress(let key): decision = decideIngress(key)
-        }
+        let decision = decide(work)
         do throws(StatusError) {
             for change in decision.changes { try apply(change) }
             failures[work] = nil
@@ -142,47 +220,22 @@ public final class Controllers {
         if let time = decision.lookAgainAfter { setAlarm(work, after: time) }
     }
 
-    private func decideDeployment(_ key: NamespacedName) -> Decision {
-        guard let object = cache.object(.deployment, key) else { return Decision() }
-        let sets = cache.objects(.replicaSet, namespace: key.namespace)
-            .filter { $0.controllerUID == object.metadata.uid }
-        var counts: [String: Int] = [:]
-        for pod in cache.objects(.pod, namespace: key.namespace) where !PodState(pod).isFinished {
-            if let owner = pod.controllerUID { counts[owner, default: 0] += 1 }
-        }
-        return DeploymentController.decide(object, replicaSets: sets, podCounts: counts, now: now())
-    }
-
-    private func decideReplicaSet(_ key: NamespacedName) -> Decision {
-        guard let object = cache.object(.replicaSet, key) else { return Decision() }
-        let pods = cache.objects(.pod, namespace: key.namespace).filter { $0.controllerUID == object.metadata.uid }
-        return ReplicaSetController.decide(object, pods: pods, now: now())
-    }
-
-    private func decideService(_ key: NamespacedName) -> Decision {
-        let slices = cache.objects(.endpointSlice, namespace: key.namespace).filter {
-            $0.metadata.labels[EndpointSliceController.serviceLabel] == key.name
-                && $0.metadata.labels["endpointslice.kubernetes.io/managed-by"] == EndpointSliceController.managedBy
-        }
-        guard let object = cache.object(.service, key) else { return Decision() }
-        let pods = cache.objects(.pod, namespace: key.namespace).filter { selects(object, $0) }
-        return EndpointSliceController.decide(
-            object, pods: pods, slices: slices, endpoints: cache.object(.endpoints, key))
-    }
-
-    private func decideIngress(_ key: NamespacedName) -> Decision {
-        guard let object = cache.object(.ingress, key) else { return Decision() }
-        let gateway = cache.object(
-            .service, NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
-        return IngressStatus.decide(object, gateway: gateway)
-    }
-
     private func apply(_ change: ObjectChange) throws(StatusError) {
         switch change {
         case .create(let kind, let object):
-            let made = try registry.create(object.json, kind, namespace: object.namespace)
-            if kind == .pod, let set = owner(of: object, .replicaSet).flatMap({ cache.object(.replicaSet, $0) }) {
-                events.record(EventNote(set, "SuccessfulCreate", "Created pod: \(made.object.name)"))
+            let parent = kind == .pod ? podOwner(object) : nil
+            do throws(StatusError) {
+                let made = try registry.create(object.json, kind, namespace: object.namespace)
+                // A StatefulSet tells it in words of its own.
+                if let parent, parent.kind != "StatefulSet" {
+                    events.record(EventNote(parent, "SuccessfulCreate", "Created pod: \(made.object.name)"))
+                }
+            } catch {
+                if let parent {
+                    events.record(
+                        EventNote(parent, "FailedCreate", "Error creating: \(error.message)", isWarning: true))
+                }
+                throw error
             }
         case .update(let kind, let object):
             var json = object.json
@@ -207,6 +260,13 @@ public final class Controllers {
             }
         case .event(let note): events.record(note)
         }
+    }
+
+    private func podOwner(_ pod: KubernetesObject) -> KubernetesObject? {
+        for kind in Self.podOwners {
+            if let key = owner(of: pod, kind) { return cache.object(kind, key) }
+        }
+        return nil
     }
 
     /// A write that was refused is tried again, less and less often: 0.1 s, 0.2 s … 60 s.

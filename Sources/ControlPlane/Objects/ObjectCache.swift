@@ -1,7 +1,6 @@
 public import APIServer
 public import KubernetesAPI
 public import Mesh
-import Store
 
 /// One change of an object, as controllers see it.
 public struct ObjectEvent: Sendable {
@@ -15,24 +14,31 @@ public struct ObjectEvent: Sendable {
     public var isDeleted: Bool
 }
 
-/// The objects of some kinds, kept up to date by watches on the registry of this process.
+/// The objects of some kinds, kept up to date by the feeds of a source.
 ///
 /// Loop-owned. Nothing changes behind the back of a reader: changes wait until `drain` is called.
 public final class ObjectCache {
-    private let registry: ObjectRegistry
     private var objects: [ResourceKind: [String: [String: KubernetesObject]]] = [:]
-    private var watches: [(kind: ResourceKind, watch: StoreWatch)] = []
-    private let wake: () -> Void
+    private var feeds: [(kind: ResourceKind, feed: any ObjectFeed)] = []
+    private var indexes: [ResourceKind: [ObjectIndex]]
+    /// How many objects were handed out in lists: what a reader does grows with it.
+    public private(set) var visitCount = 0
 
-    /// Lists and watches `kinds`; `wake` is called when `drain` has something to give.
-    public init(_ registry: ObjectRegistry, kinds: [ResourceKind], wake: @escaping () -> Void) throws(StatusError) {
-        self.registry = registry
-        self.wake = wake
+    /// Takes what there is of `kinds`, and follows them; `wake` is called when `drain` has something to give.
+    ///
+    /// Objects can be asked for by `indexes`.
+    public init(
+        _ source: any ObjectSource, kinds: [ResourceKind], indexes: [ObjectIndex] = [], wake: @escaping () -> Void
+    ) throws(StatusError) {
+        self.indexes = Dictionary(grouping: indexes, by: \.kind)
         for kind in kinds {
-            watches.append((kind, try registry.watch(kind, wake: wake)))
-            for object in registry.list(kind) { store(kind, object) }
+            let feed = try source.follow(kind, wake: wake)
+            feeds.append((kind, feed))
+            for change in feed.take() { _ = apply(change, kind) }
         }
     }
+
+    deinit { feeds.forEach { $0.feed.cancel() } }
 
     /// The object of that kind and name.
     public func object(_ kind: ResourceKind, _ key: NamespacedName) -> KubernetesObject? {
@@ -41,53 +47,81 @@ public final class ObjectCache {
 
     /// All objects of a kind.
     public func objects(_ kind: ResourceKind) -> [KubernetesObject] {
-        (objects[kind] ?? [:]).values.flatMap { $0.values }
+        counted((objects[kind] ?? [:]).values.flatMap { $0.values })
     }
 
     /// The objects of a kind in one namespace.
     public func objects(_ kind: ResourceKind, namespace: String) -> [KubernetesObject] {
-        (objects[kind]?[namespace] ?? [:]).values.map { $0 }
+        counted((objects[kind]?[namespace] ?? [:]).values.map { $0 })
+    }
+
+    /// The objects of one namespace that an index has under a value; all of its kind when it has no such index.
+    public func objects(_ kind: ResourceKind, by index: ObjectIndex.Name, _ value: String, namespace: String)
+        -> [KubernetesObject]
+    {
+        guard let found = indexes[kind]?.first(where: { $0.name == index }) else {
+            return objects(kind, namespace: namespace)
+        }
+        let objects = objects[kind]?[namespace] ?? [:]
+        return counted(found.names(value, namespace: namespace).compactMap { objects[$0] })
+    }
+
+    /// The objects of one namespace that may have all of those labels, of a kind with an index by label: some do not, and none that does is missing.
+    public func candidates(_ kind: ResourceKind, labels: [String: String], namespace: String) -> [KubernetesObject] {
+        let index = indexes[kind]?.first { $0.name == .label }
+        let sizes = labels.map { pair in
+            let value = ObjectIndex.pair(pair.key, pair.value)
+            return (value: value, count: index?.names(value, namespace: namespace).count ?? 0)
+        }
+        guard let least = sizes.min(by: { ($0.count, $0.value) < ($1.count, $1.value) }) else {
+            return objects(kind, namespace: namespace)
+        }
+        return objects(kind, by: .label, least.value, namespace: namespace)
+    }
+
+    private func counted(_ objects: [KubernetesObject]) -> [KubernetesObject] {
+        visitCount += objects.count
+        return objects
     }
 
     /// Takes what has changed since the last call, in order of each kind.
     public func drain() -> [ObjectEvent] {
-        var events: [ObjectEvent] = []
-        for index in watches.indices {
-            let (kind, watch) = watches[index]
-            if watch.isLost {
-                events += relist(index)
-                continue
-            }
-            for event in watch.take() {
-                let object = registry.object(of: event, kind)
-                let previous = self.object(kind, object.key)
-                if event.kind == .deleted {
-                    objects[kind]?[object.namespace]?[object.name] = nil
-                } else {
-                    store(kind, object)
-                }
-                events.append(
-                    ObjectEvent(
-                        kind: kind, object: object, previous: previous, isDeleted: event.kind == .deleted))
-            }
+        feeds.flatMap { kind, feed in feed.take().flatMap { apply($0, kind) } }
+    }
+
+    private func apply(_ change: FeedChange, _ kind: ResourceKind) -> [ObjectEvent] {
+        switch change {
+        case .set(let object):
+            let previous = self.object(kind, object.key)
+            store(kind, object)
+            return [ObjectEvent(kind: kind, object: object, previous: previous, isDeleted: false)]
+        case .deleted(let object):
+            // What is told twice, after a place was taken up again, happened once.
+            guard let previous = self.object(kind, object.key) else { return [] }
+            objects[kind]?[object.namespace]?[object.name] = nil
+            reindex(kind, from: previous, to: nil)
+            return [ObjectEvent(kind: kind, object: object, previous: previous, isDeleted: true)]
+        case .replaced(let all): return replace(all, kind)
         }
-        return events
     }
 
     private func store(_ kind: ResourceKind, _ object: KubernetesObject) {
+        reindex(kind, from: self.object(kind, object.key), to: object)
         objects[kind, default: [:]][object.namespace, default: [:]][object.name] = object
     }
 
-    /// A watch that fell behind: everything is looked at again, and what is gone is told.
-    private func relist(_ index: Int) -> [ObjectEvent] {
-        let kind = watches[index].kind
-        watches[index].watch.cancel()
-        guard let watch = try? registry.watch(kind, wake: wake) else { return [] }
-        watches[index].watch = watch
+    private func reindex(_ kind: ResourceKind, from old: KubernetesObject?, to now: KubernetesObject?) {
+        guard let count = indexes[kind]?.count else { return }
+        for place in 0..<count { indexes[kind]?[place].replace(old, now) }
+    }
+
+    /// Everything is looked at again, and what is gone is told.
+    private func replace(_ all: [KubernetesObject], _ kind: ResourceKind) -> [ObjectEvent] {
         let before = objects[kind] ?? [:]
         objects[kind] = [:]
+        for place in (indexes[kind] ?? []).indices { indexes[kind]?[place].removeAll() }
         var events: [ObjectEvent] = []
-        for object in registry.list(kind) {
+        for object in all {
             store(kind, object)
             let previous = before[object.namespace]?[object.name]
             if previous != object {

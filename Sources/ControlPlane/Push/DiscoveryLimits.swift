@@ -31,6 +31,8 @@ public struct DiscoveryCounts: Sendable, Hashable {
     public var refusedStreams = 0
     /// Subscribers that said to be somebody else, or could not show who they are.
     public var refusedIdentities = 0
+    /// Streams that were ended since their pod was gone.
+    public var endedWithPod = 0
     /// Streams that broke the protocol or a limit of names.
     public var violations = 0
     /// Streams with too many requests.

@@ -26,6 +26,9 @@ public struct DrainTracker: Sendable {
 
     private var drains: [NamespacedName: Drain] = [:]
 
+    /// Whether proxies of other servers may use the pods: what they have acknowledged is not known here, so a drain takes its whole time.
+    public var hasUnknownSubscribers = false
+
     /// Nobody is draining.
     public init() {}
 
@@ -61,7 +64,7 @@ public struct DrainTracker: Sendable {
     public mutating func finished(now: MonotonicTime) -> [Outcome] {
         var outcomes: [Outcome] = []
         for (pod, drain) in drains.sorted(by: { $0.key < $1.key }) {
-            let isDone = drain.hasBegun && drain.waitsFor.isEmpty
+            let isDone = drain.hasBegun && drain.waitsFor.isEmpty && !hasUnknownSubscribers
             guard isDone || drain.deadline <= now else { continue }
             outcomes.append(Outcome(pod: pod, uid: drain.uid, laggards: drain.waitsFor.sorted()))
             drains[pod] = nil

@@ -13,9 +13,12 @@ extension KubernetesObject {
             "creationTimestamp": .string(meta.creationTimestamp),
             "labels": .object(meta.labels.mapValues { .string($0) }),
         ]
-        let annotations = meta.annotations.filter {
+        var annotations = meta.annotations.filter {
             Self.meshAnnotations.contains($0.key)
         }
+        // Nothing else of who made a pod matters here.
+        let owner = kind == "Pod" ? workloadName : ""
+        annotations[Self.workloadAnnotation] = owner.isEmpty ? nil : owner
         if !annotations.isEmpty { kept["annotations"] = .object(annotations.mapValues { .string($0) }) }
         var object: JSON = [
             "apiVersion": .string(apiVersion), "kind": .string(kind), "metadata": kept,
@@ -40,11 +43,14 @@ extension KubernetesObject {
         return KubernetesObject(json: object)
     }
 
+    /// What a pod belongs to, in the projection alone.
+    private static let workloadAnnotation = WorkloadIdentity.annotation
+
     /// The annotations that the mesh reads.
     private static let meshAnnotations: Set<String> = [
         "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
         "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
-        "skein.dev/gateway", "istio.io/dry-run",
+        "skein.dev/gateway", "istio.io/dry-run", "skein.dev/proxyless", "inject.istio.io/templates",
     ]
 
     /// Of the conditions the one that says whether a pod takes traffic, for ServiceEntries that select pods.

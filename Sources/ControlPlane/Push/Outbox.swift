@@ -11,8 +11,8 @@ final class Outbox: @unchecked Sendable {
     private let loop: EventLoop
     private let unreadTime: Duration
     private var waiting: [[UInt8]] = []
-    private var isSending = false
-    private var timer: LoopTimer?
+    /// Whether room is waited for.
+    private var isWaiting = false
     /// The proxy does not read; the stream has been ended.
     private(set) var isStuck = false
 
@@ -23,28 +23,38 @@ final class Outbox: @unchecked Sendable {
     }
 
     func send(_ messages: [DiscoveryMessage]) {
-        for message in messages { waiting.append(message.bytes) }
-        guard !waiting.isEmpty, !isSending else { return }
-        isSending = true
+        for message in messages {
+            // Nearly always there is room, and nothing to wait for.
+            if !isWaiting, !call.isFull {
+                guard call.post(message.bytes) else { return }  // The stream has ended; its reader says so.
+            } else {
+                waiting.append(message.bytes)
+            }
+        }
+        // Also when nothing else is to be sent: a proxy that leaves the last message unread is found out.
+        guard !isWaiting, call.isFull else { return }
+        isWaiting = true
         Task(executorPreference: loop) { await self.drain() }
     }
 
     private func drain() async {
-        while !waiting.isEmpty {
-            let bytes = waiting.removeFirst()
-            timer = loop.schedule(after: unreadTime) { [weak self] in
+        defer { isWaiting = false }
+        while call.isFull || !waiting.isEmpty {
+            let timer = loop.schedule(after: unreadTime) { [weak self] in
                 guard let self else { return }
                 self.isStuck = true
                 self.call.cancel()
             }
+            defer { timer.cancel() }
             do throws(GRPCStatus) {
-                try await call.send(bytes)
+                try await call.room()
             } catch {
-                waiting = []  // The stream has ended; its reader says so.
+                return waiting = []  // The stream has ended; its reader says so.
             }
-            timer?.cancel()
-            timer = nil
+            guard !call.isFull else { return waiting = [] }  // It is over.
+            while !waiting.isEmpty, !call.isFull {
+                guard call.post(waiting.removeFirst()) else { return waiting = [] }
+            }
         }
-        isSending = false
     }
 }

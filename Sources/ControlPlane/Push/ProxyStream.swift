@@ -34,10 +34,21 @@ final class ProxyStream {
     /// The translation that it was given last, as the mesh made it.
     var base: Snapshot?
     var traffic = StreamTraffic()
+    /// The workload's own certificate and the roots, when it asks us and not an agent.
+    var secrets: SnapshotPart?
+    /// Virtual hosts that it refuses, apart from the others of their route configurations.
+    var quarantine = RouteQuarantine()
+    /// Whether it has routes from an earlier stream of which only it knows what they say.
+    var broughtRoutes = false
+    /// Whether only secrets are asked for on it: then it is beside the stream that counts as the proxy.
+    let isForSecrets: Bool
+    /// The number of the sidecars that see the same world; nil when it is alone with its own.
+    var kind: Int?
 
-    init(_ number: Int, _ proxy: ProxyIdentity, _ form: ResponseMaker.Form) {
+    init(_ number: Int, _ proxy: ProxyIdentity, _ form: ResponseMaker.Form, isForSecrets: Bool = false) {
         self.number = number
         self.proxy = proxy
+        self.isForSecrets = isForSecrets
         server = DiscoveryServer(form)
     }
 
@@ -45,13 +56,22 @@ final class ProxyStream {
 
     /// Whether it asks for virtual hosts and clusters when it needs them; delta only, since only there it can be told that there is none.
     var asksOnDemand: Bool {
-        server.form == .delta && server.node?.clientFeatures.contains(OnDemandResources.feature) == true
+        if let known = feature { return known }
+        guard let node = server.node else { return false }
+        let found =
+            server.form == .delta && proxy.role == .sidecar && node.clientFeatures.contains(OnDemandResources.feature)
+        feature = found
+        return found
     }
+
+    /// What the node says of that, which it says once.
+    private var feature: Bool?
 
     /// The types of which something is refused, with what the proxy said.
     var rejections: [String: String] {
         var rejections: [String: String] = [:]
         for typeURL in server.subscribedTypes { rejections[typeURL] = server.rejection(typeURL: typeURL) }
+        if let held = quarantine.refusals.first { rejections[RouteConfiguration.typeURL] = held.host.message }
         return rejections
     }
 }

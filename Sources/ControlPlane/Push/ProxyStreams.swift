@@ -27,20 +27,33 @@ final class ProxyStreams: @unchecked Sendable {
     }
 
     /// Who may be on a stream.
-    enum Subscriber: Sendable {
+    enum Subscriber: Sendable, CustomStringConvertible {
         /// The pod whose socket it is.
         case pod(NamespacedName, uid: String)
-        /// Any pod of that service account.
+        /// Any pod of that service account: it has shown a certificate.
         case serviceAccount(NamespacedName)
+        /// Whom the token names: a pod, or any of the service account.
+        case token(ServiceAccountToken)
+
+        /// Who it is, for the log.
+        var description: String {
+            switch self {
+            case .pod(let pod, _): "pod \(pod)"
+            case .serviceAccount(let account): "service account \(account)"
+            case .token(let token): "token of service account \(token.namespace)/\(token.serviceAccount)"
+            }
+        }
     }
 
     let loop: EventLoop
     let limits: DiscoveryLimits
-    private let registry: ObjectRegistry
+    private let source: any ObjectSource
     private let events: EventRecorder
     private let now: () -> Timestamp
     private let log = Logger("xds")
-    private(set) var publisher = SnapshotPublisher()
+    private(set) var publisher: SnapshotPublisher
+    /// Takes the spans of proxies; nil where no traces are kept.
+    let traces: TraceService?
     private(set) var counts = DiscoveryCounts()
 
     /// What the mesh has to say about an object that is about to be written.
@@ -50,43 +63,62 @@ final class ProxyStreams: @unchecked Sendable {
         let key = ProxyConfigValues.annotation
         let values = publisher.model.proxyConfig(
             namespace: pod.namespace, labels: pod.metadata.labels, annotation: pod.metadata.annotations[key])
-        return values.concurrency.map { [key: "{\"concurrency\":\($0)}"] } ?? [:]
+        return values.annotation.map { [key: $0] } ?? [:]
     }
     /// What makes the mesh refuse an object that is about to be written.
     func problems(of object: KubernetesObject) -> [FieldProblem] { publisher.problems(of: object) }
     private var cache: ObjectCache?
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]
+    /// Streams that no socket of a pod holds: they end when their pod does.
+    private var remotes: [Int: (pod: NamespacedName, uid: String, call: GRPCStream)] = [:]
     private var openings: TokenBucket
+    /// Of the connections of all servers here.
+    private let memory = HTTP2Memory()
     private var drainTimer: LoopTimer?
+    private var trimTimer: LoopTimer?
+    /// Streams opened since free memory was given back last, and how many are worth that it is.
+    private var openedSince = 0
+    private static let openingsWorthTrimming = 50
     /// Further gRPC methods that subscribers may call.
     var otherMethods: [String: GRPCServer.Method] = [:]
+    /// Certifies keys of callers without an agent; nil until there is an authority.
+    private(set) var certificates: CertificateService?
+    /// Keys and certificates for proxies without an agent; nil until there is an authority.
+    private(set) var identities: StreamIdentities?
     /// Called with the ConfigMaps when some have changed.
     var configMapsChanged: ([KubernetesObject]) -> Void = { _ in }
     private var flushTimer: LoopTimer?
     private var namesAreStale = false
+    private var namesTimer: LoopTimer?
+    private var namesDue = MonotonicTime(nanoseconds: 0)
     private var statuses: StatusTeller?
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
     init(
-        _ registry: ObjectRegistry, on loop: EventLoop, limits: DiscoveryLimits = DiscoveryLimits(),
-        now: @escaping () -> Timestamp
+        _ source: any ObjectSource, on loop: EventLoop, limits: DiscoveryLimits = DiscoveryLimits(),
+        traces: TraceService? = nil, now: @escaping () -> Timestamp
     ) {
-        self.registry = registry
+        self.traces = traces
+        publisher = SnapshotPublisher(hasTraceStore: traces != nil)
+        self.source = source
         self.loop = loop
         self.limits = limits
         self.now = now
         openings = TokenBucket(burst: limits.openingBurst, rate: limits.openingRate)
-        events = EventRecorder(registry, component: "skein-mesh", now: now)
+        events = EventRecorder(source, component: "skein-mesh", now: now)
     }
 
     /// Begins to follow the objects; `wake` has `objectsChanged` called soon.
     func start(wake: @escaping () -> Void) throws(StatusError) {
-        let cache = try ObjectCache(registry, kinds: Self.kinds, wake: wake)
+        let cache = try ObjectCache(source, kinds: Self.kinds, wake: wake)
         self.cache = cache
-        let statuses = StatusTeller(registry, on: loop, cache: cache, now: now) { [unowned self] in
-            StatusTeller.View(model: publisher.model, proxies: publisher.proxies)
+        let statuses = StatusTeller(source, on: loop, cache: cache, now: now) { [unowned self] in
+            StatusTeller.View(
+                model: publisher.model,
+                proxies: publisher.proxies(in: GatewayObjects.namespace)
+                    + others.flatMap { $0.gateways(since: publisher.changedRevision) })
         }
         self.statuses = statuses
         statuses.soon()
@@ -100,8 +132,28 @@ final class ProxyStreams: @unchecked Sendable {
 
     /// Takes the changes of objects, and sends what follows from them when it may not wait.
     func objectsChanged() {
+        takeChanges()
+        schedulePublish()
+    }
+
+    /// What other control planes of the same store say of their proxies.
+    var others: [ServerReport] = [] {
+        didSet {
+            // The status of a Gateway may wait for a proxy of another's.
+            if others.map(\.gateways) != oldValue.map(\.gateways) || others.contains(where: { !$0.gateways.isEmpty }) {
+                statuses?.answered(NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
+            }
+        }
+    }
+
+    /// How far the source is known, translated or not.
+    var sourceRevision: Int64 { source.revision }
+
+    /// Gives the publisher every change that the source has.
+    private func takeChanges() {
         guard let cache else { return }
         let changes = cache.drain()
+        guard !changes.isEmpty else { return }
         for change in changes {
             if change.isDeleted {
                 publisher.remove(change.object, now: loop.now)
@@ -109,11 +161,27 @@ final class ProxyStreams: @unchecked Sendable {
                 publisher.set(change.object, now: loop.now)
             }
         }
-        let named: [ResourceKind] = [.service, .endpointSlice, .serviceEntry]
-        if changes.contains(where: { named.contains($0.kind) }) { namesAreStale = true }
+        if !remotes.isEmpty { endStreams(ofPodsIn: changes, cache) }
+        if !namesAreStale, changes.contains(where: { $0.mayName(cache) }) { namesAreStale = true }
         if changes.contains(where: { $0.kind == .configMap }) { configMapsChanged(cache.objects(.configMap)) }
-        schedulePublish()
         statuses?.changed(changes)
+    }
+
+    /// Whoever was a pod that is gone is nobody any more; who comes again is asked anew who he is.
+    private func endStreams(ofPodsIn changes: [ObjectEvent], _ cache: ObjectCache) {
+        let pods = Set(
+            changes.lazy.filter { $0.kind == .pod }.map {
+                NamespacedName(namespace: $0.object.namespace, name: $0.object.name)
+            })
+        guard !pods.isEmpty else { return }
+        for (number, remote) in remotes where pods.contains(remote.pod) {
+            let present = cache.object(.pod, remote.pod)
+            let hasEnded = ["Succeeded", "Failed"].contains(present?.status["phase"]?.string ?? "")
+            guard hasEnded || present?.metadata.uid != remote.uid else { continue }
+            log.info("the stream of a pod that is gone is ended", ["pod": "\(remote.pod)", "stream": "\(number)"])
+            counts.endedWithPod += 1
+            remote.call.cancel()
+        }
     }
 
     private func schedulePublish() {
@@ -128,30 +196,69 @@ final class ProxyStreams: @unchecked Sendable {
     private func publish() {
         flushTimer?.cancel()
         flushTimer = nil
-        for (stream, messages) in publisher.flush(revision: registry.store.revision) {
+        takeChanges()  // What was written since the last ones is in the source's revision, its wake-up still to come.
+        for (stream, messages) in publisher.flush(revision: source.revision) {
             send(messages, on: stream)
         }
-        if namesAreStale, let cache {
-            namesAreStale = false
-            namesChanged(cache.objects(.service), cache.objects(.endpointSlice))
-        }
+        tellNames()
         tellDrained()
+    }
+
+    /// All names are made anew when some have changed: at once, unless that has just taken long.
+    ///
+    /// Then it takes a twentieth of the time at most.
+    private func tellNames() {
+        guard namesAreStale, namesTimer == nil, let cache else { return }
+        let begin = MonotonicTime.now
+        guard begin >= namesDue else {
+            namesTimer = loop.schedule(after: namesDue - begin) { [weak self] in
+                self?.namesTimer = nil
+                self?.tellNames()
+            }
+            return
+        }
+        namesAreStale = false
+        namesChanged(cache.objects(.service), cache.objects(.endpointSlice))
+        let end = MonotonicTime.now
+        namesDue = end + (end - begin) * 19
     }
 
     // MARK: Pods' sockets
 
     /// A gRPC server of both protocols for subscribers that are known to be somebody.
     func server(_ subscriber: @escaping @Sendable (GRPCStream) throws(GRPCStatus) -> Subscriber) -> GRPCServer {
-        func method(_ form: ResponseMaker.Form) -> GRPCServer.Method {
-            { call throws(GRPCStatus) in try await self.serve(call, form, subscriber) }
+        func method(_ form: ResponseMaker.Form, isForSecrets: Bool = false) -> GRPCServer.Method {
+            { call throws(GRPCStatus) in try await self.serve(call, form, isForSecrets: isForSecrets, subscriber) }
+        }
+        func other() -> GRPCServer.Method {
+            { call throws(GRPCStatus) in try await self.serve(call, subscriber) }
         }
         var http2 = HTTP2Limits()
         http2.concurrentStreams = UInt32(clamping: limits.streamsPerPod)
-        var methods = otherMethods
+        // Nobody is answered anything before it is known who asks.
+        var methods: [String: GRPCServer.Method] = [:]
+        for path in Array(otherMethods.keys) + (certificates == nil ? [] : CertificateService.methods) {
+            methods[path] = other()
+        }
+        if traces != nil { methods[TraceService.method] = other() }
         methods[DiscoveryMethod.aggregated(isDelta: true)] = method(.delta)
         methods[DiscoveryMethod.aggregated(isDelta: false)] = method(.stateOfTheWorld)
+        for isDelta in [true, false] {
+            guard let path = DiscoveryMethod.single(Secret.typeURL, isDelta: isDelta) else { continue }
+            methods[path] = method(isDelta ? .delta : .stateOfTheWorld, isForSecrets: true)
+        }
         return GRPCServer(
-            on: loop, methods: methods, limits: http2, messageBytesMax: limits.requestBytes)
+            on: loop, methods: methods, limits: http2, messageBytesMax: limits.requestBytes, memory: memory)
+    }
+
+    /// Anything but discovery.
+    private func serve(
+        _ call: GRPCStream, _ subscriber: @Sendable (GRPCStream) throws(GRPCStatus) -> Subscriber
+    ) async throws(GRPCStatus) {
+        let who = try subscriber(call)
+        if let method = otherMethods[call.path] { return try await method(call) }
+        if call.path == TraceService.method, let traces { return try await traces.serve(call, who) }
+        try await certificates?.serve(call, who)
     }
 
     /// The agent has made the socket of a pod.
@@ -204,26 +311,57 @@ final class ProxyStreams: @unchecked Sendable {
             hasEnded: ["Succeeded", "Failed"].contains(object.status["phase"]?.string ?? ""))
     }
 
+    // MARK: Secrets
+
+    /// From now on the authority certifies the keys of proxies that ask us for their certificates.
+    func certify(by authority: MeshAuthority, now: @escaping () -> Int64) {
+        let identities = StreamIdentities(authority, on: loop, now: now)
+        identities.publish = { [unowned self] number, secrets in
+            send(publisher.setSecrets(secrets, on: number), on: number)
+        }
+        identities.acknowledgedRoots = { [unowned self] in publisher.acknowledgedRoots(on: $0) }
+        authority.onTrust.append { [weak identities] in identities?.trustChanged() }
+        authority.otherReports = { [weak identities] in identities?.reports ?? [] }
+        self.identities = identities
+        certificates = CertificateService(authority, on: loop)
+    }
+
+    /// Whoever asks for the secrets of his workload by name gets those of the pod that he was verified to be, and no others.
+    ///
+    /// A token is for the first contact: whoever has no more than that gets a certificate for a key of his own (`CertificateService`), once.
+    private func provide(
+        _ request: SnapshotPublisher.Request, _ number: Int, _ who: Subscriber, _ pod: NamespacedName, uid: String
+    ) throws(GRPCStatus) {
+        guard request.typeURL == Secret.typeURL, request.names.contains(where: WorkloadSecrets.names.contains) else {
+            return
+        }
+        if case .token = who {
+            counts.refusedIdentities += 1
+            throw GRPCStatus(
+                .permissionDenied, "secrets are not given for a token; ask CreateCertificate, and come with that")
+        }
+        identities?.open(number, uid: uid, pod: pod)
+    }
+
     // MARK: Streams
 
     private func serve(
-        _ call: GRPCStream, _ form: ResponseMaker.Form,
+        _ call: GRPCStream, _ form: ResponseMaker.Form, isForSecrets: Bool,
         _ subscriber: @Sendable (GRPCStream) throws(GRPCStatus) -> Subscriber
     ) async throws(GRPCStatus) {
         guard outboxes.count < limits.streams, openings.take(now: loop.now) else {
             counts.refusedStreams += 1
             throw GRPCStatus(.unavailable, "too many proxies have come at once; try again later")
         }
-        let first: SnapshotPublisher.Request
-        let firstBytes: Int
+        // Let go of when it has been taken: it may name thousands of resources, and the stream lives for days.
+        var first: (request: SnapshotPublisher.Request, bytes: Int)?
         let who: Subscriber
         do throws(GRPCStatus) {
             who = try subscriber(call)
             let timer = loop.schedule(after: limits.firstRequestTime) { call.cancel() }
             defer { timer.cancel() }
             guard let bytes = try await call.next() else { return }
-            firstBytes = bytes.count
-            first = try Self.decoded(bytes, form)
+            first = (try Self.decoded(bytes, form), bytes.count)
         } catch {
             counts.refusedIdentities += error.code == .unauthenticated ? 1 : 0
             counts.violations += [.resourceExhausted, .invalidArgument].contains(error.code) ? 1 : 0
@@ -231,8 +369,9 @@ final class ProxyStreams: @unchecked Sendable {
         }
         objectsChanged()
         let proxy: ProxyIdentity
+        let uid: String
         do throws(GRPCStatus) {
-            proxy = try identify(who, first.node)
+            (proxy, uid) = try identify(who, first?.request.node)
         } catch {
             counts.refusedIdentities += 1
             log.warning("a proxy was refused", ["reason": error.message])
@@ -242,39 +381,78 @@ final class ProxyStreams: @unchecked Sendable {
             counts.refusedStreams += 1
             throw GRPCStatus(.resourceExhausted, "more than \(limits.streamsPerPod) streams of pod \(proxy.pod)")
         }
-        let number = publisher.open(proxy, form)
+        let number = publisher.open(proxy, form, isForSecrets: isForSecrets)
         let outbox = Outbox(call, loop, unreadTime: limits.unreadTime)
         outboxes[number] = outbox
+        if case .pod = who {} else { remotes[number] = (proxy.pod, uid, call) }
         log.info("a proxy has connected", ["pod": "\(proxy.pod)", "role": "\(proxy.role)"])
+        opened()
         defer {
             if outbox.isStuck {
                 counts.unread += 1
                 log.warning("a proxy does not read what it asked for", ["pod": "\(proxy.pod)"])
             }
             publisher.close(number)
+            identities?.close(number)
             outboxes[number] = nil
+            remotes[number] = nil
             log.info("a proxy has disconnected", ["pod": "\(proxy.pod)"])
             tellDrained()
         }
         var bucket = TokenBucket(burst: limits.requestBurst, rate: limits.requestRate)
-        var (request, bytes) = (first, firstBytes)
-        while true {
+        func enter() throws(GRPCStatus) {
             guard bucket.take(now: loop.now) else {
                 counts.floods += 1
                 throw GRPCStatus(.resourceExhausted, "more than \(Int(limits.requestRate)) requests a second")
             }
-            try take(request, bytes, number, proxy.pod)
-            guard let next = try await call.next() else { return }
-            request = try Self.decoded(next, form)
-            bytes = next.count
-            if let node = request.node { try Self.check(node, proxy) }
         }
+        func take(_ request: SnapshotPublisher.Request, _ bytes: Int) throws(GRPCStatus) {
+            guard !isForSecrets || request.typeURL == Secret.typeURL else {
+                counts.violations += 1
+                throw GRPCStatus(.invalidArgument, "\(request.typeURL) is asked for on a stream for secrets")
+            }
+            try provide(request, number, who, proxy.pod, uid: uid)
+            try self.take(request, bytes, number, proxy.pod)
+        }
+        try enter()
+        if let opening = first {
+            first = nil
+            try take(opening.request, opening.bytes)
+        }
+        try await call.forEach { (bytes) throws(GRPCStatus) in
+            try enter()
+            if let messages = self.publisher.acknowledged(bytes, on: number) {
+                self.send(messages, on: number)
+                return self.answered(proxy.pod)
+            }
+            let request = try Self.decoded([UInt8](bytes), form)
+            if let node = request.node { try NodeID.check(node, proxy) }
+            try take(request, bytes.count)
+        }
+    }
+
+    /// What many first requests and responses took is given back when no more streams come for a while.
+    private func opened() {
+        openedSince += 1
+        guard openedSince >= Self.openingsWorthTrimming else { return }
+        trimTimer?.cancel()
+        trimTimer = loop.schedule(after: .seconds(1)) { [weak self] in
+            self?.openedSince = 0
+            self?.trimTimer = nil
+            Environment.returnFreeMemory()
+        }
+    }
+
+    /// A request of a proxy has been taken.
+    private func answered(_ pod: NamespacedName) {
+        if publisher.isDraining { tellDrained() }
+        statuses?.answered(pod)
     }
 
     private func take(
         _ request: SnapshotPublisher.Request, _ bytes: Int, _ number: Int, _ pod: NamespacedName
     ) throws(GRPCStatus) {
-        log.debug("request", ["pod": "\(pod)", "what": request.description])
+        if log.isWritten(.debug) { log.debug("request", ["pod": "\(pod)", "what": request.description]) }
         do throws(ProtocolViolation) {
             send(try publisher.received(request, bytes: bytes, on: number), on: number)
         } catch {
@@ -283,12 +461,14 @@ final class ProxyStreams: @unchecked Sendable {
             throw GRPCStatus(.invalidArgument, error.description)
         }
         for rejection in publisher.takeRejections() { report(rejection) }
-        tellDrained()
-        statuses?.answered(pod)
+        answered(pod)
     }
 
     private func send(_ messages: [DiscoveryMessage], on number: Int) {
-        for message in messages { log.debug("response", ["stream": "\(number)", "what": message.description]) }
+        guard !messages.isEmpty else { return }
+        if log.isWritten(.debug) {
+            for message in messages { log.debug("response", ["stream": "\(number)", "what": message.description]) }
+        }
         outboxes[number]?.send(messages)
     }
 
@@ -308,47 +488,52 @@ final class ProxyStreams: @unchecked Sendable {
     // MARK: Identity
 
     /// Decision 9: whoever calls itself something else than it is known to be is refused.
-    private func identify(_ who: Subscriber, _ node: EnvoyAPI.Node?) throws(GRPCStatus) -> ProxyIdentity {
+    private func identify(
+        _ who: Subscriber, _ node: EnvoyAPI.Node?
+    ) throws(GRPCStatus) -> (ProxyIdentity, uid: String) {
         guard let node else { throw GRPCStatus(.invalidArgument, "the first request says no node") }
         let key: NamespacedName
         switch who {
-        case .pod(let pod, let uid):
-            key = pod
-            guard let object = cache?.object(.pod, pod), object.metadata.uid == uid else {
-                throw GRPCStatus(.unavailable, "there is no pod \(pod) with uid \(uid)")
-            }
-        case .serviceAccount(let account):
-            guard let id = NodeID(node.id) else {
-                throw GRPCStatus(.permissionDenied, "node \(node.id) is not of the form \(NodeID.form)")
-            }
-            key = id.pod
-            guard let object = cache?.object(.pod, key), object.metadata.deletionTimestamp == nil || isRunning(object)
-            else { throw GRPCStatus(.unavailable, "there is no pod \(key)") }
-            let own = object.spec["serviceAccountName"]?.string ?? "default"
-            guard account == NamespacedName(namespace: key.namespace, name: own) else {
-                throw GRPCStatus(
-                    .permissionDenied, "pod \(key) runs as service account \(own), not as \(account)")
+        case .pod(let pod, let uid): key = try present(pod, uid: uid)
+        case .serviceAccount(let account): key = try named(node, of: account)
+        case .token(let token):
+            if let pod = token.pod {
+                key = try present(NamespacedName(namespace: pod.namespace, name: pod.name), uid: pod.uid)
+            } else {
+                key = try named(node, of: NamespacedName(namespace: token.namespace, name: token.serviceAccount))
             }
         }
         guard let object = cache?.object(.pod, key) else { throw GRPCStatus(.unavailable, "there is no pod \(key)") }
         let isGateway =
             object.metadata.annotations["skein.dev/gateway"] == "true" && key.namespace == GatewayObjects.namespace
         let proxy = ProxyIdentity(pod: key, role: isGateway ? .gateway : .sidecar)
-        try Self.check(node, proxy)
-        return proxy
+        try NodeID.check(node, proxy)
+        return (proxy, object.metadata.uid)
+    }
+
+    /// A pod that is known to be the caller, if it is still there.
+    private func present(_ pod: NamespacedName, uid: String) throws(GRPCStatus) -> NamespacedName {
+        guard let object = cache?.object(.pod, pod), object.metadata.uid == uid else {
+            throw GRPCStatus(.unavailable, "there is no pod \(pod) with uid \(uid)")
+        }
+        return pod
+    }
+
+    /// The pod that a node says it is, if it runs as the service account that the caller was verified to be.
+    private func named(_ node: EnvoyAPI.Node, of account: NamespacedName) throws(GRPCStatus) -> NamespacedName {
+        guard let key = NodeID(node.id)?.pod else {
+            throw GRPCStatus(.permissionDenied, "node \(node.id) is not of the form \(NodeID.form)")
+        }
+        guard let object = cache?.object(.pod, key), object.metadata.deletionTimestamp == nil || isRunning(object)
+        else { throw GRPCStatus(.unavailable, "there is no pod \(key)") }
+        let own = object.spec["serviceAccountName"]?.string ?? "default"
+        guard account == NamespacedName(namespace: key.namespace, name: own) else {
+            throw GRPCStatus(.permissionDenied, "pod \(key) runs as service account \(own), not as \(account)")
+        }
+        return key
     }
 
     private func isRunning(_ pod: KubernetesObject) -> Bool { pod.status["phase"]?.string == "Running" }
-
-    private static func check(_ node: EnvoyAPI.Node, _ proxy: ProxyIdentity) throws(GRPCStatus) {
-        let role = proxy.role == .gateway ? "router" : "sidecar"
-        guard let id = NodeID(node.id), id.role == role, id.pod == proxy.pod else {
-            throw GRPCStatus(
-                .permissionDenied,
-                "node \(node.id) is not the proxy of pod \(proxy.pod), whose stream this is "
-                    + "(\(role)~IP~\(proxy.pod.name).\(proxy.pod.namespace)~DOMAIN)")
-        }
-    }
 
     /// A refusal is told where people look: in the log, and as an event of the pod.
     private func report(_ rejection: SnapshotPublisher.Rejection) {
@@ -359,8 +544,8 @@ final class ProxyStreams: @unchecked Sendable {
                 object, "ConfigurationRefused", "The proxy refused its \(type) configuration: \(rejection.message)",
                 isWarning: true))
         for source in publisher.sources(of: rejection) {
-            guard let kind = registry.kinds.all.first(where: { $0.kind == source.kind }),
-                let about = try? registry.get(kind, source.object.namespace, source.object.name)
+            guard let kind = Self.kinds.first(where: { $0.kind == source.kind }),
+                let about = cache?.object(kind, source.object)
             else { continue }
             log.error(
                 "refused configuration comes from",
@@ -375,11 +560,18 @@ final class ProxyStreams: @unchecked Sendable {
 
     // MARK: Draining
 
+    /// Whether other servers over the same store may have proxies that use our pods.
+    var hasOtherServers: Bool {
+        get { publisher.hasOtherServers }
+        set { publisher.hasOtherServers = newValue }
+    }
+
     private func tellDrained() {
         for outcome in publisher.drained(now: loop.now) {
             let time: JSON = .string(now().description)
-            do throws(StatusError) {
-                _ = try registry.modify(.pod, outcome.pod.namespace, outcome.pod.name) { (json) throws(StatusError) in
+            source.modify(
+                .pod, outcome.pod, subresource: "",
+                { json in
                     guard json["metadata"]?["uid"]?.string == outcome.uid else { return json }
                     var json = json
                     var metadata = json["metadata"] ?? .object([:])
@@ -388,12 +580,12 @@ final class ProxyStreams: @unchecked Sendable {
                     metadata["annotations"] = annotations
                     json["metadata"] = metadata
                     return json
-                }
-            } catch  where error.code == 404 {
-                // Gone meanwhile.
-            } catch {
-                log.warning("a pod cannot be marked as drained", ["pod": "\(outcome.pod)", "error": error.message])
-            }
+                },
+                { [log] error in
+                    // 404: gone meanwhile.
+                    guard let error, error.code != 404 else { return }
+                    log.warning("a pod cannot be marked as drained", ["pod": "\(outcome.pod)", "error": error.message])
+                })
         }
         drainTimer?.cancel()
         drainTimer = publisher.nextDrainDeadline.map { deadline in
@@ -401,31 +593,5 @@ final class ProxyStreams: @unchecked Sendable {
                 self?.tellDrained()
             }
         }
-    }
-}
-
-/// What proxies call themselves, in Istio's form: `sidecar~IP~POD.NAMESPACE~DOMAIN`.
-struct NodeID: Sendable, Hashable {
-    static let form = "sidecar~IP~POD.NAMESPACE~DOMAIN"
-
-    /// `sidecar` or `router`.
-    var role: String
-    var address: String
-    var pod: NamespacedName
-    var domain: String
-
-    /// Reads a node's id; nil when it is not of that form.
-    init?(_ text: String) {
-        let parts = text.split(separator: "~", omittingEmptySubsequences: false).map(String.init)
-        // Names of pods may hold dots, those of namespaces not.
-        guard parts.count == 4, ["sidecar", "router"].contains(parts[0]), let dot = parts[2].lastIndex(of: ".") else {
-            return nil
-        }
-        let (name, namespace) = (parts[2][..<dot], parts[2][parts[2].index(after: dot)...])
-        guard !name.isEmpty, !namespace.isEmpty else { return nil }
-        role = parts[0]
-        address = parts[1]
-        pod = NamespacedName(namespace: String(namespace), name: String(name))
-        domain = parts[3]
     }
 }

@@ -9,6 +9,7 @@ import XDS
 /// - Path matches that gRPC does not know become regular expressions that mean the same.
 /// - Balancing that gRPC does not have becomes round robin; options of Envoy's transport are left out, since gRPC refuses
 ///   what it does not know. Filters are fault and router, so per-route settings of others are left out too.
+/// - Mutual TLS where the program has certificates (`ProxylessTLS`), and listeners for its servers (`ProxylessServer`).
 enum ProxylessResources {
     /// The filters that gRPC is told of, by the type of their settings.
     private static let faultFilter = "envoy.filters.http.fault"
@@ -16,7 +17,7 @@ enum ProxylessResources {
 
     /// The types on which the result depends.
     private static let types = [
-        Cluster.typeURL, ClusterLoadAssignment.typeURL, RouteConfiguration.typeURL,
+        Cluster.typeURL, ClusterLoadAssignment.typeURL, Listener.typeURL, RouteConfiguration.typeURL,
     ]
 
     /// Whether two translations give the same resources because they are the same tables.
@@ -27,12 +28,13 @@ enum ProxylessResources {
     }
 
     /// The snapshot of a sidecar in gRPC's form; everything is made when it is asked for.
-    static func snapshot(_ base: Snapshot) -> Snapshot {
+    static func snapshot(_ base: Snapshot, for node: EnvoyAPI.Node?) -> Snapshot {
+        let tls = ProxylessTLS(node)
         var snapshot = Snapshot(version: base.version)
         snapshot[ClusterLoadAssignment.typeURL] = base[ClusterLoadAssignment.typeURL]
-        snapshot[Listener.typeURL] = [ResourceTable(resolver: ResourceResolver { listener($0, base) })]
+        snapshot[Listener.typeURL] = [ResourceTable(resolver: ResourceResolver { listener($0, base, tls) })]
         snapshot[RouteConfiguration.typeURL] = [ResourceTable(resolver: ResourceResolver { routes($0, base) })]
-        snapshot[Cluster.typeURL] = [ResourceTable(resolver: ResourceResolver { cluster($0, base) })]
+        snapshot[Cluster.typeURL] = [ResourceTable(resolver: ResourceResolver { cluster($0, base, tls) })]
         return snapshot
     }
 
@@ -58,7 +60,8 @@ enum ProxylessResources {
 
     // MARK: The four types
 
-    private static func listener(_ name: String, _ base: Snapshot) -> EncodedResource? {
+    private static func listener(_ name: String, _ base: Snapshot, _ tls: ProxylessTLS) -> EncodedResource? {
+        if let server = ProxylessServer.listener(name, base, tls) { return packed(server, name) }
         guard let (host, port) = target(name) else { return nil }
         let owner: String
         if let virtual = self.host(host, port: port, base) {
@@ -155,7 +158,7 @@ enum ProxylessResources {
         return regex
     }
 
-    private static func cluster(_ name: String, _ base: Snapshot) -> EncodedResource? {
+    private static func cluster(_ name: String, _ base: Snapshot, _ tls: ProxylessTLS) -> EncodedResource? {
         guard let resource = base.resource(Cluster.typeURL, name),
             let full = try? resource.message.unpack(as: Cluster.self), full.edsClusterConfig != nil
         else { return nil }
@@ -168,6 +171,14 @@ enum ProxylessResources {
         cluster.circuitBreakers = full.circuitBreakers
         cluster.outlierDetection = full.outlierDetection
         cluster.metadata = full.metadata
+        let service = full.edsClusterConfig?.serviceName ?? ""
+        switch tls.transport(
+            of: full, endpoints: base.resource(ClusterLoadAssignment.typeURL, service.isEmpty ? name : service))
+        {
+        case .plain: break
+        case .secure(let socket): cluster.transportSocket = socket
+        case .impossible: return nil
+        }
         return packed(cluster, name)
     }
 }

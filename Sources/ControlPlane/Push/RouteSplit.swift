@@ -7,10 +7,26 @@ import XDS
 /// The bytes are cut, not decoded: of a thousand virtual hosts only those whose bytes changed are looked at.
 struct RouteSplit {
     /// A virtual host with the name under which it is asked for.
-    private struct Host {
-        var bytes: ArraySlice<UInt8>
-        var resource: EncodedResource
-        var domains: [String]
+    ///
+    /// The same object stands for the same bytes.
+    private final class Host: Sendable {
+        let bytes: [UInt8]
+        let resource: EncodedResource
+        /// Its domains without an asterisk, and those with one.
+        let own: [String]
+        let patterns: [String]
+
+        init(_ bytes: ArraySlice<UInt8>, of name: String) {
+            self.bytes = Array(bytes)
+            // What the mesh itself has encoded can be decoded.
+            let host = (try? VirtualHost(serialized: self.bytes)) ?? VirtualHost()
+            own = host.domains.filter { !$0.contains("*") }
+            patterns = host.domains.filter { $0.contains("*") }
+            resource = EncodedResource(
+                name: "\(name)/\(own.first ?? host.name)",
+                message: AnyMessage(typeURL: VirtualHost.typeURL, value: self.bytes),
+                aliases: own.map { "\(name)/\($0)" })
+        }
     }
 
     /// The route configuration without virtual hosts.
@@ -18,10 +34,11 @@ struct RouteSplit {
     /// The virtual hosts with domains of their own, by name.
     private(set) var hosts: [String: EncodedResource] = [:]
     /// `CONFIGURATION/domain` to name.
-    private(set) var aliases: [String: String] = [:]
+    private(set) var aliases = ResourceAliases([:])
     /// Answers authorities that no domain equals.
     private(set) var resolver: ResourceResolver
-    private var known: [UInt64: Host] = [:]
+    /// All virtual hosts in their order.
+    private var list: [Host] = []
     private var patterns: Patterns
 
     /// Domains that match more than one authority.
@@ -37,47 +54,45 @@ struct RouteSplit {
             var text: String
             var bytes: [UInt8]
         }
+
+        init(_ hosts: [Host]) {
+            for host in hosts {
+                for domain in host.patterns {
+                    let pattern = Pattern(text: domain.replacing("*", with: ""), bytes: host.bytes)
+                    if domain == "*" {
+                        rest = rest ?? host.bytes
+                    } else if domain.hasPrefix("*") {
+                        suffixes.append(pattern)
+                    } else {
+                        prefixes.append(pattern)
+                    }
+                }
+            }
+            suffixes.sort { $0.text.utf8.count > $1.text.utf8.count }
+            prefixes.sort { $0.text.utf8.count > $1.text.utf8.count }
+        }
     }
 
     /// Cuts a route configuration; `last` is what was made of an earlier version of it.
     init(_ resource: EncodedResource, like last: RouteSplit?) {
         let name = resource.name
         let cut = Self.cut(resource.message.value)
-        var patterns = Patterns()
-        for bytes in cut.hosts {
-            let hash = Self.hash(bytes)
-            let host: Host
-            if let before = last?.known[hash] ?? known[hash], before.bytes == bytes {
-                host = before
-            } else {
-                host = Self.host(bytes, of: name)
-            }
-            known[hash] = host
-            for domain in host.domains where domain.contains("*") {
-                let text = domain.replacing("*", with: "")
-                if domain == "*" {
-                    patterns.rest = patterns.rest ?? Array(bytes)
-                } else if domain.hasPrefix("*") {
-                    patterns.suffixes.append(Patterns.Pattern(text: text, bytes: Array(bytes)))
-                } else {
-                    patterns.prefixes.append(Patterns.Pattern(text: text, bytes: Array(bytes)))
-                }
-            }
-            let own = host.domains.filter { !$0.contains("*") }
-            guard !own.isEmpty else { continue }
-            hosts[host.resource.name] = host.resource
-            for domain in own {
-                let alias = "\(name)/\(domain)"
-                if alias != host.resource.name { aliases[alias] = host.resource.name }
-            }
-        }
-        patterns.suffixes.sort { $0.text.utf8.count > $1.text.utf8.count }
-        patterns.prefixes.sort { $0.text.utf8.count > $1.text.utf8.count }
-        self.patterns = patterns
-        if let last, last.patterns == patterns {
+        list = Self.list(cut.hosts, of: name, like: last)
+        if let last, let changed = Self.replaced(last.list, list) {
+            // Most edits are of one virtual host that keeps its names.
+            hosts = last.hosts
+            for host in changed { hosts[host.resource.name] = host.resource }
+            aliases = last.aliases
+            patterns = last.patterns
             resolver = last.resolver
         } else {
-            resolver = ResourceResolver { [patterns] asked in Self.answer(asked, of: name, patterns) }
+            (hosts, aliases) = Self.names(list, of: name)
+            patterns = Patterns(list)
+            if let last, last.patterns == patterns {
+                resolver = last.resolver
+            } else {
+                resolver = ResourceResolver { [patterns] asked in Self.answer(asked, of: name, patterns) }
+            }
         }
         if let last, last.rest == cut.rest {
             configuration = last.configuration
@@ -134,20 +149,71 @@ struct RouteSplit {
         return (hosts, rest)
     }
 
-    private static func hash(_ bytes: ArraySlice<UInt8>) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return hash
+    /// The virtual hosts of those bytes; those that `last` has too are the same objects.
+    private static func list(_ cut: [ArraySlice<UInt8>], of name: String, like last: RouteSplit?) -> [Host] {
+        guard let last else { return cut.map { Host($0, of: name) } }
+        // Nearly always they stand where they stood, or all after one that came or went stand one place further.
+        var shift = 0
+        var others: [ArraySlice<UInt8>: Host]?
+        return cut.enumerated().map { index, bytes in
+            for place in [index + shift, index + shift + 1, index + shift - 1] where last.list.indices.contains(place) {
+                if isSame(last.list[place].bytes, bytes) {
+                    shift = place - index
+                    return last.list[place]
+                }
+            }
+            let known: [ArraySlice<UInt8>: Host]
+            if cut.count == last.list.count {
+                known = [:]
+            } else {
+                known = others ?? Dictionary(last.list.map { ($0.bytes[...], $0) }, uniquingKeysWith: { $1 })
+                others = known
+            }
+            return known[bytes] ?? Host(bytes, of: name)
+        }
     }
 
-    private static func host(_ bytes: ArraySlice<UInt8>, of name: String) -> Host {
-        let message = AnyMessage(typeURL: VirtualHost.typeURL, value: Array(bytes))
-        // What the mesh itself has encoded can be decoded.
-        let host = (try? VirtualHost(serialized: Array(bytes))) ?? VirtualHost()
-        let own = host.domains.filter { !$0.contains("*") }
-        let resource = EncodedResource(
-            name: "\(name)/\(own.first ?? host.name)", message: message, aliases: own.map { "\(name)/\($0)" })
-        return Host(bytes: bytes, resource: resource, domains: host.domains)
+    /// Nearly all virtual hosts are compared with what they were at each change: as memory, not byte by byte.
+    private static func isSame(_ left: [UInt8], _ right: ArraySlice<UInt8>) -> Bool {
+        guard left.count == right.count else { return false }
+        return left.withUnsafeBytes { left in
+            right.withUnsafeBytes { right in
+                var index = 0
+                while index + 8 <= left.count {
+                    if left.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                        != right.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                    {
+                        return false
+                    }
+                    index += 8
+                }
+                return left[index...].elementsEqual(right[index...])
+            }
+        }
+    }
+
+    /// The virtual hosts that stand in the place of others with the same names; `nil` when names differ.
+    private static func replaced(_ before: [Host], _ now: [Host]) -> [Host]? {
+        guard before.count == now.count else { return nil }
+        var changed: [Host] = []
+        for (old, new) in zip(before, now) where old !== new {
+            guard old.own == new.own, old.patterns.isEmpty, new.patterns.isEmpty, !new.own.isEmpty else { return nil }
+            changed.append(new)
+        }
+        return changed
+    }
+
+    private static func names(_ list: [Host], of name: String) -> ([String: EncodedResource], ResourceAliases) {
+        var hosts: [String: EncodedResource] = [:]
+        var aliases: [String: String] = [:]
+        for host in list where !host.own.isEmpty {
+            hosts[host.resource.name] = host.resource
+            for domain in host.own {
+                let alias = "\(name)/\(domain)"
+                if alias != host.resource.name { aliases[alias] = host.resource.name }
+            }
+        }
+        return (hosts, ResourceAliases(aliases))
     }
 
     /// The virtual host for an authority that no domain equals: that of a pattern, or for everything else; for that authority alone, so

@@ -9,12 +9,15 @@ struct GenerationRevisions: Sendable {
     static let kept = 1024
 
     private var entries: [(generation: Int, revision: Int64)] = []
+    /// The revision at which the present generation was made.
+    private(set) var changed: Int64 = 0
 
     /// Everything up to a revision is in that generation.
     mutating func reached(_ revision: Int64, at generation: Int) {
         if let last = entries.last, last.generation == generation {
             entries[entries.count - 1].revision = max(last.revision, revision)
         } else {
+            changed = revision
             entries.append((generation, revision))
             if entries.count > Self.kept { entries.removeFirst(entries.count - Self.kept) }
         }
@@ -95,7 +98,7 @@ extension SnapshotPublisher {
         revision: Int64, of object: (kind: String, name: NamespacedName)? = nil
     ) -> Convergence {
         var waiting: [NamespacedName] = []
-        for stream in streams.values where stream.base != nil {
+        for stream in configured where stream.base != nil {
             if revisions[stream.server.acknowledgedGeneration] < revision { waiting.append(stream.proxy.pod) }
         }
         var refusals = streams.values.flatMap { self.refusals(of: $0) }
@@ -105,27 +108,32 @@ extension SnapshotPublisher {
             }
         }
         return Convergence(
-            revision: revision, proxies: streams.count, waiting: waiting.sorted(),
+            revision: revision, proxies: streamCount, waiting: waiting.sorted(),
             refusals: refusals.sorted { ($0.pod, $0.resource) < ($1.pod, $1.resource) },
             isTranslated: revisions.latest >= revision)
     }
 
     /// The connected proxies, sorted.
     public var states: [ProxyState] {
-        streams.values.map { stream in
-            let node = stream.server.node
-            var types: [String: String] = [:]
-            for typeURL in stream.server.subscribedTypes {
-                let isRefusing = stream.server.rejection(typeURL: typeURL) != nil
-                types[typeURL] =
-                    isRefusing ? "REJECTED" : stream.server.isSettled(typeURL: typeURL) ? "SYNCED" : "STALE"
-            }
-            return ProxyState(
-                pod: stream.proxy.pod, role: stream.proxy.role, client: stream.client, cluster: node?.cluster ?? "",
-                version: Self.version(node), isDelta: stream.server.form == .delta, types: types,
-                acknowledgedRevision: revisions[stream.server.acknowledgedGeneration],
-                refusals: refusals(of: stream), traffic: stream.traffic)
-        }.sorted { $0.pod < $1.pod }
+        configured.map { state(of: $0) }.sorted { $0.pod < $1.pod }
+    }
+
+    /// A connected proxy.
+    func state(of stream: ProxyStream) -> ProxyState {
+        let node = stream.server.node
+        var types: [String: String] = [:]
+        for typeURL in stream.server.subscribedTypes {
+            let isRefusing =
+                stream.server.rejection(typeURL: typeURL) != nil
+                || (typeURL == RouteConfiguration.typeURL && !stream.quarantine.refusals.isEmpty)
+            types[typeURL] =
+                isRefusing ? "REJECTED" : stream.server.isSettled(typeURL: typeURL) ? "SYNCED" : "STALE"
+        }
+        return ProxyState(
+            pod: stream.proxy.pod, role: stream.proxy.role, client: stream.client, cluster: node?.cluster ?? "",
+            version: Self.version(node), isDelta: stream.server.form == .delta, types: types,
+            acknowledgedRevision: revisions[stream.server.acknowledgedGeneration],
+            refusals: refusals(of: stream), traffic: stream.traffic)
     }
 
     private static func version(_ node: EnvoyAPI.Node?) -> String {
@@ -141,13 +149,44 @@ extension SnapshotPublisher {
     ///
     /// Nil when no proxy of that pod is connected.
     public func resources(of pod: NamespacedName, typeURL: String) -> [AnyMessage]? {
-        guard let stream = streams.values.filter({ $0.proxy.pod == pod }).max(by: { $0.number < $1.number }) else {
+        guard let stream = configured.filter({ $0.proxy.pod == pod }).max(by: { $0.number < $1.number }) else {
             return nil
         }
-        return stream.base?.resources(typeURL).map(\.message) ?? []
+        guard stream.asksOnDemand, stream.server.snapshot != nil else {
+            return stream.base?.resources(typeURL).map(\.message) ?? []
+        }
+        // Of what there is, it has what it has asked for.
+        let resources = stream.server.resources(typeURL: typeURL)
+        guard typeURL == RouteConfiguration.typeURL else { return resources.map(\.message) }
+        let hosts = stream.server.resources(typeURL: VirtualHost.typeURL)
+        return resources.map { resource in
+            guard var routes = try? resource.message.unpack(as: RouteConfiguration.self) else {
+                return resource.message
+            }
+            routes.virtualHosts += hosts.filter { $0.name.hasPrefix(resource.name + "/") }.compactMap {
+                try? $0.message.unpack(as: VirtualHost.self)
+            }
+            return AnyMessage(packing: routes)
+        }
     }
 
-    private func refusals(of stream: ProxyStream) -> [Refusal] {
+    func refusals(of stream: ProxyStream) -> [Refusal] {
+        let held = stream.quarantine.refusals.map { routes, host in
+            Refusal(
+                pod: stream.proxy.pod, typeURL: RouteConfiguration.typeURL, resource: routes, version: host.version,
+                lastGood: host.good.map { _ in
+                    stream.server.acknowledged(typeURL: RouteConfiguration.typeURL, name: routes) ?? ""
+                }, message: host.message, sources: host.sources)
+        }
+        let heldRoutes = Set(held.map(\.resource))
+        return held
+            + whole(stream).filter {
+                $0.typeURL != RouteConfiguration.typeURL || !heldRoutes.contains($0.resource)
+            }
+    }
+
+    /// Resources that are refused as a whole.
+    private func whole(_ stream: ProxyStream) -> [Refusal] {
         stream.server.subscribedTypes.flatMap { typeURL in
             stream.server.refused(typeURL: typeURL).map { name, refused in
                 Refusal(
@@ -165,6 +204,11 @@ extension SnapshotPublisher {
         var found: [Provenance] = []
         for stream in streams.values where stream.proxy.pod == rejection.pod {
             for name in rejection.resources {
+                let held = rejection.typeURL == RouteConfiguration.typeURL ? stream.quarantine.sources(name) : []
+                if !held.isEmpty {
+                    for source in held where !found.contains(source) { found.append(source) }
+                    continue
+                }
                 guard let resource = stream.server.snapshot?.resource(rejection.typeURL, name) else { continue }
                 for source in ResourceSources.of(resource.message, refused: rejection.message)
                 where !found.contains(source) {

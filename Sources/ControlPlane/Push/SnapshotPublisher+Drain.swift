@@ -7,23 +7,13 @@ import XDS
 
 // Endpoints that must be known to be gone before their pod stops (ATK-44).
 extension SnapshotPublisher {
-    /// The hosts of the services whose slices name the pod.
-    func hosts(of pod: NamespacedName) -> Set<String> {
-        var hosts: Set<String> = []
-        for (service, endpoints) in translator.model.endpoints
-        where service.namespace == pod.namespace && endpoints.contains(where: { $0.pod == pod }) {
-            if let known = translator.model.services[service] { hosts.insert(known.host) }
-        }
-        return hosts
-    }
-
     /// The pods that may stop now; the shell writes the annotation.
     ///
     /// Ask after every flush, every request and at `nextDrainDeadline`.
     public mutating func drained(now: MonotonicTime) -> [DrainTracker.Outcome] {
         guard !drains.pods.isEmpty else { return [] }
         for pod in drains.pods {
-            guard let hosts = drainNames[pod], isOutOfService(pod) else { continue }
+            guard let hosts = drainNames[pod], model.isOutOfService(pod) else { continue }
             drains.published(pod, waitingFor: Set(streams.values.filter { !hasHeard($0, hosts) }.map(\.number)))
         }
         let outcomes = drains.finished(now: now)
@@ -39,17 +29,17 @@ extension SnapshotPublisher {
         return outcomes
     }
 
+    /// Whether other servers over the same store may have proxies too.
+    public var hasOtherServers: Bool {
+        get { drains.hasUnknownSubscribers }
+        set { drains.hasUnknownSubscribers = newValue }
+    }
+
+    /// Whether a pod waits for proxies to hear that it stops.
+    var isDraining: Bool { !drains.pods.isEmpty }
+
     /// When `drained` has something to say although nothing happens.
     public var nextDrainDeadline: MonotonicTime? { drains.nextDeadline }
-
-    /// Whether the endpoint controller has taken the pod out already.
-    private func isOutOfService(_ pod: NamespacedName) -> Bool {
-        translator.model.endpoints.allSatisfy { service, endpoints in
-            service.namespace != pod.namespace
-                || (translator.model.services[service]?.publishesNotReady ?? false)
-                || endpoints.allSatisfy { $0.pod != pod || !$0.isReady }
-        }
-    }
 
     /// Whether a proxy has acknowledged (or refused) the present endpoints of those hosts, or does not use them.
     private func hasHeard(_ stream: ProxyStream, _ hosts: Set<String>) -> Bool {

@@ -29,6 +29,14 @@ public struct SnapshotPublisher {
             }
         }
 
+        /// The names that are asked for.
+        var names: [String] {
+            switch self {
+            case .delta(let request): request.resourceNamesSubscribe
+            case .stateOfTheWorld(let request): request.resourceNames
+            }
+        }
+
         /// The sender, in the first request of a stream.
         var node: EnvoyAPI.Node? {
             switch self {
@@ -75,16 +83,22 @@ public struct SnapshotPublisher {
     /// How long they are collected at most.
     public static let batchTime = Duration.milliseconds(50)
 
-    var translator = MeshTranslator(MeshModel(MeshObjects()))
+    var translator: MeshTranslator
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
+    /// The numbers of the streams in order.
+    private var numbers: [Int] = []
     private var isStale = true {
         didSet { if isStale { lastAnalysis = nil } }
     }
     private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
     private var tables = SnapshotTables()
     private var onDemand = OnDemandResources()
+    private var agentless = AgentlessResources()
     private var changes = SnapshotChanges()
+    private var worlds = SharedWorlds()
+    /// Up to which translation the open streams have been told.
+    private var publishedGeneration = 0
     private var maker = ResponseMaker()
     var drains = DrainTracker()
     /// The hosts of the services that a draining pod was an endpoint of.
@@ -105,15 +119,26 @@ public struct SnapshotPublisher {
     public private(set) var rejections: [Rejection] = []
 
     /// Without objects.
-    public init() {}
+    ///
+    /// - Parameter hasTraceStore: The control plane keeps traces, so that requests are traced unless the mesh configuration says otherwise.
+    public init(hasTraceStore: Bool = false) {
+        translator = MeshTranslator(MeshModel(MeshObjects(), hasTraceStore: hasTraceStore))
+    }
 
     /// The model of the last flush, for analysis and names.
     public var model: MeshModel { translator.model }
     /// The number of connected proxies.
-    public var streamCount: Int { streams.count }
+    public var streamCount: Int { configured.count }
+    /// The streams that stand for proxies: what only asks for secrets is beside one of them.
+    var configured: [ProxyStream] { streams.values.filter { !$0.isForSecrets } }
     /// The pods of connected proxies with their state, for the overview.
     public var proxies: [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])] {
-        streams.values.map { ($0.proxy.pod, $0.server.isSettled, $0.rejections) }.sorted { $0.pod < $1.pod }
+        configured.map { ($0.proxy.pod, $0.server.isSettled, $0.rejections) }.sorted { $0.pod < $1.pod }
+    }
+    /// Those of one namespace.
+    func proxies(in namespace: String) -> [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])] {
+        configured.filter { $0.proxy.pod.namespace == namespace }
+            .map { ($0.proxy.pod, $0.server.isSettled, $0.rejections) }.sorted { $0.pod < $1.pod }
     }
     /// What went over all streams since the start.
     public var traffic: StreamTraffic {
@@ -145,9 +170,12 @@ public struct SnapshotPublisher {
             let grace =
                 object.json["metadata"]?["deletionGracePeriodSeconds"]?.int
                 ?? object.spec["terminationGracePeriodSeconds"]?.int ?? 30
+            // Before anything of this pass is translated: who names the pod now has to hear that it goes.
+            if drainNames[key] == nil { drainNames[key] = model.hosts(ofEndpoint: key) }
             drains.begin(key, uid: object.metadata.uid, gracePeriodSeconds: grace, now: now)
         } else {
             drains.end(key)
+            drainNames[key] = nil
         }
     }
 
@@ -193,11 +221,13 @@ public struct SnapshotPublisher {
     public mutating func problems(of object: KubernetesObject) -> [FieldProblem] {
         diagnostics(object).filter { $0.severity == .error }.map { diagnostic in
             if diagnostic.message.hasPrefix("required") {
-                return .required(
-                    diagnostic.field, String(diagnostic.message.dropFirst("required".count).drop { ": ".contains($0) }))
+                let why = diagnostic.message.dropFirst("required".count).drop { ": ".contains($0) }
+                return .required(diagnostic.field, (why.isEmpty ? "" : why + " ") + "[\(diagnostic.code.id)]")
             }
             let value = object.json.value(at: diagnostic.field)?.text ?? "null"
-            return .invalid(diagnostic.field, value.count > 200 ? value.prefix(200) + "…" : value, diagnostic.message)
+            return .invalid(
+                diagnostic.field, value.count > 200 ? value.prefix(200) + "…" : value,
+                "\(diagnostic.message) [\(diagnostic.code.id)]")
         }
     }
 
@@ -209,10 +239,11 @@ public struct SnapshotPublisher {
         else {
             return []
         }
-        var translator = translator
-        translator.set(object.meshProjection)
-        translator.refresh()
-        let found = translator.model.analyze(object)
+        // Of a Service nothing is said that depends on other objects.
+        let found =
+            kind == .service
+            ? model.analyze(object)
+            : translator.trial(with: object.meshProjection) { $0.analyze(object) }
         lastAnalysis = (object, found)
         return found
     }
@@ -220,9 +251,14 @@ public struct SnapshotPublisher {
     // MARK: Streams
 
     /// A proxy has opened a stream; the number stands for it from now on.
-    public mutating func open(_ proxy: ProxyIdentity, _ form: ResponseMaker.Form = .delta) -> Int {
+    ///
+    /// - Parameter isForSecrets: only secrets are asked for on it.
+    public mutating func open(
+        _ proxy: ProxyIdentity, _ form: ResponseMaker.Form = .delta, isForSecrets: Bool = false
+    ) -> Int {
         lastStream += 1
-        streams[lastStream] = ProxyStream(lastStream, proxy, form)
+        numbers.append(lastStream)
+        streams[lastStream] = ProxyStream(lastStream, proxy, form, isForSecrets: isForSecrets)
         return lastStream
     }
 
@@ -231,7 +267,9 @@ public struct SnapshotPublisher {
 
     /// A stream has ended.
     public mutating func close(_ number: Int) {
-        if let stream = streams.removeValue(forKey: number) { closedTraffic.add(stream.traffic) }
+        guard let stream = streams.removeValue(forKey: number) else { return }
+        closedTraffic.add(stream.traffic)
+        numbers.removeAll { $0 == number }
     }
 
     /// A request of a proxy, which took so many bytes; returns what is to be sent on its stream.
@@ -241,7 +279,18 @@ public struct SnapshotPublisher {
         guard let stream = streams[number] else { return [] }
         stream.traffic.requests += 1
         stream.traffic.requestBytes += bytes
-        let before = stream.server.refused(typeURL: request.typeURL)
+        let before = request.error == nil ? [:] : stream.server.refused(typeURL: request.typeURL)
+        if case .stateOfTheWorld(let first) = request, first.typeUrl == RouteConfiguration.typeURL,
+            first.responseNonce.isEmpty, !first.versionInfo.isEmpty
+        {
+            stream.broughtRoutes = true
+        }
+        // With a snapshot the names that are asked for are those of its tables, which all streams hold together.
+        if stream.base == nil, let node = request.node {
+            try stream.server.introduce(node)
+            refresh()
+            _ = publish(to: stream)
+        }
         var messages: [DiscoveryMessage]
         switch request {
         case .delta(let request): messages = try stream.server.received(request, &maker)
@@ -252,8 +301,50 @@ public struct SnapshotPublisher {
             messages += publish(to: stream)
         }
         if let error = request.error { note(error, request.typeURL, stream, before) }
+        if request.typeURL == RouteConfiguration.typeURL {
+            messages += keepApart(stream, request.error == nil ? nil : before)
+        }
         stream.traffic.sent(messages)
         return messages
+    }
+
+    /// The bytes of a request, if it is nothing but an acknowledgement; nil when it has to be read as a whole.
+    mutating func acknowledged(_ request: UnsafeRawBufferPointer, on number: Int) -> [DiscoveryMessage]? {
+        guard let stream = streams[number], stream.base != nil, stream.quarantine.isEmpty,
+            let messages = stream.server.acknowledged(request, &maker)
+        else { return nil }
+        stream.traffic.requests += 1
+        stream.traffic.requestBytes += request.count
+        stream.traffic.sent(messages)
+        return messages
+    }
+
+    /// Of a route configuration that was refused, sends what is not (ATK-36); returns what is to be sent.
+    ///
+    /// - Parameter before: what was refused before a refusal; nil when something was acknowledged or asked for.
+    private mutating func keepApart(
+        _ stream: ProxyStream, _ before: [String: RefusedResource]?
+    ) -> [DiscoveryMessage] {
+        guard before != nil || !stream.quarantine.isEmpty else { return [] }
+        let typeURL = RouteConfiguration.typeURL
+        var isOther = false
+        let refused = stream.server.refused(typeURL: typeURL)
+        for (name, refusal) in before == nil ? [:] : refused where before?[name]?.version != refusal.version {
+            // What it brought along from an earlier stream is not known here: that stays as a whole.
+            guard refusal.lastGoodResource != nil || (refusal.lastGoodVersion == nil && !stream.broughtRoutes),
+                let resource = stream.server.snapshot?.resource(typeURL, name), resource.version == refusal.version
+            else { continue }
+            // When nothing but what the proxy has is left, some of what may be innocent is tried at once.
+            if stream.quarantine.refused(resource, keeping: refusal.lastGoodResource, message: refusal.message)
+                || stream.quarantine.accepted()
+            {
+                isOther = true
+            }
+        }
+        if !isOther, !stream.quarantine.isEmpty, refused.isEmpty, stream.server.isSettled(typeURL: typeURL) {
+            isOther = stream.quarantine.accepted()
+        }
+        return isOther ? publish(to: stream) : []
     }
 
     private mutating func note(
@@ -279,6 +370,28 @@ public struct SnapshotPublisher {
         return rejections
     }
 
+    /// Gives a stream the secrets of its own workload; returns what is to be sent on it.
+    public mutating func setSecrets(_ secrets: SnapshotPart, on number: Int) -> [DiscoveryMessage] {
+        guard let stream = streams[number] else { return [] }
+        let old = stream.secrets
+        stream.secrets = secrets
+        // Before its first request there is nothing to send: they come with that.
+        guard stream.base != nil, var snapshot = stream.server.snapshot else { return [] }
+        snapshot.parts.removeAll { $0 === old }
+        snapshot.parts.append(secrets)
+        let messages = stream.server.publish(snapshot, generation: generation, &changes, &maker)
+        stream.traffic.sent(messages)
+        return messages
+    }
+
+    /// The version of a workload's roots that a stream has acknowledged; nil when it does not want them.
+    public func acknowledgedRoots(on number: Int) -> String? {
+        guard let server = streams[number]?.server,
+            server.isSubscribed(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName)
+        else { return nil }
+        return server.acknowledged(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName) ?? ""
+    }
+
     // MARK: Publishing
 
     /// Translates what has changed, for every connected proxy; returns what is to be sent.
@@ -286,18 +399,25 @@ public struct SnapshotPublisher {
     /// `revision` is the store's, up to which the objects are known.
     public mutating func flush(revision: Int64 = 0) -> Output {
         var output: Output = []
-        // The services that name a draining pod now are those whose endpoints must be acknowledged without it.
-        for pod in drains.pods where drainNames[pod] == nil { drainNames[pod] = hosts(of: pod) }
-        let wasStale = isStale
         refresh()
         revisions.reached(revision, at: generation)
-        guard wasStale else { return output }
-        for number in streams.keys.sorted() {
+        // A new stream may have had the mesh translated meanwhile: then the others have not heard of it.
+        guard publishedGeneration != generation else { return output }
+        publishedGeneration = generation
+        let touched = translator.takeTouched()
+        worlds.begin()
+        for number in numbers {
             guard let stream = streams[number], stream.base != nil else { continue }
-            let messages = publish(to: stream)
+            let messages: [DiscoveryMessage]
+            if !touched.all, let kind = stream.kind, !touched.pods.contains(stream.proxy.pod) {
+                messages = publish(to: stream, of: kind)
+            } else {
+                messages = publish(to: stream)
+            }
+            guard !messages.isEmpty else { continue }
             stream.traffic.sent(messages)
             changeTraffic.sent(messages)
-            if !messages.isEmpty { output.append((number, messages)) }
+            output.append((number, messages))
         }
         return output
     }
@@ -305,21 +425,58 @@ public struct SnapshotPublisher {
     private mutating func publish(to stream: ProxyStream) -> [DiscoveryMessage] {
         let made = translator.snapshot(for: stream.proxy)
         let base = tables.snapshot(made, generation: generation, previous: stream.base)
-        let snapshot = adapted(base, to: stream)
+        var snapshot = adapted(base, to: stream)
+        if let secrets = stream.secrets, !snapshot.parts.contains(where: { $0 === secrets }) {
+            snapshot.parts.append(secrets)
+        }
         stream.base = base
+        snapshot = stream.quarantine.applied(to: snapshot)
+        // What is made for this stream alone cannot be published to it as one of its kind.
+        let isAlone =
+            base.parts.count != 2 || stream.client == .grpc || AgentlessResources.isAgentless(stream.server.node)
+            || !stream.quarantine.isEmpty || (stream.asksOnDemand && onDemand.needsShared(base))
+        stream.kind = isAlone ? nil : translator.kind(of: stream.proxy)
         return stream.server.publish(snapshot, generation: generation, &changes, &maker)
+    }
+
+    /// Publishes to a stream of which only that can be different what all of its kind share: found once for all of them.
+    private mutating func publish(to stream: ProxyStream, of kind: Int) -> [DiscoveryMessage] {
+        guard let first = stream.base?.parts.first, let last = stream.server.snapshot?.parts.first else { return [] }
+        let asksOnDemand = stream.asksOnDemand
+        let world: SharedWorlds.World
+        if let known = worlds.world(kind, asksOnDemand, from: last) {
+            world = known
+        } else {
+            let shared = tables.part(translator.shared(kind), like: first)
+            let adapted = asksOnDemand ? onDemand.part(shared, like: first) : shared
+            let (old, next) = (Snapshot(parts: [last]), Snapshot(parts: [adapted]))
+            world = SharedWorlds.World(
+                base: shared, adapted: adapted, difference: changes.all(from: old, to: next))
+            worlds.add(world, kind, asksOnDemand, from: last)
+        }
+        if world.base === first {
+            stream.server.advance(to: generation)
+            return []
+        }
+        let version = String(generation)
+        stream.base?.parts[0] = world.base
+        stream.base?.version = version
+        return stream.server.publish(
+            shared: world.adapted, version: version, generation: generation, world.difference, &maker)
     }
 
     /// What a proxy gets of a translation: some clients want it in another form.
     private mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
-        if stream.asksOnDemand { return onDemand.snapshot(base) }
-        guard stream.client == .grpc else { return base }
+        guard stream.client == .grpc else {
+            let own = AgentlessResources.isAgentless(stream.server.node) ? agentless.snapshot(base) : base
+            return stream.asksOnDemand ? onDemand.snapshot(own, like: stream.base) : own
+        }
         if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
             var same = last
             same.version = base.version
             return same
         }
-        return ProxylessResources.snapshot(base)
+        return ProxylessResources.snapshot(base, for: stream.server.node)
     }
 
     private mutating func refresh() {
@@ -330,6 +487,7 @@ public struct SnapshotPublisher {
         changes.reset()
         maker.reset()
         onDemand.begin()
+        agentless.begin()
         translator.refresh()
         tables.begin()
     }

@@ -19,6 +19,8 @@ struct SnapshotTables {
         (Secret.typeURL, { $0.secrets }),
     ]
     private static let empty = ResourceTable()
+    /// The table of the layer that says whose addresses are, which all proxies share.
+    private var workloads: (layer: MeshLayer, table: ResourceTable)?
 
     private var made: [[ObjectIdentifier]: Made] = [:]
     /// Of the generation before; what nobody has asked for since is forgotten with the next.
@@ -44,7 +46,8 @@ struct SnapshotTables {
         return Snapshot(version: String(generation), parts: parts)
     }
 
-    private mutating func part(_ layers: [MeshLayer], like before: SnapshotPart?) -> SnapshotPart {
+    /// The tables of layers that belong together; those that are as in `before` are the same.
+    mutating func part(_ layers: [MeshLayer], like before: SnapshotPart?) -> SnapshotPart {
         let key = layers.map(ObjectIdentifier.init)
         if let known = made[key] { return known.part }
         if let known = old[key] {
@@ -58,9 +61,23 @@ struct SnapshotTables {
                 Self.table(type.resources(layer), like: last.indices.contains(index) ? last[index] : nil)
             }
         }
+        tables[Workload.typeURL] = layers.last { !$0.workloads.isEmpty }.map { [workloadTable($0)] } ?? []
         let part = SnapshotPart(tables)
         made[key] = Made(layers: layers, part: part)
         return part
+    }
+
+    /// Only who names an address gets something.
+    private mutating func workloadTable(_ layer: MeshLayer) -> ResourceTable {
+        if let workloads, workloads.layer === layer { return workloads.table }
+        let before = workloads?.table.resources ?? [:]
+        let encoded = layer.workloads.mapValues { resource in
+            if let known = before[resource.name], known.version == resource.version { return known }
+            return EncodedResource(name: resource.name, version: resource.version, message: resource.message)
+        }
+        let table = ResourceTable(encoded, isNamedOnly: true)
+        workloads = (layer, table)
+        return table
     }
 
     private static func table(_ resources: [String: MeshResource], like before: ResourceTable?) -> ResourceTable {

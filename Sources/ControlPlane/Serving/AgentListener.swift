@@ -80,10 +80,18 @@ final class AgentListener: ReadinessHandler, @unchecked Sendable {
     }
 }
 
+/// Who asks the authority for the pods of a node.
+protocol AgentPeer: AnyObject {
+    /// The node, as its certificate says; nil: the one of this machine.
+    var node: String? { get }
+    /// Sends one line.
+    func send(_ json: JSON)
+}
+
 /// One connection of the agent, or of a command that root has typed.
 ///
 /// `@unchecked Sendable`: belongs to the listener's loop (docs/threads.md).
-final class AgentConnection: ReadinessHandler, @unchecked Sendable {
+final class AgentConnection: ReadinessHandler, AgentPeer, @unchecked Sendable {
     /// Bytes that may wait for a peer that does not read.
     private static let outputBytesMax = 4 << 20
 
@@ -92,6 +100,7 @@ final class AgentConnection: ReadinessHandler, @unchecked Sendable {
     private var registration: Registration?
     private var reader = AgentMessageReader()
     private var output: [UInt8] = []
+    var node: String? { nil }
     /// Whether more than a command came over it.
     private(set) var isAgent = false
 

@@ -35,25 +35,38 @@ extension ControlPlane {
 ///
 /// `@unchecked Sendable`: belongs to one loop; `failure` is read when the loop has ended.
 public final class ControlPlaneServer: @unchecked Sendable {
-    private let options: ControlPlaneOptions
-    private let loop: EventLoop
-    private let log = Logger("control-plane")
+    let options: ControlPlaneOptions
+    let loop: EventLoop
+    let log = Logger("control-plane")
     /// Why it could not start; set before the loop stops.
-    public private(set) var failure: ControlPlaneError?
+    public internal(set) var failure: ControlPlaneError?
 
-    private var store: SQLiteStore?
+    private var store: ReplicaStore?
     var registry: ObjectRegistry?
+    private(set) var router: APIRouter?
+    private(set) var api: APIListeners?
+    private var audit: AuditLog?
+    /// What `skein certs list` shows.
+    var authorityFacts: JSON { meshAuthority?.run(.list) ?? .null }
     private var controllers: Controllers?
+    private var nodes: NodeService?
+    /// The objects of our own store, where several servers share it.
+    private var ownSource: RegistrySource?
+    var cluster: ClusterSource?
+    var election: LeaderElection?
     var streams: ProxyStreams?
+    var insight: InsightService?
     private var dns: DNSServer?
     private var agent: AgentListener?
-    private var meshAuthority: MeshAuthority?
+    private(set) var meshAuthority: MeshAuthority?
+    private var tokens: ServiceAccountTokens?
     private var signals: SignalSource?
     private var context: TLSContext?
     private var discovery: DiscoveryListener?
     private var discoveryContext: TLSContext?
-    private var tasks: [Task<Void, Never>] = []
+    var tasks: [Task<Void, Never>] = []
     private var controllersAreDue = false
+    private var isStopping = false
     private var streamsAreDue = false
     private var names: [ServiceNames] = []
     private var namedHosts: [String: [IPAddress]] = [:]
@@ -65,17 +78,25 @@ public final class ControlPlaneServer: @unchecked Sendable {
         self.loop = loop
     }
 
-    private static func now() -> Timestamp {
+    static func now() -> Timestamp {
         let now = WallClock.now
         return Timestamp(seconds: now.seconds, nanoseconds: now.nanoseconds)
     }
 
-    private var control: String { options.dataDirectory + "/control" }
+    var control: String { options.dataDirectory + "/control" }
 
     /// Opens everything, or stops the loop with `failure` set.
     public func start() {
+        Task(executorPreference: loop) { await self.begin() }
+    }
+
+    private func begin() async {
         do throws(ControlPlaneError) {
-            try open()
+            if let kubeconfig = options.kubeconfig { return try openCluster(kubeconfig) }
+            let store = try await StoreOpening.open(options.store, directory: control, on: loop)
+            self.store = store
+            guard !isStopping else { return await store.close() }
+            try open(store)
             log.info(
                 "ready",
                 ["api": options.apiAddress.description, "metrics": options.metricsAddress.description])
@@ -85,59 +106,78 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
-    /// Ends the loop.
+    /// Ends the loop; a lease is given back first.
     public func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        guard let election else { return close() }
+        self.election = nil
+        election.stop { self.close() }
+    }
+
+    private func close() {
         tasks.forEach { $0.cancel() }
+        cluster?.stop()
+        insight?.stop()
         agent?.close()
+        nodes?.close()
         meshAuthority?.stop()
+        streams?.identities?.stop()
         discovery?.close()
         dns?.stop()
-        do throws(StoreError) {
-            try store?.checkpoint()
-        } catch {
-            // Nothing is lost: the next start reads the log.
-            log.warning("the write-ahead log stays", ["error": "\(error)"])
+        audit?.flush()
+        Task(executorPreference: loop) {
+            await self.store?.close()
+            self.loop.stop()
         }
-        loop.stop()
     }
 
     // MARK: Opening
 
-    private func open() throws(ControlPlaneError) {
-        let store: SQLiteStore
-        do throws(StoreError) {
-            store = try SQLiteStore(path: control + "/skein.db")
-        } catch {
-            throw ControlPlaneError("\(error)")
-        }
-        self.store = store
+    private func open(_ store: ReplicaStore) throws(ControlPlaneError) {
         let registry = ObjectRegistry(store: store, now: Self.now)
         registry.defaultNodeName = options.nodeName
         self.registry = registry
-        let streams = ProxyStreams(registry, on: loop, now: Self.now)
+        let source = RegistrySource(registry)
+        let streams = ProxyStreams(source, on: loop, traces: TraceService(on: loop), now: Self.now)
+        streams.traces?.start()
+        streams.hasOtherServers = store.isShared
         self.streams = streams
         let rateLimits = RateLimitService(now: { WallClock.now.seconds })
         streams.otherMethods = rateLimits.methods
         streams.configMapsChanged = { rateLimits.update($0) }
         do throws(StatusError) {
             try registry.bootstrap()
-            controllers = try Controllers(
-                registry, now: Self.now, wake: { [weak self] in self?.wakeControllers() },
-                later: { [weak self] time, body in _ = self?.loop.schedule(after: time, body) })
+            controllers = try makeControllers(registry)
             openDNS(streams)
             try streams.start { [weak self] in self?.wakeStreams() }
         } catch {
-            throw ControlPlaneError("the objects in \(control)/skein.db: \(error.message)")
+            throw ControlPlaneError("the objects in \(options.store.address): \(error.message)")
         }
+        let patterns = PatternCache()
+        registry.patternMatches = { patterns.matches($0, $1) }
         registry.podAnnotations = { [weak streams] pod in streams?.podAnnotations(pod) ?? [:] }
+        registry.schemaCodes = { kind in
+            DiagnosticCode.standsBesideRefusals(of: kind)
+                ? SchemaCodes(
+                    invalidValue: DiagnosticCode.invalidValue.id, unknownField: DiagnosticCode.unknownField.id) : nil
+        }
         registry.admissionProblems = { [weak streams] object, _ in streams?.problems(of: object) ?? [] }
         registry.admissionWarnings = { [weak streams] object, _ in streams?.warnings(for: object) ?? [] }
         wakeControllers()
+        // The authority first: nodes of other machines ask it through the API.
+        tokens = try ServiceAccountTokens(directory: control)
+        try openAgent(streams, source)
         try openAPI(registry)
-        try openAgent(streams)
         try openDiscovery(streams)
-        try openOverview(registry, streams)
-        every(.seconds(60)) { registry.collectGarbage() }
+        try openOverview(source, streams)
+        every(.seconds(60)) { [weak self] in if self?.decides == true { registry.collectGarbage() } }
+        measurePods()
+        takeTurns(store, source)
+        try openSignals()
+    }
+
+    func openSignals() throws(ControlPlaneError) {
         do throws(SystemError) {
             signals = try SignalSource([Signals.terminate, Signals.interrupt], on: loop) { [weak self] _ in
                 self?.log.info("stopping")
@@ -155,17 +195,66 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
+    /// Whether the controllers of this server run: of several servers, those of one.
+    private var decides: Bool { (store as? EtcdStore)?.leadership?.isLeader ?? true }
+
+    private func makeControllers(_ registry: ObjectRegistry) throws(StatusError) -> Controllers {
+        let controllers = try Controllers(
+            registry, now: Self.now, wake: { [weak self] in self?.wakeControllers() },
+            later: { [weak self] time, body in
+                _ = self?.loop.schedule(after: time) { if self?.decides == true { body() } }
+            })
+        controllers.nodePools = options.podPools.compactMap { NodeBlocks($0) }
+        return controllers
+    }
+
+    /// Controllers that begin anew when their writes were taken back, or when their turn comes.
+    private func takeTurns(_ store: ReplicaStore, _ source: RegistrySource) {
+        let loop = loop
+        let again: @Sendable () -> Void = { [weak self] in self?.beginAgain() }
+        let lead: @Sendable (Bool) -> Void = { [weak self] in self?.lead($0) }
+        store.onReset.append { loop.execute(again) }
+        guard let shared = store as? EtcdStore else { return }
+        ownSource = source
+        source.isWriter = false
+        shared.campaign { leads in loop.execute { lead(leads) } }
+        shared.report { [weak streams] in
+            streams.map { DiscoveryPages.report($0.publisher).json.bytes } ?? []
+        } changed: { [weak streams, weak shared] in
+            streams?.others = (shared?.reports?.others ?? [:]).sorted { $0.key < $1.key }.compactMap {
+                ServerReport($0.value)
+            }
+        }
+    }
+
+    private func lead(_ leads: Bool) {
+        ownSource?.isWriter = leads
+        if leads { beginAgain() }
+    }
+
+    private func beginAgain() {
+        guard let registry, !isStopping else { return }
+        do throws(StatusError) {
+            // What every Skein has may be among what was taken back.
+            if decides { try registry.bootstrap() }
+            controllers = try makeControllers(registry)
+        } catch {
+            log.error("the controllers cannot begin again", ["error": error.message])
+        }
+        wakeControllers()
+    }
+
     // A write wakes us in the middle of the request that made it: the work is done when that has ended.
     private func wakeControllers() {
         guard !controllersAreDue else { return }
         controllersAreDue = true
         loop.execute {
             self.controllersAreDue = false
-            self.controllers?.run()
+            if self.decides { self.controllers?.run() }
         }
     }
 
-    private func wakeStreams() {
+    func wakeStreams() {
         guard !streamsAreDue else { return }
         streamsAreDue = true
         loop.execute {
@@ -174,7 +263,31 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
-    private func openDNS(_ streams: ProxyStreams) {
+    /// Asks the node agent what pods use, as long as something is scaled by it.
+    private func measurePods() {
+        let client = HTTPClient(to: .unix(options.runDirectory + "/kubelet.sock"), on: loop)
+        client.headTimeout = .seconds(10)
+        let (loop, log) = (loop, log)
+        tasks.append(
+            Task(executorPreference: loop) { [weak self] in
+                while !Task.isCancelled {
+                    await loop.sleep(for: AutoscalerController.interval)
+                    let namespaces = self?.controllers?.measuredNamespaces ?? []
+                    guard !namespaces.isEmpty else { continue }
+                    do throws(HTTPError) {
+                        let path = "/podUsage?namespaces=" + namespaces.joined(separator: ",")
+                        let response = try await client.send(HTTPClientRequest(.get, path))
+                        let page = try await response.collect()
+                        if let json = try? JSON.parse(page) { self?.controllers?.usage.take(json) }
+                    } catch {
+                        // Autoscalers say themselves that figures are missing.
+                        log.debug("the node agent did not say what pods use", ["error": "\(error)"])
+                    }
+                }
+            })
+    }
+
+    func openDNS(_ streams: ProxyStreams) {
         let configuration = ResolverConfiguration.host()
         let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
         let dns = DNSServer(on: loop, forwarder: forwarder)
@@ -205,15 +318,35 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private func openAPI(_ registry: ObjectRegistry) throws(ControlPlaneError) {
         let now = Self.now().seconds
         let identities = try Identities(directory: control, now: now)
-        let api = APIListeners(APIRouter(registry), on: loop)
+        guard let tokens else { return }
+        let router = APIRouter(registry)
+        self.router = router
+        router.tokens = { wish throws(StatusError) in try tokens.issue(wish, now: Self.now()) }
+        router.tokenVerifier = { [weak registry] text, audiences throws(StatusError) in
+            guard let registry else { throw .unauthorized }
+            return try tokens.user(text, audiences: audiences, registry: registry, now: Self.now().seconds)
+        }
+        let descriptors = Environment.raiseDescriptorLimit().now
+        let api = APIListeners(
+            router, on: loop,
+            capacity: APICapacity(descriptors: Int(clamping: descriptors), watches: options.watchesMax))
+        self.api = api
         let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
         if let streams {
             let pages = DiscoveryPages(streams)
-            api.pages = { pages.answer($0) }
+            let backup = store.map { BackupPage($0, directory: control) }
+            api.pages = { [weak self] request in
+                if request.path == BackupPage.path, let backup { return await backup.answer() }
+                if let answer = TracePages.answer(request, self?.streams?.traces, isPublic: false) { return answer }
+                if let answer = await InsightPages.command(request, self?.insight) { return answer }
+                return pages.answer(request)
+            }
         }
+        api.streams = NodeStreams(socket: options.runDirectory + "/kubelet.sock", on: loop)
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
-            context = try identities.serverContext(address: options.apiAddress, now: now)
+            context = try identities.serverContext(
+                address: options.apiAddress, further: options.apiNames, now: now)
         } catch {
             throw ControlPlaneError("the certificate of the API: \(error)")
         }
@@ -229,15 +362,26 @@ public final class ControlPlaneServer: @unchecked Sendable {
             guard let self else { return }
             do throws(TLSError) {
                 self.context = try identities.serverContext(
-                    address: self.options.apiAddress, now: Self.now().seconds)
+                    address: self.options.apiAddress, further: self.options.apiNames, now: Self.now().seconds)
             } catch {
                 // The present one is good for months yet; the next month tries again.
                 self.log.error("the API's certificate was not renewed", ["error": "\(error)"])
             }
         }
         tasks.append(Task(executorPreference: loop) { await api.serve(unix: local) })
-        let server = HTTPServer(on: loop) { request in
-            await api.handle(request, user: Self.user(request.peer.certificate), checksHost: true)
+        let audit = AuditLog(path: control + "/audit.log")
+        api.audit = audit
+        self.audit = audit
+        every(.seconds(1)) { audit.flush() }
+        api.hostNames.formUnion(options.apiNames)
+        if case .ip(let address, _) = options.apiAddress { api.hostNames.insert("\(address)") }
+        openNodes(registry, router, identities)
+        let server = HTTPServer(on: loop, limits: api.limits) { [weak self] request in
+            let user = request.peer.certificate.flatMap { self?.nodes?.user($0) }
+            if request.path.hasPrefix(NodeJoin.path), let nodes = self?.nodes {
+                return await nodes.answer(request, user: user)
+            }
+            return await api.handle(request, user: user, checksHost: true)
         }
         tasks.append(
             Task(executorPreference: loop) {
@@ -245,14 +389,16 @@ public final class ControlPlaneServer: @unchecked Sendable {
             })
     }
 
-    /// Who a client certificate says its holder is: the name and the groups.
-    private static func user(_ certificate: Certificate?) -> APIUser? {
-        certificate.map {
-            APIUser(name: $0.subject.commonName, groups: $0.subject.organizations + ["system:authenticated"])
-        }
+    private func openNodes(_ registry: ObjectRegistry, _ router: APIRouter, _ identities: Identities) {
+        guard let meshAuthority, let streams else { return }
+        func texts(_ prefixes: [Prefix]) -> JSON { .array(prefixes.map { .string($0.description) }) }
+        nodes = NodeService(
+            registry, router, identities.authority, mesh: meshAuthority, streams: streams,
+            settings: ["podPools": texts(options.podPools), "servicePools": texts(options.servicePools)], on: loop,
+            now: Self.now)
     }
 
-    private func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
+    func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
         guard let address = options.discoveryAddress else { return }
         let identities = try Identities(directory: control, now: Self.now().seconds)
         func renew() throws(TLSError) {
@@ -263,7 +409,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             throw ControlPlaneError("the certificate of discovery: \(error)")
         }
         guard let first = discoveryContext else { return }
-        meshAuthority?.onTrust = { [weak self] in
+        meshAuthority?.onTrust.append { [weak self] in
             do throws(TLSError) { try renew() } catch {
                 self?.log.error("discovery does not trust the new roots", ["error": "\(error)"])
             }
@@ -275,21 +421,33 @@ public final class ControlPlaneServer: @unchecked Sendable {
             }
         }
         let discovery = DiscoveryListener(
-            try listener(address, "discovery"), streams, trustDomain: Mesh.clusterDomain, verifier: nil)
+            try listener(address, "discovery"), streams,
+            trustDomain: { [weak self] in self?.meshAuthority?.trustDomain() ?? Mesh.clusterDomain },
+            verifier: { [weak self] text throws(GRPCStatus) in
+                guard let authority = self?.meshAuthority else { throw GRPCStatus(.unavailable, "stopping") }
+                do throws(IdentityError) { return try authority.verify(token: text) } catch {
+                    self?.log.warning("a token is refused", ["reason": error.message])
+                    throw CertificateService.status(error)
+                }
+            })
         self.discovery = discovery
         tasks.append(
             Task(executorPreference: loop) { await discovery.run { [weak self] in self?.discoveryContext ?? first } })
     }
 
-    private func openAgent(_ streams: ProxyStreams) throws(ControlPlaneError) {
+    func openAgent(_ streams: ProxyStreams, _ source: any ObjectSource) throws(ControlPlaneError) {
         let authority = try MeshAuthority(
             directory: control, node: options.nodeName, on: loop, now: { WallClock.now.seconds })
         authority.pod = { [weak streams] in streams?.boundPod(uid: $0, name: $1) }
         authority.trustDomain = { [weak streams] in
             streams?.publisher.model.config.trustDomainName ?? Mesh.clusterDomain
         }
+        authority.account = { [weak source] in source?.known(.serviceAccount, $0)?.metadata.uid }
+        authority.lifetime = options.certificateLifetime
+        authority.tokens = tokens
         authority.start()
         meshAuthority = authority
+        streams.certify(by: authority, now: { WallClock.now.seconds })
         do throws(SystemError) {
             agent = try AgentListener(
                 path: options.runDirectory + "/agent.sock", on: loop,
@@ -330,10 +488,15 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
-    private func openOverview(_ registry: ObjectRegistry, _ streams: ProxyStreams) throws(ControlPlaneError) {
-        let page = OverviewPage(registry: registry, streams: streams)
+    func openOverview(_ source: any ObjectSource, _ streams: ProxyStreams) throws(ControlPlaneError) {
+        let page = OverviewPage(source: source, streams: streams)
+        page.names = { [weak self] in self?.dns?.counts }
+        openInsight(source, streams, page)
+        page.api = api
+        router?.metrics = { [weak page] in page?.allMetrics ?? "" }
+        try openDashboard(source, streams, page)
         let listener = try listener(options.metricsAddress, "metrics")
-        let server = HTTPServer(on: loop) { request in page.answer(request) }
+        let server = HTTPServer(on: loop) { request in await page.answer(request) }
         tasks.append(Task(executorPreference: loop) { await server.run(listener) })
     }
 }

@@ -1,4 +1,6 @@
 public import IO
+internal import Identity
+public import Store
 
 /// How the control plane runs.
 public struct ControlPlaneOptions: Sendable {
@@ -8,20 +10,36 @@ public struct ControlPlaneOptions: Sendable {
     public var runDirectory: String
     /// Where kubectl finds the API.
     public var apiAddress: SocketAddress
+    /// Watches that the API takes at once; nil: as many as descriptors allow, at most `APICapacity.watchesDefault`.
+    public var watchesMax: Int?
     /// Where proxies of other machines subscribe, with mTLS; nil: only over pods' own sockets.
     public var discoveryAddress: SocketAddress?
+    /// Where objects are kept.
+    public var store = StoreSettings()
+    /// How long certificates of workloads hold, in seconds.
+    public var certificateLifetime: Int64
     /// Metrics and overview.
     public var metricsAddress: SocketAddress
     /// The addresses of services and pods, whose reverse names are answered here.
     public var reversePrefixes: [Prefix]
+    /// Further addresses and names by which other machines reach the API: its certificate is good for them.
+    public var apiNames: [String] = []
+    /// The addresses of pods of all nodes, one range of a family, out of which each node gets a block.
+    public var podPools: [Prefix] = []
+    /// Addresses that only rules know: cluster IPs and load balancers.
+    public var servicePools: [Prefix] = []
     /// The node beside this API server: pods without another one run there.
     public var nodeName: String
+
+    /// The kubeconfig of a Kubernetes API whose objects are served instead of our own; nil: our own.
+    public var kubeconfig: String?
 
     /// The usual options.
     public init(dataDirectory: String, runDirectory: String) {
         self.dataDirectory = dataDirectory
         self.runDirectory = runDirectory
         apiAddress = .ip(.v4(0x7f00_0001), port: 6443)
+        certificateLifetime = CertificateSchedule.workloadLifetime
         metricsAddress = .ip(.v4(0x7f00_0001), port: 9400)
         reversePrefixes = ["10.244.0.0/16", "10.96.0.0/16"].compactMap { Prefix($0) }
         nodeName = Environment.hostName

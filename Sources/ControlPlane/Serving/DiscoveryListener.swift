@@ -1,5 +1,6 @@
 import HTTP
 import IO
+import Identity
 import Mesh
 import TLS
 import Telemetry
@@ -9,7 +10,7 @@ import Telemetry
 /// `@unchecked Sendable`: belongs to one loop.
 final class DiscoveryListener: @unchecked Sendable {
     /// Whose token it is, when it is good and meant for us.
-    typealias TokenVerifier = @Sendable (String) throws(GRPCStatus) -> NamespacedName
+    typealias TokenVerifier = @Sendable (String) throws(GRPCStatus) -> ServiceAccountToken
 
     private let streams: ProxyStreams
     private let listener: SocketListener
@@ -19,11 +20,14 @@ final class DiscoveryListener: @unchecked Sendable {
     /// Connections at once; more are closed on arrival.
     static let connectionsMax = 20_000
 
-    init(_ listener: SocketListener, _ streams: ProxyStreams, trustDomain: String, verifier: TokenVerifier?) {
+    init(
+        _ listener: SocketListener, _ streams: ProxyStreams, trustDomain: @escaping @Sendable () -> String,
+        verifier: TokenVerifier?
+    ) {
         self.listener = listener
         self.streams = streams
         server = streams.server { call throws(GRPCStatus) in
-            try Self.subscriber(call, trustDomain: trustDomain, verifier)
+            try Self.subscriber(call, trustDomain: trustDomain(), verifier)
         }
     }
 
@@ -42,7 +46,7 @@ final class DiscoveryListener: @unchecked Sendable {
             guard header.lowercased().hasPrefix("bearer "), header.utf8.count < 16 * 1024 else {
                 throw GRPCStatus(.unauthenticated, "authorization is no bearer token")
             }
-            return .serviceAccount(try verifier(String(header.dropFirst(7))))
+            return .token(try verifier(String(header.dropFirst(7))))
         }
         throw GRPCStatus(
             .unauthenticated,

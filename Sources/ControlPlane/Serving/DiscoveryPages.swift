@@ -7,7 +7,8 @@ import Serialization
 /// What `skein status`, `proxy-status`, `proxy-config` and `apply --wait` ask: below `/skein/v1/` on the API, for administrators.
 ///
 /// - `proxies`: every connected proxy with its state;
-/// - `convergence?revision=N[&kind=K&namespace=NS&name=N]`: who has acknowledged a revision, who not, and why;
+/// - `convergence[?revision=N][&kind=K&namespace=NS&name=N]`: who has acknowledged a revision (the last one that was
+///   written, if none is named), who not, and why;
 /// - `traffic`: what went over the streams;
 /// - `config?namespace=NS&pod=P&type=clusters|listeners|routes|endpoints`: what a proxy is to know. Secrets are never among it.
 ///
@@ -48,26 +49,40 @@ final class DiscoveryPages: @unchecked Sendable {
     }
 
     private var proxies: JSON {
-        let states = streams.publisher.states
+        let own = streams.publisher.states.map { Self.row($0) }
+        let others = streams.others.flatMap(\.rows)
         return [
-            "revision": .integer(streams.publisher.latestRevision),
-            "proxies": .array(
-                states.map { state in
-                    [
-                        "namespace": .string(state.pod.namespace), "pod": .string(state.pod.name),
-                        "role": state.role == .gateway ? "gateway" : "sidecar",
-                        "client": .string(state.client.rawValue), "cluster": .string(state.cluster),
-                        "version": .string(state.version),
-                        "protocol": state.isDelta ? "delta" : "state of the world",
-                        "types": .object(
-                            Dictionary(
-                                state.types.map { (Self.column($0.key), .string($0.value)) },
-                                uniquingKeysWith: { first, _ in first })),
-                        "acknowledged": .integer(state.acknowledgedRevision),
-                        "refused": .array(state.refusals.map(Self.json)), "traffic": Self.json(state.traffic),
-                    ]
-                }),
+            "revision": .integer(streams.publisher.latestRevision), "proxies": .array(own + others),
+            // Others name some hundreds of theirs each.
+            "unnamed": .integer(Int64(streams.others.reduce(0) { $0 + $1.proxies } - others.count)),
         ]
+    }
+
+    private static func row(_ state: SnapshotPublisher.ProxyState) -> JSON {
+        [
+            "namespace": .string(state.pod.namespace), "pod": .string(state.pod.name),
+            "role": state.role == .gateway ? "gateway" : "sidecar",
+            "client": .string(state.client.rawValue), "cluster": .string(state.cluster),
+            "version": .string(state.version), "protocol": state.isDelta ? "delta" : "state of the world",
+            "types": .object(
+                Dictionary(
+                    state.types.map { (Self.column($0.key), .string($0.value)) },
+                    uniquingKeysWith: { first, _ in first })),
+            "acknowledged": .integer(state.acknowledgedRevision),
+            "refused": .array(state.refusals.map(Self.json)), "traffic": Self.json(state.traffic),
+        ]
+    }
+
+    /// What other control planes of the same store are told of the proxies here.
+    static func report(_ publisher: SnapshotPublisher) -> ServerReport {
+        publisher.report(
+            row: { state in
+                var row = Self.row(state)
+                // It changes with every message, and is told by the server that has sent it.
+                row["traffic"] = nil
+                row["server"] = "another control plane"
+                return row
+            }, refusal: Self.json)
     }
 
     private static func json(_ refusal: SnapshotPublisher.Refusal) -> JSON {
@@ -87,7 +102,7 @@ final class DiscoveryPages: @unchecked Sendable {
 
     // MARK: Convergence
 
-    private func convergence(_ query: [String: String]) -> HTTPResponse {
+    func convergence(_ query: [String: String] = [:]) -> HTTPResponse {
         // What was written a moment ago is known, though not yet sent, when this is answered.
         streams.objectsChanged()
         let revision: Int64
@@ -97,17 +112,24 @@ final class DiscoveryPages: @unchecked Sendable {
             }
             revision = number
         } else {
-            revision = streams.publisher.latestRevision
+            // Of what is written, not of what is translated: that would always be complete by its own measure.
+            revision = streams.sourceRevision
         }
         let object = query["kind"].map {
             (kind: $0, name: NamespacedName(namespace: query["namespace"] ?? "", name: query["name"] ?? ""))
         }
         let state = streams.publisher.convergence(revision: revision, of: object)
+        let others = streams.others
+        let refused = others.flatMap { $0.refusals(of: object) }
         return json([
             "revision": .integer(revision), "translated": .bool(state.isTranslated),
-            "proxies": .integer(Int64(state.proxies)), "complete": .bool(state.isComplete),
-            "waiting": .array(state.waiting.map { .string("\($0)") }),
-            "refused": .array(state.refusals.map(Self.json)),
+            "proxies": .integer(Int64(others.reduce(state.proxies) { $0 + $1.proxies })),
+            "complete": .bool(state.isComplete && refused.isEmpty && others.allSatisfy { $0.hasReached(revision) }),
+            "waiting": .array(
+                state.waiting.map { .string("\($0)") }
+                    + others.flatMap { $0.waiting(for: revision) }.map { .string($0) }),
+            "refused": .array(state.refusals.map(Self.json) + refused),
+            "servers": .integer(Int64(1 + others.count)),
         ])
     }
 
@@ -130,6 +152,7 @@ final class DiscoveryPages: @unchecked Sendable {
             "stale_answers": .integer(Int64(publisher.staleAnswers)),
             "refused_streams": .integer(Int64(counts.refusedStreams)),
             "refused_identities": .integer(Int64(counts.refusedIdentities)),
+            "ended_with_pod": .integer(Int64(counts.endedWithPod)),
             "violations": .integer(Int64(counts.violations)), "floods": .integer(Int64(counts.floods)),
             "unread": .integer(Int64(counts.unread)),
         ]

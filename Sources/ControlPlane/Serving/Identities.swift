@@ -57,13 +57,18 @@ struct Identities {
     /// What the API presents and whom it trusts.
     ///
     /// Made anew at each start and each month.
-    func serverContext(address: SocketAddress, now: Int64) throws(TLSError) -> TLSContext {
+    func serverContext(
+        address: SocketAddress, further: [String] = [], now: Int64
+    ) throws(TLSError) -> TLSContext {
         var names: [SubjectAlternativeName] = [
             .dns("localhost"), .dns("kubernetes"), .dns("kubernetes.default"), .dns("kubernetes.default.svc"),
             .dns("kubernetes.default.svc.cluster.local"), .ip([127, 0, 0, 1]),
             .ip([UInt8](repeating: 0, count: 15) + [1]), .ip([10, 96, 0, 1]),
         ]
         if case .ip(let address, _) = address, !names.contains(.ip(address.bytes)) { names.append(.ip(address.bytes)) }
+        names += further.map { name in IPAddress(name).map { .ip($0.bytes) } ?? .dns(name) }.filter {
+            !names.contains($0)
+        }
         let key = try PrivateKey.makeP256()
         let certificate = try authority.sign(
             CertificateAuthority.Leaf(

@@ -1,42 +1,73 @@
 import APIServer
+import DNS
 import HTTP
 import KubernetesAPI
 import Serialization
 import Store
+import Telemetry
 
 /// Health, figures and a read-only overview, without login on loopback: nothing secret is shown (decision 12).
 ///
 /// `@unchecked Sendable`: used on one loop.
 final class OverviewPage: @unchecked Sendable {
-    private let registry: ObjectRegistry
+    private let source: any ObjectSource
     private let streams: ProxyStreams
+    /// The built-in time series, once they are there.
+    weak var insight: InsightService?
+    /// What the name server has counted; nil where there is none.
+    var names: () -> DNSCounts? = { nil }
+    /// Our own API, where it is served.
+    weak var api: APIListeners?
+    /// The dashboard, once the time series are there.
+    var dashboard: Dashboard?
 
-    init(registry: ObjectRegistry, streams: ProxyStreams) {
-        self.registry = registry
+    init(source: any ObjectSource, streams: ProxyStreams) {
+        self.source = source
         self.streams = streams
     }
 
-    func answer(_ request: HTTPRequest) -> HTTPResponse {
+    func answer(_ request: HTTPRequest) async -> HTTPResponse {
         guard Self.isLocal(request.head.authorityText) else {
             return HTTPResponse(status: 403, text: "this host name is not served here\n")
         }
+        // A page of somebody else's that is open in a browser here must not read what is shown.
+        let headers = request.head.headers
+        let origins = (0..<headers.count).filter { headers.nameText(at: $0) == "origin" }.map {
+            headers.valueText(at: $0)
+        }
+        guard origins.allSatisfy({ Self.isLocal($0.drop { $0 != "/" }.drop { $0 == "/" }) }) else {
+            return HTTPResponse(status: 403, text: "pages of other origins are not answered\n")
+        }
+        if let answer = await InsightPages.prometheus(request, insight) { return answer }
+        if let answer = TracePages.answer(request, streams.traces, isPublic: true) { return answer }
+        if let answer = await dashboard?.answer(request) { return answer }
         switch request.path {
         case "/healthz": return HTTPResponse(status: 200, text: "ok\n")
         case "/metrics":
-            return HTTPResponse(
-                status: 200, contentType: "text/plain; version=0.0.4", body: Array(metrics.utf8))
+            return HTTPResponse(status: 200, contentType: "text/plain; version=0.0.4", body: Array(allMetrics.utf8))
+        case "/" where request.head.headers["accept"]?.contains("text/html") == true:
+            var head = ResponseHead(status: 303)
+            try? head.headers.append(.location, "/dashboard")
+            return HTTPResponse(head, .bytes([]))
         case "/", "/proxies":
             return HTTPResponse(status: 200, contentType: "application/json", body: proxies.bytes)
-        default: return HTTPResponse(status: 404, text: "see /healthz, /metrics and /proxies\n")
+        default: return HTTPResponse(status: 404, text: "see /dashboard, /healthz, /metrics and /proxies\n")
         }
     }
 
     /// A page on a foreign name that points here (DNS rebinding) is refused.
-    private static func isLocal(_ authority: String) -> Bool {
+    private static func isLocal(_ authority: some StringProtocol) -> Bool {
         ["127.0.0.1", "localhost", "[::1]"].contains { authority == $0 || authority.hasPrefix("\($0):") }
     }
 
-    private var metrics: String {
+    /// Everything that a scraper gets.
+    var allMetrics: String {
+        metrics + (api?.metrics ?? "") + (insight?.metrics ?? "") + (streams.traces?.metrics ?? "")
+            + (dashboard?.metrics ?? "")
+    }
+
+    /// The control plane's own figures, in Prometheus' text format.
+    var metrics: String {
         var text = """
             # HELP skein_control_proxies Connected proxies.
             # TYPE skein_control_proxies gauge
@@ -57,9 +88,40 @@ final class OverviewPage: @unchecked Sendable {
             # TYPE skein_control_objects gauge
 
             """
-        for kind in registry.kinds.all {
-            let count = registry.store.list(kind.storeResource, namespace: nil).count
-            text += "skein_control_objects{kind=\"\(kind.kind)\"} \(count)\n"
+        for (kind, count) in source.counts {
+            text += "skein_control_objects{kind=\"\(kind.kind)\",group=\"\(kind.group)\"} \(count)\n"
+        }
+        return text + storeMetrics + nameMetrics
+    }
+
+    private var nameMetrics: String {
+        guard let names = names() else { return "" }
+        return """
+            # HELP skein_dns_queries_total Queries for names that were answered.
+            # TYPE skein_dns_queries_total counter
+            skein_dns_queries_total \(names.queries.value)
+            # HELP skein_dns_failures_total Answers that nobody could give (SERVFAIL).
+            # TYPE skein_dns_failures_total counter
+            skein_dns_failures_total \(names.failures.value)
+
+            """
+    }
+
+    private var storeMetrics: String {
+        guard let counters = source.storeCounters else { return "" }
+        let counted: [(name: String, help: String, value: UInt64)] = [
+            ("writes", "Writes that are safe.", counters.settledWrites.value),
+            ("batches", "Steps in which they became safe: fsyncs, transactions.", counters.batches.value),
+            ("refused_writes", "Writes refused because too many were waiting.", counters.refusedWrites.value),
+            ("overtaken", "Steps taken back because another server was faster.", counters.overtaken.value),
+            ("reloads", "Times that everything was read.", counters.reloads.value),
+            ("lost_watches", "Watches that fell too far behind.", counters.lostWatches.value),
+        ]
+        var text = ""
+        for counter in counted {
+            text += "# HELP skein_store_\(counter.name)_total \(counter.help)\n"
+            text += "# TYPE skein_store_\(counter.name)_total counter\n"
+            text += "skein_store_\(counter.name)_total \(counter.value)\n"
         }
         return text
     }

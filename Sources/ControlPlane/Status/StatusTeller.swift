@@ -11,6 +11,8 @@ import Serialization
 final class StatusTeller {
     /// How long changes are gathered before statuses are computed: nobody routes by them.
     static let patience = Duration.milliseconds(100)
+    /// How long after they were computed they are computed again at the earliest, while changes keep coming.
+    static let restTime = Duration.milliseconds(500)
     /// How long an acknowledgement of the gateway is waited for before statuses tell that it is missing.
     static let acknowledgementPatience = Duration.seconds(2)
 
@@ -22,23 +24,27 @@ final class StatusTeller {
 
     private let loop: EventLoop
     private let writer: StatusWriter
+    private let source: any ObjectSource
     private let cache: ObjectCache
     private let view: () -> View
     private var timer: LoopTimer?
     private var deadline: MonotonicTime?
+    private var lastTold: MonotonicTime?
     /// The objects whose status may differ; `nil` means all.
     private var changedObjects: Set<NamespacedName>?
     /// Whether the last statuses told that the gateway has acknowledged everything.
     private var isProgrammed = false
 
     init(
-        _ registry: ObjectRegistry, on loop: EventLoop, cache: ObjectCache, now: @escaping () -> Timestamp,
+        _ source: any ObjectSource, on loop: EventLoop, cache: ObjectCache, now: @escaping () -> Timestamp,
         view: @escaping () -> View
     ) {
         self.loop = loop
         self.cache = cache
         self.view = view
-        writer = StatusWriter(registry, now: now)
+        writer = StatusWriter(source, now: now)
+        self.source = source
+        source.writerChanged.append { [weak self] in self?.writerChanged() }
     }
 
     /// Objects have changed; what the status of nothing depends on is not heeded.
@@ -56,16 +62,25 @@ final class StatusTeller {
         soon()
     }
 
+    /// We have become the one who writes: everything that another has left unsaid is said.
+    private func writerChanged() {
+        guard source.isWriter else { return }
+        changedObjects = nil
+        soon()
+    }
+
     /// Tells in a while.
     func soon() {
         guard timer == nil else { return }
-        timer = loop.schedule(after: Self.patience) { [weak self] in
+        let rest = lastTold.map { $0 + Self.restTime - loop.now } ?? .zero
+        timer = loop.schedule(after: max(Self.patience, rest)) { [weak self] in
             self?.timer = nil
             self?.tell()
         }
     }
 
     private func tell() {
+        guard source.isWriter else { return }
         let view = view()
         let state = gateway(view)
         // Told at once, every change would take Programmed away for the time of a round trip.
@@ -77,6 +92,7 @@ final class StatusTeller {
             if loop.now < until { return soon() }
         }
         deadline = nil
+        lastTold = loop.now
         isProgrammed = state.isProgrammed
         let changed = view.model.istioObjectCount > StatusWriter.istioObjectsMax ? changedObjects : nil
         changedObjects = []

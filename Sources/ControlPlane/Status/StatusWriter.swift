@@ -11,15 +11,15 @@ final class StatusWriter {
     /// With more objects of Istio's kinds than that, only those that changed are looked at again.
     static let istioObjectsMax = 500
 
-    private let registry: ObjectRegistry
+    private let source: any ObjectSource
     private let now: () -> Timestamp
     private let log = Logger("status")
     private let kinds: [MeshObjects.Kind: ResourceKind]
     /// How many statuses were written.
     private(set) var writeCount = 0
 
-    init(_ registry: ObjectRegistry, now: @escaping () -> Timestamp) {
-        self.registry = registry
+    init(_ source: any ObjectSource, now: @escaping () -> Timestamp) {
+        self.source = source
         self.now = now
         kinds = Dictionary(
             MeshObjects.Kind.allCases.compactMap { kind in
@@ -39,23 +39,25 @@ final class StatusWriter {
                     keepsOthers: kind.group.hasSuffix("istio.io"))
             }
             if merged(known.json["status"]) == known.json["status"] { continue }
-            do throws(StatusError) {
-                _ = try registry.modify(kind, status.object.namespace, status.object.name, subresource: "status") {
-                    (json) throws(StatusError) in
+            source.modify(
+                kind, status.object, subresource: "status",
+                { json in
                     // Somebody changed it since: the change comes by the watch, and its status after that.
                     guard json["metadata"]?["generation"]?.int ?? 0 == generation else { return json }
                     var json = json
                     json["status"] = merged(json["status"])
                     return json
-                }
-                writeCount += 1
-            } catch  where error.code == 404 {
-                // Gone meanwhile.
-            } catch {
-                log.warning(
-                    "a status cannot be written",
-                    ["kind": kind.kind, "object": "\(status.object)", "error": error.message])
-            }
+                },
+                { [weak self] error in
+                    guard let error else {
+                        self?.writeCount += 1
+                        return
+                    }
+                    if error.code == 404 { return }  // Gone meanwhile.
+                    self?.log.warning(
+                        "a status cannot be written",
+                        ["kind": kind.kind, "object": "\(status.object)", "error": error.message])
+                })
         }
     }
 }

@@ -32,9 +32,11 @@ final class APIConnection: APIClient, @unchecked Sendable {
     // Unchecked: used on the agent's loop alone.
     private let client: HTTPClient
 
-    init(socket: String, on loop: EventLoop) {
-        client = HTTPClient(to: .unix(socket), authority: "localhost", on: loop)
+    convenience init(socket: String, on loop: EventLoop) {
+        self.init(HTTPClient(to: .unix(socket), authority: "localhost", on: loop))
     }
+
+    init(_ client: HTTPClient) { self.client = client }
 
     func send(_ method: String, _ path: String, body: JSON?, contentType: String) async throws(APIError) -> JSON {
         do {

@@ -1,4 +1,5 @@
 internal import IO
+internal import Identity
 public import KubernetesAPI
 public import Network
 internal import Serialization
@@ -28,6 +29,10 @@ public final class HostPodNetwork: PodNetworking {
     private let gatewayPorts: [GatewayPort]
     /// Pods that were attached in this life: `keep` may be asked with a list that is older than the newest of them.
     private let attached = Mutex<Set<String>>([])
+    /// What policies were last said to be.
+    private let policies = Mutex<PolicyObjects?>(nil)
+    /// Held while policies are compiled and written, so that a later state is never followed by an earlier one.
+    private let enforcing = Mutex(())
 
     /// The network of a node that is set up.
     public init(_ network: HostNetwork, addresses: IPAM, gatewayPorts: [GatewayPort]) {
@@ -53,6 +58,8 @@ public final class HostPodNetwork: PodNetworking {
                 if (try? network.check(attached: attachment))?.isEmpty == true { return place }
                 try network.detach(uid: pod.uid)
             }
+            // Its rules stand before its link does (N-8, ATK-42).
+            _ = try writePolicies()
             _ = try network.attach(attachment)
             return place
         } catch { throw WorkloadError("FailedCreatePodSandBox", "pod \(pod.fullName): \(error)") }
@@ -76,11 +83,17 @@ public final class HostPodNetwork: PodNetworking {
         return options
     }
 
+    /// The pool that is nearest to its end.
+    public var addressUse: (used: Int, size: Int)? { addresses.fullest }
+
     /// Takes the pod's namespace, link and addresses away.
     public func detach(uid: String) throws(WorkloadError) {
         do throws(NetworkError) {
             try network.detach(uid: uid)
             try addresses.release(owner: uid)
+            // The next owner of the address must not be taken for this pod.
+            policies.withLock { $0?.pods.removeAll { $0.uid == uid } }
+            _ = try writePolicies()
             attached.withLock { _ = $0.remove(uid) }
         } catch { throw WorkloadError("NetworkNotRemoved", "pod \(uid): \(error)") }
     }
@@ -104,9 +117,50 @@ public final class HostPodNetwork: PodNetworking {
 
     /// Makes the kernel serve these services.
     public func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String] {
-        do throws(NetworkError) { return try network.apply(services: ServiceTranslation.ports(services, slices)) } catch
-        {
+        do throws(NetworkError) {
+            return try network.apply(
+                services: ServiceTranslation.ports(services, slices, local: Set(addresses.allocations.values.joined())))
+        } catch {
             throw WorkloadError("ServicesNotServed", "\(error)")
+        }
+    }
+
+    /// Takes note of policies and pods.
+    public func learn(_ newer: PolicyObjects) {
+        policies.withLock { policies in
+            if policies.map({ $0.revision < newer.revision }) ?? true { policies = newer }
+        }
+    }
+
+    /// Makes the kernel enforce these policies.
+    public func enforce(_ policies: PolicyObjects) throws(WorkloadError) -> [String] {
+        learn(policies)
+        do throws(NetworkError) { return try writePolicies() } catch {
+            throw WorkloadError("PoliciesNotEnforced", "\(error)")
+        }
+    }
+
+    /// Compiles what is known now; without any word on policies, new pods stay closed.
+    private func writePolicies() throws(NetworkError) -> [String] {
+        let outcome = enforcing.withLock { _ -> Result<[String], NetworkError> in
+            do throws(NetworkError) {
+                guard let objects = policies.withLock({ $0 }) else {
+                    try network.closeUntilPolicies()
+                    return .success([])
+                }
+                let translation = PolicyTranslation(objects, given: addresses.allocations)
+                try network.apply(policies: translation.set)
+                return .success(translation.problems)
+            } catch { return .failure(error) }
+        }
+        return try outcome.get()
+    }
+
+    /// Makes the kernel reach the pods of these nodes.
+    public func reach(nodes: [KubernetesObject]) throws(WorkloadError) -> [String] {
+        guard network.configuration.nodes != nil else { return [] }
+        do throws(NetworkError) { return try network.apply(nodes: nodes.compactMap(NodeTranslation.peer)) } catch {
+            throw WorkloadError("NodesNotReachable", "\(error)")
         }
     }
 
@@ -125,68 +179,19 @@ public final class HostPodNetwork: PodNetworking {
     }
 }
 
-/// Services and EndpointSlices as the kernel's rules need them.
+/// Node objects as the network needs them.
 ///
 /// Pure.
-enum ServiceTranslation {
-    static func ports(_ services: [KubernetesObject], _ slices: [KubernetesObject]) -> [Network.ServicePort] {
-        var byService: [String: [KubernetesObject]] = [:]
-        for slice in slices {
-            guard let name = slice.metadata.labels["kubernetes.io/service-name"] else { continue }
-            byService["\(slice.namespace)/\(name)", default: []].append(slice)
-        }
-        var result: [Network.ServicePort] = []
-        for service in services {
-            let key = "\(service.namespace)/\(service.name)"
-            let addresses = addresses(of: service)
-            guard !addresses.isEmpty, service.spec["type"]?.string != "ExternalName" else { continue }
-            for port in service.spec["ports"]?.array ?? [] {
-                guard let number = port["port"]?.int.flatMap({ UInt16(exactly: $0) }) else { continue }
-                let name = port["name"]?.string ?? ""
-                let isSticky = service.spec["sessionAffinity"]?.string == "ClientIP"
-                let seconds = service.spec["sessionAffinityConfig"]?["clientIP"]?["timeoutSeconds"]?.int ?? 10_800
-                result.append(
-                    Network.ServicePort(
-                        service: key, name: name.isEmpty ? String(number) : name, addresses: addresses, port: number,
-                        transport: transport(port["protocol"]?.string),
-                        endpoints: endpoints(byService[key] ?? [], port: name),
-                        affinitySeconds: isSticky ? seconds : nil))
-            }
-        }
-        return result.sorted { ($0.service, $0.name, $0.port) < ($1.service, $1.name, $1.port) }
-    }
-
-    private static func transport(_ name: String?) -> Transport {
-        switch name {
-        case "UDP": .udp
-        case "SCTP": .sctp
-        default: .tcp
-        }
-    }
-
-    private static func addresses(of service: KubernetesObject) -> [IPAddress] {
-        var texts = (service.spec["clusterIPs"]?.array ?? []).compactMap(\.string)
-        if texts.isEmpty, let one = service.spec["clusterIP"]?.string { texts = [one] }
-        texts += (service.spec["externalIPs"]?.array ?? []).compactMap(\.string)
-        texts += (service.status["loadBalancer"]?["ingress"]?.array ?? []).compactMap { $0["ip"]?.string }
-        var seen: Set<IPAddress> = []
-        return texts.compactMap { IPAddress($0) }.filter { seen.insert($0).inserted }
-    }
-
-    private static func endpoints(_ slices: [KubernetesObject], port name: String) -> [Network.ServicePort.Endpoint] {
-        var all: Set<Network.ServicePort.Endpoint> = []
-        for slice in slices {
-            for port in slice.json["ports"]?.array ?? [] where port["name"]?.string ?? "" == name {
-                guard let number = port["port"]?.int.flatMap({ UInt16(exactly: $0) }) else { continue }
-                for endpoint in slice.json["endpoints"]?.array ?? [] {
-                    // Absent means ready (discovery/v1).
-                    guard endpoint["conditions"]?["ready"]?.bool ?? true else { continue }
-                    for address in (endpoint["addresses"]?.array ?? []).compactMap({ IPAddress($0.string ?? "") }) {
-                        all.insert(Network.ServicePort.Endpoint(address, number))
-                    }
-                }
-            }
-        }
-        return all.sorted()
+enum NodeTranslation {
+    /// The node; nil while it has no block or no address.
+    static func peer(_ node: KubernetesObject) -> PeerNode? {
+        var texts = (node.spec["podCIDRs"]?.array ?? []).compactMap(\.string)
+        if texts.isEmpty, let one = node.spec["podCIDR"]?.string { texts = [one] }
+        let blocks = texts.compactMap { Prefix($0) }
+        let addresses = (node.status["addresses"]?.array ?? []).filter { $0["type"] == "InternalIP" }
+            .compactMap { $0["address"]?.string }.compactMap { IPAddress($0) }
+        guard !blocks.isEmpty, !addresses.isEmpty else { return nil }
+        let driver = node.metadata.annotations[NodeJoin.driverAnnotation].flatMap { NodeDriver(rawValue: $0) }
+        return PeerNode(name: node.name, addresses: addresses, blocks: blocks, driver: driver ?? .overlay)
     }
 }

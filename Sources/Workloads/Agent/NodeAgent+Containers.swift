@@ -51,7 +51,10 @@ extension NodeAgent {
         let (instance, notApplied) = try await pool.run { () throws(WorkloadError) in
             try volumes.write()
             let (bundle, log, notApplied) = try ready.writeBundle(run: run)
-            return (try runtime.start(id: ready.id, bundle: bundle, log: log), notApplied)
+            return (
+                try runtime.start(id: ready.id, bundle: bundle, log: log, streams: ready.container.monitorWords),
+                notApplied
+            )
         }
         if !notApplied.isEmpty {
             note(
@@ -183,6 +186,7 @@ extension NodeAgent {
     /// Asks the proxy to take no more connections; those that it has go on.
     func drainProxy(_ record: PodRecord) async {
         guard record.instances[SidecarPlan.containerName] != nil else { return }
+        begin { await $0.collectRecording(record) }
         let answer = await Prober.http(
             .init(method: "POST", address: "127.0.0.1", port: 15_000, path: "/drain_listeners?graceful"),
             namespace: record.place?.namespacePath, timeout: .seconds(1), on: loop)

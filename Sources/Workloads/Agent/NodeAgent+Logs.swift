@@ -70,11 +70,19 @@ extension NodeAgent {
             return HTTPResponse(
                 status: 200, contentType: "application/json",
                 body: (["kind": "PodList", "apiVersion": "v1", "items": .array(pods)] as JSON).bytes)
+        case ("GET", "podUsage") where parts.count == 1:
+            let names = request.queryItems.filter { $0.name == "namespaces" }.flatMap { $0.value.split(separator: ",") }
+            let countsRequests = !request.queryItems.contains { $0.name == "requests" && $0.value == "false" }
+            let page = await usagePage(namespaces: Set(names.map(String.init)), countsRequests: countsRequests)
+            return HTTPResponse(status: 200, contentType: "application/json", body: page.bytes)
         case ("GET", "containerLogs") where parts.count == 4:
             let wall = WallClock.now
             let options = LogOptions(
                 query: request.queryItems, now: Timestamp(seconds: wall.seconds, nanoseconds: wall.nanoseconds))
             return logs(namespace: parts[1], pod: parts[2], container: parts[3], options)
+        case ("GET", "exec") where parts.count == 4, ("GET", "attach") where parts.count == 4,
+            ("GET", "portForward") where parts.count == 3:
+            return await streams(request, parts)
         default: return HTTPResponse(status: 404, text: "\(request.method) \(request.path): unknown\n")
         }
     }

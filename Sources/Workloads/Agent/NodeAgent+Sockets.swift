@@ -21,7 +21,9 @@ extension NodeAgent {
             try File.remove(path)
             record.socket = try Socket.listen(on: .unix(path))
             try File.chmod(path, 0o600)
-            for entry in [directory, path] {
+            let state = configuration.layout.proxyState(record.pod.uid)
+            try File.makeDirectory(state, mode: 0o700)
+            for entry in [directory, path, state] {
                 try File.chown(entry, uid: ContainerManifest.proxyUser, gid: ContainerManifest.proxyUser)
             }
         } catch { throw WorkloadError("NodeNotReady", "cannot make the pod's xDS socket", error) }
@@ -31,9 +33,12 @@ extension NodeAgent {
 
     func closeSocket(_ record: PodRecord) {
         guard record.socket != nil else { return }
+        record.carrier?.cancel()
+        record.carrier = nil
         record.socket?.close()
         record.socket = nil
         closeIdentity(record)
+        guard configuration.controlPlane == nil else { return }
         tell(Self.farewell(record.pod.uid), descriptor: nil)
     }
 
@@ -56,6 +61,7 @@ extension NodeAgent {
 
     private func tellSocket(_ record: PodRecord) {
         guard let socket = record.socket else { return }
+        guard configuration.controlPlane == nil else { return carry(record) }
         tell(Self.announcement(record), descriptor: socket.fd)
     }
 
@@ -100,8 +106,12 @@ extension NodeAgent {
     func keepChannel() async {
         while !isStopping {
             do throws(SystemError) {
-                let stream = try await SocketStream.connect(to: .unix(configuration.agentSocket), on: loop)
+                let stream = try await openChannel()
                 defer { stream.close() }
+                if configuration.controlPlane != nil {
+                    try await serve(stream)
+                    throw SystemError(ECONNRESET, "the control plane has ended the connection")
+                }
                 bindDNS()
                 for entry in dnsSockets {
                     try await tellFirst(
@@ -131,16 +141,22 @@ extension NodeAgent {
     }
 
     /// Reads what the control plane says until the connection ends.
-    private func readReplies(_ stream: SocketStream) async throws(SystemError) {
+    func readReplies(_ stream: SocketStream, patience: Duration? = nil) async throws(SystemError) {
         var rest: [UInt8] = []
+        var timer: LoopTimer?
+        defer { timer?.cancel() }
         while true {
+            timer?.cancel()
+            timer = patience.map { loop.schedule(after: $0) { stream.close() } }
             let piece = try await stream.read(upTo: 65_536)
             guard !piece.isEmpty else { return }
             rest += piece
             while let end = rest.firstIndex(of: 0x0A) {
                 let line = Array(rest[..<end])
                 rest.removeSubrange(...end)
-                guard let json = try? JSON.parse(line), let reply = IdentityReply(json: json) else {
+                let json = try? JSON.parse(line)
+                if json?["op"] == "pong" { continue }
+                guard let json, let reply = IdentityReply(json: json) else {
                     log.warning("the control plane said something unknown")
                     continue
                 }

@@ -16,6 +16,9 @@ extension NodeAgent {
             }
         }
         serviceChanged()
+        nodesChanged()
+        begin(isLasting: true) { await $0.keepWays() }
+        // All pods, also those of other nodes: policies name them by their labels.
         let path = "/api/v1/pods"
         let version = await listUntilItWorks(path) { $0.replacePods($1) }
         await follow(path, from: version, replace: { $0.replacePods($1) }) { $0.podChanged($1, $2) }
@@ -45,7 +48,8 @@ extension NodeAgent {
         var version = first
         while !isStopping {
             var mustList = false
-            let query = "?watch=true&allowWatchBookmarks=true&resourceVersion=\(version)"
+            let query =
+                (path.contains("?") ? "&" : "?") + "watch=true&allowWatchBookmarks=true&resourceVersion=\(version)"
             do throws(APIError) {
                 try await api.watch(path + query) { event in
                     let type = event["type"]?.string ?? ""
@@ -74,7 +78,8 @@ extension NodeAgent {
         case .service, .slice: serviceChanged()
         case .configMap, .secret:
             for namespace in Set(records.values.map(\.pod.namespace)) { refreshVolumes(namespace: namespace) }
-        case .namespace: break
+        case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
+        case .node: nodesChanged()
         }
     }
 
@@ -83,7 +88,8 @@ extension NodeAgent {
         switch kind {
         case .service, .slice: serviceChanged()
         case .configMap, .secret: refreshVolumes(namespace: KubernetesObject(json: object).namespace)
-        case .namespace: break
+        case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
+        case .node: nodesChanged()
         }
     }
 
@@ -91,12 +97,15 @@ extension NodeAgent {
 
     private func replacePods(_ items: [JSON]) {
         var there: Set<String> = []
+        policyPods = [:]
+        policiesAreKnown = true
         for item in items {
             there.insert(KubernetesObject(json: item).metadata.uid)
             podChanged("ADDED", item)
         }
         for record in records.values where !there.contains(record.pod.uid) { forget(record) }
         refused.formIntersection(there)
+        policyChanged()
         let (network, keep) = (network, Set(records.keys).union(there))
         begin { agent in
             do throws(WorkloadError) {
@@ -108,11 +117,15 @@ extension NodeAgent {
     private func podChanged(_ type: String, _ json: JSON) {
         let object = KubernetesObject(json: json)
         let uid = object.metadata.uid
+        policySaw(object, isGone: type == "DELETED")
         let node = object.spec["nodeName"]?.string ?? ""
-        guard !uid.isEmpty, node.isEmpty || node == configuration.nodeName else { return }
+        // What nobody has bound runs beside the API server.
+        let isOurs = node == configuration.nodeName || node.isEmpty && configuration.controlPlane == nil
+        guard !uid.isEmpty, isOurs else { return }
         if let record = records[uid] {
             if type == "DELETED" { return forget(record) }
             record.object = object
+            takeBackReadiness(record)
             update(record)
         } else if type == "DELETED" {
             refused.remove(uid)
@@ -196,6 +209,7 @@ extension NodeAgent {
                 agent.mustServeAgain = false
                 let (network, services) = (agent.network, agent.mirror.all(.service))
                 let slices = agent.mirror.all(.slice)
+                agent.configuration.servicesChanged?(services, slices)
                 do throws(WorkloadError) {
                     let problems = try await agent.pool.run { () throws(WorkloadError) in
                         try network.serve(services: services, slices: slices)

@@ -32,6 +32,15 @@ public actor NodeAgent {
     var isStopping = false
     var isServing = false
     var mustServeAgain = false
+    /// The pods of the cluster as policies see them, by uid.
+    var policyPods: [String: PolicyPod] = [:]
+    /// Whether everything that policies are made of has been listed once.
+    var policiesAreKnown = false
+    var policyRevision = 0
+    /// What is wrong with policies now, so that it is told once.
+    var policyProblems: Set<String> = []
+    var isEnforcing = false
+    var mustEnforceAgain = false
     var gatewayTarget: String?
     var channel: Socket?
     /// The roots of the mesh; nil while nobody has said.
@@ -43,7 +52,17 @@ public actor NodeAgent {
     /// Closes the connection to the control plane, so that it is made anew.
     var endChannel: (() -> Void)?
     var dnsSockets: [DNSSocket] = []
+    /// Proxies' streams that are carried to a control plane elsewhere.
+    var carried: [ObjectIdentifier: (uid: String, stream: any ByteStream)] = [:]
+    var isLeadingToNodes = false
+    var mustLeadToNodes = false
+    /// What was said last of nodes that cannot be reached.
+    var nodeProblems: [String] = []
     var kubelet: SocketListener?
+    /// Commands, attached clients and forwarded connections now.
+    var sessions = 0
+    /// Those that were refused because there were too many.
+    var sessionsRefused = 0
 
     /// An agent that does nothing yet.
     ///
@@ -83,6 +102,7 @@ public actor NodeAgent {
         }
         begin(isLasting: true) { await $0.keepChannel() }
         begin(isLasting: true) { await $0.rotateLogs() }
+        begin(isLasting: true) { await $0.collectRecordings() }
         begin(isLasting: true) { await $0.watchEverything() }
     }
 
@@ -196,8 +216,10 @@ public actor NodeAgent {
         } else {
             let network = network
             let captures = record.role == .sidecar
+            let policies = policyObjects()
             let place = try await pool.run { () throws(WorkloadError) in
-                try network.attach(pod, captures: captures)
+                if let policies { network.learn(policies) }
+                return try network.attach(pod, captures: captures)
             }
             record.place = place
             record.facts.podIP = place.addresses.first ?? ""

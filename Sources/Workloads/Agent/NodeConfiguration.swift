@@ -1,4 +1,5 @@
 public import IO
+public import KubernetesAPI
 
 /// How a node agent is set up.
 public struct NodeConfiguration: Sendable {
@@ -26,6 +27,10 @@ public struct NodeConfiguration: Sendable {
     public var nameserver: String
     /// Addresses on which DNS sockets are bound and handed to the control plane.
     public var dnsAddresses: [SocketAddress] = []
+    /// The control plane on another machine; nil: the one beside this agent, over unix sockets.
+    public var controlPlane: RemoteControlPlane?
+    /// Called on the agent's loop with the services and slices when they have changed.
+    public var servicesChanged: (@Sendable ([KubernetesObject], [KubernetesObject]) -> Void)?
     /// User and group of the control plane, which may ask for logs.
     public var controlPlaneUser: UInt32 = 7533
 

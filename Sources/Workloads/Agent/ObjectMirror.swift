@@ -10,6 +10,10 @@ struct ObjectMirror: PodReferences {
         case namespace = "/api/v1/namespaces"
         case service = "/api/v1/services"
         case slice = "/apis/discovery.k8s.io/v1/endpointslices"
+        case networkPolicy = "/apis/networking.k8s.io/v1/networkpolicies"
+        case adminNetworkPolicy = "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies"
+        case baselineAdminNetworkPolicy = "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies"
+        case node = "/api/v1/nodes"
 
         var objectKind: String {
             switch self {
@@ -18,6 +22,10 @@ struct ObjectMirror: PodReferences {
             case .namespace: "Namespace"
             case .service: "Service"
             case .slice: "EndpointSlice"
+            case .networkPolicy: "NetworkPolicy"
+            case .adminNetworkPolicy: "AdminNetworkPolicy"
+            case .baselineAdminNetworkPolicy: "BaselineAdminNetworkPolicy"
+            case .node: "Node"
             }
         }
     }

@@ -13,10 +13,6 @@ internal import XDS
 final class PodIdentity: @unchecked Sendable {
     static let streamMethod = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets"
     static let deltaMethod = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
-    /// The name of the secret with certificate and key.
-    static let certificateName = "default"
-    /// The name of the secret with the roots.
-    static let rootName = "ROOTCA"
     /// Streams of one pod at a time; a proxy has one or two.
     static let streamsMax = 32
 
@@ -60,33 +56,16 @@ final class PodIdentity: @unchecked Sendable {
 
     private var snapshot: Snapshot? {
         guard credentials.isComplete, let bundle = credentials.bundle else { return nil }
-        func source(_ bytes: [UInt8]) -> DataSource {
-            var source = DataSource()
-            source.specifier = .inlineBytes(bytes)
-            return source
-        }
-        var certificate = TlsCertificate()
-        certificate.certificateChain = source(credentials.chainPEM)
-        certificate.privateKey = source(credentials.key.pem)
-        var own = Secret()
-        own.name = Self.certificateName
-        own.type = .tlsCertificate(certificate)
-        var validation = CertificateValidationContext()
-        validation.trustedCa = source(bundle.pem)
-        var roots = Secret()
-        roots.name = Self.rootName
-        roots.type = .validationContext(validation)
-        var snapshot = Snapshot(version: bundle.version)
-        snapshot[Secret.typeURL] = [
-            ResourceTable([
-                Self.certificateName: EncodedResource(
-                    name: Self.certificateName, version: credentials.chain.first.map(Authority.id) ?? "",
-                    message: AnyMessage(packing: own)),
-                Self.rootName: EncodedResource(
-                    name: Self.rootName, version: bundle.version, message: AnyMessage(packing: roots)),
+        return Snapshot(
+            version: bundle.version,
+            parts: [
+                WorkloadSecrets.part([
+                    WorkloadSecrets.certificate(
+                        chain: credentials.chainPEM, key: credentials.key.pem,
+                        version: credentials.chain.first.map(Authority.id) ?? ""),
+                    WorkloadSecrets.roots(bundle.pem, version: bundle.version),
+                ])
             ])
-        ]
-        return snapshot
     }
 
     /// Sends what has changed to the proxy.
@@ -175,9 +154,9 @@ private final class SecretStream: @unchecked Sendable {
         server = DiscoveryServer(delta ? .delta : .stateOfTheWorld)
     }
 
-    var wantsRoots: Bool { server.isSubscribed(typeURL: Secret.typeURL, name: PodIdentity.rootName) }
+    var wantsRoots: Bool { server.isSubscribed(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName) }
 
-    var acknowledgedRoots: String? { server.acknowledged(typeURL: Secret.typeURL, name: PodIdentity.rootName) }
+    var acknowledgedRoots: String? { server.acknowledged(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName) }
 
     func publish(_ snapshot: Snapshot) {
         var changes = SnapshotChanges()

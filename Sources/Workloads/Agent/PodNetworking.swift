@@ -28,6 +28,21 @@ public protocol PodNetworking: Sendable {
     func keep(only uids: Set<String>) throws(WorkloadError)
     /// Serves these services; what could not be served as asked comes back.
     func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String]
+    /// How many addresses of the node's pods are in use, and how many there are; nil when nobody counts.
+    var addressUse: (used: Int, size: Int)? { get }
+    /// Takes note of policies and pods, for the next `attach` to enforce: a pod's rules stand before its link does.
+    func learn(_ policies: PolicyObjects)
+    /// Makes the kernel enforce these policies; what could not be read comes back.
+    func enforce(_ policies: PolicyObjects) throws(WorkloadError) -> [String]
+    /// Makes the pods of these nodes reachable; what cannot be comes back.
+    func reach(nodes: [KubernetesObject]) throws(WorkloadError) -> [String]
     /// Makes the host's gateway ports lead to this pod; nil when there is no gateway pod.
     func lead(gatewayTo address: String?) throws(WorkloadError)
+}
+
+extension PodNetworking {
+    /// Nobody counts.
+    public var addressUse: (used: Int, size: Int)? { nil }
+    /// A network of one machine has no others.
+    public func reach(nodes: [KubernetesObject]) throws(WorkloadError) -> [String] { [] }
 }

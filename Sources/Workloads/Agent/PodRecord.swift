@@ -32,12 +32,16 @@ final class PodRecord: @unchecked Sendable {
     var isWritingStatus = false
     /// The listening xDS socket of the pod's proxy.
     var socket: Socket?
+    /// Carries its proxy's streams to a control plane elsewhere.
+    var carrier: Task<Void, Never>?
     /// The pod's key and certificate; nil for a pod without a proxy.
     var identity: PodIdentity?
     /// The state of the certificate that was told last.
     var warnedOf: CertificateHealth?
     /// When the endpoints are taken for drained although nobody said so.
     var drainDeadline: MonotonicTime?
+    /// The latest of its proxy's recorded requests that were collected, in milliseconds since 1970.
+    var recordedUntil: Int64 = 0
 
     init(object: KubernetesObject, pod: PodManifest, role: PodLifecycle.ProxyRole, facts: PodFacts, startedAt: Int64) {
         self.object = object

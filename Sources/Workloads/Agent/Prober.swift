@@ -80,7 +80,8 @@ enum Prober {
         } catch { return "\(error)" }
     }
 
-    private static func connect(to target: SocketAddress, _ namespace: String?) throws(SystemError) -> Socket {
+    /// A connection that is begun inside a network namespace.
+    static func connect(to target: SocketAddress, _ namespace: String?) throws(SystemError) -> Socket {
         guard let namespace else { return try Socket.connect(to: target) }
         let inside = try NetworkNamespace.open(path: namespace)
         let descriptor = try inside.run { () throws(SystemError) in try Socket.connect(to: target).release() }

@@ -19,7 +19,7 @@ extension ContainerSpec {
         var user: JSON = ["uid": .integer(Int64(uid)), "gid": .integer(Int64(gid))]
         if !groups.isEmpty { user["additionalGids"] = .array(groups.map { .integer(Int64($0)) }) }
         return [
-            "terminal": false,
+            "terminal": .bool(hasTerminal),
             "user": user,
             "args": .array(arguments.map { .string($0) }),
             "env": .array(environment.map { .string($0) }),

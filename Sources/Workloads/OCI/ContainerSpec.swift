@@ -61,6 +61,8 @@ public struct ContainerSpec: Sendable, Hashable {
     public var environment: [String] = []
     /// Where the program starts.
     public var workingDirectory = "/"
+    /// Whether its streams are a terminal.
+    public var hasTerminal = false
     /// User.
     public var uid: UInt32 = 0
     /// Group.

@@ -52,6 +52,12 @@ public struct ContainerManifest: Sendable, Hashable {
     public var isConfined: Bool
     /// Whether set-user-ID programs may raise privileges.
     public var allowsPrivilegeEscalation: Bool
+    /// Whether it has an input, for those who attach to it.
+    public var hasInput = false
+    /// Whether its input ends when the first who attached goes.
+    public var endsInputOnce = false
+    /// Whether its streams are a terminal.
+    public var hasTerminal = false
     /// Readiness, liveness and startup probe.
     public var probes: [Probe.Kind: Probe]
     /// Command to run before SIGTERM.
@@ -119,6 +125,9 @@ extension ContainerManifest {
         isConfined = seccomp == "RuntimeDefault"
         // Stricter than Docker's default: set-user-ID programs gain nothing unless the pod asks for it.
         allowsPrivilegeEscalation = own["allowPrivilegeEscalation"]?.bool ?? false
+        hasInput = json["stdin"]?.bool ?? false
+        endsInputOnce = json["stdinOnce"]?.bool ?? false
+        hasTerminal = json["tty"]?.bool ?? false
 
         var probes: [Probe.Kind: Probe] = [:]
         for kind in Probe.Kind.allCases {

@@ -13,6 +13,11 @@ public enum SidecarPlan {
     static let bootstrapPath = "/etc/skein/bootstrap.json"
     /// Directory of the pod's xDS socket in the container.
     static let socketDirectory = "/run/skein"
+    /// Directory in the container where the proxy keeps its last good configuration.
+    static let stateDirectory = "/var/lib/skein-proxy"
+
+    /// The annotation by which one pod decides (`"true"`, `"false"`) whether its proxy asks for what it uses, or has all that the mesh has.
+    static let onDemandAnnotation = "skein.dev/on-demand"
 
     /// The proxy is ready when it has taken its first configuration.
     static let readinessProbe = Probe(
@@ -22,13 +27,19 @@ public enum SidecarPlan {
     /// Whether a pod gets a sidecar (ARCHITECTURE section 4): the pod's label or annotation decides, else the namespace.
     public static func role(of pod: PodManifest, namespaceLabels: [String: String]) -> PodLifecycle.ProxyRole {
         if pod.isGateway { return .gateway }
-        guard !pod.usesHostNetwork else { return .none }
+        guard !pod.usesHostNetwork, !isProxyless(pod.annotations) else { return .none }
         let key = "sidecar.istio.io/inject"
         switch pod.labels[key] ?? pod.annotations[key] {
         case "false": return .none
         case "true": return .sidecar
         default: return namespaceLabels["istio-injection"] == "disabled" ? .none : .sidecar
         }
+    }
+
+    /// Whether the program itself is a client of discovery (gRPC): Istio's templates for that, or our annotation.
+    private static func isProxyless(_ annotations: [String: String]) -> Bool {
+        (annotations["inject.istio.io/templates"] ?? "").split(separator: ",").contains { $0.hasPrefix("grpc-") }
+            || annotations["skein.dev/proxyless"] == "true"
     }
 
     /// The proxy's bootstrap: who it is, its admin port, and ADS over the pod's own socket.
@@ -40,10 +51,13 @@ public enum SidecarPlan {
             "SERVICE_ACCOUNT": .string(pod.serviceAccount), "NODE_NAME": .string(facts.nodeName),
             "INSTANCE_IPS": .string(facts.podIPs.joined(separator: ",")), "CLUSTER_ID": "Kubernetes",
             "INTERCEPTION_MODE": isGateway ? "NONE" : "REDIRECT",
+            "LAST_GOOD_FILE": .string(stateDirectory + "/configuration.pb"),
         ]
         let service: JSON = ["resource_api_version": "V3", "ads": [:]]
+        let asksOnDemand = !isGateway && asksOnDemand(pod)
         return [
             "node": [
+                "client_features": asksOnDemand ? ["skein.on_demand"] : [],
                 "id": .string("\(kind)~\(facts.podIP)~\(pod.name).\(pod.namespace)~\(pod.namespace).svc.cluster.local"),
                 "cluster": .string(
                     pod.labels["app"].map { "\($0).\(pod.namespace)" } ?? "\(pod.name).\(pod.namespace)"),
@@ -65,6 +79,7 @@ public enum SidecarPlan {
                 "clusters": [
                     cluster("xds", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
                     cluster("skein-ratelimit", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
+                    cluster("skein-traces", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
                     cluster("sds-grpc", ["pipe": ["path": "/run/skein/sds.sock"]], isHTTP2: true),
                     cluster("admin", address("127.0.0.1", 15_000), isHTTP2: false),
                 ],
@@ -75,11 +90,22 @@ public enum SidecarPlan {
     /// The arguments for the number of loops that the annotation `proxy.istio.io/config` asks for; 0 and nothing mean one
     /// for each processor.
     public static func concurrency(of pod: PodManifest) -> [String] {
-        guard let text = pod.annotations["proxy.istio.io/config"],
-            let number = (try? YAML.parse(text, file: "annotation"))?.first?.json["concurrency"]?.int,
-            (1...1024).contains(number)
-        else { return [] }
+        guard let number = configuration(of: pod)?["concurrency"]?.int, (1...1024).contains(number) else { return [] }
         return ["--concurrency", String(number)]
+    }
+
+    /// What the mesh, a ProxyConfig and the pod itself say of its proxy, as admission put it together.
+    private static func configuration(of pod: PodManifest) -> JSON? {
+        pod.annotations["proxy.istio.io/config"].flatMap { (try? YAML.parse($0, file: "annotation"))?.first?.json }
+    }
+
+    /// Whether a pod's proxy asks for the virtual hosts and clusters that it uses, and has no others (ARCHITECTURE decision 1).
+    ///
+    /// It does, unless its annotation or the variable `SKEIN_ON_DEMAND` of its ProxyConfig says `"false"`.
+    private static func asksOnDemand(_ pod: PodManifest) -> Bool {
+        if let said = pod.annotations[onDemandAnnotation], ["true", "false"].contains(said) { return said == "true" }
+        let said = configuration(of: pod)?["proxyMetadata"]?["SKEIN_ON_DEMAND"]
+        return said?.string != "false" && said?.bool != false
     }
 
     private static func address(_ host: String, _ port: Int) -> JSON {

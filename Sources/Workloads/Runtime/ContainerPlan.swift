@@ -47,6 +47,9 @@ extension ContainerPlan {
         } catch { throw WorkloadError("CreateContainerError", "\(error)") }
     }
 
+    /// The authorities of the machine: the file that `skein-proxy` reads as its system roots.
+    private static let systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
     private func specification(bundle: String) throws -> (ContainerSpec, [String]) {
         let rootfs = bundle + "/rootfs"
         var arguments = image.arguments(container)
@@ -60,6 +63,7 @@ extension ContainerPlan {
         spec.environment = environment
         spec.networkNamespace = networkNamespace
         spec.capabilities = container.capabilities
+        spec.hasTerminal = container.hasTerminal
         spec.isConfined = container.isConfined
         spec.allowsPrivilegeEscalation = container.allowsPrivilegeEscalation
         spec.cgroupPath = "\(NodeLayout.cgroup)/\(id)"
@@ -75,10 +79,14 @@ extension ContainerPlan {
         case .layers(let layers):
             try layeredRoot(&spec, bundle: bundle, layers: layers)
         case .proxy:
-            for name in ["dev", "etc/skein", "proc", "run/skein", "sys", "tmp", "usr/local/bin"] {
+            for name in ["dev", "etc/skein", "etc/ssl/certs", "proc", "run/skein", "sys", "tmp", "usr/local/bin"] {
                 try File.makeDirectory("\(rootfs)/\(name)")
             }
             spec.mounts = ContainerSpec.standardMounts + [.temporary("/tmp", mode: "1777", size: "16m")]
+            // Rules with TLS and no authorities of their own mean those of the machine.
+            if File.exists(Self.systemRoots) {
+                spec.mounts.append(.bind(Self.systemRoots, to: Self.systemRoots, readOnly: true))
+            }
         }
         spec.mounts += own
 
@@ -122,6 +130,7 @@ extension ContainerPlan {
                 .bind(proxy.program, to: SidecarPlan.programPath, readOnly: true),
                 .bind(bundle + "/bootstrap.json", to: SidecarPlan.bootstrapPath, readOnly: true),
                 .bind(layout.sockets(pod.uid), to: SidecarPlan.socketDirectory, readOnly: true),
+                .bind(layout.proxyState(pod.uid), to: SidecarPlan.stateDirectory, readOnly: false),
             ]
         }
         if !pod.usesHostNetwork || image.root != .host {
@@ -198,7 +207,8 @@ extension ContainerPlan {
         let names = (try? File.list("/etc")) ?? []
         let backups = names.filter { $0.hasPrefix("shadow") || $0.hasPrefix("gshadow") }.map { "/etc/" + $0 }
         // What is masked must be there: the runtime passes over what is missing.
-        spec.maskedPaths += Set(HostImage.secrets + ours + backups).sorted()
+        // What is mounted for the container itself stays: a proxy's sockets are where the machine's are.
+        spec.maskedPaths += Set(HostImage.secrets + ours + backups).subtracting(own.map(\.destination)).sorted()
     }
 
     private func layeredRoot(_ spec: inout ContainerSpec, bundle: String, layers: [String]) throws {

@@ -53,10 +53,12 @@ public struct ContainerRuntime: Sendable {
         }
     }
 
-    /// Creates and starts the container whose bundle is written.
-    func start(id: String, bundle: String, log: String) throws(WorkloadError) -> Instance {
+    /// Creates and starts the container whose bundle is written; `streams` are the monitor's words for its input and terminal.
+    func start(
+        id: String, bundle: String, log: String, streams: [String] = []
+    ) throws(WorkloadError) -> Instance {
         let instance: Instance
-        do throws(SystemError) { instance = try create(id: id, bundle: bundle, log: log) } catch {
+        do throws(SystemError) { instance = try create(id: id, bundle: bundle, log: log, streams) } catch {
             remove(id: id)
             throw WorkloadError("CreateContainerError", "cannot create container \(id)", error)
         }
@@ -72,17 +74,20 @@ public struct ContainerRuntime: Sendable {
         return instance
     }
 
-    private func create(id: String, bundle: String, log: String) throws(SystemError) -> Instance {
+    private func create(
+        id: String, bundle: String, log: String, _ streams: [String]
+    ) throws(SystemError) -> Instance {
         let (reader, writer) = try Pipe.make()
         defer { close(reader) }
         let pidFile = bundle + "/pid"
         let monitorFile = bundle + "/conmon.pid"
-        var command = Child.Command([
-            conmon, "--api-version", "1", "-c", id, "-u", id, "-n", id, "-r", runc,
-            "--runtime-arg", "--root=\(layout.runtimeRoot)", "-b", bundle, "-p", pidFile, "-P", monitorFile,
-            "-l", "k8s-file:\(log)", "--exit-dir", layout.exits, "--socket-dir-path", layout.attach,
-            "--log-size-max", String(Self.logSizeMax), "--no-sync-log",
-        ])
+        var command = Child.Command(
+            [
+                conmon, "--api-version", "1", "-c", id, "-u", id, "-n", id, "-r", runc,
+                "--runtime-arg", "--root=\(layout.runtimeRoot)", "-b", bundle, "-p", pidFile, "-P", monitorFile,
+                "-l", "k8s-file:\(log)", "--exit-dir", layout.exits, "--socket-dir-path", layout.attach,
+                "--log-size-max", String(Self.logSizeMax), "--no-sync-log",
+            ] + streams)
         // conmon reports the container's pid, or runc's failure, here.
         command.environment.append("_OCI_SYNCPIPE=3")
         command.descriptors[3] = writer

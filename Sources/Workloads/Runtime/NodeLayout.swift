@@ -44,6 +44,8 @@ public struct NodeLayout: Sendable, Hashable {
     func skeleton(_ id: String) -> String { "\(runDirectory)/skeletons/\(id)" }
     /// The pod's own sockets (0700, the proxy's user).
     func sockets(_ uid: String) -> String { "\(runDirectory)/pods/\(uid)" }
+    /// What the pod's proxy keeps: its last good configuration (0700, the proxy's user).
+    func proxyState(_ uid: String) -> String { "\(pod(uid))/proxy" }
     /// Files of Secrets: on a tmpfs, so that they never reach a disk.
     var secrets: String { runDirectory + "/secrets" }
 

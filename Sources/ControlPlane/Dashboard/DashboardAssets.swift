@@ -1,0 +1,1401 @@
+// swift-format-ignore-file
+// Made from Assets/ by tools/dashboard-assets.py; change the files there.
+
+/// The files of the dashboard.
+enum DashboardAssets {
+    /// A file and what tells its versions apart.
+    struct Asset: Sendable {
+        var digest: String
+        var text: String
+    }
+
+    /// The files by their names.
+    static let all: [String: Asset] = [
+        "administration.js": Asset(digest: "223f27842e2559d8", text: ##"""
+// Configuration, network, certificates: for administrators. And the form that asks for the token.
+
+import { h, table } from "./dom.js";
+import { t } from "./texts.js";
+import { load, session } from "./data.js";
+
+/** Asks for the token; it goes into memory and nowhere else. */
+export function tokenForm() {
+  return h("form", { class: "notice", "data-key": "token", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); session.use(event.target.querySelector("input").value); } },
+    h("p", null, t("token.why")),
+    session.wasWrong ? h("p", { class: "critical", role: "alert" }, t("token.wrong")) : null,
+    h("label", null, t("token.label"), h("input", { type: "password", name: "token", autocomplete: "off", spellcheck: "false", required: true })),
+    h("button", { type: "submit" }, t("token.enter")));
+}
+
+/** What was asked for, or why it is not there. */
+export function whenThere(entry, view) {
+  if (entry.value) return view(entry.value);
+  if (entry.error?.message === "401") return tokenForm();
+  return h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading"));
+}
+
+const objectName = (one) => (one.namespace ? one.namespace + "/" : "") + one.name;
+const yes = (value) => (value ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")));
+
+/** `SYNCED: CDS, LDS; STALE: RDS`. */
+function typesText(types) {
+  const states = new Map();
+  for (const [type, state] of Object.entries(types).sort()) states.set(state, [...(states.get(state) ?? []), type]);
+  return [...states].map(([state, names]) => `${state}: ${names.join(", ")}`).join("; ");
+}
+
+export function configuration() {
+  return [
+    h("h1", { tabindex: "-1" }, t("page.configuration")),
+    whenThere(load("/skein/v1/dashboard/objects"), (found) => [
+      h("h2", null, t("configuration.findings")),
+      table(t("configuration.findings"), [{ name: t("word.severity") }, { name: t("configuration.code") }, { name: t("word.object") }, { name: t("configuration.field") }, { name: t("configuration.message"), text: true }],
+        found.findings.map((one) => ({
+          key: one.code + one.kind + one.namespace + one.name + one.field + one.message,
+          cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, `${one.kind} ${objectName(one)}`, h("code", null, one.field), one.message],
+        })), "✓ " + t("configuration.findings.none")),
+      h("h2", null, t("configuration.objects")),
+      found.total > found.objects.length ? h("p", null, t("configuration.tooMany", found.objects.length)) : null,
+      table(t("configuration.objects"), [{ name: t("word.kind") }, { name: t("word.object") }, { name: t("configuration.generation"), number: true }, { name: t("word.status"), text: true }],
+        found.objects.map((one) => ({ key: one.kind + objectName(one), cells: [one.kind, objectName(one), one.generation, one.conditions.map((condition) => `${condition.type}: ${condition.status}${condition.reason ? " (" + condition.reason + ")" : ""}`).join(", ") || "-"] })), "-"),
+    ]),
+    h("h2", null, t("configuration.proxies")),
+    whenThere(load("/skein/v1/convergence"), (found) => h("p", { class: found.complete ? "good" : "warning" },
+      found.complete ? "✓ " + t("configuration.converged", found.revision) : t("configuration.behind", found.revision, found.waiting.length, found.proxies, found.refused.length))),
+    whenThere(load("/skein/v1/proxies"), (found) => table(t("configuration.proxies"), [{ name: t("word.pod") }, { name: t("word.kind") }, { name: t("configuration.revision"), number: true }, { name: t("configuration.types") }, { name: t("configuration.refused"), text: true }],
+      found.proxies.map((one, place) => ({
+        key: one.namespace + "/" + one.pod + place,
+        cells: [one.namespace + "/" + one.pod, `${one.role}, ${one.client}`, one.acknowledged, typesText(one.types),
+          one.refused.length ? one.refused.map((refusal) => h("p", { class: "critical" }, `${refusal.type} ${refusal.resource}: ${refusal.message} ← ${refusal.sources.map((source) => `${source.kind} ${objectName(source)} ${source.field}`).join(", ")}`)) : "-"],
+      })), "-")),
+  ];
+}
+
+export function network() {
+  return [
+    h("h1", { tabindex: "-1" }, t("page.network")),
+    whenThere(load("/skein/v1/dashboard/network"), (found) => [
+      h("h2", null, t("network.nodes")),
+      table(t("network.nodes"), [{ name: t("word.node") }, { name: t("word.ready") }, { name: t("word.address") }, { name: t("network.range") }, { name: t("word.pods"), number: true }],
+        found.nodes.map((one) => ({ key: one.name, cells: [one.name, yes(one.ready), one.addresses.join(", "), one.podRanges.join(", ") || "-", found.pods.filter((pod) => pod.node === one.name).length] })), "-"),
+      h("h2", null, t("network.services")),
+      table(t("network.services"), [{ name: t("word.service") }, { name: t("word.address") }, { name: t("network.ports") }, { name: t("network.endpoints"), number: true }],
+        found.services.map((one) => ({ key: objectName(one), cells: [h("a", { href: "#/service/" + encodeURIComponent(one.host) }, objectName(one)), one.addresses.join(", ") || "-", one.ports.join(", "), `${one.ready}/${one.endpoints}`] })), "-"),
+      h("h2", null, t("network.pods")),
+      table(t("network.pods"), [{ name: t("word.pod") }, { name: t("word.node") }, { name: t("word.address") }, { name: t("network.phase") }, { name: t("word.ready") }, { name: t("network.restarts"), number: true }],
+        found.pods.map((one) => ({ key: objectName(one), cells: [objectName(one), one.node, h("code", null, one.addresses.join(", ")), one.phase, yes(one.ready), one.restarts] })), "-"),
+    ]),
+  ];
+}
+
+export function certificates() {
+  return [
+    h("h1", { tabindex: "-1" }, t("page.certificates")),
+    whenThere(load("/skein/v1/dashboard/certificates"), (found) => [
+      h("p", null, t("certificates.trust", found.trustDomain)),
+      found.alarms.length ? [h("h2", null, t("certificates.alarms")), h("ul", { class: "problems" }, found.alarms.map((one) => h("li", { class: "is-critical" }, h("strong", null, one.subject), ": ", one.problem, h("p", { class: "muted" }, t("alerts.action", one.remedy)))))] : null,
+      h("h2", null, t("certificates.authority")),
+      table(t("certificates.authority"), [{ name: t("word.name") }, { name: t("certificates.stage") }, { name: t("certificates.until") }],
+        [...found.roots, { ...found.intermediate, stage: "intermediate" }].map((one) => ({ key: one.stage + one.id, cells: [`${one.subject} (${one.id})`, one.stage, one.notAfter] })), "-"),
+      h("h2", null, t("certificates.workloads")),
+      table(t("certificates.workloads"), [{ name: t("word.pod") }, { name: t("certificates.identity"), text: true }, { name: t("certificates.until") }, { name: t("certificates.renewal") }, { name: t("certificates.health"), text: true }],
+        found.workloads.map((one) => ({ key: one.namespace + "/" + one.pod, cells: [one.namespace + "/" + one.pod, one.identity, one.notAfter, one.renewal, one.problem ? h("strong", { class: "critical" }, `${one.health}: ${one.problem}`) : one.health] })), "-"),
+    ]),
+  ];
+}
+
+"""##),
+        "charts.js": Asset(digest: "b65ecf979118448f", text: ##"""
+// Charts as SVG. The figures' arithmetic is pure; a text says what a picture says.
+
+import { h, s, format } from "./dom.js";
+import { t } from "./texts.js";
+
+const WIDTH = 640, HEIGHT = 170, LEFT = 62, BOTTOM = 22, TOP = 8, RIGHT = 8;
+const DASHES = ["none", "7 4", "2 3", "10 3 2 3", "1 5"];
+
+/** A number not below `value` at which an axis ends well: 1, 2 or 5 times a power of ten. */
+export function niceTop(value) {
+  if (!(value > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((top) => top >= value * 0.9999999);
+}
+
+/** From numbers to places: `from` and `to` of the numbers, `low` and `high` of the picture. */
+export const scale = (from, to, low, high) => (value) => low + (to > from ? (value - from) / (to - from) : 0) * (high - low);
+
+const timeText = (seconds, isTime) => (isTime ? format.clock(seconds).slice(0, 5) : "×" + Number(seconds.toFixed(2)));
+
+/**
+ * Lines over time (or, with `isTime` false, over load).
+ * series: [{name, points}]; show: a number as text; top: the axis' end, if it is to be fixed.
+ */
+export function lines(title, series, show, { top, isTime = true } = {}) {
+  const shown = series.filter((one) => one.points.length).slice(0, 5);
+  if (!shown.length) return h("figure", null, h("p", { class: "muted" }, t("chart.empty")));
+  const all = shown.flatMap((one) => one.points).filter(([, value]) => Number.isFinite(value));
+  const times = all.map(([time]) => time);
+  const highest = Math.max(0, ...all.map(([, value]) => value));
+  const end = top ?? niceTop(highest);
+  const x = scale(Math.min(...times), Math.max(...times), LEFT, WIDTH - RIGHT);
+  const y = scale(0, end, HEIGHT - BOTTOM, TOP);
+  const now = shown[0].points[shown[0].points.length - 1][1];
+  const label = t("chart.summary", title, show(now), show(highest));
+  const marks = [0, 0.5, 1].map((share) => Math.min(...times) + share * (Math.max(...times) - Math.min(...times)));
+  return h("figure", { class: "figure" },
+    s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+      [0, 0.5, 1].map((share) => [
+        s("path", { class: "axis", d: `M${LEFT} ${y(share * end)}H${WIDTH - RIGHT}` }),
+        s("text", { x: LEFT - 6, y: y(share * end) + 4, "text-anchor": "end" }, show(share * end)),
+      ]),
+      marks.map((time, place) => s("text", { x: x(time), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][place] }, timeText(time, isTime))),
+      shown.map((one, place) => s("polyline", {
+        class: "s" + place, "stroke-dasharray": DASHES[place],
+        points: one.points.filter(([, value]) => Number.isFinite(value)).map(([time, value]) => `${x(time).toFixed(1)},${y(Math.min(value, end)).toFixed(1)}`).join(" "),
+      }))),
+    h("ul", { class: "legend" }, shown.map((one, place) => h("li", null,
+      s("svg", { viewBox: "0 0 28 8", "aria-hidden": "true" }, s("path", { class: "s" + place, "stroke-width": 3, "stroke-dasharray": DASHES[place], d: "M0 4H28" })),
+      one.name, " ", h("strong", null, show(one.points[one.points.length - 1][1]))))));
+}
+
+/** Buckets that grow ("le" as Prometheus counts them) as counts of each alone: {bounds, times, counts[time][bound]}. */
+export function disjoint(series) {
+  const columns = series.map((one) => ({ bound: one.labels.le === "+Inf" ? Infinity : Number(one.labels.le), points: new Map(one.points) }))
+    .sort((one, other) => one.bound - other.bound);
+  const times = [...new Set(series.flatMap((one) => one.points.map(([time]) => time)))].sort((one, other) => one - other);
+  const counts = times.map((time) => {
+    let before = 0;
+    return columns.map((column) => {
+      const upTo = Math.max(before, column.points.get(time) ?? before);
+      const own = upTo - before;
+      before = upTo;
+      return own;
+    });
+  });
+  return { bounds: columns.map((column) => column.bound), times, counts };
+}
+
+/** A heat map of latencies: columns are times, rows are buckets. */
+export function heat(title, series) {
+  const { bounds, times, counts } = disjoint(series);
+  const used = bounds.map((_, row) => counts.some((column) => column[row] > 0));
+  const low = used.indexOf(true), high = used.lastIndexOf(true);
+  if (low < 0) return h("figure", null, h("p", { class: "muted" }, t("chart.empty")));
+  const rows = high - low + 1;
+  const most = Math.max(...counts.flat());
+  const sums = bounds.map((_, row) => counts.reduce((sum, column) => sum + column[row], 0));
+  const boundText = (row) => (row < 0 ? "0" : bounds[row] === Infinity ? "∞" : format.milliseconds(bounds[row]));
+  const common = sums.indexOf(Math.max(...sums));
+  const label = t("chart.heat", title, `${boundText(common - 1)} – ${boundText(common)}`);
+  const x = scale(0, times.length, LEFT, WIDTH - RIGHT), y = scale(0, rows, HEIGHT - BOTTOM, TOP);
+  const every = Math.ceil(rows / 7);
+  return h("figure", { class: "figure" }, s("svg", { class: "chart heat", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+    counts.flatMap((column, place) => column.slice(low, high + 1).map((count, row) => count > 0 && s("rect", {
+      x: x(place).toFixed(1), y: y(row + 1).toFixed(1), width: Math.max(1, x(1) - x(0) - 0.5).toFixed(1), height: Math.max(1, y(0) - y(1) - 0.5).toFixed(1),
+      "fill-opacity": (0.12 + 0.88 * Math.sqrt(count / most)).toFixed(2),
+    }, s("title", null, `${format.clock(times[place])} ${boundText(low + row - 1)} – ${boundText(low + row)}: ${count.toFixed(1)}`)))),
+    Array.from({ length: rows }, (_, row) => row).filter((row) => row % every === 0).map((row) =>
+      s("text", { x: LEFT - 6, y: y(row + 1) + 10, "text-anchor": "end" }, "≤ " + boundText(low + row))),
+    s("text", { x: LEFT, y: HEIGHT - 5 }, format.clock(times[0]).slice(0, 5)),
+    s("text", { x: WIDTH - RIGHT, y: HEIGHT - 5, "text-anchor": "end" }, format.clock(times[times.length - 1]).slice(0, 5))));
+}
+
+"""##),
+        "data.js": Asset(digest: "4e911e5c2d75679c", text: ##"""
+// Asking the control plane: the token, queries (few at a time), and what was answered before.
+
+let token = "";
+let changed = () => {};
+
+/** Called when something was answered. */
+export function onChange(body) { changed = body; }
+
+/** The token of an administrator: in memory only. */
+export const session = {
+  get hasToken() { return token !== ""; },
+  wasWrong: false,
+  use(text) { token = text.trim(); this.wasWrong = false; forget("/skein/"); changed(); },
+  drop() { token = ""; forget("/skein/"); changed(); },
+};
+
+const known = new Map();
+const QUERIES_AT_ONCE = 2;
+let running = 0;
+const waiting = [];
+
+function forget(prefix) { for (const key of known.keys()) if (key.startsWith(prefix)) known.delete(key); }
+
+/** What was answered is asked again when it is looked at next. */
+export function refresh() { for (const entry of known.values()) entry.isOld = true; }
+
+async function ask(path) {
+  const used = token;
+  const headers = path.startsWith("/skein/") && token ? { authorization: "Bearer " + token } : {};
+  const answer = await fetch(path, { headers, cache: "no-store", credentials: "omit" });
+  if (answer.status === 401) {
+    // Several questions may have gone out with the same wrong token, and a right one may be there since.
+    if (used && used === token) { session.wasWrong = true; token = ""; }
+    throw new Error("401");
+  }
+  if (!answer.ok) {
+    const text = (await answer.text()).trim();
+    let reason = text;
+    try { reason = JSON.parse(text).error ?? text; } catch { /* It is a plain text. */ }
+    const error = new Error(reason || String(answer.status));
+    error.status = answer.status;
+    throw error;
+  }
+  return answer.json();
+}
+
+function start() {
+  while (running < QUERIES_AT_ONCE && waiting.length) {
+    const [path, entry] = waiting.shift();
+    running += 1;
+    ask(path).then((value) => { entry.value = value; entry.error = null; }, (error) => { entry.error = error; })
+      .finally(() => { entry.isAsked = false; running -= 1; start(); changed(); });
+  }
+}
+
+/** What a path answered: {value, error, isAsked}; asked now when it is not known or old. Shown as it was until the new answer is there. */
+export function load(path) {
+  let entry = known.get(path);
+  if (!entry) {
+    if (known.size > 200) known.clear();
+    entry = { value: null, error: null, isAsked: false, isOld: true };
+    known.set(path, entry);
+  }
+  if (entry.isOld && !entry.isAsked) {
+    entry.isOld = false;
+    entry.isAsked = true;
+    waiting.push([path, entry]);
+    start();
+  }
+  return entry;
+}
+
+const parameters = (values) => new URLSearchParams(values).toString();
+
+/** How far back charts look for a window (seconds), and the step between their points. */
+export const spanOf = (window) => ({ 60: [900, 10], 300: [3600, 30], 900: [10800, 60], 3600: [43200, 300] })[window] ?? [900, 10];
+
+/** Points of a query over a span that ends at `end`: [{labels, points: [[seconds, number]]}], or an entry without value. */
+export function range(query, end, window) {
+  const [span, step] = spanOf(window);
+  const last = Math.floor(end / step) * step;
+  const entry = load("/api/v1/query_range?" + parameters({ query, start: last - span, end: last, step }));
+  return { ...entry, value: entry.value && entry.value.data.result.map((series) => ({ labels: series.metric, points: series.values.map(([time, value]) => [time, Number(value)]) })) };
+}
+
+/** The numbers of a query at a time: [{labels, value}]. */
+export function instant(query, time) {
+  const entry = load("/api/v1/query?" + parameters({ query, time }));
+  return { ...entry, value: entry.value && entry.value.data.result.map((series) => ({ labels: series.metric, value: Number(series.value[1]) })) };
+}
+
+/** A text in quotes of PromQL. */
+export const quoted = (text) => JSON.stringify(text);
+
+"""##),
+        "dom.js": Asset(digest: "96562ad74781481f", text: ##"""
+// Elements, and turning what is shown into what should be shown without losing focus, selection or scroll positions.
+
+const SVG = "http://www.w3.org/2000/svg";
+const HANDLERS = ["onclick", "oninput", "onchange", "onsubmit"];
+
+function make(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (HANDLERS.includes(name)) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  return element;
+}
+
+/** An element of HTML. Texts stay texts: nothing that is shown is ever read as HTML. */
+export const h = (tag, attributes, ...children) => make(document.createElement(tag), attributes, children);
+
+/** An element of SVG. */
+export const s = (tag, attributes, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
+
+const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
+const isAlike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+
+/** Makes `parent` hold `wanted`; elements that are alike (same tag, same data-key) stay and are changed in place. */
+export function patch(parent, wanted) {
+  const children = wanted.flat(Infinity).filter((child) => child instanceof Node);
+  const keyed = new Map();
+  for (const node of parent.childNodes) if (keyOf(node) !== null) keyed.set(keyOf(node), node);
+  let place = parent.firstChild;
+  for (const next of children) {
+    const known = keyOf(next) === null ? null : keyed.get(keyOf(next));
+    if (known && known !== place && isAlike(known, next)) parent.insertBefore(known, place);
+    const present = known && isAlike(known, next) ? known : place;
+    if (present && isAlike(present, next)) {
+      change(present, next);
+      place = present.nextSibling;
+    } else {
+      parent.insertBefore(next, place);
+    }
+  }
+  while (place) {
+    const following = place.nextSibling;
+    place.remove();
+    place = following;
+  }
+}
+
+function change(present, next) {
+  if (present.nodeType !== 1) {
+    if (present.nodeValue !== next.nodeValue) present.nodeValue = next.nodeValue;
+    return;
+  }
+  for (const { name } of [...present.attributes]) if (!next.hasAttribute(name) && name !== "open") present.removeAttribute(name);
+  for (const { name, value } of next.attributes) if (present.getAttribute(name) !== value) present.setAttribute(name, value);
+  for (const name of HANDLERS) if (present[name] !== next[name]) present[name] = next[name];
+  patch(present, [...next.childNodes]);
+}
+
+/** A table: `columns` are {name, number, text}, `rows` are {key, cells}; what is too wide is scrolled within. */
+export function table(title, columns, rows, empty) {
+  if (!rows.length) return h("p", { class: "muted" }, empty);
+  const style = (column) => (column.number ? "number" : column.text ? "text" : null);
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title },
+    h("table", null,
+      h("caption", null, title),
+      h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: style(column) }, column.name)))),
+      h("tbody", null, rows.map((row) => h("tr", { "data-key": row.key },
+        row.cells.map((cell, place) => h(place ? "td" : "th", { class: style(columns[place]), scope: place ? null : "row" }, cell === null || cell === undefined ? "-" : cell)))))));
+}
+
+/** Numbers as people read them. */
+export const format = {
+  rate: (value) => (value === null || value === undefined ? "-" : value >= 100 ? value.toFixed(0) : value >= 0.05 || value === 0 ? value.toFixed(1) : "<0.1"),
+  percent: (share, digits = 1) => (share === null || share === undefined ? "-" : (share >= 1 ? "100" : (Math.floor(share * 100 * 10 ** digits + 1e-9) / 10 ** digits).toFixed(digits)) + " %"),
+  part: (share) => (share === null || share === undefined ? "-" : (share * 100).toFixed(0) + " %"),
+  milliseconds(value) {
+    if (value === null || value === undefined || !Number.isFinite(value)) return "-";
+    if (value >= 10000) return (value / 1000).toFixed(1) + " s";
+    return (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)) + " ms";
+  },
+  bytes(value) {
+    if (value === null || value === undefined) return "-";
+    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let place = 0;
+    while (value >= 1024 && place < units.length - 1) { value /= 1024; place += 1; }
+    return (place && value < 100 ? value.toFixed(1) : value.toFixed(0)) + " " + units[place];
+  },
+  clock: (seconds) => new Date(seconds * 1000).toTimeString().slice(0, 8),
+};
+
+"""##),
+        "icon.svg": Asset(digest: "413af097a43577c5", text: ##"""
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b5cad"/><path d="M7 10c6 0 6 12 18 12M7 22c6 0 6-12 18-12M7 16h18" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"/></svg>
+
+"""##),
+        "index.html": Asset(digest: "f0c03f073f861308", text: ##"""
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Skein</title>
+<link rel="icon" href="/dashboard/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/dashboard/style.css">
+<link rel="modulepreload" href="/dashboard/dom.js">
+<link rel="modulepreload" href="/dashboard/texts.js">
+<link rel="modulepreload" href="/dashboard/layout.js">
+<link rel="modulepreload" href="/dashboard/charts.js">
+<link rel="modulepreload" href="/dashboard/data.js">
+<link rel="modulepreload" href="/dashboard/pages.js">
+<link rel="modulepreload" href="/dashboard/service.js">
+<link rel="modulepreload" href="/dashboard/administration.js">
+<link rel="modulepreload" href="/dashboard/requests.js">
+<link rel="modulepreload" href="/dashboard/planner.js">
+<script type="module" src="/dashboard/main.js"></script>
+</head>
+<body>
+<a class="skip" id="skip" href="#content">Skip to the content</a>
+<header>
+<p class="brand"><img src="/dashboard/icon.svg" alt="" width="28" height="28"> Skein</p>
+<div id="tools"></div>
+</header>
+<nav id="nav" aria-label="Pages"></nav>
+<main id="content" tabindex="-1"><h1>Skein</h1><p id="first">…</p><noscript>This page needs JavaScript. skein stat, skein edges and skein alerts tell the same on a terminal.</noscript></main>
+<footer><p id="state" role="status"></p></footer>
+</body>
+</html>
+
+"""##),
+        "layout.js": Asset(digest: "2b8f51bfbe5f1f07", text: ##"""
+// Where nodes and edges of the graph are. Pure: places depend on the names of nodes and on who is connected with whom, on nothing else,
+// so that they stay where they are while numbers move.
+
+export const BOX = { width: 176, height: 62 };
+const GAP = { x: 108, y: 34 };
+const ROUNDS = 8;
+
+const compare = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
+
+/** Pairs without the ones that would close a circle, found in the order of names. */
+function withoutCircles(names, pairs) {
+  const next = new Map(names.map((name) => [name, []]));
+  for (const [from, to] of pairs) next.get(from).push(to);
+  const called = new Set(pairs.map(([, to]) => to));
+  const state = new Map();
+  const kept = [];
+  for (const start of [...names.filter((name) => !called.has(name)), ...names]) {
+    if (state.has(start)) continue;
+    state.set(start, "open");
+    const path = [[start, 0]];
+    while (path.length) {
+      const top = path[path.length - 1];
+      const [name, place] = top;
+      if (place === next.get(name).length) { state.set(name, "done"); path.pop(); continue; }
+      top[1] += 1;
+      const to = next.get(name)[place];
+      if (state.get(to) === "open") continue;
+      kept.push([name, to]);
+      if (!state.has(to)) { state.set(to, "open"); path.push([to, 0]); }
+    }
+  }
+  return kept;
+}
+
+/** The column of each node: one more than the last of those that call it. */
+function columnsOf(names, pairs) {
+  const column = new Map(names.map((name) => [name, 0]));
+  for (let round = 0; round < names.length; round += 1) {
+    let moved = false;
+    for (const [from, to] of pairs) {
+      if (column.get(to) < column.get(from) + 1) { column.set(to, column.get(from) + 1); moved = true; }
+    }
+    if (!moved) break;
+  }
+  return column;
+}
+
+/**
+ * Places for everything.
+ * @param {string[]} ids of nodes, in any order
+ * @param {[string, string][]} edges from and to, in any order, also twice
+ * @returns {{width: number, height: number, nodes: Map<string, {x: number, y: number, column: number}>, ways: Map<string, [number, number][]>}}
+ *   upper left corners, and the points on the way of `from + "\n" + to`
+ */
+export function layout(ids, edges) {
+  const names = [...new Set(ids)].sort(compare);
+  const known = new Set(names);
+  const pairs = [...new Set(edges.filter(([from, to]) => known.has(from) && known.has(to) && from !== to).map(([from, to]) => from + "\n" + to))]
+    .sort(compare).map((pair) => pair.split("\n"));
+  const forward = withoutCircles(names, pairs);
+  const column = columnsOf(names, forward);
+  const columns = [];
+  const put = (name, place) => { (columns[place] ||= []).push(name); };
+  for (const name of names) put(name, column.get(name));
+  // An edge over several columns gets a place in each between, so that it does not run through boxes.
+  const links = [];
+  const between = new Map();
+  for (const [from, to] of forward) {
+    let last = from;
+    const points = [];
+    for (let place = column.get(from) + 1; place < column.get(to); place += 1) {
+      const point = `\u0000${from}\n${to}\n${place}`;
+      put(point, place);
+      links.push([last, point]);
+      points.push(point);
+      last = point;
+    }
+    links.push([last, to]);
+    between.set(from + "\n" + to, points);
+  }
+  for (let place = 0; place < columns.length; place += 1) columns[place] ||= [];
+  const before = new Map(), after = new Map();
+  for (const [from, to] of links) {
+    if (!before.has(to)) before.set(to, []);
+    if (!after.has(from)) after.set(from, []);
+    before.get(to).push(from);
+    after.get(from).push(to);
+  }
+  // Each goes where its neighbours are on average; what is alike stays in the order of names.
+  const order = new Map();
+  const note = () => { for (const members of columns) members.forEach((name, place) => order.set(name, (place + 0.5) / members.length)); };
+  note();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const sides = round % 2 ? after : before;
+    for (const members of round % 2 ? [...columns].reverse() : columns) {
+      const wish = new Map(members.map((name) => {
+        const others = sides.get(name) || [];
+        return [name, others.length ? others.reduce((sum, other) => sum + order.get(other), 0) / others.length : order.get(name)];
+      }));
+      members.sort((one, other) => wish.get(one) - wish.get(other) || compare(one, other));
+      members.forEach((name, place) => order.set(name, (place + 0.5) / members.length));
+    }
+  }
+  const isPoint = (name) => name.startsWith("\u0000");
+  const heightOf = (members) => members.reduce((sum, name) => sum + (isPoint(name) ? 18 : BOX.height) + GAP.y, -GAP.y);
+  const height = Math.max(BOX.height, ...columns.map(heightOf));
+  const nodes = new Map(), centre = new Map();
+  columns.forEach((members, place) => {
+    let y = (height - heightOf(members)) / 2;
+    const x = place * (BOX.width + GAP.x);
+    for (const name of members) {
+      const own = isPoint(name) ? 18 : BOX.height;
+      centre.set(name, [x + BOX.width / 2, Math.round(y + own / 2)]);
+      if (!isPoint(name)) nodes.set(name, { x, y: Math.round(y), column: place });
+      y += own + GAP.y;
+    }
+  });
+  const ways = new Map();
+  for (const [from, to] of pairs) {
+    const key = from + "\n" + to;
+    const [one, other] = [nodes.get(from), nodes.get(to)];
+    const isBack = other.column <= one.column;
+    const start = [one.x + (isBack ? 0 : BOX.width), one.y + BOX.height / 2];
+    const end = [other.x + (isBack ? BOX.width : 0), other.y + BOX.height / 2];
+    ways.set(key, [start, ...(between.get(key) || []).map((point) => centre.get(point)), end]);
+  }
+  return { width: Math.max(1, columns.length) * (BOX.width + GAP.x) - GAP.x, height, nodes, ways };
+}
+
+/** A curve through points, level at each of them. */
+export function curve(points) {
+  let path = `M${points[0][0]} ${points[0][1]}`;
+  for (let place = 1; place < points.length; place += 1) {
+    const [x0, y0] = points[place - 1];
+    const [x1, y1] = points[place];
+    const bend = Math.max(30, Math.abs(x1 - x0) / 2) * (x1 < x0 ? -1 : 1);
+    path += ` C${x0 + bend} ${y0} ${x1 - bend} ${y1} ${x1} ${y1}`;
+  }
+  return path;
+}
+
+/** Where the label of an edge is: in the middle of its first part that is long enough to be seen, before its target. */
+export function middle(points) {
+  const [[x0, y0], [x1, y1]] = [points[points.length - 2], points[points.length - 1]];
+  return [(x0 + x1) / 2, (y0 + y1) / 2];
+}
+
+/** The width of a line by requests a second: wider by the same for each ten times as many. */
+export const widthOf = (rate) => Math.min(9, 1.5 + Math.max(0, Math.log10(1 + (rate || 0))) * 2);
+
+/** How bad an edge is: by the share of its requests that failed. */
+export function stateOf(edge) {
+  if (!edge.requestsPerSecond) return "idle";
+  const failed = 1 - (edge.success ?? 1);
+  return failed >= 0.1 ? "critical" : failed >= 0.01 ? "warning" : "good";
+}
+
+"""##),
+        "main.js": Asset(digest: "a315cf3fd53c8f50", text: ##"""
+// The page around the pages: navigation, language, theme, time span, events.
+
+import { h, patch, format } from "./dom.js";
+import { t, languages, currentLanguage, useLanguage } from "./texts.js";
+import { onChange, refresh, session } from "./data.js";
+import { overview, graph, services, alerts } from "./pages.js";
+import { service } from "./service.js";
+import { requests } from "./requests.js";
+import { planner } from "./planner.js";
+import { configuration, network, certificates, tokenForm } from "./administration.js";
+
+const WINDOWS = [60, 300, 900, 3600];
+const THEMES = ["auto", "light", "dark"];
+const pages = { overview, graph, services, requests, configuration, network, certificates, alerts, planner };
+/** What is for administrators. */
+const closed = new Set(["configuration", "network", "certificates", "planner"]);
+
+const state = { mesh: null, isBroken: false, window: 60, theme: "auto", source: null };
+const find = (id) => document.getElementById(id);
+
+// What is remembered is how it looks, never who looks.
+function remembered(name, fallback) {
+  try { return localStorage.getItem("skein." + name) ?? fallback; } catch { return fallback; }
+}
+function remember(name, value) {
+  try { localStorage.setItem("skein." + name, value); } catch { /* A browser that keeps nothing. */ }
+}
+
+function takeToken() {
+  const match = /^#token=([0-9a-f]+)$/.exec(location.hash);
+  if (!match) return;
+  // Out of the address bar and the history before anything is shown.
+  history.replaceState(null, "", "/dashboard#/overview");
+  session.use(match[1]);
+}
+
+function route() {
+  const [, name = "overview", operand = ""] = location.hash.split("/");
+  let text = operand;
+  try { text = decodeURIComponent(operand); } catch { /* It is shown as it is. */ }
+  return { name: name || "overview", operand: text };
+}
+
+function useTheme(theme) {
+  state.theme = THEMES.includes(theme) ? theme : "auto";
+  if (state.theme === "auto") document.documentElement.removeAttribute("data-theme");
+  else document.documentElement.setAttribute("data-theme", state.theme);
+}
+
+const chooser = (id, label, values, chosen, textOf, take) => h("label", null, label,
+  h("select", { id, onchange: (event) => take(event.target.value) }, values.map((value) => h("option", { value, selected: String(value) === String(chosen) }, textOf(value)))));
+
+function frame(name) {
+  document.documentElement.lang = currentLanguage() === "zh" ? "zh-Hans" : "en";
+  find("skip").textContent = t("app.skip");
+  find("nav").setAttribute("aria-label", t("app.pages"));
+  patch(find("nav"), [h("ul", null, Object.keys(pages).map((page) => h("li", null,
+    h("a", { href: "#/" + page, "aria-current": page === name || (page === "services" && name === "service") ? "page" : null }, t("page." + page)))))]);
+  patch(find("tools"), [
+    chooser("window", t("app.window"), WINDOWS, state.window, (value) => t("app.window." + value), (value) => { state.window = Number(value); connect(); }),
+    chooser("language", t("app.language"), languages, currentLanguage(), (value) => ({ en: "English", zh: "中文" })[value], (value) => { remember("language", value); useLanguage(value); show(); }),
+    chooser("theme", t("app.theme"), THEMES, state.theme, (value) => t("app.theme." + value), (value) => { remember("theme", value); useTheme(value); show(); }),
+    session.hasToken ? h("button", { type: "button", "data-key": "forget", onclick: () => session.drop() }, t("token.forget")) : null,
+  ]);
+  const live = state.isBroken ? t("state.broken") : state.mesh?.time ? t("state.live", format.clock(state.mesh.time)) : t("state.waiting");
+  if (find("state").textContent !== live) find("state").textContent = live;
+}
+
+let last = "";
+function show() {
+  const { name, operand } = route();
+  frame(name);
+  const page = name === "service" ? service : pages[name];
+  const title = page ? (name === "service" ? t("page.service", operand) : t("page." + name)) : t("page.missing");
+  document.title = title + " – Skein";
+  let content;
+  if (!page) content = [h("h1", { tabindex: "-1" }, t("page.missing"))];
+  else if (closed.has(name) && !session.hasToken) content = [h("h1", { tabindex: "-1" }, title), tokenForm()];
+  else if (!state.mesh) content = [h("h1", { tabindex: "-1" }, title), h("p", null, t("word.loading"))];
+  else content = page({ mesh: state.mesh, window: state.window, operand, show });
+  patch(find("content"), content);
+  if (last && last !== location.hash) {
+    find("content").querySelector("h1")?.focus();
+    scrollTo(0, 0);
+  }
+  last = location.hash || "#/overview";
+}
+
+let isDue = false;
+function soon() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => { isDue = false; show(); });
+}
+
+function connect() {
+  state.source?.close();
+  const source = new EventSource("/dashboard/events?window=" + state.window);
+  state.source = source;
+  source.addEventListener("mesh", (event) => {
+    state.mesh = JSON.parse(event.data);
+    state.isBroken = false;
+    refresh();
+    soon();
+  });
+  // The browser tries again by itself, but not after an answer that is no stream.
+  source.addEventListener("error", () => {
+    state.isBroken = true;
+    if (source.readyState === EventSource.CLOSED && state.source === source) setTimeout(() => { if (state.source === source) connect(); }, 3000);
+    soon();
+  });
+}
+
+takeToken();
+useLanguage(remembered("language", navigator.language.startsWith("zh") ? "zh" : "en"));
+useTheme(remembered("theme", "auto"));
+onChange(soon);
+find("skip").addEventListener("click", (event) => { event.preventDefault(); find("content").focus(); });
+addEventListener("hashchange", () => { takeToken(); show(); });
+show();
+connect();
+
+"""##),
+        "pages.js": Asset(digest: "376fbd0422d95acc", text: ##"""
+// Overview, graph, list of services, alerts: what needs no login.
+
+import { h, s, table, format } from "./dom.js";
+import { t } from "./texts.js";
+import { load } from "./data.js";
+import { BOX, layout, curve, middle, widthOf, stateOf } from "./layout.js";
+
+const severityText = (severity) => h("strong", { class: severity === "info" ? null : severity === "error" ? "critical" : severity }, t("severity." + severity));
+export const serviceLink = (host, text) => h("a", { href: "#/service/" + encodeURIComponent(host) }, text ?? host);
+const successCell = (figures) => h("span", { class: { critical: "critical", warning: "warning" }[stateOf(figures)] }, format.percent(figures.success));
+
+// MARK: Overview
+
+const tile = (name, value, unit, state) => h("div", null, h("dt", null, name), h("dd", { class: state }, value, h("small", null, unit)));
+
+function problem(one) {
+  return h("li", { class: "is-" + one.severity, "data-key": one.code + one.subject + one.detail },
+    severityText(one.severity), " ", t("problem." + one.code, one.subject, one.detail),
+    one.action ? h("p", { class: "muted" }, t("alerts.action", one.action)) : null);
+}
+
+export function overview({ mesh, window }) {
+  const golden = mesh.golden;
+  const failed = golden.success === null ? null : 1 - golden.success;
+  const hidden = mesh.problemCount - mesh.problems.length;
+  return [
+    h("h1", { tabindex: "-1" }, t("page.overview")),
+    h("section", { "aria-labelledby": "wrong" },
+      h("h2", { id: "wrong" }, t("overview.problems")),
+      mesh.problems.length ? h("ul", { class: "problems" }, mesh.problems.map(problem)) : h("p", { class: "good" }, "✓ " + t("overview.fine")),
+      hidden > 0 ? h("p", null, t("overview.more", hidden)) : null),
+    h("section", { "aria-labelledby": "golden" },
+      h("h2", { id: "golden" }, t("overview.golden")),
+      h("dl", { class: "tiles" },
+        tile(t("golden.rate"), format.rate(golden.requestsPerSecond), t("golden.rate.unit")),
+        tile(t("golden.errors"), failed === null ? "-" : (failed * 100).toFixed(failed && failed < 0.001 ? 2 : 1) + " %", t("golden.errors.unit"), { critical: "critical", warning: "warning" }[stateOf(golden)]),
+        tile(t("golden.latency"), format.milliseconds(golden.p95Milliseconds), "p95; " + t("golden.latency.unit", format.milliseconds(golden.p50Milliseconds), format.milliseconds(golden.p99Milliseconds))),
+        tile(t("golden.saturation"), format.part(golden.processors), t("golden.saturation.unit", format.part(golden.memory)), golden.processors > 0.95 ? "warning" : null),
+        tile(t("golden.proxies"), mesh.proxies.connected, t("golden.proxies.unit", mesh.proxies.unsettled, mesh.proxies.refusing), mesh.proxies.refusing ? "critical" : null)),
+      h("p", { class: "muted" }, t("overview.golden.note", t("app.window." + window)))),
+    h("section", { "aria-labelledby": "services" }, h("h2", { id: "services" }, t("page.services")), servicesTable(mesh)),
+  ];
+}
+
+const servicesTable = (mesh) => table(t("overview.services"), [
+  { name: t("word.service") }, { name: t("word.rate"), number: true }, { name: t("word.success"), number: true },
+  { name: "p50", number: true }, { name: "p95", number: true }, { name: "p99", number: true },
+], mesh.services.map((one) => ({
+  key: one.host,
+  cells: [serviceLink(one.host, one.name), format.rate(one.requestsPerSecond), successCell(one), format.milliseconds(one.p50Milliseconds), format.milliseconds(one.p95Milliseconds), format.milliseconds(one.p99Milliseconds)],
+})), t("overview.noTraffic"));
+
+export const services = ({ mesh }) => [h("h1", { tabindex: "-1" }, t("page.services")), servicesTable(mesh)];
+
+// MARK: Graph
+
+const MARGIN = 14;
+const shorten = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
+const tlsText = (edge) => t(edge.mutualTLS === null ? "graph.unknown" : edge.mutualTLS ? "graph.mtls" : "graph.plain");
+
+/** Of several lines between the same nodes (ports, subsets with the same pods) one is drawn, the sum. */
+export function merged(edges) {
+  const found = new Map();
+  for (const edge of edges) {
+    const key = edge.source + "\n" + edge.target;
+    const one = found.get(key);
+    if (!one) { found.set(key, { ...edge, key }); continue; }
+    const all = one.requestsPerSecond + edge.requestsPerSecond;
+    const part = (name) => (all > 0 && one[name] !== null && edge[name] !== null ? (one[name] * one.requestsPerSecond + edge[name] * edge.requestsPerSecond) / all : one[name] ?? edge[name]);
+    one.success = part("success");
+    one.p95Milliseconds = Math.max(one.p95Milliseconds ?? 0, edge.p95Milliseconds ?? 0) || null;
+    one.share = one.share === null || edge.share === null ? null : one.share + edge.share;
+    one.mutualTLS = one.mutualTLS === null || edge.mutualTLS === null ? one.mutualTLS ?? edge.mutualTLS : one.mutualTLS && edge.mutualTLS;
+    one.requestsPerSecond = all;
+  }
+  return [...found.values()];
+}
+
+const lock = (x, y, isClosed) => s("g", { class: isClosed ? "lock" : "lock plain", transform: `translate(${x} ${y})` },
+  s("rect", { x: 0, y: 5, width: 10, height: 7, rx: 1.5 }), s("path", { d: isClosed ? "M2 5V3a3 3 0 0 1 6 0v2" : "M2 5V2.5a3 3 0 0 1 6-1" }));
+
+function edgeView(edge, points, label, target) {
+  const state = edge.isInside ? "inside" : stateOf(edge);
+  const [x, y] = middle(points);
+  const failed = edge.success === null ? 0 : 1 - edge.success;
+  const words = [format.rate(edge.requestsPerSecond) + "/s"];
+  if (edge.share !== null) words.push(format.part(edge.share));
+  if (failed >= 0.01) words.push("⚠ " + (failed * 100).toFixed(0) + " %");
+  const line = { class: "line", d: curve(points), "stroke-width": widthOf(edge.requestsPerSecond).toFixed(2), "marker-end": `url(#arrow-${state})` };
+  return s("g", { class: "edge " + state, "data-key": edge.key, "data-source": edge.source, "data-target": edge.target, "data-rate": edge.requestsPerSecond, "data-share": edge.share },
+    s("path", line, s("title", null, label)),
+    edge.isInside ? null : s("text", { x, y: y - 6 }, words.join(" · ")),
+    edge.isInside || edge.mutualTLS === null ? null : lock(x - 5, y + 2, edge.mutualTLS), target);
+}
+
+export function graph({ mesh }) {
+  const { nodes, edges } = mesh.graph;
+  const drawn = merged(edges);
+  const plan = layout(nodes.map((node) => node.id), drawn.map((edge) => [edge.source, edge.target]));
+  const byHost = new Map(mesh.services.map((one) => [one.host, one]));
+  const byWorkload = new Map(mesh.workloads.map((one) => [one.namespace + "/" + one.workload, one]));
+  const labelOf = new Map(nodes.map((node) => [node.id, node.label]));
+  const textOf = (edge) => t("graph.edge", labelOf.get(edge.source), labelOf.get(edge.target), format.rate(edge.requestsPerSecond), format.percent(edge.success), format.milliseconds(edge.p95Milliseconds), tlsText(edge));
+  const [width, height] = [plan.width + 2 * MARGIN, plan.height + 2 * MARGIN];
+  const picture = s("svg", { class: "graph", width, height, viewBox: `${-MARGIN} ${-MARGIN} ${width} ${height}`, role: "group", "aria-label": t("graph.label", nodes.length, drawn.length) },
+    s("defs", null, ["good", "idle", "warning", "critical", "inside"].map((state) => s("marker", { id: "arrow-" + state, viewBox: "0 0 10 10", refX: 9, refY: 5, markerUnits: "userSpaceOnUse", markerWidth: 11, markerHeight: 11, orient: "auto-start-reverse" },
+      s("path", { class: "m-" + state, d: "M0 0L10 5L0 10z" })))),
+    drawn.map((edge) => plan.ways.has(edge.key) && edgeView(edge, plan.ways.get(edge.key), textOf(edge))),
+    nodes.map((node) => {
+      const place = plan.nodes.get(node.id);
+      const figures = byWorkload.get(node.id) ?? byHost.get(node.host) ?? null;
+      const rate = figures ? format.rate(figures.requestsPerSecond) : "-";
+      const label = t("graph.node", node.label, node.namespace || "-", rate, format.percent(figures?.success));
+      const state = figures && ["warning", "critical"].includes(stateOf(figures)) ? " bad" : "";
+      const box = [
+        s("rect", { class: "box", width: BOX.width, height: BOX.height, rx: 8 }),
+        s("text", { class: "name", x: 10, y: 21 }, shorten(node.label, 22)),
+        s("text", { class: "small", x: 10, y: 38 }, shorten(node.namespace || node.host, 26)),
+        s("text", { class: "small", x: 10, y: 54 }, (figures ? rate + "/s · " + format.milliseconds(figures.p95Milliseconds) : "") + (node.pods !== null ? (figures ? " · " : "") + t("graph.podCount", node.pods) : "")),
+      ];
+      const look = { class: node.kind + state, "data-key": node.id, "data-node": node.id, transform: `translate(${place.x} ${place.y})` };
+      return node.host ? s("a", { ...look, href: "#/service/" + encodeURIComponent(node.host), "aria-label": label }, box) : s("g", look, s("title", null, label), box);
+    }));
+  const rows = drawn.filter((edge) => !edge.isInside).map((edge) => ({
+    key: edge.key,
+    cells: [labelOf.get(edge.source), edge.host ? serviceLink(edge.host, labelOf.get(edge.target)) : labelOf.get(edge.target), format.rate(edge.requestsPerSecond), edge.share === null ? "-" : format.part(edge.share), successCell(edge), format.milliseconds(edge.p95Milliseconds), tlsText(edge)],
+  }));
+  return [
+    h("h1", { tabindex: "-1" }, t("page.graph")),
+    nodes.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("page.graph") }, picture) : h("p", { class: "muted" }, t("overview.noTraffic")),
+    h("p", { class: "muted" }, t("graph.legend")),
+    table(t("graph.edges"), [{ name: t("word.source") }, { name: t("word.target") }, { name: t("word.rate"), number: true }, { name: t("word.share"), number: true }, { name: t("word.success"), number: true }, { name: "p95", number: true }, { name: t("word.mtls") }], rows, t("overview.noTraffic")),
+  ];
+}
+
+// MARK: Alerts
+
+export function alerts({ mesh }) {
+  const rules = load("/api/v1/rules");
+  return [
+    h("h1", { tabindex: "-1" }, t("page.alerts")),
+    h("h2", null, t("alerts.active")),
+    mesh.alerts?.length ? h("ul", { class: "problems" }, mesh.alerts.map((one) => h("li", { class: "is-" + (one.labels.severity ?? "info"), "data-key": JSON.stringify(one.labels) },
+      h("strong", null, one.labels.alertname), " (", t("alerts.state." + one.state), ") ", one.annotations?.summary ?? "",
+      one.annotations?.action ? h("p", null, t("alerts.action", one.annotations.action)) : null,
+      h("p", { class: "muted" }, t("word.since") + " " + one.activeAt)))) : h("p", { class: "good" }, "✓ " + t("alerts.none")),
+    h("h2", null, t("alerts.rules")),
+    rules.value ? table(t("alerts.rules"), [{ name: t("word.name") }, { name: t("word.status") }, { name: t("alerts.query"), text: true }, { name: t("alerts.health"), text: true }],
+      rules.value.data.groups.flatMap((group) => group.rules.map((rule) => ({
+        key: group.file + group.name + rule.name,
+        cells: [rule.name, t("alerts.state." + rule.state), h("code", null, rule.query), rule.lastError ?? rule.health],
+      }))), "-") : h("p", null, rules.error ? t("word.failed", rules.error.message) : t("word.loading")),
+  ];
+}
+
+"""##),
+        "planner.js": Asset(digest: "3a1037a25183dad6", text: ##"""
+// What the planner predicts: a table, and latency over load.
+
+import { h, table, format } from "./dom.js";
+import { t } from "./texts.js";
+import { load } from "./data.js";
+import { lines } from "./charts.js";
+import { whenThere } from "./administration.js";
+
+let change = "";
+let typed = "";
+
+function prediction(found) {
+  if (found.refusal) return h("p", { class: "notice" }, t("planner.refused", found.refusal));
+  const busiest = found.workloads.filter((one) => one.utilisation !== null).sort((one, other) => other.utilisation - one.utilisation)[0];
+  return [
+    table(t("planner.table"), [{ name: t("word.workload") }, { name: t("word.rate"), number: true }, { name: t("planner.busy"), number: true }, { name: t("planner.now"), number: true }, { name: t("planner.then"), number: true }, { name: "p99", number: true }, { name: t("planner.inside"), number: true }, { name: t("planner.capacity"), number: true }, { name: t("planner.error"), number: true }],
+      found.workloads.map((one) => ({
+        key: one.name,
+        cells: [one.name, format.rate(one.requestsPerSecond), format.part(one.utilisation), format.milliseconds(one.nowMilliseconds), format.milliseconds(one.meanMilliseconds), format.milliseconds(one.p99Milliseconds), one.inside.toFixed(2), one.capacity === null ? "-" : format.rate(one.capacity), format.part(one.error)],
+      })), "-"),
+    busiest ? h("p", null, t("planner.bottleneck", busiest.name)) : null,
+    h("h2", null, t("planner.plot")),
+    lines(t("planner.plot"), found.curve.map((one) => ({ name: one.name, points: one.points })), format.milliseconds, { isTime: false }),
+    found.notes.length ? [h("h2", null, t("planner.notes")), h("ul", null, found.notes.map((note) => h("li", null, note)))] : null,
+  ];
+}
+
+export function planner({ window, show }) {
+  const span = Math.max(300, window);
+  return [
+    h("h1", { tabindex: "-1" }, t("page.planner")),
+    h("form", { onsubmit: (event) => { event.preventDefault(); change = typed.trim(); show(); } },
+      h("label", null, t("planner.change"), h("input", { name: "change", size: 34, value: typed, spellcheck: "false", oninput: (event) => { typed = event.target.value; } })),
+      h("button", { type: "submit" }, t("planner.ask"))),
+    h("p", { class: "muted" }, t("planner.change.help")),
+    whenThere(load(`/skein/v1/dashboard/plan?window=${span}` + (change ? "&what-if=" + encodeURIComponent(change) : "")), prediction),
+  ];
+}
+
+"""##),
+        "requests.js": Asset(digest: "c0e6f816f038ccda", text: ##"""
+// Requests: the command that explains one, and the traces that are stored.
+
+import { h, s, table, format } from "./dom.js";
+import { t } from "./texts.js";
+import { load } from "./data.js";
+
+const asked = { from: "deployment/web", to: "catalog", method: "GET", path: "/", header: "" };
+
+/** A word of a shell's command line. */
+export const shellWord = (text) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
+
+/** The command line that asks the proxies. */
+export function explainCommand({ from, to, method, path, header }) {
+  const words = ["skein", "explain", from, to, method, path];
+  if (header) words.push("--header", header);
+  return words.map(shellWord).join(" ");
+}
+
+function explain(show) {
+  const field = (name, label) => h("label", null, label, h("input", { name, value: asked[name], spellcheck: "false", oninput: (event) => { asked[name] = event.target.value; show(); } }));
+  return [
+    h("h2", null, t("requests.explain")),
+    h("form", { onsubmit: (event) => event.preventDefault() },
+      field("from", t("requests.from")), field("to", t("requests.to")), field("path", t("requests.path")),
+      h("label", null, t("requests.method"), h("select", { name: "method", onchange: (event) => { asked.method = event.target.value; show(); } }, ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"].map((name) => h("option", { value: name, selected: name === asked.method }, name)))),
+      field("header", t("requests.header"))),
+    h("p", null, t("requests.explain.why")),
+    h("pre", { "aria-label": t("requests.command"), tabindex: "0", role: "region" }, explainCommand(asked)),
+  ];
+}
+
+// MARK: Traces
+
+const microseconds = (value) => format.milliseconds(value / 1000);
+const wish = { service: "", status: "", min: "" };
+
+/** Where a span's bar begins and how wide it is, as shares of the trace; what clocks put outside is cut. */
+export function bar(span, duration) {
+  const all = Math.max(1, duration);
+  const begin = Math.min(1, Math.max(0, span.offsetMicroseconds / all));
+  const end = Math.min(1, Math.max(begin, (span.offsetMicroseconds + span.durationMicroseconds) / all));
+  return { begin, width: end - begin };
+}
+
+const statusText = (one) => [one.status ?? "-", ...(one.flags ?? [])].join(" ");
+const WIDTH = 360;
+
+function trace(id) {
+  const entry = load("/skein/v1/traces/" + encodeURIComponent(id));
+  if (!entry.value) return h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading"));
+  const found = entry.value;
+  return [
+    h("p", null, t("requests.waterfall", found.spanCount, microseconds(found.durationMicroseconds))),
+    table(t("requests.trace", id), [{ name: t("word.service") }, { name: t("requests.operation") }, { name: t("requests.duration"), number: true }, { name: t("word.status") }, { name: "" }, { name: t("requests.events"), text: true }],
+      found.spans.map((span, place) => {
+        const { begin, width } = bar(span, found.durationMicroseconds);
+        return {
+          key: span.spanId + place,
+          cells: ["\u00a0\u00a0".repeat(span.depth) + (span.orphan ? "? " : "") + span.service, `${span.name} (${span.kind})`, microseconds(span.durationMicroseconds),
+            h("span", { class: span.error ? "critical" : null }, statusText(span)),
+            s("svg", { width: WIDTH, height: 16, viewBox: `0 0 ${WIDTH} 16`, role: "img", "aria-label": `${microseconds(span.offsetMicroseconds)} + ${microseconds(span.durationMicroseconds)}` },
+              s("path", { class: "bar-line", d: `M0 8H${WIDTH}` }),
+              s("rect", { class: span.error ? "bar bad" : "bar", x: (begin * (WIDTH - 2)).toFixed(1), y: 2, width: Math.max(2, width * (WIDTH - 2)).toFixed(1), height: 12, rx: 2 })),
+            span.events.map((event) => `${event.name} +${microseconds(event.offsetMicroseconds)}`).join(", ") || "-"],
+        };
+      }), "-"),
+    h("p", null, h("a", { href: "#/requests" }, "← " + t("requests.traces"))),
+  ];
+}
+
+function traces(show) {
+  const entry = load("/skein/v1/traces?" + new URLSearchParams(Object.entries({ ...wish, limit: "50" }).filter(([, value]) => value)).toString());
+  const field = (name, label) => h("label", null, label, h("input", { name, value: wish[name], size: 14, spellcheck: "false", onchange: (event) => { wish[name] = event.target.value.trim(); show(); } }));
+  const isOff = entry.error && [401, 404, 503].includes(entry.error.status ?? Number(entry.error.message));
+  if (isOff) return h("p", { class: "notice" }, t("requests.traces.off"));
+  return [
+    h("form", { onsubmit: (event) => event.preventDefault() },
+      field("service", t("word.service")), field("min", t("requests.atLeast")), field("status", t("requests.status"))),
+    entry.value ? table(t("requests.traces"), [{ name: t("requests.started") }, { name: t("word.service") }, { name: t("requests.operation"), text: true }, { name: t("requests.duration"), number: true }, { name: t("requests.spans"), number: true }, { name: t("word.status") }],
+      entry.value.traces.map((one) => ({
+        key: one.traceId,
+        cells: [h("a", { href: "#/requests/" + one.traceId }, format.clock(one.startMicroseconds / 1e6), " ", one.traceId.slice(0, 8)), one.service, `${one.method} ${one.path}`.trim() || one.name, microseconds(one.durationMicroseconds), one.spans, h("span", { class: one.errors ? "critical" : null }, statusText(one))],
+      })), t("requests.traces.none")) : h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading")),
+  ];
+}
+
+export function requests({ show, operand }) {
+  if (operand) return [h("h1", { tabindex: "-1" }, t("requests.trace", operand.slice(0, 8))), trace(operand)];
+  return [h("h1", { tabindex: "-1" }, t("page.requests")), h("h2", null, t("requests.traces")), traces(show), explain(show)];
+}
+
+"""##),
+        "service.js": Asset(digest: "a52187e3f8ba5737", text: ##"""
+// One service: rate, errors, latency, versions, callers; for administrators its routes and endpoints.
+
+import { h, table, format } from "./dom.js";
+import { t } from "./texts.js";
+import { load, instant, range, quoted, session, spanOf } from "./data.js";
+import { lines, heat } from "./charts.js";
+import { tokenForm, whenThere } from "./administration.js";
+
+const requests = "istio_requests_total";
+const bucket = "istio_request_duration_milliseconds_bucket";
+
+const chart = (title, entry, draw) => h("div", null, h("h2", null, title), entry.value ? draw(entry.value) : h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading")));
+
+function parts(title, name, mesh, host, label) {
+  const sums = new Map();
+  for (const edge of mesh.graph.edges) {
+    if (edge.isInside || edge.host !== host) continue;
+    const key = label(edge);
+    const one = sums.get(key) ?? { rate: 0, failed: 0, p95: null };
+    one.rate += edge.requestsPerSecond;
+    one.failed += edge.requestsPerSecond * (1 - (edge.success ?? 1));
+    one.p95 = Math.max(one.p95 ?? 0, edge.p95Milliseconds ?? 0) || null;
+    sums.set(key, one);
+  }
+  const all = [...sums.values()].reduce((sum, one) => sum + one.rate, 0);
+  return table(title, [{ name }, { name: t("word.rate"), number: true }, { name: t("word.share"), number: true }, { name: t("word.success"), number: true }, { name: "p95", number: true }],
+    [...sums].sort().map(([key, one]) => ({ key, cells: [key, format.rate(one.rate), all > 0 ? format.part(one.rate / all) : "-", one.rate > 0 ? format.percent(1 - one.failed / one.rate) : "-", format.milliseconds(one.p95)] })),
+    t("overview.noTraffic"));
+}
+
+export function service({ mesh, window, operand: host }) {
+  const labels = `{reporter="source",destination_service=${quoted(host)}}`;
+  const [, step] = spanOf(window);
+  const back = Math.max(60, 2 * step) + "s";
+  const of = (query) => range(query, mesh.time, window);
+  const codes = of(`sum by (response_code) (rate(${requests}${labels}[${back}]))`);
+  const failed = of(`sum(rate(${requests}{reporter="source",destination_service=${quoted(host)},response_code!~"[1234].*"}[${back}])) / sum(rate(${requests}${labels}[${back}])) or sum(rate(${requests}${labels}[${back}])) * 0`);
+  const quantiles = [0.5, 0.95, 0.99].map((share) => of(`histogram_quantile(${share}, sum by (le) (rate(${bucket}${labels}[${back}])))`));
+  const buckets = of(`sum by (le) (increase(${bucket}${labels}[${step * 2}s]))`);
+  const latency = { error: quantiles.find((one) => one.error)?.error, value: quantiles.every((one) => one.value) ? quantiles.map((one, place) => ({ name: ["p50", "p95", "p99"][place], points: (one.value[0]?.points ?? []).filter(([, value]) => Number.isFinite(value)) })) : null };
+  const health = ["", "_healthy", "_ejected"].map((suffix) => instant(`${suffix === "_ejected" ? "sum" : "max"}(skein_edge_endpoints${suffix}{destination_service=${quoted(host)}})`, mesh.time));
+  const count = (entry) => (entry.value ? entry.value[0]?.value ?? 0 : "…");
+  return [
+    h("h1", { tabindex: "-1" }, t("page.service", host)),
+    h("p", null, t("service.health", ...health.map(count))),
+    h("div", { class: "columns" },
+      chart(t("service.rate"), codes, (value) => lines(t("service.rate"), value.map((one) => ({ name: one.labels.response_code ?? "", points: one.points })).sort((one, other) => (one.name < other.name ? -1 : 1)), format.rate)),
+      chart(t("service.errors"), failed, (value) => lines(t("service.errors"), value.map((one) => ({ name: t("word.errors"), points: one.points })), (share) => (share * 100).toFixed(1) + " %", { top: value.some((one) => one.points.some(([, share]) => share > 0.1)) ? 1 : 0.1 })),
+      chart(t("service.latency"), latency, (value) => lines(t("service.latency"), value, format.milliseconds)),
+      chart(t("service.heat"), buckets, (value) => heat(t("service.heat"), value))),
+    h("h2", null, t("service.versions")),
+    parts(t("service.versions"), t("word.version"), mesh, host, (edge) => edge.subset || edge.target.split("/").pop()),
+    h("h2", null, t("service.callers")),
+    parts(t("service.callers"), t("word.caller"), mesh, host, (edge) => edge.source),
+    h("h2", null, t("service.routes")),
+    session.hasToken ? whenThere(load("/skein/v1/dashboard/service?host=" + encodeURIComponent(host)), details) : tokenForm(),
+  ];
+}
+
+function details(found) {
+  return [
+    h("p", { class: "muted" }, found.caller ? t("service.routes.of", found.caller) : ""),
+    table(t("service.routes"), [{ name: t("service.match"), text: true }, { name: t("service.action"), text: true }, { name: t("service.provenance"), text: true }],
+      found.routes.map((route, place) => ({ key: String(place), cells: [h("code", null, route.match), h("code", null, route.action), route.source ? `${route.source.kind} ${route.source.namespace}/${route.source.name}: ${route.source.field}` : "-"] })), t("service.routes.none")),
+    h("h2", null, t("service.endpoints")),
+    table(t("service.endpoints"), [{ name: t("word.address") }, { name: t("word.pod") }, { name: t("word.node") }, { name: t("word.ready") }, { name: t("word.version") }],
+      found.endpoints.map((one) => ({ key: one.address + one.pod, cells: [h("code", null, one.address), one.pod || "-", one.node || "-", one.ready ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")), one.version || "-"] })), t("service.endpoints.none")),
+  ];
+}
+
+"""##),
+        "style.css": Asset(digest: "43aa0a1676698c4e", text: ##"""
+:root {
+  --back: #ffffff; --panel: #f4f6f8; --line: #c4cbd3; --text: #1b1f24; --muted: #505963; --link: #0b5cad;
+  --good: #116329; --warning: #7d4e00; --critical: #b3261e; --focus: #0b5cad; --heat: #0b5cad;
+  --a: #0b5cad; --b: #a34100; --c: #116329; --d: #8a2a86; --e: #505963;
+}
+@media (prefers-color-scheme: dark) {
+  :root:not([data-theme="light"]) {
+    --back: #0f1419; --panel: #1a2129; --line: #46525e; --text: #e8ebee; --muted: #aab4be; --link: #86c5ff;
+    --good: #72dd8d; --warning: #f2c464; --critical: #ffa39d; --focus: #86c5ff; --heat: #86c5ff;
+    --a: #86c5ff; --b: #ffb27a; --c: #72dd8d; --d: #e6a5e2; --e: #aab4be;
+  }
+}
+:root[data-theme="dark"] {
+  --back: #0f1419; --panel: #1a2129; --line: #46525e; --text: #e8ebee; --muted: #aab4be; --link: #86c5ff;
+  --good: #72dd8d; --warning: #f2c464; --critical: #ffa39d; --focus: #86c5ff; --heat: #86c5ff;
+  --a: #86c5ff; --b: #ffb27a; --c: #72dd8d; --d: #e6a5e2; --e: #aab4be;
+}
+* { box-sizing: border-box; }
+html { background: var(--back); color: var(--text); font: 15px/1.45 system-ui, "Noto Sans", "Noto Sans CJK SC", sans-serif; }
+body { margin: 0; min-height: 100vh; display: grid; grid-template: "head head" auto "nav main" 1fr "foot foot" auto / 190px minmax(0, 1fr); }
+header { grid-area: head; display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: center; justify-content: space-between; padding: 8px 20px; border-bottom: 1px solid var(--line); }
+.brand { display: flex; gap: 10px; align-items: center; margin: 0; font-weight: 700; font-size: 18px; }
+#tools { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+nav { grid-area: nav; border-right: 1px solid var(--line); padding: 12px 8px; }
+nav ul { list-style: none; margin: 0; padding: 0; }
+nav a { display: block; padding: 7px 12px; border-radius: 6px; color: var(--text); text-decoration: none; }
+nav a:hover { background: var(--panel); text-decoration: underline; }
+nav a[aria-current] { background: var(--panel); font-weight: 700; box-shadow: inset 3px 0 var(--link); }
+main { grid-area: main; padding: 16px 24px 40px; max-width: 1800px; width: 100%; }
+main:focus { outline: none; }
+footer { grid-area: foot; border-top: 1px solid var(--line); padding: 4px 20px; color: var(--muted); font-size: 13px; }
+footer p { margin: 0; }
+h1 { font-size: 22px; margin: 0 0 12px; overflow-wrap: anywhere; }
+h1:focus { outline: none; }
+h2 { font-size: 17px; margin: 26px 0 8px; }
+p { margin: 6px 0; }
+figure { margin: 0; }
+a { color: var(--link); }
+code, pre, .mono { font-family: ui-monospace, "Liberation Mono", monospace; font-size: 13px; overflow-wrap: anywhere; }
+pre { background: var(--panel); padding: 10px; border-radius: 6px; white-space: pre-wrap; margin: 6px 0; }
+button, select, input { font: inherit; color: var(--text); background: var(--back); border: 1px solid var(--muted); border-radius: 6px; padding: 5px 10px; max-width: 100%; }
+button { background: var(--panel); cursor: pointer; }
+label { display: inline-flex; gap: 6px; align-items: center; flex-wrap: wrap; max-width: 100%; }
+form { display: flex; flex-wrap: wrap; gap: 10px 14px; align-items: end; margin: 8px 0; }
+a:focus-visible, button:focus-visible, select:focus-visible, input:focus-visible, summary:focus-visible, [tabindex="0"]:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
+.skip { position: absolute; left: 8px; top: -60px; background: var(--back); padding: 8px 12px; z-index: 2; }
+.skip:focus { top: 8px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 0; }
+.tiles > div { background: var(--panel); border-radius: 8px; padding: 10px 14px; }
+.tiles dt { color: var(--muted); font-size: 13px; }
+.tiles dd { margin: 0; font-size: 24px; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.tiles small { display: block; font-size: 13px; font-weight: 400; color: var(--muted); }
+.scroll { overflow-x: auto; max-width: 100%; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; white-space: nowrap; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+td.text { min-width: 180px; max-width: 640px; overflow-wrap: anywhere; }
+.muted { color: var(--muted); }
+.good { color: var(--good); }
+.warning { color: var(--warning); }
+.critical { color: var(--critical); font-weight: 600; }
+.problems { list-style: none; padding: 0; margin: 0; display: grid; gap: 8px; }
+.problems li { border-left: 4px solid var(--muted); background: var(--panel); border-radius: 0 6px 6px 0; padding: 8px 12px; overflow-wrap: anywhere; }
+.problems li.is-critical { border-left-color: var(--critical); }
+.problems li.is-warning { border-left-color: var(--warning); }
+.notice { background: var(--panel); border-left: 4px solid var(--link); padding: 10px 14px; border-radius: 0 6px 6px 0; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 10px 28px; }
+.columns > * { min-width: 0; }
+.chart { width: 100%; height: auto; display: block; }
+.chart text { fill: var(--muted); font-size: 11px; }
+.chart .axis { stroke: var(--line); stroke-width: 1; fill: none; }
+.chart polyline { fill: none; stroke-width: 2; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 16px; padding: 0; margin: 4px 0; font-size: 13px; }
+.legend svg { width: 28px; height: 8px; margin-right: 6px; }
+.s0 { stroke: var(--a); } .s1 { stroke: var(--b); } .s2 { stroke: var(--c); } .s3 { stroke: var(--d); } .s4 { stroke: var(--e); }
+.heat rect { fill: var(--heat); }
+.bar { fill: var(--a); } .bar.bad { fill: var(--critical); } .bar-line { stroke: var(--line); }
+.graph { display: block; margin: 0 auto; }
+.graph .box { fill: var(--panel); stroke: var(--muted); stroke-width: 1.5; }
+.graph .outside .box { stroke-dasharray: 5 4; }
+.graph .service .box { rx: 20; }
+.graph .bad .box { stroke: var(--critical); stroke-width: 3; }
+.graph text { fill: var(--text); font-size: 13px; }
+.graph .name { font-weight: 600; font-size: 14px; }
+.graph .small { fill: var(--muted); font-size: 12px; }
+.graph .edge path.line { fill: none; stroke: var(--good); }
+.graph .edge.idle path.line { stroke: var(--muted); }
+.graph .edge.warning path.line { stroke: var(--warning); stroke-dasharray: 10 5; }
+.graph .edge.critical path.line { stroke: var(--critical); stroke-dasharray: 3 4; }
+.graph .edge.inside path.line { stroke: var(--muted); stroke-dasharray: 1 5; stroke-linecap: round; }
+.graph .edge text { font-size: 12px; paint-order: stroke; stroke: var(--back); stroke-width: 4px; stroke-linejoin: round; text-anchor: middle; }
+.graph .edge .lock { fill: none; stroke: var(--muted); stroke-width: 1.4; }
+.graph .edge .lock rect { fill: var(--muted); }
+.graph .edge .plain rect { fill: none; }
+.graph a:focus { outline: none; }
+.graph a:focus-visible .box { stroke: var(--focus); stroke-width: 4; }
+.graph marker path { stroke: none; }
+.m-good { fill: var(--good); } .m-idle, .m-inside { fill: var(--muted); } .m-warning { fill: var(--warning); } .m-critical { fill: var(--critical); }
+details { margin: 8px 0; }
+summary { cursor: pointer; }
+@media (max-width: 760px) {
+  body { grid-template: "head" auto "nav" auto "main" 1fr "foot" auto / minmax(0, 1fr); }
+  nav { border-right: 0; border-bottom: 1px solid var(--line); padding: 4px 8px; }
+  nav ul { display: flex; flex-wrap: wrap; }
+  nav a { padding: 5px 9px; }
+  nav a[aria-current] { box-shadow: inset 0 -3px var(--link); }
+  header { padding: 8px 12px; }
+  main { padding: 12px 12px 32px; }
+}
+@media (prefers-reduced-motion: no-preference) { .graph .edge path.line { transition: stroke-width .3s; } }
+
+"""##),
+        "texts.js": Asset(digest: "eb29ecd7bbf1837d", text: ##"""
+// Every text that is shown, in English and Chinese. {0}, {1} … are what is put in.
+
+export const texts = {
+  "app.skip": ["Skip to the content", "跳到正文"],
+  "app.pages": ["Pages", "页面"],
+  "app.theme": ["Theme", "主题"],
+  "app.theme.auto": ["as the system", "跟随系统"],
+  "app.theme.light": ["light", "浅色"],
+  "app.theme.dark": ["dark", "深色"],
+  "app.language": ["Language", "语言"],
+  "app.window": ["Time span", "时间范围"],
+  "app.window.60": ["1 minute", "1 分钟"],
+  "app.window.300": ["5 minutes", "5 分钟"],
+  "app.window.900": ["15 minutes", "15 分钟"],
+  "app.window.3600": ["1 hour", "1 小时"],
+  "state.live": ["Live; last sample {0}", "实时；最近采样 {0}"],
+  "state.waiting": ["Waiting for the first sample (every 10 seconds)", "等待第一次采样（每 10 秒一次）"],
+  "state.broken": ["No connection to the control plane; trying again", "与控制平面的连接中断，正在重试"],
+  "page.overview": ["Overview", "概览"],
+  "page.graph": ["Service graph", "服务图"],
+  "page.services": ["Services", "服务"],
+  "page.service": ["Service {0}", "服务 {0}"],
+  "page.requests": ["Requests", "请求"],
+  "page.configuration": ["Configuration", "配置"],
+  "page.network": ["Network", "网络"],
+  "page.certificates": ["Certificates", "证书"],
+  "page.alerts": ["Alerts", "告警"],
+  "page.planner": ["Planner", "容量规划"],
+  "page.missing": ["There is no such page.", "没有这个页面。"],
+  "word.name": ["Name", "名称"],
+  "word.service": ["Service", "服务"],
+  "word.workload": ["Workload", "工作负载"],
+  "word.source": ["From", "来源"],
+  "word.target": ["To", "目标"],
+  "word.pod": ["Pod", "Pod"],
+  "word.pods": ["Pods", "Pod 数"],
+  "word.node": ["Node", "节点"],
+  "word.address": ["Address", "地址"],
+  "word.kind": ["Kind", "类型"],
+  "word.object": ["Object", "对象"],
+  "word.status": ["Status", "状态"],
+  "word.severity": ["Severity", "严重程度"],
+  "word.since": ["Since", "开始时间"],
+  "word.yes": ["yes", "是"],
+  "word.no": ["no", "否"],
+  "word.rate": ["Requests/s", "请求/秒"],
+  "word.success": ["Success", "成功率"],
+  "word.errors": ["Errors", "错误率"],
+  "word.share": ["Share", "占比"],
+  "word.mtls": ["mTLS", "mTLS"],
+  "word.version": ["Version", "版本"],
+  "word.caller": ["Caller", "调用方"],
+  "word.ready": ["Ready", "就绪"],
+  "word.loading": ["Loading …", "加载中……"],
+  "word.failed": ["Could not be read: {0}", "读取失败：{0}"],
+  "severity.critical": ["critical", "严重"],
+  "severity.warning": ["warning", "警告"],
+  "severity.error": ["error", "错误"],
+  "severity.info": ["info", "提示"],
+  "overview.golden": ["What comes in", "进入流量"],
+  "overview.golden.note": ["Requests of workloads that nobody in the mesh asks, gateways above all; the last {0}.", "来自网格内无人调用的工作负载（主要是网关）的请求；最近 {0}。"],
+  "golden.rate": ["Traffic", "流量"],
+  "golden.rate.unit": ["requests a second", "每秒请求数"],
+  "golden.errors": ["Errors", "错误"],
+  "golden.errors.unit": ["of the requests", "占请求的比例"],
+  "golden.latency": ["Latency", "延迟"],
+  "golden.latency.unit": ["p50 {0}, p99 {1}", "p50 {0}，p99 {1}"],
+  "golden.saturation": ["Saturation", "饱和度"],
+  "golden.saturation.unit": ["processors; memory {0}", "处理器；内存 {0}"],
+  "golden.proxies": ["Proxies", "代理"],
+  "golden.proxies.unit": ["{0} behind, {1} refusing", "{0} 个未同步，{1} 个拒绝"],
+  "overview.problems": ["What is wrong now", "当前问题"],
+  "overview.fine": ["Nothing that Skein knows of.", "Skein 没有发现问题。"],
+  "overview.more": ["{0} more are not shown.", "还有 {0} 个未显示。"],
+  "overview.services": ["Services, as those who ask see them", "服务（从调用方看）"],
+  "overview.noTraffic": ["No requests in this time span.", "此时间范围内没有请求。"],
+  "problem.alert": ["Alert {0}: {1}", "告警 {0}：{1}"],
+  "problem.errors": ["{1} % of the requests to {0} fail", "发往 {0} 的请求有 {1} % 失败"],
+  "problem.silent": ["The proxy of pod {0} does not tell its metrics", "Pod {0} 的代理没有返回指标"],
+  "problem.refused": ["The proxy of pod {0} refuses its configuration: {1}", "Pod {0} 的代理拒绝配置：{1}"],
+  "problem.noHealthyEndpoint": ["{0} is asked and has no healthy endpoint", "{0} 正被调用，但没有健康的端点"],
+  "problem.ejected": ["{1} endpoints of {0} are ejected (seen from the callers)", "{0} 有 {1} 个端点被剔除（从调用方看）"],
+  "problem.alertConfiguration": ["The alerts' configuration is not in force: {0}", "告警配置未生效：{0}"],
+  "graph.label": ["Service graph: {0} nodes, {1} edges; the table below says the same", "服务图：{0} 个节点，{1} 条边；下表内容相同"],
+  "graph.node": ["{0}, namespace {1}: {2} requests a second, {3} succeed", "{0}，命名空间 {1}：每秒 {2} 个请求，成功率 {3}"],
+  "graph.edge": ["{0} to {1}: {2} requests a second, {3} succeed, p95 {4}, {5}", "{0} 到 {1}：每秒 {2} 个请求，成功率 {3}，p95 {4}，{5}"],
+  "graph.mtls": ["mutual TLS", "双向 TLS"],
+  "graph.plain": ["not encrypted", "未加密"],
+  "graph.unknown": ["encryption not known", "加密状态未知"],
+  "graph.legend": ["Line: width by rate; solid below 1 % errors, dashed from 1 %, dotted from 10 %. Padlock: mutual TLS, open: none. Places depend on who asks whom only.", "线条：宽度表示速率；实线错误低于 1 %，虚线 1 % 以上，点线 10 % 以上。挂锁：双向 TLS；空心：未加密。位置只取决于调用关系。"],
+  "graph.podCount": ["{0} pods", "{0} 个 Pod"],
+  "graph.edges": ["Who asks whom", "调用关系"],
+  "service.rate": ["Requests a second, by response code", "每秒请求数（按响应码）"],
+  "service.errors": ["Share of errors", "错误占比"],
+  "service.latency": ["Latency: p50, p95, p99", "延迟：p50、p95、p99"],
+  "service.heat": ["Latency distribution: darker means more requests", "延迟分布：颜色越深请求越多"],
+  "service.versions": ["By version", "按版本"],
+  "service.callers": ["By caller", "按调用方"],
+  "service.routes": ["Routes in force", "生效的路由"],
+  "service.routes.of": ["As the proxy of {0} has them", "以 {0} 的代理为准"],
+  "service.routes.none": ["No connected proxy has routes for this host.", "没有已连接的代理持有该主机的路由。"],
+  "service.match": ["Match", "匹配"],
+  "service.action": ["Action", "动作"],
+  "service.provenance": ["Because of", "依据"],
+  "service.endpoints": ["Endpoints", "端点"],
+  "service.endpoints.none": ["No endpoints are known.", "没有已知端点。"],
+  "service.health": ["Seen by callers: {0} endpoints, {1} healthy, {2} ejected", "从调用方看：{0} 个端点，{1} 个健康，{2} 个被剔除"],
+  "chart.summary": ["{0}: now {1}, at most {2}", "{0}：当前 {1}，最高 {2}"],
+  "chart.empty": ["No samples yet.", "暂无采样。"],
+  "chart.heat": ["{0}: most requests at {1}", "{0}：多数请求在 {1}"],
+  "token.why": ["This page shows objects of the mesh, so it asks who you are. Run “skein dashboard” on this machine and open the address that it prints, or enter the token here. It stays in this tab's memory and is sent to this address only.", "此页面显示网格中的对象，因此需要确认身份。请在本机运行 “skein dashboard” 并打开它打印的地址，或在此输入令牌。令牌只保存在此标签页的内存中，并且只发送到本地址。"],
+  "token.label": ["Token", "令牌"],
+  "token.enter": ["Show", "显示"],
+  "token.forget": ["Forget the token", "清除令牌"],
+  "token.wrong": ["That token is not right.", "令牌不正确。"],
+  "requests.explain": ["Explain a request", "解释一个请求"],
+  "requests.explain.why": ["The admin ports of proxies are inside of their pods, where the control plane does not reach; this command asks them:", "代理的管理端口位于 Pod 内部，控制平面无法访问；用以下命令查询："],
+  "requests.from": ["From pod, deployment/NAME or gateway", "来自 Pod、deployment/名称 或 gateway"],
+  "requests.to": ["To (service, host:port or URL)", "目标（服务、主机:端口或 URL）"],
+  "requests.path": ["Path", "路径"],
+  "requests.method": ["Method", "方法"],
+  "requests.header": ["Header (name: value)", "请求头（名称: 值）"],
+  "requests.command": ["Command", "命令"],
+  "requests.traces": ["Traces", "链路追踪"],
+  "requests.traces.none": ["No traces are stored.", "没有存储链路追踪。"],
+  "requests.traces.off": ["No traces are stored here: proxies send spans to the collectors that Telemetry resources name.", "此处不存储链路追踪：代理将 span 发送到 Telemetry 资源指定的收集器。"],
+  "requests.trace": ["Trace {0}", "追踪 {0}"],
+  "requests.atLeast": ["At least (20ms)", "最短耗时（20ms）"],
+  "requests.status": ["Status (503, 5xx, error, ok)", "状态（503、5xx、error、ok）"],
+  "requests.duration": ["Duration", "耗时"],
+  "requests.spans": ["Spans", "Span 数"],
+  "requests.started": ["Started", "开始"],
+  "requests.operation": ["Operation", "操作"],
+  "requests.waterfall": ["Waterfall of the trace: {0} spans in {1}", "追踪瀑布图：{0} 个 span，共 {1}"],
+  "requests.events": ["Events", "事件"],
+  "configuration.findings": ["Findings", "分析结果"],
+  "configuration.findings.none": ["The analysis finds nothing.", "分析没有发现问题。"],
+  "configuration.objects": ["Objects", "对象"],
+  "configuration.field": ["Field", "字段"],
+  "configuration.message": ["What and why", "说明"],
+  "configuration.code": ["Code", "代码"],
+  "configuration.proxies": ["Who has acknowledged what", "确认情况"],
+  "configuration.converged": ["Everybody has revision {0}.", "所有代理都已收到修订 {0}。"],
+  "configuration.behind": ["Revision {0}: {1} of {2} proxies wait, {3} resources are refused.", "修订 {0}：{2} 个代理中有 {1} 个等待，{3} 个资源被拒绝。"],
+  "configuration.revision": ["Revision", "修订"],
+  "configuration.types": ["Types", "类型"],
+  "configuration.refused": ["Refused", "被拒绝"],
+  "configuration.generation": ["Generation", "代数"],
+  "configuration.tooMany": ["Only the first {0} objects are shown.", "仅显示前 {0} 个对象。"],
+  "network.nodes": ["Nodes", "节点"],
+  "network.pods": ["Pods", "Pod"],
+  "network.services": ["Services", "服务"],
+  "network.range": ["Pod addresses", "Pod 地址段"],
+  "network.phase": ["Phase", "阶段"],
+  "network.restarts": ["Restarts", "重启次数"],
+  "network.ports": ["Ports", "端口"],
+  "network.endpoints": ["Endpoints", "端点"],
+  "certificates.authority": ["Authority", "证书颁发机构"],
+  "certificates.workloads": ["Certificates of workloads", "工作负载证书"],
+  "certificates.identity": ["Identity", "身份"],
+  "certificates.until": ["Valid until", "有效期至"],
+  "certificates.renewal": ["Renewed at", "续期时间"],
+  "certificates.health": ["Health", "健康状况"],
+  "certificates.stage": ["Stage", "阶段"],
+  "certificates.alarms": ["Alarms", "警报"],
+  "certificates.trust": ["Trust domain {0}", "信任域 {0}"],
+  "alerts.active": ["Pending and firing", "等待中与触发中"],
+  "alerts.none": ["No alert is pending or fires.", "没有等待中或触发中的告警。"],
+  "alerts.rules": ["Rules", "规则"],
+  "alerts.query": ["Condition", "条件"],
+  "alerts.health": ["Health", "健康状况"],
+  "alerts.action": ["What to do: {0}", "处理办法：{0}"],
+  "alerts.state.firing": ["firing", "触发中"],
+  "alerts.state.pending": ["pending", "等待中"],
+  "alerts.state.inactive": ["inactive", "未激活"],
+  "planner.change": ["What if", "假设"],
+  "planner.change.help": ["rate web x2 · add 50ms ratings · replicas orders=5 · split reviews-v1,reviews-v2 reviews-v2=20%", "rate web x2 · add 50ms ratings · replicas orders=5 · split reviews-v1,reviews-v2 reviews-v2=20%"],
+  "planner.ask": ["Predict", "预测"],
+  "planner.table": ["Predicted times and loads", "预测的时间与负载"],
+  "planner.busy": ["Busy", "利用率"],
+  "planner.now": ["Now", "当前"],
+  "planner.then": ["Then", "之后"],
+  "planner.inside": ["Inside", "在处理"],
+  "planner.error": ["Error", "误差"],
+  "planner.capacity": ["Capacity/s", "容量/秒"],
+  "planner.plot": ["Mean latency over load (times the present requests)", "平均延迟随负载变化（相对当前请求的倍数）"],
+  "planner.refused": ["No prediction: {0}", "无法预测：{0}"],
+  "planner.bottleneck": ["The bottleneck is {0}.", "瓶颈是 {0}。"],
+  "planner.notes": ["Assumed", "假设前提"],
+};
+
+export const languages = ["en", "zh"];
+let language = "en";
+
+export function useLanguage(name) { language = languages.includes(name) ? name : "en"; }
+export const currentLanguage = () => language;
+
+/** The text with that key in the language that is chosen. */
+export function t(key, ...values) {
+  const entry = texts[key];
+  if (!entry) return key;
+  return entry[languages.indexOf(language)].replace(/\{(\d)\}/g, (_, place) => values[place] ?? "");
+}
+
+"""##),
+    ]
+}

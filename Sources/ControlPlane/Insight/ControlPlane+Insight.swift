@@ -1,0 +1,74 @@
+import APIServer
+import IO
+import Insight
+import KubernetesAPI
+import Mesh
+import Serialization
+import Telemetry
+
+// What the insight service is told about the world.
+extension ControlPlaneServer {
+    func openInsight(_ source: any ObjectSource, _ streams: ProxyStreams, _ page: OverviewPage) {
+        let service = InsightService(
+            directory: control + "/insight", kubelet: options.runDirectory + "/kubelet.sock", on: loop)
+        service.targets = { [weak streams, weak source] in
+            guard let streams, let source else { return [] }
+            let pods = Set(streams.publisher.proxies.map(\.pod))
+            return pods.sorted().compactMap { source.known(.pod, $0).flatMap(Self.target) }
+        }
+        service.namespaces = { [weak streams] in
+            Set(streams?.publisher.proxies.map(\.pod.namespace) ?? []).sorted()
+        }
+        service.podNames = { [weak streams, weak source] in
+            guard let streams, let source else { return [:] }
+            var names: [String: ObservedPod] = [:]
+            for pod in Set(streams.publisher.proxies.map(\.pod)) {
+                guard let object = source.known(.pod, pod) else { continue }
+                names[object.metadata.uid] = Self.observed(object)
+            }
+            return names
+        }
+        service.workloads = { [weak streams, weak source] host in
+            let words = host.split(separator: ".").map(String.init)
+            guard let streams, let source, words.count > 2, words[2] == "svc" else { return [:] }
+            let model = streams.publisher.model
+            let key = NamespacedName(namespace: words[1], name: words[0])
+            guard let service = model.services[key] else { return [:] }
+            var counts: [String: Int] = [:]
+            for endpoint in model.endpoints(of: service) where endpoint.isReady {
+                guard let pod = endpoint.pod, let object = source.known(.pod, pod) else { continue }
+                counts["\(pod.namespace)/\(Self.workload(object))", default: 0] += 1
+            }
+            return counts
+        }
+        service.ownPage = { [weak page] in page?.metrics ?? "" }
+        service.streams = { [weak streams] in streams?.publisher.states.map { ($0.pod, $0.traffic) } ?? [] }
+        service.alerts.configuration = { [weak source] in
+            let data = source?.known(.configMap, AlertService.object)?.json["data"]?.object ?? [:]
+            return data.compactMapValues(\.string)
+        }
+        page.insight = service
+        insight = service
+        service.start()
+    }
+
+    private static func observed(_ object: KubernetesObject) -> ObservedPod {
+        ObservedPod(
+            namespace: object.namespace, name: object.name, workload: workload(object),
+            node: object.spec["nodeName"]?.string ?? "")
+    }
+
+    /// The Deployment, StatefulSet … that a pod belongs to; a pod alone is its own.
+    static func workload(_ pod: KubernetesObject) -> String {
+        let name = pod.workloadName
+        return name.isEmpty ? pod.name : name
+    }
+
+    private static func target(_ pod: KubernetesObject) -> InsightService.Target? {
+        guard let address = pod.status["podIP"]?.string.flatMap({ IPAddress($0) }) else { return nil }
+        let restarts = (pod.status["containerStatuses"]?.array ?? []).reduce(0) {
+            $0 + ($1["restartCount"]?.double ?? 0)
+        }
+        return InsightService.Target(pod: observed(pod), address: address, restarts: restarts)
+    }
+}
