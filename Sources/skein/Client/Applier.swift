@@ -36,6 +36,8 @@ struct Applier: Sendable {
         var metadata = wanted["metadata"] ?? .object([:])
         var annotations = metadata["annotations"] ?? .object([:])
         annotations[Self.lastApplied] = .string(configuration)
+        // For explanations, which name the line: where it was read from.
+        if let file = manifest.file { annotations[ObjectFiles.annotation] = .string(file) }
         metadata["annotations"] = annotations
         wanted["metadata"] = metadata
 
@@ -47,9 +49,13 @@ struct Applier: Sendable {
             answer = try await client.call(.post, collection, query: query, body: wanted)
             verb = "created"
         } else if live.isSuccess {
-            let text = live.json["metadata"]?["annotations"]?[Self.lastApplied]?.string
+            let annotations = live.json["metadata"]?["annotations"]
+            let text = annotations?[Self.lastApplied]?.string
+            let isElsewhere = manifest.file.map { $0 != annotations?[ObjectFiles.annotation]?.string } ?? false
             let last = text.flatMap { try? JSON.parse($0) }
-            guard text != configuration, let patch = Self.patch(live: live.json, last: last, wanted: wanted) else {
+            guard text != configuration || isElsewhere,
+                let patch = Self.patch(live: live.json, last: last, wanted: wanted)
+            else {
                 report("\(manifest.label) unchanged")
                 return Self.revision(live.json)
             }

@@ -21,10 +21,29 @@ struct Answer: Sendable {
 final class KubernetesClient: Sendable {
     private let http: HTTPClient
     private let socketPath: String
+    private let loop: EventLoop
 
     init(runDirectory: String, on loop: EventLoop) {
+        self.loop = loop
         socketPath = runDirectory + "/api.sock"
         http = HTTPClient(to: .unix(socketPath), on: loop)
+    }
+
+    /// How long somebody is waited for who has taken a connection and says nothing.
+    private static let patience = Duration.seconds(3)
+
+    /// Finds out whether anybody answers there at all: a process that hangs takes connections, too.
+    func probe() async throws(CommandError) {
+        do throws(SystemError) {
+            let stream = try await SocketStream.connect(to: .unix(socketPath), on: loop)
+            defer { stream.close() }
+            let deadline = loop.schedule(after: Self.patience) { stream.close() }
+            defer { deadline.cancel() }
+            try await stream.write(Array("GET /readyz HTTP/1.1\r\nHost: skein\r\n\r\n".utf8))
+            guard try await !stream.read(upTo: 1024).isEmpty else { throw SystemError(110, "read \(socketPath)") }
+        } catch {
+            throw CommandError("the API at \(socketPath) does not answer (\(error))")
+        }
     }
 
     /// Sends one request and reads the whole answer.
@@ -50,6 +69,36 @@ final class KubernetesClient: Sendable {
         do throws(HTTPError) {
             let response = try await http.send(try request(.get, path, query, nil, "application/json", accept))
             if response.status == 200 { return response }
+            let answer = Answer(
+                status: Int(response.status), json: Self.decode(try await response.collect()), warnings: [])
+            refusal = CommandError("Error from server: \(answer.message)")
+        } catch {
+            throw CommandError(
+                "the API at \(socketPath) does not answer (\(error)); is `skein up` running? see skein status")
+        }
+        throw refusal
+    }
+
+    /// Opens a WebSocket.
+    func webSocket(
+        _ path: String, query: [(String, String)], protocols: [String]
+    ) async throws(CommandError) -> WebSocketConnection {
+        var target = path
+        if !query.isEmpty {
+            target += "?" + query.map { "\($0.0)=\(PercentEncoding.encoded($0.1))" }.joined(separator: "&")
+        }
+        let refusal: CommandError
+        do throws(HTTPError) {
+            let request: HTTPClientRequest
+            do throws(HTTPFieldError) {
+                request = try WebSocketHandshake.request(
+                    target, protocols: protocols, nonce: (0..<16).map { _ in UInt8.random(in: 0 ... .max) })
+            } catch { throw HTTPError.field(error) }
+            let response = try await http.send(request)
+            if response.status == 101 {
+                let (rest, stream) = response.upgradedStream()
+                return WebSocketConnection(stream, as: .client, rest: rest)
+            }
             let answer = Answer(
                 status: Int(response.status), json: Self.decode(try await response.collect()), warnings: [])
             refusal = CommandError("Error from server: \(answer.message)")

@@ -1,11 +1,14 @@
 internal import IO
 internal import KubernetesAPI
+internal import Mesh
 internal import Serialization
 
 /// One object of a file, with where it stands.
 struct Manifest: Sendable {
     let object: KubernetesObject
     let kind: ResourceKind
+    /// The file, absolute; nil for standard input and what is built in.
+    var file: String?
     /// `bookstore.yaml:12`.
     let place: String
 
@@ -84,21 +87,26 @@ struct Manifest: Sendable {
             }
         }
         let place = "\(file):\(document.line(of: ""))"
+        func coded(_ code: DiagnosticCode) -> String {
+            DiagnosticCode.standsBesideRefusals(of: kind) ? " [\(code.id)]" : ""
+        }
         var decoder = SchemaDecoder()
         let decoded: JSON
         do throws(TypeMismatch) {
             decoded = try decoder.decode(object.json, as: kind)
         } catch {
-            throw fail(error.path, "\(kind.qualifiedName)/\(object.name): \(error)")
+            throw fail(error.path, "\(kind.qualifiedName)/\(object.name): \(error)\(coded(.invalidValue))")
         }
         if let field = decoder.unknownFields.first {
-            throw fail(field, "\(kind.qualifiedName)/\(object.name): unknown field \"\(field)\"")
+            throw fail(field, "\(kind.qualifiedName)/\(object.name): unknown field \"\(field)\"\(coded(.unknownField))")
         }
         let defaulted = SchemaTable.standard.applyDefaults(to: decoded, of: kind)
         if let problem = Validator.problems(of: KubernetesObject(json: defaulted), kind: kind).first {
-            throw fail(problem.path, "\(kind.qualifiedName)/\(object.name): \(problem)")
+            throw fail(problem.path, "\(kind.qualifiedName)/\(object.name): \(problem)\(coded(.invalidValue))")
         }
-        return Manifest(object: object, kind: kind, place: place)
+        var manifest = Manifest(object: object, kind: kind, place: place)
+        if file != "-" { manifest.file = File.realPath(file) }
+        return manifest
     }
 }
 

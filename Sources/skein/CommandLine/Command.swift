@@ -20,6 +20,8 @@ struct Flag: Sendable {
 
     static let dataDirectory = Flag("data-dir", value: "DIR", "where state is kept (default /var/lib/skein)")
     static let runDirectory = Flag("run-dir", value: "DIR", "where sockets are (default /run/skein)")
+    static let kubeconfig = Flag(
+        "kubeconfig", value: "FILE", "serve the objects of that Kubernetes API, without an API of our own")
     static let files = Flag(
         "filename", short: "f", value: "FILE|DIR", "YAML or JSON to read; - is standard input; may be repeated")
     static let namespace = Flag("namespace", short: "n", value: "NAME", "the namespace (default \"default\")")
@@ -107,7 +109,7 @@ struct Invocation: Sendable {
 extension Command {
     /// Takes the words behind the command's name apart.
     ///
-    /// `--flag value`, `--flag=value`, `-f value`, `-fvalue`; `--` ends flags.
+    /// `--flag value`, `--flag=value`, `-f value`, `-fvalue`, `-it` for `-i -t`; `--` ends flags.
     func parse(_ words: [String]) throws(CommandError) -> Invocation {
         var invocation = Invocation()
         var rest = words[...]
@@ -121,6 +123,13 @@ extension Command {
                 continue
             }
             let isLong = word.hasPrefix("--")
+            // `-it` is `-i -t`.
+            if !isLong, word.count > 2, let first = word.dropFirst().first,
+                flags.contains(where: { $0.short == first && $0.value == nil }), word.dropFirst(2).first != "="
+            {
+                rest = ["-\(first)", "-\(word.dropFirst(2))"] + rest
+                continue
+            }
             let body = isLong ? word.dropFirst(2) : word.dropFirst(1)
             let equals = body.firstIndex(of: "=")
             let key = isLong ? body[..<(equals ?? body.endIndex)] : body.prefix(1)

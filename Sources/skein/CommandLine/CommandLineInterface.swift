@@ -4,9 +4,11 @@ internal import IO
 enum CommandLineInterface {
     /// Everything `skein` can be told, in the order of the overview.
     static let commands: [Command] = [
-        .up, .down, .status, .apply, .get, .describe, .delete, .logs, .proxyStatus, .proxyConfig, .imageImport,
-        .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover, .certsWrite,
-        .version, .completion, .controlPlane,
+        .up, .down, .status, .apply, .analyze, .get, .describe, .delete, .logs, .exec, .explain, .diff, .proxyStatus,
+        .proxyConfig, .stat, .top, .edges, .graph, .query, .alerts, .plan, .dashboard, .traces, .tap,
+        .imageImport, .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover,
+        .certsWrite,
+        .backup, .restore, .dockerPlugin, .node, .nodeToken, .version, .completion, .controlPlane, .nameServer,
     ]
 
     /// Runs the command line; the exit status.

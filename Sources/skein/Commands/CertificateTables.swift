@@ -21,6 +21,16 @@ enum CertificateTables {
                 ])
         }
         output += table.text
+        let clients = (facts["clients"]?.array ?? []).map { client in
+            [
+                text(client, "client"), text(client, "notAfter"),
+                client["hasPresentRoots"]?.bool == true ? "present" : "old",
+                client["follows"]?.bool == true ? "yes" : "no",
+            ]
+        }
+        if !clients.isEmpty {
+            output += "\n" + TextTable(header: ["CLIENT WITH FILES", "ENDS", "ROOTS", "FOLLOWS"], rows: clients).text
+        }
         let alarms = alarms(facts)
         if !alarms.isEmpty { output += "\n" + alarms.map { $0 + "\n" }.joined() }
         return output

@@ -13,10 +13,8 @@ extension Command {
     private static let signerKey = Flag("ca-key", value: "FILE", "its key")
     private static let signerChain = Flag("cert-chain", value: "FILE", "what stands between it and the root")
     private static let wait = Flag("wait", "return when the new root signs")
-    private static let directory = Flag("dir", value: "DIR", "where the files are written")
-    private static let account = Flag(
-        "service-account", value: "NAME", "whose certificate it is (default \"default\")")
-    private static let keep = Flag("keep", "go on, and renew the files at half of the certificate's life")
+    private static let announcement = Flag(
+        "announcement", value: "SECONDS", "how long the new root is trusted at least before it signs (default 60)")
 
     static let certsList = Command(
         "certs list", "", "Show roots, workload certificates and what is wrong with them",
@@ -88,10 +86,18 @@ extension Command {
             new root is made; with them yours is used, and its key may stay elsewhere when --ca-cert is an intermediate.
             """,
         flags: [
-            rootCertificate, signerCertificate, signerKey, signerChain, wait, .output, .dataDirectory, .runDirectory,
+            rootCertificate, signerCertificate, signerKey, signerChain, announcement, wait, .output, .dataDirectory,
+            .runDirectory,
         ]
     ) { invocation throws(CommandError) in
-        let facts = try ask(.rotate(try given(invocation)), invocation)
+        var time: Int64?
+        if let text = invocation.value(announcement) {
+            guard let seconds = Int64(text), CertificateCommand.announcements.contains(seconds) else {
+                throw CommandError.usage("certs rotate", "--announcement \(text): 1 to 604800 seconds")
+            }
+            time = seconds
+        }
+        let facts = try ask(.rotate(try given(invocation), announcement: time), invocation)
         guard invocation.has(wait) else {
             try show(facts, invocation) { CertificateTables.roots(facts) }
             return 0
@@ -127,26 +133,9 @@ extension Command {
         return 0
     }
 
-    static let certsWrite = Command(
-        "certs write", "", "Write a certificate, its key and the roots as files, for gRPC and others without a proxy",
-        details: "The key is made here (key.pem, mode 0600); cert-chain.pem and root-cert.pem are for everybody.",
-        flags: [directory, .namespace, account, keep, .dataDirectory, .runDirectory]
-    ) { invocation throws(CommandError) in
-        guard let target = invocation.value(directory) else {
-            throw CommandError.usage("certs write", "--dir DIR is needed")
-        }
-        while true {
-            let until = try write(to: target, invocation)
-            guard invocation.has(keep) else { return 0 }
-            _ = try onLoop { loop throws(CommandError) in
-                await loop.sleep(for: .seconds(max(1, until - WallClock.now.seconds)))
-            }
-        }
-    }
-
     // MARK: Parts
 
-    private static func ask(_ command: CertificateCommand, _ invocation: Invocation) throws(CommandError) -> JSON {
+    static func ask(_ command: CertificateCommand, _ invocation: Invocation) throws(CommandError) -> JSON {
         try onLoop { loop throws(CommandError) in
             try await AgentChannel.run(command, runDirectory: invocation.runDirectory, on: loop)
         }
@@ -195,31 +184,5 @@ extension Command {
         do throws(TLSError) {
             return try TrustBundle(pem: Array((facts["rootsPEM"]?.string ?? "").utf8))
         } catch { throw CommandError("skein certs: the roots of the mesh cannot be read: \(error)") }
-    }
-
-    /// Writes the files; when they should be renewed.
-    private static func write(to directory: String, _ invocation: Invocation) throws(CommandError) -> Int64 {
-        do {
-            let key = try PrivateKey.makeP256()
-            let request = try CertificateRequest.make(subject: DistinguishedName(), key: key)
-            let answer = try ask(
-                .issue(
-                    namespace: invocation.value(.namespace) ?? "default",
-                    serviceAccount: invocation.value(account) ?? "default", request: request.pem), invocation)
-            let chain = Array((answer["chain"]?.string ?? "").utf8)
-            let leaf = try Certificate(pem: chain)
-            try File.makeDirectory(directory, mode: 0o755)
-            // The key first: with the old certificate it fits neither, and readers try again.
-            try File.replace(directory + "/key.pem", key.pem, mode: 0o600)
-            try File.replace(directory + "/cert-chain.pem", chain, mode: 0o644)
-            try File.replace(
-                directory + "/root-cert.pem", Array((answer["roots"]?.string ?? "").utf8), mode: 0o644)
-            return CertificateSchedule.renewal(
-                notBefore: leaf.notBefore, notAfter: leaf.notAfter, jitter: Double.random(in: 0...1))
-        } catch let error as CommandError {
-            throw error
-        } catch {
-            throw CommandError("skein certs write: \(error)")
-        }
     }
 }

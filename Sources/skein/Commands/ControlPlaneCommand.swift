@@ -5,11 +5,15 @@ internal import Telemetry
 extension Command {
     static let controlPlane = Command(
         "control-plane", "", "Run the API server, controllers, discovery and DNS",
-        details: "skein up starts this for one machine; it is no command to type there.",
+        details: """
+            skein up starts this for one machine; it is no command to type there. With --kubeconfig the objects of a Kubernetes API are
+            served to proxies: several may run, one of them (the holder of the Lease skein-system/skein-control-plane) writes statuses.
+            """,
         flags: [
             .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.discovery, UpOptions.pool,
-            UpOptions.logLevel,
-        ],
+            NodeFlags.apiNames,
+            UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
+        ] + StoreFlags.all,
         isHidden: true
     ) { invocation throws(CommandError) in
         let up = try UpOptions(invocation)
@@ -17,7 +21,14 @@ extension Command {
         var options = ControlPlaneOptions(dataDirectory: up.dataDirectory, runDirectory: up.runDirectory)
         options.apiAddress = up.apiAddress
         options.metricsAddress = up.metricsAddress
+        options.store = up.store
+        options.watchesMax = up.watchesMax
         options.discoveryAddress = up.discoveryAddress
+        options.kubeconfig = invocation.value(.kubeconfig)
+        options.certificateLifetime = up.certificateLifetime
+        options.apiNames = up.apiNames
+        options.podPools = [up.podPool]
+        options.servicePools = UpOptions.servicePools
         options.reversePrefixes = [up.podPool] + UpOptions.servicePools
         do throws(ControlPlaneError) {
             try ControlPlane.run(options)

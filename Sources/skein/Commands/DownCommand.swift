@@ -46,7 +46,7 @@ extension Command {
             guard RunLock.isHeld(run) else { return nil }
             // Read while the lock is held: an older text may name a process that is long gone.
             if let pid = RunLock.Owner.read(run)?.pid, let process = try? ProcessHandle(pid: pid),
-                Process.commandLine(pid).dropFirst().contains("up")
+                Process.commandLine(pid).dropFirst().contains(where: { $0 == "up" || $0 == "node" })
             {
                 return process
             }

@@ -5,11 +5,16 @@ internal import Serialization
 
 extension Command {
     private static let watch = Flag("watch", short: "w", "go on and show each change")
+    private static let showManagedFields = Flag(
+        "show-managed-fields", "with -o json and yaml also who manages which field")
     private static let showLabels = Flag("show-labels", "a further column with the labels")
 
     static let get = Command(
         "get", "KIND[,KIND…] [NAME…] | KIND/NAME…", "Show objects",
-        flags: [.namespace, .allNamespaces, .output, .selector, watch, showLabels, .dataDirectory, .runDirectory]
+        flags: [
+            .namespace, .allNamespaces, .output, .selector, watch, showLabels, showManagedFields, .dataDirectory,
+            .runDirectory,
+        ]
     ) { invocation throws(CommandError) in
         let targets = try ObjectNames.parse(invocation.operands)
         let format = invocation.value(.output) ?? "table"
@@ -24,7 +29,9 @@ extension Command {
                     targets, client, namespace, invocation.value(.selector), isWide: format == "wide",
                     hasLabels: invocation.has(showLabels), isWatch: invocation.has(watch))
             }
-            return try await objects(targets, client, namespace, invocation.value(.selector), format)
+            return try await objects(
+                targets, client, namespace, invocation.value(.selector), format,
+                hasManagedFields: invocation.has(showManagedFields))
         }
     }
 
@@ -107,7 +114,7 @@ extension Command {
 
     private static func objects(
         _ targets: [ObjectNames], _ client: KubernetesClient, _ namespace: String?, _ selector: String?,
-        _ format: String
+        _ format: String, hasManagedFields: Bool
     ) async throws(CommandError) -> Int32 {
         var items: [(ResourceKind, JSON)] = []
         for target in targets {
@@ -128,6 +135,12 @@ extension Command {
                 } else {
                     items.append((target.kind, answer.json))
                 }
+            }
+        }
+        // As kubectl: they are long, and of use to few.
+        if !hasManagedFields {
+            for index in items.indices where items[index].1["metadata"]?["managedFields"] != nil {
+                items[index].1["metadata"]?["managedFields"] = nil
             }
         }
         let isSingle = items.count == 1 && targets.first?.names.count == 1

@@ -30,6 +30,8 @@ extension Command {
                 Console.out(JSON.array(proxies).pretty + "\n")
             } else {
                 Console.out(ProxyTables.status(proxies, revision: answer.json["revision"]?.int ?? 0).text)
+                let unnamed = answer.json["unnamed"]?.int ?? 0
+                if unnamed > 0 { Console.out("\n\(unnamed) more proxies of other control planes\n") }
                 for refusal in refused { Console.out("\n" + ProxyTables.text(refusal)) }
             }
             return refused.isEmpty ? 0 : 1
@@ -93,23 +95,12 @@ extension Command {
         guard pod.isSuccess, let uid = pod.json["metadata"]?["uid"]?.string else {
             throw CommandError("Error from server: \(pod.message)")
         }
-        let directory = invocation.runDirectory + "/netns"
-        let http = HTTPClient(authority: "127.0.0.1:15000", on: loop) { () throws(HTTPError) in
-            do throws(SystemError) {
-                let descriptor = try NetworkNamespace.open(named: uid, in: directory).run { () throws(SystemError) in
-                    try Socket.connect(to: .ip(.v4(0x7F00_0001), port: 15_000)).release()
-                }
-                return try SocketStream(Socket(adopting: descriptor), on: loop)
-            } catch {
-                throw HTTPError.connection(error)
-            }
-        }
-        do throws(HTTPError) {
-            let response = try await http.send(HTTPClientRequest(method, path))
-            Console.out(String(decoding: try await response.collect(), as: UTF8.self))
-            return response.status == 200 ? 0 : 1
+        do throws(CommandError) {
+            let page = try await ProxyAdmin(runDirectory: invocation.runDirectory, loop: loop).ask(uid, method, path)
+            Console.out(page.text)
+            return page.status == 200 ? 0 : 1
         } catch {
-            throw CommandError("the admin port of the proxy of pod \(name) does not answer: \(error)")
+            throw CommandError("the proxy of pod \(name): \(error.message)")
         }
     }
 }

@@ -57,8 +57,11 @@ enum Completion {
                     return
                 fi
                 case "$previous" in
+                    --failure-threshold|--output-threshold) COMPREPLY=($(compgen -W "info warning error" -- "$current")); return ;;
                     -f|--filename|--data-dir|--run-dir|--kubeconfig) COMPREPLY=($(compgen -f -- "$current")); return ;;
-                    -o|--output) COMPREPLY=($(compgen -W "table wide json yaml name" -- "$current")); return ;;
+                    -o|--output) case "${COMP_WORDS[1]}" in explain|diff) COMPREPLY=($(compgen -W "text json" -- "$current")); return ;; stat|top|edges|query|alerts|plan) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
+                        graph) COMPREPLY=($(compgen -W "dot mermaid json" -- "$current")); return ;; esac
+                        COMPREPLY=($(compgen -W "table wide json yaml name text" -- "$current")); return ;;
                     --images) COMPREPLY=($(compgen -W "host store" -- "$current")); return ;;
                 esac
                 local name=${COMP_WORDS[1]}
@@ -71,6 +74,8 @@ enum Completion {
                     *) case "$name" in
                         image*) COMPREPLY=($(compgen -W "import list" -- "$current")) ;;
                         certs*) COMPREPLY=($(compgen -W "list expiry verify rotate recover write" -- "$current")) ;;
+                        top) COMPREPLY=($(compgen -W "services edges pods" -- "$current")) ;;
+                        explain) COMPREPLY=($(compgen -W "gateway deployment/ serviceaccount/ service/" -- "$current")) ;;
                         get|describe|delete) COMPREPLY=($(compgen -W "pods services deployments replicasets configmaps secrets \
             namespaces nodes events endpointslices ingresses virtualservices destinationrules gateways" -- "$current")) ;;
                     esac ;;

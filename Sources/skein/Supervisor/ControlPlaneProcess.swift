@@ -46,7 +46,9 @@ final class ControlPlaneProcess: @unchecked Sendable {
     }
 
     /// What a running control plane must have been told to be adopted: it goes on with what it has.
-    private static let deciding = ["--api", "--metrics", "--pool"]
+    private static let deciding = [
+        "--api", "--api-names", "--metrics", "--pool", "--store", "--certificate-lifetime", "--watches",
+    ]
 
     /// Refuses a run directory in which the control plane of another data directory still runs, before anything is touched;
     /// whether there is one to adopt.
@@ -96,7 +98,11 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
                 "--pool", options.podPool.description, "--log-level", options.logLevelName,
-            ] + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
+                "--certificate-lifetime", "\(options.certificateLifetime)s",
+            ] + StoreFlags.arguments(options.store)
+                + (options.apiNames.isEmpty ? [] : ["--api-names", options.apiNames.joined(separator: ",")])
+                + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
+                + (options.watchesMax.map { ["--watches", String($0)] } ?? [])
         } catch {
             throw CommandError(error)
         }

@@ -11,6 +11,8 @@ final class Node: Sendable {
     private let agent: NodeAgent
     /// The address that pods know this machine by.
     let gateway: IPAddress
+    /// The range of its pods' addresses.
+    let block: Prefix
     private let network: HostPodNetwork
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
     private let reserved: ReservedPorts
@@ -22,6 +24,7 @@ final class Node: Sendable {
         let log = Logger("node")
         let configuration = try Self.configuration(options)
         gateway = configuration.v4.gateway
+        block = configuration.v4.nodeBlock
         let hostNetwork: HostNetwork
         let addresses: IPAM
         do throws(NetworkError) {
@@ -45,7 +48,8 @@ final class Node: Sendable {
             gatewayPorts: Self.gatewayPort(options.gatewayHTTP, 80) + Self.gatewayPort(options.gatewayHTTPS, 443))
         var node = NodeConfiguration(
             layout: Self.layout(options.dataDirectory, options.runDirectory), nodeName: Environment.hostName,
-            hostAddress: gateway.description, imageMode: options.usesHostImages ? .host : .store,
+            hostAddress: (options.nodeAddress ?? gateway).description,
+            imageMode: options.usesHostImages ? .host : .store,
             proxyProgram: Preflight.path(of: "skein-proxy"), nameserver: gateway.description)
         node.dnsAddresses = [.ip(gateway, port: 53)]
         node.controlPlaneUser = ControlPlaneProcess.userID
@@ -75,10 +79,14 @@ final class Node: Sendable {
         else {
             throw CommandError("skein up: --pool \(options.podPool): not IPv4")
         }
-        return HostNetworkConfiguration(
+        var configuration = HostNetworkConfiguration(
             v4: .init(
                 pool: options.podPool, nodeBlock: block, gateway: .v4(first + 1), servicePools: UpOptions.servicePools),
             runDirectory: options.runDirectory)
+        configuration.nodes = options.nodeAddress.map {
+            NodeNetworking(name: Environment.hostName, addresses: [$0], driver: options.nodeDriver)
+        }
+        return configuration
     }
 
     /// Whether an earlier agent left pods that may still run.
@@ -167,5 +175,7 @@ private struct AbsentNetwork: PodNetworking {
     func detach(uid: String) {}
     func keep(only uids: Set<String>) {}
     func serve(services: [KubernetesObject], slices: [KubernetesObject]) -> [String] { [] }
+    func learn(_ policies: PolicyObjects) {}
+    func enforce(_ policies: PolicyObjects) -> [String] { [] }
     func lead(gatewayTo address: String?) {}
 }

@@ -1,31 +1,51 @@
 internal import HTTP
 internal import IO
+internal import Identity
 internal import KubernetesAPI
+internal import Network
 internal import Serialization
 import Telemetry
 
 /// This machine as an object of the API, for `kubectl get nodes`.
 enum NodeObject {
     /// Makes the object, or brings it up to date.
-    static func register(_ client: KubernetesClient, address: IPAddress) async throws(CommandError) {
+    ///
+    /// - Parameters:
+    ///   - block: the range of its pods' addresses.
+    ///   - driver: how its pods reach those of other nodes; nil on a machine of its own.
+    static func register(
+        _ client: KubernetesClient, address: IPAddress, block: Prefix, driver: NodeDriver?
+    ) async throws(CommandError) {
         let name = Environment.hostName
-        let object: JSON = [
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": [
-                "name": .string(name),
-                "labels": [
-                    "kubernetes.io/hostname": .string(name), "kubernetes.io/os": "linux",
-                    "kubernetes.io/arch": .string(architecture),
-                ],
-            ],
+        var metadata: JSON = ["labels": .object(labels(name))]
+        if let driver { metadata["annotations"] = .object([NodeJoin.driverAnnotation: .string(driver.rawValue)]) }
+        var object: JSON = [
+            "apiVersion": "v1", "kind": "Node", "metadata": metadata,
+            "spec": ["podCIDR": .string(block.description), "podCIDRs": [.string(block.description)]],
         ]
+        object["metadata"]?["name"] = .string(name)
         let kind = ResourceKind.node
         let made = try await client.call(.post, kind.path(namespace: nil), body: object)
         guard made.isSuccess || made.status == 409 else { throw CommandError("Error from server: \(made.message)") }
+        if made.status == 409 {
+            object["metadata"] = metadata
+            let changed = try await client.call(
+                .patch, kind.path(namespace: nil, name: name), body: object, contentType: "application/merge-patch+json"
+            )
+            guard changed.isSuccess else { throw CommandError("Error from server: \(changed.message)") }
+        }
         let path = kind.path(namespace: nil, name: name) + "/status"
         let told = try await client.call(
             .patch, path, body: ["status": status(name, address)], contentType: "application/merge-patch+json")
         guard told.isSuccess else { throw CommandError("Error from server: \(told.message)") }
+    }
+
+    /// The labels that every node has.
+    static func labels(_ name: String) -> [String: JSON] {
+        [
+            "kubernetes.io/hostname": .string(name), "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": .string(architecture),
+        ]
     }
 
     private static var architecture: String {
@@ -36,7 +56,8 @@ enum NodeObject {
         #endif
     }
 
-    private static func status(_ name: String, _ address: IPAddress) -> JSON {
+    /// What a node says of itself.
+    static func status(_ name: String, _ address: IPAddress) -> JSON {
         let now = JSON.string(Timestamp(seconds: WallClock.now.seconds).secondsText)
         let resources: JSON = [
             "cpu": .string("\(Environment.processorCount)"), "memory": .string(memory), "pods": "110",

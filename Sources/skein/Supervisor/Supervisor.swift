@@ -39,7 +39,9 @@ final class Supervisor: Sendable {
             try await waitForAPI(controlPlane, stop)
             if !stop.isRequested, !node.hasPodsToAdopt { try await forgetStatuses() }
             if !stop.isRequested {
-                try await NodeObject.register(client, address: node.gateway)
+                try await NodeObject.register(
+                    client, address: options.nodeAddress ?? node.gateway, block: node.block,
+                    driver: options.nodeAddress == nil ? nil : options.nodeDriver)
                 try await node.start()
             }
             if !stop.isRequested { try await applyAll(manifests) }

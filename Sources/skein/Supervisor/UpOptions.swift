@@ -1,4 +1,6 @@
 internal import IO
+internal import Network
+internal import Store
 
 /// What `skein up` was told.
 struct UpOptions: Sendable {
@@ -16,6 +18,18 @@ struct UpOptions: Sendable {
     var gatewayHTTP: SocketAddress
     var gatewayHTTPS: SocketAddress
     var podPool: Prefix
+    /// Where other nodes reach this machine; nil: there are none.
+    var nodeAddress: IPAddress?
+    /// How pods of other nodes are reached.
+    var nodeDriver: NodeDriver
+    /// Further addresses and names under which the API is reached.
+    var apiNames: [String]
+    /// Where objects are kept.
+    var store: StoreSettings
+    /// How long certificates of workloads hold, in seconds.
+    var certificateLifetime: Int64
+    /// Watches that the API takes at once; nil: as many as descriptors allow.
+    var watchesMax: Int?
     /// How much the logs tell.
     var logLevelName: String
     /// Set for the process that `--detach` leaves behind: where it reports its progress.
@@ -34,18 +48,37 @@ struct UpOptions: Sendable {
     static let discovery = Flag(
         "discovery", value: "ADDR:PORT",
         "where proxies without a node agent subscribe, with mTLS (usually :15012; default none)")
+    static let certificateLifetime = Flag(
+        "certificate-lifetime", value: "TIME",
+        "how long certificates of workloads hold, 10s to 24h (default 24h); they are renewed at half of it")
+    static let watches = Flag(
+        "watches", value: "N",
+        "watches that the API takes at once (default 12000, where open files allow it); more are answered 429")
     static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
     static let report = Flag("report-fd", value: "N", "used by --detach itself")
     static let logLevel = Flag("log-level", value: "LEVEL", "debug, info, warning or error (default info)")
 
-    static let flags: [Flag] = [
-        .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
-        discovery, pool,
-        logLevel,
-    ]
+    static let flags: [Flag] =
+        [
+            .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
+            discovery, pool, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
+            certificateLifetime, watches, logLevel,
+        ] + StoreFlags.all
 
     /// Addresses of services, and of load balancers, which lie beside them.
     static let servicePools = ["10.96.0.0/16", "10.97.0.0/24"].compactMap { Prefix($0) }
+
+    /// `90s`, `30m`, `12h` as seconds.
+    private static func seconds(_ text: String) throws(CommandError) -> Int64 {
+        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600]
+        guard let unit = text.last.flatMap({ units[$0] }), let number = Int64(text.dropLast()),
+            number > 0, number <= 86_400, (10...86_400).contains(number * unit)
+        else {
+            throw CommandError.usage(
+                "up", "--\(certificateLifetime.name) \(text): not a time between 10s and 24h, like 12h")
+        }
+        return number * unit
+    }
 
     init(_ invocation: Invocation) throws(CommandError) {
         func address(_ flag: Flag, _ standard: String) throws(CommandError) -> SocketAddress {
@@ -82,6 +115,17 @@ struct UpOptions: Sendable {
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
         podPool = try prefix(Self.pool, "10.244.0.0/16")
+        nodeAddress = try NodeFlags.address(invocation, "up")
+        nodeDriver = try NodeFlags.driver(invocation, "up")
+        apiNames = (invocation.value(NodeFlags.apiNames) ?? "").split(separator: ",").map(String.init)
+        store = try StoreFlags.settings(invocation)
+        certificateLifetime = try Self.seconds(invocation.value(Self.certificateLifetime) ?? "24h")
+        watchesMax = try invocation.value(Self.watches).map { text throws(CommandError) in
+            guard let number = Int(text), (1...1_000_000).contains(number) else {
+                throw CommandError.usage("up", "--\(Self.watches.name) \(text): not a number from 1 to 1000000")
+            }
+            return number
+        }
         logLevelName = invocation.value(Self.logLevel) ?? "info"
         reportDescriptor = invocation.value(Self.report).flatMap { Int32($0) }
     }

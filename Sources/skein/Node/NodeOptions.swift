@@ -1,0 +1,91 @@
+internal import DNS
+internal import IO
+internal import Identity
+internal import Network
+
+/// What makes a machine one of several, for `skein up` and `skein node`.
+enum NodeFlags {
+    static let join = Flag("join", value: "https://HOST:PORT", "the API of the control plane to join")
+    static let token = Flag(
+        "token", value: "TOKEN",
+        "a bootstrap token (skein node token prints one); needed once, and for a lost --data-dir")
+    static let name = Flag("name", value: "NAME", "the node's name (default the machine's)")
+    static let address = Flag(
+        "node-address", value: "ADDRESS", "where other nodes reach this one (default: the address that reaches the API)"
+    )
+    static let driver = Flag(
+        "network", value: "overlay|host-gw",
+        "how pods of other nodes are reached: by VXLAN (default), or by routes where all nodes are on one link")
+    static let encryption = Flag(
+        "encrypt", value: "none|wireguard", "what is done to packets between nodes (default none)")
+    static let apiNames = Flag(
+        "api-names", value: "NAME[,NAME…]", "further addresses and names under which other machines reach the API")
+
+    /// The driver that is asked for.
+    static func driver(_ invocation: Invocation, _ command: String) throws(CommandError) -> NodeDriver {
+        let text = invocation.value(driver) ?? NodeDriver.overlay.rawValue
+        guard let driver = NodeDriver(rawValue: text) else {
+            throw CommandError.usage(command, "--network \(text): overlay or host-gw")
+        }
+        switch invocation.value(encryption) ?? "none" {
+        case "none": return driver
+        case "wireguard":
+            do throws(NetworkError) { try NodeEncryption.check(driver) } catch {
+                throw CommandError("skein \(command): --encrypt wireguard: \(error)")
+            }
+            return driver
+        case let other: throw CommandError.usage(command, "--encrypt \(other): none or wireguard")
+        }
+    }
+
+    /// The address that is asked for.
+    static func address(_ invocation: Invocation, _ command: String) throws(CommandError) -> IPAddress? {
+        guard let text = invocation.value(address) else { return nil }
+        guard let address = IPAddress(text), !address.isLoopback, !address.isUnspecified else {
+            throw CommandError.usage(
+                command, "--node-address \(text): not an address at which others reach this machine")
+        }
+        return address
+    }
+}
+
+/// Where the control plane is, as `--join` says it.
+struct ControlPlaneAddress: Sendable, Equatable {
+    let host: String
+    let port: UInt16
+
+    /// Reads `https://HOST:PORT`; the port is 6443 when there is none.
+    init?(_ text: String) {
+        guard text.hasPrefix("https://") else { return nil }
+        var rest = text.dropFirst("https://".count)
+        if rest.hasSuffix("/") { rest = rest.dropLast() }
+        guard !rest.isEmpty, !rest.contains("/"), !rest.contains("@") else { return nil }
+        if case .ip(let address, let port)? = SocketAddress(String(rest)) {
+            (host, self.port) = (address.description, port)
+            return
+        }
+        let plain = rest.hasPrefix("[") && rest.hasSuffix("]") ? rest.dropFirst().dropLast() : rest
+        if let address = IPAddress(plain) {
+            (host, port) = (address.description, 6443)
+            return
+        }
+        let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let name = parts.first, !name.isEmpty else { return nil }
+        guard let number = parts.count == 2 ? UInt16(parts[1]) : 6443, number > 0 else { return nil }
+        (host, port) = (String(name), number)
+    }
+
+    /// `https://HOST:PORT`.
+    var text: String { host.contains(":") ? "https://[\(host)]:\(port)" : "https://\(host):\(port)" }
+
+    /// The address behind it; a name is looked up once.
+    func resolve(on loop: EventLoop) async throws(CommandError) -> SocketAddress {
+        if let address = IPAddress(host) { return .ip(address, port: port) }
+        let found: Resolution
+        do throws(LookupFailure) { found = try await DNSResolver(on: loop).resolve(host) } catch {
+            throw CommandError("skein node: \(host): \(error)")
+        }
+        guard let address = found.addresses.first else { throw CommandError("skein node: \(host) has no address") }
+        return .ip(address, port: port)
+    }
+}
