@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The control plane with thousands of simulated proxies over TLS, and changes without a break.
 
-    sudo tools/bench-control.py [--services N] [--proxies N] [--uses N|all] [--rate N] [--seconds S] [--json FILE]
+    sudo tools/bench-control.py [--services N] [--endpoints N] [--proxies N] [--uses N|all] [--rate N] [--seconds S] [--json FILE]
 
-Services have two endpoints each. Half of the changes are of endpoints, half of routes; each is of another service, so that every
+Services have two endpoints each, or as many as --endpoints says. Half of the changes are of endpoints, half of routes; each is of another service, so that every
 one can be told apart. A change counts as acknowledged by all when the last proxy that uses the service has it (the proxies
 acknowledge before they say so). CPU and memory are those of the control plane's process. At the end the control plane is started
 anew and the proxies subscribe with nothing: what they get then must be what they had (the full computation).
@@ -40,12 +40,14 @@ def memory(pid, field):
     return 0
 
 
-def slice_of(number, version):
+def slice_of(number, version, endpoints=2):
+    more = [{"addresses": [f"10.{246 + index}.{number // 250}.{number % 250 + 1}"], "conditions": {"ready": True}}
+            for index in range(3, endpoints + 1)]
     return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"name": f"service-{number}", "labels": {"kubernetes.io/service-name": f"service-{number}"}},
             "ports": [{"name": "http", "port": 8080}],
             "endpoints": [{"addresses": [f"10.245.{number // 250}.{number % 250 + 1}"], "conditions": {"ready": True}},
-                          {"addresses": [f"10.24{6 + version % 3}.{number // 250}.{number % 250 + 1}"], "conditions": {"ready": True}}]}
+                          {"addresses": [f"10.24{6 + version % 3}.{number // 250}.{number % 250 + 1}"], "conditions": {"ready": True}}, *more]}
 
 
 def rule_of(number, version):
@@ -57,7 +59,7 @@ def rule_of(number, version):
 mesh.PLURALS["EndpointSlice"] = "endpointslices"
 
 
-def fill(plane, services, proxies):
+def fill(plane, services, proxies, endpoints):
     """Objects by the API, from several connections."""
     def work(jobs):
         while True:
@@ -66,17 +68,18 @@ def fill(plane, services, proxies):
             except queue.Empty:
                 return
             job()
+    # Pods first: each is compared with the selectors of the services that there are.
     jobs = queue.Queue()
+    for number in range(proxies):
+        def make(number=number):
+            plane.pod(f"proxy-{number}", f"10.244.{number // 250 + 1}.{number % 250 + 1}", {"app": "proxy"})
+        jobs.put(make)
     for number in range(services):
         def make(number=number):
             plane.call("POST", plane.where("Service", "v1", "default"), {
                 "apiVersion": "v1", "kind": "Service", "metadata": {"name": f"service-{number}"},
                 "spec": {"ports": [{"name": "http", "port": 80}]}})
-            plane.call("POST", plane.where("EndpointSlice", "discovery.k8s.io/v1", "default"), slice_of(number, 0))
-        jobs.put(make)
-    for number in range(proxies):
-        def make(number=number):
-            plane.pod(f"proxy-{number}", f"10.244.{number // 250 + 1}.{number % 250 + 1}", {"app": "proxy"})
+            plane.call("POST", plane.where("EndpointSlice", "discovery.k8s.io/v1", "default"), slice_of(number, 0, endpoints))
         jobs.put(make)
     threads = [threading.Thread(target=work, args=(jobs,)) for _ in range(4)]
     for thread in threads:
@@ -88,10 +91,10 @@ def fill(plane, services, proxies):
 class Crowd:
     """The process of the simulated proxies."""
 
-    def __init__(self, program, plane, files, services, proxies, uses):
+    def __init__(self, program, plane, certificates, services, proxies, uses):
         self.process = subprocess.Popen(
             [program, "--address", f"127.0.0.1:{plane.port}", "--ca", str(plane.path / "control/ca.crt"),
-             "--certificate", files[0], "--key", files[1], "--proxies", str(proxies), "--services", str(services),
+             "--certificate", str(certificates / "cert-chain.pem"), "--key", str(certificates / "key.pem"), "--proxies", str(proxies), "--services", str(services),
              "--uses", str(uses)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines, self.got = queue.Queue(), {}
         threading.Thread(target=self.read, daemon=True).start()
@@ -135,13 +138,17 @@ def scenario(options, uses):
     plane = mesh.ControlPlane(options.skein)
     crowd = None
     try:
-        fill(plane, options.services, options.proxies)
-        files = plane.certificate("spiffe://cluster.local/ns/default/sa/default")
+        fill(plane, options.services, options.proxies, options.endpoints)
+        certificates = plane.certificate("default")
+        print(f"     filled: {cpu(plane.process.pid):.1f} s of CPU, {memory(plane.process.pid, 'VmRSS'):.0f} MiB", flush=True)
         begin, before = time.monotonic(), cpu(plane.process.pid)
-        crowd = Crowd(options.program, plane, files, options.services, options.proxies, uses)
+        crowd = Crowd(options.program, plane, certificates, options.services, options.proxies, uses)
         crowd.ask()
         connect = time.monotonic() - begin, cpu(plane.process.pid) - before
+        print(f"     connected after {connect[0]:.1f} s, {connect[1]:.1f} s of CPU", flush=True)
         time.sleep(2)
+        recorder = options.perf and subprocess.Popen(
+            ["perf", "record", "-q", "-F", "499", "-g", "-o", options.perf, "-p", str(plane.process.pid)])
         crowd.got.clear()
         pid, changes = plane.process.pid, []
         traffic = plane.call("GET", "/skein/v1/traffic")[1]
@@ -152,11 +159,14 @@ def scenario(options, uses):
             due = begin + index / options.rate
             time.sleep(max(0, due - time.monotonic()))
             number, version = order[index // 2 % options.services], index // 2 // options.services + 1
-            item = slice_of(number, version) if index % 2 == 0 else rule_of(number, version)
+            item = slice_of(number, version, options.endpoints) if index % 2 == 0 else rule_of(number, version)
             changes.append((index % 2 == 0, number, time.monotonic_ns()))
             plane.apply(item)
         took = time.monotonic() - begin
         used = cpu(pid) - before
+        if recorder:
+            recorder.send_signal(2)
+            recorder.wait()
         mesh.wait("all to have everything", lambda: plane.call("GET", "/skein/v1/convergence")[1]["complete"], 120)
         time.sleep(0.5)
         later = plane.call("GET", "/skein/v1/traffic")[1]
@@ -171,7 +181,7 @@ def scenario(options, uses):
                 times[is_endpoint].append((min(lasts) - at) / 1e6)
         state = crowd.ask("state")["state"]
         figures = {
-            "services": options.services, "endpoints": 2 * options.services, "proxies": options.proxies, "uses": uses,
+            "services": options.services, "endpoints": options.endpoints * options.services, "proxies": options.proxies, "uses": uses,
             "rate": count / took, "seconds": took, "cores": used / took, "rss_mib": memory(pid, "VmRSS"),
             "peak_mib": memory(pid, "VmHWM"), "pushes": pushes, "us_per_push": used / pushes * 1e6 if pushes else None,
             "bytes_per_change_and_proxy": sent / count / options.proxies,
@@ -179,6 +189,7 @@ def scenario(options, uses):
             "endpoint_p50_ms": percentile(times[True], 0.5), "endpoint_p99_ms": percentile(times[True], 0.99),
             "route_p50_ms": percentile(times[False], 0.5), "route_p99_ms": percentile(times[False], 0.99),
             "measured": [len(times[True]), len(times[False])], "connect_s": connect[0], "connect_cpu_s": connect[1]}
+        show(figures)
         crowd.tell("pause")
         plane.kill()
         plane.start()
@@ -192,31 +203,36 @@ def scenario(options, uses):
         plane.stop()
 
 
+def show(figures):
+    print(f"{figures['services']} services, {figures['endpoints']} endpoints, {figures['proxies']} proxies that use {figures['uses']}, "
+          f"{figures['rate']:.1f} changes a second for {figures['seconds']:.0f} s")
+    print(f"  {figures['cores']:.3f} core, {figures['rss_mib']:.0f} MiB (peak {figures['peak_mib']:.0f}), {figures['pushes']} pushes, "
+          f"{figures['us_per_push'] or 0:.1f} us each with its ACK")
+    print(f"  acknowledged by all: endpoints p50 {figures['endpoint_p50_ms']:.0f} ms, p99 {figures['endpoint_p99_ms']:.0f} ms; "
+          f"routes p50 {figures['route_p50_ms']:.0f} ms, p99 {figures['route_p99_ms']:.0f} ms {figures['measured']}")
+    print(f"  T_cd: {figures['bytes_per_change_and_proxy']:.1f} bytes, {figures['messages_per_change_and_proxy']:.3f} messages "
+          f"per change and proxy; all connected after {figures['connect_s']:.1f} s ({figures['connect_cpu_s']:.1f} s of CPU)", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     release = HERE.parent / ".build/release"
     parser.add_argument("--skein", default=str(release / "skein"))
     parser.add_argument("--program", default=str(release / "skein-bench"))
     parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--endpoints", type=int, default=2, help="of each service, two to eight")
     parser.add_argument("--proxies", type=int, default=2000)
     parser.add_argument("--uses")
     parser.add_argument("--rate", type=float, default=10)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--json")
+    parser.add_argument("--perf", help="record the changes with perf in that file")
     options = parser.parse_args()
     mesh.enter_namespace()
     all_figures, missed = [], []
     for uses in [options.uses] if options.uses else [min(20, options.services), "all"]:
         figures = scenario(options, uses)
         all_figures.append(figures)
-        print(f"{figures['services']} services, {figures['endpoints']} endpoints, {figures['proxies']} proxies that use {uses}, "
-              f"{figures['rate']:.1f} changes a second for {figures['seconds']:.0f} s")
-        print(f"  {figures['cores']:.3f} core, {figures['rss_mib']:.0f} MiB (peak {figures['peak_mib']:.0f}), {figures['pushes']} pushes, "
-              f"{figures['us_per_push'] or 0:.1f} us each with its ACK")
-        print(f"  acknowledged by all: endpoints p50 {figures['endpoint_p50_ms']:.0f} ms, p99 {figures['endpoint_p99_ms']:.0f} ms; "
-              f"routes p50 {figures['route_p50_ms']:.0f} ms, p99 {figures['route_p99_ms']:.0f} ms {figures['measured']}")
-        print(f"  T_cd: {figures['bytes_per_change_and_proxy']:.1f} bytes, {figures['messages_per_change_and_proxy']:.3f} messages "
-              f"per change and proxy; all connected after {figures['connect_s']:.1f} s ({figures['connect_cpu_s']:.1f} s of CPU)")
         print(f"  state of every proxy equal to the full computation: {figures['equal']}", flush=True)
         if not figures["equal"]:
             missed.append("equality")

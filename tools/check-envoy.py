@@ -120,7 +120,7 @@ def main():
     types, wrong = [], []
     for path in sorted((ROOT / "tools" / "envoy").glob("*.txt")):
         generator["Parser"](path, types).file()
-    generator["instance"] = generator["Generator"](types)
+    generator["instance"] = generator["Generator"](types, *generator["MODULES"][0])
     pool = load_all()
     for made in types:
         check(made, pool, generator, "--missing" in argv, wrong.append)

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Counts what a request costs in user space: instructions and allocations, exactly, and compares with Benchmarks/costs.json.
 
+`mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries.
+
 usage: cost-check.py [debug|release] [--write]
 
 callgrind counts, so the figures are the same on a busy machine and on an idle one. Of a debug build only the allocations are judged.
@@ -43,6 +45,35 @@ static_resources:
           route_config:
             virtual_hosts:
             - { name: all, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: backend } } ] }
+  - name: mesh
+    address: { socket_address: { address: 127.0.0.1, port_value: %(mesh)d } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: mesh
+          access_log:
+          - name: file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: "%(log)s"
+          http_filters:
+          - name: grpc_stats
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig, emit_filter_state: true }
+          - name: fault
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault }
+          - name: cors
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }
+          - name: router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: { prefix: "/" }
+                route: { cluster: backend, retry_policy: { retry_on: "connect-failure,refused-stream", num_retries: 2 } }
   - name: tcp
     address: { socket_address: { address: 127.0.0.1, port_value: %(tcp)d } }
     filter_chains:
@@ -189,7 +220,7 @@ def main():
         binary = folder / "skein-proxy"
         # valgrind stumbles over the debugging information; the names of functions stay.
         subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
-        ports = {"http": free_port(), "tcp": free_port(), "backend": backend()}
+        ports = {"http": free_port(), "mesh": free_port(), "tcp": free_port(), "backend": backend(), "log": folder / "access.log"}
         (folder / "proxy.yaml").write_text(CONFIG % ports)
         proxy = subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", binary,
@@ -204,7 +235,8 @@ def main():
                     if proxy.poll() is not None:
                         sys.exit(f"cost-check: skein-proxy ended with {proxy.returncode}")
                     time.sleep(0.1)
-            paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("tcp", HTTP1(ports["tcp"]))]
+            paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("mesh", HTTP1(ports["mesh"])),
+                     ("tcp", HTTP1(ports["tcp"]))]
             figures = {}
             for number, (name, client) in enumerate(paths, 1):
                 for _ in range(WARM):
@@ -233,7 +265,7 @@ def main():
     for name, now in figures.items():
         bound = known.get(kind, {}).get(name)
         if bound is None:
-            print(f"✘ {kind} {name}: no threshold in {COSTS.name}")
+            print(f"✘ {kind} {name}: {now['instructions']} instructions, {now['allocations']} allocations; no threshold in {COSTS.name}")
             failed = True
             continue
         problems = []
@@ -248,4 +280,5 @@ def main():
     return 1 if failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

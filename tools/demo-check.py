@@ -2,8 +2,9 @@
 """Tries the whole product from outside, as a user would: starts it, asks, breaks things, stops.
 
 Each check prints one line. The last line is a summary; the exit status is 1 when a check failed.
-Measured bounds: the first good answer within 5 s of `skein up`, 10 MiB RSS for a sidecar (missed since it speaks TLS: 16 fails).
-usage: demo-check.py [bookstore] [manifests] [badinput]   (all of them by default)
+Measured bounds: the first good answer within 5 s of `skein up`, 10 MiB RSS for a sidecar.
+usage: demo-check.py [badinput] [analysis] [bookstore] [manifests] [explain] [policies] [workloads] [insight] [expiry]   (all of them by default)
+SKEIN_BINARY names another binary than that of the release build.
 """
 import os
 import pathlib
@@ -12,10 +13,11 @@ import subprocess
 import sys
 import time
 
-from check import badinput, bookstore, manifests
+from check import analysis, badinput, bookstore, expiry, explain, insight, manifests, policies, workloads
 from check.lib import DATA, KUBECONFIG, SKEIN, check, host_state, results
 
-PARTS = {"badinput": badinput, "bookstore": bookstore, "manifests": manifests}
+PARTS = {"badinput": badinput, "analysis": analysis, "bookstore": bookstore, "manifests": manifests, "explain": explain, "policies": policies,
+         "workloads": workloads, "insight": insight, "expiry": expiry}
 
 
 def run(name, part):

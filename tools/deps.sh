@@ -6,6 +6,8 @@ missing=
 for package in $(sed 's/#.*//' "$here/packages.txt"); do
     # A kubectl from elsewhere is as good, and Debian's package cannot be installed beside it.
     [ "$package" = kubernetes-client ] && command -v kubectl >/dev/null && continue
+    # So is a Docker engine from elsewhere.
+    [ "$package" = docker.io ] && command -v dockerd >/dev/null && continue
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0

@@ -8,6 +8,9 @@ if ! cmp -s "$here/requirements.txt" "$place/requirements.txt"; then
     rm -rf "$place"
     /usr/bin/python3 -m venv "$place" >&2
     "$place/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
+    # xds-protos brings old files of the same names.
+    wanted=$(grep '^opentelemetry-proto==' "$here/requirements.txt")
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wanted" >&2
     cp "$here/requirements.txt" "$place/requirements.txt"
 fi
 echo "$place/bin/python"

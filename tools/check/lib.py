@@ -11,7 +11,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SKEIN = str(ROOT / ".build/release/skein")
+SKEIN = os.environ.get("SKEIN_BINARY", str(ROOT / ".build/release/skein"))
 BOOKSTORE = str(ROOT / "examples/bookstore")
 GATEWAY = ("127.0.0.1", 8080)
 

@@ -4,10 +4,13 @@ import json
 import sys
 
 import grpc
+import grpc.experimental
 
 
 def main():
-    channel = grpc.insecure_channel("xds:///" + sys.argv[1])
+    # Without TLS settings in what the control plane says this is plain text.
+    plain = grpc.experimental.insecure_channel_credentials()
+    channel = grpc.secure_channel("xds:///" + sys.argv[1], grpc.xds_channel_credentials(plain))
     for line in sys.stdin:
         wish = json.loads(line)
         call = channel.unary_unary(wish["method"])

@@ -1,17 +1,17 @@
 """A control plane of ours alone, pods that are only objects, and the xDS clients of others: Envoy and gRPC.
 
-Everything lives in a network namespace of its own (`enter_namespace`): service addresses and pod addresses are all local to
-it, and connections to service addresses are redirected to port 15001 unless they come from group 1337, as in a pod.
+Everything lives in a network namespace of its own (`enter_namespace`), which is that of the callers: connections to service
+addresses are redirected to port 15001 unless they come from group 1337, as in a pod. Pods with a sidecar have a namespace each
+(`PodNamespace`), in which what comes in is redirected to port 15006.
 """
 import collections
 import concurrent.futures
-import datetime
+import ctypes
 import http.client
 import http.server
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -30,16 +30,77 @@ table ip mesh_check {
     }
 }
 """
+INBOUND = """
+table ip mesh_check {
+    chain input {
+        type nat hook prerouting priority -100;
+        iif != lo tcp dport { 15000, 15020, 15021 } return
+        iif != lo tcp dport 1-65535 redirect to :15006
+    }
+}
+"""
+HOST = "10.244.0.1"
 
 
-def enter_namespace():
-    """Starts this program again in a network namespace of its own."""
+def enter_namespace(local=()):
+    """Starts this program again in a network namespace of its own, in which these addresses are local."""
     if os.environ.get("SKEIN_MESH_CHECK") == "1":
-        subprocess.run("ip link set lo up && ip route add local 10.96.0.0/16 dev lo && ip route add local 10.244.0.0/16 dev lo",
+        subprocess.run("ip link set lo up && ip route add local 10.96.0.0/16 dev lo && ip addr add " + HOST + "/32 dev lo",
                        shell=True, check=True)
+        for address in local:
+            subprocess.run(["ip", "route", "add", "local", address, "dev", "lo"], check=True)
         subprocess.run(["nft", "-f", "-"], input=CAPTURE.encode(), check=True)
         return
     os.execvpe("unshare", ["unshare", "--net", sys.executable, *sys.argv], {**os.environ, "SKEIN_MESH_CHECK": "1"})
+
+
+class PodNamespace:
+    """The network namespace of a pod, with an interface to this one."""
+    count = 0
+
+    def __init__(self, address):
+        self.address = address
+        self.holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        own = os.stat("/proc/self/ns/net").st_ino
+        wait("a namespace", lambda: os.stat(f"/proc/{self.holder.pid}/ns/net").st_ino != own)
+        self.descriptor = os.open(f"/proc/{self.holder.pid}/ns/net", os.O_RDONLY)
+        PodNamespace.count += 1
+        link = f"pod{PodNamespace.count}"
+        subprocess.run(f"ip link add {link} type veth peer name eth0 netns {self.holder.pid} && ip link set {link} up && "
+                       f"ip route add {address}/32 dev {link} src {HOST}", shell=True, check=True)
+        subprocess.run(["nsenter", "-t", str(self.holder.pid), "-n", "sh", "-c",
+                        f"ip addr add {address}/32 dev eth0 && ip link set eth0 up && ip link set lo up && "
+                        f"ip route add {HOST}/32 dev eth0 && ip route add default via {HOST} dev eth0"], check=True)
+        subprocess.run(["nsenter", "-t", str(self.holder.pid), "-n", "nft", "-f", "-"], input=INBOUND.encode(), check=True)
+
+    def enter(self):
+        """Moves the calling thread, or process, into it."""
+        if ctypes.CDLL(None, use_errno=True).setns(self.descriptor, 0x40000000):
+            raise OSError(ctypes.get_errno(), "setns")
+
+    def run(self, body):
+        """What `body` returns in this namespace: sockets stay where they were made."""
+        def work():
+            self.enter()
+            return body()
+        with concurrent.futures.ThreadPoolExecutor(max_workers=1) as threads:
+            return threads.submit(work).result()
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        os.close(self.descriptor)
+
+
+def as_proxy(command, namespace=None):
+    """What starts `command` with the proxies' group, in the pod's namespace if there is one. A program does the moving, not a function
+    between fork and exec (`preexec_fn`): in this process gRPC has threads, and the child of such a fork can hang before its exec."""
+    where = [f"--net=/proc/{namespace.holder.pid}/ns/net"] if namespace else []
+    return ["nsenter", *where, f"--setgid={PROXY_GROUP}", "--", *command]
+
+
+def inside(namespace, body):
+    return namespace.run(body) if namespace else body()
 
 
 def wait(what, body, seconds=20, log=None):
@@ -66,7 +127,8 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-PLURALS = {"EnvoyFilter": "envoyfilters", "PeerAuthentication": "peerauthentications", "Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Event": "events", "Namespace": "namespaces",
+PLURALS = {"AuthorizationPolicy": "authorizationpolicies", "PeerAuthentication": "peerauthentications",
+           "ServiceAccount": "serviceaccounts", "Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Event": "events", "Namespace": "namespaces",
            "VirtualService": "virtualservices", "DestinationRule": "destinationrules", "Gateway": "gateways",
            "EnvoyFilter": "envoyfilters"}
 
@@ -91,7 +153,7 @@ class ControlPlane:
             [self.program, "control-plane", "--data-dir", str(self.path), "--run-dir", str(self.path / "run"),
              "--api", "127.0.0.1:6443", "--metrics", "127.0.0.1:9400", "--discovery", f"127.0.0.1:{self.port}", "--log-level", os.environ.get("SKEIN_LOG", "info")],
             stdout=self.log, stderr=self.log)
-        wait("the control plane", lambda: self.call("GET", "/readyz")[0] == 200, log=self.output)
+        wait("the control plane", lambda: self.call("GET", "/readyz")[0] == 200, 60, log=self.output)
         self.agent = socket.socket(socket.AF_UNIX)
         self.agent.connect(str(self.path / "run/agent.sock"))
         for uid, (name, listening) in self.sockets.items():
@@ -168,11 +230,12 @@ class ControlPlane:
             spec["clusterIP"] = address
         return self.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
 
-    def pod(self, name, address, labels, ready=True, account="default"):
-        """A pod that runs, as far as the objects say."""
+    def pod(self, name, address, labels, ready=True, account="default", annotations=None):
+        """A pod that runs, as far as the objects say; it has a sidecar unless an annotation says otherwise."""
         path = self.where("Pod", "v1", "default", name)
         if self.call("GET", path)[0] != 200:
-            self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+            self.apply({"apiVersion": "v1", "kind": "Pod",
+                        "metadata": {"name": name, "labels": labels, "annotations": annotations or {}},
                         "spec": {"serviceAccountName": account, "containers": [{"name": "c", "image": "i"}]}})
         status = {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
                              "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}}
@@ -215,27 +278,12 @@ class ControlPlane:
         self.hand_over(uid, name, listening)
         return path
 
-    def certificate(self, identity, name="client"):
-        """A client certificate of the mesh's authority; returns the files of certificate and key."""
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        authority = x509.load_pem_x509_certificate((self.path / "control/ca.crt").read_bytes())
-        signer = serialization.load_pem_private_key((self.path / "control/ca.key").read_bytes(), None)
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.timezone.utc)
-        certificate = (
-            x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(authority.subject)
-            .public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .sign(signer, hashes.SHA256()))
-        files = self.path / f"{name}.crt", self.path / f"{name}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                               serialization.NoEncryption()))
-        return tuple(map(str, files))
+    def certificate(self, account, namespace="default"):
+        """A certificate of the mesh for a service account, as `skein certs write` makes it; returns its directory."""
+        directory = self.path / f"certs-{namespace}-{account}"
+        status, text = self.skein("certs", "write", "--dir", str(directory), "-n", namespace, "--service-account", account)
+        assert status == 0, text
+        return directory
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -247,7 +295,12 @@ class Page(http.server.BaseHTTPRequestHandler):
         status = 200
         if self.path.startswith("/flaky") and self.server.seen[self.path] % 2:
             status = 503
-        body = self.server.text.encode()
+        if self.path == "/peer":
+            return self.answer(200, self.headers.get("x-forwarded-client-cert", ""))
+        self.answer(status, self.server.text)
+
+    def answer(self, status, text):
+        body = text.encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -268,8 +321,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[:2]
 
 
-def backend(text, address, port=8080):
-    server = Server((address, port), Page)
+def backend(text, address, port=8080, namespace=None):
+    server = inside(namespace, lambda: Server((address, port), Page))
     server.text, server.seen = text, collections.Counter()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
@@ -313,45 +366,47 @@ class Load:
             thread.join()
 
 
-def pipe_cluster(path):
-    return {"pipe": {"path": path}}
-
-
-class Envoy:
-    """A real Envoy as the sidecar of a pod."""
-
-    def __init__(self, program, plane, pod, address, delta, upstream, transport=None, admin=15000, base_id=0, more=None):
-        ads = {"ads": {}, "resource_api_version": "V3"}
-        cluster = {
+def bootstrap(pod, address, pipe, delta=True, admin=15000, metadata=None):
+    """Of a sidecar that subscribes on its pod's own socket."""
+    ads = {"ads": {}, "resource_api_version": "V3"}
+    return {
+        "node": {"id": f"sidecar~{address}~{pod}.default~default.svc.cluster.local", "cluster": f"{pod}.default",
+                 "metadata": metadata or {}},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
+        "dynamic_resources": {
+            "cds_config": ads, "lds_config": ads,
+            "ads_config": {"api_type": "DELTA_GRPC" if delta else "GRPC", "transport_api_version": "V3",
+                           "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}},
+        "static_resources": {"clusters": [{
             "name": "xds", "type": "STATIC", "connect_timeout": "1s",
-            "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": upstream}}]}]},
+            "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": {"pipe": {"path": pipe}}}}]}]},
             "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}}}}}
-        if transport:
-            cluster["transport_socket"] = transport
-        bootstrap = {
-            "node": {"id": f"sidecar~{address}~{pod}.default~default.svc.cluster.local", "cluster": f"{pod}.default"},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
-            "dynamic_resources": {
-                "cds_config": ads, "lds_config": ads,
-                "ads_config": {"api_type": "DELTA_GRPC" if delta else "GRPC", "transport_api_version": "V3",
-                               "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}},
-            # Listeners and clusters with mTLS name the second for their certificates.
-            "static_resources": {"clusters": [cluster, {**cluster, "name": "sds-grpc"}]}, **(more or {})}
-        self.admin = admin
-        self.file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
-        json.dump(bootstrap, self.file)
+                "explicit_http_config": {"http2_protocol_options": {}}}}}]}}
+
+
+class Sidecar:
+    """A proxy of a pod: Envoy, or ours, in this namespace or the pod's own; `configuration` is a bootstrap or the text of one."""
+    count = 0
+
+    def __init__(self, program, plane, configuration, namespace=None, admin=15000):
+        self.admin, self.namespace = admin, namespace
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False)
+        self.file.write(configuration if isinstance(configuration, str) else json.dumps(configuration))
         self.file.close()
         self.log = tempfile.TemporaryFile("w+b")
+
+        Sidecar.count += 1
+        more = ["--base-id", str(Sidecar.count), "-l", "warning"] if program.endswith("envoy") else ["-l", "info"]
         self.process = subprocess.Popen(
-            [program, "-c", self.file.name, "--concurrency", "2", "-l", "warning", "--base-id", str(base_id),
-             "--drain-time-s", "2"],
-            stdout=self.log, stderr=self.log, preexec_fn=lambda: os.setgid(PROXY_GROUP))
-        wait("Envoy", lambda: self.admin_get("/ready")[0] == 200, seconds=30, log=lambda: self.output() + plane.output())
+            as_proxy([program, "-c", self.file.name, "--concurrency", "2", "--drain-time-s", "2", *more], namespace),
+            stdout=self.log, stderr=self.log)
+        wait(f"{os.path.basename(program)}", lambda: self.admin_get("/ready")[0] == 200, seconds=30,
+             log=lambda: self.output() + plane.output())
 
     def admin_get(self, path):
-        return get("127.0.0.1", path, "admin", self.admin)
+        return inside(self.namespace, lambda: get("127.0.0.1", path, "admin", self.admin))
 
     def stats(self, pattern):
         lines = self.admin_get(f"/stats?filter={pattern}")[1].splitlines()
@@ -368,28 +423,45 @@ class Envoy:
         os.unlink(self.file.name)
 
 
-def tls(plane, files, name="skein.skein-system.svc"):
-    return {"name": "tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "sni": name,
-        "common_tls_context": {
-            "alpn_protocols": ["h2"],
-            "tls_certificates": [{"certificate_chain": {"filename": files[0]}, "private_key": {"filename": files[1]}}],
-            "validation_context": {"trusted_ca": {"filename": str(plane.path / "control/ca.crt")}}}}}
+def grpc_bootstrap(pod, address, pipe):
+    """Of a gRPC program that subscribes on its pod's own socket and has no certificates."""
+    return json.dumps({
+        "xds_servers": [{"server_uri": "unix:" + pipe, "channel_creds": [{"type": "insecure"}], "server_features": ["xds_v3"]}],
+        "node": {"id": f"sidecar~{address}~{pod}.default~default.svc.cluster.local", "cluster": f"{pod}.default"}})
 
 
-class GrpcClient:
-    """grpcio in a process of its own with an `xds:///` channel (the bootstrap is read once for each process)."""
+class GrpcProgram:
+    """grpcio in a process of its own (the bootstrap is read once for each process)."""
 
-    def __init__(self, target, pod, address, server_uri, credentials, plane):
-        bootstrap = {
-            "xds_servers": [{"server_uri": server_uri, "channel_creds": [credentials], "server_features": ["xds_v3"]}],
-            "node": {"id": f"sidecar~{address}~{pod}.default~default.svc.cluster.local", "cluster": f"{pod}.default"}}
+    def __init__(self, script, arguments, bootstrap):
         self.log = tempfile.TemporaryFile("w+b")
-        environment = {**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(bootstrap)}
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "grpc_calls.py"), target], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.log, env=environment, preexec_fn=lambda: os.setgid(PROXY_GROUP))
-        self.plane = plane
+            as_proxy([sys.executable, str(HERE / script), *arguments]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.log, env={**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap})
+
+    def output(self):
+        self.log.flush()
+        self.log.seek(0)
+        return "\n" + self.log.read().decode(errors="replace")[-4000:]
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class GrpcServer(GrpcProgram):
+    """A gRPC server that gets its listener from the control plane."""
+
+    def __init__(self, name, address, bootstrap):
+        super().__init__("grpc_serve.py", [name, address], bootstrap)
+        self.process.stdout.readline()
+
+
+class GrpcClient(GrpcProgram):
+    """With an `xds:///` channel."""
+
+    def __init__(self, target, bootstrap):
+        super().__init__("grpc_calls.py", [target], bootstrap)
 
     def ask(self, **wish):
         self.process.stdin.write((json.dumps(wish) + "\n").encode())
@@ -399,19 +471,10 @@ class GrpcClient:
             raise RuntimeError("the gRPC client ended" + self.output())
         return json.loads(line)
 
-    def output(self):
-        self.log.flush()
-        self.log.seek(0)
-        return "\n" + self.log.read().decode(errors="replace")[-4000:]
-
     def calls(self, count=1, method="/test.Echo/Say", metadata=(), wait_for_ready=False, seconds=5):
         """How often which answer (or error) came."""
         return collections.Counter(self.ask(count=count, method=method, metadata=list(metadata),
                                             wait_for_ready=wait_for_ready, seconds=seconds))
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def grpc_backend(text, address, port=7070):
@@ -436,6 +499,3 @@ def grpc_backend(text, address, port=7070):
     server.handler = handler
     return server
 
-
-def terminate_children():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -188,3 +188,9 @@ s = over_tcp("network open", failure_mode_allow=True)
 s.case("network grpc: the call fails, open", TCP(b"hello", ("read", 5), "close"), upstream={"auth": [reply(grpc_status=14)]})
 s = over_tcp("network down", http2=("dead",))
 s.case("network grpc: service down", TCP(b"hello", "read-all"))
+MANY = [(f"x-{n}", "1") for n in range(120)]
+for enforced in (False, True):
+    s = setup(f"limits {enforced}", enforce_response_header_limits=enforced, http_fields={"authorization_response": {"allowed_client_headers_on_success": {"patterns": [{"prefix": "x-"}]}}})
+    s.case(f"response limits {enforced}: allowed with many fields", get("/"), upstream={"auth": [answer(200, *MANY, body=b"")]})
+    s.case(f"response limits {enforced}: denied with many fields", get("/"), upstream={"auth": [answer(403, *MANY[:90], body=b"no")]})
+

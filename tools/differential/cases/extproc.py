@@ -135,3 +135,36 @@ s = setup("per route", routes=[route("/off", "a", typed_per_filter_config={NAME:
     route("/skip", "a", typed_per_filter_config={NAME: typed(PER_ROUTE, overrides={"processing_mode": {"request_header_mode": "SKIP", "response_header_mode": "SEND"}})}), route("/", "a")])
 s.case("per route: off", get("/off"), upstream=on(dialog(request_headers=14)))
 s.case("per route: another mode", get("/skip"), upstream=on(dialog(response_headers=put(("x-out", "1")))))
+
+
+def duplex(piece=None):
+    """A processor that answers each piece of a body with one of its own, or with the same in capitals."""
+    def reply(message):
+        from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+        request = pb.ProcessingRequest.FromString(message)
+        part = request.WhichOneof("request")
+        response = pb.ProcessingResponse()
+        getattr(response, part).SetInParent()
+        if part.endswith("body"):
+            body = getattr(request, part)
+            out = getattr(response, part).response.body_mutation.streamed_response
+            out.body, out.end_of_stream = body.body.upper() if piece is None else piece, body.end_of_stream
+        return response.SerializeToString()
+    return Answer(dialog=reply)
+
+
+DUPLEX = {"request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND", "response_body_mode": "FULL_DUPLEX_STREAMED", "response_trailer_mode": "SEND"}
+PIECES = ["upstream.0.messages", "stats.http.ingress.ext_proc.stream_msgs*"]
+# The head has gone on, and whether a connection was there when the processor failed is a matter of time; the empty metadata_context.
+RACE = PIECES + ["upstream.1", "upstream.0.body", "log.0.attempts", "log.0.host", "stats.cluster.a.*", "stats.http.ingress.rq_total"]
+s = setup("duplex", processing_mode=DUPLEX)
+s.case("full duplex: bodies change", post("/", b"hello"), upstream=on(duplex()), ignore=PIECES)
+s.case("full duplex: no body", get("/"), upstream=on(duplex()), ignore=PIECES)
+s.case("full duplex: chunked", post("/", b"hello", chunked=True), upstream=on(duplex()), ignore=PIECES)
+s.case("full duplex: a length that is another's", post("/", b"hello"), upstream=on(duplex(b"something longer")), ignore=PIECES)
+s.case("full duplex: the stream fails at the body", post("/", b"hello"), upstream=on(dialog(request_body=14)), ignore=RACE)
+s.case("full duplex: an answer that is no piece", post("/", b"hello"), upstream=on(dialog(request_body=UPPER)), ignore=RACE)
+s = setup("duplex open", processing_mode=DUPLEX, failure_mode_allow=True)
+s.case("full duplex, open: the stream fails at the body", post("/", b"hello"), upstream=on(dialog(request_body=14)), ignore=RACE)
+s.case("full duplex, open: the stream fails at the head", get("/"), upstream=on(dialog(request_headers=14)), ignore=PIECES)
+s.case("full duplex, open: the stream ends at the body", post("/", b"hello"), upstream=on(dialog(request_body=0)), ignore=RACE)

@@ -40,6 +40,10 @@ for factory, values in (("envoy.network.ip", ("10.0.0.1", "::1", "x")), ("envoy.
     for value in values:
         s.case(f"set filter state {factory}: {value}", get("/", [("x-v", value)]))
 
+s = GROUP.setup("filter state formats", http(access_log=[access_log({**LOG_FORMAT, "plain": "%FILTER_STATE(my.key:PLAIN)%", "typed": "%FILTER_STATE(my.key:TYPED)%", "none": "%FILTER_STATE(no.key:PLAIN)%"})], filters=[http_filter("envoy.filters.http.set_filter_state", X + "set_filter_state.v3.Config", on_request_headers=[
+    {"object_key": "my.key", "factory_key": "envoy.string", "format_string": {"text_format_source": {"inline_string": "%REQ(x-v)%"}}}])]))
+s.case("filter state formats", get("/", [("x-v", "hello")]))
+
 GZIP = {"name": "gzip", "typed_config": typed("envoy.extensions.compression.gzip.compressor.v3.Gzip")}
 s = one("compressor", "compressor.v3.Compressor", compressor_library=GZIP, response_direction_config={"common_config": {"min_content_length": 30}}, stats=["http.ingress.compressor.*"])
 TEXT = answer(200, ("content-type", "text/plain"), ("etag", '"x"'), body=b"hello " * 100)
@@ -177,3 +181,24 @@ class Line(Wait):
 
 
 s.case("the default format", get("/p?q", [("user-agent", "me")]), Line(1), ignore=["log.*"])
+
+REDIRECT = "envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy"
+
+
+def custom_redirect(name, routes=None, **fields):
+    policy = typed(REDIRECT, **fields)
+    return one(name, "custom_response.v3.CustomResponse", routes=routes or [route("/none", action={"direct_response": {"status": 503}}), route("/", "a")], stats=["http.ingress.custom_response*"], custom_response_matcher={"matcher_list": {"matchers": [
+        {"predicate": {"single_predicate": {"input": {"name": "c", "typed_config": typed("envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput")}, "value_match": {"exact": "5xx"}}}, "on_match": {"action": {"name": "r", "typed_config": policy}}}]}})
+
+
+BAD, GOOD = answer(503, body=b"bad"), answer(200, ("x-up", "1"), body=b"page")
+s = custom_redirect("custom_response:uri", uri="http://sorry.test/page?x=1", status_code=299, request_headers_to_add=[add("x-from", "%RESPONSE_CODE%")], response_headers_to_add=[add("x-sorry", "1")])
+s.case("custom response redirect", get("/"), upstream=[BAD, GOOD])
+s.case("custom response redirect: HEAD", Request("HEAD", "/"), upstream=[BAD, GOOD])
+s.case("custom response redirect: what comes from there failed", get("/"), upstream=[BAD, answer(502, body=b"worse")])
+s.case("custom response redirect: nothing to redirect", get("/"), upstream=[GOOD])
+s.case("custom response redirect: an answer of the proxy", get("/none"), upstream=[GOOD])
+s = custom_redirect("custom_response:action", redirect_action={"path_redirect": "/other", "host_redirect": "else.test"})
+s.case("custom response redirect action", get("/p?q=1"), upstream=[BAD, GOOD])
+s = custom_redirect("custom_response:nowhere", routes=[route("/there", "a")], uri="http://sorry.test/nowhere")
+s.case("custom response redirect without a route", get("/there"), upstream=[BAD])

@@ -89,3 +89,6 @@ s = GROUP.setup("udp", bootstrap([{"name": "main", "address": {"socket_address":
     "listener_filters": [{"name": "udp", "typed_config": typed("envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig", stat_prefix="udp", matcher={"on_no_match": {"action": {"name": "route", "typed_config": typed("envoy.extensions.filters.udp.udp_proxy.v3.Route", cluster="d")}}})}]}],
     [cluster("d")]), upstreams={"d": Upstream(kind="udp")}, stats=["udp.udp.downstream_sess_total", "udp.udp.downstream_sess_rx_datagrams"])
 s.case("udp there and back", UDP(b"one", b"two"))
+s = tcp("set filter state", cluster("t"), cluster("u"), cluster="u", filters=[network_filter("envoy.filters.network.set_filter_state", "envoy.extensions.filters.network.set_filter_state.v3.Config", on_new_connection=[
+    {"object_key": "envoy.tcp_proxy.cluster", "format_string": {"text_format_source": {"inline_string": "t"}}}])])
+s.case("set filter state names the cluster", TCP(b"x", ("read", 1), "close"))

@@ -1,0 +1,316 @@
+#!/usr/bin/python3
+"""Tries several machines: network namespaces on one link of 1,500 bytes, a control plane on the first, `skein node` on the others.
+
+Nothing outside of the namespaces that it makes is ever asked: they have no way out. Each check prints one line; the last line is a
+summary; the exit status is 1 when a check failed.
+usage: hosts-check.py [overlay] [host-gw]   (both by default)
+SKEIN_BINARY names another binary than that of the release build.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from check.lib import SKEIN, check, results
+
+TAG = f"skl{os.getpid() % 100000}"
+
+SERVER = """
+import http.server, os, socketserver
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        size = int(self.path[7:]) if self.path.startswith("/bytes/") else 0
+        body = b"x" * size if size else (os.environ["NODE"] + " " + self.headers.get("x-forwarded-client-cert", "-")).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *a): pass
+class S(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+S(("", 8000), H).serve_forever()
+"""
+
+# Nobody listens at that port: who says so has had the packet.
+WHOLE = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+s.settimeout(5)
+s.connect((sys.argv[1], 9))
+s.send(bytes(int(sys.argv[2])))
+try:
+    s.recv(1)
+except ConnectionRefusedError:
+    print("refused there", end="")
+try:
+    s.send(bytes(int(sys.argv[2]) + 1))
+except OSError as error:
+    print(", too long here" if error.errno == 90 else f", {error}")
+"""
+
+
+def run(*command, status=0, timeout=120, text=None):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, input=text)
+    if status is not None and done.returncode != status:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def wait_for(what, body, seconds=60):
+    """Awaits a condition; what is not true in time is a failed check with the last value."""
+    end = time.time() + seconds
+    value = None
+    while time.time() < end:
+        try:
+            value = body()
+        except (RuntimeError, subprocess.SubprocessError, ValueError, KeyError, IndexError) as error:
+            value = None
+            last = str(error)
+        else:
+            last = value
+            if value:
+                return check(what, True)
+        time.sleep(0.2)
+    return check(what, False, last)
+
+
+class Host:
+    """A machine: a namespace, directories of its own, and what runs there."""
+
+    def __init__(self, number, base):
+        self.number = number
+        self.namespace = f"{TAG}h{number}"
+        self.address = f"192.0.2.{number}"
+        self.data = f"{base}/data{number}"
+        self.run_dir = f"{base}/run{number}"
+        self.log = f"{base}/host{number}.log"
+        self.process = None
+        self.name = f"node-{number}"
+
+    def make(self):
+        run("ip", "netns", "add", self.namespace)
+        run("ip", "link", "add", f"{TAG}p{self.number}", "netns", f"{TAG}lan", "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        run("ip", "-n", f"{TAG}lan", "link", "set", f"{TAG}p{self.number}", "master", "br0", "up")
+        for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "mtu", "1500", "up"], ["address", "add", f"{self.address}/24", "dev", "eth0"]):
+            run("ip", "-n", self.namespace, *words)
+
+    def inside(self, *command, **options):
+        # Not `ip netns exec`: that hides the control groups, which containers need.
+        return run("nsenter", f"--net=/run/netns/{self.namespace}", *command, **options)
+
+    def skein(self, *words, **options):
+        return self.inside(SKEIN, *words, "--data-dir", self.data, "--run-dir", self.run_dir, **options)
+
+    def start(self, *words):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.namespace}", SKEIN, *words, "--data-dir", self.data, "--run-dir", self.run_dir],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def kill(self):
+        if self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def plug(self, up):
+        run("ip", "-n", f"{TAG}lan", "link", "set", f"{TAG}p{self.number}", "up" if up else "down")
+
+    def in_pod(self, uid, *command, **options):
+        return run("nsenter", f"--net={self.run_dir}/netns/{uid}", *command, **options)
+
+    def remove(self):
+        try:
+            self.skein("down", status=None, timeout=120)
+        finally:
+            self.kill()
+            run("ip", "netns", "del", self.namespace, status=None)
+
+
+def api(host, method, path, body=None, content="application/json"):
+    """One request of the first machine's API, as root over its unix socket."""
+    words = ["curl", "-sS", "--max-time", "20", "--unix-socket", f"{host.run_dir}/api.sock", "-X", method, f"http://localhost{path}"]
+    if body is not None:
+        words += ["-H", f"content-type: {content}", "-d", "@-"]
+    return json.loads(run(*words, text=None if body is None else json.dumps(body)))
+
+
+def pod(name, node, labels, plain=False):
+    annotations = {"sidecar.istio.io/inject": "false"} if plain else {}
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels, "annotations": annotations},
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [
+            {"name": "server", "image": "host/python", "command": ["/usr/bin/python3", "-c", SERVER], "env": [{"name": "NODE", "value": node}],
+             "ports": [{"name": "http", "containerPort": 8000}], "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}]}}
+
+
+def service(name, selector):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
+
+
+def laboratory(driver):
+    base = tempfile.mkdtemp(prefix="skein-hosts-")
+    os.chmod(base, 0o711)  # The control plane is somebody else than root.
+    run("ip", "netns", "add", f"{TAG}lan")
+    run("ip", "-n", f"{TAG}lan", "link", "add", "br0", "mtu", "1500", "type", "bridge", "forward_delay", "0")
+    run("ip", "-n", f"{TAG}lan", "link", "set", "br0", "up")
+    hosts = [Host(number, base) for number in (1, 2, 3)]
+    try:
+        for host in hosts:
+            host.make()
+        checks(driver, hosts)
+    except (RuntimeError, subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError) as error:
+        check(f"{driver}: ran to its end", False, f"{type(error).__name__}: {error}")
+    finally:
+        if any(not good for _, good in results):
+            for path in [pathlib.Path(host.log) for host in hosts] + [pathlib.Path(hosts[0].data) / "log" / "control-plane.log"]:
+                if path.exists():
+                    print(f"--- {path.name}\n" + "".join(path.read_text(errors="replace").splitlines(True)[-30:]))
+        for host in reversed(hosts):
+            try:
+                host.remove()
+            except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+                check(f"{driver}: {host.name} is removed", False, error)
+        run("ip", "netns", "del", f"{TAG}lan", status=None)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def checks(driver, hosts):
+    first, second, third = hosts
+    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", "192.0.2.1", "--network", driver)
+    wait_for(f"{driver}: the first machine is up", lambda: "Ctrl-C" in pathlib.Path(first.log).read_text(), 120)
+    first.name = api(first, "GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
+    wrong = second.inside(
+        SKEIN, "node", "--join", "https://192.0.2.1:6443", "--token", "aaaaaa.0123456789abcdef", "--data-dir", second.data, "--run-dir",
+        second.run_dir, status=1)
+    check(f"{driver}: a token that nobody has made is refused", wrong == "")
+    token = first.skein("node", "token").strip()
+    for host in (second, third):
+        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", "--network", driver)
+    def nodes():
+        return {n["metadata"]["name"]: n for n in api(first, "GET", "/api/v1/nodes")["items"]}
+    def ready(name):
+        return [c["status"] for c in nodes()[name].get("status", {}).get("conditions", []) if c["type"] == "Ready"] == ["True"]
+    wait_for(f"{driver}: two machines have joined", lambda: ready("node-2") and ready("node-3"))
+    blocks = [b for n in nodes().values() for b in n["spec"]["podCIDRs"]]
+    check(f"{driver}: each has a block of its own", len(set(blocks)) == 3, blocks)
+
+    names = [first.name, "node-2", "node-3"]
+    for host, node in zip(hosts, names):
+        api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"web-{host.number}", node, {"app": "web"}))
+        api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"plain-{host.number}", node, {"app": "plain"}, plain=True))
+    api(first, "POST", "/api/v1/namespaces/default/services", service("web", {"app": "web"}))
+    api(first, "POST", "/api/v1/namespaces/default/services", service("plain", {"app": "plain"}))
+    api(first, "POST", "/apis/security.istio.io/v1/namespaces/default/peerauthentications",
+        {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "strict"},
+         "spec": {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "STRICT"}}})
+
+    def pods():
+        return {p["metadata"]["name"]: p for p in api(first, "GET", "/api/v1/namespaces/default/pods")["items"]}
+    def pods_ready(names):
+        return all(any(c["type"] == "Ready" and c["status"] == "True" for c in pods()[n]["status"].get("conditions", [])) for n in names)
+    everything = [f"{kind}-{n}" for kind in ("web", "plain") for n in (1, 2, 3)]
+    wait_for(f"{driver}: pods run on all three, with sidecars", lambda: pods_ready(everything), 120)
+    found = pods()
+    uid = {name: p["metadata"]["uid"] for name, p in found.items()}
+    ip = {name: p["status"]["podIP"] for name, p in found.items()}
+
+    def ask(host, who, url, *more, seconds=5):
+        return host.in_pod(uid[who], "curl", "-sS", "--max-time", str(seconds), *more, url, status=None, timeout=seconds + 20)
+
+    reached = []
+    for a in hosts:
+        for b in hosts:
+            answer = ask(a, f"plain-{a.number}", f"http://{ip[f'plain-{b.number}']}:8000/")
+            reached.append(answer.startswith(names[b.number - 1]))
+    check(f"{driver}: every pod reaches every pod by address", all(reached), reached)
+
+    def lookup(host, name):
+        return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{gateway(host)}", name, status=None).split()
+    def gateway(host):
+        return ip[f"plain-{host.number}"].rsplit(".", 1)[0] + ".1"
+    address = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIP"]
+    for host in hosts:
+        wait_for(f"{driver}: names are answered on machine {host.number}", lambda: lookup(host, "plain.default.svc.cluster.local") == [address], 30)
+    for host in hosts:
+        answers = {ask(host, f"plain-{host.number}", f"http://{address}/").split(" ")[0] for _ in range(30)}
+        check(f"{driver}: a service balances over all machines, asked from {host.number}", answers == set(names), sorted(answers))
+    for host in hosts:
+        def through_sidecars():
+            answers = [ask(host, f"web-{host.number}", "http://web.default.svc.cluster.local/", "--resolve",
+                           f"web.default.svc.cluster.local:80:{web}") for _ in range(12)]
+            return {a.split(" ")[0] for a in answers} == set(names) and all("spiffe://cluster.local/ns/default/sa/default" in a for a in answers)
+        web = api(first, "GET", "/api/v1/namespaces/default/services/web")["spec"]["clusterIP"]
+        wait_for(f"{driver}: sidecars speak mTLS over machines, asked from {host.number}", through_sidecars, 60)
+    # curl's 56 (reset) or 52 (empty): no certificate, no answer.
+    refused = ask(first, "plain-1", f"http://{ip['web-2']}:8000/")
+    check(f"{driver}: without a certificate a STRICT pod of another machine says nothing", not refused.startswith("node-2"), refused)
+
+    size = ask(first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20)
+    check(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", size == "1048576", size)
+    mtu = first.in_pod(uid["plain-1"], "ip", "-o", "link", "show", "eth0", status=None).split(" mtu ")[-1].split(" ")[0]
+    payload = (1450 if driver == "overlay" else 1500) - 28
+    whole = first.in_pod(uid["plain-1"], "/usr/bin/python3", "-c", WHOLE, ip["plain-3"], str(payload), status=None)
+    check(f"{driver}: N-14 the largest packet passes with don't fragment, and no larger one is sent", whole.strip() == "refused there, too long here",
+          f"{whole.strip()}, payload {payload}, mtu {mtu}")
+
+    # A partition: who is cut off goes on, is taken out of the services, and comes back by itself.
+    third.plug(False)
+    wait_for(f"{driver}: a machine that is cut off is not ready", lambda: not ready("node-3"), 90)
+    def endpoints():
+        slices = api(first, "GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")["items"]
+        return {a for s in slices if s["metadata"]["labels"].get("kubernetes.io/service-name") == "plain" for e in s["endpoints"] or []
+                if e["conditions"].get("ready", True) for a in e["addresses"]}
+    wait_for(f"{driver}: its pods have left their services", lambda: ip["plain-3"] not in endpoints(), 20)
+    answers = [ask(second, "plain-2", f"http://{address}/").split(" ")[0] for _ in range(10)]
+    check(f"{driver}: the others go on without it", set(answers) == {first.name, "node-2"}, answers)
+    third.plug(True)
+    wait_for(f"{driver}: after the repair it is ready again", lambda: ready("node-3"), 90)
+    wait_for(f"{driver}: and its pods are back in their services", lambda: ip["plain-3"] in endpoints(), 60)
+    wait_for(f"{driver}: and are reached", lambda: ask(second, "plain-2", f"http://{ip['plain-3']}:8000/").startswith("node-3"), 30)
+
+    # The agent is killed: its pods go on, and the next agent takes them over without the token.
+    before = pods()["web-2"]["status"]["containerStatuses"][0].get("containerID")
+    second.kill()
+    check(f"{driver}: pods go on without their agent", ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
+    second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", "--network", driver)
+    wait_for(f"{driver}: the next agent takes them over", lambda: pathlib.Path(second.log).read_text().count("is up with") == 2, 60)
+    check(f"{driver}: without a restart", pods()["web-2"]["status"]["containerStatuses"][0].get("containerID") == before)
+    wait_for(f"{driver}: names are answered again there", lambda: lookup(second, "plain.default.svc.cluster.local") == [address], 30)
+
+    # A machine dies for good: its object is deleted, and only then its block is free.
+    block = nodes()["node-3"]["spec"]["podCIDRs"][0]
+    third.kill()
+    third.skein("down", status=None)
+    api(first, "DELETE", "/api/v1/nodes/node-3")
+    wait_for(f"{driver}: the way to a machine that was removed is gone",
+             lambda: block not in second.inside("ip", "route") and "node-3" not in nodes(), 30)
+    refused = third.inside(SKEIN, "node", "--join", "https://192.0.2.1:6443", "--name", "node-3", "--data-dir", third.data, "--run-dir", third.run_dir,
+                           status=None, timeout=60)
+    check(f"{driver}: its certificate is good for nothing any more", "is up with" not in refused, refused)
+
+
+def main():
+    if os.getuid() != 0:
+        print("hosts-check: run as root (it makes network namespaces)", file=sys.stderr)
+        return 1
+    begin = time.time()
+    if set(sys.argv[1:]) - {"overlay", "host-gw"}:
+        print("usage: hosts-check.py [overlay] [host-gw]", file=sys.stderr)
+        return 2
+    for driver in sys.argv[1:] or ["overlay", "host-gw"]:
+        laboratory(driver)
+    passed = sum(1 for _, is_good in results if is_good)
+    print(f"hosts-check: {passed} passed, {len(results) - passed} failed, {time.time() - begin:.0f} s")
+    return 0 if passed == len(results) else 1
+
+
+sys.exit(main())

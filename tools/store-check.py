@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Two control planes on one etcd under continuous writes, while things are killed and stopped.
+
+    sudo tools/store-check.py [--skein FILE] [--rounds N]
+
+Writers create ConfigMaps through both servers and note every answer 201. Watchers follow both servers as clients do: from a list, on from
+the last event after a break, from a new list after 410. In between the first server, the second one and etcd are killed with SIGKILL and
+started anew, and etcd is stopped for four seconds (a network that is silent). In the end every acknowledged object must be there with
+the resource version that was acknowledged, and each watcher must know exactly what there is, having seen no event twice and none
+out of order. What is allowed and defined at one server holds at the other, and when a server dies the other one's controllers act within
+five seconds.
+"""
+import argparse
+import importlib.util
+import json
+import pathlib
+import shutil
+import signal
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+spec = importlib.util.spec_from_file_location("bench_api", HERE / "bench-api.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+
+sys.path.insert(0, str(HERE))
+MAPS = "/api/v1/namespaces/default/configmaps"
+acknowledged, refused, lock, ending = {}, [0], threading.Lock(), threading.Event()
+
+
+def write(path, name):
+    client, number = None, 0
+    while not ending.is_set():
+        number += 1
+        try:
+            client = client or bench.Client(path, 30)
+            status, body = client.call("POST", MAPS, {"metadata": {"name": f"{name}-{number}"}, "data": {"n": str(number)}})
+        except (OSError, EOFError):
+            client = None
+            time.sleep(0.1)
+            continue
+        with lock:
+            if status == 201:
+                acknowledged[f"{name}-{number}"] = json.loads(body)["metadata"]["resourceVersion"]
+            else:
+                refused[0] += 1
+                time.sleep(0.05)
+
+
+class Watcher(threading.Thread):
+    """A client that follows one server."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.known, self.version, self.problems, self.lists, self.stop_at = path, {}, None, [], 0, None
+        self.start()
+
+    def list(self):
+        status, body = bench.Client(self.path, 30).call("GET", MAPS)
+        if status != 200:
+            raise OSError(status)
+        page = json.loads(body)
+        self.lists += 1
+        self.known = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in page["items"]}
+        self.version = int(page["metadata"]["resourceVersion"])
+
+    def run(self):
+        while not self.is_done():
+            try:
+                if self.version is None:
+                    self.list()
+                client = bench.Client(self.path)
+                client.socket.settimeout(1)
+                client.send("GET", f"{MAPS}?watch=1&timeoutSeconds=5&resourceVersion={self.version}")
+                status, _ = client.head()
+                if status == 410:
+                    self.version = None
+                    continue
+                if status != 200:
+                    raise OSError(status)
+                self.follow(client)
+            except (OSError, EOFError, ValueError):
+                time.sleep(0.1)
+
+    def follow(self, client):
+        while not self.is_done():
+            *lines, client.buffer = client.buffer.split(b"\n")
+            for line in lines:
+                if line == b"0\r":  # The last chunk: the time of this watch is over.
+                    return
+                if not line.startswith(b"{"):
+                    continue
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    self.version = None
+                    return
+                meta = event["object"]["metadata"]
+                version = int(meta["resourceVersion"])
+                if event["type"] == "BOOKMARK":
+                    self.version = max(version, self.version)
+                    continue
+                if version <= self.version:
+                    self.problems.append(f"{meta['name']} at {version} came after {self.version}")
+                if meta["name"] in self.known:
+                    self.problems.append(f"{meta['name']} was added twice: at {self.known[meta['name']]} and {version}")
+                self.version = version
+                self.known[meta["name"]] = meta["resourceVersion"]
+            try:
+                client.more()
+            except TimeoutError:
+                pass
+
+    def is_done(self):
+        return self.stop_at is not None and self.version is not None and self.version >= self.stop_at
+
+
+def progress(count, what):
+    target, deadline = len(acknowledged) + count, time.monotonic() + 90
+    while len(acknowledged) < target:
+        if time.monotonic() > deadline:
+            sys.exit(f"store-check: nothing is written after: {what}")
+        time.sleep(0.05)
+    print(f"{what}: goes on, {len(acknowledged)} acknowledged, {refused[0]} refused", flush=True)
+
+
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def until(what, condition, seconds=5):
+    """The seconds until a condition holds."""
+    begin = time.monotonic()
+    while not condition():
+        if time.monotonic() - begin > seconds:
+            sys.exit(f"store-check: not within {seconds} s: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def ask(plane, *arguments, wanted=(200, 201)):
+    status, body = bench.Client(plane.path, 30).call(*arguments)
+    if status not in wanted:
+        sys.exit(f"store-check: {arguments[:2]}: {status} {body[:300]}")
+    return json.loads(body)
+
+
+def obeys(first, second):
+    """What is allowed and defined at one server is allowed and defined at the other."""
+    wish = {"spec": {"user": "jane", "resourceAttributes": {"namespace": "default", "verb": "list", "resource": "pods"}}}
+
+    def may():
+        return ask(second, "POST", REVIEWS, wish)["status"].get("allowed", False)
+    if may():
+        sys.exit("store-check: jane may list pods before anybody said so")
+    ask(first, "POST", ROLES + "roles", {"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]})
+    ask(first, "POST", ROLES + "rolebindings", {
+        "metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "jane"}]})
+    given = until("a right given at one server is given at the other", may)
+    ask(first, "DELETE", ROLES + "rolebindings/r")
+    taken = until("a right taken at one server is taken at the other", lambda: not may())
+    ask(first, "POST", DEFINITIONS, {
+        "metadata": {"name": "boats.example.com"}, "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "boats", "kind": "Boat"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"sails": {"type": "integer", "default": 2}}}}}}}]}})
+    boats = "/apis/example.com/v1/namespaces/default/boats"
+    made = ask(second, "POST", boats, {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "b"}, "spec": {}})
+    if made["spec"] != {"sails": 2}:
+        sys.exit(f"store-check: the definition of the first server's kind is not whole at the second: {made}")
+    ask(first, "GET", boats + "/b")
+    ask(first, "DELETE", DEFINITIONS + "/boats.example.com")
+    until("a kind that is gone at one server is gone at the other", lambda: bench.Client(second.path, 30).call("GET", boats)[0] == 404)
+    print(f"rights and kinds: one server obeys the other: given after {given * 1000:.0f} ms, taken after {taken * 1000:.0f} ms", flush=True)
+
+
+def covered(plane, number):
+    """The seconds until a controller acts for what is written at this server."""
+    name = f"work-{number}"
+    ask(plane, "POST", "/apis/apps/v1/namespaces/default/deployments", {
+        "metadata": {"name": name}, "spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}})
+    sets = "/apis/apps/v1/namespaces/default/replicasets?labelSelector=app%3D" + name
+    return until("a controller acts after a server was killed", lambda: ask(plane, "GET", sets)["items"])
+
+
+def pod(plane, name, address):
+    """A pod that runs, as far as the objects say; its uid."""
+    pods = "/api/v1/namespaces/default/pods"
+    made = ask(plane, "POST", pods, {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "x"}]}})
+    ask(plane, "PATCH", f"{pods}/{name}/status", {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}},
+        "application/json", bench.MERGE)
+    return made["metadata"]["uid"]
+
+
+def service(plane, name):
+    """Something that every proxy hears of; the revision at which it was written."""
+    return ask(plane, "POST", "/api/v1/namespaces/default/services", {
+        "metadata": {"name": name}, "spec": {"ports": [{"name": "http", "port": 80}]}})["metadata"]["resourceVersion"]
+
+
+def tells(planes):
+    """What the proxies of one server have acknowledged and refuse is known at the other."""
+    from peers.acknowledging import Proxy
+    uids = [pod(planes[0], f"proxy-{index}", f"10.244.0.{index + 1}") for index in (0, 1)]
+    proxies = [Proxy(planes[index].directory, f"proxy-{index}", uids[index], f"10.244.0.{index + 1}") for index in (0, 1)]
+
+    def state(plane, revision=""):
+        return ask(plane, "GET", "/skein/v1/convergence" + (f"?revision={revision}" if revision else ""))
+
+    def at_both(what, condition, revision=""):
+        return max(until(f"{what}, at server {index}", lambda plane=plane: condition(state(plane, revision)), 20) for index, plane in enumerate(planes))
+    first = service(planes[0], "first")
+    at_both("two proxies have the first service", lambda s: s["complete"] and s["proxies"] == 2 and s["servers"] == 2, first)
+    for plane in planes:
+        rows = {row["pod"] for row in ask(plane, "GET", "/skein/v1/proxies")["proxies"]}
+        if rows != {"proxy-0", "proxy-1"}:
+            sys.exit(f"store-check: a server shows the proxies {rows}")
+    proxies[1].mode = "hold"
+    second = service(planes[0], "second")
+    at_both("the second server's proxy is waited for", lambda s: not s["complete"] and "default/proxy-1" in s["waiting"], second)
+    proxies[1].go_on()
+    seconds = at_both("the second server's proxy has acknowledged", lambda s: s["complete"], second)
+    proxies[1].mode = "refuse"
+    third = service(planes[0], "third")
+    at_both("what the second server's proxy refuses is told", lambda s: not s["complete"] and any(r["pod"] == "default/proxy-1" for r in s["refused"]), third)
+    proxies[1].mode = "acknowledge"
+    # What is refused stays so until it is another.
+    ask(planes[0], "DELETE", "/api/v1/namespaces/default/services/third")
+    fourth = service(planes[1], "fourth")
+    at_both("what is gone is no longer refused", lambda s: s["complete"], fourth)
+    print(f"acknowledgements: each server knows of the other's proxies, {seconds * 1000:.0f} ms after they came", flush=True)
+    planes[1].kill()
+    proxies[1].close()
+    gone = until("the proxies of a server that was killed are no longer counted", lambda: state(planes[0])["proxies"] == 1, 20)
+    proxies[1] = Proxy(planes[0].directory, "proxy-1", uids[1], "10.244.0.2")
+    fifth = service(planes[0], "fifth")
+    until("its proxy is at the other server", lambda: (s := state(planes[0], fifth))["complete"] and s["proxies"] == 2, 20)
+    print(f"a server was killed: its proxies are no longer counted after {gone:.1f} s, and the other one takes them", flush=True)
+    planes[1].start()
+    until("a server that begins again hears of the other's proxies", lambda: state(planes[1], fifth)["proxies"] == 2, 20)
+    for proxy in proxies:
+        proxy.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--skein", default=str(bench.ROOT / ".build/release/skein"))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--acknowledgements", action="store_true", help="only what servers tell each other of their proxies")
+    options = parser.parse_args()
+    etcd, planes = bench.Etcd(), []
+    try:
+        planes.append(bench.Plane(options.skein, "etcd=" + etcd.url))
+        key = planes[0].directory + "/control/secrets.key"
+        planes.append(bench.Plane(options.skein, "etcd=" + etcd.url, ("--encryption-key", key)))
+        tells(planes)
+        if options.acknowledgements:
+            return
+        watchers = [Watcher(plane.path) for plane in planes]
+        writers = [threading.Thread(target=write, args=(plane.path, f"{which}-{index}"), daemon=True)
+                   for which, plane in zip("ab", planes) for index in range(3)]
+        [writer.start() for writer in writers]
+        progress(100, "the beginning")
+        obeys(planes[0], planes[1])
+        for number in range(options.rounds):
+            for name, victim, other in (("the first server", *planes), ("the second server", *reversed(planes))):
+                victim.kill()
+                seconds = covered(other, f"{number}-{planes.index(victim)}")
+                print(f"{name} was killed: after {seconds:.1f} s the other one's controllers act", flush=True)
+                victim.start()
+                progress(100, f"{name} was killed")
+            etcd.kill()
+            time.sleep(1)
+            etcd.start()
+            progress(100, "etcd was killed")
+            etcd.process.send_signal(signal.SIGSTOP)
+            time.sleep(4)
+            etcd.process.send_signal(signal.SIGCONT)
+            progress(100, "etcd was silent for four seconds")
+        ending.set()
+        [writer.join() for writer in writers]
+        problems = []
+        status, body = bench.Client(planes[0].path).call("GET", MAPS)
+        page = json.loads(body)
+        there = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in page["items"]}
+        lost = [name for name, version in acknowledged.items() if there.get(name) != version]
+        if lost:
+            problems.append(f"{len(lost)} acknowledged writes are lost: "
+                            + ", ".join(f"{name} at {acknowledged[name]}, there is {there.get(name)}" for name in lost[:5]))
+        for watcher in watchers:
+            watcher.stop_at = max(int(version) for version in there.values())
+            watcher.join(60)
+            if watcher.is_alive():
+                problems.append(f"a watcher stays at {watcher.version}, not {watcher.stop_at}")
+            problems += watcher.problems[:5]
+            known = {name: version for name, version in watcher.known.items() if name in there}
+            if known != there:
+                problems.append(f"a watcher knows {len(known)} of {len(there)} objects")
+        for plane in planes if problems else []:
+            for query in ("?limit=1&resourceVersion=0", "?limit=1"):
+                status, body = bench.Client(plane.path, 30).call("GET", MAPS + query)
+                page = json.loads(body)
+                problems.append(f"{plane.path} answers {query}: {status}, {page.get('message') or page['metadata']['resourceVersion']}")
+        for problem in problems:
+            print("store-check: " + problem, file=sys.stderr)
+        if problems:
+            for plane in planes:
+                shutil.copy(plane.log.name, f"/tmp/store-check-{planes.index(plane)}.log")
+            sys.exit(1)
+        print(f"store-check: {len(acknowledged)} acknowledged writes are there; the watchers listed {[w.lists for w in watchers]} times")
+    finally:
+        ending.set()
+        for plane in planes:
+            plane.stop()
+        etcd.stop()
+
+
+if __name__ == "__main__":
+    main()
