@@ -24,43 +24,48 @@ static const char *const steps[] = {"clone3", "setns", "dup2", "chdir", "setresu
 
 #define DESCRIPTORS_MAX 64
 
-static int fail(struct failure *failure, int step) {
+// What runs between clone3 and execve is on its own: other threads of the parent may have held locks at the moment of the clone, and
+// nobody is left who could give them back. So it makes system calls only, and makes them itself: under a sanitizer glibc's wrappers are
+// somebody else's functions, which take locks (a child stood still for ever, and its parent waited for its word), and the code
+// around the calls would be watched as well.
+#define IN_CHILD __attribute__((noinline, disable_sanitizer_instrumentation))
+
+IN_CHILD static int fail(struct failure *failure, int step) {
     failure->step = step;
     failure->error = errno;
     return -1;
 }
 
-// Runs in the child between clone3 and execve: system calls only, no allocation (other threads of the parent may have
-// held locks at the moment of the clone).
-static int become(const struct clinux_command *command, int report, pid_t parent, struct failure *failure) {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
+IN_CHILD static int duplicate_above(int descriptor, int highest) {
+    return (int)syscall(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, highest + 1);
+}
+
+// Returns only when it failed. No target of a descriptor is greater than `above`.
+IN_CHILD static int become(const struct clinux_command *command, int above, pid_t parent, struct failure *failure) {
+    // The kernel's own form of `struct sigaction`: the standard action, no flags, no restorer, an empty mask.
+    unsigned long standard[4] = {(unsigned long)SIG_DFL, 0, 0, 0};
     for (int number = 1; number < 65; number++)
-        if (number != SIGKILL && number != SIGSTOP) sigaction(number, &standard, NULL);
+        if (number != SIGKILL && number != SIGSTOP) syscall(SYS_rt_sigaction, number, standard, NULL, 8);
 
     // Namespaces first: the descriptors are still where the caller said.
-    if (command->mount_namespace >= 0 && setns(command->mount_namespace, CLONE_NEWNS) < 0) return fail(failure, STEP_SETNS);
-    if (command->network_namespace >= 0 && setns(command->network_namespace, CLONE_NEWNET) < 0)
+    if (command->mount_namespace >= 0 && syscall(SYS_setns, command->mount_namespace, CLONE_NEWNS) < 0)
+        return fail(failure, STEP_SETNS);
+    if (command->network_namespace >= 0 && syscall(SYS_setns, command->network_namespace, CLONE_NEWNET) < 0)
         return fail(failure, STEP_SETNS);
 
-    // Move every descriptor above all targets, then put each in its place: so no move overwrites a source.
+    // Lift every descriptor above all targets, then put each in its place: so no move overwrites a source.
     int lifted[DESCRIPTORS_MAX];
-    int above = report;
-    for (size_t i = 0; i < command->descriptor_count; i++)
-        if (command->descriptors[i].target > above) above = command->descriptors[i].target;
-    int pipe = fcntl(report, F_DUPFD_CLOEXEC, above + 1);
-    if (pipe < 0) return fail(failure, STEP_DUP);
     for (size_t i = 0; i < command->descriptor_count; i++) {
-        lifted[i] = fcntl(command->descriptors[i].source, F_DUPFD_CLOEXEC, above + 1);
+        lifted[i] = duplicate_above(command->descriptors[i].source, above);
         if (lifted[i] < 0) return fail(failure, STEP_DUP);
     }
     // Strange descriptors (opened by a library without close-on-exec) must not reach the program.
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     for (size_t i = 0; i < command->descriptor_count; i++)
-        if (dup2(lifted[i], command->descriptors[i].target) < 0) return fail(failure, STEP_DUP);
+        if (syscall(SYS_dup3, lifted[i], command->descriptors[i].target, 0) < 0) return fail(failure, STEP_DUP);
 
-    if (command->new_session && setsid() < 0) return fail(failure, STEP_SESSION);
-    if (command->directory && chdir(command->directory) < 0) return fail(failure, STEP_CHDIR);
-    // Raw calls: glibc's wrappers would signal threads that do not exist here.
+    if (command->new_session && syscall(SYS_setsid) < 0) return fail(failure, STEP_SESSION);
+    if (command->directory && syscall(SYS_chdir, command->directory) < 0) return fail(failure, STEP_CHDIR);
     if (command->gid >= 0) {
         gid_t gid = (gid_t)command->gid;
         if (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM) return fail(failure, STEP_USER);
@@ -72,14 +77,30 @@ static int become(const struct clinux_command *command, int report, pid_t parent
     }
     if (command->death_signal > 0) {
         // After the change of uid, which clears it.
-        if (prctl(PR_SET_PDEATHSIG, command->death_signal) < 0) return fail(failure, STEP_PRCTL);
-        if (getppid() != parent) _exit(127);  // The parent died before the line above.
+        if (syscall(SYS_prctl, PR_SET_PDEATHSIG, command->death_signal, 0, 0, 0) < 0) return fail(failure, STEP_PRCTL);
+        if (syscall(SYS_getppid) != parent) syscall(SYS_exit_group, 127);  // The parent died before the line above.
     }
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(command->path, command->arguments, command->environment);
+    unsigned long none = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+    syscall(SYS_execve, command->path, command->arguments, command->environment);
     return fail(failure, STEP_EXEC);
+}
+
+IN_CHILD static void run_child(const struct clinux_command *command, int report, pid_t parent) {
+    struct failure failure = {0, 0};
+    int above = report;
+    for (size_t i = 0; i < command->descriptor_count; i++)
+        if (command->descriptors[i].target > above) above = command->descriptors[i].target;
+    // A descriptor may get the pipe's number.
+    int out = duplicate_above(report, above);
+    if (out < 0) {
+        out = report;
+        fail(&failure, STEP_DUP);
+    } else {
+        become(command, above, parent, &failure);
+    }
+    syscall(SYS_write, out, &failure, sizeof failure);
+    syscall(SYS_exit_group, 127);
 }
 
 int clinux_spawn(const struct clinux_command *command, int *pidfd, const char **step) {
@@ -96,16 +117,7 @@ int clinux_spawn(const struct clinux_command *command, int *pidfd, const char **
     struct clone_args arguments = {
         .flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
-    if (pid == 0) {
-        struct failure failure = {0, 0};
-        // `become` may put a descriptor over the pipe's number: keep a copy far above for the report.
-        int keep = fcntl(report[1], F_DUPFD_CLOEXEC, 900);
-        int out = keep >= 0 ? keep : report[1];
-        become(command, out, parent, &failure);
-        ssize_t written = write(out, &failure, sizeof failure);
-        (void)written;
-        _exit(127);
-    }
+    if (pid == 0) run_child(command, report[1], parent);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(report[1]);
