@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """Counts what a request costs in user space: instructions and allocations, exactly, and compares with Benchmarks/costs.json.
 
-`mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries.
+`mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries. `sidecar` is what ours sends to its sidecars:
+access log, fault, cors, Istio's standard metrics, and traces (of which next to none is taken here: the figure is that of the others).
 
-usage: cost-check.py [debug|release] [--write]
+usage: cost-check.py [debug|release] [--write] [--keep]
+
+--keep leaves what callgrind wrote in .build/costs, a file for each path, for callgrind_annotate.
 
 callgrind counts, so the figures are the same on a busy machine and on an idle one. Of a debug build only the allocations are judged.
 """
@@ -74,6 +77,45 @@ static_resources:
               routes:
               - match: { prefix: "/" }
                 route: { cluster: backend, retry_policy: { retry_on: "connect-failure,refused-stream", num_retries: 2 } }
+  - name: sidecar
+    address: { socket_address: { address: 127.0.0.1, port_value: %(sidecar)d } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: sidecar
+          tracing:
+            client_sampling: { value: 100 }
+            random_sampling: { value: 0.0001 }
+            overall_sampling: { value: 100 }
+            provider:
+              name: otlp
+              typed_config:
+                "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
+                service_name: cost
+                grpc_service: { envoy_grpc: { cluster_name: collector }, timeout: 1s }
+          access_log:
+          - name: file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: "%(log)s"
+          http_filters:
+          - name: envoy.filters.http.fault
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault }
+          - name: envoy.filters.http.cors
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }
+          - name: istio.stats
+            typed_config: { "@type": type.googleapis.com/stats.PluginConfig }
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: { prefix: "/" }
+                route: { cluster: backend, retry_policy: { retry_on: "connect-failure,refused-stream", num_retries: 2 } }
   - name: tcp
     address: { socket_address: { address: 127.0.0.1, port_value: %(tcp)d } }
     filter_chains:
@@ -90,6 +132,16 @@ static_resources:
       cluster_name: backend
       endpoints:
       - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %(backend)d } } } } ]
+  - name: collector
+    type: STATIC
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
+    load_assignment:
+      cluster_name: collector
+      endpoints:
+      - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9 } } } } ]
 """
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1024\r\n\r\n" + b"x" * 1024
@@ -220,7 +272,7 @@ def main():
         binary = folder / "skein-proxy"
         # valgrind stumbles over the debugging information; the names of functions stay.
         subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
-        ports = {"http": free_port(), "mesh": free_port(), "tcp": free_port(), "backend": backend(), "log": folder / "access.log"}
+        ports = {"http": free_port(), "mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(), "log": folder / "access.log"}
         (folder / "proxy.yaml").write_text(CONFIG % ports)
         proxy = subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", binary,
@@ -236,7 +288,7 @@ def main():
                         sys.exit(f"cost-check: skein-proxy ended with {proxy.returncode}")
                     time.sleep(0.1)
             paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("mesh", HTTP1(ports["mesh"])),
-                     ("tcp", HTTP1(ports["tcp"]))]
+                     ("sidecar", HTTP1(ports["sidecar"])), ("tcp", HTTP1(ports["tcp"]))]
             figures = {}
             for number, (name, client) in enumerate(paths, 1):
                 for _ in range(WARM):
@@ -252,6 +304,9 @@ def main():
                         break
                     time.sleep(0.1)
                 instructions, allocations = count(out)
+                if "--keep" in sys.argv:
+                    (ROOT / ".build/costs").mkdir(parents=True, exist_ok=True)
+                    shutil.copy(out, ROOT / f".build/costs/{kind}-{name}")
                 figures[name] = {
                     "instructions": round(instructions / COUNTED), "allocations": round(allocations / COUNTED, 2)}
         finally:

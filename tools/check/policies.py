@@ -1,5 +1,5 @@
 """The Gateway API and policies on the bookstore: routes and TLS of a Gateway, who may enter, who may call whom, global limits."""
-# semantics: I-4 I-12 I-13 I-15 I-16 I-17 D-6 A-1 A-2 A-3 A-7 A-9 A-11 A-15 S-2
+# semantics: N-1 I-4 I-12 I-13 I-15 I-16 I-17 D-6 A-1 A-2 A-3 A-7 A-9 A-11 A-15 S-2
 import base64
 import collections
 import http.client
@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 
-from check.lib import BOOKSTORE, DATA, check, enter, get, good, kubectl, many, pods, ready, run, skein, up, wait, write_kubeconfig
+from check.lib import BOOKSTORE, DATA, SKEIN, check, enter, get, good, kubectl, many, pods, ready, run, skein, up, wait, write_kubeconfig
 
 HTTPS = ("127.0.0.1", 8443)
 KEYS = ('{"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "1", "x": "nkN5GjenOH3jggkRAL94HsDx97waXZOG0aeMi9MDhgY",'
@@ -378,9 +378,29 @@ def limits():
     eventually("and ends", lambda: status("/api/books/1"), 200)
 
 
+def packets():
+    """`skein explain --packet` says of NetworkPolicies what happens to connections, and by which object."""
+    names = {app: pods(f"app={app}")[0]["metadata"]["name"] for app in ("web", "orders")}
+
+    def told(app):
+        done = subprocess.run([SKEIN, "explain", "--packet", names[app], "service/catalog", "80", "--data-dir", DATA],
+                              capture_output=True, text=True, timeout=30)
+        return done.returncode, "NetworkPolicy default/only-web" in done.stdout
+
+    check("explain --packet without a policy: it passes", told("orders") == (0, False), told("orders"))
+    policy = ("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-web}\nspec: {podSelector: {matchLabels: {app: catalog}}, "
+              "ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 8000}]}]}\n")
+    with objects(policy):
+        check("explain --packet names the policy that drops", told("orders") == (1, True), told("orders"))
+        check("and the policy that lets in", told("web") == (0, True), told("web"))
+        eventually("N-1 whom it lets in gets answers", lambda: status("/api/books/1"), 200)
+        eventually("N-1 whom it drops gets none", lambda: ask("orders", "catalog/books/1") in (0, 503), True, 30)
+    eventually("and ends", lambda: ask("orders", "catalog/books/1"), 200, 30)
+
+
 def down():
     skein("down", timeout=90)
 
 
 def phases(before):
-    return (start, routes, tls, entering, inside, around, limits, down)
+    return (start, routes, tls, entering, inside, around, limits, packets, down)

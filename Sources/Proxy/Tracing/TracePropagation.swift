@@ -71,15 +71,9 @@ enum TracePropagation {
         var text = InlineArray<55, UInt8>(repeating: UInt8(ascii: "-"))
         text[0] = UInt8(ascii: "0")
         text[1] = UInt8(ascii: "0")
-        func write(_ word: UInt64, at offset: Int) {
-            for digit in 0..<16 {
-                let value = UInt8(truncatingIfNeeded: word >> UInt64(60 &- 4 &* digit)) & 15
-                text[offset &+ digit] = value < 10 ? 48 &+ value : 87 &+ value
-            }
-        }
-        write(context.traceHigh, at: 3)
-        write(context.traceLow, at: 19)
-        write(context.span, at: 36)
+        HexDigits.write(context.traceHigh, to: &text, at: 3)
+        HexDigits.write(context.traceLow, to: &text, at: 19)
+        HexDigits.write(context.span, to: &text, at: 36)
         text[53] = UInt8(ascii: "0")
         text[54] = context.isSampled ? UInt8(ascii: "1") : UInt8(ascii: "0")
         try? headers.set(.traceparent, text.span.bytes)

@@ -104,4 +104,24 @@ enum HexDigits {
         }
         return word
     }
+
+    /// Sixteen digits in lower case, for a header of every request: eight at a time.
+    static func write(_ word: UInt64, to text: inout InlineArray<55, UInt8>, at offset: Int) {
+        var span = text.mutableSpan
+        span.withUnsafeMutableBytes { bytes in
+            guard offset >= 0, offset &+ 16 <= bytes.count else { return }
+            bytes.storeBytes(of: eight(word >> 32).bigEndian, toByteOffset: offset, as: UInt64.self)
+            bytes.storeBytes(of: eight(word & 0xFFFF_FFFF).bigEndian, toByteOffset: offset &+ 8, as: UInt64.self)
+        }
+    }
+
+    /// The digits of 32 bits, the first in the highest byte.
+    private static func eight(_ word: UInt64) -> UInt64 {
+        // A nibble in every byte, then '0', and the way from behind '9' to 'a' where it is above 9.
+        var nibbles = (word << 16 | word) & 0x0000_FFFF_0000_FFFF
+        nibbles = (nibbles << 8 | nibbles) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles << 4 | nibbles) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39
+    }
 }
