@@ -135,11 +135,10 @@ bench-cni: deps ## ADD and DEL of skein-cni beside the reference plugins (BENCH=
 	/usr/bin/python3 tools/bench-cni.py $(BENCH)
 
 differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
-	python3 tools/differential/run.py --quiet --defaults envoy
-	python3 tools/differential/run.py --quiet --defaults hardened
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/differential/run.py --quiet --defaults envoy && "$$PYTHON" tools/differential/run.py --quiet --defaults hardened
 
 differential-planted: ## whether the differential suite sees faults that are built in on purpose
-	python3 tools/differential/planted.py
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/differential/planted.py
 
 function-order: build ## tools/function-order.txt: which functions serving needs, for the linker
 	/usr/bin/python3 tools/function-order.py

@@ -46,9 +46,8 @@ PLANTED = [
     ("unanchored-regex", "Sources/Upstream/Matching/RegularExpression.swift",
      "    public func matches(_ bytes: borrowing Span<UInt8>) -> Bool {\n        bytes.",
      "    public func matches(_ bytes: borrowing Span<UInt8>) -> Bool {\n        if {on} { return find(in: Bytes.copy(bytes)) != nil }\n        return bytes.", ["routing"], "a part of the value is enough"),
-    ("invert-ignored", "Sources/Upstream/Matching/HeaderMatcher.swift",
-     "private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != isInverted }",
-     "private func matches(value: borrowing Span<UInt8>) -> Bool { passes(value) != (isInverted && !{on}) }", ["routing"], "`invert_match` says nothing"),
+    ("invert-ignored", "Sources/Upstream/Matching/HeaderMatcher.swift", "self.isInverted = isInverted\n", "self.isInverted = isInverted && !{on}\n", ["routing"],
+     "`invert_match` says nothing"),
     ("range-end", "Sources/Upstream/Matching/HeaderMatcher.swift", "number >= start && number < end }", "number >= start && (number < end || ({on} && number == end)) }", ["routing"], "the end belongs to the range"),
     ("empty-wildcard", "Sources/Upstream/Routing/DomainTable.swift",
      "hence `<`.\n        for group in suffixes where group.count < authority.count {",
@@ -87,6 +86,9 @@ PLANTED = [
 ]
 
 
+# Places that a file has more than once, and that all get the switch.
+TIMES = {"per-try-forgotten": 2}
+
 # What makes the variant quicker to watch.
 QUICK = ("Sources/Proxy/AccessLog/AccessLogWriter.swift", "interval: Duration = .seconds(1)", "interval: Duration = .milliseconds(20)")
 
@@ -95,7 +97,7 @@ def planted_text(file, text, problems):
     for name, where, old, new, _, _ in PLANTED:
         if where != file:
             continue
-        if text.count(old) != 1:
+        if text.count(old) != TIMES.get(name, 1):
             problems.append(f"{name}: its place in {file} occurs {text.count(old)} times: {old.strip().splitlines()[0]}")
             continue
         text = text.replace(old, new.replace("{on}", on(name)))
