@@ -282,6 +282,29 @@ class Upgrade(Step):
         return seen
 
 
+class Resumed(Step):
+    """Two requests, each on a connection of its own, the second with the session of the first: whether the server goes on with it."""
+
+    requests = 2
+
+    def __init__(self, tls, listener="main"):
+        self.tls, self.listener = tls, listener
+
+    async def run(self, side):
+        context = self.tls.context(side.certs)
+        session, first = await asyncio.to_thread(self.ask, side, context, None)
+        _, second = await asyncio.to_thread(self.ask, side, context, session)
+        return {"first": first, "second": second}
+
+    def ask(self, side, context, session):
+        with socket.create_connection(("127.0.0.1", side.ports[self.listener]), REPLY_TIMEOUT) as plain:
+            with context.wrap_socket(plain, server_hostname=self.tls.sni or "", session=session) as one:
+                one.sendall(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+                answer = b"".join(iter(lambda: one.recv(65536), b""))
+                # Tickets come before the answer.
+                return one.session, {"status": answer[9:12].decode(), "is_resumed": one.session_reused}
+
+
 class TCP(Step):
     """Bytes to a listener, and what comes back. Items: bytes, seconds, ("read", n), "half", "read-all", "close", "reset"."""
 

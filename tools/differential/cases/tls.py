@@ -1,5 +1,5 @@
 """TLS downstream and upstream."""
-from client import TCP, ClientTLS, HTTP2, Raw, Request, Stream, get
+from client import TCP, ClientTLS, HTTP2, Raw, Request, Resumed, Stream, get
 from config import http_filter, LOG_FORMAT, access_log, bootstrap, certificate, chain, cluster, downstream_tls, hcm, http, listener, route, typed, upstream_tls
 from model import Group, Upstream, answer
 
@@ -30,6 +30,10 @@ s.case("a client certificate that nobody asked for", get("/", tls=tls(certificat
 s.case("alpn not offered", get("/", tls=tls(alpn=["http/1.1"])))
 s.case("plain HTTP to a TLS port", Raw(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", requests=0), ignore=["client.*.responses.*"], logs=0)
 s.case("two requests on a connection", get("/", tls=tls(), conn="c"), get("/", tls=tls(), conn="c"))
+s.case("a session without ticket keys", Resumed(tls()))
+s = setup("ticket keys", downstream_tls(session_ticket_keys={"keys": [{"inline_string": "k" * 80}]}))
+s.case("a session by a ticket", Resumed(tls()))
+s.case("a session by a ticket, TLS 1.2", Resumed(tls(max_version="TLSv1_2")))
 s = setup("two certificates", downstream_tls(("server", "server-b")))
 for sni in ("a.example", "b.example", "x.wild.example", "unknown.test", None):
     s.case(f"certificate for {sni}", get("/", tls=tls(sni=sni)))
@@ -55,6 +59,8 @@ for name in ("client", "client-b", "client-chain"):
     s.case(f"certificate {name}", get("/", [("x-forwarded-client-cert", "By=spoof")], tls=tls(certificate=name)))
 for name in (None, "client-other", "client-expired"):
     s.case(f"certificate {name} is refused", get("/", tls=tls(certificate=name)), logs=0, ignore=["client.*"])
+s = setup("mutual with ticket keys", downstream_tls(common=VALIDATE, require_client_certificate=True, session_ticket_keys={"keys": [{"inline_string": "k" * 80}]}))
+s.case("a session with a client certificate", Resumed(tls(certificate="client")))
 s = setup("optional", downstream_tls(common=VALIDATE), fields=CLIENT)
 s.case("optional: none", get("/", tls=tls()))
 s.case("optional: one", get("/", tls=tls(certificate="client")))
