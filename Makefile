@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -122,6 +122,9 @@ fuzz-libfuzzer: ## the same entry points, inputs found by coverage (FUZZ=seconds
 
 bench: build ## skein-proxy under load (see Benchmarks/README.md)
 	/usr/bin/python3 Benchmarks/run.py
+
+bench-footprint: build ## memory, start, big tables, a second worker, handshakes, ours and Envoy's (BENCH="--only idle"; wrk, h2load)
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" Benchmarks/footprint.py $(BENCH)
 
 bench-control: build ## the control plane with 2,000 simulated proxies (BENCH="--proxies 5000 --services 10000 --uses 20"; as root)
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
