@@ -52,8 +52,6 @@ public struct BootstrapToken: Sendable, Hashable {
 public enum NodeJoin {
     /// Every node's group.
     public static let group = "system:nodes"
-    /// Of the node's object: the fingerprint of the key that speaks for it.
-    public static let keyAnnotation = "skein.dev/node-key"
     /// Of the node's object: how its pods reach those of others.
     public static let driverAnnotation = "skein.dev/network-driver"
     /// Where heartbeats are kept.

@@ -50,7 +50,9 @@ enum DefaultRoles {
 
     /// `viewing` is for everybody who works in a namespace, `editing` for who changes it, `administering` for its owner.
     private static let viewing = [
-        rule(reading, [""], core + ["events", "namespaces", "pods/log", "pods/status", "services/status"]),
+        rule(reading, [""], core + [
+                "events", "namespaces", "persistentvolumeclaims/status", "pods/log", "pods/status", "services/status",
+            ]),
         rule(reading, ["apps"], apps + ["deployments/status", "replicasets/status"]),
         rule(reading, ["batch"], ["jobs", "cronjobs"]), rule(reading, ["autoscaling"], ["horizontalpodautoscalers"]),
         rule(reading, ["networking.k8s.io"], ["ingresses", "networkpolicies"]),
@@ -109,7 +111,11 @@ enum DefaultRoles {
             "system:node",
             [
                 rule(
-                    reading, [""], ["configmaps", "endpoints", "namespaces", "nodes", "pods", "secrets", "services"]),
+                    reading, [""],
+                    [
+                        "configmaps", "endpoints", "namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes",
+                        "pods", "secrets", "services",
+                    ]), rule(["patch"], [""], ["persistentvolumes"]),
                 rule(reading, ["discovery.k8s.io"], ["endpointslices"]),
                 rule(reading, ["networking.k8s.io"], ["networkpolicies"]),
                 rule(reading, ["policy.networking.k8s.io"], ["adminnetworkpolicies", "baselineadminnetworkpolicies"]),

@@ -5,8 +5,6 @@ import Serialization
 extension APIRouter {
     /// The group of all nodes.
     static let nodes = "system:nodes"
-    /// Of the node's object: the fingerprint of the key that speaks for it (`NodeJoin.keyAnnotation`).
-    private var keyAnnotation: String { "skein.dev/node-key" }
 
     /// Refuses what a node writes about others.
     func restrict(_ user: APIUser, _ request: APIRequest, _ target: Target) throws(StatusError) {
@@ -37,6 +35,18 @@ extension APIRouter {
             guard target.namespace == "kube-node-lease", !node.isEmpty, body == node else {
                 throw refuse("may change its own lease only")
             }
+        case .persistentVolume:
+            // It has removed the directory of a volume that is its own, and says so: nothing else.
+            let labels = [LocalStorage.nodeLabel: node]
+            guard !node.isEmpty, let volume = try? registry.get(.persistentVolume, "", name),
+                volume.spec["nodeAffinity"] != nil,
+                PersistentVolumeSpec(json: volume.spec).isReachable(fromNodeWith: labels)
+            else { throw refuse("may change volumes that it keeps only") }
+            var duplicates: [String] = []
+            guard request.method == "PATCH", target.subresource.isEmpty,
+                case .merge(let body) = try RequestBody.patch(request, target.kind, duplicates: &duplicates),
+                body == ["metadata": ["annotations": .object([LocalStorage.reclaimedAnnotation: "true"])]]
+            else { throw refuse("may say of a volume only that it is removed") }
         case .event: break
         default: throw refuse("may not change \(target.kind.plural)")
         }
@@ -58,13 +68,13 @@ extension APIRouter {
         guard body.object != nil else { return true }
         if request.method == "PUT" {
             // A whole object, of which the status counts, and the annotations.
-            let known = try registry.get(.node, "", target.name ?? "").metadata.annotations[keyAnnotation]
-            return body["metadata"]?["annotations"]?[keyAnnotation]?.string != known
+            let known = try registry.get(.node, "", target.name ?? "").metadata.annotations[Node.keyAnnotation]
+            return body["metadata"]?["annotations"]?[Node.keyAnnotation]?.string != known
         }
         if body["spec"] != nil { return true }
         guard let metadata = body["metadata"] else { return false }
         guard metadata.object != nil else { return true }
         guard let annotations = metadata["annotations"] else { return false }
-        return annotations.object == nil || annotations[keyAnnotation] != nil
+        return annotations.object == nil || annotations[Node.keyAnnotation] != nil
     }
 }

@@ -15,6 +15,8 @@ extension ObjectRegistry {
             object["spec"] = ["finalizers": ["kubernetes"]]
             object["status"] = ["phase": "Active"]
         case .pod: preparePod(&object)
+        case .persistentVolumeClaim: prepareClaim(&object)
+        case .persistentVolume: prepareVolume(&object)
         case .ingress:
             var spec = object["spec"] ?? .object([:])
             if spec["ingressClassName"] == nil,
@@ -73,9 +75,12 @@ extension ObjectRegistry {
             spec["serviceAccount"] = "default"
         }
         var status: JSON = ["phase": "Pending", "qosClass": .string(qosClass(PodSpec(json: spec)))]
-        // There is one node beside this API server; who scheduled the pod elsewhere has said so in the spec.
-        if spec["nodeName"] == nil, let defaultNodeName {
-            spec["nodeName"] = .string(defaultNodeName)
+        // There is one node beside this API server; who scheduled the pod elsewhere has said so in the spec, or its volume does.
+        let namespace = object["metadata"]?["namespace"]?.string ?? ""
+        if spec["nodeName"] == nil,
+            let node = nodeOfClaims(PodSpec(json: spec), namespace: namespace) ?? defaultNodeName
+        {
+            spec["nodeName"] = .string(node)
         }
         if spec["nodeName"] != nil {
             status["conditions"] = [
@@ -112,6 +117,7 @@ extension ObjectRegistry {
             _ = try create(["metadata": ["name": .string(name)]], .namespace)
         }
         try createDefaultRoles()
+        try createStorageClass()
         if store.get(key(.service, "default", "kubernetes")) == nil {
             try createKubernetesService()
         }

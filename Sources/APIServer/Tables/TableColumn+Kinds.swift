@@ -47,6 +47,9 @@ extension TableColumn {
         case .serviceAccount: [name, number("Secrets") { $0.json["secrets"]?.array?.count ?? 0 }, age]
         case .endpoints: [name, text("Endpoints") { endpointsText(Endpoints(json: $0.json)) }, age]
         case .endpointSlice: endpointSlices
+        case .persistentVolumeClaim: claims
+        case .persistentVolume: volumes
+        case .storageClass: storageClasses
         case .event: events
         case .lease: [name, text("Holder") { $0.spec["holderIdentity"]?.string ?? "" }, age]
         case .role, .clusterRole, .customResourceDefinition: [name, created]

@@ -7,11 +7,13 @@ public enum StatefulSetController {
     static let podNameLabel = "statefulset.kubernetes.io/pod-name"
     static let indexLabel = "apps.kubernetes.io/pod-index"
 
-    /// What to do for a StatefulSet, given the pods and the ControllerRevisions that it controls.
+    /// What to do for a StatefulSet, given the pods and the ControllerRevisions that it controls, and the claims of its
+    /// namespace.
     public static func decide(
-        _ object: KubernetesObject, pods: [KubernetesObject], revisions: [KubernetesObject], now: Timestamp
+        _ object: KubernetesObject, pods: [KubernetesObject], revisions: [KubernetesObject],
+        claims: [KubernetesObject] = [], now: Timestamp
     ) -> Decision {
-        var look = StatefulSetLook(object, pods, revisions, now)
+        var look = StatefulSetLook(object, pods, revisions, claims, now)
         if object.metadata.deletionTimestamp == nil { look.act() }
         look.writeStatus()
         return look.decision
@@ -44,10 +46,15 @@ private struct StatefulSetLook {
     private var history: RevisionHistory
     private var currentRevision: String
     private var created = 0
+    private let claims: StatefulSetClaims
     private var collisions: Int { object.status["collisionCount"]?.int ?? 0 }
 
-    init(_ object: KubernetesObject, _ pods: [KubernetesObject], _ revisions: [KubernetesObject], _ now: Timestamp) {
+    init(
+        _ object: KubernetesObject, _ pods: [KubernetesObject], _ revisions: [KubernetesObject],
+        _ claims: [KubernetesObject], _ now: Timestamp
+    ) {
         self.object = object
+        self.claims = StatefulSetClaims(object, claims)
         self.now = now
         spec = StatefulSetSpec(json: object.spec)
         history = RevisionHistory(
@@ -76,6 +83,9 @@ private struct StatefulSetLook {
     }
 
     mutating func act() {
+        for member in members where !member.state.isTerminating {
+            decision.changes += claims.owned(member.state.object, isSurplus: !slots.contains(member.ordinal))
+        }
         switch fill() {
         case .waits: return
         case .unready: break  // A broken pod of an old template must not stop the template that mends it.
@@ -97,11 +107,17 @@ private struct StatefulSetLook {
         for ordinal in slots {
             guard let member = members.first(where: { $0.ordinal == ordinal }) else {
                 guard created < ReplicaSetController.burstMax else { return .waits }
+                if claims.isLeaving("\(object.name)-\(ordinal)") {
+                    if !spec.isParallel { return .waits }
+                    filling = .waits
+                    continue
+                }
                 create(ordinal)
                 if !spec.isParallel { return .waits }
                 filling = .waits
                 continue
             }
+            if !member.state.isTerminating { decision.changes += claims.missing(member.name) }
             if member.state.isFinished, !member.state.isTerminating {
                 delete(member, "RecreatingFailedPod", isWarning: member.state.phase == "Failed")
                 if !spec.isParallel { return .waits }
@@ -168,7 +184,8 @@ private struct StatefulSetLook {
         pod.label(RevisionHistory.hashLabel, revision.name)
         pod.spec["hostname"] = .string(name)
         if !spec.serviceName.isEmpty { pod.spec["subdomain"] = .string(spec.serviceName) }
-        decision.changes.append(.create(.pod, pod))
+        decision.changes += claims.missing(name)
+        decision.changes.append(.create(.pod, claims.mounted(pod)))
         note("SuccessfulCreate", "create Pod \(name) in StatefulSet \(object.name) successful")
         created += 1
     }

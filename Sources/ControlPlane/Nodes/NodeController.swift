@@ -58,7 +58,7 @@ enum NodeController {
     /// What to do for a node that is there.
     static func decide(_ node: KubernetesObject, _ world: World) -> Decision {
         var decision = giveBlocks(node, world)
-        guard node.metadata.annotations[NodeJoin.keyAnnotation] != nil else { return decision }
+        guard node.metadata.annotations[Node.keyAnnotation] != nil else { return decision }
         judge(node, world, &decision)
         return decision
     }

@@ -72,7 +72,7 @@ final class NodeService: @unchecked Sendable {
     private func problem(of certificate: Certificate, _ node: String) -> String? {
         let object: KubernetesObject
         do throws(StatusError) { object = try registry.get(.node, "", node) } catch { return error.message }
-        let (known, given) = (object.metadata.annotations[NodeJoin.keyAnnotation], NodeJoin.fingerprint(certificate))
+        let (known, given) = (object.metadata.annotations[Node.keyAnnotation], NodeJoin.fingerprint(certificate))
         return known == given ? nil : "its key is \(given), and the node's is \(known, default: "not there")"
     }
 
@@ -166,7 +166,7 @@ final class NodeService: @unchecked Sendable {
     /// Makes the node's object, or sees that it is this key's.
     private func register(_ name: String, _ fingerprint: String) throws(StatusError) {
         if let object = try? registry.get(.node, "", name) {
-            guard object.metadata.annotations[NodeJoin.keyAnnotation] == fingerprint else {
+            guard object.metadata.annotations[Node.keyAnnotation] == fingerprint else {
                 throw StatusError(
                     code: 409, reason: "AlreadyExists",
                     message: "node \(name) is there already with another key: choose another --name, or remove it with "
@@ -180,7 +180,7 @@ final class NodeService: @unchecked Sendable {
         _ = try registry.create(
             [
                 "metadata": [
-                    "name": .string(name), "annotations": .object([NodeJoin.keyAnnotation: .string(fingerprint)]),
+                    "name": .string(name), "annotations": .object([Node.keyAnnotation: .string(fingerprint)]),
                     "labels": ["kubernetes.io/hostname": .string(name), "kubernetes.io/os": "linux"],
                 ]
             ], .node)

@@ -17,6 +17,8 @@ extension Controllers {
         case .ingress(let key): decideIngress(key)
         case .namespace(let key): decideNamespace(key)
         case .node(let key): decideNode(key)
+        case .claim(let key): decideClaim(key)
+        case .volume(let key): decideVolume(key)
         }
     }
 
@@ -86,7 +88,34 @@ extension Controllers {
         }
         if !claims.isEmpty { return Decision(claims) }
         return StatefulSetController.decide(
-            object, pods: pods, revisions: controlled(.controllerRevision, by: object), now: now())
+            object, pods: pods, revisions: controlled(.controllerRevision, by: object),
+            claims: hasClaims(object) ? cache.objects(.persistentVolumeClaim, namespace: key.namespace) : [],
+            now: now())
+    }
+
+    private func decideClaim(_ key: NamespacedName) -> Decision {
+        guard let claim = cache.object(.persistentVolumeClaim, key) else { return Decision() }
+        let spec = PersistentVolumeClaimSpec(json: claim.spec)
+        let name = spec.storageClassName ?? ""
+        let chosen = cache.object(.persistentVolume, NamespacedName(namespace: "", name: spec.volumeName))
+        return VolumeController.decide(
+            claim: claim,
+            VolumeController.World(
+                volumes: spec.volumeName.isEmpty ? cache.objects(.persistentVolume) : [chosen].compactMap(\.self),
+                storageClass: cache.object(.storageClass, NamespacedName(namespace: "", name: name))
+                    .map { StorageClass(json: $0.json) },
+                pods: cache.objects(.pod, by: .claim, key.name, namespace: key.namespace),
+                nodes: cache.objects(.node)))
+    }
+
+    private func decideVolume(_ key: NamespacedName) -> Decision {
+        guard let volume = cache.object(.persistentVolume, key) else { return Decision() }
+        let holder = PersistentVolumeSpec(json: volume.spec).claim
+        return VolumeController.decide(
+            volume: volume,
+            claim: holder.flatMap {
+                cache.object(.persistentVolumeClaim, NamespacedName(namespace: $0.namespace, name: $0.name))
+            }, nodes: cache.objects(.node))
     }
 
     private func decideDaemonSet(_ key: NamespacedName) -> Decision {
@@ -164,7 +193,7 @@ extension Controllers {
 
     private func decideNode(_ key: NamespacedName) -> Decision {
         let node = cache.object(.node, key)
-        let isRemote = node?.metadata.annotations[NodeJoin.keyAnnotation] != nil
+        let isRemote = node?.metadata.annotations[Node.keyAnnotation] != nil
         let world = NodeController.World(
             pools: nodePools, nodes: cache.objects(.node),
             claims: cache.objects(.lease, namespace: NodeController.namespace).filter {

@@ -21,6 +21,8 @@ public final class Controllers {
         case ingress(NamespacedName)
         case namespace(NamespacedName)
         case node(NamespacedName)
+        case claim(NamespacedName)
+        case volume(NamespacedName)
 
         /// What looks after an object of that kind; nil: nobody.
         init?(_ kind: ResourceKind, _ key: NamespacedName) {
@@ -35,6 +37,8 @@ public final class Controllers {
             case .ingress: self = .ingress(key)
             case .namespace: self = .namespace(key)
             case .node: self = .node(key)
+            case .persistentVolumeClaim: self = .claim(key)
+            case .persistentVolume: self = .volume(key)
             default: return nil
             }
         }
@@ -45,6 +49,7 @@ public final class Controllers {
     static let kinds: [ResourceKind] = [
         .deployment, .replicaSet, .statefulSet, .daemonSet, .controllerRevision, .job, .horizontalPodAutoscaler, .pod,
         .node, .lease, .service, .endpointSlice, .endpoints, .ingress, .namespace, .serviceAccount,
+        .storageClass, .persistentVolume, .persistentVolumeClaim,
     ]
     /// What makes pods, each by a selector.
     static let podOwners: [ResourceKind] = [.replicaSet, .statefulSet, .daemonSet, .job]
@@ -53,7 +58,7 @@ public final class Controllers {
     private static var indexes: [ObjectIndex] {
         [
             .slicesOfServices, .serviceSelectors, .labels(.pod), .controllers(.pod), .labels(.replicaSet),
-            .controllers(.replicaSet), .controllers(.controllerRevision), .selectors(.deployment),
+            .controllers(.replicaSet), .controllers(.controllerRevision), .selectors(.deployment), .claimsOfPods,
         ] + podOwners.map(ObjectIndex.selectors)
     }
 
@@ -114,7 +119,7 @@ public final class Controllers {
         if !queue.isEmpty { wake() }
     }
 
-    private func enqueue(_ work: Work) {
+    func enqueue(_ work: Work) {
         if queued.insert(work).inserted { queue.append(work) }
     }
 
@@ -138,6 +143,7 @@ public final class Controllers {
             if event.isDeleted || before?.spec != object.spec || before?.metadata.labels != object.metadata.labels {
                 cache.objects(.daemonSet).forEach { enqueue(.daemonSet($0.key)) }
             }
+            if event.isDeleted { cache.objects(.persistentVolume).forEach { enqueue(.volume($0.key)) } }
             enqueue(.node(object.key))
         case .lease:
             // A heartbeat, or the claim of a block.
@@ -145,7 +151,9 @@ public final class Controllers {
                 let node = object.metadata.labels[NodeController.label] ?? object.name
                 enqueue(.node(NamespacedName(namespace: "", name: node)))
             }
+        case .persistentVolumeClaim, .persistentVolume, .storageClass: noticeStorage(event)
         case .pod:
+            noticeClaims(of: event)
             if event.previous == nil, !event.isDeleted, let node = object.spec["nodeName"]?.string, !node.isEmpty {
                 events.record(
                     EventNote(object, "Scheduled", "Successfully assigned \(object.key) to \(node)"))

@@ -15,6 +15,8 @@ public struct ObjectIndex {
         case selector
         /// The Service that an EndpointSlice is of.
         case service
+        /// The claims that a pod uses.
+        case claim
     }
 
     /// The kind of the objects.
@@ -97,6 +99,11 @@ extension ObjectIndex {
             Service(json: service.json).spec.selector.min { ($0.key, $0.value) < ($1.key, $1.value) }
                 .map { [pair($0.key, $0.value)] } ?? []
         }
+    }
+
+    /// Pods by the claims that they use.
+    static var claimsOfPods: ObjectIndex {
+        ObjectIndex(.pod, by: .claim) { PodSpec(json: $0.spec).claimNames }
     }
 
     /// EndpointSlices by their Services.

@@ -6,7 +6,8 @@ extension ResourceKind {
         [
             namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
             statefulSet, daemonSet, controllerRevision, job, horizontalPodAutoscaler, eventView, endpointSlice, ingress,
-            ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease,
+            ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease, persistentVolumeClaim,
+            persistentVolume, storageClass,
             customResourceDefinition, validatingAdmissionPolicy,
             validatingAdmissionPolicyBinding, virtualService, destinationRule, gateway,
         ] + access + istio + gatewayAPI
@@ -31,6 +32,16 @@ extension ResourceKind {
     /// `serviceaccounts`.
     public static let serviceAccount = ResourceKind(
         "", ["v1"], "ServiceAccount", "serviceaccounts", short: ["sa"], subresources: ["token"])
+    /// `persistentvolumeclaims`.
+    public static let persistentVolumeClaim = ResourceKind(
+        "", ["v1"], "PersistentVolumeClaim", "persistentvolumeclaims", short: ["pvc"], subresources: ["status"])
+    /// `persistentvolumes`.
+    public static let persistentVolume = ResourceKind(
+        "", ["v1"], "PersistentVolume", "persistentvolumes", short: ["pv"], isNamespaced: false,
+        subresources: ["status"])
+    /// `storageclasses`.
+    public static let storageClass = ResourceKind(
+        "storage.k8s.io", ["v1"], "StorageClass", "storageclasses", short: ["sc"], isNamespaced: false)
     /// `nodes`.
     public static let node = ResourceKind(
         "", ["v1"], "Node", "nodes", short: ["no"], isNamespaced: false, subresources: ["status"])

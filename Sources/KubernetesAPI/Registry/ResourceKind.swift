@@ -74,6 +74,8 @@ public struct ResourceKind: Sendable, Hashable {
     /// Whether `metadata.generation` counts changes of its `spec`.
     public var hasGeneration: Bool {
         isCustom
-            || subresources.contains("status") && !(group.isEmpty && ["Service", "Namespace", "Node"].contains(kind))
+            || subresources.contains("status")
+                && !(group.isEmpty
+                    && ["Service", "Namespace", "Node", "PersistentVolume", "PersistentVolumeClaim"].contains(kind))
     }
 }

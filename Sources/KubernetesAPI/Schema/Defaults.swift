@@ -5,7 +5,7 @@ extension SchemaTable {
     public func applyDefaults(to object: JSON, of kind: ResourceKind) -> JSON {
         guard let type = types[kind.schema], case .object(var members) = object else { return object }
         for field in type.fields {
-            guard let value = members[field.name] else { continue }
+            guard let value = members[field.name] ?? field.defaultValue else { continue }
             members[field.name] = filled(value, field.type)
         }
         if kind == .secret { Defaults.secret(&members) }

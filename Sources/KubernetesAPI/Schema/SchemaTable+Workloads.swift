@@ -9,13 +9,13 @@ extension SchemaTable {
           replicas int32 default=1
           selector! LabelSelector
           template! PodTemplateSpec
-          volumeClaimTemplates []any
+          volumeClaimTemplates []PersistentVolumeClaimTemplateEntry
           serviceName string
           podManagementPolicy string default="OrderedReady" enum=OrderedReady|Parallel
           updateStrategy StatefulSetUpdateStrategy default={}
           revisionHistoryLimit int32 default=10
           minReadySeconds int32
-          persistentVolumeClaimRetentionPolicy StatefulSetPersistentVolumeClaimRetentionPolicy
+          persistentVolumeClaimRetentionPolicy StatefulSetPersistentVolumeClaimRetentionPolicy default={}
           ordinals StatefulSetOrdinals
         StatefulSetUpdateStrategy
           type string default="RollingUpdate" enum=OnDelete|RollingUpdate

@@ -18,6 +18,8 @@ extension Validator {
                 add(.invalid("metadata.name", text: object.name, "the only name is 'default': there is one baseline"))
             }
             adminPolicy(object.spec)
+        case .persistentVolumeClaim: claim(object.spec, "spec")
+        case .persistentVolume: volume(object.spec)
         case .configMap, .secret:
             for key in (object.json["data"]?.object ?? [:]).keys.sorted() {
                 check("data[\(key)]", key, Names.configKeyProblem)
@@ -51,7 +53,7 @@ extension Validator {
         if spec.template.json["spec"]?["containers"] == nil && object.spec["template"]?["spec"] == nil {
             add(.required("spec.template.spec.containers"))
         }
-        podSpec(spec.template.spec, "spec.template.spec")
+        podSpec(spec.template.spec, "spec.template.spec", others: Self.claimVolumes(object.spec))
         if spec.template.spec.restartPolicy != "Always" {
             add(.notSupported("spec.template.spec.restartPolicy", spec.template.spec.restartPolicy, ["Always"]))
         }
@@ -78,7 +80,8 @@ extension Validator {
         "{" + labels.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
     }
 
-    mutating func podSpec(_ spec: PodSpec, _ path: String) {
+    /// A pod's rules; containers may mount its volumes and `others`.
+    mutating func podSpec(_ spec: PodSpec, _ path: String, others: Set<String> = []) {
         var names: Set<String> = []
         var volumes: Set<String> = []
         for (index, volume) in spec.volumes.enumerated() {
@@ -86,7 +89,12 @@ extension Validator {
             if !volumes.insert(volume.name).inserted {
                 add(.duplicate("\(path).volumes[\(index)].name", "\"\(volume.name)\""))
             }
+            if let claim = volume.json["persistentVolumeClaim"]?["claimName"]?.string, !claim.isEmpty {
+                check(
+                    "\(path).volumes[\(index)].persistentVolumeClaim.claimName", claim, Names.dns1123SubdomainProblem)
+            }
         }
+        volumes.formUnion(others)
         for (list, containers) in [("containers", spec.containers), ("initContainers", spec.initContainers)] {
             for (index, container) in containers.enumerated() {
                 let here = "\(path).\(list)[\(index)]"
@@ -279,6 +287,9 @@ extension Validator {
                 add(.forbidden("data", "field is immutable when `immutable` is set"))
             }
         case .pod: podUpdate(old, new)
+        case .persistentVolumeClaim: immutableClaim(old.spec, new.spec)
+        case .persistentVolume: immutableVolume(old.spec, new.spec)
+        case .storageClass: immutableClass(old.json, new.json)
         case .roleBinding, .clusterRoleBinding:
             if old.json["roleRef"] != new.json["roleRef"] {
                 add(.invalid("roleRef", new.json["roleRef"].map(Validator.short) ?? "null", "cannot change roleRef"))

@@ -61,14 +61,7 @@ extension Validator {
         if let unavailable = IntOrString(json: spec["updateStrategy"]?["rollingUpdate"]?["maxUnavailable"]) {
             rollout(["maxUnavailable": unavailable.json], "spec.updateStrategy.rollingUpdate")
         }
-        // There is no kind PersistentVolumeClaim here: a pod that waits for its claim for ever helps nobody.
-        if !(spec["volumeClaimTemplates"]?.array?.isEmpty ?? true) {
-            add(
-                .forbidden(
-                    "spec.volumeClaimTemplates",
-                    "this server has no persistent volume claims: use hostPath or emptyDir volumes"
-                ))
-        }
+        claimTemplates(spec)
     }
 
     mutating func job(_ object: KubernetesObject) {

@@ -110,6 +110,16 @@ extension NodeAgent {
             } else if case .hostPath(let path, let type) = volume.source {
                 plan.hostPaths.append((name, path, type))
                 plan.paths[name] = File.realPath(path) ?? path
+            } else if case .claim(let claim, _) = volume.source {
+                switch try place(of: claim, volume: name, record) {
+                case .kept(let handle):
+                    let directory = configuration.layout.claim(handle)
+                    plan.paths[name] = directory
+                    plan.kept.append(directory)
+                case .hostPath(let path, let type):
+                    plan.hostPaths.append((name, path, type))
+                    plan.paths[name] = File.realPath(path) ?? path
+                }
             } else if case .emptyDirectory(let inMemory, let size) = volume.source {
                 let directory = "\(configuration.layout.volumes(record.pod.uid))/\(name)"
                 plan.paths[name] = directory

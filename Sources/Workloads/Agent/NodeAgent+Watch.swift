@@ -80,6 +80,8 @@ extension NodeAgent {
             for namespace in Set(records.values.map(\.pod.namespace)) { refreshVolumes(namespace: namespace) }
         case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
         case .node: nodesChanged()
+        case .volume: reclaim()
+        case .claim: break  // Who waits for one looks again by himself.
         }
     }
 
@@ -90,6 +92,8 @@ extension NodeAgent {
         case .configMap, .secret: refreshVolumes(namespace: KubernetesObject(json: object).namespace)
         case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
         case .node: nodesChanged()
+        case .volume: reclaim()
+        case .claim: break  // Who waits for one looks again by himself.
         }
     }
 

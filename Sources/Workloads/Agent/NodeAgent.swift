@@ -58,6 +58,8 @@ public actor NodeAgent {
     var mustLeadToNodes = false
     /// What was said last of nodes that cannot be reached.
     var nodeProblems: [String] = []
+    /// Whether directories of released volumes are being removed now.
+    var isReclaiming = false
     var kubelet: SocketListener?
     /// Commands, attached clients and forwarded connections now.
     var sessions = 0
@@ -193,6 +195,7 @@ public actor NodeAgent {
         guard !record.isPreparing else { return }
         record.isPreparing = true
         defer { record.isPreparing = false }
+        await awaitClaims(record)
         var pause = Duration.milliseconds(200)
         while !record.isRemoved, !isStopping, !record.life.isDeleting {
             do throws(WorkloadError) {

@@ -14,6 +14,8 @@ struct ObjectMirror: PodReferences {
         case adminNetworkPolicy = "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies"
         case baselineAdminNetworkPolicy = "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies"
         case node = "/api/v1/nodes"
+        case claim = "/api/v1/persistentvolumeclaims"
+        case volume = "/api/v1/persistentvolumes"
 
         var objectKind: String {
             switch self {
@@ -26,6 +28,8 @@ struct ObjectMirror: PodReferences {
             case .adminNetworkPolicy: "AdminNetworkPolicy"
             case .baselineAdminNetworkPolicy: "BaselineAdminNetworkPolicy"
             case .node: "Node"
+            case .claim: "PersistentVolumeClaim"
+            case .volume: "PersistentVolume"
             }
         }
     }
@@ -39,6 +43,15 @@ struct ObjectMirror: PodReferences {
     }
 
     func secret(_ namespace: String, _ name: String) -> KubernetesObject? { objects[.secret]?["\(namespace)/\(name)"] }
+
+    func claim(_ namespace: String, _ name: String) -> KubernetesObject? { objects[.claim]?["\(namespace)/\(name)"] }
+
+    func volume(_ name: String) -> KubernetesObject? { objects[.volume]?["/\(name)"] }
+
+    /// The labels of a node; of one that is not known its name.
+    func nodeLabels(_ name: String) -> [String: String] {
+        objects[.node]?["/\(name)"]?.metadata.labels ?? [LocalStorage.nodeLabel: name]
+    }
 
     func namespaceLabels(_ name: String) -> [String: String] {
         objects[.namespace]?["/\(name)"]?.metadata.labels ?? [:]

@@ -26,6 +26,16 @@ public struct VolumeManifest: Sendable, Hashable {
         case emptyDirectory(inMemory: Bool, sizeBytes: Int?)
         /// A file or directory of the host.
         case hostPath(String, type: String)
+        /// The volume of a claim, which outlives the pod.
+        case claim(String, isReadOnly: Bool)
+
+        /// Whether containers fill it, so that a directory in it that is mounted is made when it is missing.
+        var isWritten: Bool {
+            switch self {
+            case .emptyDirectory, .claim(_, isReadOnly: false): true
+            case .configMap, .secret, .downward, .projected, .hostPath, .claim: false
+            }
+        }
     }
 
     /// The volume's name.
@@ -80,12 +90,17 @@ public struct VolumeManifest: Sendable, Hashable {
                 throw .field("\(path).hostPath.path", "must be an absolute path without '..'")
             }
             source = .hostPath(target, type: host["type"]?.string ?? "")
+        } else if let claim = json["persistentVolumeClaim"] {
+            guard let target = claim["claimName"]?.string, PodManifest.isPlain(target) else {
+                throw .field("\(path).persistentVolumeClaim.claimName", "is not a name")
+            }
+            source = .claim(target, isReadOnly: claim["readOnly"]?.bool ?? false)
         } else {
             let kinds = (json.object ?? [:]).keys.filter { $0 != "name" }.sorted().joined(separator: ", ")
             throw .field(
                 path,
                 "volume of kind \(kinds) is not supported; "
-                    + "use configMap, secret, emptyDir, hostPath, downwardAPI or projected")
+                    + "use configMap, secret, emptyDir, hostPath, persistentVolumeClaim, downwardAPI or projected")
         }
     }
 

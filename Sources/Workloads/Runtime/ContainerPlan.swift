@@ -153,7 +153,7 @@ extension ContainerPlan {
             if !mount.subPath.isEmpty {
                 path = "\(source)/\(mount.subPath)"
                 // A link in a volume that a container can write must not lead out of the volume, neither here …
-                if !File.exists(path), case .emptyDirectory = pod.volumes[mount.volume]?.source,
+                if !File.exists(path), pod.volumes[mount.volume]?.source.isWritten == true,
                     let base = File.realPath(source), (HostPath.existing(path) + "/").hasPrefix(base + "/")
                 {
                     try File.makeDirectory(path)
@@ -169,6 +169,7 @@ extension ContainerPlan {
             var isReadOnly = mount.isReadOnly
             switch pod.volumes[mount.volume]?.source {
             case .configMap, .secret, .downward, .projected: isReadOnly = true
+            case .claim(_, let readOnly): isReadOnly = isReadOnly || readOnly
             case .emptyDirectory, .hostPath, nil: break
             }
             mounts.append(.bind(path, to: mount.path, readOnly: isReadOnly))

@@ -26,6 +26,9 @@ public struct NodeLayout: Sendable, Hashable {
     var logs: String { node + "/logs" }
     /// Imported images.
     public var images: String { node + "/images" }
+    /// One directory per volume of our own storage class: they outlive pods.
+    var claims: String { node + "/claims" }
+    func claim(_ handle: String) -> String { "\(claims)/\(handle)" }
     func pod(_ uid: String) -> String { "\(pods)/\(uid)" }
     func journal(_ uid: String) -> String { "\(pod(uid))/journal.json" }
     func volumes(_ uid: String) -> String { "\(pod(uid))/volumes" }

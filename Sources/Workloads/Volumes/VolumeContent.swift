@@ -21,7 +21,7 @@ enum VolumeContent {
         switch source {
         case .secret: true
         case .projected(let sources): sources.contains(where: isSecret)
-        case .configMap, .downward, .emptyDirectory, .hostPath: false
+        case .configMap, .downward, .emptyDirectory, .hostPath, .claim: false
         }
     }
 
@@ -30,7 +30,7 @@ enum VolumeContent {
         _ references: some PodReferences
     ) throws(WorkloadError) -> [String: File]? {
         switch source {
-        case .emptyDirectory, .hostPath: return nil
+        case .emptyDirectory, .hostPath, .claim: return nil
         case .configMap(let object, let items, let isOptional):
             return try keyed(
                 references.configMap(pod.namespace, object), "ConfigMap \(pod.namespace)/\(object)", items, isOptional,

@@ -48,6 +48,8 @@ struct VolumePlan: Sendable {
     var paths: [String: String]
     var contents: [Content]
     var hostPaths: [(volume: String, path: String, type: String)] = []
+    /// Directories of our own storage class.
+    var kept: [String] = []
     var empty: [(directory: String, inMemory: Bool, sizeBytes: Int?)] = []
     let layout: NodeLayout
     let pod: PodManifest
@@ -81,6 +83,11 @@ struct VolumePlan: Sendable {
         }
         do throws(SystemError) {
             for content in contents { try VolumeWriter.write(content.files, to: content.directory) }
+            // Everybody may write: which user a container has is the container's business.
+            for directory in kept where !File.exists(directory) {
+                try File.makeDirectory(directory, mode: 0o777)
+                try File.chmod(directory, 0o777)
+            }
             for volume in empty where !File.exists(volume.directory) {
                 try File.makeDirectory(volume.directory, mode: 0o777)
                 if volume.inMemory {
