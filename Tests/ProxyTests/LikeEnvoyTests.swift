@@ -51,6 +51,47 @@ struct LikeEnvoyTests {
         }
     }
 
+    private static let preserved =
+        "{ stateful_formatter: { name: preserve_case, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig, forward_reason_phrase: true, formatter_type_on_envoy_headers: PROPER_CASE } } }"
+
+    @Test(
+        "names of fields are written in proper case or as the other side wrote them, each way by itself",
+        arguments: [
+            ("", "", "x-odd: 1", "x-up: 1", "200 OK", "host: a"),
+            ("{ proper_case_words: {} }", "", "x-odd: 1", "X-Up: 1", "200 OK", "host: a"),
+            ("", "{ proper_case_words: {} }", "X-Odd: 1", "x-up: 1", "200 OK", "Host: a"),
+            (preserved, "", "X-oDD: 1", "x-up: 1", "200 OK", "HOST: a"),
+            ("", preserved, "x-odd: 1", "X-uP: 1", "200 Fine", "host: a"),
+            (preserved, preserved, "X-oDD: 1", "X-uP: 1", "200 Fine", "X-Request-Id: "),
+        ])
+    func spelling(
+        down: String, up: String, request: String, response: String, status: String, host: String
+    ) async throws {
+        func options(_ format: String) -> String {
+            format.isEmpty ? "" : "http_protocol_options: { header_key_format: \(format) }"
+        }
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, _ in
+                "HTTP/1.1 200 Fine\r\nX-uP: 1\r\nContent-Length: \(head.utf8.count)\r\n\r\n\(head)"
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(manager: options(down), routes: Yaml.forward()),
+                    clusters: Yaml.cluster("backend", [upstream.port], options(up))))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            // Twice on each connection: nothing of the first is left for the second.
+            for _ in 0..<2 {
+                try await client.write("GET / HTTP/1.1\r\nHOST: a\r\nX-oDD: 1\r\n\r\n")
+                let answer = try await client.response()
+                #expect(Wire.firstLine(answer.head) == "HTTP/1.1 \(status)")
+                #expect(answer.head.contains("\r\n\(response)\r\n"))
+                #expect(answer.body.contains("\r\n\(request)\r\n"))
+                #expect(answer.body.contains("\r\n\(host)"))
+            }
+        }
+    }
+
     @Test("each leg of an internal redirect is a request; 303 makes it a GET without a body")
     func redirects() async throws {
         try await FilterScene.run(

@@ -319,6 +319,41 @@ import Testing
         #expect(config.maxRequestsPerConnection == 100)
     }
 
+    @Test("how names are written to HTTP/1 hosts; another formatter is refused with its path")
+    func fieldNames() throws {
+        func compiled(_ format: String) throws -> FieldNameFormat {
+            try cluster(
+                #"{"name":"c","type":"STATIC","http_protocol_options":{"header_key_format":\#(format)}}"#
+            ).fieldNames
+        }
+        func stateful(_ type: String, _ fields: String = "") -> String {
+            #"{"stateful_formatter":{"name":"f","typed_config":{"@type":"type.googleapis.com/\#(type)"\#(fields)}}}"#
+        }
+        let preserve = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+        #expect(try compiled("{}") == .lowerCase)
+        #expect(try compiled(#"{"proper_case_words":{}}"#) == .properCase)
+        #expect(
+            try compiled(stateful(preserve)) == .preserved(forwardsReason: false, capitalizesOthers: false))
+        #expect(
+            try compiled(
+                stateful(
+                    preserve, #","forward_reason_phrase":true,"formatter_type_on_envoy_headers":"PROPER_CASE""#))
+                == .preserved(forwardsReason: true, capitalizesOthers: true))
+        let path = "http_protocol_options.header_key_format.stateful_formatter.typed_config"
+        let other = #expect(throws: ConfigurationError.self) {
+            try compiled(stateful("envoy.extensions.filters.network.echo.v3.Echo"))
+        }
+        #expect(other?.path == path)
+        let number = #expect(throws: ConfigurationError.self) {
+            try compiled(stateful(preserve, #","formatter_type_on_envoy_headers":7"#))
+        }
+        #expect(number?.path == path + ".formatter_type_on_envoy_headers")
+        let missing = #expect(throws: ConfigurationError.self) {
+            try compiled(#"{"stateful_formatter":{"name":"f"}}"#)
+        }
+        #expect(missing?.path == path)
+    }
+
     @Test("an original-destination cluster and a static one over a unix socket with HTTP/2")
     func otherClusters() throws {
         let passthrough = try cluster(

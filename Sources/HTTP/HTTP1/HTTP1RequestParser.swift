@@ -19,8 +19,16 @@ public struct HTTP1RequestParser: Sendable {
     private var scanner = HTTP1HeadScanner.head()
     private var decoder = HTTP1BodyDecoder(.none)
 
+    /// Keeps the names' case, where it matters.
+    private var recorder: HTTP1SpellingRecorder?
+
     /// A parser at the beginning of a connection.
-    public init(limits: HTTP1Limits = HTTP1Limits()) { self.limits = limits }
+    ///
+    /// - Parameter spelling: What `head.spelling` keeps; nil is nothing.
+    public init(limits: HTTP1Limits = HTTP1Limits(), spelling: HTTP1Spelling.Rule? = nil) {
+        self.limits = limits
+        recorder = spelling.map { HTTP1SpellingRecorder($0) }
+    }
 
     /// Whether no byte of a request has arrived since the last one ended: the connection may be closed without loss.
     public var isBetweenRequests: Bool {
@@ -37,9 +45,14 @@ public struct HTTP1RequestParser: Sendable {
                 if isFresh {
                     head.removeAll()
                     trailers.removeAll()
+                    recorder?.begin()
                     isFresh = false
                 }
-                guard try scanner.scan(input, &offset, into: &head.headers, limits: limits) else { return .needMore }
+                let start = offset
+                let isWhole = try scanner.scan(input, &offset, into: &head.headers, limits: limits)
+                recorder?.take(input.extracting(start..<offset))
+                guard isWhole else { return .needMore }
+                head.spelling = recorder?.finish(head.headers)
                 try HTTP1StartLine.parseRequest(scanner.startLine, into: &head)
                 try HTTP1Framing.ofRequest(&head)
                 decoder = HTTP1BodyDecoder(head.body)

@@ -22,8 +22,16 @@ public struct HTTP1ResponseParser: Sendable {
     private var scanner = HTTP1HeadScanner.head()
     private var decoder = HTTP1BodyDecoder(.none)
 
+    /// Keeps the names' case, where it matters.
+    private var recorder: HTTP1SpellingRecorder?
+
     /// A parser at the beginning of a connection.
-    public init(limits: HTTP1Limits = HTTP1Limits()) { self.limits = limits }
+    ///
+    /// - Parameter spelling: What `head.spelling` keeps; nil is nothing.
+    public init(limits: HTTP1Limits = HTTP1Limits(), spelling: HTTP1Spelling.Rule? = nil) {
+        self.limits = limits
+        recorder = spelling.map { HTTP1SpellingRecorder($0) }
+    }
 
     /// Whether no response is expected: the connection is free for a request.
     public var isIdle: Bool { if case .idle = state { true } else { false } }
@@ -50,10 +58,16 @@ public struct HTTP1ResponseParser: Sendable {
                     head.removeAll()
                     trailers.removeAll()
                     scanner = .head()
+                    recorder?.begin()
                     isFresh = false
                 }
-                guard try scanner.scan(input, &offset, into: &head.headers, limits: limits) else { return .needMore }
+                let start = offset
+                let isWhole = try scanner.scan(input, &offset, into: &head.headers, limits: limits)
+                recorder?.take(input.extracting(start..<offset))
+                guard isWhole else { return .needMore }
                 try HTTP1StartLine.parseResponse(scanner.startLine, into: &head)
+                head.spelling = recorder?.finish(
+                    head.headers, reason: HTTP1StartLine.reason(of: scanner.startLine))
                 try HTTP1Framing.ofResponse(&head, to: method)
                 isInterim = head.isInterim
                 if isInterim {

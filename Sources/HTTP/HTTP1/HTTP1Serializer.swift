@@ -72,7 +72,9 @@ public enum HTTP1Serializer {
     }
 
     /// Room that a written response head needs at most.
-    public static func sizeBound(_ head: borrowing ResponseHead) -> Int { sizeBound(head.headers) }
+    public static func sizeBound(_ head: borrowing ResponseHead) -> Int {
+        sizeBound(head.headers) + (head.spelling?.reason.count ?? 0)
+    }
 
     /// Writes a response head into room of at least `sizeBound`; how many bytes it took (see `append`).
     public static func write(
@@ -80,13 +82,17 @@ public enum HTTP1Serializer {
         into room: UnsafeMutableRawBufferPointer
     ) -> Int {
         var cursor = HeadCursor(room)
-        if head.status == 200 {
+        if head.status == 200, head.spelling == nil {
             cursor.put("HTTP/1.1 200 OK\r\n")
         } else {
             cursor.put("HTTP/1.1 ")
             cursor.put(decimal: Int(head.status))
             cursor.put(" ")
-            cursor.put(ResponseHead.reason(head.status))
+            if let reason = head.spelling?.reason, !reason.isEmpty {
+                reason.withUnsafeBytes { cursor.put($0.bytes) }
+            } else {
+                cursor.put(ResponseHead.reason(head.status))
+            }
             cursor.put("\r\n")
         }
         putFields(head.headers, connection, &cursor)
@@ -143,22 +149,39 @@ public enum HTTP1Serializer {
     /// Appends the end of a chunked body without trailers.
     public static func appendLastChunk(to buffer: inout [UInt8]) { buffer.append("0\r\n\r\n") }
 
+    /// Writes the field names of a written head the way their sender did, or else with capitals where that is asked for.
+    @inline(__always)
+    public static func spell(
+        _ head: UnsafeMutableRawBufferPointer, as spelling: HTTP1Spelling?, capitalizes: Bool
+    ) {
+        if let spelling { spelling.apply(to: head) } else if capitalizes { capitalizeNames(head) }
+    }
+
     /// Writes the field names of a written head with capitals: `Content-Type` (Envoy's `proper_case_words`).
     public static func capitalizeNames(_ head: UnsafeMutableRawBufferPointer) {
-        var isName = false
-        var isWordStart = false
+        eachName(of: head) { capitalize($0) }
+    }
+
+    /// Writes a field name with a capital at the front of each word: at its front, and behind whatever is neither letter nor digit.
+    static func capitalize(_ name: UnsafeMutableRawBufferPointer) {
+        var isWordStart = true
+        for index in name.indices {
+            let byte = name[index]
+            if isWordStart, byte &- 97 < 26 { name[index] = byte &- 32 }
+            isWordStart = !((byte | 0x20) &- 97 < 26 || byte &- 0x30 < 10)
+        }
+    }
+
+    /// Calls with each field name of a written head.
+    static func eachName(of head: UnsafeMutableRawBufferPointer, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
+        var start: Int?
         for index in head.indices {
-            let byte = head[index]
-            if byte == ASCII.lineFeed {
-                isName = true
-                isWordStart = true
-            } else if isName {
-                if byte == ASCII.colon {
-                    isName = false
-                } else {
-                    if isWordStart, byte &- 97 < 26 { head[index] = byte &- 32 }
-                    isWordStart = byte == UInt8(ascii: "-")
-                }
+            switch head[index] {
+            case ASCII.lineFeed: start = index &+ 1
+            case ASCII.colon:
+                if let first = start { body(UnsafeMutableRawBufferPointer(rebasing: head[first..<index])) }
+                start = nil
+            default: continue
             }
         }
     }

@@ -19,6 +19,12 @@ enum HTTP1StartLine {
         (head.minorVersion, head.status) = try parseStatusLine(head.headers.span(line))
     }
 
+    /// Where the reason phrase of a status line stands that `parseResponse` has taken; empty where it has none.
+    static func reason(of line: HeaderTable.Run) -> Range<Int> {
+        let range = line.range
+        return min(range.lowerBound &+ 13, range.upperBound)..<range.upperBound
+    }
+
     /// HTTP/1.x SP 3DIGIT [SP reason]; a missing last space is common and harmless.
     private static func parseStatusLine(_ text: RawSpan) throws(HTTP1Error) -> (UInt8, UInt16) {
         guard text.byteCount >= 12, ByteScan.byte(text, 8) == ASCII.space else { throw .startLine }

@@ -15,6 +15,8 @@ public struct RequestHead: Sendable {
     public internal(set) var isKeepAlive = true
     /// Whether the client waits for `100 Continue` before it sends the body.
     public internal(set) var expectsContinue = false
+    /// How the peer wrote it, where somebody wants that (`HTTP1Spelling.Rule`).
+    public internal(set) var spelling: HTTP1Spelling?
     /// Whether the client asks to switch protocols: `Connection: upgrade` with an `Upgrade` field.
     public internal(set) var isUpgrade = false
 
@@ -144,6 +146,7 @@ public struct RequestHead: Sendable {
         isKeepAlive = true
         expectsContinue = false
         isUpgrade = false
+        spelling = nil
         methodRun = .empty
         schemeRun = .empty
         authorityRun = .empty

@@ -11,6 +11,9 @@ public struct ResponseHead: Sendable {
     /// Whether the server will take another request on the connection.
     public internal(set) var isKeepAlive = true
 
+    /// How the peer wrote it, where somebody wants that (`HTTP1Spelling.Rule`).
+    public internal(set) var spelling: HTTP1Spelling?
+
     /// An empty 200, to be filled.
     public init() {}
 
@@ -27,6 +30,7 @@ public struct ResponseHead: Sendable {
         minorVersion = 1
         body = .none
         isKeepAlive = true
+        spelling = nil
     }
 
     /// The usual reason phrase of a status code; `Unknown` when there is none.

@@ -51,6 +51,8 @@ final class ClusterRuntime {
         /// TLS asks for a name that follows requests (`auto_sni`).
         let followsServerNames: Bool
         let passesTrailers: Bool
+        /// Names of fields are written with capitals, where nobody says how they were written.
+        let capitalizesNames: Bool
         let connectionDurationMax: Duration?
         /// Its hosts tell their load or health in response fields.
         let learnsFromResponses: Bool
@@ -60,6 +62,7 @@ final class ClusterRuntime {
             countsBytes = config.countsBytes
             followsServerNames = config.serverNames.followRequests
             passesTrailers = config.passesTrailers
+            capitalizesNames = config.fieldNames == .properCase
             connectionDurationMax = config.maxConnectionDuration
             learnsFromResponses = config.reportedWeights != nil || !config.healthChecks.isEmpty
         }

@@ -43,7 +43,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         var limits = HTTP1Limits()
         limits.headBytes = Int(pool.cluster.config.responseHeaderBytesMax)
         limits.fields = Int(pool.cluster.config.responseHeadersMax)
-        parser = HTTP1ResponseParser(limits: limits)
+        parser = HTTP1ResponseParser(limits: limits, spelling: pool.cluster.config.fieldNames.spelling)
         super.init(socket, worker: pool.cluster.worker, input: input, tls: tls)
         // Not weak: a weak reference makes every retain of the connection slow; `close` cancels the timers.
         connectTimer = worker.schedule(after: pool.cluster.config.connectTimeout) { [self] in connectTimedOut() }
@@ -133,9 +133,12 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         worker.spareHeads.take(&parser.head)
         parser.expectResponse(to: request.method)
         let room = output.room(HTTP1Serializer.sizeBound(request))
-        output.commit(
-            HTTP1Serializer.write(
-                request, connection: request.isUpgrade && isUpgrade ? .upgrade : .keepAlive, into: room))
+        let count = HTTP1Serializer.write(
+            request, connection: request.isUpgrade && isUpgrade ? .upgrade : .keepAlive, into: room)
+        HTTP1Serializer.spell(
+            UnsafeMutableRawBufferPointer(rebasing: room[..<count]), as: request.spelling,
+            capitalizes: pool.cluster.rules.capitalizesNames)
+        output.commit(count)
         worker.markDirty(self)
     }
 

@@ -197,6 +197,8 @@ public struct ClusterConfig: Sendable {
         public var responseHeaderBytesMax: UInt32 = 80 * 1024
         /// Trailers pass to and from HTTP/1 hosts; otherwise they are dropped, as HTTP/1 allows.
         public var passesTrailers = false
+        /// How the names of fields are written to HTTP/1 hosts, and what is kept of theirs.
+        public var fieldNames = FieldNameFormat.lowerCase
         /// Read and write buffer of one connection in bytes.
         public var bufferBytes: UInt32 = 1 << 20
         /// Circuit breakers.

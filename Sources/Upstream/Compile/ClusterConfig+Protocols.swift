@@ -105,8 +105,9 @@ extension ClusterConfig.Settings {
     }
 
     private mutating func takeHTTP1(_ message: Http1ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {
-        try FieldCheck.check(message, path, handles: "enable_trailers")
+        try FieldCheck.check(message, path, handles: "enable_trailers header_key_format")
         passesTrailers = message.enableTrailers
+        fieldNames = try FieldNameFormat(compiling: message.headerKeyFormat, at: (path / "header_key_format").text)
     }
 
     private mutating func takeHTTP2(_ message: Http2ProtocolOptions, _ path: FieldPath) throws(ConfigurationError) {

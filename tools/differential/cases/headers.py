@@ -1,6 +1,6 @@
 """Headers that the proxy adds, changes, removes and trusts."""
 from client import Raw, Request, get, post
-from config import add, cluster, http, redirect, respond, route, vhost
+from config import add, cluster, http, redirect, respond, route, typed, vhost
 from model import Group, answer
 
 GROUP = Group("headers")
@@ -99,6 +99,32 @@ for name, fields in [
     s.case(name, get("/p", FORWARDED + [("user-agent", "me"), ("x_under", "1")] * (name != "scheme overwritten"), host="a.example:99" if "port" in name else "a.example." if "dot" in name else "a.example", source=source),
            upstream=answer(200, ("server", "upstream"), ("x-envoy-foo", "1")))
     s.case(f"{name}: nothing from the client, nothing from the upstream", get("/p", source=source))
+
+def preserve(**fields):
+    return {"header_key_format": {"stateful_formatter": {"name": "preserve_case", "typed_config": typed(
+        "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig", **fields)}}}
+
+
+PROPER = {"header_key_format": {"proper_case_words": {}}}
+CAPITALS = b"POST /spelling HTTP/1.1\r\nHOST: a.example\r\nX-ODD-case: 1\r\nx-odd-CASE: 2\r\nConTent-LENGTH: 2\r\nX-Request-ID: r\r\nplain-name: 3\r\nA.b!C-d: 4\r\nTE: trailers\r\n\r\nhi"
+ODD = b"HTTP/1.1 %s\r\nX-ReSPonse: 1\r\nSERVER: up\r\nDAte: now\r\nx-response: 2\r\nConTENT-length: 2\r\nplain: 3\r\n\r\nok"
+CHUNKS = b"HTTP/1.1 200 Fine\r\nTransfer-ENCODING: chunked\r\nX-Up: 1\r\n\r\n2\r\nok\r\n0\r\nX-TraiLER: t\r\n\r\n"
+for name, down, up in [
+    ("nothing", {}, {}), ("proper case upstream", {}, PROPER), ("proper case both ways", PROPER, PROPER),
+    ("preserved from clients", preserve(), {}), ("preserved from upstreams", {}, preserve()), ("preserved both ways", preserve(), preserve()),
+    ("preserved, others in proper case", preserve(formatter_type_on_envoy_headers="PROPER_CASE"), preserve(formatter_type_on_envoy_headers="PROPER_CASE")),
+    ("reason phrase", preserve(forward_reason_phrase=True), preserve(forward_reason_phrase=True)),
+    ("preserved from clients, proper case to them", PROPER, preserve()), ("proper case upstream, preserved from clients", preserve(), PROPER),
+]:
+    trailers = {"enable_trailers": True}
+    s = GROUP.setup(f"spelling: {name}", http([route(path="/direct", action=respond(418, "no")), route(
+        "/", "a", response_headers_to_add=[add("x-added-BY-us", "1")], request_headers_to_add=[add("x-added-BY-us", "1")])],
+        [cluster("a", protocol={"explicit_http_config": {"http_protocol_options": {**trailers, **up}}})], http_protocol_options={**trailers, **down}))
+    for phrase in (b"200 OK", b"404 Gone Fishing", b"200 ", b"200", b"299 a\xffb"):
+        s.case(f"spelling: {name}: {phrase!r}", Raw(CAPITALS, end=False), upstream=answer(raw=ODD % phrase))
+    s.case(f"spelling: {name}: trailers", Raw(CAPITALS, end=False), upstream=answer(raw=CHUNKS))
+    s.case(f"spelling: {name}: chunks", Raw(CAPITALS.replace(b"ConTent-LENGTH: 2", b"TRANSFER-encoding: chunked").replace(b"\r\nhi", b"\r\n2\r\nhi\r\n0\r\nX-TrAiler: 1\r\n\r\n"), end=False))
+    s.case(f"spelling: {name}: answered here", Raw(CAPITALS.replace(b"/spelling", b"/direct"), end=False))
 
 for name, fields in [
     ("normalize path", {"normalize_path": True}), ("merge slashes", {"merge_slashes": True}), ("normalize and merge", {"normalize_path": True, "merge_slashes": True}),

@@ -46,7 +46,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     ) {
         self.manager = manager
         self.info = info
-        parser = HTTP1RequestParser(limits: manager.config.limits)
+        parser = HTTP1RequestParser(limits: manager.config.limits, spelling: manager.config.http1.spelling)
         mayBeHTTP2 = manager.config.codec == .auto
         lastActivity = worker.loop.now
         if let duration = manager.config.connectionDurationMax { durationDeadline = lastActivity + duration }
@@ -357,9 +357,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         let count = HTTP1Serializer.write(head, answering: method, connection: connection, into: room)
         // `HTTP/1.1 200`: a client of HTTP/1.0 is answered in its own version, as Envoy does.
         if httpVersion == .http10, count > 8 { room[7] = UInt8(ascii: "0") }
-        if manager.config.http1.capitalizesNames {
-            HTTP1Serializer.capitalizeNames(UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
-        }
+        HTTP1Serializer.spell(
+            UnsafeMutableRawBufferPointer(rebasing: room[..<count]), as: head.spelling,
+            capitalizes: manager.config.http1.capitalizesNames)
         output.commit(count)
         stream?.info.wire.downstreamHeadSent &+= UInt64(clamping: count)
         worker.markDirty(self)

@@ -272,8 +272,10 @@ enum Underscores: Sendable { case allow, reject, drop }
 
 /// How HTTP/1.1 is spoken with clients: Envoy's `Http1ProtocolOptions`.
 struct HTTP1Options: Sendable {
-    /// Names in responses begin their words with capitals.
+    /// Names in responses begin their words with capitals, where no host's way of writing them is kept.
     var capitalizesNames = false
+    /// What is kept of how clients write their heads.
+    var spelling: HTTP1Spelling.Rule?
     /// Trailers pass; otherwise they are dropped.
     var passesTrailers = false
     /// Clients of HTTP/1.0 are served.
@@ -313,13 +315,17 @@ struct HTTP1Options: Sendable {
         acceptsHTTP10 = options.acceptHttp10
         allowsCustomMethods = options.allowCustomMethods
         defaultHost = Array(options.defaultHostForHttp10.utf8)
-        switch options.headerKeyFormat?.headerFormat {
-        case .properCaseWords: capitalizesNames = true
-        case .statefulFormatter:
-            throw ConfigurationError(
-                at: path + ".header_key_format.stateful_formatter", "not supported: names are kept in lower case")
-        case nil: break
-        }
+        let names = try FieldNameFormat(compiling: options.headerKeyFormat, at: path + ".header_key_format")
+        capitalizesNames = names == .properCase
+        spelling = names.spelling
+    }
+}
+
+extension FieldNameFormat {
+    /// What a parser of such peers' heads keeps.
+    var spelling: HTTP1Spelling.Rule? {
+        guard case .preserved(let forwardsReason, let capitalizesOthers) = self else { return nil }
+        return HTTP1Spelling.Rule(forwardsReason: forwardsReason, capitalizesOthers: capitalizesOthers)
     }
 }
 
