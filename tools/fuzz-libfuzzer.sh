@@ -18,11 +18,16 @@ for file in pathlib.Path("Tests/FuzzTests/Corpus").glob("*.txt"):
         seed = re.sub(rb"\\(x..|.)", lambda m: bytes([int(m[1][1:], 16)]) if m[1][:1] == b"x" else plain.get(m[1], m[1]), line)
         (place / f"seed-{number}").write_bytes(seed)
 END
+failed=()
 for directory in .build/fuzzing/corpus/*/; do
     SKEIN_FUZZ_TARGET=$(basename "$directory")
     export SKEIN_FUZZ_TARGET
     [ -z "$only" ] || [ "$only" = "$SKEIN_FUZZ_TARGET" ] || continue
     echo "== $SKEIN_FUZZ_TARGET"
     .build/fuzzing/debug/skein-fuzz "$directory" -max_total_time="$seconds" -max_len=16384 -rss_limit_mb=2048 -timeout=10 \
-        -print_final_stats=1 -artifact_prefix=".build/fuzzing/$SKEIN_FUZZ_TARGET-" 2>&1 | grep -vE '^(#|INFO: Seed|INFO: Loaded|NEW_FUNC)' || exit 1
+        -print_final_stats=1 -artifact_prefix=".build/fuzzing/$SKEIN_FUZZ_TARGET-" 2>&1 | grep -vE '^(#|INFO: Seed|INFO: Loaded|NEW_FUNC)' || failed+=("$SKEIN_FUZZ_TARGET")
 done
+if ((${#failed[@]})); then
+    echo "fuzz-libfuzzer: a promise was broken by input for: ${failed[*]}" >&2
+    exit 1
+fi

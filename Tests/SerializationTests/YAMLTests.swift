@@ -194,6 +194,19 @@ struct YAMLTests {
         }
     }
 
+    @Test(
+        "a key that is longer than readers look for its colon is written so that they find it",
+        arguments: [1022, 1023, 1024, 1025, 5000])
+    func longKeys(count: Int) throws {
+        for letter in ["k", "é", "\u{1}", ":"] {
+            let key = String(repeating: letter, count: count)
+            let inner: JSON = .object(["a": [1, .object([key: "x"])], key: .object([key: [.object([key: [key]])]])])
+            let value: JSON = .object([key: inner, "list": [.object([key: .null, "z": [inner]])]])
+            let text = YAML.write(value)
+            #expect(try YAML.parse(text).first?.json == value, "\(text)")
+        }
+    }
+
     @Test("no bytes make the reader trap")
     func noise() {
         let seed = UInt64.random(in: 0...UInt64.max)

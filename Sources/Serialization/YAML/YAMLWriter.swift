@@ -17,8 +17,7 @@ struct YAMLWriter {
         for (key, value) in members.sorted(by: { $0.key < $1.key }) {
             if !continuesLine { indent(indentation) }
             continuesLine = false
-            text += Self.isPlain(key) ? key : Self.quoted(key)
-            text += ":"
+            self.key(key, indentation: indentation)
             switch value {
             case .object(let inner) where !inner.isEmpty:
                 text += "\n"
@@ -32,6 +31,20 @@ struct YAMLWriter {
                 text += "\n"
             }
         }
+    }
+
+    /// A key with its colon.
+    ///
+    /// Readers look for the colon of a key within 1,024 characters (YAML 1.2 §7.4.2); a longer one is announced by `?`.
+    private mutating func key(_ key: String, indentation: Int) {
+        let written = Self.isPlain(key) ? key : Self.quoted(key)
+        if written.utf8.count > 1024 {
+            text += "? " + written + "\n"
+            indent(indentation)
+        } else {
+            text += written
+        }
+        text += ":"
     }
 
     private mutating func sequence(_ elements: [JSON], indentation: Int, continuesLine: Bool) {
