@@ -79,8 +79,8 @@ api-check: build ## every kubectl of this machine and the Python client at our A
 source-check: build ## the control plane of a Kubernetes API behind a hostile proxy
 	python3 tools/source-check.py
 
-store-check: build ## two control planes on one etcd under continuous writes, while they and etcd are killed (etcd-server)
-	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/store-check.py
+store-check: build ## two control planes on one etcd under continuous writes, while they and etcd are killed; ROUND=--short in less than a minute (etcd-server)
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/store-check.py $(ROUND)
 
 hosts-check: build ## three machines as network namespaces: overlay and host-gw, partition, a machine killed (as root; some minutes)
 	@test "$$(id -u)" = 0 || { echo "make hosts-check: run as root (sudo make hosts-check): it makes namespaces" >&2; exit 1; }

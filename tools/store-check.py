@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Two control planes on one etcd under continuous writes, while things are killed and stopped.
 
-    sudo tools/store-check.py [--skein FILE] [--rounds N]
+    sudo tools/store-check.py [--skein FILE] [--rounds N] [--short | --acknowledgements]
 
 Writers create ConfigMaps through both servers and note every answer 201. Watchers follow both servers as clients do: from a list, on from
 the last event after a break, from a new list after 410. In between the first server, the second one and etcd are killed with SIGKILL and
 started anew, and etcd is stopped for four seconds (a network that is silent). In the end every acknowledged object must be there with
 the resource version that was acknowledged, and each watcher must know exactly what there is, having seen no event twice and none
-out of order. What is allowed and defined at one server holds at the other, and when a server dies the other one's controllers act within
-five seconds.
+out of order. `skein apply --wait` and the condition Programmed of a Gateway wait at one server for a proxy of the other. What is allowed and defined at one server holds at the other, and when a server dies the other one's controllers act within
+five seconds. --short leaves out what takes longest: the second server and etcd are not killed, and etcd is not silent.
 """
 import argparse
 import importlib.util
@@ -16,6 +16,7 @@ import json
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -187,10 +188,10 @@ def covered(plane, number):
     return until("a controller acts after a server was killed", lambda: ask(plane, "GET", sets)["items"])
 
 
-def pod(plane, name, address):
+def pod(plane, name, address, namespace="default", annotations=None):
     """A pod that runs, as far as the objects say; its uid."""
-    pods = "/api/v1/namespaces/default/pods"
-    made = ask(plane, "POST", pods, {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "x"}]}})
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    made = ask(plane, "POST", pods, {"metadata": {"name": name, "labels": {"app": name}, "annotations": annotations or {}}, "spec": {"containers": [{"name": "c", "image": "x"}]}})
     ask(plane, "PATCH", f"{pods}/{name}/status", {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}},
         "application/json", bench.MERGE)
     return made["metadata"]["uid"]
@@ -200,6 +201,71 @@ def service(plane, name):
     """Something that every proxy hears of; the revision at which it was written."""
     return ask(plane, "POST", "/api/v1/namespaces/default/services", {
         "metadata": {"name": name}, "spec": {"ports": [{"name": "http", "port": 80}]}})["metadata"]["resourceVersion"]
+
+
+def applied(plane, name, seconds=20):
+    """`skein apply --wait` of something that every proxy hears of, as it goes on."""
+    path = pathlib.Path(plane.directory, name + ".yaml")
+    path.write_text(f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n")
+    words = [plane.words[0], "apply", "-f", str(path), "--wait", "--timeout", f"{seconds}s", "--data-dir", plane.directory, "--run-dir", plane.directory]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process, what, status, word=""):
+    text = process.communicate(timeout=60)[0]
+    if process.returncode != status or word not in text:
+        sys.exit(f"store-check: {what}: status {process.returncode}, not {status}: {text}")
+
+
+def apply_waits(planes, proxy):
+    """What is applied at the first server waits for the proxy of the second, which ends as it should."""
+    ended(applied(planes[0], "applied-1"), "apply --wait with proxies that acknowledge", 0)
+    proxy.mode = "hold"
+    process = applied(planes[0], "applied-2")
+    until("the proxy holds back", lambda: proxy.held, 20)
+    time.sleep(1)
+    if process.poll() is not None:
+        ended(process, "apply --wait has not waited for the proxy of another server", None)
+    proxy.go_on()
+    ended(process, "apply --wait when the proxy has acknowledged", 0)
+    proxy.mode = "hold"
+    ended(applied(planes[0], "applied-3", 2), "apply --wait with a proxy that says nothing", 1, "proxy-1")
+    proxy.go_on("refuse")
+    ended(applied(planes[0], "applied-4", 5), "apply --wait with a proxy that refuses", 1, "refuses on purpose")
+    for number in (1, 2, 3, 4):
+        ask(planes[0], "DELETE", f"/api/v1/namespaces/default/services/applied-{number}")
+    proxy.go_on()
+    print("apply --wait at one server waits for the other's proxy, and says whom it waited for and what was refused", flush=True)
+
+
+def programmed(planes):
+    """A Gateway is Programmed when the gateway's proxy has acknowledged, whichever server that is connected to."""
+    from peers.acknowledging import Proxy
+    gateways = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways"
+
+    def listeners(*ports):
+        return {"gatewayClassName": "skein", "listeners": [{"name": f"p{port}", "protocol": "HTTP", "port": port} for port in ports]}
+
+    def condition():
+        found = [c for c in ask(planes[0], "GET", gateways + "/edge").get("status", {}).get("conditions", []) if c["type"] == "Programmed"]
+        return (found[0]["status"], found[0]["reason"]) if found else None
+    for index, plane in enumerate(planes):
+        name = f"gateway-{index}"
+        uid = pod(plane, name, f"10.244.0.{10 + index}", "skein-system", {"skein.dev/gateway": "true"})
+        proxy = Proxy(plane.directory, name, uid, f"10.244.0.{10 + index}", "skein-system", "router")
+        ask(plane, "POST", gateways, {"metadata": {"name": "edge"}, "spec": listeners(80)})
+        until("the Gateway is Programmed", lambda: condition() == ("True", "Programmed"), 20)
+        proxy.mode = "hold"
+        ask(plane, "PATCH", gateways + "/edge", {"spec": listeners(80, 81)}, "application/json", bench.MERGE)
+        until("the Gateway is not Programmed while its proxy holds back", lambda: condition() == ("False", "Pending"), 20)
+        proxy.go_on()
+        until("the Gateway is Programmed again", lambda: condition() == ("True", "Programmed"), 20)
+        ask(plane, "DELETE", gateways + "/edge")
+        proxy.close()
+        ask(plane, "DELETE", f"/api/v1/namespaces/skein-system/pods/{name}", {"gracePeriodSeconds": 0})
+        until("the gateway's proxy is gone", lambda: all(
+            row["pod"] != name for p in planes for row in ask(p, "GET", "/skein/v1/proxies")["proxies"]), 20)
+    print("a Gateway is Programmed when its proxy has acknowledged, at either server", flush=True)
 
 
 def tells(planes):
@@ -232,6 +298,11 @@ def tells(planes):
     ask(planes[0], "DELETE", "/api/v1/namespaces/default/services/third")
     fourth = service(planes[1], "fourth")
     at_both("what is gone is no longer refused", lambda s: s["complete"], fourth)
+    traffic = [ask(plane, "GET", "/skein/v1/traffic") for plane in planes]
+    if any((t["servers"], t["proxies"], t["silent"]) != (2, 2, 0) for t in traffic):
+        sys.exit(f"store-check: a server does not count what the other has sent: {traffic}")
+    apply_waits(planes, proxies[1])
+    programmed(planes)
     print(f"acknowledgements: each server knows of the other's proxies, {seconds * 1000:.0f} ms after they came", flush=True)
     planes[1].kill()
     proxies[1].close()
@@ -251,6 +322,7 @@ def main():
     parser.add_argument("--skein", default=str(bench.ROOT / ".build/release/skein"))
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--acknowledgements", action="store_true", help="only what servers tell each other of their proxies")
+    parser.add_argument("--short", action="store_true", help="one server is killed once, and etcd is left alone")
     options = parser.parse_args()
     etcd, planes = bench.Etcd(), []
     try:
@@ -273,6 +345,10 @@ def main():
                 print(f"{name} was killed: after {seconds:.1f} s the other one's controllers act", flush=True)
                 victim.start()
                 progress(100, f"{name} was killed")
+                if options.short:
+                    break
+            if options.short:
+                break
             etcd.kill()
             time.sleep(1)
             etcd.start()

@@ -72,6 +72,102 @@ struct NodeRestrictionTests {
         #expect(try fixture.ask("DELETE", pods + "/mine", user: Self.node).status == 200)
     }
 
+    @Test("of Secrets and ConfigMaps it reads those that its own pods use, each by its name")
+    func references() throws {
+        let fixture = try scene()
+        let base = "/api/v1/namespaces/default/"
+        for name in ["volume", "projected", "env", "from", "pull", "theirs", "nobodys"] {
+            for kind in ["secrets", "configmaps"] {
+                #expect(try fixture.ask("POST", base + kind, ["metadata": ["name": .string(name)]]).status == 201)
+            }
+        }
+        var pod = Fixture.pod("uses")
+        pod["spec"]?["nodeName"] = "b"
+        pod["spec"]?["imagePullSecrets"] = [["name": "pull"]]
+        pod["spec"]?["volumes"] = [
+            ["name": "v", "secret": ["secretName": "volume"]],
+            ["name": "p", "projected": ["sources": [["secret": ["name": "projected"]]]]],
+            ["name": "c", "configMap": ["name": "volume"]],
+        ]
+        pod["spec"]?["containers"] = [
+            [
+                "name": "c", "image": "x",
+                "env": [["name": "E", "valueFrom": ["secretKeyRef": ["name": "env", "key": "k"]]]],
+            ]
+        ]
+        pod["spec"]?["initContainers"] = [
+            [
+                "name": "i", "image": "x",
+                "envFrom": [["secretRef": ["name": "from"]], ["configMapRef": ["name": "from"]]],
+            ]
+        ]
+        #expect(try fixture.ask("POST", pods, pod).status == 201)
+        var other = Fixture.pod("theirs")
+        other["spec"]?["nodeName"] = "a"
+        other["spec"]?["volumes"] = [["name": "v", "secret": ["secretName": "theirs"]]]
+        #expect(try fixture.ask("POST", pods, other).status == 201)
+        func get(_ path: String) throws -> Int { try fixture.ask("GET", path, user: Self.node).status }
+        for name in ["volume", "projected", "env", "from", "pull"] {
+            #expect(try get(base + "secrets/" + name) == 200, "\(name)")
+            #expect(try get(base + "secrets?fieldSelector=metadata.name=" + name) == 200, "\(name)")
+        }
+        #expect(try get(base + "configmaps/volume") == 200 && get(base + "configmaps/from") == 200)
+        for path in [
+            base + "secrets", base + "secrets/theirs", base + "secrets/nobodys", base + "secrets/missing",
+            base + "configmaps/env", base + "secrets?fieldSelector=metadata.name!=theirs",
+            base + "secrets?fieldSelector=metadata.name=nobodys", "/api/v1/secrets", "/api/v1/configmaps",
+            "/api/v1/secrets?fieldSelector=metadata.name=volume", "/api/v1/namespaces/kube-system/secrets/volume",
+        ] { #expect(try get(path) == 403, "\(path)") }
+        // With the pod the right goes.
+        var options: JSON = ["gracePeriodSeconds": 0]
+        options["kind"] = "DeleteOptions"
+        #expect(try fixture.ask("DELETE", pods + "/uses", options).status == 200)
+        #expect(try get(base + "secrets/volume") == 403)
+        #expect(try fixture.ask("GET", base + "secrets").status == 200)
+    }
+
+    @Test("of a volume that it keeps, that its directory is removed: nothing else, and of no other volume")
+    func volumes() throws {
+        let fixture = try scene()
+        func volume(_ name: String, _ node: String) -> JSON {
+            [
+                "metadata": ["name": .string(name)],
+                "spec": [
+                    "capacity": ["storage": "1Gi"], "accessModes": ["ReadWriteOnce"],
+                    "csi": ["driver": "local.skein.dev", "volumeHandle": .string(name)],
+                    "nodeAffinity": [
+                        "required": [
+                            "nodeSelectorTerms": [
+                                [
+                                    "matchExpressions": [
+                                        [
+                                            "key": "kubernetes.io/hostname", "operator": "In",
+                                            "values": [.string(node)],
+                                        ]
+                                    ]
+                                ]
+                            ]
+                        ]
+                    ],
+                ],
+            ]
+        }
+        let all = "/api/v1/persistentvolumes"
+        for (name, node) in [("mine", "b"), ("theirs", "a")] {
+            #expect(try fixture.ask("POST", all, volume(name, node)).status == 201)
+        }
+        func patch(_ path: String, _ body: JSON) throws -> Int {
+            try fixture.ask("PATCH", all + path, body, type: Self.merge, user: Self.node).status
+        }
+        let removed: JSON = ["metadata": ["annotations": ["skein.dev/reclaimed": "true"]]]
+        #expect(try patch("/theirs", removed) == 403)
+        #expect(try patch("/mine", ["metadata": ["annotations": ["x": "y"]]]) == 403)
+        #expect(try patch("/mine", ["metadata": removed["metadata"] ?? .null, "spec": [:]]) == 403)
+        #expect(try fixture.ask("DELETE", all + "/mine", user: Self.node).status == 403)
+        #expect(try fixture.ask("POST", all, volume("new", "b"), user: Self.node).status == 403)
+        #expect(try patch("/mine", removed) == 200)
+    }
+
     @Test("its own heartbeat, and nothing of any other kind")
     func others() throws {
         let fixture = try scene()

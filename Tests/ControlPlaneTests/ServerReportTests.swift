@@ -54,6 +54,21 @@ struct ServerReportTests {
         #expect(report().gateways(since: 121).map(\.isSettled) == [false])
     }
 
+    @Test("what several have sent is added up; a change that all translated is one")
+    func traffic() {
+        var report = report()
+        report.traffic = ["proxies": 2, "generations": 7, "total": ["responses": 5], "floods": 1]
+        #expect(ServerReport(report.json.bytes)?.traffic == report.traffic)
+        let own: JSON = ["proxies": 1, "generations": 9, "total": ["responses": 4, "resources": 3], "violations": 2]
+        #expect(
+            ServerReport.total([own, report.traffic, [:]]) == [
+                "proxies": 3, "generations": 9, "total": ["responses": 9, "resources": 3], "floods": 1,
+                "violations": 2,
+            ])
+        let most: JSON = ["n": .integer(.max)]
+        #expect(ServerReport.total([most, ["n": 1]]) == ["n": .integer(.min)])
+    }
+
     @Test("of what others refuse, what an object is the reason of")
     func refusals() {
         let web = NamespacedName(namespace: "shop", name: "web")

@@ -85,7 +85,7 @@ struct StorageTests {
         cluster.settle()
     }
 
-    @Test("each pod of a StatefulSet has a claim of its own, bound to a directory on the pod's node, which outlives the pod")
+    @Test("each pod of a StatefulSet has a claim of its own, bound to a directory on its node, which outlives the pod")
     func ownClaims() throws {
         let cluster = try cluster()
         try cluster.apply(Self.set(2))
@@ -169,7 +169,7 @@ struct StorageTests {
         #expect(volumes(cluster).isEmpty)
     }
 
-    @Test("what a claim cannot have is said: another's provisioner, no class, access by many, a class that is not there")
+    @Test("what a claim cannot have is said: another's provisioner, no class, access by many, a missing class")
     func refusals() throws {
         let cluster = try cluster()
         try cluster.apply(
@@ -200,7 +200,7 @@ struct StorageTests {
         #expect(try phase(cluster, "d") == "Bound")
     }
 
-    @Test("volumes made by hand: the smallest that will do, each for one claim, and what was kept is not given to the next")
+    @Test("volumes made by hand: the smallest that will do, each for one claim, and what was kept is not given away")
     func byHand() throws {
         let cluster = try cluster()
         try cluster.apply(Self.volume("large", size: "10Gi"))
@@ -242,9 +242,10 @@ struct StorageTests {
         #expect(
             try problems(Self.claim("c", ", dataSource: {kind: V, name: x}", size: "0"), .persistentVolumeClaim).map {
                 $0.prefix(40)
-            } == [
-                "spec.resources.requests[storage]: Invali", "spec.dataSource: Forbidden: this server c",
-            ].map { $0.prefix(40) })
+            }
+                == [
+                    "spec.resources.requests[storage]: Invali", "spec.dataSource: Forbidden: this server c",
+                ].map { $0.prefix(40) })
         #expect(
             try problems("metadata: {name: v}\nspec: {capacity: {storage: 1Gi}}", .persistentVolume) == [
                 "spec.accessModes: Required value", "spec: Required value: must specify a volume type",
@@ -256,7 +257,8 @@ struct StorageTests {
         let cluster = try cluster()
         try cluster.apply(Self.claim("c"))
         #expect(throws: StatusError.self) { try cluster.apply(Self.claim("c", size: "2Gi")) }
-        let table = try cluster.registry.list(.storageClass).map(\.json)
-        #expect(table.map { $0["reclaimPolicy"] } == ["Delete"] && table[0]["volumeBindingMode"] == "WaitForFirstConsumer")
+        let table = cluster.registry.list(.storageClass).map(\.json)
+        #expect(
+            table.map { $0["reclaimPolicy"] } == ["Delete"] && table[0]["volumeBindingMode"] == "WaitForFirstConsumer")
     }
 }

@@ -49,6 +49,10 @@ struct InvalidIstioTests {
                 "{host: a, trafficPolicy: {outlierDetection: {outlierDetectionHttpErrorCodes: [503, 99]}}}",
                 "spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes[1]"),
             Case(.proxyConfig, "{concurrency: -2}", "spec.concurrency"),
+            Case(
+                .destinationRule, "{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 999us}}}}",
+                "spec.trafficPolicy.connectionPool.tcp.connectTimeout"),
+            Case(.virtualService, "{hosts: [a], http: [{timeout: 0.5ms}]}", "spec.http[0].timeout"),
             Case(.peerAuthentication, "{selector: {matchLabels: {a: b}}, portLevelMtls: {}}", "spec.portLevelMtls"),
             Case(
                 .requestAuthentication, "{jwtRules: [{issuer: a, audiences: [b, '']}]}", "spec.jwtRules[0].audiences[1]"

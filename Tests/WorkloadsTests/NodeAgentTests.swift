@@ -19,7 +19,13 @@ final class ScriptedAPI: APIClient, @unchecked Sendable {
 
     init(on loop: EventLoop) { self.loop = loop }
 
-    func set(_ collection: String, _ items: [JSON]) { others[collection] = items }
+    func set(_ collection: String, _ items: [JSON]) {
+        others[collection] = items
+        asked[collection] = nil
+    }
+
+    /// How often a list was asked for since it was set.
+    private(set) var asked: [String: Int] = [:]
 
     func apply(_ pod: JSON) {
         let name = pod["metadata"]?["name"]?.string ?? ""
@@ -39,6 +45,7 @@ final class ScriptedAPI: APIClient, @unchecked Sendable {
                 "items": .array(Array(pods.values)), "metadata": ["resourceVersion": .string(String(events.count))],
             ]
         }
+        asked[path, default: 0] += 1
         if method == "GET" { return ["items": .array(others[path] ?? []), "metadata": ["resourceVersion": "0"]] }
         let parts = path.split(separator: "/").map(String.init)
         guard parts.count >= 6, parts[4] == "pods" else { return .null }
@@ -152,7 +159,7 @@ final class TestNode: @unchecked Sendable {
     }
 }
 
-private func object(_ name: String, _ spec: JSON, labels: JSON = [:]) -> JSON {
+func object(_ name: String, _ spec: JSON, labels: JSON = [:]) -> JSON {
     [
         "apiVersion": "v1", "kind": "Pod",
         "metadata": [
@@ -163,7 +170,7 @@ private func object(_ name: String, _ spec: JSON, labels: JSON = [:]) -> JSON {
     ]
 }
 
-private func ready(_ pod: JSON) -> Bool {
+func ready(_ pod: JSON) -> Bool {
     (pod["status"]?["conditions"]?.array ?? []).contains {
         $0["type"]?.string == "Ready" && $0["status"]?.string == "True"
     }

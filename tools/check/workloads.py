@@ -1,10 +1,11 @@
 """What runs pods besides Deployments, and what becomes of them: StatefulSets, Jobs, DaemonSets, autoscaling, rollbacks, deletion of namespaces."""
 import concurrent.futures
 import json
+import pathlib
 import threading
 import time
 
-from check.lib import BOOKSTORE, KUBECONFIG, check, enter, get, good, kubectl, run, ready, same_as, skein, up, wait, write_kubeconfig
+from check.lib import BOOKSTORE, DATA, KUBECONFIG, check, enter, get, good, kubectl, run, ready, same_as, skein, up, wait, write_kubeconfig
 
 MOST_REPLICAS = 4
 
@@ -51,6 +52,28 @@ metadata: {name: never}
 spec:
   backoffLimit: 0
   template: {spec: {restartPolicy: Never, containers: [{name: c, image: python:3.11-slim, command: [python3, -c, "raise SystemExit(3)"]}]}}
+"""
+
+CLAIMS = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: keep}
+spec:
+  serviceName: keep
+  replicas: 2
+  selector: {matchLabels: {app: keep}}
+  template:
+    metadata: {labels: {app: keep}, annotations: {sidecar.istio.io/inject: "false"}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: c
+          image: python:3.11-slim
+          command: [python3, -c, "import os,time; open('/data/starts','a').write(os.uname().nodename + '\\n'); time.sleep(1e6)"]
+          volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 """
 
 DAEMON = """
@@ -128,6 +151,32 @@ def stateful_set():
     check("kubectl get statefulset shows what it should", table.split()[:3] == ["NAME", "READY", "AGE"] and "3/3" in table or wait(lambda: "3/3" in kubectl("get", "sts", "db"), 30), table)
     kubectl("delete", "statefulset", "db", "--timeout=60s")
     check("with it its pods go", wait(lambda: not kubectl("get", "pods", "-l", "app=db", "-o", "name"), 60))
+
+
+def storage():
+    table = kubectl("get", "storageclass").splitlines()
+    check("there is a default storage class", table[1].split()[:5] == ["skein-local", "(default)", "skein.dev/local", "Delete", "WaitForFirstConsumer"], table)
+    apply_text(CLAIMS)
+    kubectl("rollout", "status", "statefulset/keep", "--timeout=60s")
+    rows = [line.split() for line in kubectl("get", "pvc").splitlines()]
+    check("kubectl get pvc shows a bound claim for each pod of a StatefulSet",
+          rows[0][:4] == ["NAME", "STATUS", "VOLUME", "CAPACITY"] and [[r[0], r[1], *r[3:6]] for r in rows[1:]]
+          == [[f"data-keep-{i}", "Bound", "1Gi", "RWO", "skein-local"] for i in (0, 1)], rows)
+    rows = [line.split() for line in kubectl("get", "pv").splitlines()]
+    check("kubectl get pv shows their volumes",
+          sorted([*r[1:6], r[6]] for r in rows[1:]) == [["1Gi", "RWO", "Delete", "Bound", f"default/data-keep-{i}", "skein-local"] for i in (0, 1)], rows)
+    kubectl("delete", "pod", "keep-1", "--timeout=30s")
+    starts = lambda pod: kubectl("exec", pod, "-c", "c", "--", "cat", "/data/starts", status=None).split()
+    check("what a pod wrote is there for the next of its name, and for no other", wait(lambda: ready("app=keep", 2) and starts("keep-1") == ["keep-1"] * 2, 40)
+          and starts("keep-0") == ["keep-0"], [starts("keep-0"), starts("keep-1")])
+    kubectl("delete", "statefulset", "keep")
+    wait(lambda: not kubectl("get", "pods", "-l", "app=keep", "-o", "name"), 40)
+    claims = kubectl("get", "pvc", "-o", "name").split()
+    check("claims stay when their StatefulSet is deleted", len(claims) == 2, claims)
+    directories = list(pathlib.Path(DATA, "node", "claims").iterdir())
+    kubectl("delete", "pvc", "--all", "--timeout=30s")
+    check("with the claims go the volumes and their directories",
+          wait(lambda: not kubectl("get", "pv", "-o", "name") and not any(path.exists() for path in directories), 30) and len(directories) == 2, directories)
 
 
 def jobs():
@@ -243,4 +292,4 @@ def phases(before):
     def down():
         skein("down", timeout=180)
         check("nothing is left on the machine", not same_as(before), same_as(before))
-    return [start, stateful_set, jobs, daemon_set, rollback, autoscaling, namespace, down]
+    return [start, stateful_set, storage, jobs, daemon_set, rollback, autoscaling, namespace, down]

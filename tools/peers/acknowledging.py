@@ -15,7 +15,7 @@ TYPES = ["type.googleapis.com/envoy.config.cluster.v3.Cluster", "type.googleapis
 class Proxy:
     """The proxy of a pod that is only an object, at one control plane (`run_directory`)."""
 
-    def __init__(self, run_directory, name, uid, address):
+    def __init__(self, run_directory, name, uid, address, namespace="default", role="sidecar"):
         self.name, self.path = name, os.path.join(run_directory, f"{uid}.sock")
         self.mode, self.held, self.requests = "acknowledge", [], queue.Queue()
         self.listening = socket.socket(socket.AF_UNIX)
@@ -23,13 +23,13 @@ class Proxy:
         self.listening.listen(16)
         self.agent = socket.socket(socket.AF_UNIX)
         self.agent.connect(os.path.join(run_directory, "agent.sock"))
-        line = json.dumps({"op": "xds", "uid": uid, "namespace": "default", "name": name}) + "\n"
+        line = json.dumps({"op": "xds", "uid": uid, "namespace": namespace, "name": name}) + "\n"
         socket.send_fds(self.agent, [line.encode()], [self.listening.fileno()])
         self.channel = grpc.insecure_channel("unix:" + self.path)
         for kind in TYPES:
             request = discovery_pb2.DiscoveryRequest(type_url=kind)
-            request.node.id = f"sidecar~{address}~{name}.default~default.svc.cluster.local"
-            request.node.cluster = name + ".default"
+            request.node.id = f"{role}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"
+            request.node.cluster = f"{name}.{namespace}"
             self.requests.put(request)
         call = self.channel.stream_stream(METHOD, request_serializer=lambda m: m.SerializeToString(),
                                           response_deserializer=discovery_pb2.DiscoveryResponse.FromString)

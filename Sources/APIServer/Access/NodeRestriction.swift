@@ -1,20 +1,27 @@
 import KubernetesAPI
 import Serialization
 
-// What a node may write: its own object and heartbeat, and the pods that are bound to it. Its role says the kinds, this the names.
+// What a node may write: its own object and heartbeat, and the pods that are bound to it; what of others' Secrets and
+// ConfigMaps it may read: those that its pods use. Its role says the kinds, this the names.
 extension APIRouter {
     /// The group of all nodes.
     static let nodes = "system:nodes"
 
     /// Refuses what a node writes about others.
     func restrict(_ user: APIUser, _ request: APIRequest, _ target: Target) throws(StatusError) {
-        guard user.groups.contains(Self.nodes), !user.isMaster, !["GET", "HEAD"].contains(request.method) else {
-            return
-        }
+        guard user.groups.contains(Self.nodes), !user.isMaster else { return }
         let node = user.name.hasPrefix("system:node:") ? String(user.name.dropFirst("system:node:".count)) : ""
         let name = target.name ?? ""
         func refuse(_ why: String) -> StatusError {
             .forbidden(target.kind, name, "node \"\(node)\" \(why)")
+        }
+        guard !["GET", "HEAD"].contains(request.method) else {
+            guard target.kind != .secret && target.kind != .configMap || isReferred(request, target, node) else {
+                throw .forbidden(
+                    target.kind, name,
+                    "no relationship found between node '\(node)' and this object: a node reads by name what its own pods use")
+            }
+            return
         }
         switch target.kind {
         case .node:
@@ -49,6 +56,20 @@ extension APIRouter {
             else { throw refuse("may say of a volume only that it is removed") }
         case .event: break
         default: throw refuse("may not change \(target.kind.plural)")
+        }
+    }
+
+    /// Whether a node asks for one object by its name, and a pod that is bound to the node uses it.
+    private func isReferred(_ request: APIRequest, _ target: Target, _ node: String) -> Bool {
+        guard !node.isEmpty, let namespace = target.namespace else { return false }
+        let named =
+            target.name
+            ?? (try? Selection(request.query, target.kind))?.fields.first { $0.path == "metadata.name" && $0.isEqual }?
+            .value
+        guard let named, !named.isEmpty else { return false }
+        let wanted = PodReference(target.kind, named)
+        return registry.list(.pod, namespace: namespace).contains { pod in
+            pod.spec["nodeName"]?.string == node && PodSpec(json: pod.spec).references.contains(wanted)
         }
     }
 

@@ -1,6 +1,6 @@
 public import KubernetesAPI
 import Mesh
-public import Serialization
+import Serialization
 
 /// Binds claims to volumes, makes volumes of our own class, and lets go of what nobody uses.
 ///

@@ -33,7 +33,11 @@ enum InsightPages {
         guard let seconds = Int64(text), seconds > 0, seconds <= windowMax else {
             return HTTPResponse(status: 400, text: "window=\(text): seconds from 1 to \(windowMax)\n")
         }
-        let json = request.path == plan ? service.plan(seconds: seconds) : service.traffic(seconds: seconds)
+        var json = request.path == plan ? service.plan(seconds: seconds) : service.traffic(seconds: seconds)
+        // Each control plane asks the proxies that are connected to it.
+        let others = service.others()
+        json["servers"] = .integer(Int64(1 + others.count))
+        json["unseenProxies"] = .integer(Int64(others.reduce(0, +)))
         return HTTPResponse(status: 200, contentType: "application/json", body: json.bytes)
     }
 

@@ -54,6 +54,8 @@ final class InsightService: @unchecked Sendable {
     var ownPage: () -> String = { "" }
     /// Bytes and messages to each proxy.
     var streams: () -> [(pod: NamespacedName, traffic: StreamTraffic)] = { [] }
+    /// How many proxies each other control plane of the same store has: those are not asked here.
+    var others: () -> [Int] = { [] }
     /// Called when new samples are there and the rules were asked.
     var ticked: () -> Void = {}
     /// Seconds that the last tick took, most of them waiting.

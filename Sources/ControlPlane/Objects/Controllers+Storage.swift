@@ -1,6 +1,7 @@
 import APIServer
 import KubernetesAPI
 import Mesh
+import Serialization
 
 // What a change of a claim, a volume, a class or a pod means for storage.
 extension Controllers {

@@ -37,6 +37,8 @@ struct ServerReport: Sendable, Equatable {
     var gateways: [Gateway] = []
     /// The rows of `skein proxy-status`; the first of them.
     var rows: [JSON] = []
+    /// What it has sent to its proxies, as `skein status --traffic` asks for it.
+    var traffic: JSON = .object([:])
 
     /// Whether all its proxies have acknowledged a revision.
     func hasReached(_ revision: Int64) -> Bool { proxies == 0 || latest >= revision && least >= revision }
@@ -69,6 +71,7 @@ struct ServerReport: Sendable, Equatable {
         [
             "latest": .integer(latest), "proxies": .integer(Int64(proxies)), "least": .integer(least),
             "behind": .object(behind.mapValues { .integer($0) }), "refused": .array(refused), "rows": .array(rows),
+            "traffic": traffic,
             "gateways": .array(
                 gateways.map { gateway in
                     [
@@ -78,6 +81,22 @@ struct ServerReport: Sendable, Equatable {
                     ]
                 }),
         ]
+    }
+
+    /// The sums of numbers of the same names; `generations` is how often each translated, which they did for the same changes.
+    static func total(_ all: [JSON]) -> JSON {
+        var sums: [String: JSON] = [:]
+        for (name, value) in all.flatMap({ $0.object ?? [:] }) {
+            switch (sums[name], value) {
+            case (.object?, .object): sums[name] = total([sums[name] ?? .null, value])
+            case (nil, .object), (nil, .integer): sums[name] = value
+            case (.integer(let sum)?, .integer(let number)):
+                sums[name] = .integer(
+                    name == "generations" ? max(sum, number) : sum.addingReportingOverflow(number).partialValue)
+            default: continue
+            }
+        }
+        return .object(sums)
     }
 
     init() {}
@@ -93,6 +112,7 @@ struct ServerReport: Sendable, Equatable {
         behind = (json["behind"]?.object ?? [:]).compactMapValues { $0.int.map(Int64.init) }
         refused = json["refused"]?.array ?? []
         rows = json["rows"]?.array ?? []
+        traffic = json["traffic"] ?? .object([:])
         gateways = (json["gateways"]?.array ?? []).map { gateway in
             Gateway(
                 pod: NamespacedName(

@@ -219,7 +219,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         source.isWriter = false
         shared.campaign { leads in loop.execute { lead(leads) } }
         shared.report { [weak streams] in
-            streams.map { DiscoveryPages.report($0.publisher).json.bytes } ?? []
+            streams.map { DiscoveryPages.report($0).json.bytes } ?? []
         } changed: { [weak streams, weak shared] in
             streams?.others = (shared?.reports?.others ?? [:]).sorted { $0.key < $1.key }.compactMap {
                 ServerReport($0.value)

@@ -74,8 +74,8 @@ final class DiscoveryPages: @unchecked Sendable {
     }
 
     /// What other control planes of the same store are told of the proxies here.
-    static func report(_ publisher: SnapshotPublisher) -> ServerReport {
-        publisher.report(
+    static func report(_ streams: ProxyStreams) -> ServerReport {
+        var report = streams.publisher.report(
             row: { state in
                 var row = Self.row(state)
                 // It changes with every message, and is told by the server that has sent it.
@@ -83,6 +83,8 @@ final class DiscoveryPages: @unchecked Sendable {
                 row["server"] = "another control plane"
                 return row
             }, refusal: Self.json)
+        report.traffic = traffic(streams)
+        return report
     }
 
     private static func json(_ refusal: SnapshotPublisher.Refusal) -> JSON {
@@ -143,7 +145,16 @@ final class DiscoveryPages: @unchecked Sendable {
         ]
     }
 
+    /// Of all control planes of the store, with their number.
     private var traffic: JSON {
+        var sum = ServerReport.total([Self.traffic(streams)] + streams.others.map(\.traffic))
+        sum["servers"] = .integer(Int64(1 + streams.others.count))
+        // One that does not say so is of an older version.
+        sum["silent"] = .integer(Int64(streams.others.count { $0.traffic["proxies"] == nil }))
+        return sum
+    }
+
+    private static func traffic(_ streams: ProxyStreams) -> JSON {
         let counts = streams.counts
         let publisher = streams.publisher
         return [

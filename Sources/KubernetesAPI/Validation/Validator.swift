@@ -174,7 +174,13 @@ public struct Validator {
                 add(.invalid(path, "(not shown)", "illegal base64 data"))
             }
         case .duration:
-            if let text = value.string, Validator.duration(text) == nil {
+            guard let text = value.string else { break }
+            if let nanoseconds = Validator.duration(text) {
+                // As Istio's own definitions say it; 0 switches off what can be switched off.
+                if nanoseconds > 0, nanoseconds < 1e6 {
+                    add(.invalid(path, text: text, "must be a valid duration greater than 1ms"))
+                }
+            } else {
                 add(.invalid(path, text: text, "must be a duration such as \"1.5s\", \"100ms\" or \"1h10m\""))
             }
         default: break

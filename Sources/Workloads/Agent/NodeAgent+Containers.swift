@@ -23,6 +23,7 @@ extension NodeAgent {
         guard let container = record.container(name) else {
             throw WorkloadError("InternalError", "no container \(name)")
         }
+        await awaitReferences(record)
         let pod = record.pod
         let isProxy = container.image == SidecarPlan.image
         let image = try await image(of: container, isProxy: isProxy)

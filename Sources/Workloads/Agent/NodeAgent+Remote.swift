@@ -117,6 +117,7 @@ extension NodeAgent {
         while !isStopping {
             await loop.sleep(for: .seconds(10))
             nodesChanged()
+            updateHealthPorts()
         }
     }
 

@@ -6,7 +6,8 @@ internal import Telemetry
 extension NodeAgent {
     /// Mirrors what pods refer to, and then follows the pods themselves.
     func watchEverything() async {
-        for kind in ObjectMirror.Kind.allCases {
+        for kind in ObjectMirror.Kind.allCases
+        where !followsByName || kind != .secret && kind != .configMap {
             // The first lists come before the first pod: a pod's ConfigMap is known when the pod is.
             let version = await listUntilItWorks(kind.rawValue) { $0.mirror.replace(kind, $1) }
             begin(isLasting: true) { agent in
@@ -17,6 +18,7 @@ extension NodeAgent {
         }
         serviceChanged()
         nodesChanged()
+        followReferences()
         begin(isLasting: true) { await $0.keepWays() }
         // All pods, also those of other nodes: policies name them by their labels.
         let path = "/api/v1/pods"
@@ -24,9 +26,9 @@ extension NodeAgent {
         await follow(path, from: version, replace: { $0.replacePods($1) }) { $0.podChanged($1, $2) }
     }
 
-    private func listUntilItWorks(_ path: String, _ take: (isolated NodeAgent, [JSON]) -> Void) async -> String {
+    func listUntilItWorks(_ path: String, _ take: (isolated NodeAgent, [JSON]) -> Void) async -> String {
         var pause = Duration.milliseconds(20)
-        while !isStopping {
+        while !isStopping, !Task.isCancelled {
             do throws(APIError) {
                 let list = try await api.send("GET", path, body: nil, contentType: "")
                 take(self, list["items"]?.array ?? [])
@@ -41,12 +43,12 @@ extension NodeAgent {
     }
 
     /// Follows a collection for ever: watch, and list again whenever the watch cannot go on.
-    private func follow(
+    func follow(
         _ path: String, from first: String, replace: (isolated NodeAgent, [JSON]) -> Void,
         _ change: (isolated NodeAgent, String, JSON) -> Void
     ) async {
         var version = first
-        while !isStopping {
+        while !isStopping, !Task.isCancelled {
             var mustList = false
             let query =
                 (path.contains("?") ? "&" : "?") + "watch=true&allowWatchBookmarks=true&resourceVersion=\(version)"
@@ -65,7 +67,7 @@ extension NodeAgent {
                 log.debug("watch ended", ["path": path, "error": "\(error)"])
                 mustList = mustList || error.status == 410
             }
-            guard !isStopping else { return }
+            guard !isStopping, !Task.isCancelled else { return }
             await loop.sleep(for: .milliseconds(50))
             // A control plane that was started anew may have another history: listing is always right.
             version = await listUntilItWorks(path, replace)
@@ -158,6 +160,7 @@ extension NodeAgent {
                 object: object, pod: pod, role: role, facts: facts, startedAt: WallClock.now.seconds)
             record.writtenStatus = object.status
             records[uid] = record
+            followReferences()
             log.info("pod added", ["pod": pod.fullName])
             writeStatus(record)
             begin { await $0.prepare(record) }
@@ -202,6 +205,7 @@ extension NodeAgent {
 
     /// Brings the kernel's service rules up to date, once for many changes that come together.
     func serviceChanged() {
+        updateHealthPorts()
         guard !isServing else {
             mustServeAgain = true
             return
@@ -219,7 +223,9 @@ extension NodeAgent {
                         try network.serve(services: services, slices: slices)
                     }
                     for problem in problems { agent.log.warning("service not served", ["problem": problem]) }
+                    agent.areServicesServed = true
                 } catch {
+                    agent.areServicesServed = false
                     agent.log.error("service rules not written", ["error": error.message])
                     await agent.loop.sleep(for: .seconds(1))
                     agent.mustServeAgain = !agent.isStopping

@@ -60,6 +60,15 @@ public actor NodeAgent {
     var nodeProblems: [String] = []
     /// Whether directories of released volumes are being removed now.
     var isReclaiming = false
+    /// The health-check ports that are served, what each says, and those that somebody else has.
+    var healthListeners: [UInt16: SocketListener] = [:]
+    var healthAnswers: [UInt16: HealthCheckPorts.Answer] = [:]
+    var healthProblems: Set<UInt16> = []
+    /// Whether the kernel has the service rules that it should have.
+    var areServicesServed = true
+    /// The Secrets and ConfigMaps that are followed one by one, and those of which it is known whether they are there.
+    var followed: [FollowedReference: Task<Void, Never>] = [:]
+    var knownReferences: Set<FollowedReference> = []
     var kubelet: SocketListener?
     /// Commands, attached clients and forwarded connections now.
     var sessions = 0
@@ -115,6 +124,10 @@ public actor NodeAgent {
         isStopping = true
         for task in tasks { task.cancel() }
         tasks = []
+        for task in followed.values { task.cancel() }
+        followed = [:]
+        healthListeners.values.forEach { $0.close() }
+        healthListeners = [:]
         kubelet?.close()
         endChannel?()
         endChannel = nil
@@ -255,6 +268,7 @@ public actor NodeAgent {
         if let failure { log.error("pod not wholly removed", ["pod": record.pod.fullName, "error": failure]) }
         records[uid] = nil
         updateGateway()
+        followReferences()
         await deleteObject(record)
     }
 }

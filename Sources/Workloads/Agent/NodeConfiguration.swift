@@ -29,6 +29,8 @@ public struct NodeConfiguration: Sendable {
     public var dnsAddresses: [SocketAddress] = []
     /// The control plane on another machine; nil: the one beside this agent, over unix sockets.
     public var controlPlane: RemoteControlPlane?
+    /// Whether Secrets and ConfigMaps are followed one by one also beside the API server (tests).
+    var followsReferencesByName = false
     /// Called on the agent's loop with the services and slices when they have changed.
     public var servicesChanged: (@Sendable ([KubernetesObject], [KubernetesObject]) -> Void)?
     /// User and group of the control plane, which may ask for logs.

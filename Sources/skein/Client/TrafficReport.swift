@@ -20,7 +20,12 @@ struct TrafficReport: Sendable {
             let rest = hundredths % 100
             return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest)"
         }
-        var text = "Proxies:              \(json["proxies"]?.int ?? 0)\n"
+        var text = ""
+        if let servers = json["servers"]?.int, servers > 1 {
+            text += "Control planes:       \(servers)\n"
+            if let silent = json["silent"]?.int, silent > 0 { text += "  of which not counted: \(silent)\n" }
+        }
+        text += "Proxies:              \(json["proxies"]?.int ?? 0)\n"
         text += "Changes:              \(changes)\n"
         text += "Per change and proxy: \(ratio(number("changes", "responseBytes"))) bytes, "
         text +=
@@ -38,7 +43,10 @@ struct TrafficReport: Sendable {
         }
         guard !proxies.isEmpty else { return text }
         let rows = proxies.map { proxy in
-            func value(_ name: String) -> String { "\(proxy["traffic"]?[name]?.int ?? 0)" }
+            // Another control plane tells the sum of its proxies only.
+            func value(_ name: String) -> String {
+                proxy["traffic"] == nil ? "-" : "\(proxy["traffic"]?[name]?.int ?? 0)"
+            }
             return [
                 "\(proxy["pod"]?.string ?? "").\(proxy["namespace"]?.string ?? "")", value("responses"),
                 value("responseBytes"), value("resources"), value("requests"), value("requestBytes"),

@@ -166,6 +166,13 @@ struct TrafficAnswer: Sendable {
         guard answer.isSuccess else {
             throw CommandError("the time series are not there: \(answer.message.filter { $0 != "\n" })")
         }
+        let unseen = answer.json["unseenProxies"]?.int ?? 0
+        if unseen > 0 {
+            let servers = (answer.json["servers"]?.int ?? 2) - 1
+            Console.error(
+                "note: \(unseen) proxies are connected to \(servers) other control plane\(servers == 1 ? "" : "s") of this store; "
+                    + "what they have seen is not counted here: ask there\n")
+        }
         return TrafficAnswer(json: answer.json, seconds: seconds)
     }
 

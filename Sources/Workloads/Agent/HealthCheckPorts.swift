@@ -1,0 +1,51 @@
+internal import KubernetesAPI
+internal import Serialization
+
+/// What a node answers on the health-check ports of Services whose outside traffic stays on the node.
+///
+/// Pure. Source: Kubernetes' documentation, "Virtual IPs and Service Proxies", traffic to terminating endpoints and
+/// `healthCheckNodePort`.
+enum HealthCheckPorts {
+    /// One Service's answer.
+    struct Answer: Sendable, Hashable {
+        var namespace: String
+        var name: String
+        /// Ready endpoints on this node: with none a balancer is to send its traffic to other nodes.
+        var localEndpoints: Int
+
+        /// The status and the body; 503 also when the node cannot keep its service rules.
+        func response(isHealthy: Bool) -> (status: UInt16, body: JSON) {
+            (
+                localEndpoints > 0 && isHealthy ? 200 : 503,
+                [
+                    "service": ["namespace": .string(namespace), "name": .string(name)],
+                    "localEndpoints": .integer(Int64(localEndpoints)), "serviceProxyHealthy": .bool(isHealthy),
+                ]
+            )
+        }
+    }
+
+    /// The ports that are to be served, and what each says.
+    static func answers(
+        _ services: [KubernetesObject], _ slices: [KubernetesObject], node: String
+    ) -> [UInt16: Answer] {
+        var result: [UInt16: Answer] = [:]
+        for service in services {
+            guard service.spec["type"] == "LoadBalancer", service.spec["externalTrafficPolicy"] == "Local",
+                let port = service.spec["healthCheckNodePort"]?.int.flatMap({ UInt16(exactly: $0) }), port != 0
+            else { continue }
+            var local: Set<String> = []
+            for slice in slices
+            where slice.namespace == service.namespace
+                && slice.metadata.labels["kubernetes.io/service-name"] == service.name
+            {
+                for endpoint in slice.json["endpoints"]?.array ?? []
+                where endpoint["nodeName"]?.string == node && endpoint["conditions"]?["ready"]?.bool ?? true {
+                    local.formUnion((endpoint["addresses"]?.array ?? []).compactMap(\.string))
+                }
+            }
+            result[port] = Answer(namespace: service.namespace, name: service.name, localEndpoints: local.count)
+        }
+        return result
+    }
+}
