@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Asks a real Prometheus and `skein query` the same questions about the same samples.
+"""Asks a real Prometheus and `skein query` the same questions about the same samples, and both for the alerts of the shipped rules.
 
-The samples are made from a seed, written as OpenMetrics, and put into Prometheus' own blocks by promtool. Every number must be within 0.1 %.
+The samples are made from a seed, written as OpenMetrics, and put into Prometheus' own blocks by promtool. Every number must be within 0.1 %. For the rules, series
+in which each of them has a cause are given to `promtool test rules` and to `skein alerts --samples`: the same alerts must fire at the same times, with the same texts.
 usage: insight-check.py     SKEIN_BINARY names another binary than that of the release build.
 """
 import json
@@ -9,6 +10,7 @@ import math
 import os
 import pathlib
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -203,6 +205,84 @@ def compare(port, file, end):
         check(f"{query}", not problem and (count or query.startswith("absent")), problem or f"{count} points")
 
 
+STEP = 10
+RULE_TICKS = 330
+
+
+def watched():
+    """Series as the built-in store has them, every ten seconds, in which each of the shipped rules has a cause for a while: name with labels to values."""
+    numbers = random.Random(7)
+    caller = 'source_workload="client",destination_service="web.shop.svc.cluster.local"'
+    request = f'istio_requests_total{{reporter="source",{caller},response_code="%s"}}'
+    bucket = f'istio_request_duration_milliseconds_bucket{{reporter="source",{caller},le="%s"}}'
+    failure = f'skein_edge_failures_total{{{caller},response_flags="%s"}}'
+    pod = 'namespace="shop",pod="client-1"'
+    series, sums = {}, {}
+
+    def gauge(name, value):
+        series.setdefault(name, []).append(value)
+
+    def count(name, value):
+        sums[name] = sums.get(name, 0) + value
+        gauge(name, sums[name])
+    for tick in range(RULE_TICKS):
+        is_wrong = 40 <= tick < 190
+        good, bad, slow = 900 + numbers.randrange(100), 40 + numbers.randrange(9) if is_wrong else 0, 30 if is_wrong else 0
+        count(request % "200", good)
+        count(request % "503", bad)
+        for bound, value in (("10", good + bad - slow), ("2500", good + bad), ("+Inf", good + bad)):
+            count(bucket % bound, value)
+        for flag in ("UH", "UO"):
+            count(failure % flag, numbers.randrange(1, 9) if is_wrong else 0)
+        gauge(f"skein_edge_endpoints_ejected{{{caller}}}", int(is_wrong))
+        gauge('skein_control_proxies_refusing{job="control-plane"}', 2 * is_wrong)
+        gauge('skein_control_proxies_unsettled{job="control-plane"}', 3 * is_wrong)
+        gauge(f'up{{job="proxies",{pod}}}', int(not is_wrong))
+        gauge(f"skein_certificate_left_percent{{{pod}}}", 12.5 if is_wrong else 70)
+        count('skein_dns_queries_total{job="control-plane"}', 100)
+        count('skein_dns_failures_total{job="control-plane"}', numbers.randrange(7, 20) if is_wrong else 0)
+        count(f"skein_pod_restarts_total{{{pod}}}", int(is_wrong and tick % 12 == 0))
+        gauge('skein_node_memory_bytes{node="n1"}', 2 ** 34)
+        gauge('skein_node_memory_available_bytes{node="n1"}', 2 ** 34 // (30 if is_wrong else 2))
+        for mode, value in (("idle", 0.4 if is_wrong else 30), ("user", 39.6 if is_wrong else 10)):
+            count(f'skein_node_cpu_seconds_total{{node="n1",mode="{mode}"}}', value)
+        gauge('skein_node_addresses_used{node="n1"}', 240 if is_wrong else 20)
+        gauge('skein_node_addresses{node="n1"}', 253)
+        gauge('skein_clock_skew_seconds{node="n1"}', -3.25 if is_wrong else 0.01)
+    return series
+
+
+def rules(folder):
+    """The same samples for our rules and for promtool's: the same alerts at each minute, with the same labels and texts."""
+    series = watched()
+    file = f"{folder}/watched.txt"
+    with open(file, "w", encoding="utf-8") as out:
+        for name, values in series.items():
+            out.writelines(f"{name} {value!r} {tick * STEP}\n" for tick, value in enumerate(values))
+        out.write("# EOF\n")
+    done = subprocess.run([SKEIN, "alerts", "--samples", file, "-f", str(RULES), "--step", "1m"], capture_output=True, text=True, timeout=120)
+    history = json.loads(done.stdout) if done.returncode == 0 else []
+    fired = {alert["labels"]["alertname"] for moment in history for alert in moment["alerts"]}
+    names = re.findall(r"- alert: (\w+)", RULES.read_text(encoding="utf-8"))
+    check("each of the shipped rules fires for its cause, and none at the end", history and fired == set(names) and not [
+        a for a in history[-1]["alerts"] if a["labels"]["alertname"] != "ErrorBudgetBurnsSlowly"], sorted(set(names) - fired) or done.stderr or len(names))
+    tests = []
+    for moment in history:
+        for name in names:
+            expected = [{"exp_labels": {k: v for k, v in a["labels"].items() if k != "alertname"}, "exp_annotations": a["annotations"]}
+                        for a in moment["alerts"] if a["labels"]["alertname"] == name]
+            tests.append({"eval_time": f"{int(moment['time'])}s", "alertname": name, "exp_alerts": expected})
+    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{STEP}s", "tests": [{
+        "interval": f"{STEP}s", "alert_rule_test": tests,
+        "input_series": [{"series": name, "values": " ".join(map(repr, values))} for name, values in series.items()]}]}
+    # JSON is YAML.
+    pathlib.Path(f"{folder}/rules-test.yaml").write_text(json.dumps(document), encoding="utf-8")
+    done = subprocess.run(["promtool", "test", "rules", f"{folder}/rules-test.yaml"], capture_output=True, text=True, timeout=120)
+    check("promtool says of every rule and minute what ours says: which alerts fire, their labels and texts",
+          done.returncode == 0 and tests, f"{len(tests)} comparisons, {sum(bool(t['exp_alerts']) for t in tests)} with alerts"
+          if done.returncode == 0 else (done.stdout + done.stderr)[:1500])
+
+
 def main():
     for program in ("prometheus", "promtool"):
         if not shutil.which(program):
@@ -217,6 +297,7 @@ def main():
     if RULES.exists():
         done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=30)
         check("promtool accepts the rules that are shipped", done.returncode == 0, done.stderr.strip() or done.stdout.strip().replace("\n", " "))
+        rules(folder)
     pathlib.Path(f"{folder}/prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
     port = free_port()
     server = subprocess.Popen(

@@ -108,6 +108,27 @@ struct PublisherTests {
         #expect(output.first?.responses.first?.resources.map(\.name) == [web])
     }
 
+    @Test("what a change would send is forecast to the byte, and nothing is sent or different for that")
+    func forecast() throws {
+        var publisher = try publisher()
+        let stream = try connect(&publisher)
+        let other = publisher.open(
+            ProxyIdentity(pod: NamespacedName(namespace: "default", name: "idle"), role: .sidecar))
+        let change = slice(["10.244.0.5": true])
+        #expect(publisher.forecast([slice(["10.244.0.5": true, "10.244.0.6": true])]).isEmpty)
+        let forecast = try #require(publisher.forecast([change]).first)
+        #expect(publisher.forecast([change]).map(\.pod) == [pod], "\(other) wants no endpoints")
+        #expect(forecast.isSettled && Array(forecast.types.keys) == [ClusterLoadAssignment.typeURL])
+        #expect(publisher.flush().isEmpty)
+        publisher.set(change, now: start)
+        let sent = publisher.flush()
+        #expect(sent.map(\.stream) == [stream])
+        let messages = sent.first?.responses ?? []
+        #expect(forecast.sum.responses == messages.count && forecast.sum.resources == 1)
+        #expect(forecast.sum.responseBytes == messages.reduce(0) { $0 + $1.bytes.count })
+        #expect(publisher.forecast([change]).isEmpty)
+    }
+
     @Test("ATK-44 a pod is drained when every proxy that uses it has acknowledged, not before")
     func draining() throws {
         var publisher = try publisher()

@@ -139,6 +139,7 @@ final class DashboardPages: @unchecked Sendable {
             PlanView.json(
                 PlanObservations.read(observed["all"] ?? .null),
                 earlier: PlanObservations.read(observed["earlier"] ?? .null),
-                later: PlanObservations.read(observed["later"] ?? .null), changes: changes))
+                later: PlanObservations.read(observed["later"] ?? .null),
+                nodes: PlanObservations.readNodes(observed["nodes"] ?? .null), changes: changes))
     }
 }

@@ -34,12 +34,22 @@ extension ControlPlaneServer {
             let model = streams.publisher.model
             let key = NamespacedName(namespace: words[1], name: words[0])
             guard let service = model.services[key] else { return [:] }
-            var counts: [String: Int] = [:]
+            var counts: [String: [String: Int]] = [:]
             for endpoint in model.endpoints(of: service) where endpoint.isReady {
                 guard let pod = endpoint.pod, let object = source.known(.pod, pod) else { continue }
-                counts["\(pod.namespace)/\(Self.workload(object))", default: 0] += 1
+                let node = object.spec["nodeName"]?.string ?? ""
+                counts["\(pod.namespace)/\(Self.workload(object))", default: [:]][node, default: 0] += 1
             }
             return counts
+        }
+        service.callGroups = { [weak streams, weak source] from, to in
+            guard let streams, let source else { return [:] }
+            var names: [String: String] = [:]
+            for pod in Set(streams.publisher.proxies.map(\.pod)) {
+                guard let object = source.known(.pod, pod) else { continue }
+                names["\(pod)"] = "\(pod.namespace)/\(Self.workload(object))"
+            }
+            return streams.traces?.store.callGroups(from: from, to: to) { names[$0.sender] } ?? [:]
         }
         service.ownPage = { [weak page] in page?.metrics ?? "" }
         service.streams = { [weak streams] in streams?.publisher.states.map { ($0.pod, $0.traffic) } ?? [] }

@@ -48,8 +48,10 @@ final class InsightService: @unchecked Sendable {
     var targets: () -> [Target] = { [] }
     /// The namespaces whose pods' use is measured.
     var namespaces: () -> [String] = { [] }
-    /// The workloads behind a host, keys `namespace/workload`, with the number of their pods.
-    var workloads: (String) -> [String: Int] = { _ in [:] }
+    /// The workloads behind a host, keys `namespace/workload`, with the number of their pods on each node.
+    var workloads: (String) -> [String: [String: Int]] = { _ in [:] }
+    /// Which calls of each workload overlap, from the traces between two times in milliseconds since 1970.
+    var callGroups: (_ from: Int64, _ to: Int64) -> [String: [CallGroup]] = { _, _ in [:] }
     /// The control plane's own page.
     var ownPage: () -> String = { "" }
     /// Bytes and messages to each proxy.
@@ -217,8 +219,8 @@ final class InsightService: @unchecked Sendable {
 
     private func take(_ usage: JSON?, _ targets: [Target]) {
         guard let usage else { return }
-        nodeFigures = figures(usage)
-        for figure in nodeFigures { collector.gauge(Labels(figure.name, ["node": Environment.hostName]), figure.value) }
+        nodeFigures = NodeFigure.read(usage, now: Self.seconds)
+        collector.take(nodeFigures, node: Environment.hostName)
         let names = podNames()
         for pod in usage["pods"]?.array ?? [] {
             guard let known = pod["uid"]?.string.flatMap({ names[$0] }) else { continue }
@@ -238,45 +240,12 @@ final class InsightService: @unchecked Sendable {
     }
 
     /// What the node agent says of the node as a whole.
-    private(set) var nodeFigures: [(name: String, help: String, value: Double)] = []
-
-    private func figures(_ usage: JSON) -> [(name: String, help: String, value: Double)] {
-        var figures: [(name: String, help: String, value: Double)] = []
-        if let used = usage["addresses"]?["used"]?.double, let size = usage["addresses"]?["size"]?.double {
-            figures.append(("skein_node_addresses_used", "Addresses of the node that pods have.", used))
-            figures.append(("skein_node_addresses", "Addresses of the node for pods.", size))
-        }
-        if let time = usage["time"]?.double {
-            let now = WallClock.now
-            let own = Double(now.seconds) + Double(now.nanoseconds) / 1e9
-            // What the answer was under way is in it: some milliseconds.
-            figures.append(
-                (
-                    "skein_clock_skew_seconds", "By how much the node's clock differs from the control plane's.",
-                    own - time
-                ))
-        }
-        return figures
-    }
+    private(set) var nodeFigures: [NodeFigure] = []
 
     private func takeNode() {
-        let node = ["node": Environment.hostName]
-        if let line = (try? File.text("/proc/stat"))?.split(separator: "\n").first {
-            let figures = line.split(separator: " ").dropFirst().compactMap { Double($0) }
-            for (mode, ticks) in zip(["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"], figures) {
-                let labels = Labels("skein_node_cpu_seconds_total", node.merging(["mode": mode]) { $1 })
-                collector.setCounter(labels, ticks / 100)
-            }
-        }
-        for line in ((try? File.text("/proc/meminfo")) ?? "").split(separator: "\n").prefix(5) {
-            let words = line.split(separator: " ")
-            guard words.count > 1, let kibibytes = Double(words[1]) else { continue }
-            if words[0] == "MemTotal:" { collector.gauge(Labels("skein_node_memory_bytes", node), kibibytes * 1024) }
-            if words[0] == "MemAvailable:" {
-                collector.gauge(Labels("skein_node_memory_available_bytes", node), kibibytes * 1024)
-            }
-        }
-        collector.gauge(Labels("skein_node_processors", node), Double(Environment.processorCount))
+        collector.takeNode(
+            Environment.hostName, stat: (try? File.text("/proc/stat")) ?? "",
+            memory: (try? File.text("/proc/meminfo")) ?? "", processors: Environment.processorCount)
     }
 
     // MARK: Answers
@@ -296,10 +265,14 @@ final class InsightService: @unchecked Sendable {
     func plan(seconds: Int64) -> JSON {
         let ticks = max(4, seconds / Insight.step)
         let workloads = workloads
+        let step = Insight.step * 1000
+        let groups = callGroups((lastTick - ticks) * step, lastTick * step)
         func observe(_ end: Int64, _ ticks: Int64) -> JSON {
-            PlanObservations.json(PlanObservations.observe(store, now: end, ticks: ticks, workloads: workloads))
+            PlanObservations.json(
+                PlanObservations.observe(store, now: end, ticks: ticks, workloads: workloads, groups: groups))
         }
         return [
+            "nodes": PlanObservations.json(PlanObservations.nodes(store, now: lastTick, ticks: ticks)),
             "all": observe(lastTick, ticks), "earlier": observe(lastTick - ticks / 2, ticks / 2),
             "later": observe(lastTick, ticks / 2),
         ]

@@ -87,19 +87,19 @@ public struct SnapshotPublisher {
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
     /// The numbers of the streams in order.
-    private var numbers: [Int] = []
-    private var isStale = true {
+    var numbers: [Int] = []
+    var isStale = true {
         didSet { if isStale { lastAnalysis = nil } }
     }
     private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
-    private var tables = SnapshotTables()
+    var tables = SnapshotTables()
     private var onDemand = OnDemandResources()
     private var agentless = AgentlessResources()
-    private var changes = SnapshotChanges()
+    var changes = SnapshotChanges()
     private var worlds = SharedWorlds()
     /// Up to which translation the open streams have been told.
     private var publishedGeneration = 0
-    private var maker = ResponseMaker()
+    var maker = ResponseMaker()
     var drains = DrainTracker()
     /// The hosts of the services that a draining pod was an endpoint of.
     var drainNames: [NamespacedName: Set<String>] = [:]
@@ -466,7 +466,7 @@ public struct SnapshotPublisher {
     }
 
     /// What a proxy gets of a translation: some clients want it in another form.
-    private mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
+    mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
         guard stream.client == .grpc else {
             let own = AgentlessResources.isAgentless(stream.server.node) ? agentless.snapshot(base) : base
             return stream.asksOnDemand ? onDemand.snapshot(own, like: stream.base) : own
@@ -479,7 +479,7 @@ public struct SnapshotPublisher {
         return ProxylessResources.snapshot(base, for: stream.server.node)
     }
 
-    private mutating func refresh() {
+    mutating func refresh() {
         guard isStale else { return }
         isStale = false
         waiting = nil

@@ -339,6 +339,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
                 if request.path == BackupPage.path, let backup { return await backup.answer() }
                 if let answer = TracePages.answer(request, self?.streams?.traces, isPublic: false) { return answer }
                 if let answer = await InsightPages.command(request, self?.insight) { return answer }
+                if let answer = await ForecastPage.answer(request, self?.streams) { return answer }
                 return pages.answer(request)
             }
         }

@@ -44,7 +44,7 @@ final class DiscoveryPages: @unchecked Sendable {
         ("SDS", Secret.typeURL),
     ]
 
-    private static func column(_ typeURL: String) -> String {
+    static func column(_ typeURL: String) -> String {
         columns.first { $0.typeURL == typeURL }?.name ?? typeURL.split(separator: "/").last.map(String.init) ?? typeURL
     }
 

@@ -151,6 +151,9 @@ public struct SampleFile: SampleSource, Sendable {
     /// The time of the newest sample, in milliseconds; nil without any.
     public var newest: Int64? { all.compactMap { $0.samples.last?.time }.max() }
 
+    /// The time of the oldest sample, in milliseconds; nil without any.
+    public var oldest: Int64? { all.compactMap { $0.samples.first?.time }.min() }
+
     /// Reads a text; samples without a time stamp are left out.
     public init(_ text: [UInt8]) {
         // OpenMetrics ends with a line of its own, and counts in seconds.

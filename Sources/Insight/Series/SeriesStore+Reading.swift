@@ -99,6 +99,23 @@ extension SeriesStore {
         }
     }
 
+    /// By how much the counters of a metric have grown at each tick of a span (after `from`, up to `to`), those together of which `key` makes the same.
+    public func growth<Key: Hashable>(
+        _ name: String, after from: Int64, upTo to: Int64, by key: (Labels) -> Key?
+    ) -> [Key: [Int64: Double]] {
+        var found: [Key: [Int64: Double]] = [:]
+        for place in byName[name] ?? [] {
+            let series = stored[place]
+            guard series.kind == .counter, let key = key(series.labels) else { continue }
+            let samples = samples(series, from: Self.time(from), to: Self.time(to))
+            for (before, after) in zip(samples, samples.dropFirst()) {
+                let grown = after.value >= before.value ? after.value - before.value : after.value
+                if grown > 0 { found[key, default: [:]][after.time / (Insight.step * 1000), default: 0] += grown }
+            }
+        }
+        return found
+    }
+
     /// The newest numbers of a metric that are not older than a tick.
     public func newest(_ name: String, since tick: Int64) -> [(labels: Labels, value: Double)] {
         (byName[name] ?? []).compactMap { place in

@@ -12,32 +12,54 @@ public enum PlanView {
     /// The prediction after some changes, or why there is none.
     public static func json(
         _ observed: [WorkloadObservation], earlier: [WorkloadObservation], later: [WorkloadObservation],
-        changes: [String]
+        nodes: [NodeObservation] = [], changes: [String]
     ) -> JSON {
         do throws(PlanRefusal) {
-            let planner = try Planner(observed)
+            let planner = try Planner(observed, nodes: nodes)
             var changed = planner
             for change in changes { changed = try changed.changed(try WhatIf(change)) }
-            let errors = try? Planner(earlier).errors(at: later)
+            let errors = try Planner.fit(earlier: earlier, later: later)
             let (now, then) = (try planner.predict(), try changed.predict())
-            return [
-                "refusal": .null,
-                "workloads": .array(
-                    zip(now, then).map { now, then in
-                        [
-                            "name": .string(now.name), "requestsPerSecond": .number(then.rate),
-                            "utilisation": then.utilisation.map { .number($0) } ?? .null,
-                            "nowMilliseconds": .number(now.response), "meanMilliseconds": .number(then.response),
-                            "p99Milliseconds": .number(then.p99), "inside": .number(then.inside),
-                            "capacity": then.capacity.map { .number($0) } ?? .null,
-                            "error": errors?[now.name].map { .number($0) } ?? .null,
-                        ]
-                    }), "curve": .array(curve(changed, observed, then)),
-                "notes": .array(changed.notes.map { .string($0) }),
-            ]
+            var members = table((planner, now), (changed, then), errors)
+            members["refusal"] = .null
+            members["curve"] = .array(curve(changed, observed, then))
+            return .object(members)
         } catch {
             return ["refusal": .string("\(error)")]
         }
+    }
+
+    /// The members of `skein plan -o json`.
+    public static func table(
+        _ now: (planner: Planner, times: [WorkloadPrediction]), _ then: (planner: Planner, times: [WorkloadPrediction]),
+        _ errors: [String: Double]
+    ) -> [String: JSON] {
+        let busy = Dictionary(
+            now.planner.loads(now.times).map { ($0.name, $0.busy) }, uniquingKeysWith: { first, _ in first })
+        return [
+            "workloads": .array(
+                zip(now.times, then.times).map { now, then in
+                    [
+                        "name": .string(now.name), "requestsPerSecond": .number(then.rate),
+                        "retriesPerSecond": .number(then.retries),
+                        "utilisation": then.utilisation.map { .number($0) } ?? .null,
+                        "nowMilliseconds": .number(now.response), "meanMilliseconds": .number(then.response),
+                        "p99Milliseconds": .number(then.p99),
+                        "p99Bounds": [.number(then.p99Bounds.lowerBound), .number(then.p99Bounds.upperBound)],
+                        "inside": .number(then.inside), "capacity": then.capacity.map { .number($0) } ?? .null,
+                        "error": errors[now.name].map { .number($0) } ?? .null,
+                    ]
+                }),
+            "nodes": .array(
+                then.planner.loads(then.times).map { node in
+                    [
+                        "name": .string(node.name), "pods": .integer(Int64(node.pods)),
+                        "nowBusy": busy[node.name].flatMap { $0 }.map { .number($0) } ?? .null,
+                        "busy": node.busy.map { .number($0) } ?? .null,
+                    ]
+                }),
+            "notes": .array(then.planner.notes.map { .string($0) }),
+        ]
     }
 
     /// Mean times at each load up to where a workload is saturated.

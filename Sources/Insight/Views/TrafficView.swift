@@ -51,6 +51,18 @@ public struct TrafficEdge: Sendable, Hashable, Comparable {
     /// The subset of it; empty for all.
     public var subset: String
 
+    /// The edge of a series of the sender's side.
+    init(_ labels: Labels) {
+        self.init(
+            sourceNamespace: labels["source_workload_namespace"], source: labels["source_workload"],
+            host: labels["destination_service"], subset: labels["destination_subset"])
+    }
+
+    /// An edge.
+    init(sourceNamespace: String, source: String, host: String, subset: String) {
+        (self.sourceNamespace, self.source, self.host, self.subset) = (sourceNamespace, source, host, subset)
+    }
+
     /// The service's name with its subset; with the namespace where it is not the sender's.
     public var destination: String {
         let words = host.split(separator: ".").map(String.init)
@@ -114,10 +126,7 @@ public struct TrafficView: Sendable {
             let key = "\(labels["destination_workload_namespace"])/\(labels["destination_workload"])"
             body(&workloads[key, default: TrafficFigures(seconds: window)])
         } else {
-            let edge = TrafficEdge(
-                sourceNamespace: labels["source_workload_namespace"], source: labels["source_workload"],
-                host: labels["destination_service"], subset: labels["destination_subset"])
-            body(&edges[edge, default: TrafficFigures(seconds: window)])
+            body(&edges[TrafficEdge(labels), default: TrafficFigures(seconds: window)])
         }
     }
 

@@ -18,7 +18,7 @@ public struct ConfigurationPair: Sendable {
                 $0.kind == object.kind && $0.group == object.group && $0.name == object.name
                     && $0.namespace == object.namespace
             }
-            new.set(object.over(live))
+            new.set(object.applied(over: live))
         }
         new.refresh()
     }
@@ -42,8 +42,8 @@ public struct ConfigurationPair: Sendable {
 }
 
 extension KubernetesObject {
-    /// The object as the store would have it after it was applied over a live one.
-    fileprivate func over(_ live: KubernetesObject?) -> KubernetesObject {
+    /// The object as the store would have it after it was applied over a live one; nil: there is none.
+    public func applied(over live: KubernetesObject?) -> KubernetesObject {
         var object = self
         let kept = live?.metadata.json
         for member in ["uid", "creationTimestamp", "generation"] {

@@ -5,6 +5,10 @@ internal import Serialization
 
 extension Command {
     private static let form = Flag("output", short: "o", value: "FORMAT", "table or json (default table)")
+    private static let samples = Flag(
+        "samples", value: "FILE",
+        "what the rules say of that file of OpenMetrics with time stamps, every 10 seconds of it; - is standard input")
+    private static let step = Flag("step", value: "TIME", "with --samples: tell what fires so often (default 1m)")
     private static let rules = Flag("rules", "the rules that are watched, also those without an alert")
 
     static let alerts = Command(
@@ -13,13 +17,20 @@ extension Command {
             The alerts that are pending or firing, since when, and what to do. Rules of your own, receivers and silences are in the ConfigMap
             skein-alerts of the namespace skein-system (docs/insight.md). Exit status 1 when one fires.
             """,
-        flags: [rules, form, .dataDirectory, .runDirectory]
+        flags: [rules, samples, step, .files, form, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
         let form = invocation.value(form) ?? "table"
         guard ["table", "json"].contains(form) else {
             throw CommandError.usage("alerts", "-o \(form): table and json are known")
         }
         guard invocation.operands.isEmpty else { throw CommandError.usage("alerts", "takes no operands") }
+        if let file = invocation.value(samples) {
+            Console.out(try history(file, invocation).pretty + "\n")
+            return 0
+        }
+        guard !invocation.has(.files), !invocation.has(step) else {
+            throw CommandError.usage("alerts", "-f and --step go with --samples")
+        }
         let isRules = invocation.has(rules)
         let json = try onLoop { loop throws(CommandError) in
             let client = KubernetesClient(runDirectory: invocation.runDirectory, on: loop)
@@ -36,6 +47,40 @@ extension Command {
         }
         let isFiring = (json["alerts"]?.array ?? []).contains { $0["state"]?.string == "firing" }
         return isFiring ? 1 : 0
+    }
+
+    /// What fires at each step of recorded samples, by the rules of files or by those that are built in.
+    private static func history(_ file: String, _ invocation: Invocation) throws(CommandError) -> JSON {
+        func read(_ path: String) throws(CommandError) -> [UInt8] {
+            do throws(SystemError) { return try File.read(path == "-" ? "/dev/stdin" : path) } catch {
+                throw CommandError(error)
+            }
+        }
+        var book = AlertBook()
+        let step: Int64
+        do {
+            var files: [RuleFile] = []
+            for path in invocation.all(.files) {
+                files.append(try RuleFile(yaml: String(decoding: try read(path), as: UTF8.self), file: path))
+            }
+            if files.isEmpty { files.append(try RuleFile(yaml: DefaultRules.text, file: "skein-rules.yaml")) }
+            book.use(files)
+            step = max(Insight.step * 1000, try PrometheusAPI.step(invocation.value(Self.step) ?? "1m"))
+        } catch {
+            throw CommandError("skein alerts: \(error)")
+        }
+        let source = SampleFile(try read(file))
+        guard let newest = source.newest, let oldest = source.oldest else {
+            throw CommandError("\(file): no samples with time stamps")
+        }
+        var history: [JSON] = []
+        for time in stride(from: oldest, through: newest, by: Int(Insight.step * 1000)) {
+            book.take(AlertBook.ask(book.expressions, source, at: time), at: time)
+            guard (time - oldest) % step == 0 else { continue }
+            let firing = (book.alertsJSON["alerts"]?.array ?? []).filter { $0["state"]?.string == "firing" }
+            history.append(["time": .number(Double(time) / 1000), "alerts": .array(firing)])
+        }
+        return .array(history)
     }
 
     private static func alertsText(_ json: JSON) -> String {

@@ -6,10 +6,13 @@ internal import Serialization
 extension Command {
     private static let whatIf = Flag(
         "what-if", value: "CHANGE",
-        "'rate web x2', 'add 50ms ratings', 'replicas orders=5', 'split v1,v2 v2=20%'; may be repeated")
+        "'rate web x2', 'add 50ms ratings', 'replicas orders=5', 'split v1,v2 v2=20%', 'lose node b', 'lose pod web'; may be repeated"
+    )
     private static let target = Flag(
         "target", value: "GOAL", "pods needed for a goal: 'web p99<200ms', 'web mean<50ms'")
     private static let window = Flag("window", short: "t", value: "TIME", "learn from so long: 5m, 1h (default 10m)")
+    private static let change = Flag(
+        "change", "with -f FILE: what these objects would have the control plane send, to which nodes")
     private static let form = Flag("output", short: "o", value: "FORMAT", "table or json (default table)")
 
     static let plan = Command(
@@ -17,12 +20,30 @@ extension Command {
         details: """
             From the time series: who calls whom how often for a request (P) and how long each takes for itself (L), solved as R = P*R + L. ERROR
             tells by how much the same model of the earlier half of the window misses the later half. It refuses when it knows too little.
+
+            With --change -f FILE: the messages and bytes that applying the file would have the control plane send, by node, by the object that
+            causes them and by type, as the code that sends would make them. Nothing is applied.
             """,
-        flags: [whatIf, target, window, form, .dataDirectory, .runDirectory]
+        flags: [whatIf, target, window, change, .files, .namespace, form, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
         let form = invocation.value(form) ?? "table"
         guard ["table", "json"].contains(form) else {
             throw CommandError.usage("plan", "-o \(form): table and json are known")
+        }
+        guard invocation.has(change) == invocation.has(.files) else {
+            throw CommandError.usage("plan", "--change and -f FILE belong together")
+        }
+        if invocation.has(change) {
+            guard !invocation.has(whatIf), !invocation.has(target) else {
+                throw CommandError.usage("plan", "--change is about the control plane: without --what-if and --target")
+            }
+            let manifests = try Manifest.load(invocation.all(.files), namespace: invocation.value(.namespace))
+            let traffic = try onLoop { loop throws(CommandError) in
+                try await ChangeTraffic.ask(
+                    KubernetesClient(runDirectory: invocation.runDirectory, on: loop), manifests)
+            }
+            Console.out(form == "json" ? traffic.json.pretty + "\n" : traffic.text)
+            return 0
         }
         var changes: [WhatIf] = []
         do throws(PlanRefusal) {
@@ -42,11 +63,12 @@ extension Command {
         let goal = try Goal(invocation.value(target))
         do throws(PlanRefusal) {
             let observed = PlanObservations.read(answer["all"] ?? .null)
-            let planner = try Planner(observed)
+            let planner = try Planner(observed, nodes: PlanObservations.readNodes(answer["nodes"] ?? .null))
             var changed = planner
             for change in changes { changed = try changed.changed(change) }
-            let errors = try? Planner(PlanObservations.read(answer["earlier"] ?? .null))
-                .errors(at: PlanObservations.read(answer["later"] ?? .null))
+            let errors = try Planner.fit(
+                earlier: PlanObservations.read(answer["earlier"] ?? .null),
+                later: PlanObservations.read(answer["later"] ?? .null))
             if let goal {
                 let pods = try changed.replicas(for: goal.name, below: goal.milliseconds, isP99: goal.isP99)
                 Console.out(
@@ -61,8 +83,8 @@ extension Command {
             let (now, then) = (try planner.predict(), try changed.predict())
             Console.out(
                 form == "json"
-                    ? json(now, then, errors ?? [:], changed.notes).pretty + "\n"
-                    : table(now, then, errors ?? [:], changed.notes))
+                    ? JSON.object(PlanView.table((planner, now), (changed, then), errors)).pretty + "\n"
+                    : table((planner, now), (changed, then), errors))
             return 0
         } catch {
             throw CommandError("skein plan: \(error)")
@@ -96,10 +118,11 @@ extension Command {
     }
 
     private static func table(
-        _ now: [WorkloadPrediction], _ then: [WorkloadPrediction], _ errors: [String: Double], _ notes: [String]
+        _ now: (planner: Planner, times: [WorkloadPrediction]), _ then: (planner: Planner, times: [WorkloadPrediction]),
+        _ errors: [String: Double]
     ) -> String {
         func percent(_ share: Double?) -> String { share.map { NumberText.fixed($0 * 100, 0) + "%" } ?? "-" }
-        let rows = zip(now, then).map { now, then in
+        let rows = zip(now.times, then.times).map { now, then in
             [
                 now.name.count > 20 ? now.name.prefix(19) + "…" : now.name, NumberText.fixed(then.rate, 1),
                 percent(then.utilisation),
@@ -108,29 +131,15 @@ extension Command {
             ]
         }
         let table = TextTable(header: ["WORKLOAD", "RPS", "BUSY", "NOW", "THEN", "P99", "INSIDE", "ERROR"], rows: rows)
-        let busiest = then.filter { $0.utilisation != nil }.max { ($0.utilisation ?? 0) < ($1.utilisation ?? 0) }
+        let busiest = then.times.filter { $0.utilisation != nil }.max { ($0.utilisation ?? 0) < ($1.utilisation ?? 0) }
         var text = table.text
         if let busiest { text += "\nThe bottleneck is \(busiest.name): \(percent(busiest.utilisation)) busy.\n" }
-        for note in notes { text += "\nNote: \(note)." }
-        return notes.isEmpty ? text : text + "\n"
-    }
-
-    private static func json(
-        _ now: [WorkloadPrediction], _ then: [WorkloadPrediction], _ errors: [String: Double], _ notes: [String]
-    ) -> JSON {
-        [
-            "workloads": .array(
-                zip(now, then).map { now, then in
-                    [
-                        "name": .string(now.name), "requestsPerSecond": .number(then.rate),
-                        "utilisation": then.utilisation.map { .number($0) } ?? .null,
-                        "nowMilliseconds": .number(now.response), "meanMilliseconds": .number(then.response),
-                        "p99Milliseconds": .number(then.p99), "inside": .number(then.inside),
-                        "capacity": then.capacity.map { .number($0) } ?? .null,
-                        "error": errors[now.name].map { .number($0) } ?? .null,
-                    ]
-                }),
-            "notes": .array(notes.map { .string($0) }),
-        ]
+        let before = now.planner.loads(now.times)
+        for node in then.planner.loads(then.times) where node.busy != nil {
+            let busy = before.first { $0.name == node.name }?.busy
+            text += "Node \(node.name): \(percent(busy)) busy now, \(percent(node.busy)) then.\n"
+        }
+        for note in then.planner.notes { text += "\nNote: \(note)." }
+        return then.planner.notes.isEmpty ? text : text + "\n"
     }
 }
