@@ -205,12 +205,14 @@ def compare(port, file, end):
         check(f"{query}", not problem and (count or query.startswith("absent")), problem or f"{count} points")
 
 
-STEP = 10
-RULE_TICKS = 330
+# Ranges leave out their beginning in Prometheus 3 and ours, not in Prometheus 2: samples every 7 s meet few of the moments at which rules are asked, and those are left out.
+STEP = 7
+RULE_TICKS = 470
+WINDOWS = (120, 300, 600, 1800, 3600, 21600)
 
 
 def watched():
-    """Series as the built-in store has them, every ten seconds, in which each of the shipped rules has a cause for a while: name with labels to values."""
+    """Series as the built-in store has them, in which each of the shipped rules has a cause for a while: name with labels to values."""
     numbers = random.Random(7)
     caller = 'source_workload="client",destination_service="web.shop.svc.cluster.local"'
     request = f'istio_requests_total{{reporter="source",{caller},response_code="%s"}}'
@@ -226,7 +228,7 @@ def watched():
         sums[name] = sums.get(name, 0) + value
         gauge(name, sums[name])
     for tick in range(RULE_TICKS):
-        is_wrong = 40 <= tick < 190
+        is_wrong = 57 <= tick < 271
         good, bad, slow = 900 + numbers.randrange(100), 40 + numbers.randrange(9) if is_wrong else 0, 30 if is_wrong else 0
         count(request % "200", good)
         count(request % "503", bad)
@@ -268,11 +270,13 @@ def rules(folder):
         a for a in history[-1]["alerts"] if a["labels"]["alertname"] != "ErrorBudgetBurnsSlowly"], sorted(set(names) - fired) or done.stderr or len(names))
     tests = []
     for moment in history:
+        if any((moment["time"] - window) % STEP == 0 for window in WINDOWS):
+            continue
         for name in names:
             expected = [{"exp_labels": {k: v for k, v in a["labels"].items() if k != "alertname"}, "exp_annotations": a["annotations"]}
                         for a in moment["alerts"] if a["labels"]["alertname"] == name]
             tests.append({"eval_time": f"{int(moment['time'])}s", "alertname": name, "exp_alerts": expected})
-    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{STEP}s", "tests": [{
+    document = {"rule_files": [str(RULES)], "evaluation_interval": "10s", "tests": [{
         "interval": f"{STEP}s", "alert_rule_test": tests,
         "input_series": [{"series": name, "values": " ".join(map(repr, values))} for name, values in series.items()]}]}
     # JSON is YAML.

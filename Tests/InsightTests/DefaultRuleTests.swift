@@ -110,10 +110,10 @@ struct WatchedMesh {
             processors: 4)
         collector.finish(into: &store)
         book.take(AlertBook.ask(book.expressions, store, at: tick * 10_000), at: tick * 10_000)
-        let now2 = Set(book.alerts.filter { $0.state == .firing }.map(\.labels))
-        for labels in now2.subtracting(firing) { fired[labels["alertname"], default: 0] += 1 }
-        for labels in firing.subtracting(now2) { resolved[labels["alertname"], default: 0] += 1 }
-        firing = now2
+        let current = Set(book.alerts.filter { $0.state == .firing }.map(\.labels))
+        for labels in current.subtracting(firing) { fired[labels["alertname"], default: 0] += 1 }
+        for labels in firing.subtracting(current) { resolved[labels["alertname"], default: 0] += 1 }
+        firing = current
     }
 
     /// Steps until something is so; false when it is not within so many.
@@ -158,17 +158,17 @@ struct DefaultRuleTests {
     @Test("fires once for its cause, alone, and is over when the cause is", arguments: causes)
     func fires(_ cause: Cause) throws {
         var mesh = try WatchedMesh()
-        #expect(!mesh.run(40) { !$0.fired.isEmpty }, "nothing is wrong yet: \(mesh.fired)")
+        #expect(!mesh.run(12) { !$0.fired.isEmpty }, "nothing is wrong yet: \(mesh.fired)")
         cause.change(&mesh.state)
         // The longest time of a rule is 15 minutes, over rates of 5 minutes.
         #expect(mesh.run(150) { $0.fired[cause.rule] != nil }, "it does not fire")
-        _ = mesh.run(12)
+        _ = mesh.run(6)
         let alert = try #require(mesh.book.alerts.first { $0.labels["alertname"] == cause.rule })
         #expect(alert.annotations["summary"]?.isEmpty == false && alert.annotations["action"]?.isEmpty == false)
         mesh.state = WatchedMesh.State()
         // The longest window of a rule's second condition is 30 minutes.
         #expect(mesh.run(200) { $0.resolved[cause.rule] != nil }, "it does not end")
-        _ = mesh.run(12)
+        _ = mesh.run(6)
         #expect(mesh.fired[cause.rule] == 1 && mesh.resolved[cause.rule] == 1)
         #expect(Set(mesh.fired.keys).subtracting(cause.others) == [cause.rule])
     }

@@ -117,7 +117,9 @@ extension Planner {
         return errors
     }
 
-    /// By how much the model of one half of the window misses the other; empty when a half has too little for that. Refused when the fit is bad.
+    /// By how much the model of one half of the window misses the other.
+    ///
+    /// Empty when a half has too little for that; refused when the fit is bad.
     public static func fit(
         earlier: [WorkloadObservation], later: [WorkloadObservation]
     ) throws(PlanRefusal) -> [String: Double] {
