@@ -131,6 +131,77 @@ struct TestFacts: RouteFacts {
         #expect(pick(table, TestRequest("/")) == "none")
     }
 
+    @Test("matcher trees: the first match's routes decide alone; keep_matching is refused with its path")
+    func firstMatch() throws {
+        func input(_ header: String) -> String {
+            #"{"name":"i","typed_config":{"@type":"type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput","header_name":"\#(header)"}}"#
+        }
+        func action(_ name: String, _ path: String = "/", _ more: String = "") -> String {
+            #"{"action":{"name":"r","typed_config":{"@type":"type.googleapis.com/envoy.config.route.v3.Route","name":"\#(name)","match":{"prefix":"\#(path)"},"direct_response":{"status":200}}}\#(more)}"#
+        }
+        func entry(_ header: String, _ match: String) -> String {
+            #"{"predicate":{"single_predicate":{"input":\#(input(header)),"value_match":{"exact":"1"}}},"on_match":\#(match)}"#
+        }
+        func compiled(_ entries: [String]) throws -> RouteTable {
+            let tree =
+                #"{"matcher_list":{"matchers":[\#(entries.joined(separator: ","))]},"on_no_match":\#(action("none"))}"#
+            return try routeTable(#"{"name":"r","virtual_hosts":[{"name":"v","domains":["*"],"matcher":\#(tree)}]}"#)
+        }
+        let table = try compiled([entry("a", action("a", "/only")), entry("c", action("c"))])
+        #expect(pick(table, TestRequest("/only", ["a": "1", "c": "1"])) == "a")
+        #expect(pick(table, TestRequest("/", ["a": "1", "c": "1"])) == nil, "its route does not take the path")
+        #expect(pick(table, TestRequest("/", ["c": "1"])) == "c")
+        #expect(pick(table, TestRequest("/")) == "none")
+        let error = #expect(throws: ConfigurationError.self) {
+            try compiled([entry("b", action("b", "/", #","keep_matching":true"#))])
+        }
+        #expect(error?.path == "virtual_hosts[0].matcher.matcher_list.matchers[0].on_match.keep_matching")
+    }
+
+    @Test("matcher trees: of nested address ranges the narrowest is asked first, exclusive ones only if they are that")
+    func addressTree() throws {
+        func input(_ type: String, _ fields: String = "") -> String {
+            #"{"name":"i","typed_config":{"@type":"type.googleapis.com/\#(type)"\#(fields)}}"#
+        }
+        let source = input("envoy.extensions.matching.common_inputs.network.v3.SourceIPInput")
+        let header = input("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", #","header_name":"a""#)
+        func action(_ name: String) -> String {
+            #"{"action":{"name":"r","typed_config":{"@type":"type.googleapis.com/envoy.config.route.v3.Route","name":"\#(name)","match":{"prefix":"/"},"direct_response":{"status":200}}}}"#
+        }
+        func ifHeader(_ name: String) -> String {
+            #"{"matcher":{"matcher_tree":{"input":\#(header),"exact_match_map":{"map":{"\#(name)":\#(action(name))}}}}}"#
+        }
+        func range(_ prefix: String, _ bits: Int, _ match: String, _ more: String = "") -> String {
+            #"{"ranges":[{"address_prefix":"\#(prefix)","prefix_len":\#(bits)}],"on_match":\#(match)\#(more)}"#
+        }
+        let ranges = [
+            range("10.0.0.0", 8, action("wide")), range("10.1.0.0", 16, action("alone"), #","exclusive":true"#),
+            range("10.1.2.0", 24, ifHeader("narrow")), range("2001:db8::", 32, action("six")),
+        ]
+        func table(_ ranges: [String]) throws -> RouteTable {
+            let tree =
+                #"{"matcher_tree":{"input":\#(source),"custom_match":{"name":"ip","typed_config":{"@type":"type.googleapis.com/xds.type.matcher.v3.IPMatcher","range_matchers":[\#(ranges.joined(separator: ","))]}}},"on_no_match":\#(action("none"))}"#
+            return try routeTable(#"{"name":"r","virtual_hosts":[{"name":"v","domains":["*"],"matcher":\#(tree)}]}"#)
+        }
+        let compiled = try table(ranges)
+        func picked(_ address: String, _ fields: KeyValuePairs<String, String> = [:]) -> String? {
+            pick(compiled, TestRequest("/", fields), TestFacts(connection: [.sourceIP: address]))
+        }
+        #expect(picked("10.9.9.9") == "wide")
+        #expect(picked("10.1.9.9") == "alone")
+        #expect(picked("10.1.2.3", ["a": "narrow"]) == "narrow")
+        #expect(picked("10.1.2.3") == "wide", "the exclusive range is not the narrowest here")
+        #expect(picked("2001:db8::7") == "six")
+        #expect(picked("11.0.0.1") == "none")
+        for (bad, path) in [
+            (range("10.0.0", 8, action("x")), "ranges[0].address_prefix"),
+            (range("10.0.0.0", 33, action("x")), "ranges[0].prefix_len"),
+        ] {
+            let error = #expect(throws: ConfigurationError.self) { _ = try table([bad]) }
+            #expect(error?.path.hasSuffix("custom_match.typed_config.range_matchers[0].\(path)") == true)
+        }
+    }
+
     @Test("path parameters are ignored where the table says so; the virtual host comes from a header where it says so")
     func tableOptions() throws {
         let parameters = try routeTable(

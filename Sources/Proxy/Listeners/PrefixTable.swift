@@ -43,5 +43,12 @@ struct PrefixTable<Value: Sendable>: Sendable {
         return nil
     }
 
+    /// The values of all ranges that hold an address, the most specific first.
+    func findAll(_ address: IPAddress) -> [Value] {
+        levels(address).compactMap { level in
+            Prefix(address, length: level.length).flatMap { level.values[$0.address] }
+        }
+    }
+
     private func levels(_ address: IPAddress) -> [Level] { address.isV6 ? v6 : v4 }
 }

@@ -12,6 +12,8 @@ extension MatchTree {
     ) throws(ConfigurationError) {
         guard depth < Self.depthMax else { throw path.error("is nested more than \(Self.depthMax) deep") }
         func outcome(_ match: EnvoyAPI.Matcher.OnMatch, _ path: FieldPath) throws(ConfigurationError) -> Outcome {
+            // As Envoy: nobody here takes more than one action.
+            guard !match.keepMatching else { throw (path / "keep_matching").unsupported() }
             switch match.onMatch {
             case .matcher(let inner):
                 return .tree(try MatchTree(compiling: inner, path / "matcher", depth: depth + 1, action: action))
@@ -24,7 +26,7 @@ extension MatchTree {
         switch message.matcherType {
         case nil: kind = .nothing
         case .matcherList(let list):
-            var entries: [(predicate: MatchPredicate, outcome: Outcome, keepsMatching: Bool)] = []
+            var entries: [(predicate: MatchPredicate, outcome: Outcome)] = []
             for (index, field) in list.matchers.enumerated() {
                 let place = (path / "matcher_list.matchers")[index]
                 guard let predicate = field.predicate else { throw (place / "predicate").error("is missing") }
@@ -32,7 +34,7 @@ extension MatchTree {
                 entries.append(
                     (
                         try MatchPredicate(compiling: predicate, place / "predicate", depth: 0),
-                        try outcome(match, place / "on_match"), match.keepMatching
+                        try outcome(match, place / "on_match")
                     ))
             }
             kind = .list(entries)
@@ -52,7 +54,26 @@ extension MatchTree {
                     outcomes.append((Array(key.utf8), try outcome(match, (place / "prefix_match_map.map")[key])))
                 }
                 kind = .prefix(input, outcomes.sorted { $0.prefix.count > $1.prefix.count })
-            case .customMatch(let config): throw (place / "custom_match").unsupported(config.name)
+            case .customMatch(let config):
+                let spot = place / "custom_match" / "typed_config"
+                guard let any = config.typedConfig, any.holds(IPMatcher.self) else {
+                    throw spot.unsupported(config.typedConfig?.name ?? config.name)
+                }
+                var outcomes = AddressMap<AddressOutcome>()
+                let matchers = try Unpacked.message(any, as: IPMatcher.self, spot).rangeMatchers
+                for (index, matcher) in matchers.enumerated() {
+                    let here = (spot / "range_matchers")[index]
+                    guard let match = matcher.onMatch else { throw (here / "on_match").error("is missing") }
+                    let entry = AddressOutcome(
+                        outcome: try outcome(match, here / "on_match"), isExclusive: matcher.exclusive)
+                    for (number, range) in matcher.ranges.enumerated() {
+                        outcomes.insert(
+                            entry,
+                            for: try AddressRange(
+                                range.addressPrefix, bits: range.prefixLen, (here / "ranges")[number]))
+                    }
+                }
+                kind = .addresses(input, outcomes)
             case nil: throw place.error("has no map")
             }
         }
@@ -92,13 +113,9 @@ extension MatchPredicate {
                 let matcher = try Unpacked.message(any, as: IpInputMatcher.self, spot / "typed_config")
                 var ranges: [AddressRange] = []
                 for (index, range) in matcher.cidrRanges.enumerated() {
-                    let here = (spot / "typed_config.cidr_ranges")[index]
-                    guard let bytes = AddressRange.bytes(range.addressPrefix) else {
-                        throw (here / "address_prefix").error("\(range.addressPrefix): is no IP address")
-                    }
-                    let bits = range.prefixLen ?? 0
-                    guard bits <= bytes.count * 8 else { throw (here / "prefix_len").error("\(bits) is too long") }
-                    ranges.append(AddressRange(bytes: bytes, bits: Int(bits)))
+                    ranges.append(
+                        try AddressRange(
+                            range.addressPrefix, bits: range.prefixLen, (spot / "typed_config.cidr_ranges")[index]))
                 }
                 self = .addresses(input, ranges)
             case nil: throw place.error("has no matcher: set one of value_match, custom_match")
@@ -109,6 +126,18 @@ extension MatchPredicate {
             self = .not(try MatchPredicate(compiling: predicate, path / "not_matcher", depth: depth + 1))
         case nil: throw path.error("has no condition")
         }
+    }
+}
+
+extension AddressRange {
+    /// A range as a message has it; no bits are all addresses of the family.
+    fileprivate init(_ prefix: String, bits: UInt32?, _ path: FieldPath) throws(ConfigurationError) {
+        guard let bytes = Self.bytes(prefix) else {
+            throw (path / "address_prefix").error("\(prefix): is no IP address")
+        }
+        let bits = bits ?? 0
+        guard bits <= bytes.count * 8 else { throw (path / "prefix_len").error("\(bits) is too long") }
+        self.init(bytes: bytes, bits: Int(bits))
     }
 }
 

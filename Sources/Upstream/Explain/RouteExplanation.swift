@@ -85,14 +85,9 @@ extension RouteTable {
         }
         if let tree = host.tree {
             explanation.usesTree = true
-            var number = 0
-            tree.visit(request, facts) { candidates in
-                for route in candidates {
-                    number += 1
-                    if look(at: route, "matcher, candidate \(number)") { return true }
-                }
-                return false
-            }
+            let candidates = tree.action(for: request, facts: facts) ?? []
+            for (index, route) in candidates.enumerated()
+            where look(at: route, "matcher, candidate \(index + 1)") { break }
         } else {
             for (index, route) in host.routes.enumerated() where look(at: route, "routes[\(index)]") { break }
         }
@@ -152,6 +147,9 @@ extension MatchTree where Action == [Route] {
         case .prefix(let input, let entries):
             take(input)
             for entry in entries { take(entry.outcome) }
+        case .addresses(let input, let map):
+            take(input)
+            for entry in map.all { take(entry.outcome) }
         case .nothing: break
         }
         if let otherwise { take(otherwise) }

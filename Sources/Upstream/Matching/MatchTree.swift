@@ -8,65 +8,69 @@ public struct MatchTree<Action: Sendable>: Sendable {
         case tree(MatchTree)
     }
 
+    /// What follows an address in a range.
+    struct AddressOutcome: Sendable {
+        let outcome: Outcome
+        /// It counts only where no narrower range has the address.
+        let isExclusive: Bool
+    }
+
     enum Kind: Sendable {
-        case list([(predicate: MatchPredicate, outcome: Outcome, keepsMatching: Bool)])
+        case list([(predicate: MatchPredicate, outcome: Outcome)])
         case exact(MatchInput, [[UInt8]: Outcome])
         /// Longest first.
         case prefix(MatchInput, [(prefix: [UInt8], outcome: Outcome)])
+        case addresses(MatchInput, AddressMap<AddressOutcome>)
         case nothing
     }
 
     let kind: Kind
     let otherwise: Outcome?
 
-    /// The action for a request; nil when nothing matches.
+    /// The action of the first match for a request; nil when nothing matches.
+    ///
+    /// A branch whose inner tree has none is no match: the next one is asked.
     public func action(
         for request: borrowing some RequestView & ~Copyable & ~Escapable, facts: some RouteFacts
     ) -> Action? {
-        var found: Action?
-        visit(request, facts) { action in
-            found = action
-            return true
-        }
-        return found
-    }
-
-    /// Calls the body with the actions of all matches in their order, until it answers true.
-    ///
-    /// Later ones come only where a match says `keep_matching`, or where the body refuses what came before.
-    @discardableResult
-    func visit(
-        _ request: borrowing some RequestView & ~Copyable & ~Escapable, _ facts: some RouteFacts,
-        _ body: (Action) -> Bool
-    ) -> Bool {
         switch kind {
         case .list(let entries):
             for entry in entries where entry.predicate.matches(request, facts) {
-                if visit(entry.outcome, request, facts, body), !entry.keepsMatching { return true }
+                if let found = action(entry.outcome, request, facts) { return found }
             }
         case .exact(let input, let map):
-            if let value = input.value(request, facts), let outcome = map[value], visit(outcome, request, facts, body) {
-                return true
+            if let value = input.value(request, facts), let outcome = map[value],
+                let found = action(outcome, request, facts)
+            {
+                return found
             }
         case .prefix(let input, let entries):
             if let value = input.value(request, facts) {
                 for entry in entries where value.starts(with: entry.prefix) {
-                    if visit(entry.outcome, request, facts, body) { return true }
+                    if let found = action(entry.outcome, request, facts) { return found }
+                }
+            }
+        case .addresses(let input, let map):
+            if let value = input.value(request, facts),
+                let address = AddressRange.bytes(String(decoding: value, as: UTF8.self))
+            {
+                for (index, entry) in map.entries(for: address).enumerated() {
+                    if entry.isExclusive, index > 0 { continue }
+                    if let found = action(entry.outcome, request, facts) { return found }
                 }
             }
         case .nothing: break
         }
-        guard let otherwise else { return false }
-        return visit(otherwise, request, facts, body)
+        guard let otherwise else { return nil }
+        return action(otherwise, request, facts)
     }
 
-    private func visit(
-        _ outcome: Outcome, _ request: borrowing some RequestView & ~Copyable & ~Escapable, _ facts: some RouteFacts,
-        _ body: (Action) -> Bool
-    ) -> Bool {
+    private func action(
+        _ outcome: Outcome, _ request: borrowing some RequestView & ~Copyable & ~Escapable, _ facts: some RouteFacts
+    ) -> Action? {
         switch outcome {
-        case .action(let action): body(action)
-        case .tree(let tree): tree.visit(request, facts, body)
+        case .action(let action): action
+        case .tree(let tree): tree.action(for: request, facts: facts)
         }
     }
 }
@@ -137,6 +141,35 @@ enum MatchInput: Sendable {
     }
 }
 
+/// Values by range of addresses; the narrowest range that has an address comes first.
+struct AddressMap<Value: Sendable>: Sendable {
+    /// Ranges of one length by their bytes, longer ones first.
+    private var levels: [(bits: Int, count: Int, values: [[UInt8]: [Value]])] = []
+
+    /// Adds a value; of several for one range the first comes first.
+    mutating func insert(_ value: Value, for range: AddressRange) {
+        let key = range.masked(range.bytes)
+        if let level = levels.firstIndex(where: { $0.bits == range.bits && $0.count == range.bytes.count }) {
+            levels[level].values[key, default: []].append(value)
+        } else {
+            levels.append((range.bits, range.bytes.count, [key: [value]]))
+            levels.sort { $0.bits > $1.bits }
+        }
+    }
+
+    /// All values.
+    var all: [Value] { levels.flatMap { $0.values.values.flatMap { $0 } } }
+
+    /// The values of all ranges that have an address.
+    func entries(for address: [UInt8]) -> [Value] {
+        var found: [Value] = []
+        for level in levels where level.count == address.count {
+            found += level.values[AddressRange(bytes: address, bits: level.bits).masked(address)] ?? []
+        }
+        return found
+    }
+}
+
 /// A range of addresses: `10.0.0.0/8`.
 struct AddressRange: Sendable, Hashable {
     let bytes: [UInt8]
@@ -150,6 +183,14 @@ struct AddressRange: Sendable, Hashable {
             if address[index] & mask != bytes[index] & mask { return false }
         }
         return true
+    }
+
+    /// An address of this family without the bits behind the range's.
+    func masked(_ address: [UInt8]) -> [UInt8] {
+        address.indices.map { index in
+            let kept = min(max(bits - index * 8, 0), 8)
+            return address[index] & UInt8(truncatingIfNeeded: 0xFF00 >> kept)
+        }
     }
 
     /// The bytes of an address in text; nil when it is none.

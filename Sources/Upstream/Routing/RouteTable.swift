@@ -149,15 +149,12 @@ public final class VirtualHost: Sendable {
             return tlsRedirect
         }
         if let tree {
-            var found: Route?
-            tree.visit(request, facts) { candidates in
-                for route in candidates where route.match.matches(request, path: path, random: random, facts: facts) {
-                    found = route
-                    return true
-                }
-                return false
+            // The routes that the tree leads to decide, as in Envoy: when none of them takes the request, nothing does.
+            for route in tree.action(for: request, facts: facts) ?? []
+            where route.match.matches(request, path: path, random: random, facts: facts) {
+                return route
             }
-            return found
+            return nil
         }
         for route in routes where route.match.matches(request, path: path, random: random, facts: facts) {
             return route

@@ -1,6 +1,6 @@
 """Which route a request takes, and what the route does to it."""
 from client import Request, Share, get, post
-from config import add, cluster, http, match, respond, route, vhost
+from config import add, bootstrap, chain, cluster, hcm, http, listener, match, respond, route, typed, vhost
 from model import Group, answer
 
 GROUP = Group("routing")
@@ -174,3 +174,97 @@ s = GROUP.setup("levels", http(vhosts=[vhost("v", ["*"], [
 s.case("attempt count headers", get("/plain"))
 s.case("attempt count from the client", get("/plain", [("x-envoy-attempt-count", "7")]))
 s.case("a route of high priority", get("/other"))
+
+
+def header_input(name):
+    return {"name": "header", "typed_config": typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)}
+
+
+def source_input():
+    return {"name": "source", "typed_config": typed("envoy.extensions.matching.common_inputs.network.v3.SourceIPInput")}
+
+
+def take(name, prefix="/", **matcher):
+    """What a tree leads to: a route."""
+    return {"action": {"name": "route", "typed_config": {**typed("envoy.config.route.v3.Route"), **route(prefix, "a", name=name, matcher=matcher)}}}
+
+
+def take_list(*routes):
+    return {"action": {"name": "routes", "typed_config": typed("envoy.config.route.v3.RouteList", routes=list(routes))}}
+
+
+def tree(source, kind, map, **more):
+    return {"matcher_tree": {"input": source, kind: {"map": map}}, **more}
+
+
+def under(matcher):
+    return {"matcher": matcher}
+
+
+def holds(source, **how):
+    return {"single_predicate": {"input": source, "value_match": how}}
+
+
+def entry(predicate, match, **more):
+    return {"predicate": predicate, "on_match": {**match, **more}}
+
+
+def ranges(*entries, **more):
+    return {"matcher_tree": {"input": source_input(), "custom_match": {"name": "ip", "typed_config": typed(
+        "xds.type.matcher.v3.IPMatcher", range_matchers=[
+            {"ranges": [{"address_prefix": prefix, "prefix_len": bits}], "on_match": match, **fields} for prefix, bits, match, fields in entries])}}, **more}
+
+
+PATH, KIND, TEAM = header_input(":path"), header_input("x-kind"), header_input("x-team")
+for name, matcher, requests in [
+    ("exact paths", tree(PATH, "exact_match_map", {"/one": take("one"), "/two?q=1": take("two"), "/three": take("three", "/other")}), [
+        ("/one", []), ("/one?q", []), ("/two?q=1", []), ("/three", []), ("/", [])]),
+    ("exact paths, else", tree(PATH, "exact_match_map", {"/one": take("one"), "/three": take("three", "/other")}, on_no_match=take("else")), [
+        ("/one", []), ("/three", []), ("/x", [])]),
+    ("prefixes", tree(PATH, "prefix_match_map", {"/a": take("a"), "/a/b": under(tree(KIND, "exact_match_map", {"k": take("a/b of k")})), "/a/b/c": take("c", "/never"), "": take("empty")}), [
+        ("/a", []), ("/a/bc", [("x-kind", "k")]), ("/a/b", []), ("/a/b/c", []), ("/a/b/c", [("x-kind", "k")]), ("/z", [])]),
+    ("routes in lists", tree(KIND, "exact_match_map", {"k": take_list(route("/1", "a", name="first"), route("/", "a", name="second", matcher={"headers": [{"name": "x-team", "present_match": True}]})), "none": take_list(route("/1", "a", name="only"))}), [
+        ("/1", [("x-kind", "k")]), ("/2", [("x-kind", "k")]), ("/2", [("x-kind", "k"), ("x-team", "t")]), ("/2", [("x-kind", "none")]), ("/1", [("x-kind", "k"), ("x-kind", "k")]), ("/1", [])]),
+    ("two values", tree(KIND, "exact_match_map", {"k,l": take("both"), "k": take("one")}), [
+        ("/", [("x-kind", "k"), ("x-kind", "l")]), ("/", [("x-kind", "k,l")]), ("/", [("x-kind", "k")]), ("/", [("X-Kind", "l"), ("x-kind", "k")])]),
+    ("a list of conditions", {"matcher_list": {"matchers": [
+        entry({"and_matcher": {"predicate": [holds(KIND, prefix="k"), {"not_matcher": holds(TEAM, exact="blue")}]}}, take("k, not blue")),
+        entry({"or_matcher": {"predicate": [holds(TEAM, exact="BLUE", ignore_case=True), holds(KIND, safe_regex={"google_re2": {}, "regex": "x+"})]}}, take("blue or x", "/only")),
+        entry(holds(TEAM, suffix="e"), take("ends with e")),
+    ]}, "on_no_match": take("else")}, [
+        ("/", [("x-kind", "k1")]), ("/", [("x-kind", "k1"), ("x-team", "blue")]), ("/only", [("x-kind", "k1"), ("x-team", "blue")]), ("/only", [("x-kind", "xx")]), ("/", [("x-kind", "xx")]),
+        ("/", [("x-team", "white")]), ("/", []), ("/only", [("x-kind", "yxx")])]),
+    ("a nested tree that has nothing", tree(KIND, "exact_match_map", {"k": under(tree(TEAM, "exact_match_map", {"t": take("k, t")}))}, on_no_match=take("else")), [
+        ("/", [("x-kind", "k"), ("x-team", "t")]), ("/", [("x-kind", "k")])]),
+]:
+    s = GROUP.setup(f"tree: {name}", http(vhosts=[{"name": "v", "domains": ["*"], "matcher": matcher}]))
+    for index, (path, fields) in enumerate(requests):
+        s.case(f"tree: {name}: {path} {index}", get(path, fields))
+for name, matcher in [
+    ("without a map", {"matcher_tree": {"input": PATH}}), ("without an action", tree(PATH, "exact_match_map", {"/": {}})),
+    ("with another action", tree(PATH, "exact_match_map", {"/": {"action": {"name": "x", "typed_config": typed("google.protobuf.StringValue", value="x")}}})),
+    ("of a response", tree({"name": "x", "typed_config": typed("envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput")}, "exact_match_map", {"200": take("x")})),
+    ("that goes on after a match", {"matcher_list": {"matchers": [entry(holds(KIND, exact="k"), take("kept"), keep_matching=True)]}}),
+    ("one predicate in an and", {"matcher_list": {"matchers": [entry({"and_matcher": {"predicate": [holds(KIND, exact="k")]}}, take("x"))]}}),
+]:
+    s = GROUP.setup(f"tree: {name}", http(vhosts=[{"name": "v", "domains": ["*"], "matcher": matcher}]), refused=True)
+    s.case(f"tree: {name} is refused")
+
+
+# Trees of routes look at fields of requests alone in Envoy; those of filter chains at addresses.
+def chained(name):
+    return {"action": {"name": name, "typed_config": typed("google.protobuf.StringValue", value=name)}}
+
+
+def by_source(port_chain):
+    return under({"matcher_list": {"matchers": [entry(holds(PORT, exact="1"), port_chain)]}})
+
+
+PORT = {"name": "port", "typed_config": typed("envoy.extensions.matching.common_inputs.network.v3.SourcePortInput")}
+s = GROUP.setup("tree: source addresses", bootstrap([listener(
+    *[chain(hcm([route("/", name=name, action=respond(200, name))]), name=name) for name in ("wide", "alone", "narrow", "else")],
+    filter_chain_matcher=ranges(
+        ("127.0.0.0", 8, chained("wide"), {}), ("127.0.0.2", 32, by_source(chained("narrow")), {}),
+        ("127.0.0.4", 30, chained("alone"), {"exclusive": True}), ("127.0.0.5", 32, by_source(chained("narrow")), {}), on_no_match=chained("else")))]))
+for source in ("127.0.0.9", "127.0.0.2", "127.0.0.6", "127.0.0.5"):
+    s.case(f"tree: source addresses: {source}", get("/", source=source))

@@ -17,7 +17,14 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
         case exact(Input, [String: Outcome])
         /// By falling length of the prefix.
         case prefix(Input, [(prefix: String, outcome: Outcome)])
-        case addresses(Input, PrefixTable<Outcome>)
+        case addresses(Input, PrefixTable<[AddressOutcome]>)
+    }
+
+    /// What follows an address in a range.
+    private struct AddressOutcome: Sendable {
+        let outcome: Outcome
+        /// It counts only where no narrower range has the address.
+        let isExclusive: Bool
     }
 
     private indirect enum Condition: Sendable {
@@ -71,7 +78,12 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
             }
             return nil
         case .addresses(let input, let table):
-            return value(input).flatMap { IPAddress($0) }.flatMap { table.find($0) }.flatMap { find($0, value) }
+            guard let address = value(input).flatMap({ IPAddress($0) }) else { return nil }
+            for (index, entry) in table.findAll(address).joined().enumerated() {
+                if entry.isExclusive, index > 0 { continue }
+                if let found = find(entry.outcome, value) { return found }
+            }
+            return nil
         }
     }
 
@@ -160,11 +172,12 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
                 throw ConfigurationError(
                     at: here, "unknown matcher \(any.typeURL); supported: xds.type.matcher.v3.IPMatcher")
             }
-            var table = PrefixTable<Outcome>()
+            var table = PrefixTable<[AddressOutcome]>()
             for (index, entry) in ranges.enumerated() {
                 let outcome = try compile(
                     entry.onMatch, "\(here).range_matchers[\(index)].on_match", depth, input, action)
-                for prefix in entry.prefixes where table[prefix] == nil { table[prefix] = outcome }
+                let made = AddressOutcome(outcome: outcome, isExclusive: entry.isExclusive)
+                for prefix in entry.prefixes { table[prefix] = (table[prefix] ?? []) + [made] }
             }
             return .addresses(source, table)
         case nil: throw ConfigurationError(at: path, "exact_match_map, prefix_match_map or custom_match is needed")

@@ -82,7 +82,7 @@ enum MatchActions {
     /// The ranges of an `xds.type.matcher.v3.IPMatcher`; nil for anything else.
     static func addressRanges(
         _ any: AnyMessage, _ path: String
-    ) throws(ConfigurationError) -> [(prefixes: [Prefix], onMatch: Matcher.OnMatch?)]? {
+    ) throws(ConfigurationError) -> [(prefixes: [Prefix], onMatch: Matcher.OnMatch?, isExclusive: Bool)]? {
         guard any.name == IPMatcher.schema.name else { return nil }
         let message: IPMatcher
         do throws(MessageError) {
@@ -90,7 +90,7 @@ enum MatchActions {
         } catch {
             throw ConfigurationError(at: FieldCheck.join(path, error.path), error.problem)
         }
-        var result: [(prefixes: [Prefix], onMatch: Matcher.OnMatch?)] = []
+        var result: [(prefixes: [Prefix], onMatch: Matcher.OnMatch?, isExclusive: Bool)] = []
         for (index, matcher) in message.rangeMatchers.enumerated() {
             var prefixes: [Prefix] = []
             for (number, range) in matcher.ranges.enumerated() {
@@ -103,7 +103,7 @@ enum MatchActions {
                 }
                 prefixes.append(prefix)
             }
-            result.append((prefixes, matcher.onMatch))
+            result.append((prefixes, matcher.onMatch, matcher.exclusive))
         }
         return result
     }
