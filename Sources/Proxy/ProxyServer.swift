@@ -379,16 +379,12 @@ public final class ProxyServer: @unchecked Sendable {
         }
     }
 
-    /// Runs `body` on every loop, after each has taken the connections that others have handed over to it.
-    ///
-    /// A loop that has let go of its listeners could only reset a connection that still comes from another one.
+    /// Runs `body` on every loop as `[WorkerHandle].endHandOvers` does.
     private func endHandOvers(
         _ body: @escaping @Sendable (Worker) -> Void, then: @escaping @Sendable () -> Void = {}
     ) {
         Task(executorPreference: loop) { [self] in
-            // What a loop has handed over lies in the other's mailbox before its answer, and so before `body`.
-            for worker in workers { _ = await worker.ask { $0.keepsConnections = true } }
-            for worker in workers { worker.send(body) }
+            await workers.endHandOvers(body)
             then()
         }
     }

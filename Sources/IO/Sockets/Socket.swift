@@ -81,9 +81,10 @@ public final class Socket {
     ///   - backlog: connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
     ///   - transparent: IP_TRANSPARENT, also for addresses that are not ours.
     ///   - acceptsIPv4: an IPv6 socket takes IPv4 clients, too (no IPV6_V6ONLY); they are seen with their IPv4 addresses.
+    ///   - freebind: IP_FREEBIND, also on an address that no interface has yet.
     public static func listen(
         on address: SocketAddress, reusePort: Bool = false, backlog: Int32 = 4096, transparent: Bool = false,
-        acceptsIPv4: Bool = false
+        acceptsIPv4: Bool = false, freebind: Bool = false
     ) throws(SystemError) -> Socket {
         let operation = "listen on \(address)"
         let socket = try make(address, Int32(SOCK_STREAM.rawValue), operation)
@@ -95,6 +96,7 @@ public final class Socket {
             try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
         }
         if transparent { try socket.setTransparent(address.family, operation) }
+        if freebind { try socket.setFreebind(address.family, operation) }
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
         try checkErrno(Glibc.listen(socket.fd, backlog), operation)
         return socket
@@ -105,13 +107,15 @@ public final class Socket {
     /// - Parameters:
     ///   - reusePort: other sockets of this user may be bound to the address too (SO_REUSEPORT).
     ///   - acceptsIPv4: as of `listen`.
+    ///   - freebind: as of `listen`.
     public static func datagram(
-        on address: SocketAddress, reusePort: Bool = false, acceptsIPv4: Bool = false
+        on address: SocketAddress, reusePort: Bool = false, acceptsIPv4: Bool = false, freebind: Bool = false
     ) throws(SystemError) -> Socket {
         let operation = "bind udp \(address)"
         let socket = try make(address, Int32(SOCK_DGRAM.rawValue), operation)
         if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
         try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
+        if freebind { try socket.setFreebind(address.family, operation) }
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
         return socket
     }
@@ -188,6 +192,12 @@ public final class Socket {
         // IP_TRANSPARENT 19, IPV6_TRANSPARENT 75: linux/in.h, not in glibc's Swift module.
         if family == AF_INET { try set(Int32(IPPROTO_IP), 19, 1, operation) }
         if family == AF_INET6 { try set(Int32(IPPROTO_IPV6), 75, 1, operation) }
+    }
+
+    private func setFreebind(_ family: Int32, _ operation: String) throws(SystemError) {
+        // IP_FREEBIND 15, IPV6_FREEBIND 78: linux/in.h and linux/in6.h, not in glibc's Swift module.
+        if family == AF_INET { try set(Int32(IPPROTO_IP), 15, 1, operation) }
+        if family == AF_INET6 { try set(Int32(IPPROTO_IPV6), 78, 1, operation) }
     }
 
     /// Turns Nagle's algorithm off; no effect on unix sockets.

@@ -33,6 +33,9 @@ final class ConnectionBalance: Sendable {
         }
     }
 
+    /// How many connections are counted as a worker's.
+    func count(of worker: Int) -> Int { counts.withLock { $0.indices.contains(worker) ? $0[worker] : 0 } }
+
     /// Pure: the worker with the fewest connections when ours has too many more.
     static func choose(_ counts: [Int], _ worker: Int, isExact: Bool) -> Int {
         guard let least = counts.indices.min(by: { counts[$0] < counts[$1] }) else { return worker }

@@ -18,6 +18,8 @@ final class ListenerConfig: Sendable {
     let listenerFiltersTimeout: Duration?
     let continuesOnTimeout: Bool
     let isTransparent: Bool
+    /// It may bind to an address that no interface has yet (`freebind`).
+    let isFreebind: Bool
     /// `ipv4_compat`: an IPv6 listener serves IPv4 clients, too.
     let acceptsIPv4: Bool
     /// `ignore_global_conn_limit`.
@@ -59,7 +61,7 @@ final class ListenerConfig: Sendable {
                 "name", "address", "filter_chains", "filter_chain_matcher", "default_filter_chain", "use_original_dst",
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
-                "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit",
+                "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
                 "connection_balance_config", "udp_listener_config",
             ], at: path)
         trafficDirection = message.trafficDirection
@@ -86,6 +88,7 @@ final class ListenerConfig: Sendable {
         udp = try Self.udpProxy(message, at: path, context: context)
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
+        isFreebind = message.freebind ?? false
         ignoresConnectionLimit = message.ignoreGlobalConnLimit
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
         handsOff = message.useOriginalDst ?? false
@@ -130,9 +133,13 @@ final class ListenerConfig: Sendable {
 
     /// A socket of this listener on `address` in the calling thread's network namespace.
     func openSocket(on address: IO.SocketAddress) throws(SystemError) -> Socket {
-        if udp != nil { return try Socket.datagram(on: address, reusePort: true, acceptsIPv4: acceptsIPv4) }
+        if udp != nil { 
+            return try Socket.datagram(
+                on: address, reusePort: true, acceptsIPv4: acceptsIPv4, freebind: isFreebind)
+        }
         return try Socket.listen(
-            on: address, reusePort: true, backlog: backlog, transparent: isTransparent, acceptsIPv4: acceptsIPv4)
+            on: address, reusePort: true, backlog: backlog, transparent: isTransparent, acceptsIPv4: acceptsIPv4,
+            freebind: isFreebind)
     }
 
     /// The one filter of a UDP listener; nil for all others.

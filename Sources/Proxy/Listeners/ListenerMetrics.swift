@@ -4,7 +4,8 @@ internal import Telemetry
 final class ListenerMetrics: Sendable {
     /// The cells, by Envoy's names.
     enum Cell: Int, MetricCell {
-        case downstream_cx_total, downstream_cx_destroy, downstream_cx_overflow, downstream_cx_overload_reject,
+        case downstream_cx_total, downstream_cx_destroy, downstream_cx_handover_fail, downstream_cx_overflow,
+            downstream_cx_overload_reject,
             downstream_cx_transport_socket_connect_timeout, downstream_global_cx_overflow,
             downstream_listener_filter_error, downstream_listener_filter_remote_close, downstream_pre_cx_timeout,
             extension_config_missing, network_extension_config_missing, no_filter_chain_match

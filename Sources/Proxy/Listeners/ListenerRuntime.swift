@@ -150,10 +150,10 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     private func handOver(_ socket: Socket, to peer: WorkerPeer) {
-        let (name, balance, own) = (config.name, metrics.balance, worker.peers[worker.index].handle)
+        let (name, metrics, own) = (config.name, metrics, worker.peers[worker.index].handle)
         guard let handle = peer.handle else {
-            balance.release(peer.index)
-            balance.add(worker.index)
+            metrics.balance.release(peer.index)
+            metrics.balance.add(worker.index)
             return admit(socket)
         }
         let fd = socket.release()
@@ -161,16 +161,22 @@ final class ListenerRuntime: ReadinessHandler {
             let socket = Socket(adopting: fd)
             if let listener = worker.listener(named: name) { return listener.admit(socket) }
             // Not there yet, or not any more: we have it still, or it is gone everywhere.
-            balance.release(worker.index)
-            guard let own else { return socket.close() }
+            metrics.balance.release(worker.index)
+            guard let own else { return Self.abandon(socket, metrics, worker) }
             let fd = socket.release()
             own.send { worker in
                 let socket = Socket(adopting: fd)
-                guard let listener = worker.listener(named: name) else { return socket.close() }
-                balance.add(worker.index)
+                guard let listener = worker.listener(named: name) else { return Self.abandon(socket, metrics, worker) }
+                metrics.balance.add(worker.index)
                 listener.admit(socket)
             }
         }
+    }
+
+    /// Closes a connection that no loop has a listener for any more.
+    private static func abandon(_ socket: Socket, _ metrics: ListenerMetrics, _ worker: Worker) {
+        metrics.add(.downstream_cx_handover_fail, row: worker.index)
+        socket.close()
     }
 
     /// Serves a connection that is counted as this worker's, unless there are too many.

@@ -333,6 +333,7 @@ final class ConfigurationStore {
                     && ($0.config.udp == nil) == (config.udp == nil)
                     && $0.config.namespacePath == config.namespacePath
                     && $0.config.acceptsIPv4 == config.acceptsIPv4 && $0.config.isTransparent == config.isTransparent
+                    && $0.config.isFreebind == config.isFreebind
             } ?? false
         if !keepsSocket {
             let sockets: [Int32]

@@ -1,6 +1,18 @@
 internal import IO
 internal import Synchronization
 
+extension [WorkerHandle] {
+    /// Runs `body` on every loop, after each has taken the connections that others have handed over to it.
+    ///
+    /// A loop that has let go of its listeners could only reset a connection that still comes from another one. Afterwards loops keep what they accept
+    /// (`Worker.keepsConnections`), unless `body` says otherwise.
+    func endHandOvers(_ body: @escaping @Sendable (Worker) -> Void) async {
+        // What a loop has handed over lies in the other's mailbox before its answer, and so before `body`.
+        for worker in self { _ = await worker.ask { $0.keepsConnections = true } }
+        for worker in self { worker.send(body) }
+    }
+}
+
 /// A worker as other threads see it: something to send messages to.
 ///
 /// `@unchecked Sendable`: `worker` is made on its loop and touched there only.
