@@ -200,7 +200,8 @@ struct YAMLTests {
     func longKeys(count: Int) throws {
         for letter in ["k", "é", "\u{1}", ":"] {
             let key = String(repeating: letter, count: count)
-            let inner: JSON = .object(["a": [1, .object([key: "x"])], key: .object([key: [.object([key: [key]])]])])
+            let named: JSON = .object([key: [.string(key)]])
+            let inner: JSON = .object(["a": [1, .object([key: "x"])], key: .object([key: [named]])])
             let value: JSON = .object([key: inner, "list": [.object([key: .null, "z": [inner]])]])
             let text = YAML.write(value)
             #expect(try YAML.parse(text).first?.json == value, "\(text)")
