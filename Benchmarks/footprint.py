@@ -148,12 +148,12 @@ class Bench:
         self.results[name] = figures
         print(f"{name:34} " + "  ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()) + f"  {unit}", flush=True)
 
-    def bootstrap(self, port, routes=None, hosts=None, clusters=None, tls=None):
+    def bootstrap(self, port, routes=None, hosts=None, clusters=None, tls=None, has_tickets=False):
         manager = http_manager(routes or [{"match": {"prefix": "/"}, "route": {"cluster": "backend", "timeout": "15s"}}], stat_prefix="in", codec_type="AUTO")
         if hosts:
             rest = manager["typed_config"]["route_config"]["virtual_hosts"]
             manager["typed_config"]["route_config"]["virtual_hosts"] = hosts + rest
-        one = listener("ingress", port, manager, self.transport(tls) if tls else None)
+        one = listener("ingress", port, manager, self.transport(tls, has_tickets) if tls else None)
         clusters = clusters if clusters is not None else [self.cluster("backend")]
         return {"node": {"id": "bench", "cluster": "bench"}, "admin": {"address": address(free_port())},
                 "static_resources": {"listeners": [one], "clusters": clusters}}
@@ -161,16 +161,17 @@ class Bench:
     def cluster(self, name):
         return cluster(name, [self.backend_port], lb_policy="LEAST_REQUEST", circuit_breakers=CIRCUIT)
 
-    def transport(self, kind):
+    def transport(self, kind, has_tickets):
         def file(name):
             return {"filename": str(self.directory / name)}
         common = {"tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
                   "tls_certificates": [{"certificate_chain": file("server.pem"), "private_key": file("server.key")}]}
         if kind == "mtls":
             common["validation_context"] = {"trusted_ca": file("ca.pem")}
-        # Without keys of its own skein-proxy gives no tickets, and none with client certificates at all (docs/envoy-differences.md).
-        context = {"@type": DOWNSTREAM_TLS, "require_client_certificate": kind == "mtls", "common_tls_context": common,
-                   "session_ticket_keys": {"keys": [file("tickets")]}}
+        context = {"@type": DOWNSTREAM_TLS, "require_client_certificate": kind == "mtls", "common_tls_context": common}
+        if has_tickets:
+            # Without keys of its own skein-proxy gives no tickets, and none with client certificates at all (docs/envoy-differences.md).
+            context["session_ticket_keys"] = {"keys": [file("tickets")]}
         return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
     def client_context(self, kind):
@@ -179,10 +180,10 @@ class Bench:
             context.load_cert_chain(self.directory / "client.pem", self.directory / "client.key")
         return context
 
-    def run(self, program, bootstrap=None, kind=None, **more):
+    def run(self, program, bootstrap=None, kind=None, has_tickets=False, **more):
         port = free_port()
         binary, arguments = self.programs[program]
-        made = bootstrap(port) if bootstrap else self.bootstrap(port, tls=kind)
+        made = bootstrap(port) if bootstrap else self.bootstrap(port, tls=kind, has_tickets=has_tickets)
         return Running(binary, arguments, made, port, tls=self.client_context(kind) if kind else None, **more)
 
     # Parts
@@ -304,7 +305,7 @@ class Bench:
             context = self.client_context(kind)
             for resumes in (False, True):
                 with contextlib.ExitStack() as stack:
-                    running = {program: stack.enter_context(self.run(program, kind=kind)) for program in self.programs}
+                    running = {program: stack.enter_context(self.run(program, kind=kind, has_tickets=True)) for program in self.programs}
                     costs, reused = {program: [] for program in running}, dict.fromkeys(running, 0)
                     for _ in range(ROUNDS):
                         for program, proxy in running.items():

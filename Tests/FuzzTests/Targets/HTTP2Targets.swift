@@ -101,7 +101,10 @@ extension FuzzTarget {
         cut.receive(input, cuts: random.cuts(of: input.count))
         try holds(whole.log == cut.log, "cut into pieces it says something else: \(whole.log) and \(cut.log)")
         try holds(cut.hasBodies(of: whole), "cut into pieces bodies are others: \(whole.bodies) and \(cut.bodies)")
-        try holds(whole.failure?.code == cut.failure?.code, "\(whole.failure.map { "\($0)" } ?? "-") in one piece only")
+        func text(_ failure: HTTP2Error?) -> String { failure.map { "\($0)" } ?? "no error" }
+        try holds(
+            whole.failure?.code == cut.failure?.code,
+            "in one piece \(text(whole.failure)), in several \(text(cut.failure))")
         try holds(whole.headBytes <= HTTP1Limits.headBytesDefault, "a head of \(whole.headBytes) bytes")
         try holds(whole.session.streamCount <= 100, "\(whole.session.streamCount) streams")
         var output: [UInt8] = []
