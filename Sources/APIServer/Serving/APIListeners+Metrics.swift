@@ -3,7 +3,7 @@ import Telemetry
 
 // What the transport of the API holds, and what it refused.
 extension APIListeners {
-    /// Connections, watches, sessions and logs in Prometheus' text format.
+    /// Connections, requests, watches, sessions and logs in Prometheus' text format.
     public var metrics: String {
         let gauges: [(name: String, help: String, value: Int)] = [
             ("connections", "Connections to the API.", places.taken),
@@ -37,6 +37,6 @@ extension APIListeners {
                 "# HELP skein_api_\(counter.name)_total \(counter.help)\n# TYPE skein_api_\(counter.name)_total counter\n"
             text += "skein_api_\(counter.name)_total \(counter.value)\n"
         }
-        return text
+        return text + requests.metrics
     }
 }

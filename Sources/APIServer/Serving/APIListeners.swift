@@ -32,6 +32,8 @@ public final class APIListeners: @unchecked Sendable {
     public let places: ConnectionPlaces
     /// Watches that were refused because there were too many.
     public let watchesRefused = Counter()
+    /// Requests that were answered.
+    private(set) var requests = APIRequestCounts()
     /// How many watches there are.
     public private(set) var openWatches = 0
     /// Sessions that were refused because there were too many.
@@ -106,6 +108,13 @@ public final class APIListeners: @unchecked Sendable {
 
     /// Answers one request of a user.
     public func handle(_ request: HTTPRequest, user: APIUser?, checksHost: Bool = false) async -> HTTPResponse {
+        let begin = loop.now
+        let response = await answer(request, user: user, checksHost: checksHost)
+        requests.count(request.method, Int(response.head.status), nanoseconds: loop.now.nanoseconds(since: begin))
+        return response
+    }
+
+    private func answer(_ request: HTTPRequest, user: APIUser?, checksHost: Bool) async -> HTTPResponse {
         if checksHost, !isOurs(request.head.authorityText) {
             let error = StatusError(
                 code: 403, reason: "Forbidden", message: "Host \(request.head.authorityText) is not served here")
