@@ -8,7 +8,8 @@ struct HTTP1SpellingTests {
         let all = bytes(text)
         var low = 0
         while low < all.count {
-            let part = Array(all[low..<min(all.count, low.addingReportingOverflow(piece).overflow ? all.count : low + piece)])
+            let part = Array(
+                all[low..<min(all.count, low.addingReportingOverflow(piece).overflow ? all.count : low + piece)])
             low += part.count
             var offset = 0
             if case .head = try parser.next(part.span.bytes, &offset) { return parser.head }
@@ -51,7 +52,8 @@ struct HTTP1SpellingTests {
         try head.headers.append("x-ours", "1")
         #expect(
             written(head)
-                == "POST /A:b HTTP/1.1\r\nHOST: h:80\r\nX-oDd: a: B\r\nX-oDd: 2\r\nx-ours: 1\r\ncontent-LENGTH: 2\r\n\r\n")
+                == "POST /A:b HTTP/1.1\r\nHOST: h:80\r\nX-oDd: a: B\r\nX-oDd: 2\r\nx-ours: 1\r\ncontent-LENGTH: 2\r\n\r\n"
+        )
     }
 
     @Test("names of ours are written with capitals where that is asked for, names that came in lower case are not")
@@ -92,7 +94,8 @@ struct HTTP1SpellingTests {
     @Test(
         "a reason phrase is forwarded where that is asked for, and the usual one stands in for none",
         arguments: [
-            ("200 Fine", true, "200 Fine"), ("200 Fine", false, "200 OK"), ("200 ", true, "200 OK"), ("200", true, "200 OK"),
+            ("200 Fine", true, "200 Fine"), ("200 Fine", false, "200 OK"), ("200 ", true, "200 OK"),
+            ("200", true, "200 OK"),
             ("404 Gone Fishing: today", true, "404 Gone Fishing: today"), ("404 X", false, "404 Not Found"),
         ])
     func reason(line: String, forwards: Bool, expected: String) throws {

@@ -67,7 +67,7 @@ struct LikeEnvoyTests {
     func spelling(
         down: String, up: String, request: String, response: String, status: String, host: String
     ) async throws {
-        func options(_ format: String) -> String {
+        @Sendable func options(_ format: String) -> String {
             format.isEmpty ? "" : "http_protocol_options: { header_key_format: \(format) }"
         }
         try await onLoop { loop in

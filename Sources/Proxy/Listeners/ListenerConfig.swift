@@ -133,7 +133,7 @@ final class ListenerConfig: Sendable {
 
     /// A socket of this listener on `address` in the calling thread's network namespace.
     func openSocket(on address: IO.SocketAddress) throws(SystemError) -> Socket {
-        if udp != nil { 
+        if udp != nil {
             return try Socket.datagram(
                 on: address, reusePort: true, acceptsIPv4: acceptsIPv4, freebind: isFreebind)
         }

@@ -3,6 +3,7 @@ import Glibc
 import IO
 import Serialization
 import Synchronization
+import Telemetry
 import Testing
 
 @testable import Proxy
