@@ -188,10 +188,10 @@ def covered(plane, number):
     return until("a controller acts after a server was killed", lambda: ask(plane, "GET", sets)["items"])
 
 
-def pod(plane, name, address, namespace="default", annotations=None):
+def pod(plane, name, address, namespace="default", annotations=None, labels=None):
     """A pod that runs, as far as the objects say; its uid."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
-    made = ask(plane, "POST", pods, {"metadata": {"name": name, "labels": {"app": name}, "annotations": annotations or {}}, "spec": {"containers": [{"name": "c", "image": "x"}]}})
+    made = ask(plane, "POST", pods, {"metadata": {"name": name, "labels": labels or {"app": name}, "annotations": annotations or {}}, "spec": {"containers": [{"name": "c", "image": "x"}]}})
     ask(plane, "PATCH", f"{pods}/{name}/status", {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}},
         "application/json", bench.MERGE)
     return made["metadata"]["uid"]
@@ -243,23 +243,35 @@ def programmed(planes):
     from peers.acknowledging import Proxy
     gateways = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways"
 
-    def listeners(*ports):
-        return {"gatewayClassName": "skein", "listeners": [{"name": f"p{port}", "protocol": "HTTP", "port": port} for port in ports]}
+    route = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
+
 
     def condition():
         found = [c for c in ask(planes[0], "GET", gateways + "/edge").get("status", {}).get("conditions", []) if c["type"] == "Programmed"]
         return (found[0]["status"], found[0]["reason"]) if found else None
+    # Without an address it would wait for one.
+    services = "/api/v1/namespaces/skein-system/services"
+    bench.Client(planes[0].path, 30).call("POST", services, {"metadata": {"name": "istio-ingressgateway"}, "spec": {
+        "type": "LoadBalancer", "ports": [{"name": "http", "port": 80}]}})
+    ask(planes[0], "PATCH", services + "/istio-ingressgateway/status", {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}},
+        "application/json", bench.MERGE)
+    service(planes[0], "routed")
+    ask(planes[0], "POST", route, {"metadata": {"name": "all"}, "spec": {
+        "parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "routed", "port": 80}]}]}})
     for index, plane in enumerate(planes):
         name = f"gateway-{index}"
-        uid = pod(plane, name, f"10.244.0.{10 + index}", "skein-system", {"skein.dev/gateway": "true"})
-        proxy = Proxy(plane.directory, name, uid, f"10.244.0.{10 + index}", "skein-system", "router")
-        ask(plane, "POST", gateways, {"metadata": {"name": "edge"}, "spec": listeners(80)})
-        until("the Gateway is Programmed", lambda: condition() == ("True", "Programmed"), 20)
-        proxy.mode = "hold"
-        ask(plane, "PATCH", gateways + "/edge", {"spec": listeners(80, 81)}, "application/json", bench.MERGE)
-        until("the Gateway is not Programmed while its proxy holds back", lambda: condition() == ("False", "Pending"), 20)
+        uid = pod(plane, name, f"10.244.0.{10 + index}", "skein-system", {"skein.dev/gateway": "true"},
+                  {"app": "istio-ingressgateway", "istio": "ingressgateway"})
+        ask(plane, "POST", gateways, {"metadata": {"name": "edge"}, "spec": {
+            "gatewayClassName": "skein", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}})
+        proxy = Proxy(plane.directory, name, uid, f"10.244.0.{10 + index}", "skein-system", "router", "hold")
+        until("the gateway's proxy is sent something", lambda: proxy.held, 20)
+        until("the Gateway waits for its proxy", lambda: condition() == ("False", "Pending"), 20)
+        time.sleep(1)
+        if condition() != ("False", "Pending"):
+            sys.exit(f"store-check: a Gateway whose proxy holds back is {condition()}")
         proxy.go_on()
-        until("the Gateway is Programmed again", lambda: condition() == ("True", "Programmed"), 20)
+        until("the Gateway is Programmed", lambda: condition() == ("True", "Programmed"), 20)
         ask(plane, "DELETE", gateways + "/edge")
         proxy.close()
         ask(plane, "DELETE", f"/api/v1/namespaces/skein-system/pods/{name}", {"gracePeriodSeconds": 0})

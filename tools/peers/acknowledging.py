@@ -15,9 +15,9 @@ TYPES = ["type.googleapis.com/envoy.config.cluster.v3.Cluster", "type.googleapis
 class Proxy:
     """The proxy of a pod that is only an object, at one control plane (`run_directory`)."""
 
-    def __init__(self, run_directory, name, uid, address, namespace="default", role="sidecar"):
+    def __init__(self, run_directory, name, uid, address, namespace="default", role="sidecar", mode="acknowledge"):
         self.name, self.path = name, os.path.join(run_directory, f"{uid}.sock")
-        self.mode, self.held, self.requests = "acknowledge", [], queue.Queue()
+        self.mode, self.held, self.requests = mode, [], queue.Queue()
         self.listening = socket.socket(socket.AF_UNIX)
         self.listening.bind(self.path)
         self.listening.listen(16)

@@ -18,7 +18,9 @@ struct FollowedReference: Hashable {
 
 // What pods of a joined node refer to is followed object by object: its API server shows it nothing else.
 extension NodeAgent {
-    /// Whether Secrets and ConfigMaps are followed one by one. Beside the API server the agent is root, and follows all at once.
+    /// Whether Secrets and ConfigMaps are followed one by one.
+    ///
+    /// Beside the API server the agent is root, and follows all at once.
     var followsByName: Bool { configuration.controlPlane != nil || configuration.followsReferencesByName }
 
     /// Follows what pods use now, and no longer what none uses any more.

@@ -18,6 +18,7 @@ extension NodeAgent {
         }
         serviceChanged()
         nodesChanged()
+        reclaim()
         followReferences()
         begin(isLasting: true) { await $0.keepWays() }
         // All pods, also those of other nodes: policies name them by their labels.
