@@ -55,7 +55,8 @@ struct TwoServersTests {
         }
 
         /// A pod whose proxy is connected to the second server.
-        func connect(_ name: String, namespace: String, isGateway: Bool, isHolding: Bool = false) async throws -> Proxy {
+        func connect(_ name: String, namespace: String, isGateway: Bool, isHolding: Bool = false) async throws -> Proxy
+        {
             var pod: JSON = [
                 "metadata": ["name": .string(name)], "spec": ["containers": [["name": "c", "image": "i"]]],
             ]
@@ -234,7 +235,8 @@ struct TwoServersTests {
             }
             try await scene.until("it waits") { try condition() == "False Pending" }
             // It waits for the acknowledgement, not for the connection.
-            let proxy = try await scene.connect("gateway-1", namespace: "skein-system", isGateway: true, isHolding: true)
+            let proxy = try await scene.connect(
+                "gateway-1", namespace: "skein-system", isGateway: true, isHolding: true)
             try await scene.until("the first server hears of it") {
                 scene.first.others.first?.gateways.map(\.isSettled) == [false]
             }

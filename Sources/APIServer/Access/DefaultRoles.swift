@@ -50,7 +50,9 @@ enum DefaultRoles {
 
     /// `viewing` is for everybody who works in a namespace, `editing` for who changes it, `administering` for its owner.
     private static let viewing = [
-        rule(reading, [""], core + [
+        rule(
+            reading, [""],
+            core + [
                 "events", "namespaces", "persistentvolumeclaims/status", "pods/log", "pods/status", "services/status",
             ]),
         rule(reading, ["apps"], apps + ["deployments/status", "replicasets/status"]),

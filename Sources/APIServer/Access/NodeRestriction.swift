@@ -19,7 +19,8 @@ extension APIRouter {
             guard target.kind != .secret && target.kind != .configMap || isReferred(request, target, node) else {
                 throw .forbidden(
                     target.kind, name,
-                    "no relationship found between node '\(node)' and this object: a node reads by name what its own pods use")
+                    "no relationship found between node '\(node)' and this object: a node reads by name what its own pods use"
+                )
             }
             return
         }

@@ -35,7 +35,9 @@ extension TableColumn {
         text("StorageClass") { $0.spec["storageClassName"]?.string ?? "" }, attributes, age, mode,
     ]
 
-    private static func isBound(_ claim: KubernetesObject) -> Bool { claim.spec["volumeName"]?.string?.isEmpty == false }
+    private static func isBound(_ claim: KubernetesObject) -> Bool {
+        claim.spec["volumeName"]?.string?.isEmpty == false
+    }
 
     static let volumes: [TableColumn] = [
         name, text("Capacity") { amount($0.spec["capacity"]?["storage"]) },

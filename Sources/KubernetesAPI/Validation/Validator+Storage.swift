@@ -26,7 +26,9 @@ extension Validator {
         }
         // Refused rather than ignored: a claim that starts empty where it was to be a copy is data lost.
         for name in ["dataSource", "dataSourceRef"] where json[name] != nil {
-            add(.forbidden("\(path).\(name)", "this server copies no volumes: leave it out and fill the volume yourself"))
+            add(
+                .forbidden(
+                    "\(path).\(name)", "this server copies no volumes: leave it out and fill the volume yourself"))
         }
         if json["volumeAttributesClassName"]?.string?.isEmpty == false {
             add(.forbidden("\(path).volumeAttributesClassName", "this server has no volume attributes classes"))
@@ -135,7 +137,8 @@ extension Validator {
         add(
             .forbidden(
                 "spec",
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"))
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            ))
     }
 
     mutating func immutableVolume(_ old: JSON, _ new: JSON) {
