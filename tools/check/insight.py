@@ -264,8 +264,18 @@ spec: {containers: [{name: silent, image: "python:3.11-slim", command: [sleep, "
 
 def firing_alerts():
     """The shipped rules' alerts that fire: name, and who finds it with whom."""
+    answer = {}
+
+    def asked():
+        try:
+            answer.update(ask("alerts"))
+        except OSError:
+            return False
+        return True
+    if not wait(asked, 30, 1):
+        raise RuntimeError("the alerts were not told for 30 s")
     return {(a["labels"]["alertname"], a["labels"].get("source_workload", a["labels"].get("pod", "")), a["labels"].get("destination_service", "").split(".")[0])
-            for a in ask("alerts")["alerts"] if a["state"] == "firing"}
+            for a in answer["alerts"] if a["state"] == "firing"}
 
 
 class Silent:
