@@ -20,6 +20,7 @@ extension Validator {
             adminPolicy(object.spec)
         case .persistentVolumeClaim: claim(object.spec, "spec")
         case .persistentVolume: volume(object.spec)
+        case .storageClass: storageClass(object.json)
         case .configMap, .secret:
             for key in (object.json["data"]?.object ?? [:]).keys.sorted() {
                 check("data[\(key)]", key, Names.configKeyProblem)

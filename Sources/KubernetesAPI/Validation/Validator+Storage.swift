@@ -99,6 +99,10 @@ extension Validator {
                 add(.invalid("spec.\(name).path", text: path, "must be an absolute path"))
             }
         }
+        let isDirectory = json["hostPath"] != nil || json["local"] != nil || spec.localHandle != nil
+        if isDirectory, json["mountOptions"]?.array?.isEmpty == false {
+            add(.forbidden("spec.mountOptions", "a directory of a node is mounted as it is"))
+        }
         if json["local"] != nil, json["nodeAffinity"]?["required"] == nil {
             add(.required("spec.nodeAffinity", "Local volume requires node affinity"))
         }
@@ -112,6 +116,22 @@ extension Validator {
                         "\(path).nodeSelectorTerms[\(index)].matchFields",
                         "this server looks at labels only: use matchExpressions"))
             }
+        }
+    }
+
+    /// Of a class whose volumes this server makes itself: what has no meaning for a directory is refused rather than ignored.
+    mutating func storageClass(_ json: JSON) {
+        guard json["provisioner"]?.string == LocalStorage.provisioner else { return }
+        let reason = "\(LocalStorage.provisioner) makes directories of nodes, which have none"
+        if json["parameters"]?.object?.isEmpty == false { add(.forbidden("parameters", reason)) }
+        if json["mountOptions"]?.array?.isEmpty == false { add(.forbidden("mountOptions", reason)) }
+        if json["allowedTopologies"]?.array?.isEmpty == false {
+            add(.forbidden("allowedTopologies", "a volume is made on the node of the first pod that uses it"))
+        }
+        if json["allowVolumeExpansion"]?.bool == true {
+            add(
+                .forbidden("allowVolumeExpansion", "sizes of \(LocalStorage.provisioner) are not enforced, nor changed")
+            )
         }
     }
 
