@@ -11,6 +11,7 @@ BENCH ?=
 FUZZ ?= 60
 TARGET ?=
 DOCKER ?= words ports calls
+DEMO ?=
 RELEASE := .build/release
 STRICT := --explicit-target-dependency-import-check error
 
@@ -65,8 +66,8 @@ demo: build ## the bookstore at http://127.0.0.1:8080/
 demo-down:
 	$(RELEASE)/skein down
 
-demo-check: build ## the whole product, from outside: split, failover, scaling, kill -9, down
-	/usr/bin/python3 tools/demo-check.py
+demo-check: build ## the whole product, from outside: split, failover, scaling, kill -9, down (DEMO=--failed: what failed the last time)
+	/usr/bin/python3 tools/demo-check.py $(DEMO)
 
 proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
 	/usr/bin/python3 tools/cost-check.py release

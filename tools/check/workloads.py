@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import pathlib
+import subprocess
 import threading
 import time
 
@@ -69,7 +70,7 @@ spec:
       containers:
         - name: c
           image: python:3.11-slim
-          command: [python3, -c, "import os,time; open('/data/starts','a').write(os.uname().nodename + '\\n'); time.sleep(1e6)"]
+          command: [python3, -c, "import os,time; print(os.uname().nodename, file=open('/data/starts', 'a')); time.sleep(1e6)"]
           volumeMounts: [{name: data, mountPath: /data}]
   volumeClaimTemplates:
     - metadata: {name: data}
@@ -166,7 +167,13 @@ def storage():
     check("kubectl get pv shows their volumes",
           sorted([*r[1:6], r[6]] for r in rows[1:]) == [["1Gi", "RWO", "Delete", "Bound", f"default/data-keep-{i}", "skein-local"] for i in (0, 1)], rows)
     kubectl("delete", "pod", "keep-1", "--timeout=30s")
-    starts = lambda pod: kubectl("exec", pod, "-c", "c", "--", "cat", "/data/starts", status=None).split()
+
+
+    def starts(pod):
+        done = subprocess.run(["kubectl", "--kubeconfig", KUBECONFIG, "exec", pod, "-c", "c", "--", "cat", "/data/starts"],
+                              capture_output=True, text=True, timeout=30)
+        return done.stdout.split() if done.returncode == 0 else done.stderr
+
     check("what a pod wrote is there for the next of its name, and for no other", wait(lambda: ready("app=keep", 2) and starts("keep-1") == ["keep-1"] * 2, 40)
           and starts("keep-0") == ["keep-0"], [starts("keep-0"), starts("keep-1")])
     kubectl("delete", "statefulset", "keep")

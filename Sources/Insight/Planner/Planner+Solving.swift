@@ -41,7 +41,7 @@ extension Planner {
             let cores = stations.reduce(0) { $0 + $1.cores(on: name, at: rates[$1.name] ?? $1.rate) }
             return NodePrediction(
                 name: name, busy: node.map { ($0.others + cores) / $0.processors },
-                pods: Int(stations.reduce(0) { $0 + ($1.nodes[name] ?? 0) }))
+                pods: Int(exactly: stations.reduce(0) { $0 + ($1.nodes[name] ?? 0) }.rounded(.down)) ?? .max)
         }
     }
 
@@ -53,8 +53,8 @@ extension Planner {
             let load = rate * station.demand / 1000 / station.replicas
             guard load < Self.utilisationMax else {
                 throw PlanRefusal(
-                    "\(station.name) is the bottleneck: \(NumberText.fixed(rate, 1)) requests a second would keep its \(Int(station.replicas)) pods busy to "
-                        + "\(NumberText.fixed(load * 100, 0)) %; at least \(Int((rate * station.demand / 1000 / 0.8).rounded(.up))) pods are needed to stay below 80 %"
+                    "\(station.name) is the bottleneck: \(NumberText.fixed(rate, 1)) requests a second would keep its \(NumberText.fixed(station.replicas, 0)) pods busy to "
+                        + "\(NumberText.fixed(load * 100, 0)) %; at least \(NumberText.fixed((rate * station.demand / 1000 / 0.8).rounded(.up), 0)) pods are needed to stay below 80 %"
                 )
             }
             own.append(station.fixed + station.demand / (1 - load))
@@ -145,7 +145,7 @@ extension Planner {
                     // More pods do not make the processors of the nodes faster.
                     _ = try planner.predict()
                     return Dictionary(
-                        planner.stations.map { ($0.name, Int($0.replicas.rounded(.up))) },
+                        planner.stations.map { ($0.name, Int(exactly: $0.replicas.rounded(.up)) ?? .max) },
                         uniquingKeysWith: { first, _ in first })
                 }
             }

@@ -107,7 +107,7 @@ public struct Planner: Sendable {
         let places = Dictionary(sorted.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
         for observed in sorted where observed.requests < Self.requestsMin {
             throw PlanRefusal(
-                "\(observed.name): \(Int(observed.requests)) requests are too few for a mean: \(Int(Self.requestsMin)) are needed; take a longer window"
+                "\(observed.name): \(NumberText.fixed(observed.requests, 0)) requests are too few for a mean: \(Int(Self.requestsMin)) are needed; take a longer window"
             )
         }
         for observed in sorted {
@@ -150,7 +150,7 @@ public struct Planner: Sendable {
             let told = all.enumerated().reduce(0.0) { $0 + $1.element.requests * calls[$1.offset][place] }
             guard told - called.requests > max(Self.requestsMin, Self.missingMax * called.requests) else { continue }
             throw PlanRefusal(
-                "\(called.name) was called \(Int(told)) times and tells of \(Int(called.requests)) requests: calls fail before they arrive, or a proxy does not "
+                "\(called.name) was called \(NumberText.fixed(told, 0)) times and tells of \(NumberText.fixed(called.requests, 0)) requests: calls fail before they arrive, or a proxy does not "
                     + "tell its metrics (skein edges and skein top pods show it)")
         }
     }
