@@ -80,6 +80,8 @@ final class ProxyStreams: @unchecked Sendable {
     /// Streams opened since free memory was given back last, and how many are worth that it is.
     private var openedSince = 0
     private static let openingsWorthTrimming = 50
+    /// Limits of the whole mesh, which proxies ask for; nil in tests that have none.
+    var rateLimits: RateLimitService?
     /// Further gRPC methods that subscribers may call.
     var otherMethods: [String: GRPCServer.Method] = [:]
     /// Certifies keys of callers without an agent; nil until there is an authority.

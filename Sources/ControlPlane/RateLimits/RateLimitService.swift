@@ -3,6 +3,7 @@ import HTTP
 import IO
 import KubernetesAPI
 import Serialization
+import Store
 import Telemetry
 
 /// The service that proxies ask for limits of the whole mesh (`envoy.service.ratelimit.v3`).
@@ -23,6 +24,14 @@ final class RateLimitService: @unchecked Sendable {
     private let log = Logger("ratelimit")
 
     init(now: @escaping () -> Int64) { clock = now }
+
+    /// The service of a control plane: proxies ask it on their own streams' socket. The streams keep it.
+    convenience init(for streams: ProxyStreams) {
+        self.init(now: { WallClock.now.seconds })
+        streams.rateLimits = self
+        streams.otherMethods = methods
+        streams.configMapsChanged = { [weak self] in _ = self?.update($0) }
+    }
 
     /// Takes the ConfigMaps as they are now; tells what is wrong, by the path of the member.
     @discardableResult
@@ -56,6 +65,14 @@ final class RateLimitService: @unchecked Sendable {
         return problems
     }
 
+    /// Counts together with the other servers of a store from now on.
+    func share(in store: EtcdStore) {
+        counter.isShared = true
+        store.report(.limits) { self.counter.report(now: self.clock()) } changed: {
+            self.counter.others.take($0, now: self.clock())
+        }
+    }
+
     /// Serves one question.
     func serve(_ call: GRPCStream) async throws(GRPCStatus) {
         guard let bytes = try await call.next() else {
@@ -70,6 +87,22 @@ final class RateLimitService: @unchecked Sendable {
                 .invalidArgument, "a domain and 1 to \(RateLimitCounter.descriptorsMax) descriptors are needed")
         }
         try await call.send(response.serialized())
+    }
+
+    /// What a scraper gets, in Prometheus' text format.
+    var metrics: String {
+        let counted: [(name: String, help: String, value: Int)] = [
+            ("requests_total", "Questions about limits of the whole mesh that were answered.", counter.answered),
+            ("over_limit_total", "Answers that refuse.", counter.refused),
+            ("uncounted_total", "Descriptors let through uncounted: too many windows are open.", counter.uncounted),
+            ("unreadable_total", "Counts of other control planes that could not be read.", counter.others.unreadable),
+            ("untold_windows", "Open windows beyond what other control planes are told of.", counter.untold),
+        ]
+        return counted.map { counter in
+            let name = "skein_ratelimit_\(counter.name)"
+            let kind = name.hasSuffix("_total") ? "counter" : "gauge"
+            return "# HELP \(name) \(counter.help)\n# TYPE \(name) \(kind)\n\(name) \(counter.value)\n"
+        }.joined()
     }
 
     /// The method for a gRPC server.

@@ -33,6 +33,7 @@ extension ControlPlaneServer {
         let streams = ProxyStreams(source, on: loop, traces: TraceService(on: loop), now: Self.now)
         streams.traces?.start()
         self.streams = streams
+        _ = RateLimitService(for: streams)
         try openSignals()
         try openOverview(source, streams)
         let identity = "\(Environment.hostName)_\(String(UInt64.random(in: 0 ... .max), radix: 16))"

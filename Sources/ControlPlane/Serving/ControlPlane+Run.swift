@@ -143,9 +143,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         streams.traces?.start()
         streams.hasOtherServers = store.isShared
         self.streams = streams
-        let rateLimits = RateLimitService(now: { WallClock.now.seconds })
-        streams.otherMethods = rateLimits.methods
-        streams.configMapsChanged = { rateLimits.update($0) }
+        let rateLimits = RateLimitService(for: streams)
         do throws(StatusError) {
             try registry.bootstrap()
             controllers = try makeControllers(registry)
@@ -173,7 +171,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         try openOverview(source, streams)
         every(.seconds(60)) { [weak self] in if self?.decides == true { registry.collectGarbage() } }
         measurePods()
-        takeTurns(store, source)
+        takeTurns(store, source, rateLimits)
         try openSignals()
     }
 
@@ -209,7 +207,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     }
 
     /// Controllers that begin anew when their writes were taken back, or when their turn comes.
-    private func takeTurns(_ store: ReplicaStore, _ source: RegistrySource) {
+    private func takeTurns(_ store: ReplicaStore, _ source: RegistrySource, _ rateLimits: RateLimitService) {
         let loop = loop
         let again: @Sendable () -> Void = { [weak self] in self?.beginAgain() }
         let lead: @Sendable (Bool) -> Void = { [weak self] in self?.lead($0) }
@@ -218,13 +216,12 @@ public final class ControlPlaneServer: @unchecked Sendable {
         ownSource = source
         source.isWriter = false
         shared.campaign { leads in loop.execute { lead(leads) } }
-        shared.report { [weak streams] in
+        shared.report(.proxies) { [weak streams] in
             streams.map { DiscoveryPages.report($0).json.bytes } ?? []
-        } changed: { [weak streams, weak shared] in
-            streams?.others = (shared?.reports?.others ?? [:]).sorted { $0.key < $1.key }.compactMap {
-                ServerReport($0.value)
-            }
+        } changed: { [weak streams] reports in
+            streams?.others = reports.sorted { $0.key < $1.key }.compactMap { ServerReport($0.value) }
         }
+        rateLimits.share(in: shared)
     }
 
     private func lead(_ leads: Bool) {

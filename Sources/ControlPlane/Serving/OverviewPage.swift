@@ -91,7 +91,7 @@ final class OverviewPage: @unchecked Sendable {
         for (kind, count) in source.counts {
             text += "skein_control_objects{kind=\"\(kind.kind)\",group=\"\(kind.group)\"} \(count)\n"
         }
-        return text + storeMetrics + nameMetrics
+        return text + storeMetrics + nameMetrics + (streams.rateLimits?.metrics ?? "")
     }
 
     private var nameMetrics: String {

@@ -8,6 +8,7 @@ import Serialization
 ///     PREFIX/key                                the name of the key that Secrets are encrypted with
 ///     PREFIX/leader                             who runs the controllers, as long as its lease
 ///     PREFIX/servers/NAME                       what a server says of its proxies, as long as its lease
+///     PREFIX/limits/NAME                        what a server has counted against the limits of the whole mesh, likewise
 ///
 /// Every step is one transaction that compares the clock's `mod_revision` with the one known and writes the clock anew: all
 /// servers' steps stand in one order, and each was made knowing all before it.
@@ -27,11 +28,12 @@ struct EtcdLayout: Sendable {
     var clock: [UInt8] { Array((prefix + "/clock").utf8) }
     var key: [UInt8] { Array((prefix + "/key").utf8) }
     var leader: [UInt8] { Array((prefix + "/leader").utf8) }
-    var servers: [UInt8] { Array((prefix + "/servers/").utf8) }
-    func server(_ name: String) -> [UInt8] { Array((prefix + "/servers/" + name).utf8) }
-    /// The server that a key is of.
-    func server(_ key: [UInt8]) -> String? {
-        key.starts(with: servers) ? String(decoding: key[servers.count...], as: UTF8.self) : nil
+    /// Where all servers' reports on something are.
+    func reports(_ topic: ReportTopic) -> [UInt8] { Array("\(prefix)/\(topic.rawValue)/".utf8) }
+    /// The server that a key is a report of, if it is one on `topic`.
+    func server(_ key: [UInt8], _ topic: ReportTopic) -> String? {
+        let start = reports(topic)
+        return key.starts(with: start) ? String(decoding: key[start.count...], as: UTF8.self) : nil
     }
     var objects: [UInt8] { Array((prefix + "/objects/").utf8) }
     var everything: [UInt8] { Array((prefix + "/").utf8) }

@@ -3,9 +3,17 @@ internal import HTTP
 internal import IO
 public import Telemetry
 
-/// What each of several servers says of itself, under a lease of its own: who has died says nothing any more.
+/// What servers tell each other beside the objects.
+public enum ReportTopic: String, Sendable, CaseIterable {
+    /// Their proxies: who is connected, and what it has acknowledged.
+    case proxies = "servers"
+    /// Their counts against the limits of the whole mesh.
+    case limits
+}
+
+/// What each of several servers says on one topic, under a lease of its own: who has died says nothing any more.
 ///
-/// It lies beside the objects (`PREFIX/servers/NAME`) and moves no clock: saying something is no write. Loop-owned.
+/// It lies beside the objects (`EtcdLayout`) and moves no clock: saying something is no write. Loop-owned.
 public final class EtcdReports {
     /// How long the words of a server that is silent stand.
     static let leaseSeconds: Int64 = 8
@@ -20,9 +28,10 @@ public final class EtcdReports {
 
     private let client: EtcdClient
     private let layout: EtcdLayout
+    private let topic: ReportTopic
     private let name: String
     private let make: () -> [UInt8]
-    private let changed: () -> Void
+    private let changed: ([String: [UInt8]]) -> Void
     private let log = Logger("store")
     private var lease: Int64 = 0
     private var written: [UInt8]?
@@ -31,16 +40,17 @@ public final class EtcdReports {
     private var isBusy = false
     private var isStopped = false
     /// What the other living servers say, by their names.
-    public private(set) var others: [String: [UInt8]] = [:]
+    private(set) var others: [String: [UInt8]] = [:]
     /// Reports that were too long, or of too many servers.
     public let dropped = Counter()
 
     init(
-        _ client: EtcdClient, _ layout: EtcdLayout, name: String, make: @escaping () -> [UInt8],
-        changed: @escaping () -> Void
+        _ client: EtcdClient, _ layout: EtcdLayout, _ topic: ReportTopic, name: String,
+        make: @escaping () -> [UInt8], changed: @escaping ([String: [UInt8]]) -> Void
     ) {
         self.client = client
         self.layout = layout
+        self.topic = topic
         self.name = name
         self.make = make
         self.changed = changed
@@ -60,7 +70,7 @@ public final class EtcdReports {
         guard server != name, others[server] != report else { return }
         guard report == nil || others[server] != nil || others.count < Self.serversMax else { return dropped.add() }
         others[server] = report
-        changed()
+        changed(others)
     }
 
     /// `@unchecked Sendable`: touched on the loop only.
@@ -85,7 +95,8 @@ public final class EtcdReports {
                 if isRound { try await reports.round() }
                 if reports.written == nil || isNew { try await reports.write(report) }
             } catch {
-                reports.log.debug("other servers do not hear of this one's proxies", ["reason": "\(error)"])
+                reports.log.debug(
+                    "other servers do not hear of this one", ["of": reports.topic.rawValue, "reason": "\(error)"])
             }
             reports.isBusy = false
         }
@@ -101,11 +112,12 @@ public final class EtcdReports {
             lease = try await client.grantLease(seconds: Self.leaseSeconds)
         }
         var request = EtcdTxnRequest()
-        request.success = [layout.range(layout.servers, end: EtcdLayout.end(of: layout.servers))]
+        let place = layout.reports(topic)
+        request.success = [layout.range(place, end: EtcdLayout.end(of: place))]
         let answer = try await client.call(.txn, request)
         var present: [String: [UInt8]] = [:]
         for pair in answer.pairs {
-            if let server = layout.server(pair.key) { present[server] = pair.value }
+            if let server = layout.server(pair.key, topic) { present[server] = pair.value }
         }
         for server in others.keys where present[server] == nil { heard(server, nil) }
         for (server, report) in present { heard(server, report) }
@@ -114,7 +126,7 @@ public final class EtcdReports {
     private func write(_ report: [UInt8]) async throws(GRPCStatus) {
         guard lease != 0, !isStopped, report.count <= Self.bytesMax else { return }
         var request = EtcdTxnRequest()
-        request.success = [layout.put(layout.server(name), report, lease: lease)]
+        request.success = [layout.put(layout.reports(topic) + Array(name.utf8), report, lease: lease)]
         _ = try await client.call(.txn, request)
         written = report
     }
@@ -134,10 +146,14 @@ public final class EtcdReports {
 }
 
 extension EtcdStore {
-    /// Tells the other servers of this one, and hears of them: `make` says what there is to tell, `changed` that others have said something else.
-    public func report(_ make: @escaping () -> [UInt8], changed: @escaping () -> Void) {
-        guard reports == nil else { return }
-        reports = EtcdReports(client, layout, name: writer, make: make, changed: changed)
-        reports?.start()
+    /// Tells the other servers of this one, and hears of them: `make` says what there is to tell on the topic, `changed` takes what the other
+    /// living servers say, by their names, whenever that is something else. Once for each topic.
+    public func report(
+        _ topic: ReportTopic, _ make: @escaping () -> [UInt8], changed: @escaping ([String: [UInt8]]) -> Void
+    ) {
+        guard reports[topic] == nil else { return }
+        let made = EtcdReports(client, layout, topic, name: writer, make: make, changed: changed)
+        reports[topic] = made
+        made.start()
     }
 }

@@ -84,7 +84,7 @@ public final class EtcdStore: ReplicaStore {
     /// Who decides for all servers.
     public private(set) var leadership: EtcdLeadership?
     /// What servers say of themselves.
-    public internal(set) var reports: EtcdReports?
+    var reports: [ReportTopic: EtcdReports] = [:]
 
     private init(_ client: EtcdClient, _ options: Options) {
         self.client = client
@@ -330,6 +330,13 @@ public final class EtcdStore: ReplicaStore {
         return true
     }
 
+    private func report(at key: [UInt8]) -> (EtcdReports, server: String)? {
+        for (topic, reports) in reports {
+            if let server = layout.server(key, topic) { return (reports, server) }
+        }
+        return nil
+    }
+
     private func take(_ group: ArraySlice<EtcdEvent>, _ modRevision: Int64) throws(StoreError) {
         var values: [StoreKey: [UInt8]] = [:]
         var clock: EtcdLayout.Clock?
@@ -343,8 +350,8 @@ public final class EtcdStore: ReplicaStore {
                 clock = try layout.clock(pair.value)
             } else if pair.key == layout.leader {
                 if event.type == .delete { leadership?.isVacant() }
-            } else if let server = layout.server(pair.key) {
-                reports?.heard(server, event.type == .put ? pair.value : nil)
+            } else if let (reports, server) = report(at: pair.key) {
+                reports.heard(server, event.type == .put ? pair.value : nil)
             } else if let key = layout.key(pair.key) {
                 touchesObjects = true
                 if event.type == .put { values[key] = pair.value }
@@ -577,7 +584,7 @@ public final class EtcdStore: ReplicaStore {
         commit.stop()
         abandonStep()
         leadership?.abandon()
-        reports?.abandon()
+        for reports in reports.values { reports.abandon() }
         giveUpWaiters(upTo: .max)
         client.close()
     }
@@ -591,7 +598,7 @@ public final class EtcdStore: ReplicaStore {
         commit.stop()
         abandonStep()
         await leadership?.stop()
-        await reports?.stop()
+        for reports in reports.values { await reports.stop() }
         giveUpWaiters(upTo: .max)
         client.close()
     }
