@@ -58,7 +58,9 @@ struct RateLimitSharingTests {
         var passed = 0
         for second in 0..<30 {
             for index in servers.indices {
-                for _ in 0..<4 where try ask(&servers[index], "user", "ann", at: Int64(second)).code == .ok { passed += 1 }
+                for _ in 0..<4 where try ask(&servers[index], "user", "ann", at: Int64(second)).code == .ok {
+                    passed += 1
+                }
             }
             var reports: [String: [UInt8]] = [:]
             for index in servers.indices { reports["\(index)"] = servers[index].report(now: Int64(second)) }

@@ -25,7 +25,9 @@ final class RateLimitService: @unchecked Sendable {
 
     init(now: @escaping () -> Int64) { clock = now }
 
-    /// The service of a control plane: proxies ask it on their own streams' socket. The streams keep it.
+    /// The service of a control plane, which proxies ask on their own streams' socket.
+    ///
+    /// The streams keep it.
     convenience init(for streams: ProxyStreams) {
         self.init(now: { WallClock.now.seconds })
         streams.rateLimits = self
@@ -68,7 +70,9 @@ final class RateLimitService: @unchecked Sendable {
     /// Counts together with the other servers of a store from now on.
     func share(in store: EtcdStore) {
         counter.isShared = true
-        store.report(.limits) { self.counter.report(now: self.clock()) } changed: {
+        store.report(.limits) {
+            self.counter.report(now: self.clock())
+        } changed: {
             self.counter.others.take($0, now: self.clock())
         }
     }

@@ -79,7 +79,9 @@ struct RateLimitShares: Sendable, Equatable {
     }
 }
 
-/// What other servers have counted. Pure: reports and time come in.
+/// What other servers have counted.
+///
+/// Pure: reports and time come in.
 struct RateLimitOthers: Sendable {
     /// Servers that are gone and whose counts stand until their windows end.
     static let departedMax = 64

@@ -146,8 +146,10 @@ public final class EtcdReports {
 }
 
 extension EtcdStore {
-    /// Tells the other servers of this one, and hears of them: `make` says what there is to tell on the topic, `changed` takes what the other
-    /// living servers say, by their names, whenever that is something else. Once for each topic.
+    /// Tells the other servers of this one, and hears of them.
+    ///
+    /// Once for each topic: `make` says what there is to tell, `changed` takes what the other living servers say, by their names,
+    /// whenever that is something else.
     public func report(
         _ topic: ReportTopic, _ make: @escaping () -> [UInt8], changed: @escaping ([String: [UInt8]]) -> Void
     ) {
@@ -155,5 +157,13 @@ extension EtcdStore {
         let made = EtcdReports(client, layout, topic, name: writer, make: make, changed: changed)
         reports[topic] = made
         made.start()
+    }
+
+    /// The reports that a key belongs to, and whose it is.
+    func report(at key: [UInt8]) -> (EtcdReports, server: String)? {
+        for (topic, reports) in reports {
+            if let server = layout.server(key, topic) { return (reports, server) }
+        }
+        return nil
     }
 }

@@ -330,13 +330,6 @@ public final class EtcdStore: ReplicaStore {
         return true
     }
 
-    private func report(at key: [UInt8]) -> (EtcdReports, server: String)? {
-        for (topic, reports) in reports {
-            if let server = layout.server(key, topic) { return (reports, server) }
-        }
-        return nil
-    }
-
     private func take(_ group: ArraySlice<EtcdEvent>, _ modRevision: Int64) throws(StoreError) {
         var values: [StoreKey: [UInt8]] = [:]
         var clock: EtcdLayout.Clock?
