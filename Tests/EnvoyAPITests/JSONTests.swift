@@ -80,6 +80,24 @@ struct MessageJSONTests {
         #expect(action.hostRewriteSpecifier == .autoHostRewrite(true))
     }
 
+    @Test("one value where a list belongs is a list of one, as Envoy reads it; its faults keep their paths")
+    func single() throws {
+        let routes = try RouteConfiguration(
+            json: json(
+                """
+                virtual_hosts:
+                  name: v
+                  domains: "*"
+                  routes: {match: {prefix: /}, direct_response: {status: 200}, response_headers_to_remove: x}
+                """))
+        #expect(routes.virtualHosts.map(\.domains) == [["*"]])
+        #expect(routes.virtualHosts.first?.routes.map(\.responseHeadersToRemove) == [["x"]])
+        let error = #expect(throws: MessageError.self) {
+            try RouteConfiguration(json: json("virtual_hosts: {name: v, domains: {a: b}}"))
+        }
+        #expect(error.map { "\($0)" }?.contains("virtual_hosts.domains") == true)
+    }
+
     @Test("what is read from JSON survives bytes and JSON with both kinds of names")
     func roundTrip() throws {
         let bootstrap = try Bootstrap(json: json(Self.configuration))

@@ -98,9 +98,11 @@ extension MessageDecoder {
     }
 
     /// Reads a repeated field: all of it in JSON, the next element or a packed run on the wire.
+    ///
+    /// One value in JSON is a list of one, as protobuf's own parser takes it and Envoy with it.
     public func repeated<T: FieldValue>(_ field: inout [T]) throws(MessageError) {
         if isJSON {
-            guard case .array(let elements) = json else { throw unexpected("a list") }
+            guard case .array(let elements) = json else { return field.append(try T.decode(self)) }
             field.reserveCapacity(elements.count)
             for (index, element) in elements.enumerated() {
                 json = element
