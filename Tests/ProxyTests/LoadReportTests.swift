@@ -126,6 +126,18 @@ struct LoadReportTests {
         }
     }
 
+    @Test("who only reports load needs no node id; who is configured by a server does")
+    func nodeless() throws {
+        var options = Options()
+        options.configYAML = bootstrap(1, 2).replacing("node: { id: n, cluster: c }\n", with: "")
+        _ = try ProxyServer(options)
+        let server =
+            "{ api_type: GRPC, transport_api_version: V3, grpc_services: [ { envoy_grpc: { cluster_name: lrs } } ] }"
+        options.configYAML? += "\ndynamic_resources: { ads_config: \(server), cds_config: { ads: {} } }\n"
+        let refused = #expect(throws: ProxyError.self) { _ = try ProxyServer(options) }
+        #expect(refused?.description.contains("node.id") == true)
+    }
+
     @Test("load is not reported by deltas: the field and the reason are told")
     func refusesDelta() {
         let refused = #expect(throws: ProxyError.self) {

@@ -212,7 +212,8 @@ final class BootstrapConfig: Sendable {
         overload = try message.overloadManager.map { manager throws(ConfigurationError) in
             try OverloadConfig(compiling: manager, at: "overload_manager")
         }
-        guard grpcSources.isEmpty || !node.id.isEmpty else {
+        // Load reports need none, as with Envoy: only who is configured by a server must say who he is.
+        guard grpcSources.count == (loadReports == nil ? 0 : 1) || !node.id.isEmpty else {
             throw ConfigurationError(at: "node.id", "a management server needs a node id (or --service-node)")
         }
     }
