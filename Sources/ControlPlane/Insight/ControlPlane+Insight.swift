@@ -16,17 +16,11 @@ extension ControlPlaneServer {
             let pods = Set(streams.publisher.proxies.map(\.pod))
             return pods.sorted().compactMap { source.known(.pod, $0).flatMap(Self.target) }
         }
-        service.namespaces = { [weak streams] in
-            Set(streams?.publisher.proxies.map(\.pod.namespace) ?? []).sorted()
-        }
-        service.podNames = { [weak streams, weak source] in
-            guard let streams, let source else { return [:] }
-            var names: [String: ObservedPod] = [:]
-            for pod in Set(streams.publisher.proxies.map(\.pod)) {
-                guard let object = source.known(.pod, pod) else { continue }
-                names[object.metadata.uid] = Self.observed(object)
+        service.pods = { [weak source] in
+            (source?.all(.pod) ?? []).filter { !["Succeeded", "Failed"].contains($0.status["phase"]?.string ?? "") }.map
+            {
+                InsightService.Pod(uid: $0.metadata.uid, observed: Self.observed($0), restarts: Self.restarts($0))
             }
-            return names
         }
         service.workloads = { [weak streams, weak source] host in
             let words = host.split(separator: ".").map(String.init)
@@ -77,9 +71,10 @@ extension ControlPlaneServer {
 
     private static func target(_ pod: KubernetesObject) -> InsightService.Target? {
         guard let address = pod.status["podIP"]?.string.flatMap({ IPAddress($0) }) else { return nil }
-        let restarts = (pod.status["containerStatuses"]?.array ?? []).reduce(0) {
-            $0 + ($1["restartCount"]?.double ?? 0)
-        }
-        return InsightService.Target(pod: observed(pod), address: address, restarts: restarts)
+        return InsightService.Target(pod: observed(pod), address: address)
+    }
+
+    private static func restarts(_ pod: KubernetesObject) -> Double {
+        (pod.status["containerStatuses"]?.array ?? []).reduce(0) { $0 + ($1["restartCount"]?.double ?? 0) }
     }
 }

@@ -27,6 +27,12 @@ final class InsightService: @unchecked Sendable {
     struct Target {
         var pod: ObservedPod
         var address: IPAddress
+    }
+
+    /// A pod that runs or is about to, with a proxy or without.
+    struct Pod {
+        var uid: String
+        var observed: ObservedPod
         /// How often its containers were started anew.
         var restarts: Double
     }
@@ -46,8 +52,8 @@ final class InsightService: @unchecked Sendable {
     var queries = 0
     /// What is asked, at each tick.
     var targets: () -> [Target] = { [] }
-    /// The namespaces whose pods' use is measured.
-    var namespaces: () -> [String] = { [] }
+    /// All pods.
+    var pods: () -> [Pod] = { [] }
     /// The workloads behind a host, keys `namespace/workload`, with the number of their pods on each node.
     var workloads: (String) -> [String: [String: Int]] = { _ in [:] }
     /// Which calls of each workload overlap, from the traces between two times in milliseconds since 1970.
@@ -121,17 +127,22 @@ final class InsightService: @unchecked Sendable {
             }
         }
         for lane in lanes { for (index, page) in await lane.value { pages[index] = page } }
-        let usage = await podUsage()
+        let pods = pods()
+        let usage = await podUsage(pods)
         guard !Task.isCancelled else { return }
         lastTick = tick
         collector.begin(tick: tick)
         for (target, page) in zip(targets, pages) {
             collector.take(page, of: target.pod, sinceLast: sinceLast)
-            let labels = ["namespace": target.pod.namespace, "pod": target.pod.name, "workload": target.pod.workload]
-            collector.setCounter(Labels("skein_pod_restarts_total", labels), target.restarts)
+        }
+        for pod in pods {
+            let labels = [
+                "namespace": pod.observed.namespace, "pod": pod.observed.name, "workload": pod.observed.workload,
+            ]
+            collector.setCounter(Labels("skein_pod_restarts_total", labels), pod.restarts)
         }
         collector.keep(only: targets.map(\.pod))
-        take(usage, targets)
+        take(usage, pods)
         for (pod, traffic) in streams() {
             let labels = ["namespace": pod.namespace, "pod": pod.name]
             collector.setCounter(Labels("skein_control_sent_bytes_total", labels), Double(traffic.responseBytes))
@@ -198,8 +209,8 @@ final class InsightService: @unchecked Sendable {
 
     // MARK: Pods and node
 
-    private func podUsage() async -> JSON? {
-        let namespaces = namespaces()
+    private func podUsage(_ pods: [Pod]) async -> JSON? {
+        let namespaces = Set(pods.map(\.observed.namespace)).sorted()
         guard !namespaces.isEmpty else { return nil }
         do throws(HTTPError) {
             let path = "/podUsage?requests=false&namespaces=" + namespaces.joined(separator: ",")
@@ -214,14 +225,11 @@ final class InsightService: @unchecked Sendable {
         }
     }
 
-    /// Pods by their uid, for what the node agent says.
-    var podNames: () -> [String: ObservedPod] = { [:] }
-
-    private func take(_ usage: JSON?, _ targets: [Target]) {
+    private func take(_ usage: JSON?, _ pods: [Pod]) {
         guard let usage else { return }
         nodeFigures = NodeFigure.read(usage, now: Self.seconds)
         collector.take(nodeFigures, node: Environment.hostName)
-        let names = podNames()
+        let names = Dictionary(pods.map { ($0.uid, $0.observed) }, uniquingKeysWith: { first, _ in first })
         for pod in usage["pods"]?.array ?? [] {
             guard let known = pod["uid"]?.string.flatMap({ names[$0] }) else { continue }
             for container in pod["containers"]?.array ?? [] {

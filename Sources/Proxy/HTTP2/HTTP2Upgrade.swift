@@ -1,4 +1,5 @@
 internal import HTTP
+internal import Upstream
 
 /// The wish of an HTTP/1.1 request to go on in HTTP/2: `Upgrade: h2c` with `HTTP2-Settings` (RFC 7540 §3.2).
 ///
@@ -44,5 +45,20 @@ enum HTTP2Upgrade {
             }
         }
         return bytes
+    }
+}
+
+extension RequestHead {
+    /// Passes over those wishes to speak another protocol; of several the others stay (RFC 9110 §7.8).
+    mutating func dropUpgrades(matching matchers: [Upstream.StringMatcher]) {
+        let wishes = (headers[.upgrade] ?? "").split(separator: ",").map { wish in
+            String(wish.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+        }
+        let kept = wishes.filter { wish in
+            let bytes = Array(wish.utf8)
+            return !matchers.contains { $0.matches(bytes.span) }
+        }
+        guard kept.count < wishes.count else { return }
+        if kept.isEmpty { dropUpgrade() } else { makeUpgrade(kept.joined(separator: ", ")) }
     }
 }

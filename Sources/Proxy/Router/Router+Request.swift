@@ -96,6 +96,10 @@ extension Router {
         {
             setAuthority(Array(host.endpoint.hostname.utf8), forwarding)
         }
+        if stream.manager.config.matchesUpstreamScheme, let host = pool?.host {
+            let transport = cluster?.config.transport as? UpstreamTransport
+            stream.request.setScheme(transport?.socket(for: host).context == nil ? "http" : "https")
+        }
         if route.includesAttemptCount {
             stream.request.headers.remove(.xEnvoyAttemptCount)
             stream.request.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)

@@ -54,7 +54,10 @@ extension HTTPStream {
             localReply(status: 400, body: "Bad Request", details: "http1.unexpected_underscore")
             return false
         }
-        manager.setForwardingHeaders(self)
+        if let status = manager.setForwardingHeaders(self) {
+            localReply(status: status, details: "original_ip_detection_failed")
+            return false
+        }
         if request.isUpgrade {
             let upgrade = request.headers[.upgrade] ?? ""
             request.headers.removeHopByHopFields()

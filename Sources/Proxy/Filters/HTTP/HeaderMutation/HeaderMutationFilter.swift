@@ -91,6 +91,9 @@ struct FieldMutations: Sendable {
         }
     }
 
+    /// Adds further changes after these.
+    mutating func append(_ other: FieldMutations) { steps += other.steps }
+
     func apply(to headers: inout HeaderTable, _ stream: HTTPStream) {
         for step in steps {
             switch step {

@@ -19,6 +19,8 @@ final class ForwardingHeaders: Sendable {
     let mapsIPv4: Bool
     /// Each client's address is looked at.
     let goesByAddress: Bool
+    /// The first that finds a client says who it is.
+    let detections: [ClientAddressDetection]
 
     /// What was found out about the client.
     struct Client {
@@ -26,6 +28,8 @@ final class ForwardingHeaders: Sendable {
         var address: IPAddress?
         /// Whether its `x-envoy-*` fields count.
         var isInternal = false
+        /// The status that it is refused with: it does not say who it is.
+        var refusal: UInt16?
     }
 
     init(_ message: HttpConnectionManager, at path: String) throws(ConfigurationError) {
@@ -52,7 +56,8 @@ final class ForwardingHeaders: Sendable {
             }
         }
         internalRanges = ranges
-        goesByAddress = usesRemoteAddress || !ranges.isEmpty
+        detections = try ClientAddressDetection.compile(message, at: path)
+        goesByAddress = usesRemoteAddress || !ranges.isEmpty || !detections.isEmpty
     }
 
     /// Sets what a request gets whoever its client is: the usual sidecar is nobody's edge, and nobody is internal.
@@ -81,6 +86,21 @@ final class ForwardingHeaders: Sendable {
             }
             if !skipsXFFAppend, let peer { append(peer, &request.headers) }
             if trustedHops == 0 { request.headers.remove(.xForwardedProto) }
+        } else if !detections.isEmpty {
+            isSingle = false
+            search: for detection in detections {
+                switch detection.find(in: request.headers, peer: peer) {
+                case .nothing: continue
+                case .refuse(let status):
+                    client.refusal = status
+                    return client
+                case .client(let address, let single, let appends):
+                    client.address = address
+                    isSingle = single
+                    if appends, !skipsXFFAppend, let peer { append(peer, &request.headers) }
+                    break search
+                }
+            }
         } else if hadForwardedFor, let (address, single) = forwardedFor(request.headers, hops: trustedHops) {
             client.address = address
             isSingle = single

@@ -232,6 +232,9 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             // A server may pass over the wish (RFC 9110 §7.8), as Envoy always does.
             HTTP2Upgrade.remove(from: &parser.head)
         }
+        if parser.head.isUpgrade, !manager.config.http1.ignoredUpgrades.isEmpty {
+            parser.head.dropUpgrades(matching: manager.config.http1.ignoredUpgrades)
+        }
         requestIsComplete = false
         requestsServed += 1
         httpVersion = parser.head.minorVersion == 0 && manager.config.http1.acceptsHTTP10 ? .http10 : .http11
@@ -544,7 +547,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         } else {
             manager.count(.downstream_cx_max_duration_reached, worker)
             isDraining = true
-            durationDeadline = now + manager.config.drainTimeout
+            durationDeadline = manager.config.closesWithAnswersOnly ? .never : now + manager.config.drainTimeout
         }
     }
 

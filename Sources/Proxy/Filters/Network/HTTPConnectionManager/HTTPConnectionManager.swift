@@ -273,8 +273,13 @@ final class HTTPConnectionManager {
 
     // MARK: Headers
 
-    /// What every request gets before routing (P-1, P-5, ATK-17).
-    func setForwardingHeaders(_ stream: HTTPStream) {
+    /// What every request gets before routing (P-1, P-5, ATK-17); a status is that of its refusal.
+    func setForwardingHeaders(_ stream: HTTPStream) -> UInt16? {
+        if !config.earlyMutations.isEmpty {
+            var headers = stream.request.headers
+            config.earlyMutations.apply(to: &headers, stream)
+            stream.request.headers = headers
+        }
         if config.stripsDot { stripDot(&stream.request) }
         if config.stripsPort != .never {
             stripPort(&stream.request, localPort: stream.connectionInfo.localAddress.port)
@@ -282,6 +287,7 @@ final class HTTPConnectionManager {
         let isTLS = stream.connectionInfo.isTLS
         if config.forwarding.goesByAddress || stream.request.headers.contains(.xForwardedFor) {
             let client = config.forwarding.apply(to: &stream.request, of: stream.connectionInfo, isTLS: isTLS)
+            if let status = client.refusal { return status }
             stream.isInternal = client.isInternal
             if let address = client.address, address != stream.connectionInfo.directRemoteAddress.address {
                 // Port 0, as Envoy has it: the field names no port.
@@ -309,6 +315,7 @@ final class HTTPConnectionManager {
             if let node = config.nodeID { try? stream.request.headers.set("x-envoy-downstream-service-node", node) }
             if (stream.request.headers[.userAgent] ?? "").isEmpty { try? stream.request.headers.set(.userAgent, name) }
         }
+        return nil
     }
 
     /// `a.example.` is `a.example`, with a port or without.

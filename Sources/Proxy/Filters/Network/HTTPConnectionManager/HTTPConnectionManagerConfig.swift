@@ -59,6 +59,10 @@ final class HTTPConnectionManagerConfig: Sendable {
     let stripsDot: Bool
     /// Requests get this scheme, whatever they said; nil leaves it to them.
     let scheme: StaticString?
+    /// Requests get the scheme of the connection that they leave by.
+    let matchesUpstreamScheme: Bool
+    /// Changes of a request before anything else looks at it.
+    let earlyMutations: FieldMutations
     /// Requests are told who we are, and get a `user-agent` where they have none.
     let userAgent: String?
     /// Our own id, for `userAgent`'s sake; nil when we have none.
@@ -71,6 +75,8 @@ final class HTTPConnectionManagerConfig: Sendable {
 
     /// Longest life of a connection.
     let connectionDurationMax: Duration?
+    /// A connection of HTTP/1 that has lived so long is closed with the answer to its next request, never between two.
+    let closesWithAnswersOnly: Bool
     /// Time between the two GOAWAY frames of a draining connection.
     let drainTimeout: Duration
 
@@ -105,7 +111,8 @@ final class HTTPConnectionManagerConfig: Sendable {
                 "http2_protocol_options", "drain_timeout", "stream_error_on_invalid_http_message",
                 "internal_address_config", "http_protocol_options", "proxy_100_continue", "strip_trailing_host_dot",
                 "scheme_header_transformation", "add_user_agent", "append_local_overload",
-                "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
+                "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "original_ip_detection_extensions",
+                "early_header_mutation_extensions", "http1_safe_max_connection_duration",
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         usesEnvoyDefaults = context.usesEnvoyDefaults
@@ -198,6 +205,8 @@ final class HTTPConnectionManagerConfig: Sendable {
         }
         self.http2Limits = http2Limits
         connectionDurationMax = Self.timeout(common?.maxConnectionDuration, default: nil)
+        closesWithAnswersOnly = message.http1SafeMaxConnectionDuration
+        earlyMutations = try Self.earlyMutations(message, at: path + ".early_header_mutation_extensions")
         drainTimeout = message.drainTimeout ?? Self.drainTimeoutDefault
         requestsPerConnectionMax = common?.maxRequestsPerConnection.map { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         idleTimeout = Self.timeout(common?.idleTimeout, default: .seconds(3600))
@@ -249,15 +258,29 @@ final class HTTPConnectionManagerConfig: Sendable {
                 at: path + ".scheme_header_transformation.scheme_to_overwrite", "\(other) is neither http nor https")
         case nil: scheme = nil
         }
+        matchesUpstreamScheme = scheme == nil && message.schemeHeaderTransformation?.matchUpstream == true
         if let message = message.schemeHeaderTransformation {
             try FieldCheck.check(
-                message, reads: ["scheme_to_overwrite"], at: path + ".scheme_header_transformation")
+                message, reads: ["scheme_to_overwrite", "match_upstream"], at: path + ".scheme_header_transformation")
         }
         if case .stripAnyHostPort(true) = message.stripPortMode {
             stripsPort = .always
         } else {
             stripsPort = message.stripMatchingHostPort ? .matching : .never
         }
+    }
+
+    private static func earlyMutations(
+        _ message: HttpConnectionManager, at path: String
+    ) throws(ConfigurationError) -> FieldMutations {
+        var result = FieldMutations()
+        for (index, item) in message.earlyHeaderMutationExtensions.enumerated() {
+            let here = "\(path)[\(index)].typed_config"
+            guard let any = item.typedConfig else { throw ConfigurationError(at: here, "is missing") }
+            let mutation = try HTTPFilters.decode(any, as: EarlyHeaderMutation.self, at: here)
+            result.append(try FieldMutations(compiling: mutation.mutations, at: here + ".mutations"))
+        }
+        return result
     }
 
     /// Zero switches a timeout off; an absent one has a default.
@@ -282,6 +305,8 @@ struct HTTP1Options: Sendable {
     var acceptsHTTP10 = false
     /// Methods that no registry knows pass (HTTP/1 only, as in Envoy).
     var allowsCustomMethods = false
+    /// Wishes to speak another protocol that are passed over.
+    var ignoredUpgrades: [Upstream.StringMatcher] = []
     /// The authority of a request of HTTP/1.0 without one.
     var defaultHost: [UInt8] = []
 
@@ -309,12 +334,16 @@ struct HTTP1Options: Sendable {
             options,
             reads: [
                 "header_key_format", "accept_http_10", "default_host_for_http_10", "enable_trailers",
-                "allow_custom_methods",
+                "allow_custom_methods", "ignore_http_11_upgrade",
             ], at: path)
         passesTrailers = options.enableTrailers
         acceptsHTTP10 = options.acceptHttp10
         allowsCustomMethods = options.allowCustomMethods
         defaultHost = Array(options.defaultHostForHttp10.utf8)
+        for (index, matcher) in options.ignoreHttp11Upgrade.enumerated() {
+            ignoredUpgrades.append(
+                try Upstream.StringMatcher(compiling: matcher, at: "\(path).ignore_http_11_upgrade[\(index)]"))
+        }
         let names = try FieldNameFormat(compiling: options.headerKeyFormat, at: path + ".header_key_format")
         capitalizesNames = names == .properCase
         spelling = names.spelling

@@ -1,0 +1,111 @@
+internal import EnvoyAPI
+internal import HTTP
+internal import IO
+internal import Serialization
+internal import Upstream
+
+/// Where the client's address comes from, behind other proxies: `original_ip_detection_extensions`.
+enum ClientAddressDetection: Sendable {
+    /// `x-forwarded-for`: the member that many from the right, or, with trusted ranges, the first from the right outside of them.
+    case forwardedFor(hops: Int, trusted: [Prefix], appends: Bool)
+    /// A field of its own. `isTrusted`: who is found there may count as internal. Who has none is refused with a status, where one is set.
+    case field(name: String, isTrusted: Bool, refusal: UInt16?)
+
+    /// What one of them found.
+    enum Finding {
+        case nothing
+        case client(IPAddress, isSingle: Bool, appends: Bool)
+        case refuse(UInt16)
+    }
+
+    static func compile(
+        _ message: HttpConnectionManager, at path: String
+    ) throws(ConfigurationError) -> [ClientAddressDetection] {
+        var result: [ClientAddressDetection] = []
+        let list = message.originalIpDetectionExtensions
+        let place = path + ".original_ip_detection_extensions"
+        guard list.isEmpty || message.useRemoteAddress != true else {
+            throw ConfigurationError(at: place, "cannot be mixed with use_remote_address")
+        }
+        guard list.isEmpty || message.xffNumTrustedHops == 0 else {
+            throw ConfigurationError(at: place, "cannot be mixed with xff_num_trusted_hops")
+        }
+        for (index, item) in list.enumerated() {
+            let here = "\(place)[\(index)].typed_config"
+            guard let any = item.typedConfig else { throw ConfigurationError(at: here, "is missing") }
+            if any.holds(CustomHeaderConfig.self) {
+                result.append(try field(try HTTPFilters.decode(any, as: CustomHeaderConfig.self, at: here), here))
+            } else if any.holds(XffConfig.self) {
+                result.append(try forwardedFor(try HTTPFilters.decode(any, as: XffConfig.self, at: here), here))
+            } else {
+                throw ConfigurationError(at: here, "\(any.name) is no known way to find a client's address")
+            }
+        }
+        return result
+    }
+
+    private static func field(
+        _ message: CustomHeaderConfig, _ path: String
+    ) throws(ConfigurationError) -> ClientAddressDetection {
+        guard !message.headerName.isEmpty else { throw ConfigurationError(at: path + ".header_name", "is empty") }
+        return .field(
+            name: message.headerName.lowercased(), isTrusted: message.allowExtensionToSetAddressAsTrusted,
+            refusal: message.rejectWithStatus.map { status in
+                // As Envoy: what is no error is Forbidden.
+                let code = UInt16(clamping: status.code.rawValue)
+                return code < 400 ? 403 : code
+            })
+    }
+
+    private static func forwardedFor(
+        _ message: XffConfig, _ path: String
+    ) throws(ConfigurationError) -> ClientAddressDetection {
+        guard message.xffTrustedCidrs == nil || message.xffNumTrustedHops == 0 else {
+            throw ConfigurationError(at: path, "set xff_num_trusted_hops or xff_trusted_cidrs, not both")
+        }
+        var ranges: [Prefix] = []
+        for (index, range) in (message.xffTrustedCidrs?.cidrs ?? []).enumerated() {
+            guard let address = IPAddress(range.addressPrefix),
+                let prefix = Prefix(address, length: Int(range.prefixLen ?? 0))
+            else {
+                throw ConfigurationError(
+                    at: "\(path).xff_trusted_cidrs.cidrs[\(index)]",
+                    "\(range.addressPrefix)/\(range.prefixLen ?? 0) is no address range")
+            }
+            ranges.append(prefix)
+        }
+        return .forwardedFor(
+            hops: Int(clamping: message.xffNumTrustedHops), trusted: ranges, appends: message.skipXffAppend == false)
+    }
+
+    /// - Parameter peer: who is at the other end of the connection.
+    func find(in headers: borrowing HeaderTable, peer: IPAddress?) -> Finding {
+        switch self {
+        case .field(let name, let isTrusted, let refusal):
+            if let text = headers[name], let address = IPAddress(text) {
+                return .client(address, isSingle: isTrusted, appends: false)
+            }
+            return refusal.map { .refuse($0) } ?? .nothing
+        case .forwardedFor(let hops, let trusted, let appends):
+            guard let text = headers[.xForwardedFor] else { return .nothing }
+            let members = text.split(separator: ",", omittingEmptySubsequences: false)
+            func address(_ index: Int) -> IPAddress? {
+                IPAddress(String(members[index].drop { $0 == " " }.reversed().drop { $0 == " " }.reversed()))
+            }
+            let isSingle = members.count == 1
+            guard !trusted.isEmpty else {
+                guard hops < members.count, let found = address(members.count - 1 - hops) else { return .nothing }
+                return .client(found, isSingle: isSingle, appends: appends)
+            }
+            func isTrusted(_ address: IPAddress) -> Bool { trusted.contains { $0.contains(address.canonical) } }
+            guard let peer, isTrusted(peer) else { return .nothing }
+            var last: IPAddress?
+            for index in members.indices.reversed() {
+                guard let found = address(index) else { return .nothing }
+                last = found
+                if !isTrusted(found) { break }
+            }
+            return last.map { .client($0, isSingle: isSingle, appends: appends) } ?? .nothing
+        }
+    }
+}
