@@ -72,11 +72,11 @@ extension HTTPStream {
                 "route", "redirect with \(redirect.status) to \(location ?? "")", at: here.map { $0 + ".redirect" },
                 level: 1)
         case .directResponse(let direct):
+            let (body, _) = body(of: direct)
             explanation.decision["direct_response"] = .string(
-                "\(direct.status), \(direct.body.count) bytes, \(String(decoding: direct.body.prefix(64), as: UTF8.self))"
-            )
+                "\(direct.status), \(body.count) bytes, \(String(decoding: body.prefix(64), as: UTF8.self))")
             explanation.note(
-                "route", "direct response: \(direct.status), \(direct.body.count) bytes",
+                "route", "direct response: \(direct.status), \(body.count) bytes",
                 at: here.map { $0 + ".direct_response" }, level: 1)
         case .nonForwarding:
             explanation.decision["direct_response"] = "404, never forwarded"

@@ -93,7 +93,10 @@ final class Router: PoolClient, UpstreamClient {
         switch route.action {
         case .directResponse(let direct):
             stream.manager.count(.rq_direct_response, worker)
-            stream.localReply(status: direct.status, bytes: direct.body, details: "direct_response")
+            let (body, type) = stream.body(of: direct)
+            stream.localReply(
+                status: direct.status, bytes: body, details: "direct_response",
+                headers: type.map { [("content-type", $0)] } ?? [])
         case .redirect(let redirect):
             stream.manager.count(.rq_direct_response, worker)
             let location = stream.readRequest { route.location(for: $0) } ?? []

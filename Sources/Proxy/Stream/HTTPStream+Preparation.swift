@@ -55,7 +55,7 @@ extension HTTPStream {
             return false
         }
         if let status = manager.setForwardingHeaders(self) {
-            localReply(status: status, details: "original_ip_detection_failed")
+            localReply(status: status, details: "rejecting_because_detection_failed")
             return false
         }
         if request.isUpgrade {

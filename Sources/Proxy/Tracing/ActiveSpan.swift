@@ -136,8 +136,9 @@ final class ActiveSpan {
         guard let attempt else { return }
         self.attempt = nil
         guard attempt.context.isSampled else { return }
+        let named = rendered(stream.route?.tracing?.tryName ?? config.tryName, stream)
         var span = SpanRecord(
-            context: attempt.context, name: attempt.name, kind: .client,
+            context: attempt.context, name: named ?? attempt.name, kind: .client,
             started: nanoseconds(stream, attempt.started),
             duration: (stream.worker.loop.now - attempt.started).wholeNanoseconds)
         span.tags = [
@@ -152,6 +153,13 @@ final class ActiveSpan {
         if span.isError { span.tags.append(("error", "true")) }
         addCustomTags(&span, stream)
         provider.report(span, local: stream.connectionInfo.localAddress, row: stream.worker.index)
+    }
+
+    /// A name that the configuration makes of what happened; nil where it makes none, or an empty one.
+    private func rendered(_ template: HeaderTemplate?, _ stream: HTTPStream) -> String? {
+        guard let template else { return nil }
+        let bytes = HeaderRewriter(stream: stream).render(template)
+        return bytes.isEmpty ? nil : String(decoding: bytes.prefix(Self.valueMax), as: UTF8.self)
     }
 
     private func addCustomTags(_ span: inout SpanRecord, _ stream: HTTPStream) {
@@ -212,8 +220,9 @@ final class ActiveSpan {
         endTry(stream)
         guard context.isSampled else { return }
         let end = stream.info.lastDownstreamByteSent ?? stream.worker.loop.now
+        let named = rendered(stream.route?.tracing?.spanName ?? config.spanName, stream)
         var span = SpanRecord(
-            context: context, isShared: isShared, name: name,
+            context: context, isShared: isShared, name: named ?? name,
             kind: config.isEgress && !config.spawnsUpstreamSpan ? .client : .server,
             started: nanoseconds(stream, stream.info.started),
             duration: (end - stream.info.started).wholeNanoseconds)

@@ -20,6 +20,10 @@ final class TracingConfig: Sendable {
     let isEgress: Bool
     let nodeID: String
     let zone: String
+    /// The name of spans, made of what happened; a route's goes before it.
+    let spanName: HeaderTemplate?
+    /// The name of the spans of tries.
+    let tryName: HeaderTemplate?
 
     init(
         compiling message: HttpConnectionManager.Tracing, startsChildSpan: Bool, isEgress: Bool, at path: String,
@@ -29,7 +33,7 @@ final class TracingConfig: Sendable {
             message,
             reads: [
                 "client_sampling", "random_sampling", "overall_sampling", "max_path_tag_length", "custom_tags",
-                "provider", "spawn_upstream_span",
+                "provider", "spawn_upstream_span", "operation", "upstream_operation",
             ], at: path)
         sampling = TraceSampling(
             client: Self.share(message.clientSampling), random: Self.share(message.randomSampling),
@@ -42,6 +46,8 @@ final class TracingConfig: Sendable {
         spawnsUpstreamSpan = message.spawnUpstreamSpan ?? startsChildSpan
         self.isEgress = isEgress
         nodeID = context.node?.id ?? ""
+        spanName = try HeaderTemplate(spanName: message.operation, at: path + ".operation")
+        tryName = try HeaderTemplate(spanName: message.upstreamOperation, at: path + ".upstream_operation")
         zone = context.node?.locality?.zone ?? ""
     }
 

@@ -21,12 +21,17 @@ struct HostWeigher {
             let busy = Double(host.activeRequests) + 1
             weight /= busyBias == 1 ? busy : Power.raise(busy, to: busyBias)
         }
-        guard let slowStart, let since = host.healthySince, now &- since < window else { return weight }
+        return weight * share(of: host, now: now)
+    }
+
+    /// What part of its weight a host has by its age: 1 when it is no longer new.
+    func share(of host: Host, now: UInt64) -> Double {
+        guard let slowStart, let since = host.healthySince, now &- since < window else { return 1 }
         // At least a millisecond counts as elapsed, as in Envoy.
         let elapsed = Double(max(now &- since, 1_000_000)) / Double(window)
         let grown =
             slowStart.aggression == 1 || elapsed >= 1 ? elapsed : Power.raise(elapsed, to: 1 / slowStart.aggression)
-        return weight * max(min(grown, 1), slowStart.minimumShare)
+        return max(min(grown, 1), slowStart.minimumShare)
     }
 }
 

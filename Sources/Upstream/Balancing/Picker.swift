@@ -3,7 +3,7 @@ final class Picker {
     private enum Policy {
         case inTurn(Schedule)
         case weighted(Schedule, HostWeigher)
-        case reported(Schedule, ReportedWeights)
+        case reported(Schedule, ReportedWeights, HostWeigher)
         case leastRequest(WeightedDraw, choiceCount: Int)
         case leastRequestOfAll([Host])
         case leastBytes(WeightedDraw, choiceCount: Int)
@@ -40,7 +40,9 @@ final class Picker {
         case .reportedWeights(let settings):
             let weights = ReportedWeights(settings)
             weights.update(hosts, now: now)
-            policy = .reported(Schedule(hosts, random: random) { weights.weight(of: $0) }, weights)
+            policy = .reported(
+                Schedule(hosts, random: random) { weights.weight(of: $0) * rules.weigher.share(of: $0, now: now) },
+                weights, rules.weigher)
         case .peakEWMA(let settings): policy = .peakEWMA(WeightedDraw(hosts), settings)
         case .leastBytes(let choiceCount): policy = .leastBytes(WeightedDraw(hosts), choiceCount: choiceCount)
         case .ringHash(let minimum, let maximum):
@@ -61,9 +63,10 @@ final class Picker {
         switch policy {
         case .inTurn(let schedule): return schedule.next()
         case .weighted(let schedule, let weigher): return schedule.next { weigher.weight(of: $0, now: now) }
-        case .reported(let schedule, let weights):
-            if weights.update(schedule.hosts, now: now) { schedule.fill(draws.next()) { weights.weight(of: $0) } }
-            return schedule.next { weights.weight(of: $0) }
+        case .reported(let schedule, let weights, let weigher):
+            func weight(_ host: Host) -> Double { weights.weight(of: host) * weigher.share(of: host, now: now) }
+            if weights.update(schedule.hosts, now: now) { schedule.fill(draws.next(), weight) }
+            return schedule.next(weight)
         case .leastRequest(let draw, let choiceCount):
             guard var best = draw.draw(&draws) else { return nil }
             for _ in 1..<max(choiceCount, 1) {

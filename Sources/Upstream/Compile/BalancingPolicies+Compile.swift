@@ -199,7 +199,7 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             policy, path,
             handles:
-                "blackout_period weight_expiration_period weight_update_period error_utilization_penalty metric_names_for_computing_utilization"
+                "blackout_period weight_expiration_period weight_update_period error_utilization_penalty metric_names_for_computing_utilization slow_start_config"
         )
         var settings = ReportedWeights()
         settings.blackoutPeriod = try .checked(
@@ -217,6 +217,7 @@ extension ClusterConfig.Settings {
         }
         settings.metricNames = policy.metricNamesForComputingUtilization
         balancing = .reportedWeights(settings)
+        balancingOptions.slowStart = try SlowStart(policy.slowStartConfig, path / "slow_start_config")
     }
 }
 

@@ -148,7 +148,6 @@ extension DirectResponse {
         guard (200...599).contains(message.status) else {
             throw (path / "status").error("\(message.status) is not in 200...599")
         }
-        guard message.bodyFormat == nil else { throw (path / "body_format").unsupported() }
         status = UInt16(message.status)
         switch message.body?.specifier {
         case nil: body = []

@@ -45,6 +45,9 @@ extension RouteCompiler {
                         retryPolicy: host.retryPolicy, hedge: host.hedge, mirrors: host.mirrors)))
         case .redirect(let redirect): action = .redirect(try Redirect(compiling: redirect, path / "redirect"))
         case .directResponse(let response):
+            if let format = response.bodyFormat {
+                try filters.add(field: DirectResponse.formatName, format, path / "direct_response.body_format")
+            }
             action = .directResponse(
                 try DirectResponse(
                     compiling: response, path / "direct_response", bodyBytesMax: directBodyBytesMax, files: files))

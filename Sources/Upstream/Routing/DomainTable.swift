@@ -59,7 +59,6 @@ struct DomainTable: Sendable {
         let name = domain.utf8.map { Bytes.lowercased($0) }
         let star: UInt8 = 0x2A
         let isNew: Bool
-        if name.isEmpty { return "is empty; write * for every host" }
         if name == [star] {
             isNew = catchAll == nil
             if isNew { catchAll = value }

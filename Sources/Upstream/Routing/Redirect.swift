@@ -18,9 +18,11 @@ public struct Redirect: Sendable {
 
 /// An answer given without any upstream.
 public struct DirectResponse: Sendable {
+    /// Under what a route's filter configurations hold the compiled `body_format`, which only the proxy can read.
+    public static let formatName = "direct_response"
     /// Its status.
     public var status: UInt16
-    /// Its body.
+    /// Its body, before a format makes another of it.
     public var body: [UInt8]
 }
 

@@ -207,10 +207,24 @@ struct RouteMatcher: Sendable {
     }
 }
 
+extension HeaderTemplate {
+    /// The name of spans; nil where none is set.
+    public init?(spanName text: String?, at path: String) throws(ConfigurationError) {
+        guard let text, !text.isEmpty else { return nil }
+        do throws(HeaderTemplateError) { try self.init(parsing: text) } catch {
+            throw ConfigurationError(at: path, error.description)
+        }
+    }
+}
+
 /// What tracing needs of a route: `decorator` and `tracing`.
 public final class RouteTracing: Sendable {
     /// Name of the span (`decorator.operation`); empty leaves the listener's.
     public let operation: String
+    /// The span's name where it is made of what happened (`tracing.operation`); it goes before `operation`.
+    public let spanName: HeaderTemplate?
+    /// The name of the spans of its tries (`tracing.upstream_operation`).
+    public let tryName: HeaderTemplate?
     /// Whether the name goes on in `x-envoy-decorator-operation`.
     public let propagatesOperation: Bool
     /// Share of requests traced because the client asks for it.
@@ -232,8 +246,12 @@ public final class RouteTracing: Sendable {
         }
         if let tracing {
             try FieldCheck.check(
-                tracing, path / "tracing", handles: "client_sampling random_sampling overall_sampling custom_tags")
+                tracing, path / "tracing", handles:
+                    "client_sampling random_sampling overall_sampling custom_tags operation upstream_operation")
         }
+        spanName = try HeaderTemplate(spanName: tracing?.operation, at: (path / "tracing.operation").text)
+        tryName = try HeaderTemplate(
+            spanName: tracing?.upstreamOperation, at: (path / "tracing.upstream_operation").text)
         clientSampling = try share(tracing?.clientSampling, "client_sampling")
         randomSampling = try share(tracing?.randomSampling, "random_sampling")
         overallSampling = try share(tracing?.overallSampling, "overall_sampling")

@@ -180,7 +180,12 @@ enum HTTPFilters {
         [String: @Sendable (AnyMessage, RouteFilterContext) throws(ConfigurationError) -> any Sendable] = [
             "cors" + CorsPolicy.schema.name: { any, context throws(ConfigurationError) in
                 try CORSPolicy(compiling: try decode(any, as: CorsPolicy.self, at: context.path), at: context.path)
-            }
+            },
+            Upstream.DirectResponse.formatName + SubstitutionFormatString.schema.name: {
+                any, context throws(ConfigurationError) in
+                try SubstitutionFormat(
+                    compiling: try decode(any, as: SubstitutionFormatString.self, at: context.path), at: context.path)
+            },
         ]
 
     /// Whether the router wants a span of its own for each try.

@@ -14,8 +14,21 @@ enum ClientAddressDetection: Sendable {
     /// What one of them found.
     enum Finding {
         case nothing
-        case client(IPAddress, isSingle: Bool, appends: Bool)
+        case client(IPAddress, isSingle: Bool)
         case refuse(UInt16)
+    }
+
+    /// The peer goes to the end of `x-forwarded-for`, whether a client was found or not (as Envoy: the last one asked decides).
+    ///
+    /// - Parameter peer: who is at the other end of the connection.
+    func appendsPeer(_ peer: IPAddress?) -> Bool {
+        guard case .forwardedFor(_, let trusted, let appends) = self else { return false }
+        // Who is not trusted is added in any case.
+        return appends || !trusted.isEmpty && !(peer.map { Self.isTrusted($0, trusted) } ?? false)
+    }
+
+    private static func isTrusted(_ address: IPAddress, _ ranges: [Prefix]) -> Bool {
+        ranges.contains { $0.contains(address.canonical) }
     }
 
     static func compile(
@@ -83,10 +96,10 @@ enum ClientAddressDetection: Sendable {
         switch self {
         case .field(let name, let isTrusted, let refusal):
             if let text = headers[name], let address = IPAddress(text) {
-                return .client(address, isSingle: isTrusted, appends: false)
+                return .client(address, isSingle: isTrusted)
             }
             return refusal.map { .refuse($0) } ?? .nothing
-        case .forwardedFor(let hops, let trusted, let appends):
+        case .forwardedFor(let hops, let trusted, _):
             guard let text = headers[.xForwardedFor] else { return .nothing }
             let members = text.split(separator: ",", omittingEmptySubsequences: false)
             func address(_ index: Int) -> IPAddress? {
@@ -95,17 +108,16 @@ enum ClientAddressDetection: Sendable {
             let isSingle = members.count == 1
             guard !trusted.isEmpty else {
                 guard hops < members.count, let found = address(members.count - 1 - hops) else { return .nothing }
-                return .client(found, isSingle: isSingle, appends: appends)
+                return .client(found, isSingle: isSingle)
             }
-            func isTrusted(_ address: IPAddress) -> Bool { trusted.contains { $0.contains(address.canonical) } }
-            guard let peer, isTrusted(peer) else { return .nothing }
+            guard let peer, Self.isTrusted(peer, trusted) else { return .nothing }
             var last: IPAddress?
             for index in members.indices.reversed() {
                 guard let found = address(index) else { return .nothing }
                 last = found
-                if !isTrusted(found) { break }
+                if !Self.isTrusted(found, trusted) { break }
             }
-            return last.map { .client($0, isSingle: isSingle, appends: appends) } ?? .nothing
+            return last.map { .client($0, isSingle: isSingle) } ?? .nothing
         }
     }
 }

@@ -72,6 +72,7 @@ final class ForwardingHeaders: Sendable {
     ) -> Client {
         let localPort = appendsForwardedPort ? connection.localAddress.port : nil
         let hadForwardedFor = request.headers.contains(.xForwardedFor)
+        if hadForwardedFor { joinForwardedFor(&request.headers) }
         guard goesByAddress || hadForwardedFor else {
             apply(to: &request, isTLS: isTLS, localPort: localPort)
             return Client()
@@ -88,19 +89,21 @@ final class ForwardingHeaders: Sendable {
             if trustedHops == 0 { request.headers.remove(.xForwardedProto) }
         } else if !detections.isEmpty {
             isSingle = false
+            var appendsPeer = false
             search: for detection in detections {
+                appendsPeer = detection.appendsPeer(peer)
                 switch detection.find(in: request.headers, peer: peer) {
                 case .nothing: continue
                 case .refuse(let status):
                     client.refusal = status
                     return client
-                case .client(let address, let single, let appends):
+                case .client(let address, let single):
                     client.address = address
                     isSingle = single
-                    if appends, !skipsXFFAppend, let peer { append(peer, &request.headers) }
                     break search
                 }
             }
+            if appendsPeer, let peer { append(peer, &request.headers) }
         } else if hadForwardedFor, let (address, single) = forwardedFor(request.headers, hops: trustedHops) {
             client.address = address
             isSingle = single
@@ -148,6 +151,21 @@ final class ForwardingHeaders: Sendable {
             return nil
         }
         return (address, members.count == 1)
+    }
+
+    /// Several lines are one list (RFC 9110 §5.3): who adds a line of his own would otherwise hide what others have added (ATK-17).
+    private func joinForwardedFor(_ headers: inout HeaderTable) {
+        guard let first = headers.index(of: .xForwardedFor), headers.index(of: .xForwardedFor, from: first + 1) != nil
+        else { return }
+        var joined: [UInt8] = []
+        var index: Int? = first
+        while let here = index {
+            if !joined.isEmpty { joined.append(UInt8(ascii: ",")) }
+            joined += [UInt8](copying: headers.value(at: here))
+            index = headers.index(of: .xForwardedFor, from: here + 1)
+        }
+        headers.remove(.xForwardedFor)
+        try? headers.set(.xForwardedFor, joined.span.bytes)
     }
 
     private func append(_ address: IPAddress, _ headers: inout HeaderTable) {
