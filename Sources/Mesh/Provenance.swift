@@ -39,10 +39,27 @@ public struct Provenance: Sendable, Hashable {
     /// The place as Envoy metadata.
     public var metadata: Metadata {
         var metadata = Metadata()
-        metadata.filterMetadata[Self.metadataKey] = .object([
-            "kind": .string(kind), "namespace": .string(object.namespace), "name": .string(object.name),
-            "field": .string(field),
-        ])
+        metadata.filterMetadata[Self.metadataKey] = json
         return metadata
+    }
+
+    // MARK: Patches
+
+    /// The key in `filter_metadata` under which a listener or cluster names the EnvoyFilters that have changed it.
+    public static let patchesKey = "skein.patches"
+
+    /// The patches of EnvoyFilters that have changed a resource, in their order.
+    public static func patches(in metadata: Metadata?) -> [Provenance] {
+        (metadata?.filterMetadata[patchesKey]?["places"]?.array ?? []).compactMap { Provenance(json: $0) }
+    }
+
+    /// Adds it to the patches that a resource's metadata names.
+    func note(in metadata: inout Metadata?) {
+        var places = metadata?.filterMetadata[Self.patchesKey]?["places"]?.array ?? []
+        guard !places.contains(json) else { return }
+        places.append(json)
+        var all = metadata ?? Metadata()
+        all.filterMetadata[Self.patchesKey] = ["places": .array(places)]
+        metadata = all
     }
 }

@@ -236,6 +236,12 @@ struct TypeSubscription: Sendable {
         pending[name] = nil
         refused[name] = nil
         made[name] = nil
+        forgetRejection()
+    }
+
+    /// Nothing is refused any more when what was refused has become again what the subscriber has, or is no longer wanted.
+    private mutating func forgetRejection() {
+        if rejection != nil, refused.isEmpty, suspects.isEmpty, pending.isEmpty, inFlight == nil { rejection = nil }
     }
 
     // MARK: Answers
@@ -382,6 +388,7 @@ struct TypeSubscription: Sendable {
             }
         }
         if pending.isEmpty { pendingSince = nil }
+        forgetRejection()
         while let batch = suspects.first {
             let members = makes.filter { batch.contains($0.name) }
             guard members.isEmpty else {
@@ -423,6 +430,7 @@ struct TypeSubscription: Sendable {
     mutating func drop(_ gone: [String]) {
         for name in gone { pending[name] = nil }
         if pending.isEmpty { pendingSince = nil }
+        forgetRejection()
     }
 
     /// Everything that a state-of-the-world response says: what is new, and what the subscriber has of the rest.

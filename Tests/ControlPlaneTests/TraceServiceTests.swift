@@ -32,8 +32,10 @@ struct TraceServiceTests {
         return attribute
     }
 
+    /// All spans begin together: a machine that stands still between two makes no trace longer.
+    private let begin = UInt64(bitPattern: TraceService.now) &* 1_000_000
+
     private func span(_ id: UInt8, parent: UInt8? = nil, _ attributes: [(String, String)] = []) -> OTLPSpan {
-        let begin = UInt64(bitPattern: TraceService.now) &* 1_000_000
         var span = OTLPSpan()
         span.traceId = Array(repeating: 7, count: 16)
         span.spanId = Array(repeating: id, count: 8)

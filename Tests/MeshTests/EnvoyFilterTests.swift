@@ -45,6 +45,22 @@ struct EnvoyFilterTests {
     private let protocols = "skein.upstream_protocols"
     private let stats = "istio.stats"
 
+    @Test("what EnvoyFilters have changed names them, for when a proxy refuses it")
+    func provenance() throws {
+        let world = try world(
+            filter(named: "one", httpFilter("INSERT_BEFORE", sub: luaName)),
+            filter(named: "two", httpFilter("INSERT_FIRST")))
+        let listener = try world.snapshot().listener("virtualOutbound")
+        let places = Provenance.patches(in: listener.metadata)
+        #expect(
+            places.contains {
+                $0.kind == "EnvoyFilter" && $0.object.name == "two" && $0.field == "spec.configPatches[0]"
+            })
+        // Nothing of it has changed by the other.
+        #expect(!places.contains { $0.object.name == "one" })
+        #expect(Provenance.patches(in: try self.world().snapshot().listener("virtualOutbound").metadata).isEmpty)
+    }
+
     private func httpFilter(_ operation: String, sub: String = "", context: String = "SIDECAR_OUTBOUND", port: Int = 80)
         -> String
     {

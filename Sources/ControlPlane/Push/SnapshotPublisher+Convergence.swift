@@ -224,10 +224,12 @@ extension SnapshotPublisher {
 enum ResourceSources {
     /// Where a resource came from.
     ///
-    /// Of one that many objects made (routes of a port, a listener) those that `message` speaks of, by the name or the place of the part; all, if it speaks of none.
+    /// Of one that EnvoyFilters have changed these: what we make ourselves proxies take. Of one that many objects made (routes of a port, a listener) those that `message` speaks of, by the name or the place of the part; all, if it speaks of none.
     static func of(_ resource: AnyMessage, refused message: String) -> [Provenance] {
         var parts: [(names: [String], place: Provenance?)] = []
         if let cluster = try? resource.unpack(as: Cluster.self) {
+            let patches = Provenance.patches(in: cluster.metadata)
+            guard patches.isEmpty else { return patches }
             parts = [([cluster.name], place(cluster.metadata))]
         } else if let routes = try? resource.unpack(as: RouteConfiguration.self) {
             for (index, host) in routes.virtualHosts.enumerated() {
@@ -236,6 +238,8 @@ enum ResourceSources {
         } else if let host = try? resource.unpack(as: VirtualHost.self) {
             parts = hostParts(host, "")
         } else if let listener = try? resource.unpack(as: Listener.self) {
+            let patches = Provenance.patches(in: listener.metadata)
+            guard patches.isEmpty else { return patches }
             parts = listener.filterChains.enumerated().map { index, chain in
                 ([chain.name, "filter_chains[\(index)]"], place(chain.metadata))
             }

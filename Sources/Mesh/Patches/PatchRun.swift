@@ -88,6 +88,8 @@ struct PatchRun {
         do {
             try RouteCheck.compile(cluster)
             if let old, old != cluster.name { resources.clusters[old] = nil }
+            var cluster = cluster
+            patch.place.note(in: &cluster.metadata)
             resources.add(cluster)
             applied.insert(patch.place)
         } catch { report(patch, "cluster \(cluster.name): \(error)") }
@@ -244,7 +246,9 @@ struct PatchRun {
             guard !value.name.isEmpty, resources.listeners[value.name] == nil else {
                 return report(patch, "listener \"\(value.name)\" is there already, or has no name")
             }
-            resources.add(value)
+            var listener = value
+            patch.place.note(in: &listener.metadata)
+            resources.add(listener)
             applied.insert(patch.place)
             return
         }
@@ -270,6 +274,7 @@ struct PatchRun {
                 guard var listener = try resources.listeners[name]?.message.unpack(as: Listener.self),
                     isMeant(listener, patch), try change(self, &listener)
                 else { continue }
+                patch.place.note(in: &listener.metadata)
                 resources.add(listener)
                 applied.insert(patch.place)
             } catch { report(patch, "listener \(name): \(error)") }
