@@ -77,8 +77,8 @@ struct EdgeTests {
     @Test(
         "ways to find the client that contradict each other are refused",
         arguments: [
-            ("use_remote_address: true\n                  ", "", "original_ip_detection_extensions"),
-            ("xff_num_trusted_hops: 1\n                  ", "", "original_ip_detection_extensions"),
+            ("use_remote_address: true\n          ", "", "original_ip_detection_extensions"),
+            ("xff_num_trusted_hops: 1\n          ", "", "original_ip_detection_extensions"),
             (
                 "", "xff_num_trusted_hops: 1, xff_trusted_cidrs: { cidrs: [] }",
                 "original_ip_detection_extensions[0].typed_config"
@@ -136,7 +136,7 @@ struct EdgeTests {
                             "http1_safe_max_connection_duration: true", "drain_timeout: 0.05s",
                             "common_http_protocol_options: { max_connection_duration: 0.1s }",
                         ]
-                        .joined(separator: "\n                  "), routes: Yaml.forward()),
+                        .joined(separator: "\n          "), routes: Yaml.forward()),
                     clusters: Yaml.cluster("backend", [upstream.port])))
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
