@@ -147,4 +147,62 @@ struct EdgeTests {
             #expect(last.status == 200 && last.field("connection") == "close")
         }
     }
+
+    private func cluster(_ ports: [UInt16], _ options: String, more: String = "lb_policy: ROUND_ROBIN") -> String {
+        let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        return Yaml.cluster(
+            "web", ports,
+            more + "\n    typed_extension_protocol_options: { \(name): { \"@type\": type.googleapis.com/\(name), "
+                + "explicit_http_config: { http_protocol_options: {} }, \(options) } }")
+    }
+
+    @Test("a cluster says how long one request may take: 504, and 408 to who has not sent all of it")
+    func streamDuration() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in "" }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: "[ { match: { prefix: / }, route: { cluster: web } } ]"),
+                    clusters: cluster(
+                        [upstream.port], "common_http_protocol_options: { max_stream_duration: 0.1s }")))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            let late = try await client.get("/")
+            #expect(late.status == 504 && late.body == "upstream max stream duration reached")
+            let slow = try await Wire.connect(to: proxy.address, on: loop)
+            try await slow.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
+            #expect(try await slow.response().status == 408)
+        }
+    }
+
+    @Test("what a cluster hashes goes before what a route hashes")
+    func hashes() async throws {
+        try await onLoop { loop in
+            var upstreams: [ScriptedUpstream] = []
+            for name in ["one", "two", "three", "four"] {
+                upstreams.append(try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok(name) })
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(
+                        routes:
+                            "[ { match: { prefix: / }, route: { cluster: web, hash_policy: [ { header: { header_name: x-route } } ] } } ]"
+                    ),
+                    clusters: cluster(
+                        upstreams.map(\.port), "hash_policy: [ { header: { header_name: x-cluster } } ]",
+                        more: "lb_policy: RING_HASH")))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            func ask(_ cluster: Int, _ route: Int) async throws -> String {
+                try await client.write(
+                    "GET / HTTP/1.1\r\nHost: a\r\nx-cluster: c\(cluster)\r\nx-route: r\(route)\r\n\r\n")
+                return try await client.response().body
+            }
+            let first = try await ask(1, 0)
+            for route in 1..<12 { #expect(try await ask(1, route) == first) }
+            var others: Set<String> = []
+            for cluster in 2..<30 { others.insert(try await ask(cluster, 0)) }
+            #expect(others.count > 1)
+        }
+    }
 }

@@ -54,6 +54,7 @@ final class ClusterRuntime {
         /// Names of fields are written with capitals, where nobody says how they were written.
         let capitalizesNames: Bool
         let connectionDurationMax: Duration?
+        let streamDurationMax: Duration?
         /// Its hosts tell their load or health in response fields.
         let learnsFromResponses: Bool
 
@@ -64,6 +65,7 @@ final class ClusterRuntime {
             passesTrailers = config.passesTrailers
             capitalizesNames = config.fieldNames == .properCase
             connectionDurationMax = config.maxConnectionDuration
+            streamDurationMax = config.maxStreamDuration
             learnsFromResponses = config.reportedWeights != nil || !config.healthChecks.isEmpty
         }
     }

@@ -38,7 +38,7 @@ extension Router {
     // MARK: Time
 
     var earliestDeadline: MonotonicTime {
-        state == .finished ? .never : min(routeDeadline, min(tryDeadline, tryIdleDeadline))
+        state == .finished ? .never : min(min(routeDeadline, tryEndDeadline), min(tryDeadline, tryIdleDeadline))
     }
 
     func deadlineReached(_ now: MonotonicTime) {
@@ -74,6 +74,23 @@ extension Router {
             if isRepeated(after: .perTryTimeout) { return }
             stream.info.flags.insert(.upstreamRequestTimeout)
             giveUpWaiting("upstream_per_try_timeout")
+        } else if tryEndDeadline <= now {
+            cluster.count(.upstream_rq_max_duration_reached)
+            let hadBegun = state == .responding
+            letGo()
+            if hadBegun {
+                state = .finished
+                stream.info.flags.insert(.upstreamMaxStreamDurationReached)
+                stream.info.details = ResponseDetails.upstreamMaxStreamDurationReached
+                return stream.reset()
+            }
+            let outcome = TryOutcome.reset(requestBytesSent: true)
+            if isRepeated(after: outcome) { return }
+            stream.info.flags.insert(.upstreamMaxStreamDurationReached)
+            // Who has not sent his request yet is late himself (Envoy).
+            giveUp(
+                status: requestIsComplete ? 504 : 408, body: "upstream max stream duration reached",
+                details: ResponseDetails.upstreamMaxStreamDurationReached, outcome: outcome, isCounted: false)
         } else if tryIdleDeadline <= now {
             tryIdleDeadline = .never
             cluster.count(.upstream_rq_per_try_idle_timeout)

@@ -60,6 +60,8 @@ final class Router: PoolClient, UpstreamClient {
     var tryDeadline = MonotonicTime.never
     /// When the present try has been silent for too long.
     var tryIdleDeadline = MonotonicTime.never
+    /// When the present try has taken longer than its cluster lets one take.
+    var tryEndDeadline = MonotonicTime.never
     var tryStarted: MonotonicTime
 
     init(stream: HTTPStream, route: Route, target: ClusterTarget?) {
@@ -148,10 +150,11 @@ final class Router: PoolClient, UpstreamClient {
         }
         countsBytes = cluster.rules.countsBytes
         if let limit = route.bufferBytesMax { bodyBytesMax = Int(limit) }
-        if !forwarding.hashPolicies.isEmpty {
-            makeHash(forwarding.hashPolicies)
-        } else if cluster.hashesRequests {
+        // What the cluster says goes before the route's word (as Envoy).
+        if cluster.hashesRequests {
             makeHash(cluster.config.hashPolicies)
+        } else if !forwarding.hashPolicies.isEmpty {
+            makeHash(forwarding.hashPolicies)
         }
         // As the router finds it, before the route rewrites it.
         if cluster.rules.followsServerNames {
@@ -226,6 +229,10 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
         if stream.manager.standard != nil { pool?.notePrincipals(upstream) }
+        if let longest = cluster?.rules.streamDurationMax {
+            tryEndDeadline = worker.loop.now + longest
+            stream.deadlinesChanged()
+        }
         finishHead()
         if let span = stream.span { beginTry(span, upstream) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
@@ -513,11 +520,12 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     func giveUp(
-        status: UInt16, body: String, details: String, outcome: TryOutcome, headers: [(String, String)] = []
+        status: UInt16, body: String, details: String, outcome: TryOutcome, headers: [(String, String)] = [],
+        isCounted: Bool = true
     ) {
         releaseRetry(succeeded: false)
         state = .finished
-        countResponse(status)
+        if isCounted { countResponse(status) }
         stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 
@@ -547,6 +555,7 @@ final class Router: PoolClient, UpstreamClient {
         extras?.backOffTimer?.cancel()
         extras?.backOffTimer = nil
         tryIdleDeadline = .never
+        tryEndDeadline = .never
         if let hedge { letGoOfHedge(hedge) }
         if let extras, !requestIsComplete { for mirror in extras.mirrors where !mirror.isFinished { mirror.abandon() } }
     }

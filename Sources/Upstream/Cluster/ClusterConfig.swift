@@ -185,6 +185,8 @@ public struct ClusterConfig: Sendable {
         public var transport: (any ClusterTransport)?
         /// Connections close after this, however busy; nil is never.
         public var maxConnectionDuration: Duration?
+        /// How long one request may take, with its response, from its connection on; nil is for ever.
+        public var maxStreamDuration: Duration?
         /// Requests on one connection before it closes; nil is unlimited.
         public var maxRequestsPerConnection: UInt32?
         /// HTTP version spoken upstream.
@@ -209,7 +211,7 @@ public struct ClusterConfig: Sendable {
         public var balancingOptions = BalancingOptions()
         /// Ring hash and Maglev hash the endpoints' hostnames in place of their addresses.
         public var hashesHostnames = false
-        /// What the cluster itself hashes, where a route says nothing.
+        /// What requests are hashed by, whatever their route says; empty leaves it to the route.
         public var hashPolicies: [HashPolicy] = []
         /// Below this share of available hosts, in percent, all get traffic (O-7).
         public var panicThresholdPercent: Double = 50

@@ -42,10 +42,13 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             message, path,
             handles:
-                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options outlier_detection"
+                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options outlier_detection hash_policy"
         )
         if let detection = message.outlierDetection, let matcher = detection.errorMatcher {
             errorMatcher = try ErrorMatcher(compiling: matcher, path / "outlier_detection" / "error_matcher")
+        }
+        for (index, policy) in message.hashPolicy.enumerated() {
+            hashPolicies.append(try HashPolicy(compiling: policy, (path / "hash_policy")[index]))
         }
         if let names = message.upstreamHttpProtocolOptions { takeNames(names) }
         if let common = message.commonHttpProtocolOptions {
@@ -86,11 +89,13 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             message, path,
             handles:
-                "idle_timeout max_connection_duration max_headers_count max_response_headers_kb max_requests_per_connection"
+                "idle_timeout max_connection_duration max_headers_count max_response_headers_kb max_requests_per_connection max_stream_duration"
         )
         idleTimeout = try .checkedLimit(message.idleTimeout, default: .seconds(3600), path / "idle_timeout")
         maxConnectionDuration = try .checkedLimit(
             message.maxConnectionDuration, default: nil, path / "max_connection_duration")
+        maxStreamDuration = try .checkedLimit(
+            message.maxStreamDuration, default: nil, path / "max_stream_duration")
         if let count = message.maxRequestsPerConnection { maxRequestsPerConnection = count == 0 ? nil : count }
         if let count = message.maxHeadersCount {
             guard count > 0 else { throw (path / "max_headers_count").error("must be above 0") }

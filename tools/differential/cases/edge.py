@@ -1,7 +1,7 @@
 """What the connection manager does at the edge: who the client is, early changes of requests, schemes, upgrades that are passed over, own answers by format."""
 from client import Raw, get
-from config import add, cluster, http, respond, route, typed, upstream_tls, vhost
-from model import Group, Upstream
+from config import add, cluster, endpoint, http, respond, route, typed, upstream_tls, vhost
+from model import Group, Upstream, answer
 
 GROUP = Group("edge")
 
@@ -94,3 +94,30 @@ for path in ("/text?q", "/html", "/json", "/alone", "/typed", "/plain"):
 s = GROUP.setup("a virtual host without a name", http(vhosts=[vhost("empty", [""], [route("/", action=respond(200, "empty"))]), vhost("other", ["b.example"], [route("/", action=respond(200, "other"))])]))
 s.case("the empty domain is nobody's", get("/", host="a.example"))
 s.case("and the others are theirs", get("/", host="b.example"))
+
+
+def options(**fields):
+    return {"explicit_http_config": {"http_protocol_options": {}}, **fields}
+
+
+LATE = "upstream.*.headers.x-envoy-expected-rq-timeout-ms"
+s = GROUP.setup("streams of a cluster", http([
+    route("/retried", "a", retry_policy={"retry_on": "reset", "num_retries": 1}), route("/", "a")],
+    [cluster("a", protocol=options(common_http_protocol_options={"max_stream_duration": "0.2s"}))]), stats=["cluster.a.upstream_rq_max_duration_reached"])
+s.case("a stream of a cluster takes too long", get("/"), upstream=answer(hang=True), ignore=[LATE])
+s.case("a stream of a cluster takes too long, twice", get("/retried"), upstream=answer(hang=True), ignore=[LATE])
+s.case("a stream of a cluster is in time", get("/"))
+s.case("a request of a cluster is sent too slowly", Raw(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nab", end=False), ignore=[LATE])
+
+HOSTS = [endpoint(n, metadata={"filter_metadata": {"envoy.lb": {"hash_key": n}}}) for n in ("a", "b", "c", "d")]
+for name, of_route in [("alone", []), ("beside a route's", [{"header": {"header_name": "x-route"}}])]:
+    s = GROUP.setup(f"hash policy of a cluster {name}", http([route("/", "pool", hash_policy=of_route)], [
+        cluster("pool", HOSTS, lb_policy="RING_HASH", protocol=options(hash_policy=[{"header": {"header_name": "x-cluster"}}]))]), ignore=[LATE])
+    for number in range(6):
+        s.case(f"hash policy of a cluster {name}: {number}", get("/", [("x-cluster", f"c{number}")] + [("x-route", f"r{number}")] * bool(of_route)))
+
+s = GROUP.setup("hash policy of a typed balancer", http([route("/", "pool", hash_policy=[{"header": {"header_name": "x-route"}}])], [cluster("pool", HOSTS, load_balancing_policy={"policies": [
+    {"typed_extension_config": {"name": "ring", "typed_config": typed("envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash", consistent_hashing_lb_config={
+        "hash_policy": [{"header": {"header_name": "x-cluster"}}]})}}]})]), ignore=[LATE])
+for number in range(6):
+    s.case(f"hash policy of a typed balancer: {number}", get("/", [("x-cluster", f"c{number}"), ("x-route", f"r{number}")]))
