@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -68,6 +68,9 @@ demo-down:
 
 demo-check: build ## the whole product, from outside: split, failover, scaling, kill -9, down (DEMO=--failed: what failed the last time)
 	/usr/bin/python3 tools/demo-check.py $(DEMO)
+
+alerts-check: build ## the shipped alert rules, each by a real cause (as root; ten to fifteen minutes)
+	/usr/bin/python3 tools/demo-check.py alerts
 
 proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
 	/usr/bin/python3 tools/cost-check.py release

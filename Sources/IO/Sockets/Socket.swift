@@ -82,9 +82,10 @@ public final class Socket {
     ///   - transparent: IP_TRANSPARENT, also for addresses that are not ours.
     ///   - acceptsIPv4: an IPv6 socket takes IPv4 clients, too (no IPV6_V6ONLY); they are seen with their IPv4 addresses.
     ///   - freebind: IP_FREEBIND, also on an address that no interface has yet.
+    ///   - options: further options, each at its moment; accepted connections inherit most of them.
     public static func listen(
         on address: SocketAddress, reusePort: Bool = false, backlog: Int32 = 4096, transparent: Bool = false,
-        acceptsIPv4: Bool = false, freebind: Bool = false
+        acceptsIPv4: Bool = false, freebind: Bool = false, options: [SocketOption] = []
     ) throws(SystemError) -> Socket {
         let operation = "listen on \(address)"
         let socket = try make(address, Int32(SOCK_STREAM.rawValue), operation)
@@ -97,8 +98,11 @@ public final class Socket {
         }
         if transparent { try socket.setTransparent(address.family, operation) }
         if freebind { try socket.setFreebind(address.family, operation) }
+        try socket.set(options, .beforeBind)
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
+        try socket.set(options, .bound)
         try checkErrno(Glibc.listen(socket.fd, backlog), operation)
+        try socket.set(options, .listening)
         return socket
     }
 
@@ -108,15 +112,19 @@ public final class Socket {
     ///   - reusePort: other sockets of this user may be bound to the address too (SO_REUSEPORT).
     ///   - acceptsIPv4: as of `listen`.
     ///   - freebind: as of `listen`.
+    ///   - options: as of `listen`; it never listens.
     public static func datagram(
-        on address: SocketAddress, reusePort: Bool = false, acceptsIPv4: Bool = false, freebind: Bool = false
+        on address: SocketAddress, reusePort: Bool = false, acceptsIPv4: Bool = false, freebind: Bool = false,
+        options: [SocketOption] = []
     ) throws(SystemError) -> Socket {
         let operation = "bind udp \(address)"
         let socket = try make(address, Int32(SOCK_DGRAM.rawValue), operation)
         if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
         try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
         if freebind { try socket.setFreebind(address.family, operation) }
+        try socket.set(options, .beforeBind)
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
+        try socket.set(options, .bound)
         return socket
     }
 
@@ -182,6 +190,20 @@ public final class Socket {
     }
 
     // MARK: Options
+
+    /// Sets all options, on a socket that is in use already.
+    public func apply(_ options: [SocketOption]) throws(SystemError) {
+        for moment in [SocketOption.Moment.beforeBind, .bound, .listening] { try set(options, moment) }
+    }
+
+    private func set(_ options: [SocketOption], _ moment: SocketOption.Moment) throws(SystemError) {
+        for option in options where option.moment == moment {
+            let result = option.value.withUnsafeBytes {
+                setsockopt(fd, option.level, option.name, $0.baseAddress, socklen_t($0.count))
+            }
+            try checkErrno(result, option.place)
+        }
+    }
 
     private func set(_ level: Int32, _ name: Int32, _ value: Int32, _ operation: String) throws(SystemError) {
         var value = value

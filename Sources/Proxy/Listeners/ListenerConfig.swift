@@ -20,6 +20,8 @@ final class ListenerConfig: Sendable {
     let isTransparent: Bool
     /// It may bind to an address that no interface has yet (`freebind`).
     let isFreebind: Bool
+    /// Options of its socket, by number.
+    let socketOptions: [ListenerSocketOption]
     /// `ipv4_compat`: an IPv6 listener serves IPv4 clients, too.
     let acceptsIPv4: Bool
     /// `ignore_global_conn_limit`.
@@ -62,7 +64,7 @@ final class ListenerConfig: Sendable {
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
-                "connection_balance_config", "udp_listener_config",
+                "connection_balance_config", "udp_listener_config", "socket_options",
             ], at: path)
         trafficDirection = message.trafficDirection
         var bare = message
@@ -89,6 +91,7 @@ final class ListenerConfig: Sendable {
         bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         isFreebind = message.freebind ?? false
+        socketOptions = try Self.socketOptions(message, at: path + ".socket_options")
         ignoresConnectionLimit = message.ignoreGlobalConnLimit
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
         handsOff = message.useOriginalDst ?? false
@@ -133,13 +136,14 @@ final class ListenerConfig: Sendable {
 
     /// A socket of this listener on `address` in the calling thread's network namespace.
     func openSocket(on address: IO.SocketAddress) throws(SystemError) -> Socket {
+        let options = options(on: address)
         if udp != nil {
             return try Socket.datagram(
-                on: address, reusePort: true, acceptsIPv4: acceptsIPv4, freebind: isFreebind)
+                on: address, reusePort: true, acceptsIPv4: acceptsIPv4, freebind: isFreebind, options: options)
         }
         return try Socket.listen(
             on: address, reusePort: true, backlog: backlog, transparent: isTransparent, acceptsIPv4: acceptsIPv4,
-            freebind: isFreebind)
+            freebind: isFreebind, options: options)
     }
 
     /// The one filter of a UDP listener; nil for all others.

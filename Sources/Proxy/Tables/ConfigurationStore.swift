@@ -334,6 +334,7 @@ final class ConfigurationStore {
                     && $0.config.namespacePath == config.namespacePath
                     && $0.config.acceptsIPv4 == config.acceptsIPv4 && $0.config.isTransparent == config.isTransparent
                     && $0.config.isFreebind == config.isFreebind
+                    && $0.config.socketOptions == config.socketOptions
             } ?? false
         if !keepsSocket {
             let sockets: [Int32]
@@ -392,6 +393,8 @@ final class ConfigurationStore {
                     let fd = inherited.take(config.address, worker: worker.index)
                 {
                     let socket = Socket(adopting: fd)
+                    // The process before may have had others.
+                    try socket.apply(config.options(on: address))
                     if let bound = socket.localAddress { address = bound }
                     fds.append(socket.release())
                     continue
