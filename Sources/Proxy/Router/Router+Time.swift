@@ -41,6 +41,13 @@ extension Router {
         state == .finished ? .never : min(min(routeDeadline, tryEndDeadline), min(tryDeadline, tryIdleDeadline))
     }
 
+    /// The present try has its connection: how long it may take counts from now.
+    func startTryEnd() {
+        guard let longest = cluster?.rules.streamDurationMax else { return }
+        tryEndDeadline = worker.loop.now + longest
+        stream.deadlinesChanged()
+    }
+
     func deadlineReached(_ now: MonotonicTime) {
         guard let cluster, state != .finished else { return }
         if routeDeadline <= now {
@@ -128,6 +135,16 @@ extension Router {
     func countRetryLimit() {
         stream.info.flags.insert(.upstreamRetryLimitExceeded)
         cluster?.count(.upstream_rq_retry_limit_exceeded)
+    }
+
+    func giveUp(
+        status: UInt16, body: String, details: String, outcome: TryOutcome, headers: [(String, String)] = [],
+        isCounted: Bool = true
+    ) {
+        releaseRetry(succeeded: false)
+        state = .finished
+        if isCounted { countResponse(status) }
+        stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 
     /// The answer to who has waited for too long: 504, or what an internal client asked for instead.

@@ -229,10 +229,7 @@ final class Router: PoolClient, UpstreamClient {
             stream.info.upstreamHostname = pool?.host.endpoint.hostname
         }
         if stream.manager.standard != nil { pool?.notePrincipals(upstream) }
-        if let longest = cluster?.rules.streamDurationMax {
-            tryEndDeadline = worker.loop.now + longest
-            stream.deadlinesChanged()
-        }
+        startTryEnd()
         finishHead()
         if let span = stream.span { beginTry(span, upstream) }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
@@ -517,16 +514,6 @@ final class Router: PoolClient, UpstreamClient {
             "upstream connect error or disconnect/reset before headers. \(again): "
             + (extras?.latestReset ?? "connection termination")
         giveUp(status: status, body: body, details: details, outcome: outcome)
-    }
-
-    func giveUp(
-        status: UInt16, body: String, details: String, outcome: TryOutcome, headers: [(String, String)] = [],
-        isCounted: Bool = true
-    ) {
-        releaseRetry(succeeded: false)
-        state = .finished
-        if isCounted { countResponse(status) }
-        stream.localReply(status: status, body: body, details: details, headers: headers)
     }
 
     private func failResponse(_ flag: ResponseFlags, _ details: String) {

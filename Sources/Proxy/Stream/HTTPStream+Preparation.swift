@@ -94,4 +94,20 @@ extension HTTPStream {
         }
         return info.started + duration
     }
+
+    /// What a route answers itself, with its `content-type` where a format makes the body.
+    func body(of direct: Upstream.DirectResponse) -> (bytes: [UInt8], contentType: String?) {
+        guard let format = routeConfig(for: Upstream.DirectResponse.formatName) as? SubstitutionFormat else {
+            return (direct.body, nil)
+        }
+        var bytes: [UInt8] = []
+        let moment = FormatMoment(type: .notSet, localReplyBody: direct.body, now: worker.loop.now)
+        info.status = direct.status
+        if format.isJSON {
+            format.appendLine(self, moment, to: &bytes)
+        } else {
+            format.append(self, moment, to: &bytes)
+        }
+        return (bytes, format.contentType)
+    }
 }

@@ -163,18 +163,6 @@ final class HTTPStream {
         (currentRoute?.filterConfigs[name] ?? []) + (target?.filterConfigs?[name] ?? [])
     }
 
-    /// What a route answers itself, with its `content-type` where a format makes the body.
-    func body(of direct: Upstream.DirectResponse) -> (bytes: [UInt8], contentType: String?) {
-        guard let format = routeConfig(for: Upstream.DirectResponse.formatName) as? SubstitutionFormat else {
-            return (direct.body, nil)
-        }
-        var bytes: [UInt8] = []
-        let moment = FormatMoment(type: .notSet, localReplyBody: direct.body, now: worker.loop.now)
-        info.status = direct.status
-        if format.isJSON { format.appendLine(self, moment, to: &bytes) } else { format.append(self, moment, to: &bytes) }
-        return (bytes, format.contentType)
-    }
-
     private func startRouter() {
         guard let route = currentRoute else {
             manager.count(.rq_total, worker)

@@ -246,7 +246,8 @@ public final class RouteTracing: Sendable {
         }
         if let tracing {
             try FieldCheck.check(
-                tracing, path / "tracing", handles:
+                tracing, path / "tracing",
+                handles:
                     "client_sampling random_sampling overall_sampling custom_tags operation upstream_operation")
         }
         spanName = try HeaderTemplate(spanName: tracing?.operation, at: (path / "tracing.operation").text)
