@@ -26,7 +26,8 @@ struct ZoneTests {
         return Zone(
             services: [web, database, alias, inside, circle, empty],
             reversePrefixes: [Prefix("10.244.0.0/16"), Prefix("10.96.0.0/16")].compactMap(\.self),
-            hosts: ["auto.example.org": [.v4(0xF0F0_0001)]])
+            hosts: ["auto.example.org": [.v4(0xF0F0_0001)], "*.wild.example.org": [.v4(0xF0F0_0002)]],
+            servers: [.v4(0x0AF4_0001)], serial: 7)
     }()
 
     private func answer(_ text: String, _ type: RecordType, rotation: Int = 0) throws -> Zone.Answer {
@@ -116,12 +117,68 @@ struct ZoneTests {
         #expect(Self.zone.answer(Question(name: name("example.org"), type: .a)) == nil)
     }
 
+    @Test("S-17 a host with a star answers for every name below it, and not for itself")
+    func wildcard() throws {
+        #expect(addresses(try answer("a.wild.example.org", .a)) == ["240.240.0.2"])
+        #expect(addresses(try answer("A.b.Wild.example.org", .a)) == ["240.240.0.2"])
+        #expect(try answer("a.wild.example.org", .aaaa).authorities.first?.name == name("a.wild.example.org"))
+        #expect(Self.zone.answer(Question(name: name("wild.example.org"), type: .a)) == nil)
+    }
+
+    @Test(
+        "S-18 the cluster's zone and its reverse zones have a start of authority and a name server with its address",
+        arguments: ["cluster.local", "244.10.in-addr.arpa"])
+    func apex(text: String) throws {
+        let authority = try answer(text, .soa)
+        guard case .soa(let server, _, let serial, _, _, _, _)? = authority.answers.first?.value else {
+            Issue.record("no SOA")
+            return
+        }
+        #expect(server == name("ns.dns.cluster.local"))
+        #expect(serial == 7)
+        let servers = try answer(text, .ns)
+        #expect(servers.answers.map(\.value) == [.ns(name("ns.dns.cluster.local"))])
+        #expect(servers.additionals.map(\.value) == [.address(.v4(0x0AF4_0001))])
+        #expect(addresses(try answer("ns.dns.cluster.local", .a)) == ["10.244.0.1"])
+        #expect(try answer(text, .any).answers.count == 2)
+    }
+
+    @Test("S-19 what denies a name is the start of authority of the zone that the name is in")
+    func denialOwner() throws {
+        #expect(try answer("9.0.244.10.in-addr.arpa", .ptr).authorities.first?.name == name("244.10.in-addr.arpa"))
+        #expect(try answer("x.cluster.local", .a).authorities.first?.name == name("cluster.local"))
+        #expect(try answer("auto.example.org", .aaaa).authorities.first?.name == name("auto.example.org"))
+        // Between the zone and its names there is something.
+        #expect(try answer("0.244.10.in-addr.arpa", .ptr).code == .success)
+    }
+
+    @Test("S-18 a pod's address in its name is its address, within the cluster's ranges")
+    func podNames() throws {
+        #expect(addresses(try answer("10-244-0-9.default.pod.cluster.local", .a)) == ["10.244.0.9"])
+        #expect(try answer("10-244-0-9.default.pod.cluster.local", .aaaa).code == .success)
+        #expect(try answer("default.pod.cluster.local", .a).code == .success)
+        #expect(try answer("1-2-3-4.default.pod.cluster.local", .a).code == .nameError)
+        #expect(try answer("x.10-244-0-9.default.pod.cluster.local", .a).code == .nameError)
+    }
+
+    @Test("S-18 what the search path has made longer is known again")
+    func searched() {
+        let zone = Self.zone
+        #expect(zone.searched(name("api.example.com.shop.svc.cluster.local")) == name("api.example.com"))
+        #expect(zone.searched(name("web.shop.svc.cluster.local")) == nil)
+        #expect(zone.searched(name("_sql._tcp.nothing.shop.svc.cluster.local")) == nil)
+        #expect(zone.searched(name("api.example.com.nowhere.svc.cluster.local")) == nil)
+        #expect(zone.shortcut(name("web.default")) == name("web.default.svc.cluster.local"))
+        #expect(zone.shortcut(name("web.default.svc")) == name("web.default.svc.cluster.local"))
+        #expect(zone.shortcut(name("api.example.com")) == nil)
+    }
+
     @Test("reverse names of both families are read back")
     func reverse() throws {
         for text in ["10.1.2.3", "fd00::1:2", "::ffff:1.2.3.4", "2001:db8:1234:5678:9abc:def0:1:2"] {
             let address = try #require(IPAddress(text))
             let name = try #require(Zone.reverse(address))
-            #expect(Zone.address(ofReverse: name) == address)
+            #expect(Zone.range(ofReverse: name) == Prefix(address, length: address.bitCount))
         }
     }
 }

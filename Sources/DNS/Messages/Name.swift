@@ -60,7 +60,41 @@ public struct Name: Hashable, Sendable, CustomStringConvertible {
         guard wire.count >= other.wire.count else { return false }
         var index = 0
         while wire.count - index > other.wire.count { index += 1 + Int(wire[index]) }
-        return wire.count - index == other.wire.count && zip(wire[index...], other.wire).allSatisfy(Self.equal)
+        return wire.count - index == other.wire.count && Self.equal(wire[index...], other.wire[...])
+    }
+
+    /// How many labels it has.
+    public var labelCount: Int {
+        var (count, index) = (0, 0)
+        while index < wire.count {
+            index += 1 + Int(wire[index])
+            count += 1
+        }
+        return count
+    }
+
+    /// The last labels of the name, that many of them; the whole name when it has no more.
+    public func suffix(_ count: Int) -> Name {
+        var (rest, index) = (labelCount, 0)
+        while rest > max(count, 0), index < wire.count {
+            index += 1 + Int(wire[index])
+            rest -= 1
+        }
+        return index == 0 ? self : Name(wire: Array(wire[min(index, wire.count)...]))
+    }
+
+    /// The name with each letter in the case that a bit says: what an answer repeats, and a forger has to guess.
+    func mixed(using generator: inout some RandomNumberGenerator) -> Name {
+        var bytes = wire
+        var bits: UInt64 = 0
+        for index in bytes.indices {
+            if index % 64 == 0 { bits = generator.next() }
+            let lower = bytes[index] | 0x20
+            // Lengths of labels are below 64 and so no letters.
+            if lower >= 0x61, lower <= 0x7A { bytes[index] = bits & 1 == 0 ? lower : lower & ~0x20 }
+            bits >>= 1
+        }
+        return Name(wire: bytes)
     }
 
     /// The labels before another name; nil when it is not below it.
@@ -84,16 +118,29 @@ public struct Name: Hashable, Sendable, CustomStringConvertible {
 
     /// Names are equal when they differ in the case of letters only.
     public static func == (left: Name, right: Name) -> Bool {
-        left.wire.count == right.wire.count && zip(left.wire, right.wire).allSatisfy(equal)
+        equal(left.wire[...], right.wire[...])
     }
 
     /// Equal names have equal hashes.
     public func hash(into hasher: inout Hasher) {
-        for byte in wire { hasher.combine(Self.lower(byte)) }
+        withUnsafeTemporaryAllocation(byteCount: max(wire.count, 1), alignment: 1) { space in
+            for (index, byte) in wire.enumerated() { space[index] = Self.lower(byte) }
+            hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: space[..<wire.count]))
+        }
     }
 
     // Lengths are below 64 and so no letters: the whole of the wire form can be compared like this.
-    private static func equal(_ left: UInt8, _ right: UInt8) -> Bool { lower(left) == lower(right) }
+    private static func equal(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
+        left.count == right.count
+            && left.withUnsafeBufferPointer { left in
+                right.withUnsafeBufferPointer { right in
+                    for index in left.indices where left[index] != right[index] {
+                        guard lower(left[index]) == lower(right[index]) else { return false }
+                    }
+                    return true
+                }
+            }
+    }
 
     static func lower(_ byte: UInt8) -> UInt8 { byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte }
 }
