@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -140,6 +140,10 @@ bench-api: build ## the API and its stores: writes a second, lists, 500 watchers
 bench-cni: deps ## ADD and DEL of skein-cni beside the reference plugins (BENCH=runs; as root)
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-cni
 	/usr/bin/python3 tools/bench-cni.py $(BENCH)
+
+bench-dns: deps ## the name server beside unbound, under dnsperf (BENCH="--seconds 10 --rounds 3"; Debian's unbound and dnsperf)
+	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
+	/usr/bin/python3 tools/bench-dns.py $(BENCH)
 
 differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/differential/run.py --quiet --defaults envoy && "$$PYTHON" tools/differential/run.py --quiet --defaults hardened

@@ -13,7 +13,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
     ("Identity", ["TLS", "Serialization"]),
     ("HTTP", ["CNGHTTP2", "IO", "TLS", "Serialization", "Telemetry"]),
-    ("DNS", ["IO", "Telemetry"]),
+    ("DNS", ["IO", "TLS", "Serialization", "Telemetry"]),
     ("EnvoyAPI", ["Serialization"]),
     ("KubernetesAPI", ["Serialization"]),
     ("XDS", ["EnvoyAPI", "Serialization"]),
@@ -60,7 +60,7 @@ let programs: [(name: String, dependencies: [String])] = [
     ),
     ("skein-proxy", ["Proxy", "IO", "Serialization", "Telemetry"]),
     ("skein-cni", ["CNI", "IO"]),
-    ("skein-bench", ["XDS", "EnvoyAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    ("skein-bench", ["XDS", "EnvoyAPI", "HTTP", "DNS", "TLS", "IO", "Serialization", "Telemetry"]),
 ]
 
 /// `SKEIN_PART=skein-proxy swift build --build-tests` builds one program, what is below it and the tests of that: a third of the time.

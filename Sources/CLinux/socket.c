@@ -140,3 +140,36 @@ ssize_t clinux_send_datagram(int fd, const void *bytes, size_t count, const stru
     ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
     return sent < 0 ? -errno : sent;
 }
+
+#define CLINUX_BATCH_MAX 64
+
+int clinux_receive_batch(int fd, void *bytes, size_t size, unsigned count, uint32_t *lengths, struct sockaddr_storage *from) {
+    struct mmsghdr messages[CLINUX_BATCH_MAX];
+    struct iovec vectors[CLINUX_BATCH_MAX];
+    if (count > CLINUX_BATCH_MAX) count = CLINUX_BATCH_MAX;
+    for (unsigned index = 0; index < count; index++) {
+        vectors[index] = (struct iovec){.iov_base = (char *)bytes + index * size, .iov_len = size};
+        messages[index].msg_hdr = (struct msghdr){
+            .msg_name = &from[index], .msg_namelen = sizeof from[index], .msg_iov = &vectors[index], .msg_iovlen = 1};
+    }
+    int received = recvmmsg(fd, messages, count, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    if (received < 0) return -errno;
+    for (int index = 0; index < received; index++) lengths[index] = messages[index].msg_len;
+    return received;
+}
+
+int clinux_send_batch(int fd, void *bytes, size_t size, unsigned count, const uint32_t *lengths, struct sockaddr_storage *to) {
+    struct mmsghdr messages[CLINUX_BATCH_MAX];
+    struct iovec vectors[CLINUX_BATCH_MAX];
+    if (count > CLINUX_BATCH_MAX) count = CLINUX_BATCH_MAX;
+    for (unsigned index = 0; index < count; index++) {
+        vectors[index] = (struct iovec){.iov_base = (char *)bytes + index * size, .iov_len = lengths[index]};
+        messages[index].msg_hdr = (struct msghdr){
+            .msg_name = &to[index],
+            .msg_namelen = to[index].ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+            .msg_iov = &vectors[index], .msg_iovlen = 1};
+        messages[index].msg_len = 0;
+    }
+    int sent = sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}

@@ -3,13 +3,16 @@ import Serialization
 import Telemetry
 
 // `make bench-control`: a process full of simulated proxies; tools/bench-control.py starts it, the control plane and the changes.
+// `make bench-dns`: the name server alone (`skein-bench names`); tools/bench-dns.py starts it.
 
 /// Says a line to whoever started us.
 func say(_ json: JSON) { Console.out(json.text + "\n") }
 
 func run() -> Int32 {
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    if arguments.first == "names" { return NameBench.run(Array(arguments.dropFirst())) }
     let options: BenchOptions
-    switch BenchOptions.read(Array(CommandLine.arguments.dropFirst())) {
+    switch BenchOptions.read(arguments) {
     case .success(let read): options = read
     case .failure(let problem):
         Console.error("skein-bench: \(problem)\n")

@@ -4,86 +4,6 @@ import Testing
 
 @testable import DNS
 
-/// A DNS server that answers as told, on 127.0.0.1, UDP and TCP at one port.
-private final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
-    let address: SocketAddress
-    let asked = Mutex<[String]>([])
-    private let datagrams: Socket
-    private let loop: EventLoop
-    private var registration: Registration?
-    private let answer: @Sendable (DNSMessage, _ byTCP: Bool) -> [[UInt8]]
-
-    init(on loop: EventLoop, _ answer: @escaping @Sendable (DNSMessage, _ byTCP: Bool) -> [[UInt8]]) throws {
-        let any = SocketAddress.ip(.v4(0x7F00_0001), port: 0)
-        datagrams = try Socket.datagram(on: any)
-        address = try #require(datagrams.localAddress)
-        self.loop = loop
-        self.answer = answer
-        registration = try loop.register(datagrams.fd, self)
-        if let streams = try? Socket.listen(on: address) {
-            let listener = try SocketListener(streams, on: loop)
-            Task(executorPreference: loop) { await self.accept(listener) }
-        }
-    }
-
-    func ready(_ readiness: Readiness) {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while let received = buffer.withUnsafeMutableBytes({ space in try? datagrams.receive(into: space) }) {
-            guard let from = received.from else { continue }
-            for bytes in answers(Array(buffer[..<received.count]), false) {
-                bytes.withUnsafeBytes { _ = try? datagrams.send($0, to: from) }
-            }
-        }
-    }
-
-    private func accept(_ listener: SocketListener) async {
-        while let socket = try? await listener.accept(), let stream = try? SocketStream(socket, on: loop) {
-            if let query = await readFramed(stream) {
-                for bytes in answers(query, true) {
-                    try? await stream.write([UInt8(bytes.count >> 8), UInt8(bytes.count & 0xFF)] + bytes)
-                }
-            }
-            stream.close()
-        }
-    }
-
-    private func answers(_ bytes: [UInt8], _ byTCP: Bool) -> [[UInt8]] {
-        guard let query = try? DNSMessage(parsing: bytes), let question = query.questions.first else { return [] }
-        asked.withLock { $0.append("\(question)\(byTCP ? " tcp" : "")") }
-        return answer(query, byTCP)
-    }
-}
-
-/// Runs a body on a loop of its own.
-private func onLoop<T: Sendable>(_ body: @escaping @Sendable (EventLoop) async throws -> T) async throws -> T {
-    let loop = try EventLoop.start(name: "dns-test")
-    defer { loop.stop() }
-    return try await Task(executorPreference: loop) { try await body(loop) }.value
-}
-
-private func configuration(_ servers: SocketAddress...) -> ResolverConfiguration {
-    var configuration = ResolverConfiguration(servers: servers)
-    // Long where somebody answers: a busy machine takes its time.
-    configuration.timeout = .seconds(10)
-    return configuration
-}
-
-/// For servers that are silent on purpose.
-private func impatient(_ servers: SocketAddress...) -> ResolverConfiguration {
-    var configuration = ResolverConfiguration(servers: servers)
-    configuration.timeout = .milliseconds(200)
-    return configuration
-}
-
-private func addressAnswer(_ query: DNSMessage, _ addresses: [IPAddress], ttl: UInt32 = 60) -> DNSMessage {
-    var response = query.response(.success)
-    guard let question = query.questions.first else { return response }
-    response.answers = addresses.filter { $0.isV6 == (question.type == .aaaa) }.map {
-        Record(name: question.name, ttl: ttl, value: .address($0))
-    }
-    return response
-}
-
 @Suite("Resolver and server over sockets")
 struct ServerTests {
     private static let one = IPAddress.v4(0x0102_0304)
@@ -257,16 +177,16 @@ struct ServerTests {
     @Test("S-19 a negative answer is kept no longer than the SOA minimum, and not at all without SOA")
     func negativeTTL() {
         var message = DNSMessage(id: 1, question: Question(name: name("x"), type: .a)).response(.nameError)
-        #expect(AnswerCache.ttl(of: message) == nil)
+        #expect(CacheSettings().ttl(of: message) == nil)
         let soa = Record.Value.soa(
             server: .root, mailbox: .root, serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 7)
         message.authorities = [Record(name: .root, ttl: 3600, value: soa)]
-        #expect(AnswerCache.ttl(of: message) == 7)
+        #expect(CacheSettings().ttl(of: message) == 7)
         message.code = .serverFailure
-        #expect(AnswerCache.ttl(of: message) == nil)
+        #expect(CacheSettings().ttl(of: message) == nil)
         message.code = .success
         message.answers = [Record(name: name("x"), ttl: 1000, value: .address(.v4(1)))]
-        #expect(AnswerCache.ttl(of: message) == 300)
+        #expect(CacheSettings().ttl(of: message) == 300)
     }
 
     @Test("the cache has a bound, and hands out the time that is left")
@@ -282,18 +202,10 @@ struct ServerTests {
         #expect(cache.count <= AnswerCache.entriesMax)
         let last = Question(name: name("N\(AnswerCache.entriesMax + 499)"), type: .a)
         let key = AnswerCache.Key(question: last, options: QueryOptions())
-        let bytes = try #require(cache.answer(key, now: start + .seconds(4)))
-        #expect(try DNSMessage(parsing: bytes).answers.first?.ttl == 6)
-        #expect(cache.answer(key, now: start + .seconds(10)) == nil)
+        let found = cache.answer(key, now: start + .seconds(4))
+        let hit = try #require(found)
+        #expect(try DNSMessage(parsing: hit.bytes).answers.first?.ttl == 6)
+        #expect(!hit.isStale)
+        #expect(cache.byteCount <= AnswerCache.bytesMax)
     }
-}
-
-/// A UDP and a TCP socket of one port; a port that is free for one may be somebody's for the other.
-private func samePort() throws -> (Socket, Socket) {
-    for _ in 0..<100 {
-        let datagrams = try Socket.datagram(on: .ip(.v4(0x7F00_0001), port: 0))
-        let address = try #require(datagrams.localAddress)
-        if let streams = try? Socket.listen(on: address) { return (datagrams, streams) }
-    }
-    throw SystemError(98, "no port that is free for UDP and TCP")
 }

@@ -27,3 +27,8 @@ int clinux_enable_packet_info(int fd, int family);
 ssize_t clinux_receive_datagram(int fd, void *bytes, size_t count, struct sockaddr_storage *from, socklen_t *from_length, struct sockaddr_storage *to);
 /// Sends a datagram from an address of ours; its length or -errno.
 ssize_t clinux_send_datagram(int fd, const void *bytes, size_t count, const struct sockaddr *to, socklen_t to_length, const struct sockaddr *from);
+/// Receives up to `count` datagrams (64 at most) without waiting, each into its own `size` bytes of `bytes`; `lengths` are their whole lengths,
+/// which may be more. How many, or -errno.
+int clinux_receive_batch(int fd, void *bytes, size_t size, unsigned count, uint32_t *lengths, struct sockaddr_storage *from);
+/// Sends datagrams, each from its own `size` bytes of `bytes`; how many the kernel took, or -errno.
+int clinux_send_batch(int fd, void *bytes, size_t size, unsigned count, const uint32_t *lengths, struct sockaddr_storage *to);

@@ -37,6 +37,8 @@ final class NodeService: @unchecked Sendable {
     private let settings: JSON
     private var agents: [String: RemoteAgent] = [:]
     private var open: [String: [ObjectIdentifier: any ByteStream]] = [:]
+    /// What a node's name server must know besides services.
+    var furtherNames: () -> JSON? = { nil }
     /// What was refused, by reason.
     private(set) var refused: [String: Int] = [:]
 
@@ -209,6 +211,7 @@ final class NodeService: @unchecked Sendable {
         agents[agent.name] = agent
         log.info("a node's agent is connected", ["node": agent.name])
         mesh.connected(agent)
+        if let names = furtherNames() { agent.send(names) }
         let reason = await agent.read { line in
             guard let json = try? JSON.parse(line) else { return false }
             if json["op"]?.string == "ping" {
@@ -228,6 +231,9 @@ final class NodeService: @unchecked Sendable {
         // What came through a node that is gone waits for nobody.
         open.removeValue(forKey: agent.name)?.values.forEach { $0.close() }
     }
+
+    /// Tells all nodes something.
+    func tell(_ message: JSON) { for agent in agents.values { agent.send(message) } }
 
     // MARK: Proxies
 

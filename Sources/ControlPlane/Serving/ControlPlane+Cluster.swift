@@ -87,8 +87,8 @@ extension ControlPlaneServer {
     /// Everything is known once: only now proxies are served, as half of the world would take away from them what they have.
     private func synced(_ source: ClusterSource, _ streams: ProxyStreams) {
         do throws(ControlPlaneError) {
-            openDNS(streams)
             do throws(StatusError) {
+                try openNames(streams)
                 try streams.start { [weak self] in self?.wakeStreams() }
             } catch {
                 throw ControlPlaneError("the objects of the Kubernetes API: \(error.message)")

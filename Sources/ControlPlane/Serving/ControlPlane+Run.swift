@@ -1,5 +1,4 @@
 import APIServer
-import DNS
 import HTTP
 public import IO
 import Identity
@@ -56,7 +55,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var election: LeaderElection?
     var streams: ProxyStreams?
     var insight: InsightService?
-    private var dns: DNSServer?
+    private var names: NameService?
     private var agent: AgentListener?
     private(set) var meshAuthority: MeshAuthority?
     private var tokens: ServiceAccountTokens?
@@ -68,9 +67,6 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var controllersAreDue = false
     private var isStopping = false
     private var streamsAreDue = false
-    private var names: [ServiceNames] = []
-    private var namedHosts: [String: [IPAddress]] = [:]
-    private var namesSerial: UInt32 = 0
 
     /// A control plane on a loop; `start` is called there.
     public init(_ options: ControlPlaneOptions, on loop: EventLoop) {
@@ -124,7 +120,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         meshAuthority?.stop()
         streams?.identities?.stop()
         discovery?.close()
-        dns?.stop()
+        names?.stop()
         audit?.flush()
         Task(executorPreference: loop) {
             await self.store?.close()
@@ -147,7 +143,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         do throws(StatusError) {
             try registry.bootstrap()
             controllers = try makeControllers(registry)
-            openDNS(streams)
+            try openNames(streams)
             try streams.start { [weak self] in self?.wakeStreams() }
         } catch {
             throw ControlPlaneError("the objects in \(options.store.address): \(error.message)")
@@ -284,24 +280,23 @@ public final class ControlPlaneServer: @unchecked Sendable {
             })
     }
 
-    func openDNS(_ streams: ProxyStreams) {
-        let configuration = ResolverConfiguration.host()
-        let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
-        let dns = DNSServer(on: loop, forwarder: forwarder)
-        self.dns = dns
-        streams.namesChanged = { [weak self, weak streams] services, slices in
-            guard let self else { return }
-            let names = NameFeed.services(services, slices: slices)
-            let hosts = streams.map { NameFeed.hosts($0.publisher.model) } ?? [:]
-            guard names != self.names || hosts != self.namedHosts || self.namesSerial == 0 else { return }
-            self.names = names
-            self.namedHosts = hosts
-            self.namesSerial &+= 1
-            dns.publish(
-                Zone(
-                    domain: Mesh.clusterDomain, services: names, reversePrefixes: self.options.reversePrefixes,
-                    hosts: hosts, serial: self.namesSerial))
+    func openNames(_ streams: ProxyStreams) throws(StatusError) {
+        let names: NameService
+        do throws(SystemError) { names = try NameService(reversePrefixes: options.reversePrefixes) } catch {
+            throw .internalError("names cannot be answered: \(error)")
         }
+        self.names = names
+        streams.namesChanged = { [weak streams] services, slices in
+            names.update(
+                NameFeed.services(services, slices: slices),
+                hosts: streams.map { NameFeed.hosts($0.publisher.model) } ?? [:])
+        }
+        let others = streams.configMapsChanged
+        streams.configMapsChanged = { objects in
+            others(objects)
+            names.use(objects)
+        }
+        names.furtherChanged = { [weak self] message in self?.nodes?.tell(message) }
     }
 
     private func listener(_ address: SocketAddress, _ purpose: String) throws(ControlPlaneError) -> SocketListener {
@@ -394,6 +389,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             registry, router, identities.authority, mesh: meshAuthority, streams: streams,
             settings: ["podPools": texts(options.podPools), "servicePools": texts(options.servicePools)], on: loop,
             now: Self.now)
+        nodes?.furtherNames = { [weak self] in self?.names?.further }
     }
 
     func openDiscovery(_ streams: ProxyStreams) throws(ControlPlaneError) {
@@ -472,23 +468,13 @@ public final class ControlPlaneServer: @unchecked Sendable {
         case .certificates(let command):
             connection.send(meshAuthority?.run(command) ?? ["error": "the authority is not there yet"])
         case .dns(let address, let transport):
-            guard let socket, let dns else { return }
-            do throws(SystemError) {
-                if transport == "udp" {
-                    try dns.serve(datagrams: socket)
-                } else {
-                    try dns.serve(streams: socket)
-                }
-                log.info("answering names", ["address": address, "transport": transport])
-            } catch {
-                log.error("names cannot be answered", ["address": address, "error": error.description])
-            }
+            if let socket { names?.serve(socket, address: address, transport: transport) }
         }
     }
 
     func openOverview(_ source: any ObjectSource, _ streams: ProxyStreams) throws(ControlPlaneError) {
         let page = OverviewPage(source: source, streams: streams)
-        page.names = { [weak self] in self?.dns?.counts }
+        page.names = { [weak self] in self?.names?.counts }
         openInsight(source, streams, page)
         page.api = api
         router?.metrics = { [weak page] in page?.allMetrics ?? "" }

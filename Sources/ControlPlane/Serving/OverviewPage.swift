@@ -94,18 +94,7 @@ final class OverviewPage: @unchecked Sendable {
         return text + storeMetrics + nameMetrics + (streams.rateLimits?.metrics ?? "")
     }
 
-    private var nameMetrics: String {
-        guard let names = names() else { return "" }
-        return """
-            # HELP skein_dns_queries_total Queries for names that were answered.
-            # TYPE skein_dns_queries_total counter
-            skein_dns_queries_total \(names.queries.value)
-            # HELP skein_dns_failures_total Answers that nobody could give (SERVFAIL).
-            # TYPE skein_dns_failures_total counter
-            skein_dns_failures_total \(names.failures.value)
-
-            """
-    }
+    private var nameMetrics: String { names()?.metrics ?? "" }
 
     private var storeMetrics: String {
         guard let counters = source.storeCounters else { return "" }

@@ -89,6 +89,33 @@ public struct DNSMessage: Hashable, Sendable {
     public var datagramSize: Int? {
         additionals.first { $0.type == .opt }.map { max(512, Int($0.recordClass)) }
     }
+
+    /// The version of EDNS that the sender speaks; nil without EDNS.
+    var optionsVersion: UInt8? {
+        additionals.first { $0.type == .opt }.map { UInt8(truncatingIfNeeded: $0.ttl >> 16) }
+    }
+
+    /// Whether the code has more bits, in the OPT record (RFC 6891 §6.1.3).
+    var hasExtendedCode: Bool { additionals.contains { $0.type == .opt && $0.ttl >> 24 != 0 } }
+
+    /// The bytes of this message without its OPT record, which speaks of the connection it came by only.
+    func withoutOptions(_ bytes: [UInt8]) -> [UInt8] {
+        guard let options = additionals.last(where: { $0.type == .opt }) else { return bytes }
+        // Nearly always it is the last record, behind the name of one byte.
+        if additionals.last == options, case .other(_, let raw) = options.value, bytes.count >= 12 + 11 + raw.count {
+            let start = bytes.count - 11 - raw.count
+            if bytes[start] == 0, bytes[start + 1] == 0, bytes[start + 2] == 41 {
+                var result = Array(bytes[..<start])
+                let count = UInt16(clamping: additionals.count - 1)
+                result[10] = UInt8(count >> 8)
+                result[11] = UInt8(count & 0xFF)
+                return result
+            }
+        }
+        var copy = self
+        copy.additionals.removeAll { $0.type == .opt }
+        return copy.bytes()
+    }
 }
 
 /// Why bytes are no DNS message.

@@ -130,7 +130,7 @@ public struct Name: Hashable, Sendable, CustomStringConvertible {
     }
 
     // Lengths are below 64 and so no letters: the whole of the wire form can be compared like this.
-    private static func equal(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
+    static func equal(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
         left.count == right.count
             && left.withUnsafeBufferPointer { left in
                 right.withUnsafeBufferPointer { right in

@@ -27,6 +27,8 @@ public struct RecordType: RawRepresentable, Hashable, Sendable, CustomStringConv
     public static let opt = RecordType(rawValue: 41)
     /// Everything; in questions only.
     public static let any = RecordType(rawValue: 255)
+    /// Transfers of a zone, whole or what has changed; in questions only.
+    static let transfers: Set<RecordType> = [RecordType(rawValue: 252), RecordType(rawValue: 251)]
 
     /// The usual name, or `TYPE` and the number.
     public var description: String {

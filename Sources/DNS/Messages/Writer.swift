@@ -1,11 +1,11 @@
 import IO
 
 extension DNSMessage {
-    /// The bytes of the message, at most `limit` of them (and never more than 65,535).
+    /// The bytes of the message, at most `limit` of them (and never more than 65,535; 128 at least).
     ///
     /// What does not fit is left out: additional records silently, answers and authorities with the truncation bit.
     public func bytes(limit: Int = 65_535) -> [UInt8] {
-        let limit = min(max(limit, 512), 65_535)
+        let limit = min(max(limit, 128), 65_535)
         var writer = Writer()
         writer.header(self)
         for question in questions { writer.question(question) }
@@ -44,10 +44,23 @@ extension DNSMessage {
     }
 }
 
+extension Record {
+    /// The record's bytes from its type on, with every name in it written out.
+    var bytesWithoutName: [UInt8] {
+        var writer = Writer()
+        writer.points = false
+        writer.record(Record(name: .root, ttl: ttl, value: value, recordClass: recordClass))
+        return Array(writer.bytes.dropFirst())
+    }
+}
+
 private struct Writer {
+    /// Whether names may point to others.
+    var points = true
     var bytes: [UInt8] = []
-    /// Where names begin that later ones may point to.
-    private var names: [Name: Int] = [:]
+    /// Names that later ones may point to, and where they begin: so few that looking through them is quicker than a table.
+    private var names: [(wire: ArraySlice<UInt8>, start: Int)] = []
+    private static let namesMax = 64
 
     mutating func header(_ message: DNSMessage) {
         u16(message.id)
@@ -84,7 +97,7 @@ private struct Writer {
     /// Takes back everything from that byte on.
     mutating func cut(_ mark: Int) {
         bytes.removeSubrange(mark...)
-        names = names.filter { $0.value < mark }
+        names.removeAll { $0.start >= mark }
     }
 
     private mutating func value(_ value: Record.Value) {
@@ -110,15 +123,16 @@ private struct Writer {
     }
 
     private mutating func name(_ name: Name, mayPoint: Bool = true) {
-        var rest = name
-        while let first = rest.wire.first {
-            if mayPoint, let target = names[rest] {
-                u16(0xC000 | UInt16(target))
+        var rest = name.wire[...]
+        while let first = rest.first {
+            let known = names.first { Name.equal($0.wire, rest) }
+            if mayPoint, points, let known {
+                u16(0xC000 | UInt16(known.start))
                 return
             }
-            if bytes.count < 0x4000, names[rest] == nil { names[rest] = bytes.count }
-            bytes += rest.wire[0...Int(first)]
-            rest = rest.parent ?? .root
+            if known == nil, bytes.count < 0x4000, names.count < Self.namesMax { names.append((rest, bytes.count)) }
+            bytes += rest.prefix(1 + Int(first))
+            rest = rest.dropFirst(1 + Int(first))
         }
         bytes.append(0)
     }

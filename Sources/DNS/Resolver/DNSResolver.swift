@@ -68,6 +68,7 @@ public final class DNSResolver: @unchecked Sendable {
                 return completion(.success(Resolution(addresses: addresses, ttl: Self.staticTTL)))
             }
         }
+        guard !configuration.servers.isEmpty else { return completion(.failure(.timedOut)) }
         attempt(candidates[...], family, .noSuchName, completion)
     }
 
@@ -116,7 +117,7 @@ public final class DNSResolver: @unchecked Sendable {
         for type in types {
             let question = Question(name: name, type: type)
             forwarder.ask(question) { answer in
-                results[type] = answer.flatMap { Self.addresses(in: $0, question) }
+                results[type] = answer.flatMap { Self.addresses(in: $0.bytes, question) }
                 if results.count == types.count { completion(Self.combined(types.compactMap { results[$0] })) }
             }
         }

@@ -30,6 +30,8 @@ public struct Zone: NameZone, Sendable {
     private let pods: Name
     private let nameServer: Name
     private let serial: UInt32
+    /// The start of authority as it stands in an answer, without the name that it belongs to.
+    private var denialRecord: [UInt8] = []
     private var records: [Name: [Record]] = [:]
     /// Names that have no records but names below them: they exist (RFC 8020).
     private var inner: Set<Name> = []
@@ -59,6 +61,7 @@ public struct Zone: NameZone, Sendable {
         self.serial = serial
         add("dns-version", under: self.domain, .txt([Array("1.1.0".utf8)]))
         inner.formUnion([self.domain, pods])
+        denialRecord = Self.startOfAuthority(of: self.domain, server: nameServer, serial: serial).bytesWithoutName
         for address in servers { add(nameServer, .address(address)) }
         for service in services { add(service) }
         for (host, addresses) in hosts {
@@ -244,6 +247,20 @@ extension Zone {
         }
         return answer
     }
+
+    /// What follows the question where a name of the domain is denied: the start of authority, behind a pointer to the name's end.
+    ///
+    /// The same as `answer` says, without a message being made: programs ask for thousands of names that are not there (ndots).
+    /// Nil for a name that is there, or where it takes more to know.
+    func denial(of name: Name) -> [UInt8]? {
+        guard name.wire.count > domain.wire.count, name.isWithin(domain), wildcard(name) == nil, records[name] == nil,
+            !inner.contains(name), !name.isWithin(origin), !name.isWithin(pods)
+        else { return nil }
+        return denialRecord
+    }
+
+    /// How many bytes of the end of a name are the domain.
+    var domainLength: Int { domain.wire.count + 1 }
 
     /// Every record of a name: kept ones, and those that follow from the name.
     private func found(_ name: Name) -> [Record] {

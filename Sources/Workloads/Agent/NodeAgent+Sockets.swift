@@ -156,6 +156,10 @@ extension NodeAgent {
                 rest.removeSubrange(...end)
                 let json = try? JSON.parse(line)
                 if json?["op"] == "pong" { continue }
+                if let json, json["op"] == "names" {
+                    configuration.namesTold?(json)
+                    continue
+                }
                 guard let json, let reply = IdentityReply(json: json) else {
                     log.warning("the control plane said something unknown")
                     continue
@@ -168,8 +172,8 @@ extension NodeAgent {
         }
     }
 
-    /// Bytes of one line of the control plane: a hundred roots.
-    private static let replyBytesMax = 256 * 1024
+    /// Bytes of one line of the control plane: a hundred roots, or the names of a hundred thousand hosts.
+    private static let replyBytesMax = 16 << 20
 
     /// Binds the DNS sockets that are not bound yet.
     ///

@@ -1,5 +1,6 @@
 public import IO
 public import KubernetesAPI
+public import Serialization
 
 /// How a node agent is set up.
 public struct NodeConfiguration: Sendable {
@@ -33,6 +34,8 @@ public struct NodeConfiguration: Sendable {
     var followsReferencesByName = false
     /// Called on the agent's loop with the services and slices when they have changed.
     public var servicesChanged: (@Sendable ([KubernetesObject], [KubernetesObject]) -> Void)?
+    /// Called on the agent's loop with what the control plane says of names besides services.
+    public var namesTold: (@Sendable (JSON) -> Void)?
     /// User and group of the control plane, which may ask for logs.
     public var controlPlaneUser: UInt32 = 7533
 

@@ -12,7 +12,8 @@ internal import Telemetry
 /// `@unchecked Sendable`: belongs to the agent's loop.
 final class NameServer: @unchecked Sendable {
     private let address: IPAddress
-    private let settings: JSON
+    /// What it is told, whole each time.
+    private var told: JSON
     private let loop: EventLoop
     private let log = Logger("names")
     private var sockets: [Socket] = []
@@ -27,7 +28,9 @@ final class NameServer: @unchecked Sendable {
     init(_ address: IPAddress, reverse: [Prefix], on loop: EventLoop) throws(SystemError) {
         self.address = address
         self.loop = loop
-        settings = .array(reverse.map { .string($0.description) })
+        told = [
+            "reverse": .array(reverse.map { .string($0.description) }), "server": .string(address.description),
+        ]
         let place = SocketAddress.ip(address, port: 53)
         sockets = [try Socket.datagram(on: place, reusePort: true), try Socket.listen(on: place, reusePort: true)]
     }
@@ -61,10 +64,22 @@ final class NameServer: @unchecked Sendable {
 
     /// Tells it the services; of several changes it is told the last.
     func tell(_ services: [KubernetesObject], _ slices: [KubernetesObject]) {
-        let line: JSON = [
-            "services": .array(services.map(\.json)), "slices": .array(slices.map(\.json)), "reverse": settings,
-        ]
-        let bytes = line.bytes + [0x0A]
+        told["services"] = .array(services.map(\.json))
+        told["slices"] = .array(slices.map(\.json))
+        say()
+    }
+
+    /// Tells it what the control plane says besides: further hosts, settings.
+    func tell(further: JSON) {
+        told["hosts"] = further["hosts"]
+        told["configMaps"] = further["configMaps"]
+        say()
+    }
+
+    private func say() {
+        // Before the services are known every name of the cluster would be denied.
+        guard told["services"] != nil else { return }
+        let bytes = told.bytes + [0x0A]
         guard bytes != latest else { return }
         latest = bytes
         isDirty = true
@@ -100,9 +115,9 @@ extension Command {
         isHidden: true
     ) { _ throws(CommandError) in
         try onLoop { loop throws(CommandError) in
-            let configuration = ResolverConfiguration.host()
-            let forwarder = configuration.servers.isEmpty ? nil : Forwarder(configuration, on: loop)
-            let server = DNSServer(on: loop, forwarder: forwarder)
+            let fallback = UpstreamGroup(ResolverConfiguration.host())
+            let server = DNSServer(on: loop, forwarder: Forwarder(ForwardingPlan(fallback), on: loop))
+            var settings: JSON?
             var serial: UInt32 = 0
             do throws(SystemError) {
                 let input = try SocketStream(Socket(adopting: 0), on: loop)
@@ -122,12 +137,18 @@ extension Command {
                         (json[name]?.array ?? []).map { KubernetesObject(json: $0) }
                     }
                     serial &+= 1
+                    if json["configMaps"] != settings {
+                        settings = json["configMaps"]
+                        server.use(NameSettings(configMaps: strings(settings), fallback: fallback))
+                    }
                     server.publish(
                         Zone(
                             services: NameFeed.services(objects("services"), slices: objects("slices")),
                             reversePrefixes: (json["reverse"]?.array ?? []).compactMap(\.string).compactMap {
                                 Prefix($0)
                             },
+                            hosts: hosts(json["hosts"]),
+                            servers: [json["server"]?.string.flatMap { IPAddress($0) }].compactMap(\.self),
                             serial: serial))
                     guard !isServing else { continue }
                     // Not before the first services are known: "no such name" would be remembered.
@@ -137,6 +158,14 @@ extension Command {
                 }
             } catch { throw CommandError(error) }
         }
+    }
+
+    private static func strings(_ json: JSON?) -> [String: [String: String]] {
+        (json?.object ?? [:]).mapValues { ($0.object ?? [:]).compactMapValues(\.string) }
+    }
+
+    private static func hosts(_ json: JSON?) -> [String: [IPAddress]] {
+        (json?.object ?? [:]).mapValues { ($0.array ?? []).compactMap(\.string).compactMap { IPAddress($0) } }
     }
 
     /// Bytes of all services and slices together.
