@@ -155,6 +155,27 @@ struct ObjectLifeTests {
         #expect(back.json["status"]?["loadBalancer"] == [:])
     }
 
+    @Test("N-16 the first family of a service is its address; a family that the cluster has not is refused")
+    func families() throws {
+        let fixture = try Fixture()
+        func answer(_ name: String, _ spec: JSON) throws -> (status: Int, json: JSON, message: String) {
+            let answer = try fixture.ask("POST", services, Fixture.service(name, spec))
+            return (Int(answer.status), answer.json, answer.message)
+        }
+        let plain = try answer("a", [:]).json["spec"]
+        #expect(plain?["ipFamilies"] == ["IPv4"] && plain?["ipFamilyPolicy"] == "SingleStack")
+        #expect(plain?["clusterIP"] == plain?["clusterIPs"]?[0])
+        let both = try answer("b", ["ipFamilyPolicy": "PreferDualStack"]).json["spec"]
+        #expect(both?["ipFamilies"] == ["IPv4"] && both?["ipFamilyPolicy"] == "PreferDualStack")
+        #expect(both?["clusterIPs"]?.array?.count == 1)
+        let needed = try answer("c", ["ipFamilyPolicy": "RequireDualStack"])
+        #expect(needed.status == 422)
+        #expect(needed.message.contains("this cluster is not configured for dual-stack services"))
+        let other = try answer("d", ["ipFamilies": ["IPv6"]])
+        #expect(other.status == 422)
+        #expect(other.message.contains("spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"))
+    }
+
     @Test("N-15 node ports are given out of 30000 to 32767, kept, and given back")
     func nodePorts() throws {
         let fixture = try Fixture()

@@ -1,4 +1,5 @@
 import KubernetesAPI
+import Network
 import Serialization
 import Testing
 
@@ -88,6 +89,25 @@ struct ManifestTests {
         var host = spec
         host["hostNetwork"] = true
         #expect(SidecarPlan.role(of: try pod(host), namespaceLabels: [:]) == .none)
+    }
+
+    @Test("bandwidth is a quantity of bits a second in kubelet's annotations; what is none is refused by name")
+    func bandwidth() throws {
+        func limits(_ annotations: [String: String]) throws -> PodBandwidth {
+            try HostPodNetwork.bandwidth(
+                try pod(
+                    ["containers": [["name": "app"]]], annotations: .object(annotations.mapValues { .string($0) })))
+        }
+        let (inward, outward) = ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth")
+        #expect(try limits([:]) == PodBandwidth())
+        #expect(try limits([inward: "10M", outward: "1.5k"]) == PodBandwidth(ingress: 10_000_000, egress: 1500))
+        #expect(try limits([outward: "1P"]) == PodBandwidth(egress: 1_000_000_000_000_000))
+        for wrong in ["", "fast", "999", "2P", "-1M"] {
+            do {
+                _ = try limits([inward: wrong])
+                Issue.record("\(wrong) is taken")
+            } catch { #expect("\(error)".contains("annotation \(inward)"), "\(error)") }
+        }
     }
 
     @Test(

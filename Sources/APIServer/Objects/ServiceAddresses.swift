@@ -55,6 +55,7 @@ struct ServiceAddresses {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] { spec[field] = nil }
             if !before.isEmpty, before != "None" { cluster.release(before) }
         } else {
+            try checkFamilies(view, name)
             if wanted.isEmpty { wanted = before }
             if wanted.isEmpty {
                 guard let address = cluster.next() else {
@@ -91,6 +92,22 @@ struct ServiceAddresses {
         service["spec"] = spec
         try nodePorts.assign(&service, old: old)
         assignOutside(&service, ServiceSpec(json: spec), old: old)
+    }
+
+    /// Service addresses are IPv4: a service that needs another family is refused as Kubernetes does without dual stack (N-16).
+    private func checkFamilies(_ spec: ServiceSpec, _ name: String) throws(StatusError) {
+        var problems: [FieldProblem] = []
+        for (index, family) in spec.ipFamilies.enumerated() where family != "IPv4" {
+            problems.append(
+                .invalid("spec.ipFamilies[\(index)]", "\"\(family)\"", "not configured on this cluster"))
+        }
+        if spec.ipFamilyPolicy == "RequireDualStack" {
+            problems.append(
+                .invalid(
+                    "spec.ipFamilyPolicy", "\"RequireDualStack\"",
+                    "this cluster is not configured for dual-stack services"))
+        }
+        guard problems.isEmpty else { throw .invalid(.service, name, problems) }
     }
 
     /// A load balancer of another class is somebody else's.

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import IO
+internal import Netlink
 
 extension Attachment {
     /// The device in which a container's packets wait on their way out.
@@ -13,19 +14,20 @@ extension Attachment {
         }
         do throws(SystemError) {
             if bandwidth.ingressRate > 0 {
-                try host.limit(
-                    end.index, rate: UInt64(bandwidth.ingressRate / 8),
-                    burst: UInt32(clamping: bandwidth.ingressBurst / 8))
+                try host.channel.limit(
+                    end.index,
+                    to: TrafficLimit(
+                        rate: UInt64(bandwidth.ingressRate / 8), burst: UInt32(clamping: bandwidth.ingressBurst / 8)))
             }
             guard bandwidth.egressRate > 0 else { return }
             let name = Attachment.waitingLink(owner.key)
-            try host.add(LinkSocket.Wish(name: name, kind: "ifb", mtu: end.mtu, isUp: true))
+            try host.channel.addWaitingLink(name, mtu: end.mtu, group: 0, alias: note)
             guard let waiting = try host.link(name) else { throw SystemError(ENODEV, "look for link \(name)") }
-            try host.setAlias(waiting.index, note)
-            try host.limit(
-                waiting.index, rate: UInt64(bandwidth.egressRate / 8),
-                burst: UInt32(clamping: bandwidth.egressBurst / 8))
-            try host.redirect(end.index, to: waiting.index)
+            try host.channel.limit(
+                waiting.index,
+                to: TrafficLimit(
+                    rate: UInt64(bandwidth.egressRate / 8), burst: UInt32(clamping: bandwidth.egressBurst / 8)))
+            try host.channel.redirect(end.index, to: waiting.index)
         } catch {
             guard error.errno != EOPNOTSUPP, error.errno != ENOENT else {
                 throw CNIError(.invalidConfiguration, "bandwidth: this kernel cannot limit traffic (\(error))")

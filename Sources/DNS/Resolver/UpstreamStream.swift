@@ -40,7 +40,9 @@ final class UpstreamStream: @unchecked Sendable {
         self.counts = counts
     }
 
-    /// Sends a query; nil when the connection failed or has no room. What is given back takes the wait back.
+    /// Sends a query; nil when the connection failed or has no room.
+    ///
+    /// What is given back takes the wait back.
     ///
     /// - Parameter id: That of the query; another one is taken where it is in use.
     func ask(

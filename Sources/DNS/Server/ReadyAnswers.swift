@@ -40,6 +40,8 @@ struct PlainQuery {
         self.nameLength = nameLength
         // The class of the internet.
         guard bytes[index + 2] == 0, bytes[index + 3] == 1 else { return nil }
+        // Transfers of zones are refused, whatever is asked of.
+        guard bytes[index] != 0 || bytes[index + 1] != 251 && bytes[index + 1] != 252 else { return nil }
         index += 4
         var options = (bytes[2] & 1) | (bytes[3] >> 4 & 0b10)
         if bytes[11] == 1 {

@@ -32,10 +32,16 @@ enum Ownership {
         return "sk" + (isUUID ? String(digits.prefix(10)) : String(hex(fnv1a(uid)).prefix(10)))
     }
 
+    /// The device in which what a pod sends waits, where that is limited.
+    static func waitingLink(uid: String) -> String { "ski" + linkName(uid: uid).dropFirst(2) }
+
     /// Whether the link is ours.
     static func owns(_ link: RouteSocket.Link) -> Bool {
         if link.name == gatewayLink { return link.group == gatewayGroup && link.kind == "bridge" }
         if link.name.hasPrefix("skvx") { return link.group == overlayGroup && link.kind == "vxlan" }
+        if link.kind == "ifb" {
+            return link.group == podGroup && link.name.utf8.count == 13 && link.name.hasPrefix("ski")
+        }
         let isNamed =
             link.name.utf8.count == 12 && link.name.hasPrefix("sk") && link.name.dropFirst(2).allSatisfy(\.isHexDigit)
         return isNamed && link.group == podGroup && link.kind == "veth"

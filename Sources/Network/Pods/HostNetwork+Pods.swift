@@ -29,6 +29,7 @@ extension HostNetwork {
     public func detach(uid: String) throws(NetworkError) {
         // Deleting the host's end deletes the pod's, the routes and the neighbour entries.
         try routes.deleteLink(Ownership.linkName(uid: uid))
+        try routes.deleteLink(Ownership.waitingLink(uid: uid))
         try system { () throws(SystemError) in
             try NetworkNamespace.remove(named: uid, in: configuration.namespaceDirectory)
         }
@@ -63,6 +64,9 @@ extension HostNetwork {
             }
         } else {
             missing.append("link \(name) is gone")
+        }
+        if pod.bandwidth.egress > 0, try routes.link(Ownership.waitingLink(uid: pod.uid)) == nil {
+            missing.append("what the pod sends is not limited")
         }
         guard let namespace = try? namespace(uid: pod.uid) else { return missing + ["the namespace is gone"] }
         let inside = try HostNetwork.inside(namespace) { () throws(NetworkError) in
@@ -128,6 +132,8 @@ extension HostNetwork {
         guard let host = try routes.link(name), let own = try inside.link(Ownership.podLink) else {
             throw .invalid("link \(name) has gone")
         }
+        // Before the pod can send anything.
+        try limit(pod, host)
         try inside.setUp(own.index)
         try routes.setAlias(host.index, "skein pod \(pod.name)")
         try KernelSettings.write("ipv4/conf/\(name)/forwarding", "1")

@@ -12,15 +12,19 @@ public struct PodAttachment: Sendable, Hashable {
     public var address6: IPAddress?
     /// What its sidecar gets; nil when it has none.
     public var capture: CaptureOptions?
+    /// How fast it may send and receive.
+    public var bandwidth: PodBandwidth
 
     /// What a pod's network needs.
     public init(
-        uid: String, name: String, address: IPAddress, address6: IPAddress? = nil, capture: CaptureOptions? = nil
+        uid: String, name: String, address: IPAddress, address6: IPAddress? = nil, capture: CaptureOptions? = nil,
+        bandwidth: PodBandwidth = PodBandwidth()
     ) {
         self.uid = uid
         self.name = name
         self.address = address
         self.address6 = address6
         self.capture = capture
+        self.bandwidth = bandwidth
     }
 }

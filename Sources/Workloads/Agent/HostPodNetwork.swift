@@ -50,7 +50,7 @@ public final class HostPodNetwork: PodNetworking {
             guard let first = given.first else { throw .exhausted("no address for pod \(pod.fullName)") }
             let attachment = PodAttachment(
                 uid: pod.uid, name: pod.fullName, address: first, address6: given.first(where: \.isV6),
-                capture: captures ? try capture(pod) : nil)
+                capture: captures ? try capture(pod) : nil, bandwidth: try Self.bandwidth(pod))
             let place = PodPlace(
                 addresses: given.map { "\($0)" },
                 namespacePath: "\(network.configuration.namespaceDirectory)/\(pod.uid)")
@@ -63,6 +63,19 @@ public final class HostPodNetwork: PodNetworking {
             _ = try network.attach(attachment)
             return place
         } catch { throw WorkloadError("FailedCreatePodSandBox", "pod \(pod.fullName): \(error)") }
+    }
+
+    /// What the annotations of kubelet's runtimes say about bandwidth: quantities of bits a second.
+    static func bandwidth(_ pod: PodManifest) throws(NetworkError) -> PodBandwidth {
+        func bits(_ name: String) throws(NetworkError) -> UInt64 {
+            guard let text = pod.annotations[name] else { return 0 }
+            guard let value = Quantity(text)?.whole, let bits = UInt64(exactly: value),
+                PodBandwidth.range.contains(bits)
+            else { throw .invalid("annotation \(name): \(text.prefix(80)): 1k to 1P bits a second are needed") }
+            return bits
+        }
+        return PodBandwidth(
+            ingress: try bits("kubernetes.io/ingress-bandwidth"), egress: try bits("kubernetes.io/egress-bandwidth"))
     }
 
     /// What Istio's annotations, or the arguments of its init container, say about capture.
