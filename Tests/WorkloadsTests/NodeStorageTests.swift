@@ -215,6 +215,17 @@ struct NodeStorageTests {
         let body = try JSON.parse(Array((answer?.body ?? "").utf8))
         #expect(body["service"] == ["namespace": "shop", "name": "web"])
         #expect(body["localEndpoints"] == 1 && body["serviceProxyHealthy"] == true)
+        // More than there is room for: somebody is turned away, and it is counted.
+        func turnedAway() async throws -> Int {
+            try await Task(executorPreference: loop) {
+                try #require(await agent.usagePage(namespaces: [])["healthChecks"]?["turnedAway"]?.int)
+            }.value
+        }
+        #expect(try await turnedAway() == 0)
+        let crowd = try (0..<250).map { _ in try Socket.connect(to: place) }
+        for _ in 0..<1200 where try await turnedAway() == 0 { try await Task.sleep(for: .milliseconds(25)) }
+        #expect(try await turnedAway() > 0)
+        crowd.forEach { $0.close() }
         await agent.stop()
         await #expect(throws: (any Error).self) { try await ask() }
     }

@@ -9,7 +9,7 @@ public struct NodeFigure: Sendable, Hashable {
     /// The number.
     public var value: Double
 
-    /// What a node agent says of its node: addresses, and its clock (`time`, seconds since 1970) against ours.
+    /// What a node agent says of its node: addresses, health checks, and its clock (`time`, seconds since 1970) against ours.
     public static func read(_ usage: JSON, now: Double) -> [NodeFigure] {
         var figures: [NodeFigure] = []
         if let used = usage["addresses"]?["used"]?.double, let size = usage["addresses"]?["size"]?.double {
@@ -18,6 +18,13 @@ public struct NodeFigure: Sendable, Hashable {
                     name: "skein_node_addresses_used", help: "Addresses of the node that pods have.", value: used))
             figures.append(
                 NodeFigure(name: "skein_node_addresses", help: "Addresses of the node for pods.", value: size))
+        }
+        if let count = usage["healthChecks"]?["turnedAway"]?.double {
+            figures.append(
+                NodeFigure(
+                    name: "skein_node_health_checks_turned_away",
+                    help: "Connections to health-check ports of services that were too many (100 at once for each).",
+                    value: count))
         }
         if let time = usage["time"]?.double {
             // What the answer was under way is in it: some milliseconds.

@@ -34,6 +34,11 @@ extension NodeAgent {
         }
     }
 
+    /// How often a connection to a health-check port was turned away, or gave up its place, because there were too many.
+    var healthChecksTurnedAway: UInt64 {
+        healthPlaces.values.reduce(0) { $0 &+ $1.closed.value &+ $1.toldToComeAgain.value &+ $1.givenUp.value }
+    }
+
     private func serveHealth(_ port: UInt16) throws(SystemError) {
         let socket: Socket
         do throws(SystemError) {
@@ -46,7 +51,9 @@ extension NodeAgent {
         let listener = try SocketListener(socket, on: loop)
         healthListeners[port] = listener
         var limits = HTTPServer.Limits()
-        limits.places = ConnectionPlaces(max: Self.healthClientsMax)
+        let places = healthPlaces[port] ?? ConnectionPlaces(max: Self.healthClientsMax)
+        healthPlaces[port] = places
+        limits.places = places
         let server = HTTPServer(on: loop, limits: limits) { [weak self] _ in
             await self?.health(port) ?? HTTPResponse(status: 503, text: "the node agent ends\n")
         }

@@ -48,6 +48,9 @@ extension NodeAgent {
         var page: JSON = [
             "time": .number(Double(now.seconds) + Double(now.nanoseconds) / 1e9), "pods": .array(pods),
         ]
+        if !healthPlaces.isEmpty {
+            page["healthChecks"] = ["turnedAway": .integer(Int64(clamping: healthChecksTurnedAway))]
+        }
         if let use = network.addressUse {
             page["addresses"] = ["used": .integer(Int64(use.used)), "size": .integer(Int64(use.size))]
         }

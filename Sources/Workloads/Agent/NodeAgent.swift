@@ -1,3 +1,4 @@
+internal import HTTP
 public import IO
 internal import Identity
 internal import KubernetesAPI
@@ -64,6 +65,8 @@ public actor NodeAgent {
     var healthListeners: [UInt16: SocketListener] = [:]
     var healthAnswers: [UInt16: HealthCheckPorts.Answer] = [:]
     var healthProblems: Set<UInt16> = []
+    /// Who is connected to which of them; kept for good, so that what it has counted never grows less.
+    var healthPlaces: [UInt16: ConnectionPlaces] = [:]
     /// Whether the kernel has the service rules that it should have.
     var areServicesServed = true
     /// The Secrets and ConfigMaps that are followed one by one, and those of which it is known whether they are there.
