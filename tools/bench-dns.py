@@ -86,7 +86,7 @@ def main():
     options = parser.parse_args()
     for program in ("unbound", "dnsperf"):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin"):
-            sys.exit(f"{program} is missing: make deps")
+            sys.exit(f"{program} is missing: apt-get install --no-install-recommends unbound dnsperf (unbound may begin to serve 127.0.0.1:53)")
     os.environ["PATH"] += ":/usr/sbin"
     directory = pathlib.Path(tempfile.mkdtemp(prefix="skein-bench-dns-"))
     started = []

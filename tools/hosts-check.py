@@ -240,6 +240,12 @@ def checks(driver, hosts):
     address = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIP"]
     for host in hosts:
         wait_for(f"{driver}: names are answered on machine {host.number}", lambda: lookup(host, "plain.default.svc.cluster.local") == [address], 30)
+    api(first, "POST", "/apis/networking.istio.io/v1/namespaces/default/serviceentries",
+        {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "outside"},
+         "spec": {"hosts": ["api.example.org"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "DNS"}})
+    for host in hosts:
+        wait_for(f"{driver}: S-17 a host of a ServiceEntry is answered on machine {host.number}",
+                 lambda: [a.startswith("240.240.") for a in lookup(host, "api.example.org")] == [True], 30)
     for host in hosts:
         answers = {ask(host, f"plain-{host.number}", f"http://{address}/").split(" ")[0] for _ in range(30)}
         check(f"{driver}: a service balances over all machines, asked from {host.number}", answers == set(names), sorted(answers))
