@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns registry-check
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -104,6 +104,10 @@ mesh-check: build ## Envoy, gRPC and many simulated proxies under our control pl
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/mesh-check.py
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-control.py --services 50 --proxies 100 --seconds 5
+
+registry-check: build ## the registry with PyPI's python-consul2, and a pod that calls a program on this machine (as root: namespaces)
+	@test "$$(id -u)" = 0 || { echo "make registry-check: run as root (sudo make registry-check): it makes namespaces" >&2; exit 1; }
+	/usr/bin/python3 tools/registry-check.py
 
 insight-check: build ## queries on the same samples, ours against those of Prometheus (needs Debian's prometheus)
 	python3 tools/insight-check.py

@@ -27,13 +27,15 @@ let layers: [(name: String, dependencies: [String])] = [
     ),
     ("Etcd", ["DNS", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
     ("Store", ["CSQLite", "Etcd", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
+    ("Registry", ["Store", "HTTP", "DNS", "TLS", "IO", "Serialization", "Telemetry"]),
     ("APIServer", ["Compression", "Store", "KubernetesAPI", "HTTP", "TLS", "IO", "Serialization", "Telemetry"]),
     ("Mesh", ["Upstream", "EnvoyAPI", "KubernetesAPI", "Serialization"]),
     ("Insight", ["Upstream", "Serialization"]),
     (
         "ControlPlane",
         [
-            "Mesh", "Insight", "Upstream", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP", "DNS",
+            "Mesh", "Insight", "Upstream", "Registry", "APIServer", "Store", "XDS", "EnvoyAPI", "KubernetesAPI", "HTTP",
+            "DNS",
             "Identity", "TLS", "IO", "Serialization", "Telemetry",
         ]
     ),
@@ -109,6 +111,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Proxy", [], []),
     ("Etcd", [], []),
     ("Store", [], []),
+    ("Registry", [], []),
     ("APIServer", [], []),
     ("Mesh", [], ["Golden"]),
     ("MeshBehaviour", ["Mesh", "Proxy", "EnvoyAPI", "KubernetesAPI", "TLS", "IO", "Serialization"], []),

@@ -28,6 +28,12 @@ extension APIRouter {
         throw .forbidden(kind, wish.name, why)
     }
 
+    /// Whether a user may do something with a resource at the cluster scope that others than this API serve.
+    public func allows(_ user: APIUser, verb: String, group: String, resource: String, name: String) -> Bool {
+        let wish = AccessAttributes(verb: verb, group: group, resource: resource, name: name)
+        return user.isMaster || registry.policy.allows(user, wish)
+    }
+
     /// What a request to a resource wants.
     func wish(_ request: APIRequest, _ target: Target) -> AccessAttributes {
         let verb =

@@ -16,7 +16,10 @@ final class NameService: @unchecked Sendable {
     private let reversePrefixes: [Prefix]
     private let log = Logger("names")
     private var services: [ServiceNames] = []
-    private var hosts: [String: [IPAddress]] = [:]
+    /// Hosts of ServiceEntries, those of registered programs among them.
+    private var allHosts: [String: [IPAddress]] = [:]
+    private var programs: RegisteredNames?
+    private var programHosts: Set<String> = []
     private var configMaps: [String: [String: String]] = [:]
     /// Addresses on which names are answered.
     private var places: [IPAddress] = []
@@ -36,20 +39,35 @@ final class NameService: @unchecked Sendable {
 
     /// The names of services, and further hosts with their addresses.
     func update(_ services: [ServiceNames], hosts: [String: [IPAddress]]) {
-        guard services != self.services || hosts != self.hosts || serial == 0 else { return }
-        let areOthers = hosts != self.hosts
+        guard services != self.services || hosts != allHosts || serial == 0 else { return }
+        let areOthers = hosts != allHosts
         self.services = services
-        self.hosts = hosts
+        allHosts = hosts
         publish()
         if areOthers { furtherChanged(further) }
     }
 
+    /// Registered programs, and their hosts in the mesh: that knows the addresses of all instances, names stand for those that are well.
+    func take(_ programs: RegisteredNames, hosts: Set<String>) {
+        guard programs != self.programs || hosts != programHosts else { return }
+        self.programs = programs
+        programHosts = hosts
+        publish()
+    }
+
     private func publish() {
         serial &+= 1
+        let end = programs.map { ".service." + $0.domain }
+        // Joined machines have no such zone: they are told all hosts.
+        let hosts =
+            end.map { end in allHosts.filter { !($0.key.hasSuffix(end) && programHosts.contains($0.key)) } } ?? allHosts
         server.publish(
             Zone(
                 domain: Mesh.clusterDomain, services: services, reversePrefixes: reversePrefixes, hosts: hosts,
                 servers: places, serial: serial))
+        if let programs {
+            server.publish(Zone(registered: programs, servers: places, serial: serial), as: "programs")
+        }
     }
 
     /// Settings from the ConfigMaps of the cluster.
@@ -72,7 +90,7 @@ final class NameService: @unchecked Sendable {
     var further: JSON {
         [
             "op": "names",
-            "hosts": .object(hosts.mapValues { .array($0.map { .string($0.description) }) }),
+            "hosts": .object(allHosts.mapValues { .array($0.map { .string($0.description) }) }),
             "configMaps": .object(configMaps.mapValues { .object($0.mapValues { .string($0) }) }),
         ]
     }

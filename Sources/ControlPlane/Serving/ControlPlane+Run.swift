@@ -4,6 +4,7 @@ public import IO
 import Identity
 import KubernetesAPI
 import Mesh
+import Registry
 import Serialization
 import Store
 import TLS
@@ -40,7 +41,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     /// Why it could not start; set before the loop stops.
     public internal(set) var failure: ControlPlaneError?
 
-    private var store: ReplicaStore?
+    var store: ReplicaStore?
     var registry: ObjectRegistry?
     private(set) var router: APIRouter?
     private(set) var api: APIListeners?
@@ -48,14 +49,14 @@ public final class ControlPlaneServer: @unchecked Sendable {
     /// What `skein certs list` shows.
     var authorityFacts: JSON { meshAuthority?.run(.list) ?? .null }
     private var controllers: Controllers?
-    private var nodes: NodeService?
+    private(set) var nodes: NodeService?
     /// The objects of our own store, where several servers share it.
     private var ownSource: RegistrySource?
     var cluster: ClusterSource?
     var election: LeaderElection?
     var streams: ProxyStreams?
     var insight: InsightService?
-    private var names: NameService?
+    var names: NameService?
     private var agent: AgentListener?
     private(set) var meshAuthority: MeshAuthority?
     private var tokens: ServiceAccountTokens?
@@ -65,8 +66,13 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var discoveryContext: TLSContext?
     var tasks: [Task<Void, Never>] = []
     private var controllersAreDue = false
-    private var isStopping = false
+    var isStopping = false
     private var streamsAreDue = false
+    /// Programs that are no pods.
+    var programs: RegistryServer?
+    /// What follows from them for the mesh.
+    var programObjects: RegistryWriter?
+    var programsAreDue = false
 
     /// A control plane on a loop; `start` is called there.
     public init(_ options: ControlPlaneOptions, on loop: EventLoop) {
@@ -115,6 +121,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         tasks.forEach { $0.cancel() }
         cluster?.stop()
         insight?.stop()
+        programs?.stop()
         agent?.close()
         nodes?.close()
         meshAuthority?.stop()
@@ -164,6 +171,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         try openAgent(streams, source)
         try openAPI(registry)
         try openDiscovery(streams)
+        try openPrograms(registry, store)
         try openOverview(source, streams)
         every(.seconds(60)) { [weak self] in if self?.decides == true { registry.collectGarbage() } }
         measurePods()
@@ -182,7 +190,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
-    private func every(_ time: Duration, _ body: @escaping () -> Void) {
+    func every(_ time: Duration, _ body: @escaping () -> Void) {
         _ = loop.schedule(after: time) { [weak self] in
             body()
             self?.every(time, body)
@@ -190,7 +198,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     }
 
     /// Whether the controllers of this server run: of several servers, those of one.
-    private var decides: Bool { (store as? EtcdStore)?.leadership?.isLeader ?? true }
+    var decides: Bool { (store as? EtcdStore)?.leadership?.isLeader ?? true }
 
     private func makeControllers(_ registry: ObjectRegistry) throws(StatusError) -> Controllers {
         let controllers = try Controllers(
@@ -280,26 +288,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             })
     }
 
-    func openNames(_ streams: ProxyStreams) throws(StatusError) {
-        let names: NameService
-        do throws(SystemError) { names = try NameService(reversePrefixes: options.reversePrefixes) } catch {
-            throw .internalError("names cannot be answered: \(error)")
-        }
-        self.names = names
-        streams.namesChanged = { [weak streams] services, slices in
-            names.update(
-                NameFeed.services(services, slices: slices),
-                hosts: streams.map { NameFeed.hosts($0.publisher.model) } ?? [:])
-        }
-        let others = streams.configMapsChanged
-        streams.configMapsChanged = { objects in
-            others(objects)
-            names.use(objects)
-        }
-        names.furtherChanged = { [weak self] message in self?.nodes?.tell(message) }
-    }
-
-    private func listener(_ address: SocketAddress, _ purpose: String) throws(ControlPlaneError) -> SocketListener {
+    func listener(_ address: SocketAddress, _ purpose: String) throws(ControlPlaneError) -> SocketListener {
         do throws(SystemError) {
             return try SocketListener(try Socket.listen(on: address), on: loop)
         } catch {
@@ -477,6 +466,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         page.names = { [weak self] in self?.names?.counts }
         openInsight(source, streams, page)
         page.api = api
+        page.programs = { [weak self] in self?.programs?.metrics ?? "" }
         router?.metrics = { [weak page] in page?.allMetrics ?? "" }
         try openDashboard(source, streams, page)
         let listener = try listener(options.metricsAddress, "metrics")

@@ -31,6 +31,15 @@ public struct ControlPlaneOptions: Sendable {
     /// The node beside this API server: pods without another one run there.
     public var nodeName: String
 
+    /// Where programs that are no pods are registered over TCP; nil: only over the unix socket, by root.
+    public var registryAddress: SocketAddress?
+    /// What names of registered programs end with.
+    public var registryDomain = "consul"
+    /// The datacenter that the registry says it is.
+    public var registryDatacenter = "dc1"
+    /// Whether checks of registered programs may run programs on this machine.
+    public var registryScripts = false
+
     /// The kubeconfig of a Kubernetes API whose objects are served instead of our own; nil: our own.
     public var kubeconfig: String?
 

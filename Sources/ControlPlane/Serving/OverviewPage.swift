@@ -18,6 +18,8 @@ final class OverviewPage: @unchecked Sendable {
     var names: () -> DNSCounts? = { nil }
     /// Our own API, where it is served.
     weak var api: APIListeners?
+    /// The figures of the registry of programs that are no pods.
+    var programs: () -> String = { "" }
     /// The dashboard, once the time series are there.
     var dashboard: Dashboard?
 
@@ -63,7 +65,7 @@ final class OverviewPage: @unchecked Sendable {
     /// Everything that a scraper gets.
     var allMetrics: String {
         metrics + (api?.metrics ?? "") + (insight?.metrics ?? "") + (streams.traces?.metrics ?? "")
-            + (dashboard?.metrics ?? "")
+            + (dashboard?.metrics ?? "") + programs()
     }
 
     /// The control plane's own figures, in Prometheus' text format.

@@ -52,6 +52,22 @@ public struct Zone: NameZone, Sendable {
         domain: String = "cluster.local", services: [ServiceNames], reversePrefixes: [Prefix] = [],
         hosts: [String: [IPAddress]] = [:], servers: [IPAddress] = [], serial: UInt32 = 1
     ) {
+        self.init(
+            domain: domain, services: services, reversePrefixes: reversePrefixes, hosts: hosts, servers: servers,
+            serial: serial, further: [])
+    }
+
+    /// The zone of registered programs: their names, under a domain of their own.
+    public init(registered: RegisteredNames, servers: [IPAddress] = [], serial: UInt32 = 1) {
+        self.init(
+            domain: registered.domain, services: [], reversePrefixes: [], hosts: [:], servers: servers, serial: serial,
+            further: registered.records())
+    }
+
+    private init(
+        domain: String, services: [ServiceNames], reversePrefixes: [Prefix], hosts: [String: [IPAddress]],
+        servers: [IPAddress], serial: UInt32, further: [(name: Name, value: Record.Value)]
+    ) {
         self.domain = Name(domain) ?? .root
         self.services = Name("svc", under: self.domain) ?? self.domain
         pods = Name("pod", under: self.domain) ?? self.domain
@@ -71,6 +87,7 @@ public struct Zone: NameZone, Sendable {
             }
             wildcards[parent, default: []] += addresses.map { .address($0) }
         }
+        for (name, value) in further { add(name, value) }
         for name in records.keys where name.isWithin(self.domain) {
             var above = name.parent
             while let name = above, name.isWithin(self.domain), inner.insert(name).inserted { above = name.parent }

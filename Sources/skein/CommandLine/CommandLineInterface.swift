@@ -6,6 +6,7 @@ enum CommandLineInterface {
     static let commands: [Command] = [
         .up, .down, .status, .apply, .analyze, .get, .describe, .delete, .logs, .exec, .explain, .diff, .proxyStatus,
         .proxyConfig, .stat, .top, .edges, .graph, .query, .alerts, .plan, .dashboard, .traces, .tap,
+        .register, .deregister, .services,
         .imageImport, .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover,
         .certsWrite,
         .backup, .restore, .dockerPlugin, .node, .nodeToken, .version, .completion, .controlPlane, .nameServer,

@@ -13,7 +13,7 @@ extension Command {
             .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.discovery, UpOptions.pool,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
-        ] + StoreFlags.all,
+        ] + RegistryFlags.all + StoreFlags.all,
         isHidden: true
     ) { invocation throws(CommandError) in
         let up = try UpOptions(invocation)
@@ -25,6 +25,11 @@ extension Command {
         options.watchesMax = up.watchesMax
         options.discoveryAddress = up.discoveryAddress
         options.kubeconfig = invocation.value(.kubeconfig)
+        up.registry.apply(to: &options)
+        if options.kubeconfig != nil, options.registryAddress != nil {
+            throw CommandError.usage(
+                "control-plane", "--registry needs an own store: with --kubeconfig there is none")
+        }
         options.certificateLifetime = up.certificateLifetime
         options.apiNames = up.apiNames
         options.podPools = [up.podPool]

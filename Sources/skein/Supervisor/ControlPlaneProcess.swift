@@ -48,6 +48,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
     /// What a running control plane must have been told to be adopted: it goes on with what it has.
     private static let deciding = [
         "--api", "--api-names", "--metrics", "--pool", "--store", "--certificate-lifetime", "--watches",
+        "--registry", "--registry-domain", "--registry-datacenter",
     ]
 
     /// Refuses a run directory in which the control plane of another data directory still runs, before anything is touched;
@@ -86,6 +87,8 @@ final class ControlPlaneProcess: @unchecked Sendable {
         guard Self.deciding.allSatisfy({ Self.value(of: $0, in: words) == Self.value(of: $0, in: wanted) }) else {
             return false
         }
+        let scripts = "--" + RegistryFlags.scripts.name
+        guard words.contains(scripts) == wanted.contains(scripts) else { return false }
         // A program that was built anew has "(deleted)" behind its path.
         guard let program = try? File.readLink("/proc/\(pid)/exe") else { return false }
         return program == wanted.first
@@ -99,7 +102,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
                 "--pool", options.podPool.description, "--log-level", options.logLevelName,
                 "--certificate-lifetime", "\(options.certificateLifetime)s",
-            ] + StoreFlags.arguments(options.store)
+            ] + StoreFlags.arguments(options.store) + options.registry.arguments
                 + (options.apiNames.isEmpty ? [] : ["--api-names", options.apiNames.joined(separator: ",")])
                 + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
                 + (options.watchesMax.map { ["--watches", String($0)] } ?? [])

@@ -128,7 +128,7 @@ final class Node: Sendable {
             throw CommandError("skein down: \(error)")
         }
         do throws(SystemError) {
-            for name in ["api.sock", "agent.sock", "kubelet.sock", "control-plane.pid"] {
+            for name in ["api.sock", "registry.sock", "agent.sock", "kubelet.sock", "control-plane.pid"] {
                 try File.remove("\(runDirectory)/\(name)")
             }
         } catch {

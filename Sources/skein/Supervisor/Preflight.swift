@@ -87,6 +87,9 @@ enum Preflight {
             wanted += [
                 (options.apiAddress, "the API", UpOptions.api), (options.metricsAddress, "metrics", UpOptions.metrics),
             ]
+            if let address = options.registry.address {
+                wanted.append((address, "the registry", RegistryFlags.address))
+            }
             if let address = options.discoveryAddress { wanted.append((address, "discovery", UpOptions.discovery)) }
         }
         for (address, purpose, flag) in wanted {

@@ -30,6 +30,8 @@ struct UpOptions: Sendable {
     var certificateLifetime: Int64
     /// Watches that the API takes at once; nil: as many as descriptors allow.
     var watchesMax: Int?
+    /// How programs that are no pods are registered.
+    var registry: RegistryFlags
     /// How much the logs tell.
     var logLevelName: String
     /// Set for the process that `--detach` leaves behind: where it reports its progress.
@@ -63,7 +65,7 @@ struct UpOptions: Sendable {
             .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
             discovery, pool, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
-        ] + StoreFlags.all
+        ] + RegistryFlags.all + StoreFlags.all
 
     /// Addresses of services, and of load balancers, which lie beside them.
     static let servicePools = ["10.96.0.0/16", "10.97.0.0/24"].compactMap { Prefix($0) }
@@ -119,6 +121,7 @@ struct UpOptions: Sendable {
         nodeDriver = try NodeFlags.driver(invocation, "up")
         apiNames = (invocation.value(NodeFlags.apiNames) ?? "").split(separator: ",").map(String.init)
         store = try StoreFlags.settings(invocation)
+        registry = try RegistryFlags(invocation)
         certificateLifetime = try Self.seconds(invocation.value(Self.certificateLifetime) ?? "24h")
         watchesMax = try invocation.value(Self.watches).map { text throws(CommandError) in
             guard let number = Int(text), (1...1_000_000).contains(number) else {
