@@ -46,7 +46,7 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "Workloads",
         [
-            "Compression", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
+            "Compression", "Docker", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
             "Serialization", "Telemetry",
         ]
     ),

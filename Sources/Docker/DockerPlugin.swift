@@ -9,28 +9,37 @@ internal import Telemetry
 /// something finds it there whatever has ended in between, and what it was not told of is taken back at the next start.
 /// `@unchecked Sendable`: touched by one loop only.
 package final class DockerPlugin: @unchecked Sendable {
-    private var state: PluginState
+    private(set) var state: PluginState
     private let journal: StateJournal
     private let boot: String
     private let kernel: any KernelWork
     private let pools: PoolSource
-    private let log = Logger("docker-plugin")
+    private let log: Logger
 
     /// Reads the state of a directory and brings the kernel in line with it.
     ///
     /// - Parameters:
     ///   - directory: where the journal is; another process that has it is an error (EWOULDBLOCK).
     ///   - pool: out of what networks without `--subnet` are cut, in pieces of 256 addresses, by the IPAM driver.
-    package convenience init(directory: String, pool: Prefix? = nil) throws(SystemError) {
+    ///   - owner: for whom it works: an engine, or the node itself.
+    package convenience init(
+        directory: String, pool: Prefix? = nil, owner: NetworkOwner = .engine
+    ) throws(SystemError) {
         let v4 = pool ?? Prefix(.v4(0x0ad0_0000), length: 12)
         let v6 = Prefix(.v6(high: 0xfd73_6b65_696e_0000, low: 0), length: 48)
         guard let source = PoolSource(v4: v4, v4Length: 24, v6: v6, v6Length: 64) else {
             throw SystemError(22, "--pool: a network of IPv4 of at least 256 addresses is expected")
         }
-        try self.init(directory: directory, boot: try StateJournal.currentBoot(), kernel: try Kernel(), pools: source)
+        try self.init(
+            directory: directory, boot: try StateJournal.currentBoot(), kernel: try Kernel(owner: owner), pools: source,
+            log: Logger(owner == .node ? "networks" : "docker-plugin"))
     }
 
-    init(directory: String, boot: String, kernel: any KernelWork, pools: PoolSource) throws(SystemError) {
+    init(
+        directory: String, boot: String, kernel: any KernelWork, pools: PoolSource,
+        log: Logger = Logger("docker-plugin")
+    ) throws(SystemError) {
+        self.log = log
         journal = try StateJournal(directory: directory)
         let found = try journal.open(boot: boot)
         state = found.state
@@ -88,7 +97,7 @@ package final class DockerPlugin: @unchecked Sendable {
                     "rules": "\(lost.rules)",
                 ])
         }
-        log.info(
+        log.debug(
             "ready",
             [
                 "networks": "\(state.networks.count)", "containers": "\(state.endpoints.count)",
@@ -135,6 +144,11 @@ package final class DockerPlugin: @unchecked Sendable {
                 throw Refusal("the body is no JSON: \(error)")
             }
         }
+        return try perform(method, value)
+    }
+
+    /// Does one call of whoever has the answer to a refusal.
+    func perform(_ method: String, _ value: JSON) throws(Refusal) -> JSON {
         let request = try PluginRequest(method: method, value)
         let kernel = self.kernel
         let outside = Outside(
@@ -165,6 +179,20 @@ package final class DockerPlugin: @unchecked Sendable {
             throw error
         }
         return decision.answer
+    }
+
+    /// Takes everything out of the kernel and keeps it written down: the next start makes the networks again.
+    ///
+    /// What could not be taken away comes back.
+    func withdraw() -> [SystemError] {
+        var problems: [SystemError] = []
+        for network in state.networks.values.sorted(by: { $0.id < $1.id }) {
+            let changes =
+                state.endpoints(of: network.id).flatMap { state.takeDown($0, network) }
+                + (network.wish.driver == .bridge ? [.noBridge(network)] : [])
+            if let problem = kernel.performAll(changes) { problems.append(problem) }
+        }
+        return problems
     }
 
     private func commit(_ records: [PluginState.Record]) throws(Refusal) {

@@ -6,7 +6,7 @@ internal import Netlink
 /// Everything is done in the network namespace of the thread that made this object, and waits for the kernel. Each call is whole:
 /// it has happened when it returns, and what is there already is well, so that a call may be made again after a crash.
 package final class EngineNetwork: Sendable {
-    private let links: LinkSocket
+    let links: LinkSocket
     private let rules: RuleSocket
 
     /// A link of this machine, as far as an owner of links looks at it.
@@ -60,15 +60,20 @@ package final class EngineNetwork: Sendable {
     /// A bridge, up, with those addresses.
     ///
     /// EEXIST when a device of that name is there that does not bear `alias`.
-    package func makeBridge(_ name: String, mtu: Int?, alias: String, addresses: [InterfaceAddress]) throws(SystemError)
-    {
+    ///
+    /// - Parameter isApart: whether the pods of this machine's node agent do not reach it.
+    package func makeBridge(
+        _ name: String, mtu: Int?, alias: String, addresses: [InterfaceAddress], isApart: Bool = false
+    ) throws(SystemError) {
         var found = try links.link(name)
         if let found, found.alias != alias { throw SystemError(17, "make bridge \(name)") }
         if found == nil {
             // A fixed address: one that follows the ports would change under the containers' neighbour entries.
             let hash = AttachmentOwner(containerID: name, interface: "").key
             let hardware = [0x02, 0x73, 0x6b, 1] + (0..<2).map { UInt8(truncatingIfNeeded: hash >> UInt128(8 * $0)) }
-            try links.add(LinkSocket.Wish(name: name, kind: "bridge", mtu: mtu, hardware: hardware))
+            try links.add(
+                LinkSocket.Wish(
+                    name: name, kind: "bridge", mtu: mtu, hardware: hardware, group: isApart ? LinkGroup.apart : nil))
             found = try links.link(name)
         }
         guard let found else { throw SystemError(19, "make bridge \(name)") }  // ENODEV
@@ -126,6 +131,11 @@ package final class EngineNetwork: Sendable {
     /// Lets this machine forward packets of a family.
     package func forward(isV6: Bool) throws(SystemError) {
         try KernelSetting.write(isV6 ? "ipv6/conf/all/forwarding" : "ipv4/ip_forward", "1")
+    }
+
+    /// Lets this machine forward what comes from a device, and from no other by this.
+    package func forward(from device: String) throws(SystemError) {
+        try KernelSetting.write("ipv4/conf/\(device)/forwarding", "1")
     }
 
     // MARK: Rules

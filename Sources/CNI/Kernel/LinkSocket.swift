@@ -138,6 +138,14 @@ final class LinkSocket: Sendable {
 
     func setUp(_ index: Int32) throws(SystemError) { try setFlags(index, 1, mask: 1) }
 
+    /// Moves a link into another namespace, where it gets another name.
+    func move(_ index: Int32, to namespace: Int32, name: String) throws(SystemError) {
+        var message = LinkSocket.message(19, NetlinkChannel.change, index: index)
+        message.attribute(28, UInt32(bitPattern: namespace))  // IFLA_NET_NS_FD
+        message.attribute(3, name)
+        try channel.request(message, "move link \(index) to \(name)")
+    }
+
     func setMTU(_ index: Int32, _ mtu: Int) throws(SystemError) {
         var message = LinkSocket.message(19, NetlinkChannel.change, index: index)
         message.attribute(4, UInt32(mtu))

@@ -218,6 +218,8 @@ extension RuleTable {
 enum LinkGroup {
     /// Host ends of the driver `routed`.
     static let routed: UInt32 = 7536
+    /// The bridges of the node's own networks, which its pods do not reach.
+    static let apart: UInt32 = 7537
 }
 
 /// The elements of one container.

@@ -19,8 +19,13 @@ protocol KernelWork: Sendable {
 struct Kernel: KernelWork {
     /// Opens sockets in the namespace of the calling thread.
     private let network: EngineNetwork
+    /// Whose links and rules are looked after; those of the other are not touched.
+    private let owner: NetworkOwner
 
-    init() throws(SystemError) { network = try EngineNetwork() }
+    init(owner: NetworkOwner) throws(SystemError) {
+        self.owner = owner
+        network = try EngineNetwork()
+    }
 
     /// Does all steps, or none.
     func perform(_ changes: [KernelChange]) throws(SystemError) {
@@ -49,10 +54,12 @@ struct Kernel: KernelWork {
 
     private func perform(_ change: KernelChange) throws(SystemError) {
         switch change {
-        case .forward(let isV6): try network.forward(isV6: isV6)
+        case .forward(let isV6): if isV6 || !owner.forwardsByDevice { try network.forward(isV6: isV6) }
         case .bridge(let it):
             try network.makeBridge(
-                it.device, mtu: it.wish.mtu, alias: it.alias, addresses: it.wish.subnets.compactMap(\.gateway))
+                it.device, mtu: it.wish.mtu, alias: it.alias, addresses: it.wish.subnets.compactMap(\.gateway),
+                isApart: owner.forwardsByDevice)
+            if owner.forwardsByDevice { try network.forward(from: it.device) }
             try UserChain.allow(it)
         case .noBridge(let it):
             try UserChain.forget(it)
@@ -109,12 +116,12 @@ struct Kernel: KernelWork {
     func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int) {
         let notes = Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
         var removed: [String] = []
-        for link in try network.allLinks() where link.alias.hasPrefix(DockerNetwork.notePrefix) {
+        for link in try network.allLinks() where link.alias.hasPrefix(owner.notePrefix) {
             guard !notes.contains(link.alias) else { continue }
             try network.delete(link.name)
             removed.append(link.name)
         }
-        return (removed, try network.collectRules(notePrefix: DockerNetwork.notePrefix, keeping: notes))
+        return (removed, try network.collectRules(notePrefix: owner.notePrefix, keeping: notes))
     }
 }
 

@@ -1,5 +1,5 @@
 internal import CNI
-internal import IO
+package import IO
 
 /// The chain DOCKER-USER, which Docker makes for rules of others and never changes.
 ///
@@ -24,9 +24,11 @@ enum UserChain {
     }
 
     /// Adds the rules of a network where they are missing.
-    static func allow(_ network: DockerNetwork) throws(SystemError) {
-        for program in programs(network) where try run(program, ["-n", "-L", chain]) {
-            for rule in rules(network) where try !run(program, ["-C", chain] + rule) {
+    static func allow(_ network: DockerNetwork) throws(SystemError) { try allow(rules(network), programs(network)) }
+
+    private static func allow(_ rules: [[String]], _ programs: [String]) throws(SystemError) {
+        for program in programs where try run(program, ["-n", "-L", chain]) {
+            for rule in rules where try !run(program, ["-C", chain] + rule) {
                 guard try run(program, ["-I", chain] + rule) else {
                     throw SystemError(5, "\(program) -I \(chain) \(rule.joined(separator: " "))")  // EIO
                 }
@@ -35,16 +37,41 @@ enum UserChain {
     }
 
     /// Removes the rules of a network.
-    static func forget(_ network: DockerNetwork) throws(SystemError) {
-        for program in programs(network) {
-            for rule in rules(network) { while try run(program, ["-D", chain] + rule) {} }
+    static func forget(_ network: DockerNetwork) throws(SystemError) { try forget(rules(network), programs(network)) }
+
+    private static func forget(_ rules: [[String]], _ programs: [String]) throws(SystemError) {
+        for program in programs {
+            for rule in rules { while try run(program, ["-D", chain] + rule) {} }
         }
+    }
+
+    /// The rules of pods, whose links are of one group.
+    static func rules(group: Int) -> [[String]] {
+        let note = ["-m", "comment", "--comment", "skein pods", "-j", "ACCEPT"]
+        let group = "0x" + String(group, radix: 16)
+        return [
+            ["-m", "devgroup", "--src-group", group] + note,
+            ["-m", "devgroup", "--dst-group", group, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED,DNAT"] + note,
+        ]
+    }
+
+    /// Adds the rules of pods where they are missing.
+    static func allow(group: Int) throws(SystemError) {
+        try allow(rules(group: group), programs(withV6: true))
+    }
+
+    /// Removes the rules of pods.
+    static func forget(group: Int) throws(SystemError) {
+        try forget(rules(group: group), programs(withV6: true))
     }
 
     /// The programs for the families of a network; a machine without them has no such chain.
     private static func programs(_ network: DockerNetwork) -> [String] {
-        let names =
-            network.wish.subnets.contains { $0.prefix.address.isV6 } ? ["iptables", "ip6tables"] : ["iptables"]
+        programs(withV6: network.wish.subnets.contains { $0.prefix.address.isV6 })
+    }
+
+    private static func programs(withV6: Bool) -> [String] {
+        let names = withV6 ? ["iptables", "ip6tables"] : ["iptables"]
         return names.compactMap { name in
             ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].lazy.map { "\($0)/\(name)" }
                 .first(where: File.isExecutable)
@@ -56,4 +83,12 @@ enum UserChain {
         let (status, _) = try Child.run(Child.Command([program, "-w", "5"] + words), limit: 4096, timeout: patience)
         return status.isSuccess
     }
+}
+
+/// Pods beside a Docker engine that forbids all forwarding but its own.
+package enum EngineForwarding {
+    /// Lets packets of links of that group pass; a machine whose engine has made no such chain has none of this.
+    package static func allow(group: Int) throws(SystemError) { try UserChain.allow(group: group) }
+    /// Takes that back.
+    package static func forget(group: Int) throws(SystemError) { try UserChain.forget(group: group) }
 }

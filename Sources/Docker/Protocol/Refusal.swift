@@ -5,7 +5,8 @@ package struct Refusal: Error, Hashable, Sendable {
     /// The status of the answer: 400 for what can never work, 404 for methods that do not exist, 500 otherwise.
     package var status: UInt16
 
-    init(_ message: String, status: UInt16 = 400) {
+    /// A refusal for that reason.
+    package init(_ message: String, status: UInt16 = 400) {
         self.message = message
         self.status = status
     }

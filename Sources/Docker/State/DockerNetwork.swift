@@ -12,10 +12,7 @@ struct DockerNetwork: Hashable, Sendable {
     var device: String { wish.bridge ?? "skb-\(wish.id.prefix(11))" }
 
     /// What the bridge's alias says.
-    var alias: String { "\(DockerNetwork.notePrefix)\(wish.id.prefix(12))" }
-
-    /// Begins every alias and every comment of ours.
-    static let notePrefix = "skein-docker "
+    var alias: String { "\(NetworkOwner(network: wish.id).notePrefix)\(wish.id.prefix(12))" }
 
     func subnet(of address: IPAddress) -> NetworkWish.Subnet? { wish.subnets.first { $0.prefix.contains(address) } }
 
@@ -93,7 +90,7 @@ struct DockerEndpoint: Hashable, Sendable {
     /// The link that the engine takes into the container.
     var containerLink: String { "skp\(id.prefix(12))" }
     /// What the link's alias and the rules' comments say.
-    var note: String { "\(DockerNetwork.notePrefix)\(network.prefix(12)) \(id.prefix(12))" }
+    var note: String { "\(NetworkOwner(network: network).notePrefix)\(network.prefix(12)) \(id.prefix(12))" }
 
     var addresses: [InterfaceAddress] { [v4, v6].compactMap(\.self) }
 

@@ -59,6 +59,29 @@ public final class NetworkNamespace: Sendable {
         }
     }
 
+    /// Gives the name `directory/name` to one that is there.
+    ///
+    /// Fails with EEXIST when the name is taken.
+    public static func adopt(
+        _ source: String, named name: String, in directory: String
+    ) throws(SystemError) -> NetworkNamespace {
+        let path = try file(name, in: directory)
+        try prepare(directory)
+        // Opened before it is mounted: a process that has ended meanwhile has none.
+        let namespace = try open(path: source)
+        let place = Glibc.open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o444)
+        guard place >= 0 else { throw SystemError.last("make network namespace \(path)") }
+        close(place)
+        do throws(SystemError) {
+            try check(
+                clinux_bind_mount("/proc/self/fd/\(namespace.fd)", path), "mount network namespace \(path)")
+            return namespace
+        } catch {
+            try? remove(named: name, in: directory)
+            throw error
+        }
+    }
+
     /// Opens the named one.
     public static func open(named name: String, in directory: String) throws(SystemError) -> NetworkNamespace {
         try open(path: try file(name, in: directory))

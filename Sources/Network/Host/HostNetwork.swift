@@ -7,6 +7,8 @@ internal import Synchronization
 public final class HostNetwork: Sendable {
     /// The ranges and names it was made with.
     public let configuration: HostNetworkConfiguration
+    /// The link group of the pods' host ends.
+    public static var podGroup: Int { Ownership.podGroup }
     /// The device to the outside, if there is one.
     public let uplink: String?
     /// The largest packet of a pod: the uplink's, so that nothing on the way out needs to be cut, less what VXLAN adds (N-14).

@@ -8,6 +8,8 @@ enum Ownership {
     static let gatewayGroup = 7534
     /// The link group of VXLAN devices.
     static let overlayGroup = 7535
+    /// Group of the bridges of `skein network create`, which other code makes.
+    static let networkGroup = 7537
     /// The VXLAN device of a network identifier.
     static func overlayLink(_ identifier: UInt32) -> String { "skvx\(identifier)" }
     /// The bridge that holds the gateway address.

@@ -11,16 +11,39 @@ extension HostNetwork {
         try check(pod)
         let name = Ownership.linkName(uid: pod.uid)
         let namespace = try system { () throws(SystemError) in
-            try NetworkNamespace.create(named: pod.uid, in: configuration.namespaceDirectory)
+            try named(pod.uid, of: pod.foreignNamespace)
         }
         do throws(NetworkError) {
-            let inside = try furnish(namespace, pod)
+            let inside = try furnish(namespace, pod, isForeign: pod.foreignNamespace != nil)
             try connect(pod, name, namespace, inside)
             return namespace
         } catch {
             try? detach(uid: pod.uid)
             throw error
         }
+    }
+
+    /// Makes a namespace with nothing but its loopback, for a pod whose links others make; one that is there is well.
+    ///
+    /// Removed by `detach`.
+    ///
+    /// - Parameter foreign: the path of a namespace that somebody else has made for the pod.
+    public func makeNamespace(uid: String, of foreign: String? = nil) throws(NetworkError) {
+        guard try !attachedPods().contains(uid) else { return }
+        let namespace = try system { () throws(SystemError) in
+            try named(uid, of: foreign)
+        }
+        do throws(NetworkError) { _ = try furnish(namespace, nil, isForeign: foreign != nil) } catch {
+            try? detach(uid: uid)
+            throw error
+        }
+    }
+
+    private func named(_ uid: String, of foreign: String?) throws(SystemError) -> NetworkNamespace {
+        guard let foreign else {
+            return try NetworkNamespace.create(named: uid, in: configuration.namespaceDirectory)
+        }
+        return try NetworkNamespace.adopt(foreign, named: uid, in: configuration.namespaceDirectory)
     }
 
     /// Removes a pod's network.
@@ -98,12 +121,18 @@ extension HostNetwork {
     }
 
     /// Settings, loopback and capture, from within.
-    private func furnish(_ namespace: NetworkNamespace, _ pod: PodAttachment) throws(NetworkError) -> RouteSocket {
-        let rules = pod.capture.map { CaptureRules.compile($0, owner: "pod \(pod.name)") }
+    private func furnish(
+        _ namespace: NetworkNamespace, _ pod: PodAttachment?, isForeign: Bool
+    ) throws(NetworkError) -> RouteSocket {
+        let rules = pod.flatMap { pod in pod.capture.map { CaptureRules.compile($0, owner: "pod \(pod.name)") } }
         return try HostNetwork.inside(namespace) { () throws(NetworkError) in
             var settings = [
                 ("ipv4/ip_unprivileged_port_start", "0"), ("ipv4/ping_group_range", "0 2147483647"),
             ]
+            if isForeign, File.exists("/proc/sys/net/ipv6") {
+                // An engine that gives no such addresses has switched it off.
+                for group in ["all", "default", "lo"] { settings.append(("ipv6/conf/\(group)/disable_ipv6", "0")) }
+            }
             if File.exists("/proc/sys/net/ipv6") {
                 // Addresses come from our pool: no advertisements, and no second lost on looking for duplicates.
                 for group in ["all", "default"] {

@@ -14,11 +14,13 @@ public struct PodAttachment: Sendable, Hashable {
     public var capture: CaptureOptions?
     /// How fast it may send and receive.
     public var bandwidth: PodBandwidth
+    /// The path of the namespace that somebody else has made for it; nil when it gets one of ours.
+    public var foreignNamespace: String?
 
     /// What a pod's network needs.
     public init(
         uid: String, name: String, address: IPAddress, address6: IPAddress? = nil, capture: CaptureOptions? = nil,
-        bandwidth: PodBandwidth = PodBandwidth()
+        bandwidth: PodBandwidth = PodBandwidth(), foreignNamespace: String? = nil
     ) {
         self.uid = uid
         self.name = name
@@ -26,5 +28,6 @@ public struct PodAttachment: Sendable, Hashable {
         self.address6 = address6
         self.capture = capture
         self.bandwidth = bandwidth
+        self.foreignNamespace = foreignNamespace
     }
 }

@@ -64,6 +64,8 @@ enum HostRules {
             "add rule \(table) source iifgroup \(pods) ip daddr 127.0.0.0/8 counter drop comment \"host loopback\"",
             "add rule \(table) forward oifgroup \(pods) ct state invalid counter drop comment \"no such connection\"",
             "add rule \(table) forward ct state established,related accept",
+            "add rule \(table) forward iifgroup \(pods) oifgroup \(Ownership.networkGroup) ct status & dnat == 0"
+                + " counter drop comment \"another network\"",
             "add rule \(table) forward iifgroup \(pods) accept",
             "add rule \(table) forward oifgroup \(pods) ct status dnat accept",
         ]
@@ -78,6 +80,8 @@ enum HostRules {
             "add rule \(table) forward oifgroup \(pods) counter drop comment \"from outside, to no service\""
         ]
         if let guardedUplink {
+            // A port of the host that somebody has published leads on.
+            lines.append("add rule \(table) forward iifname \"\(guardedUplink)\" ct status dnat accept")
             lines.append(
                 "add rule \(table) forward iifname \"\(guardedUplink)\" counter drop comment \"host is no router\"")
         }

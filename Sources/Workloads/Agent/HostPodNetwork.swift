@@ -1,3 +1,4 @@
+package import Docker
 internal import IO
 internal import Identity
 public import KubernetesAPI
@@ -27,6 +28,10 @@ public final class HostPodNetwork: PodNetworking {
     private let network: HostNetwork
     private let addresses: IPAM
     private let gatewayPorts: [GatewayPort]
+    /// Networks of containers that are not on the pods' own; nil where there can be none.
+    private let networks: ContainerNetworks?
+    /// Where namespaces come from; nil: from us.
+    private let namespaces: (any NamespaceSource)?
     /// Pods that were attached in this life: `keep` may be asked with a list that is older than the newest of them.
     private let attached = Mutex<Set<String>>([])
     /// What policies were last said to be.
@@ -35,7 +40,17 @@ public final class HostPodNetwork: PodNetworking {
     private let enforcing = Mutex(())
 
     /// The network of a node that is set up.
-    public init(_ network: HostNetwork, addresses: IPAM, gatewayPorts: [GatewayPort]) {
+    public convenience init(_ network: HostNetwork, addresses: IPAM, gatewayPorts: [GatewayPort]) {
+        self.init(network, addresses: addresses, gatewayPorts: gatewayPorts, networks: nil)
+    }
+
+    /// The network of a node that also has networks of `skein network create`.
+    package init(
+        _ network: HostNetwork, addresses: IPAM, gatewayPorts: [GatewayPort], networks: ContainerNetworks?,
+        namespaces: (any NamespaceSource)? = nil
+    ) {
+        self.namespaces = namespaces
+        self.networks = networks
         self.network = network
         self.addresses = addresses
         self.gatewayPorts = gatewayPorts
@@ -43,6 +58,8 @@ public final class HostPodNetwork: PodNetworking {
 
     /// Gives the pod addresses and a namespace with capture; what it has already stays as it is.
     public func attach(_ pod: PodManifest, captures: Bool) throws(WorkloadError) -> PodPlace {
+        let namespace = try namespaces?.namespace(of: pod)
+        if let text = pod.annotations[ContainerWish.annotation] { return try attach(pod, toNetworks: text, namespace) }
         do throws(NetworkError) {
             // Noted before anything exists, so that whatever `keep` finds of it is known to it.
             attached.withLock { _ = $0.insert(pod.uid) }
@@ -50,7 +67,8 @@ public final class HostPodNetwork: PodNetworking {
             guard let first = given.first else { throw .exhausted("no address for pod \(pod.fullName)") }
             let attachment = PodAttachment(
                 uid: pod.uid, name: pod.fullName, address: first, address6: given.first(where: \.isV6),
-                capture: captures ? try capture(pod) : nil, bandwidth: try Self.bandwidth(pod))
+                capture: captures ? try capture(pod) : nil, bandwidth: try Self.bandwidth(pod),
+                foreignNamespace: namespace)
             let place = PodPlace(
                 addresses: given.map { "\($0)" },
                 namespacePath: "\(network.configuration.namespaceDirectory)/\(pod.uid)")
@@ -78,6 +96,34 @@ public final class HostPodNetwork: PodNetworking {
             ingress: try bits("kubernetes.io/ingress-bandwidth"), egress: try bits("kubernetes.io/egress-bandwidth"))
     }
 
+    /// A namespace with links into the networks that the pod's annotation names, and into no other.
+    private func attach(_ pod: PodManifest, toNetworks text: String, _ namespace: String?) throws(WorkloadError)
+        -> PodPlace
+    {
+        guard let networks else {
+            throw WorkloadError(
+                "FailedCreatePodSandBox",
+                "pod \(pod.fullName): annotation \(ContainerWish.annotation): not on this node")
+        }
+        do {
+            attached.withLock { _ = $0.insert(pod.uid) }
+            guard pod.namespace == "default" else {
+                // Policies hold for the pods' own network: leaving it is not for everybody who may make pods.
+                throw Refusal("annotation \(ContainerWish.annotation): only in namespace default")
+            }
+            let wish = try ContainerWish(text)
+            let wall = WallClock.now
+            let now = Timestamp(seconds: wall.seconds, nanoseconds: wall.nanoseconds).description
+            try network.makeNamespace(uid: pod.uid, of: namespace)
+            let path = "\(network.configuration.namespaceDirectory)/\(pod.uid)"
+            let addresses = try networks.attach(
+                .init(uid: pod.uid, name: pod.name, hostname: pod.hostname, namespacePath: path), wish, at: now)
+            return PodPlace(addresses: addresses, namespacePath: path)
+        } catch let error as Refusal { throw WorkloadError("FailedCreatePodSandBox", error.message) } catch {
+            throw WorkloadError("FailedCreatePodSandBox", "pod \(pod.fullName): \(error)")
+        }
+    }
+
     /// What Istio's annotations, or the arguments of its init container, say about capture.
     private func capture(_ pod: PodManifest) throws(NetworkError) -> CaptureOptions {
         guard let container = pod.initContainers.first(where: \.isCaptureInit) else {
@@ -101,6 +147,9 @@ public final class HostPodNetwork: PodNetworking {
 
     /// Takes the pod's namespace, link and addresses away.
     public func detach(uid: String) throws(WorkloadError) {
+        do throws(Refusal) { try networks?.detach(uid: uid) } catch {
+            throw WorkloadError("NetworkNotRemoved", "pod \(uid): \(error.message)")
+        }
         do throws(NetworkError) {
             try network.detach(uid: uid)
             try addresses.release(owner: uid)
@@ -109,13 +158,18 @@ public final class HostPodNetwork: PodNetworking {
             _ = try writePolicies()
             attached.withLock { _ = $0.remove(uid) }
         } catch { throw WorkloadError("NetworkNotRemoved", "pod \(uid): \(error)") }
+        try namespaces?.release(uid: uid)
     }
 
     /// Takes away what other pods than these have.
     public func keep(only uids: Set<String>) throws(WorkloadError) {
+        let known = uids.union(attached.withLock { $0 })
+        try namespaces?.keep(only: known)
+        do throws(Refusal) { try networks?.keep(only: known) } catch {
+            throw WorkloadError("NetworkNotRemoved", error.message)
+        }
         do throws(NetworkError) {
             let found = try network.attachedPods()
-            let known = uids.union(attached.withLock { $0 })
             for uid in found where !known.contains(uid) { try network.detach(uid: uid) }
             // Read again under the lock: who is attached meanwhile must not lose its address.
             let result = attached.withLock { attached -> Result<Void, NetworkError> in

@@ -96,13 +96,13 @@ extension NodeAgent {
     /// What could not be removed comes back, in words.
     public static func tearDownAll(_ layout: NodeLayout, network: any PodNetworking) -> [String] {
         var problems: [String] = []
-        if File.exists(layout.runtimeRoot) {
+        let choice = RuntimeChoice.read(layout)
+        // An engine has its containers also when the machine was started anew.
+        if File.exists(layout.runtimeRoot) || choice != .runc {
             do throws(WorkloadError) {
-                let runtime = try ContainerRuntime(layout: layout)
+                let runtime = try choice.make(layout)
                 Shutdown(layout).run()
-                for id in runtime.list() {
-                    if let problem = runtime.remove(id: id) { problems.append(problem) }
-                }
+                problems += runtime.removeAll()
             } catch { problems.append(error.message) }
         }
         Monitors.end(exitDirectory: layout.exits)
@@ -119,6 +119,7 @@ extension NodeAgent {
                 try File.removeTree(directory)
             }
             try File.remove(layout.runDirectory + "/kubelet.sock")
+            try RuntimeChoice.forget(layout)
         } catch { problems.append("\(error)") }
         do throws(WorkloadError) { try network.keep(only: []) } catch { problems.append(error.message) }
         MachineCgroups.removeEmpty(NodeLayout.cgroup)

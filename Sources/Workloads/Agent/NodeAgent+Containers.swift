@@ -1,3 +1,4 @@
+internal import Docker
 internal import Glibc
 internal import IO
 internal import Serialization
@@ -7,7 +8,7 @@ extension NodeAgent {
     /// Starts a container and tells the pod's life what came of it.
     func startContainer(_ name: String, _ record: PodRecord) async {
         do throws(WorkloadError) {
-            let instance = try await launch(name, record)
+            let instance = try await launchInSandbox(name, record)
             record.instances[name] = instance
             log.info("container started", ["pod": record.pod.fullName, "container": name, "pid": "\(instance.pid)"])
             watch(instance, name, record)
@@ -17,6 +18,44 @@ extension NodeAgent {
             apply(.startFailed(container: name, error), to: record)
         }
         writeJournal(record)
+    }
+
+    /// Starts a container; in another sandbox when the pod's has ended, as a restart of an engine may have done.
+    private func launchInSandbox(
+        _ name: String, _ record: PodRecord
+    ) async throws(WorkloadError) -> ContainerRuntime.Instance {
+        let before = record.sandboxes
+        do throws(WorkloadError) { return try await launch(name, record) } catch {
+            guard error.reason == EngineRuntime.sandboxGoneReason, !record.pod.usesHostNetwork else { throw error }
+            // Another container of the pod may have found it gone at the same time.
+            while record.isPreparing { await loop.sleep(for: .milliseconds(10)) }
+            guard !record.isRemoved, !isStopping else { throw error }
+            if record.sandboxes == before { try await renewSandbox(record) }
+            return try await launch(name, record)
+        }
+    }
+
+    private func renewSandbox(_ record: PodRecord) async throws(WorkloadError) {
+        record.isPreparing = true
+        defer { record.isPreparing = false }
+        note(
+            record, reason: EngineRuntime.sandboxGoneReason, message: "Pod sandbox changed, it will be re-created.",
+            isWarning: false)
+        // What still runs is in the old one, where nobody reaches it.
+        for instance in record.instances.values { runtime.signal(instance, SIGKILL) }
+        let (network, pod, captures) = (network, record.pod, record.role == .sidecar)
+        let policies = policyObjects()
+        let place = try await pool.run { () throws(WorkloadError) in
+            try network.detach(uid: pod.uid)
+            if let policies { network.learn(policies) }
+            return try network.attach(pod, captures: captures)
+        }
+        record.sandboxes += 1
+        record.place = place
+        record.facts.podIP = place.addresses.first ?? ""
+        record.facts.podIPs = place.addresses
+        writeJournal(record)
+        refreshNames()
     }
 
     private func launch(_ name: String, _ record: PodRecord) async throws(WorkloadError) -> ContainerRuntime.Instance {
@@ -37,6 +76,7 @@ extension NodeAgent {
             environment: environment, volumes: volumes.paths, networkNamespace: record.place?.namespacePath,
             addresses: record.facts.podIPs, nameserver: configuration.nameserver, layout: configuration.layout,
             cgroups: cgroups, host: host)
+        plan.neighbours = configuration.networks?.neighbours(of: pod.uid) ?? []
         plan.container.arguments = expanded(container.arguments, environment)
         plan.container.command = expanded(container.command, environment)
         if isProxy, let program = configuration.proxyProgram {
@@ -51,11 +91,7 @@ extension NodeAgent {
         let (runtime, ready) = (runtime, plan)
         let (instance, notApplied) = try await pool.run { () throws(WorkloadError) in
             try volumes.write()
-            let (bundle, log, notApplied) = try ready.writeBundle(run: run)
-            return (
-                try runtime.start(id: ready.id, bundle: bundle, log: log, streams: ready.container.monitorWords),
-                notApplied
-            )
+            return try runtime.run(ready, number: run)
         }
         if !notApplied.isEmpty {
             note(
@@ -84,7 +120,9 @@ extension NodeAgent {
             }
             return ContainerImage(root: proxyIsStatic ? .proxy : .host, config: .init())
         }
-        let (images, name) = (images, container.image)
+        let (images, name, runtime) = (images, container.image, runtime)
+        let fromEngine = try await pool.run { () throws(WorkloadError) in try runtime.image(of: container) }
+        if let fromEngine { return fromEngine }
         if let image = try await pool.run({ () throws(WorkloadError) in try images.image(named: name) }) {
             return image
         }
@@ -151,6 +189,9 @@ extension NodeAgent {
     /// Waits for the container's monitor, which leaves the exit status behind.
     func watch(_ instance: ContainerRuntime.Instance, _ name: String, _ record: PodRecord) {
         func ended() { begin { await $0.ended(instance, name, record) } }
+        if let logs = runtime.logs(of: instance, on: loop) {
+            record.logTasks[name] = Task(executorPreference: loop) { await logs.run() }
+        }
         guard let handle = try? ProcessHandle(pid: instance.monitor),
             ProcessHandle.startTime(of: instance.monitor) == instance.monitorStart, handle.isRunning
         else { return ended() }
@@ -162,8 +203,10 @@ extension NodeAgent {
         guard record.instances[name] == instance else { return }
         record.watches[name] = nil
         let runtime = runtime
+        // What it said last is still on its way, and goes with the container.
+        await record.logTasks.removeValue(forKey: name)?.value
         let (end, problem) = await pool.run {
-            let end = runtime.exitStatus(id: instance.id, bundle: instance.bundle)
+            let end = runtime.exitStatus(of: instance)
             // Before the next run: a process that lost its monitor may still hold the pod's ports.
             var problem = runtime.remove(id: instance.id)
             do throws(SystemError) {

@@ -15,7 +15,7 @@ extension NodeAgent {
     func rotateLogs() async {
         while !isStopping {
             await loop.sleep(for: .seconds(10))
-            let instances = records.values.flatMap(\.instances.values)
+            let (instances, runtime) = (records.values.flatMap(\.instances.values), runtime)
             let problems = await pool.run {
                 instances.compactMap { instance -> String? in
                     // The pipe's other end is the monitor's: without it, opening would wait for ever.
@@ -24,8 +24,7 @@ extension NodeAgent {
                     else { return nil }
                     do throws(SystemError) {
                         try Self.rotate(instance.log)
-                        // conmon's word for "open the log anew".
-                        try File.append(instance.bundle + "/ctl", Array("2 0 0\n".utf8))
+                        try runtime.reopenLog(instance)
                         return nil
                     } catch { return "\(error)" }
                 }
@@ -83,6 +82,7 @@ extension NodeAgent {
         case ("GET", "exec") where parts.count == 4, ("GET", "attach") where parts.count == 4,
             ("GET", "portForward") where parts.count == 3:
             return await streams(request, parts)
+        case (_, "networks"), (_, "containers"): return await answerNetworks(request, parts)
         default: return HTTPResponse(status: 404, text: "\(request.method) \(request.path): unknown\n")
         }
     }

@@ -63,9 +63,22 @@ extension NodeAgent {
         options.hasTerminal = manifest.hasTerminal
         let ready = options
         do throws(SystemError) {
+            let (runtime, loop) = (runtime, loop)
+            let process = try await pool.run { () throws(SystemError) -> ExecBox? in
+                let process = try runtime.attach(instance.id, ready)
+                guard let process else { return nil }
+                return ExecBox(process)
+            }
+            if let process {
+                return upgrade(wanted) { socket in
+                    guard let taken = process.take(), let session = try? ExecSession(taken, ready, socket, on: loop)
+                    else { return await socket.close() }
+                    await session.run()
+                }
+            }
             let stream = try SocketStream(
-                Socket.connectSequenced(to: runtime.attachPath(instance.id)), on: loop)
-            let (loop, control) = (loop, instance.bundle + "/ctl")
+                Socket.connectSequenced(to: "\(configuration.layout.attach)/\(instance.id)/attach"), on: loop)
+            let control = instance.bundle + "/ctl"
             return upgrade(wanted) { socket in
                 await AttachSession(stream, control: control, ready, socket, on: loop).run()
             }

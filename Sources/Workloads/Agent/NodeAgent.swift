@@ -14,7 +14,7 @@ public actor NodeAgent {
     let loop: EventLoop
     let api: any APIClient
     let network: any PodNetworking
-    nonisolated let runtime: ContainerRuntime
+    nonisolated let runtime: any PodRuntime
     let pool = BlockingPool(name: "skein-node", width: 4)
     let images: ImageStore
     let log = Logger("node")
@@ -88,7 +88,7 @@ public actor NodeAgent {
         self.loop = loop
         self.network = network
         self.api = api ?? APIConnection(socket: configuration.apiSocket, on: loop)
-        runtime = try ContainerRuntime(layout: configuration.layout)
+        runtime = try configuration.runtime.make(configuration.layout)
         images = ImageStore(directory: configuration.layout.images)
         proxyIsStatic = configuration.proxyProgram.map(ProgramFile.isStatic) ?? true
         if let program = configuration.proxyProgram, !File.isExecutable(program) {
@@ -100,9 +100,11 @@ public actor NodeAgent {
     public func start() async throws(WorkloadError) {
         let runtime = runtime
         let layout = configuration.layout
+        let choice = configuration.runtime
         do throws(SystemError) {
             try await pool.run { () throws(SystemError) in
                 try runtime.prepare()
+                try choice.write(layout)
                 try File.makeDirectory(layout.runDirectory + "/pods", mode: 0o711)
                 try File.makeDirectory(layout.secrets, mode: 0o700)
                 if try Mount.points(below: layout.secrets).isEmpty {
@@ -139,6 +141,7 @@ public actor NodeAgent {
         for record in records.values {
             record.timer?.cancel()
             record.identity?.close()
+            for task in record.logTasks.values { task.cancel() }
             for watch in record.watches.values { watch.cancel() }
             record.watches = [:]
         }
@@ -247,6 +250,7 @@ public actor NodeAgent {
         // Deleted meanwhile: `remove` waits for us and takes the network away.
         guard !record.isRemoved else { return }
         if record.role != .none { try openSocket(record) }
+        refreshNames()
         writeJournal(record)
         updateGateway()
     }
@@ -270,6 +274,7 @@ public actor NodeAgent {
         }
         if let failure { log.error("pod not wholly removed", ["pod": record.pod.fullName, "error": failure]) }
         records[uid] = nil
+        refreshNames()
         updateGateway()
         followReferences()
         await deleteObject(record)

@@ -1,3 +1,4 @@
+package import Docker
 public import IO
 public import KubernetesAPI
 public import Serialization
@@ -30,6 +31,10 @@ public struct NodeConfiguration: Sendable {
     public var dnsAddresses: [SocketAddress] = []
     /// The control plane on another machine; nil: the one beside this agent, over unix sockets.
     public var controlPlane: RemoteControlPlane?
+    /// What makes containers.
+    package var runtime = RuntimeChoice.runc
+    /// The networks of `skein network create`; nil where there are none.
+    package var networks: ContainerNetworks?
     /// Whether Secrets and ConfigMaps are followed one by one also beside the API server (tests).
     var followsReferencesByName = false
     /// Called on the agent's loop with the services and slices when they have changed.

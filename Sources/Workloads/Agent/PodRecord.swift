@@ -22,8 +22,12 @@ final class PodRecord: @unchecked Sendable {
     /// Runs whose log there is, oldest first.
     var logs: [String: [Int]] = [:]
     var watches: [String: ExitWatch] = [:]
+    /// What carries output of containers into their logs, where the monitor does not.
+    var logTasks: [String: Task<Void, Never>] = [:]
     var timer: LoopTimer?
     var isPreparing = false
+    /// How often it got a sandbox anew.
+    var sandboxes = 0
     var isRemoved = false
     /// Keeps an older content of a volume from replacing a newer one.
     let volumes = VolumeEditions()

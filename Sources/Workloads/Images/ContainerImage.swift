@@ -8,6 +8,8 @@ public struct ContainerImage: Sendable, Hashable {
         case host
         /// Directories laid over one another, topmost first.
         case layers([String])
+        /// An image of a container engine, by its reference.
+        case engine(String)
         /// Nothing but the proxy's program.
         case proxy
     }

@@ -3,7 +3,9 @@ enum PodFiles {
     static let clusterDomain = "cluster.local"
 
     /// /etc/hosts: the pod's own name at its own address, so that looking it up needs no DNS.
-    static func hosts(_ pod: PodManifest, addresses: [String]) -> String {
+    static func hosts(
+        _ pod: PodManifest, addresses: [String], neighbours: [(address: String, names: [String])] = []
+    ) -> String {
         var text = "# Written by Skein for pod \(pod.fullName).\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
         let names: String =
             pod.subdomain.isEmpty
@@ -15,6 +17,7 @@ enum PodFiles {
             // A line break in a name would be a line of its own.
             if !line.contains(where: \.isNewline) { text += line + "\n" }
         }
+        for neighbour in neighbours { text += "\(neighbour.address)\t\(neighbour.names.joined(separator: "\t"))\n" }
         return text
     }
 

@@ -13,6 +13,8 @@ struct ContainerPlan: Sendable {
     /// Path of the pod's network namespace; nil = the host's.
     var networkNamespace: String?
     var addresses: [String]
+    /// Containers on the same networks.
+    var neighbours: [(address: String, names: [String])] = []
     var nameserver: String
     var layout: NodeLayout
     var cgroups: MachineCgroups
@@ -48,7 +50,7 @@ extension ContainerPlan {
     }
 
     /// The authorities of the machine: the file that `skein-proxy` reads as its system roots.
-    private static let systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+    static let systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 
     private func specification(bundle: String) throws -> (ContainerSpec, [String]) {
         let rootfs = bundle + "/rootfs"
@@ -78,6 +80,8 @@ extension ContainerPlan {
             try hostRoot(&spec, rootfs: rootfs, own: own)
         case .layers(let layers):
             try layeredRoot(&spec, bundle: bundle, layers: layers)
+        case .engine(let name):
+            throw WorkloadError("CreateContainerError", "image \(name) is the engine's; it runs no container of ours")
         case .proxy:
             for name in ["dev", "etc/skein", "etc/ssl/certs", "proc", "run/skein", "sys", "tmp", "usr/local/bin"] {
                 try File.makeDirectory("\(rootfs)/\(name)")
@@ -115,7 +119,7 @@ extension ContainerPlan {
         return (user.uid, container.gid ?? user.gid)
     }
 
-    private func proxyArguments(_ proxy: Proxy, bundle: String) throws(SystemError) -> [String] {
+    func proxyArguments(_ proxy: Proxy, bundle: String) throws(SystemError) -> [String] {
         let file = bundle + "/bootstrap.json"
         try File.replace(file, proxy.bootstrap.bytes, mode: 0o444)
         return [SidecarPlan.programPath, "-c", SidecarPlan.bootstrapPath] + SidecarPlan.concurrency(of: pod)
@@ -123,7 +127,7 @@ extension ContainerPlan {
     }
 
     /// The pod's own files and volumes, and the proxy's.
-    private func ownMounts(bundle: String) throws -> [ContainerSpec.Mount] {
+    func ownMounts(bundle: String) throws -> [ContainerSpec.Mount] {
         var mounts: [ContainerSpec.Mount] = []
         if let proxy {
             mounts += [
@@ -136,7 +140,8 @@ extension ContainerPlan {
         if !pod.usesHostNetwork || image.root != .host {
             let directory = layout.pod(pod.uid) + "/etc"
             try File.makeDirectory(directory, mode: 0o755)
-            try File.replace(directory + "/hosts", Array(PodFiles.hosts(pod, addresses: addresses).utf8))
+            try File.replace(
+                directory + "/hosts", Array(PodFiles.hosts(pod, addresses: addresses, neighbours: neighbours).utf8))
             try File.replace(directory + "/hostname", Array((pod.hostname + "\n").utf8))
             let resolver =
                 pod.usesHostNetwork

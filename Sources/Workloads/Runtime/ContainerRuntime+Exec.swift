@@ -1,4 +1,3 @@
-internal import Glibc
 internal import IO
 
 /// A command that is being run in a container for somebody who watches it.
@@ -25,43 +24,15 @@ extension ContainerRuntime {
         var hasTerminal = false
     }
 
-    /// Starts a command in a running container.
-    ///
-    /// Blocks for the time of a fork.
-    func begin(_ id: String, _ options: ExecOptions) throws(SystemError) -> ExecProcess {
-        let pidFile = "\(layout.runDirectory)/exec-\(id)-\(UInt32.random(in: 0 ... .max))"
+    /// The words that run a command in a container, and end with its exit status.
+    func execWords(_ id: String, pidFile: String, _ options: ExecOptions) -> [String] {
         var words = [runc, "--root", layout.runtimeRoot, "exec", "--pid-file", pidFile]
         if options.hasTerminal { words += ["--tty", "--env", "TERM=xterm"] }
         // What begins with a dash behind the container's name is the command's.
-        var start = Child.Command(words + [id] + options.command)
-        start.isSessionLeader = true
-        var ours: [Int32: Int32] = [:]
-        var theirs: [Int32] = []
-        defer { for fd in theirs { close(fd) } }
-        do throws(SystemError) {
-            if options.hasTerminal {
-                let (main, replica) = try Terminal.open()
-                theirs.append(replica)
-                ours[0] = main
-                start.descriptors = [0: replica, 1: replica, 2: replica]
-            } else {
-                for (number, isWanted) in [options.hasInput, options.hasOutput, options.hasErrors].enumerated()
-                where isWanted {
-                    let (reader, writer) = try Pipe.make()
-                    theirs.append(number == 0 ? reader : writer)
-                    ours[Int32(number)] = number == 0 ? writer : reader
-                    start.descriptors[Int32(number)] = number == 0 ? reader : writer
-                }
-            }
-            return ExecProcess(child: try Child(start), pidFile: pidFile, ends: ours)
-        } catch {
-            for fd in ours.values { close(fd) }
-            throw error
-        }
+        return words + [id] + options.command
     }
 
-    /// The socket at which conmon gives out what the container writes.
-    func attachPath(_ id: String) -> String { "\(layout.attach)/\(id)/attach" }
+    func attachWords(_ id: String, _ options: ExecOptions) -> [String]? { nil }
 }
 
 extension ContainerManifest {

@@ -8,7 +8,7 @@ internal import Telemetry
 ///
 /// Blocking: called on threads of a `BlockingPool`. Per start: conmon (which forks once and runs `runc create`) and
 /// `runc start`.
-public struct ContainerRuntime: Sendable {
+public struct ContainerRuntime: PodRuntime {
     /// A container that runs, as the journal remembers it.
     struct Instance: Sendable, Hashable {
         var id: String
@@ -21,8 +21,6 @@ public struct ContainerRuntime: Sendable {
         var bundle: String
         var log: String
     }
-
-    private static let log = Logger("runtime")
 
     let layout: NodeLayout
     let runc: String
@@ -112,14 +110,6 @@ public struct ContainerRuntime: Sendable {
             monitorStart: ProcessHandle.startTime(of: monitor) ?? 0, bundle: bundle, log: log)
     }
 
-    /// Sends a signal to the container's first process; one that has ended is no failure.
-    func signal(_ instance: Instance, _ number: Int32) {
-        guard let handle = Self.handle(instance) else { return }
-        do throws(SystemError) { try handle.signal(number) } catch {
-            Self.log.error("container not signalled", ["container": instance.id, "error": "\(error)"])
-        }
-    }
-
     /// The container's first process, unless it has ended.
     static func handle(_ instance: Instance) -> ProcessHandle? {
         guard ProcessHandle.startTime(of: instance.pid) == instance.pidStart,
@@ -128,6 +118,28 @@ public struct ContainerRuntime: Sendable {
             ProcessHandle.startTime(of: instance.pid) == instance.pidStart
         else { return nil }
         return handle
+    }
+
+    /// conmon's word for "open the log anew".
+    func reopenLog(_ instance: Instance) throws(SystemError) {
+        try File.append(instance.bundle + "/ctl", Array("2 0 0\n".utf8))
+    }
+
+    func logs(of instance: Instance, on loop: EventLoop) -> EngineLogs? { nil }
+    func image(of container: ContainerManifest) throws(WorkloadError) -> ContainerImage? { nil }
+
+    /// Writes the bundle and starts what is in it.
+    func run(_ plan: ContainerPlan, number: Int) throws(WorkloadError) -> (Instance, notApplied: [String]) {
+        let (bundle, log, notApplied) = try plan.writeBundle(run: number)
+        return (
+            try start(id: plan.id, bundle: bundle, log: log, streams: plan.container.monitorWords), notApplied
+        )
+    }
+
+    func removeAll() -> [String] { list().compactMap { remove(id: $0) } }
+
+    func exitStatus(of instance: Instance) -> (code: Int, reason: String?, message: String) {
+        exitStatus(id: instance.id, bundle: instance.bundle)
     }
 
     /// How the container ended, once its monitor is gone.
@@ -155,38 +167,6 @@ public struct ContainerRuntime: Sendable {
 
     /// The containers that the runtime knows; none before the first was started.
     func list() -> [String] { (try? File.list(layout.runtimeRoot)) ?? [] }
-
-    /// Runs a command in the container; its exit status and output, or nil after `timeout`.
-    func execute(_ id: String, _ command: [String], timeout: Duration) -> (ExitStatus, [UInt8])? {
-        let pidFile = "\(layout.runDirectory)/exec-\(id)-\(UInt32.random(in: 0 ... .max))"
-        defer { try? File.remove(pidFile) }
-        guard let (reader, writer) = try? Pipe.make() else { return nil }
-        defer { close(reader) }
-        var start = Child.Command([runc, "--root", layout.runtimeRoot, "exec", "--pid-file", pidFile, id] + command)
-        start.descriptors = [1: writer, 2: writer]
-        guard let child = try? Child(start) else {
-            close(writer)
-            return nil
-        }
-        close(writer)
-        let deadline = MonotonicTime.now + timeout
-        // Read as it comes, so that a command that says much does not wait for us until its time is over.
-        var output: [UInt8] = []
-        while true {
-            let status = try? child.poll()
-            Pipe.drain(reader, into: &output, keeping: 10_240)
-            if let status { return (status, output) }
-            let left = deadline - .now
-            guard left > .zero else { break }
-            Pipe.wait(child.pidfd, reader, milliseconds: Int32(clamping: left.wholeMilliseconds))
-        }
-        if let text = try? File.text(pidFile), let pid = Int32(text.prefix { $0.isNumber }), pid > 1 {
-            if let handle = try? ProcessHandle(pid: pid) { try? handle.signal(SIGKILL) }
-        }
-        try? child.signal(SIGKILL)
-        _ = try? child.wait()
-        return nil
-    }
 
     /// runc writes `time="…" level=error msg="…"`; the message is what people want.
     private static func runtimeMessage(_ output: [UInt8]) -> String {

@@ -28,6 +28,8 @@ public struct NodeLayout: Sendable, Hashable {
     public var images: String { node + "/images" }
     /// One directory per volume of our own storage class: they outlive pods.
     var claims: String { node + "/claims" }
+    /// Networks of `skein network create`: they outlive their containers.
+    package var networks: String { node + "/networks" }
     func claim(_ handle: String) -> String { "\(claims)/\(handle)" }
     func pod(_ uid: String) -> String { "\(pods)/\(uid)" }
     func journal(_ uid: String) -> String { "\(pod(uid))/journal.json" }

@@ -44,12 +44,15 @@ struct Command: Sendable {
     let flags: [Flag]
     /// Whether it is left out of the overview.
     let isHidden: Bool
+    /// Whether flags end at the first operand: what stands behind it is a program's.
+    let takesProgram: Bool
     /// Does it; the exit status.
     let run: @Sendable (Invocation) throws(CommandError) -> Int32
 
     init(
         _ name: String, _ operands: String = "", _ summary: String, details: String = "", flags: [Flag] = [],
-        isHidden: Bool = false, run: @escaping @Sendable (Invocation) throws(CommandError) -> Int32
+        isHidden: Bool = false, takesProgram: Bool = false,
+        run: @escaping @Sendable (Invocation) throws(CommandError) -> Int32
     ) {
         self.name = name
         self.operands = operands
@@ -57,6 +60,7 @@ struct Command: Sendable {
         self.details = details
         self.flags = flags
         self.isHidden = isHidden
+        self.takesProgram = takesProgram
         self.run = run
     }
 }
@@ -75,9 +79,11 @@ struct CommandError: Error, Sendable {
 
     init(_ error: SystemError) { self.init(error.description) }
 
-    /// A wrong-usage error that says where help is.
+    /// A wrong-usage error that says where help is; `run` leaves the small numbers to programs, as Docker does.
     static func usage(_ command: String, _ problem: String) -> CommandError {
-        CommandError("skein \(command): \(problem); see skein \(command) --help", status: 2)
+        CommandError(
+            "skein \(command): \(problem); see skein \(command) --help",
+            status: command == "run" ? 125 : 2)
     }
 }
 
@@ -120,7 +126,9 @@ extension Command {
             }
             guard word.hasPrefix("-"), word != "-" else {
                 invocation.operands.append(word)
-                continue
+                guard takesProgram else { continue }
+                invocation.operands += rest
+                break
             }
             let isLong = word.hasPrefix("--")
             // `-it` is `-i -t`.
@@ -153,6 +161,20 @@ extension Command {
             invocation.values[flag.name, default: []].append(value)
         }
         return invocation
+    }
+
+    /// The words that are not a program's: up to `--`, or to the first operand where a program follows it.
+    func wordsForUs(_ words: [String]) -> [String] {
+        let ours = Array(words.prefix { $0 != "--" })
+        guard takesProgram else { return ours }
+        var count = 0
+        while count < ours.count, ours[count].hasPrefix("-") {
+            let word = ours[count]
+            let key = word.drop { $0 == "-" }
+            let flag = flags.first { word.hasPrefix("--") ? $0.name == key : $0.short.map(String.init) == String(key) }
+            count += flag?.value == nil ? 1 : 2
+        }
+        return Array(ours.prefix(count))
     }
 
     /// The help text.

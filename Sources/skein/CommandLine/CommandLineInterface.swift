@@ -9,7 +9,9 @@ enum CommandLineInterface {
         .register, .deregister, .services,
         .imageImport, .imageList, .kubeconfig, .certsList, .certsExpiry, .certsVerify, .certsRotate, .certsRecover,
         .certsWrite,
-        .backup, .restore, .dockerPlugin, .node, .nodeToken, .version, .completion, .controlPlane, .nameServer,
+        .networkCreate, .networkList, .networkInspect, .networkConnect, .networkDisconnect, .networkRemove,
+        .run, .ps, .stop, .rm, .backup, .restore, .dockerPlugin, .node, .nodeToken, .version, .completion,
+        .controlPlane, .nameServer, .engineExec,
     ]
 
     /// Runs the command line; the exit status.
@@ -38,7 +40,7 @@ enum CommandLineInterface {
             }
             throw CommandError("skein: unknown command \"\(path.first ?? "")\"; see skein --help", status: 2)
         }
-        if first == "help" || rest.prefix(while: { $0 != "--" }).contains(where: { $0 == "--help" || $0 == "-h" }) {
+        if first == "help" || command.wordsForUs(rest).contains(where: { $0 == "--help" || $0 == "-h" }) {
             Console.out(command.help)
             return 0
         }

@@ -62,11 +62,13 @@ enum Completion {
                     -o|--output) case "${COMP_WORDS[1]}" in explain|diff) COMPREPLY=($(compgen -W "text json" -- "$current")); return ;; stat|top|edges|query|alerts|plan|services) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
                         graph) COMPREPLY=($(compgen -W "dot mermaid json" -- "$current")); return ;; esac
                         COMPREPLY=($(compgen -W "table wide json yaml name text" -- "$current")); return ;;
+                    --runtime) COMPREPLY=($(compgen -W "runc docker" -- "$current")); return ;;
                     --images) COMPREPLY=($(compgen -W "host store" -- "$current")); return ;;
                 esac
                 local name=${COMP_WORDS[1]}
                 [ "$name" = image ] && name="image ${COMP_WORDS[2]}"
                 [ "$name" = certs ] && name="certs ${COMP_WORDS[2]}"
+                [ "$name" = network ] && name="network ${COMP_WORDS[2]}"
                 case "$name" in
             \(cases)    esac
                 case "$current" in
@@ -74,6 +76,7 @@ enum Completion {
                     *) case "$name" in
                         image*) COMPREPLY=($(compgen -W "import list" -- "$current")) ;;
                         certs*) COMPREPLY=($(compgen -W "list expiry verify rotate recover write" -- "$current")) ;;
+                        network*) COMPREPLY=($(compgen -W "create ls inspect connect disconnect rm" -- "$current")) ;;
                         top) COMPREPLY=($(compgen -W "services edges pods" -- "$current")) ;;
                         explain) COMPREPLY=($(compgen -W "gateway deployment/ serviceaccount/ service/" -- "$current")) ;;
                         get|describe|delete) COMPREPLY=($(compgen -W "pods services deployments replicasets configmaps secrets \

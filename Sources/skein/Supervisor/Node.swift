@@ -1,3 +1,4 @@
+internal import Docker
 internal import IO
 internal import KubernetesAPI
 internal import Network
@@ -14,6 +15,7 @@ final class Node: Sendable {
     /// The range of its pods' addresses.
     let block: Prefix
     private let network: HostPodNetwork
+    private let networks: ContainerNetworks
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
     private let reserved: ReservedPorts
 
@@ -33,7 +35,14 @@ final class Node: Sendable {
         } catch {
             throw CommandError("skein up: \(error)")
         }
-        for warning in hostNetwork.warnings { log.warning("\(warning)") }
+        if options.runtime != .runc {
+            // Such an engine forbids forwarding, and has a chain for those who are to be let through.
+            do throws(SystemError) { try EngineForwarding.allow(group: HostNetwork.podGroup) } catch {
+                log.warning("the engine's firewall may keep pods apart", ["error": "\(error)"])
+            }
+        } else {
+            for warning in hostNetwork.warnings { log.warning("\(warning)") }
+        }
         do throws(CommandError) {
             reserved = try ReservedPorts([options.gatewayHTTP, options.gatewayHTTPS])
         } catch {
@@ -43,14 +52,20 @@ final class Node: Sendable {
             }
             throw error
         }
+        let networks = try Self.networks(options)
+        self.networks = networks
         network = HostPodNetwork(
             hostNetwork, addresses: addresses,
-            gatewayPorts: Self.gatewayPort(options.gatewayHTTP, 80) + Self.gatewayPort(options.gatewayHTTPS, 443))
+            gatewayPorts: Self.gatewayPort(options.gatewayHTTP, 80) + Self.gatewayPort(options.gatewayHTTPS, 443),
+            networks: networks,
+            namespaces: options.runtime.namespaces(Self.layout(options.dataDirectory, options.runDirectory)))
         var node = NodeConfiguration(
             layout: Self.layout(options.dataDirectory, options.runDirectory), nodeName: Environment.hostName,
             hostAddress: (options.nodeAddress ?? gateway).description,
             imageMode: options.usesHostImages ? .host : .store,
             proxyProgram: Preflight.path(of: "skein-proxy"), nameserver: gateway.description)
+        node.networks = networks
+        node.runtime = options.runtime
         node.dnsAddresses = [.ip(gateway, port: 53)]
         node.controlPlaneUser = ControlPlaneProcess.userID
         do throws(WorkloadError) {
@@ -62,6 +77,12 @@ final class Node: Sendable {
             }
             throw CommandError("skein up: \(error.message)")
         }
+    }
+
+    private static func networks(_ options: UpOptions) throws(CommandError) -> ContainerNetworks {
+        do throws(Refusal) {
+            return try ContainerNetworks(directory: layout(options.dataDirectory, options.runDirectory).networks)
+        } catch { throw CommandError("skein up: \(error.message)") }
     }
 
     private static func layout(_ data: String, _ run: String) -> NodeLayout {
@@ -107,8 +128,10 @@ final class Node: Sendable {
     /// Stops pods and removes everything that was made.
     func tearDown() throws(CommandError) {
         defer { reserved.close() }
-        let problems = NodeAgent.tearDownAll(
-            Self.layout(options.dataDirectory, options.runDirectory), network: network)
+        let problems =
+            NodeAgent.tearDownAll(
+                Self.layout(options.dataDirectory, options.runDirectory), network: network) + networks.withdraw()
+            + Self.forgetForwarding(options.runtime)
         // What the pods could not give back goes with the whole network.
         try Self.tearDownNetwork(options.runDirectory)
         try Self.report(problems)
@@ -116,9 +139,23 @@ final class Node: Sendable {
 
     /// Removes everything that any agent with these directories made, without one that runs.
     static func tearDown(dataDirectory: String, runDirectory: String) throws(CommandError) {
-        let problems = NodeAgent.tearDownAll(layout(dataDirectory, runDirectory), network: AbsentNetwork(runDirectory))
+        let layout = layout(dataDirectory, runDirectory)
+        // Read first: with the pods goes the word on what made them.
+        let runtime = RuntimeChoice.read(layout)
+        let problems =
+            NodeAgent.tearDownAll(layout, network: AbsentNetwork(runDirectory))
+            + ContainerNetworks.tearDown(directory: layout.networks) + forgetForwarding(runtime)
         try tearDownNetwork(runDirectory)
         try report(problems)
+    }
+
+    /// What could not be taken back of what an engine's firewall was told; nothing was when there was no engine.
+    private static func forgetForwarding(_ runtime: RuntimeChoice) -> [String] {
+        guard runtime != .runc else { return [] }
+        do throws(SystemError) { try EngineForwarding.forget(group: HostNetwork.podGroup) } catch {
+            return ["\(error)"]
+        }
+        return []
     }
 
     private static func tearDownNetwork(_ runDirectory: String) throws(CommandError) {

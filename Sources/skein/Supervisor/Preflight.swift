@@ -1,4 +1,5 @@
 internal import IO
+internal import Workloads
 
 /// What has to be right before `skein up` touches anything.
 enum Preflight {
@@ -16,9 +17,18 @@ enum Preflight {
             throw CommandError(
                 "skein up: must be root: network namespaces, nftables and containers need it; run sudo skein up …")
         }
-        for (program, package) in programs where path(of: program) == nil {
+        for (program, package) in programs where options.runtime == .runc && path(of: program) == nil {
             throw CommandError(
                 "skein up: \(program) is not installed; it runs the containers: apt-get install \(package)")
+        }
+        do throws(WorkloadError) { _ = try options.runtime.version() } catch {
+            throw CommandError(
+                "skein up: no container engine answers at \(error.message); start one (dockerd, or podman system service), or name its socket with --engine"
+            )
+        }
+        let layout = NodeLayout(dataDirectory: options.dataDirectory, runDirectory: options.runDirectory)
+        if NodeAgent.hasJournal(layout), options.runtime.isOther(than: RuntimeChoice.read(layout)) {
+            throw CommandError("skein up: pods of another --runtime are still there; run skein down first")
         }
         guard path(of: "skein-proxy") != nil else {
             throw CommandError("skein up: skein-proxy is not beside skein or in \(searchPath.joined(separator: ":"))")

@@ -1,6 +1,7 @@
 internal import IO
 internal import Network
 internal import Store
+internal import Workloads
 
 /// What `skein up` was told.
 struct UpOptions: Sendable {
@@ -32,6 +33,8 @@ struct UpOptions: Sendable {
     var watchesMax: Int?
     /// How programs that are no pods are registered.
     var registry: RegistryFlags
+    /// What makes containers.
+    var runtime: RuntimeChoice
     /// How much the logs tell.
     var logLevelName: String
     /// Set for the process that `--detach` leaves behind: where it reports its progress.
@@ -57,12 +60,18 @@ struct UpOptions: Sendable {
         "watches", value: "N",
         "watches that the API takes at once (default 12000, where open files allow it); more are answered 429")
     static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
+    static let runtimeFlag = Flag(
+        "runtime", value: "runc|docker",
+        "what makes containers: runc (default), or a container engine with Docker's API")
+    static let engine = Flag(
+        "engine", value: "SOCKET", "the engine's socket (default /run/docker.sock, else /run/podman/podman.sock)")
     static let report = Flag("report-fd", value: "N", "used by --detach itself")
     static let logLevel = Flag("log-level", value: "LEVEL", "debug, info, warning or error (default info)")
 
     static let flags: [Flag] =
         [
-            .files, .namespace, detach, images, .dataDirectory, .runDirectory, gatewayHTTP, gatewayHTTPS, api, metrics,
+            .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
+            gatewayHTTPS, api, metrics,
             discovery, pool, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
         ] + RegistryFlags.all + StoreFlags.all
@@ -80,6 +89,23 @@ struct UpOptions: Sendable {
                 "up", "--\(certificateLifetime.name) \(text): not a time between 10s and 24h, like 12h")
         }
         return number * unit
+    }
+
+    private static func runtime(_ invocation: Invocation) throws(CommandError) -> RuntimeChoice {
+        switch invocation.value(runtimeFlag) ?? "runc" {
+        case "runc":
+            guard !invocation.has(engine) else { throw CommandError.usage("up", "--engine needs --runtime docker") }
+            return .runc
+        case "docker":
+            let places = ["/run/docker.sock", "/run/podman/podman.sock"]
+            let path = invocation.value(engine) ?? places.first(where: File.exists) ?? places[0]
+            guard path.hasPrefix("/") else { throw CommandError.usage("up", "--engine \(path): not an absolute path") }
+            guard let helper = try? File.readLink("/proc/self/exe") else {
+                throw CommandError("skein up: /proc/self/exe cannot be read")
+            }
+            return .engine(socket: path, helper: helper)
+        case let other: throw CommandError.usage("up", "--runtime \(other): runc or docker")
+        }
     }
 
     init(_ invocation: Invocation) throws(CommandError) {
@@ -110,6 +136,10 @@ struct UpOptions: Sendable {
         case "host": usesHostImages = true
         case "store": usesHostImages = false
         case let other: throw CommandError.usage("up", "--images \(other): host or store")
+        }
+        runtime = try Self.runtime(invocation)
+        if runtime != .runc, usesHostImages {
+            throw CommandError.usage("up", "--images host does not go with --runtime docker: images are the engine's")
         }
         apiAddress = try address(Self.api, "127.0.0.1:6443")
         metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
