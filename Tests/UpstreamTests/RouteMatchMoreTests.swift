@@ -485,6 +485,40 @@ struct TestFacts: RouteFacts {
         #expect(try descriptor(dynamic, TestRequest("/")) == "t=none")
     }
 
+    @Test("an address in the ranges makes an entry, or one in none of them; values are formats")
+    func addressMatch() throws {
+        func rule(_ matcher: String, _ more: String = #""descriptor_value":"net""#) -> String {
+            #"{"actions":[{"remote_address_match":{\#(more),"address_matcher":{\#(matcher)}}}]}"#
+        }
+        let ranges =
+            #""ranges":[{"address_prefix":"10.0.0.0","prefix_len":8},{"address_prefix":"2001:db8::","prefix_len":32}]"#
+        var context = RateLimitRule.Context()
+        func made(_ rule: String) throws -> String? { try descriptor(rule, TestRequest("/"), .init(), context) }
+        #expect(try made(rule(ranges)) == nil)
+        #expect(try made(rule(ranges + #","invert_match":true"#)) == nil)
+        context.remoteAddress = [10, 1, 2, 3]
+        #expect(try made(rule(ranges)) == "remote_address_match=net")
+        #expect(try made(rule(ranges, #""descriptor_value":"net","descriptor_key":"k""#)) == "k=net")
+        #expect(try made(rule(ranges + #","invert_match":true"#)) == nil)
+        context.render = { _ in [] }
+        #expect(try made(rule(ranges, #""descriptor_value":"%REQ(x)%""#)) == nil)
+        let standard = #""descriptor_value":"%REQ(x)%","default_value":"d""#
+        #expect(try made(rule(ranges, standard)) == "remote_address_match=d")
+        context.render = { $0.literal ?? [] }
+        context.remoteAddress = [11, 1, 2, 3]
+        #expect(try made(rule(ranges)) == nil)
+        #expect(try made(rule(ranges + #","invert_match":true"#)) == "remote_address_match=net")
+        context.remoteAddress = [0x20, 0x01, 0x0D, 0xB8] + [UInt8](repeating: 7, count: 12)
+        #expect(try made(rule(ranges)) == "remote_address_match=net")
+        for (wrong, place) in [
+            (rule(#""ranges":[]"#), "ranges"), (rule(ranges, #""descriptor_value":"%X""#), "descriptor_value"),
+            (rule(ranges, #""descriptor_key":"k""#), "descriptor_value"),
+            (rule(#""ranges":[{"address_prefix":"x"}]"#), "ranges[0].address_prefix"),
+        ] {
+            #expect { try made(wrong) } throws: { "\($0)".contains(place) }
+        }
+    }
+
     @Test("runtime switches a rule off by its key; IPv6 addresses are masked and written short")
     func switches() throws {
         let rule = #"{"disable_key":"k","actions":[{"masked_remote_address":{"v6_prefix_mask_len":32}}]}"#

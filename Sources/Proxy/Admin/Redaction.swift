@@ -16,12 +16,18 @@ enum Redaction {
         switch json {
         case .object(var members):
             for (name, value) in members {
-                members[name] = sensitive.contains(name) ? hidden(value, name: name) : redacted(value)
+                members[name] = isSensitive(name, value) ? hidden(value, name: name) : redacted(value)
             }
             return .object(members)
         case .array(let elements): return .array(elements.map(redacted))
         default: return json
         }
+    }
+
+    /// A list of credentials holds keys; a message of that name holds names, and secrets under names of their own.
+    private static func isSensitive(_ name: String, _ value: JSON) -> Bool {
+        if case .array = value, name == "credentials" { return true }
+        return sensitive.contains(name)
     }
 
     private static func hidden(_ json: JSON, name: String) -> JSON {

@@ -19,7 +19,9 @@ extension GRPCStreamCallClient {
 
 /// A gRPC call with messages both ways, for as long as a filter wants it.
 ///
-/// It has no timeout of its own: whoever waits for a message knows how long.
+/// It has no timeout of its own: whoever waits for a message knows how long. Where its target has a retry policy it begins anew, with
+/// everything that was said so far, for as long as the server has not begun to answer and what was said has not outgrown
+/// `CallLimits.waitingBytes`.
 final class GRPCStreamCall: ClusterExchangeClient {
     private var exchange: ClusterExchange?
     private weak var client: (any GRPCStreamCallClient)?
@@ -28,6 +30,22 @@ final class GRPCStreamCall: ClusterExchangeClient {
     private var headStatus: GRPCStatus?
     private(set) var isOver = false
     private var span: CallSpan?
+    /// How it begins again; nil when it does not.
+    private var beginning: Beginning?
+
+    /// What a call is begun with.
+    private struct Beginning {
+        let head: RequestHead
+        let cluster: String
+        let worker: Worker
+        var retry: RetryState
+        /// Every frame so far.
+        var sent: [UInt8] = []
+        var isComplete = false
+        var timer: LoopTimer?
+        /// Whose retry it is.
+        var counted: ClusterRuntime?
+    }
     /// The status is the server's own.
     private(set) var endedByServer = false
 
@@ -48,9 +66,56 @@ final class GRPCStreamCall: ClusterExchangeClient {
             span.inject(into: &head.headers)
             self.span = span
         }
+        if let policy = target.retry {
+            beginning = Beginning(
+                head: head, cluster: target.cluster, worker: worker,
+                retry: head.read { RetryState(policy: policy, request: $0, honorsHeaders: false) })
+        }
         let exchange = ClusterExchange(head, cluster: cluster, worker: worker, for: self)
         self.exchange = exchange
         exchange.start(timeout: nil)
+    }
+
+    // MARK: Again
+
+    /// Whether a try that ended so is followed by another one.
+    private func beginsAgain(after decide: (inout RetryState, UInt64) -> RetryState.Decision) -> Bool {
+        guard !isOver, var next = beginning, next.retry.mayRetry,
+            case .retry(let wait) = decide(&next.retry, next.worker.random.next()),
+            let cluster = next.worker.cluster(named: next.cluster)
+        else { return false }
+        if next.counted == nil {
+            guard cluster.acquire(.retry, .normal) else {
+                cluster.count(.upstream_rq_retry_overflow)
+                return false
+            }
+            next.counted = cluster
+        }
+        next.counted?.count(.upstream_rq_retry)
+        exchange?.cancelForRetry()
+        exchange = nil
+        next.timer = next.worker.schedule(after: wait) { [weak self] in self?.beginAgain() }
+        beginning = next
+        return true
+    }
+
+    private func beginAgain() {
+        guard !isOver, let beginning else { return }
+        guard let cluster = beginning.worker.cluster(named: beginning.cluster) else {
+            return end(CallFailure.noCluster.status)
+        }
+        let exchange = ClusterExchange(beginning.head, cluster: cluster, worker: beginning.worker, for: self)
+        self.exchange = exchange
+        exchange.start(timeout: nil)
+        exchange.send(beginning.sent)
+        if beginning.isComplete { exchange.finishSending() }
+    }
+
+    /// From here on it is this try or none.
+    private func settle() {
+        beginning?.timer?.cancel()
+        beginning?.counted?.release(.retry, .normal)
+        beginning = nil
     }
 
     /// Whether the server reads slower than we write; `callDrained` follows.
@@ -64,15 +129,31 @@ final class GRPCStreamCall: ClusterExchangeClient {
     /// Its client takes more.
     func mayContinue() { exchange?.mayContinue() }
 
-    func send(_ message: [UInt8]) { exchange?.send(GRPCMessageDecoder.frame(message)) }
+    func send(_ message: [UInt8]) {
+        let frame = GRPCMessageDecoder.frame(message)
+        if let count = beginning?.sent.count {
+            if count + frame.count <= CallLimits.waitingBytes {
+                beginning?.sent += frame
+            } else {
+                // Between two tries there is nowhere else to put it.
+                guard exchange != nil else { return end(CallFailure.overflow.status) }
+                settle()
+            }
+        }
+        exchange?.send(frame)
+    }
 
     /// No more messages follow from us.
-    func finishSending() { exchange?.finishSending() }
+    func finishSending() {
+        beginning?.isComplete = true
+        exchange?.finishSending()
+    }
 
     /// Ends it at once; its client hears nothing more.
     func cancel() {
         guard !isOver else { return }
         isOver = true
+        settle()
         span?.end(status: httpStatus > 0 ? httpStatus : nil)
         client = nil
         exchange?.cancel()
@@ -82,6 +163,11 @@ final class GRPCStreamCall: ClusterExchangeClient {
     // MARK: Answer
 
     func exchangeHead(_ head: inout ResponseHead) {
+        let outcome = TryOutcome.of(head)
+        let view = ResponseHeadView(head: head)
+        if beginsAgain(after: { $0.decide(after: outcome, response: view, random: $1) }) { return }
+        if head.status < 500 { beginning?.counted?.count(.upstream_rq_retry_success) }
+        settle()
         httpStatus = head.status
         if head.headers.contains(.grpcStatus) {
             headStatus = GRPCStatus(trailers: head.headers, httpStatus: head.status)
@@ -106,7 +192,16 @@ final class GRPCStreamCall: ClusterExchangeClient {
         end(GRPCStatus(trailers: copy trailers, httpStatus: httpStatus))
     }
 
-    func exchangeFailed(_ failure: CallFailure) { end(failure.status) }
+    func exchangeFailed(_ failure: CallFailure) {
+        let outcome: TryOutcome? =
+            switch failure {
+            case .connect: .connectFailure
+            case .reset(_, let refused): refused ? .refusedStream : .reset(requestBytesSent: true)
+            default: nil
+            }
+        if let outcome, beginsAgain(after: { $0.decide(after: outcome, random: $1) }) { return }
+        end(failure.status)
+    }
 
     func exchangeDrained() { client?.callDrained() }
 
@@ -118,6 +213,7 @@ final class GRPCStreamCall: ClusterExchangeClient {
     private func end(_ status: GRPCStatus) {
         guard !isOver else { return }
         isOver = true
+        settle()
         span?.end(status: httpStatus > 0 ? httpStatus : nil)
         exchange = nil
         let client = client

@@ -64,9 +64,6 @@ struct GRPCTarget: Sendable {
         } else {
             retry = nil
         }
-        guard !isStream || retry == nil else {
-            throw ConfigurationError(at: path + ".retry_policy", "a stream is not begun again; remove the field")
-        }
         messageBytesMax = grpc.maxReceiveMessageLength.map { Int($0) } ?? CallLimits.messageBytes
         addsEnvoyHeaders = !grpc.skipEnvoyHeaders
     }

@@ -73,6 +73,26 @@ extension JWTAuthnFilterConfig {
     }
 }
 
+extension APIKeyAuthFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        if stream.explanation?.isRecorded == true { return .isAsked("keys are not recorded; taken to be good") }
+        let route = stream.routeConfig(for: name) as? APIKeySettings
+        let settings = settings.overridden(by: route)
+        note("\(name): a key is looked for in \(settings.sources?.count ?? 0) places", "key_sources")
+        if !settings.allowedClients.isEmpty {
+            note("\(name): clients \(settings.allowedClients.sorted().joined(separator: ", "))", "allowed_clients")
+        }
+        return .runs
+    }
+}
+
+extension CredentialInjectorFilterConfig {
+    func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
+        note("\(name): header \(header) gets secret \"\(secret.name)\"", "credential")
+        return .runs
+    }
+}
+
 extension OnDemandFilterConfig {
     func explain(_ stream: HTTPStream, _ note: (_ text: String, _ path: String) -> Void) -> ExplainedFilterRun {
         if stream.currentRoute == nil, case .rds(let routes) = stream.manager.config.routes {

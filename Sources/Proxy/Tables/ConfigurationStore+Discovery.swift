@@ -30,6 +30,7 @@ extension ConfigurationStore {
             add(scopeRoutes.map { Want(source: source, typeURL: RouteConfiguration.typeURL, name: $0) })
         }
         add(clusterDemand.wanted.map { Want(source: $0.source, typeURL: Cluster.typeURL, name: $0.name) })
+        add(context.secrets.wantedByFilters.flatMap { want(Secret.typeURL, $0.name, $0.source) })
         add(extraWants)
         add(wantedWorkloads)
         return result

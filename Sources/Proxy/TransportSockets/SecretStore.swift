@@ -28,6 +28,14 @@ final class SecretStore: @unchecked Sendable {
     /// `--defaults envoy`: what a TLS context leaves out is as Envoy has it.
     var usesEnvoyDefaults = false
     private var contexts: [Watched] = []
+
+    private struct WatchedSecret {
+        weak var secret: FilterSecret?
+    }
+
+    private var filterSecrets: [WatchedSecret] = []
+    /// Files that generic secrets were read from, by the secret's name.
+    private var genericFiles: [String: Set<String>] = [:]
     /// Where secrets that are not static come from.
     private(set) var sources: [String: ConfigSource] = [:]
     private var stamps: [String: File.Stamp?] = [:]
@@ -80,6 +88,7 @@ final class SecretStore: @unchecked Sendable {
         secrets[name] = Entry(secret: secret, version: version, isStatic: false, updated: WallClock.now)
         do throws(ConfigurationError) {
             try remake { $0.ingredients.secrets.contains(name) }
+            try refresh([name])
         } catch {
             secrets[name] = old
             throw error
@@ -123,7 +132,24 @@ final class SecretStore: @unchecked Sendable {
             throw ConfigurationError(at: path, "secret \"\(config.name)\" is no generic_secret")
         }
         var kitchen = TLSCompiler(secrets: self, path: path)
-        return try kitchen.bytes(generic.secret, at: path)
+        let bytes = try kitchen.bytes(generic.secret, at: path)
+        genericFiles[config.name] = kitchen.ingredients.files
+        watchFiles()
+        return bytes
+    }
+
+    /// Keeps a filter's secret up to date for as long as the filter is there.
+    func watch(_ secret: FilterSecret) {
+        filterSecrets.removeAll { $0.secret == nil }
+        filterSecrets.append(WatchedSecret(secret: secret))
+    }
+
+    /// Reads filters' secrets of those names again.
+    private func refresh(_ names: Set<String>) throws(ConfigurationError) {
+        for watched in filterSecrets {
+            guard let secret = watched.secret, names.contains(secret.name) else { continue }
+            try secret.refresh(from: self)
+        }
     }
 
     // MARK: Files
@@ -168,7 +194,8 @@ final class SecretStore: @unchecked Sendable {
     }
 
     private var files: Set<String> {
-        contexts.reduce(into: Set(fileSources.keys)) { files, watched in
+        let generic = genericFiles.values.reduce(into: Set(fileSources.keys)) { $0.formUnion($1) }
+        return contexts.reduce(into: generic) { files, watched in
             files.formUnion(watched.context?.ingredients.files ?? [])
         }
     }
@@ -192,6 +219,7 @@ final class SecretStore: @unchecked Sendable {
             } else {
                 stamps[file] = File.stamp(file)
             }
+            for (name, files) in genericFiles where files.contains(file) { names.insert(name) }
         }
         do throws(ConfigurationError) {
             for (file, _) in fileSources where changed.contains(file) {
@@ -201,6 +229,7 @@ final class SecretStore: @unchecked Sendable {
                 let made = context.ingredients
                 return !made.files.isDisjoint(with: changed) || !made.secrets.isDisjoint(with: names)
             }
+            try refresh(names)
         } catch {
             // Half of a pair may be written: the other half is a change too, and tried then.
             Self.log.warning("changed files are not taken: \(error)")
@@ -232,17 +261,19 @@ final class SecretStore: @unchecked Sendable {
         if let failure { throw failure }
     }
 
-    /// Secrets that contexts in use name and that come from a management server.
-    var wantedNames: Set<String> {
-        var names: Set<String> = []
-        for watched in contexts {
-            for name in watched.context?.ingredients.secrets ?? [] where sources[name] != nil { names.insert(name) }
+    /// Secrets that filters in use name, with their sources; those of TLS contexts are found in clusters and listeners.
+    var wantedByFilters: [(name: String, source: ConfigSource)] {
+        filterSecrets.compactMap { watched in
+            guard let name = watched.secret?.name, let source = sources[name] else { return nil }
+            return (name, source)
         }
-        return names
     }
 
-    /// Whether all contexts have their secrets.
-    var isWarm: Bool { contexts.allSatisfy { $0.context.map { $0.current != nil } ?? true } }
+    /// Whether all contexts and filters have their secrets.
+    var isWarm: Bool {
+        contexts.allSatisfy { $0.context.map { $0.current != nil } ?? true }
+            && filterSecrets.allSatisfy { $0.secret.map { $0.value != nil } ?? true }
+    }
 
     /// What `/certs` tells.
     var certificates: [(certificates: [CertificateFact], authorities: [CertificateFact])] {

@@ -131,7 +131,7 @@ extension MatchPredicate {
 
 extension AddressRange {
     /// A range as a message has it; no bits are all addresses of the family.
-    fileprivate init(_ prefix: String, bits: UInt32?, _ path: FieldPath) throws(ConfigurationError) {
+    init(_ prefix: String, bits: UInt32?, _ path: FieldPath) throws(ConfigurationError) {
         guard let bytes = Self.bytes(prefix) else {
             throw (path / "address_prefix").error("\(prefix): is no IP address")
         }

@@ -119,6 +119,22 @@ extension RateLimitRule {
                     key(match.descriptorValue, "query_parameter_value_match.descriptor_value"),
                     place / "descriptor_value"),
                 standard: match.defaultValue)
+        case .remoteAddressMatch(let match):
+            let place = path / "remote_address_match"
+            guard let matcher = match.addressMatcher else { throw (place / "address_matcher").error("is missing") }
+            guard !matcher.ranges.isEmpty else { throw (place / "address_matcher.ranges").error("is empty") }
+            var ranges: [AddressRange] = []
+            for (index, range) in matcher.ranges.enumerated() {
+                ranges.append(
+                    try AddressRange(
+                        range.addressPrefix, bits: range.prefixLen, (place / "address_matcher.ranges")[index]))
+            }
+            return .addressMatch(
+                ranges, isInverted: matcher.invertMatch,
+                key: match.descriptorKey.isEmpty ? "remote_address_match" : match.descriptorKey,
+                value: try template(
+                    key(match.descriptorValue, "remote_address_match.descriptor_value"), place / "descriptor_value"),
+                standard: match.defaultValue)
         case .dynamicMetadata(let source):
             return .metadata(
                 try metadata(

@@ -51,6 +51,8 @@ public struct RateLimitRule: Sendable {
         case headerMatch([HeaderMatcher], expected: Bool, key: String, value: HeaderTemplate, standard: String)
         case queryMatch(
             [QueryParameterMatcher], expected: Bool, key: String, value: HeaderTemplate, standard: String)
+        /// An address in one of the ranges, or in none of them.
+        case addressMatch([AddressRange], isInverted: Bool, key: String, value: HeaderTemplate, standard: String)
         case metadata(Metadata)
     }
 
@@ -160,6 +162,12 @@ public struct RateLimitRule: Sendable {
                     matches = false
                 }
                 guard matches == expected, let text = Self.text(value, standard, context) else { return nil }
+                entries.append(.init(key: key, value: text))
+            case .addressMatch(let ranges, let isInverted, let key, let value, let standard):
+                guard !context.remoteAddress.isEmpty,
+                    ranges.contains(where: { $0.contains(context.remoteAddress) }) != isInverted,
+                    let text = Self.text(value, standard, context)
+                else { return nil }
                 entries.append(.init(key: key, value: text))
             case .metadata(let source):
                 var value =

@@ -120,6 +120,26 @@ struct ExplainTests {
         )
     }
 
+    @Test func `api_key_auth decides in an explanation, and tells where keys are looked for`() throws {
+        let filters = FilterScene.entries([
+            (
+                "keys",
+                FilterScene.any(
+                    "envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
+                    "credentials: [ { key: hush, client: one } ], key_sources: [ { header: x-key } ]")
+            )
+        ])
+        let good = try Self.json(Self.bootstrap(filters: filters), ["/x", "-H", "x-key: hush"])
+        #expect(good.status == 0)
+        let none = try Self.json(Self.bootstrap(filters: filters), ["/x"])
+        #expect(none.status == 4 && none.json["status"]?.int == 401)
+        #expect(none.json["details"]?.string == "missing_api_key")
+        let steps = none.json["steps"]?.array ?? []
+        let step = steps.first { $0["text"]?.string?.contains("a key is looked for in 1 places") == true }
+        #expect(step?["path"]?.string?.hasSuffix("http_filters[0].typed_config.key_sources") == true)
+        #expect(!none.json.text.contains("hush"))
+    }
+
     @Test func `A filter that would ask somebody is not run`() throws {
         let filters = FilterScene.entries([
             (

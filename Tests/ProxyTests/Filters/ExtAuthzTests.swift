@@ -324,6 +324,98 @@ struct ExtAuthzTests {
         }
     }
 
+    @Test("an HTTP service is asked about one path for all requests")
+    func pathOverride() async throws {
+        let service = "server_uri: { uri: \"http://auth.test\", cluster: auth, timeout: 5s }"
+        @Sendable func filter(_ fields: String) -> (name: String, config: String) {
+            (
+                Self.name,
+                FilterScene.any(
+                    "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", "http_service: { \(service), \(fields) }")
+            )
+        }
+        let heads = Mutex<[String]>([])
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, body in ScriptedUpstream.ok(head + body) }
+            let auth = try await ScriptedUpstream(on: loop) { head, _ in
+                heads.withLock { $0.append(head) }
+                return ScriptedUpstream.ok("")
+            }
+            @Sendable func start(_ fields: String) async throws -> RunningProxy {
+                try await RunningProxy.start(
+                    Yaml.bootstrap(
+                        listeners: Yaml.listener(
+                            filters: FilterScene.entries([filter(fields)]), routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [upstream.port]) + Yaml.cluster("auth", [auth.port])))
+            }
+            let proxy = try await start("path_override: /auth?x=1")
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await client.get("/a?b").body.contains("GET /a?b HTTP/1.1"))
+            #expect(heads.withLock { $0.first ?? "" }.hasPrefix("GET /auth?x=1 HTTP/1.1\r\n"))
+            for (fields, place) in [
+                ("path_override: /a, path_prefix: /b", "http_service.path_override"),
+                ("path_override: a", "http_service.path_override: must begin with /"),
+            ] {
+                await #expect {
+                    try await start(fields).stop()
+                } throws: {
+                    "\($0)".contains(place)
+                }
+            }
+        }
+    }
+
+    @Test("in shadow mode requests go on whatever the service says, and filter state says what it was")
+    func shadow() async throws {
+        let filter = (
+            Self.name,
+            FilterScene.any(
+                "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+                """
+                http_service: { server_uri: { uri: "http://auth.test", cluster: auth, timeout: 5s }, authorization_response: \
+                { allowed_upstream_headers: { patterns: [ { exact: x-user } ] }, \
+                allowed_client_headers: { patterns: [ { exact: x-why } ] } } }, shadow_mode: true, failure_mode_allow: true
+                """)
+        )
+        let state = """
+            [ { match: { prefix: / }, route: { cluster: backend }, response_headers_to_add: [ { header: \
+            { key: x-state, value: '%FILTER_STATE(\(Self.name).shadow:PLAIN)%' } } ] } ]
+            """
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, body in ScriptedUpstream.ok(head + body) }
+            let auth = try await ScriptedUpstream(on: loop) { head, _ in
+                if head.contains("/no") {
+                    return "HTTP/1.1 401 No\r\nX-Why: because \"so\"\r\nContent-Length: 0\r\n\r\n"
+                }
+                if head.contains("/bad") { return "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" }
+                return ScriptedUpstream.ok("", "X-User: jason\r\n")
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(filters: FilterScene.entries([filter]), routes: state),
+                    clusters: Yaml.cluster("backend", [upstream.port]) + Yaml.cluster("auth", [auth.port]), admin: true)
+            )
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            let scene = FilterScene(client: client, proxy: proxy, loop: loop, upstream: upstream)
+            let good = try await client.get("/yes")
+            #expect(good.status == 200 && good.body.contains("x-user: jason"))
+            #expect(good.field("x-state") == #"{"check_result":"OK","status_code":200}"#)
+            let refused = try await client.get("/no")
+            #expect(refused.status == 200)
+            let why = refused.field("x-state") ?? ""
+            #expect(why.hasPrefix(#"{"check_result":"DENIED","status_code":401,"response_headers":["#))
+            #expect(why.contains(#"{"key":"x-why","value":"because \"so\""}"#))
+            let failed = try await client.get("/bad")
+            #expect(failed.status == 200 && failed.body.contains("GET /bad"))
+            #expect(failed.field("x-state") == #"{"check_result":"ERROR","status_code":403}"#)
+            #expect(try await scene.stat("http.ingress.ext_authz.shadow_denied") == 1)
+            #expect(try await scene.stat("http.ingress.ext_authz.shadow_error") == 1)
+            #expect(try await scene.stat("http.ingress.ext_authz.failure_mode_allowed") == 0)
+        }
+    }
+
     @Test("google_grpc, a second list of headers, and a body larger than a stream may hold are refused with their path")
     func refusals() throws {
         func problem(_ fields: String) -> String {

@@ -1,6 +1,6 @@
 """ext_authz over HTTP and gRPC."""
 from client import Request, TCP, get, post
-from config import add, bootstrap, chain, cluster, http, http_filter, listener, network_filter, route, tcp_proxy, typed
+from config import LOG_FORMAT, access_log, add, bootstrap, chain, cluster, http, http_filter, listener, network_filter, route, tcp_proxy, typed
 from model import Answer, Group, Upstream, answer
 
 GROUP = Group("extauthz")
@@ -194,3 +194,21 @@ for enforced in (False, True):
     s.case(f"response limits {enforced}: allowed with many fields", get("/"), upstream={"auth": [answer(200, *MANY, body=b"")]})
     s.case(f"response limits {enforced}: denied with many fields", get("/"), upstream={"auth": [answer(403, *MANY[:90], body=b"no")]})
 
+
+s = setup("path override", http_fields={"path_override": "/auth/hello?x=1"})
+s.case("path override: allowed", get("/p?q=1"), upstream={"auth": [OK]})
+s.case("path override: denied", post("/p", b"x"), upstream={"auth": [NO]})
+
+SHADOW = [access_log({**LOG_FORMAT, "plain": f"%FILTER_STATE({NAME}.shadow:PLAIN)%", "typed": f"%FILTER_STATE({NAME}.shadow:TYPED)%"})]
+
+
+def shadow(name, auth=("auth",), **fields):
+    return GROUP.setup(f"shadow {name}", http([route("/", "a")], [cluster("a"), cluster("auth", list(auth))], access_log=SHADOW, filters=[http_filter(NAME, AUTHZ, **{**over_http(authorization_response={"allowed_upstream_headers": exact("x-auth"), "allowed_client_headers": exact("x-reason", "x-more")}), "shadow_mode": True, **fields})]), stats=STATS)
+
+
+for name, fields in (("", {}), ("open", {"failure_mode_allow": True, "failure_mode_allow_header_add": True}), ("status on error", {"status_on_error": {"code": "ServiceUnavailable"}})):
+    s = shadow(name, **fields)
+    for case, given in (("allowed", OK), ("denied", NO), ("denied with two values", answer(401, ("x-more", "1"), ("x-more", "2"), body=b"no")), ("a redirect", answer(302, ("location", "http://login.test/"), body=b"")), ("503", answer(503, body=b"oops")), ("hangs", answer(hang=True))):
+        s.case(f"shadow {name}: {case}", get("/p"), upstream={"auth": [given]})
+s = shadow("disabled", filter_enabled={"default_value": {"numerator": 0}, "runtime_key": "x"}, deny_at_disable={"default_value": True, "runtime_key": "y"})
+s.case("shadow: denied while disabled", get("/"))

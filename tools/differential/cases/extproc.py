@@ -168,3 +168,11 @@ s = setup("duplex open", processing_mode=DUPLEX, failure_mode_allow=True)
 s.case("full duplex, open: the stream fails at the body", post("/", b"hello"), upstream=on(dialog(request_body=14)), ignore=RACE)
 s.case("full duplex, open: the stream fails at the head", get("/"), upstream=on(dialog(request_headers=14)), ignore=PIECES)
 s.case("full duplex, open: the stream ends at the body", post("/", b"hello"), upstream=on(dialog(request_body=0)), ignore=RACE)
+
+RETRY = {"envoy_grpc": {"cluster_name": "processor"}, "retry_policy": {"num_retries": 2, "retry_on": "5xx,unavailable,internal", "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.05s"}}}
+# What is answered before it is read is shown as bytes, with the request id in it.
+AGAIN = ["upstream.*.body"]
+s = setup("retries", grpc_service=RETRY, processing_mode={"response_header_mode": "SKIP"}, message_timeout="5s")
+for name, first in (("unavailable", dialog(request_headers=14)), ("503", answer(503)), ("reset", Answer(reset_code=2)), ("a status that is not tried again", dialog(request_headers=3))):
+    s.case(f"stream is begun again: {name}", get("/"), upstream={"processor": [first, dialog()]}, ignore=AGAIN)
+s.case("stream is begun again: three times is too often", get("/"), upstream={"processor": [answer(503)] * 3}, ignore=AGAIN)

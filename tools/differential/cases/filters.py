@@ -202,3 +202,11 @@ s = custom_redirect("custom_response:action", redirect_action={"path_redirect": 
 s.case("custom response redirect action", get("/p?q=1"), upstream=[BAD, GOOD])
 s = custom_redirect("custom_response:nowhere", routes=[route("/there", "a")], uri="http://sorry.test/nowhere")
 s.case("custom response redirect without a route", get("/there"), upstream=[BAD])
+
+LOCAL_REPLY = {"name": "l", "typed_config": typed("envoy.type.matcher.v3.HttpResponseLocalReplyMatchInput")}
+for value in ("true", "false"):
+    s = one("custom_response", "custom_response.v3.CustomResponse", [route("/up", "a"), route("/local", action={"direct_response": {"status": 500}}), route("/dead", "dead-cluster")], [cluster("a"), cluster("dead-cluster", ["dead"])],
+        custom_response_matcher={"matcher_list": {"matchers": [{"predicate": {"single_predicate": {"input": LOCAL_REPLY, "value_match": {"exact": value}}},
+            "on_match": {"action": {"name": "local", "typed_config": typed("envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy", status_code=499, body={"inline_string": "custom"})}}}]}})
+    for path in ("/up", "/local", "/dead"):
+        s.case(f"custom response, local reply {value}: {path}", get(path), upstream=answer(500, body=b"orig"))

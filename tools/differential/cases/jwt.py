@@ -158,3 +158,8 @@ for name, text in [("header no JSON", f"{raw('x')}.{raw('{}')}.AA"), ("alg a num
                    ("iss a number", raw('{"alg":"RS256"}') + "." + raw('{"iss":1}') + ".AA"), ("exp a text", raw('{"alg":"RS256"}') + "." + raw('{"exp":"1"}') + ".AA"), ("exp negative", raw('{"alg":"RS256"}') + "." + raw('{"exp":-1}') + ".AA"), ("exp huge", raw('{"alg":"RS256"}') + "." + raw('{"exp":1e30}') + ".AA"),
                    ("aud numbers", raw('{"alg":"RS256"}') + "." + raw('{"aud":[1]}') + ".AA"), ("signature padded", GOOD + "=="), ("member twice", raw('{"alg":"RS256","alg":"RS256"}') + ".e30.AA"), ("iss null", raw('{"alg":"RS256"}') + "." + raw('{"iss":null}') + ".AA"), ("four parts", GOOD + ".x"), ("empty signature", GOOD.rsplit(".", 1)[0] + ".")]:
     s.case(f"malformed: {name}", get("/", bearer(text)))
+
+# Ten letters are sixty bits: the last four are no part of a byte, and Envoy does not look at them.
+s = setup("a secret with bits left over", {"p": provider(local_jwks={"inline_string": '{"keys":[{"kty":"oct","k":"1234567890"}]}'})}, [{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}])
+for name, secret in (("its secret", base64.urlsafe_b64decode("1234567890==")), ("another secret", b"another")):
+    s.case(f"bits left over: {name}", get("/p", bearer(token(secret, "HS256", None))))

@@ -135,3 +135,11 @@ MORE = [{"actions": [{"source_cluster": {}}, {"destination_cluster": {}}]}, {"ac
 s = service("service actions", routes=[route("/", "a", rate_limits=MORE, metadata={"filter_metadata": {"f": {"p": "gold"}}})])
 s.case("service: more actions", get("/?q=1"), upstream={"limits": [verdict(1)]})
 s.case("service: more actions, other values", get("/?q=2", USER), upstream={"limits": [verdict(1)]})
+
+for name, matcher in (("here", {"ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]}), ("elsewhere", {"ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]}), ("not elsewhere", {"ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}], "invert_match": True}),
+                      ("of two", {"ranges": [{"address_prefix": "::", "prefix_len": 0}, {"address_prefix": "127.0.0.1", "prefix_len": 32}]})):
+    for value in ("net", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "%REQ(x-none)%"):
+        entry = "net" if value == "net" else "127.0.0.1"
+        s = setup(f"remote_address_match {name} {value}", token_bucket=bucket(3), descriptors=[{"entries": [{"key": "remote_address_match", "value": entry}], "token_bucket": bucket(1)}],
+                  routes=[route("/", "a", rate_limits=[{"actions": [{"remote_address_match": {"descriptor_value": value, "address_matcher": matcher}}]}])])
+        fresh(s, f"remote_address_match {name}: {value}", *[get("/")] * 4)

@@ -98,3 +98,35 @@ for path in ("/x/../admin", "//admin", "/%61dmin", "/admin#x", "/ADMIN"):
 s = setup("raw path", rules=rules("DENY", p=policy({"url_path": {"path": {"prefix": "/admin"}}})))
 for path in ("/x/../admin", "//admin"):
     s.case(f"policy sees the path: {path}", get(path))
+
+
+def inputs(kind, **fields):
+    return {"name": kind, "typed_config": typed(f"envoy.extensions.matching.common_inputs.{kind}", **fields)}
+
+
+def verdict(action):
+    return {"action": {"name": action.lower(), "typed_config": typed("envoy.config.rbac.v3.Action", name=action.lower(), action=action)}}
+
+
+def one_of(input, matcher, otherwise="DENY"):
+    return {"matcher_list": {"matchers": [{"predicate": {"single_predicate": {"input": input, "custom_match": matcher}}, "on_match": verdict("ALLOW")}]}, "on_no_match": verdict(otherwise)}
+
+
+def ranges(*cidrs):
+    return {"name": "ip", "typed_config": typed("envoy.extensions.matching.input_matchers.ip.v3.Ip", stat_prefix="s", cidr_ranges=[{"address_prefix": c.split("/")[0], "prefix_len": int(c.split("/")[1])} for c in cidrs])}
+
+
+for input in ("SourceIPInput", "DirectSourceIPInput", "DestinationIPInput"):
+    for cidrs in (("127.0.0.0/8",), ("10.0.0.0/8",), ("10.1.0.0/16", "127.0.0.1/32"), ("::/0",)):
+        s = setup(f"{input} {cidrs}", matcher=one_of(inputs(f"network.v3.{input}"), ranges(*cidrs)), fields={"use_remote_address": False})
+        s.case(f"{input} in {cidrs}", get("/"))
+        s.case(f"{input} in {cidrs}, behind a proxy", get("/", [("x-forwarded-for", "10.1.2.3")]))
+for name, action in (("allow", "ALLOW"), ("deny", "DENY")):
+    setup(f"on_no_match alone: {name}", matcher={"on_no_match": verdict(action)}).case(f"on_no_match alone: {name}", get("/"))
+META = http_filter("envoy.filters.http.header_to_metadata", "envoy.extensions.filters.http.header_to_metadata.v3.Config", request_rules=[{"header": "x-v", "on_header_present": {"metadata_namespace": "ns", "key": "k", "type": "STRING"}}])
+for name, fields in (("exact", {"value": {"string_match": {"exact": "gold"}}}), ("inverted", {"value": {"string_match": {"exact": "gold"}}, "invert": True}), ("present", {"value": {"present_match": True}}),
+                     ("list", {"value": {"list_match": {"one_of": {"string_match": {"exact": "gold"}}}}}), ("or", {"value": {"or_match": {"value_matchers": [{"string_match": {"exact": "x"}}, {"string_match": {"prefix": "gol"}}]}}})):
+    matcher = {"name": "m", "typed_config": typed("envoy.extensions.matching.input_matchers.metadata.v3.Metadata", **fields)}
+    s = GROUP.setup(f"metadata {name}", http(filters=[META, rbac(matcher=one_of(inputs("network.v3.DynamicMetadataInput", filter="ns", path=[{"key": "k"}]), matcher))]), stats=["http.ingress.rbac.*"])
+    for value in ("gold", "silver", None):
+        s.case(f"metadata {name}: {value}", get("/", [("x-v", value)] if value else []))

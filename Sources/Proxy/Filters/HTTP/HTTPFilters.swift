@@ -95,6 +95,8 @@ enum HTTPFilters {
         EnvoyAPI.LuaFilterConfig.schema.name: LuaHTTPFilterConfig.kind,
         Decompressor.schema.name: DecompressorFilterConfig.kind,
         BasicAuth.schema.name: BasicAuthFilterConfig.kind,
+        ApiKeyAuth.schema.name: APIKeyAuthFilterConfig.kind,
+        CredentialInjector.schema.name: CredentialInjectorFilterConfig.kind,
         IstioStatsConfig.schema.name: IstioStatsFilterConfig.kind,
     ]
 

@@ -5,7 +5,7 @@ internal import Upstream
 
 /// A compiled `xds.type.matcher.v3.Matcher`: conditions on inputs, and what to do when they hold.
 ///
-/// Pure. `Input` says which facts can be asked for, `Action` what comes of it; the facts are given as text.
+/// Pure. `Input` says which facts can be asked for, `Action` what comes of it; the facts are text, or metadata.
 struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     private indirect enum Outcome: Sendable {
         case action(Action)
@@ -13,6 +13,8 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     }
 
     private enum Body: Sendable {
+        /// Nothing is asked: what follows no match follows.
+        case nothing
         case list([(condition: Condition, outcome: Outcome)])
         case exact(Input, [String: Outcome])
         /// By falling length of the prefix.
@@ -29,6 +31,7 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
 
     private indirect enum Condition: Sendable {
         case value(Input, TextMatcher)
+        case custom(Input, CustomMatcher)
         case any([Condition])
         case all([Condition])
         case not(Condition)
@@ -50,10 +53,15 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
 
     // MARK: Finding
 
-    /// The action of the first match; nil when nothing matches.
-    func find(_ value: (Input) -> String?) -> Action? { Self.find(outcome, value) }
+    typealias Facts = (Input) -> MatchFact?
 
-    private static func find(_ outcome: Outcome, _ value: (Input) -> String?) -> Action? {
+    /// The action of the first match; nil when nothing matches.
+    func find(_ value: (Input) -> String?) -> Action? { Self.find(outcome) { value($0).map { .text($0) } } }
+
+    /// As `find`, where facts may be metadata too.
+    func find(facts: Facts) -> Action? { Self.find(outcome, facts) }
+
+    private static func find(_ outcome: Outcome, _ value: Facts) -> Action? {
         switch outcome {
         case .action(let action): return action
         case .tree(let body, let onNoMatch):
@@ -62,23 +70,24 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
         }
     }
 
-    private static func find(_ body: Body, _ value: (Input) -> String?) -> Action? {
+    private static func find(_ body: Body, _ value: Facts) -> Action? {
         switch body {
+        case .nothing: return nil
         case .list(let entries):
             for entry in entries where holds(entry.condition, value) {
                 if let found = find(entry.outcome, value) { return found }
             }
             return nil
         case .exact(let input, let map):
-            return value(input).flatMap { map[$0] }.flatMap { find($0, value) }
+            return value(input)?.text.flatMap { map[$0] }.flatMap { find($0, value) }
         case .prefix(let input, let entries):
-            guard let text = value(input) else { return nil }
+            guard let text = value(input)?.text else { return nil }
             for entry in entries where text.hasPrefix(entry.prefix) {
                 if let found = find(entry.outcome, value) { return found }
             }
             return nil
         case .addresses(let input, let table):
-            guard let address = value(input).flatMap({ IPAddress($0) }) else { return nil }
+            guard let address = value(input)?.text.flatMap({ IPAddress($0) }) else { return nil }
             for (index, entry) in table.findAll(address).joined().enumerated() {
                 if entry.isExclusive, index > 0 { continue }
                 if let found = find(entry.outcome, value) { return found }
@@ -87,9 +96,10 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
         }
     }
 
-    private static func holds(_ condition: Condition, _ value: (Input) -> String?) -> Bool {
+    private static func holds(_ condition: Condition, _ value: Facts) -> Bool {
         switch condition {
-        case .value(let input, let matcher): value(input).map { matcher.matches($0) } ?? false
+        case .value(let input, let matcher): value(input)?.text.map { matcher.matches($0) } ?? false
+        case .custom(let input, let matcher): matcher.matches(value(input))
         case .any(let conditions): conditions.contains { holds($0, value) }
         case .all(let conditions): conditions.allSatisfy { holds($0, value) }
         case .not(let condition): !holds(condition, value)
@@ -119,7 +129,11 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
             }
             body = .list(entries)
         case .matcherTree(let tree): body = try compile(tree, path + ".matcher_tree", depth, input, action)
-        case nil: throw ConfigurationError(at: path, "matcher_list or matcher_tree is needed")
+        case nil:
+            guard message.onNoMatch != nil else {
+                throw ConfigurationError(at: path, "one of matcher_list, matcher_tree, on_no_match is needed")
+            }
+            body = .nothing
         }
         var onNoMatch: Outcome?
         if let other = message.onNoMatch {
@@ -217,9 +231,15 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
             case .valueMatch(let matcher):
                 return .value(source, try TextMatcher(compiling: matcher, at: here + ".value_match"))
             case .customMatch(let custom):
-                throw ConfigurationError(
-                    at: here + ".custom_match", "unknown matcher \(custom.typedConfig?.typeURL ?? custom.name)")
-            case nil: throw ConfigurationError(at: here, "value_match is needed")
+                let place = here + ".custom_match"
+                guard let any = custom.typedConfig, let matcher = try CustomMatcher(compiling: any, at: place) else {
+                    throw ConfigurationError(
+                        at: place,
+                        "unknown matcher \(custom.typedConfig?.typeURL ?? custom.name); supported: \(CustomMatcher.names)"
+                    )
+                }
+                return .custom(source, matcher)
+            case nil: throw ConfigurationError(at: here, "value_match or custom_match is needed")
             }
         case .orMatcher(let predicates): return .any(try list(predicates, "or_matcher"))
         case .andMatcher(let predicates): return .all(try list(predicates, "and_matcher"))

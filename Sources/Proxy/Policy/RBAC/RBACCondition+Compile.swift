@@ -135,7 +135,7 @@ extension RBACCondition {
                 }
                 prefixes.append(prefix)
             }
-            return .filterStateAddress(message.key, prefixes)
+            return .filterStateAddress(message.key, prefixes, isInverted: matcher.invertMatch)
         case nil: throw ConfigurationError(at: path, "string_match or address_match is needed")
         }
     }

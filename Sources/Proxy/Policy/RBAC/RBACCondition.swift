@@ -25,7 +25,7 @@ indirect enum RBACCondition: Sendable {
     /// The client behind trusted proxies.
     case remote(Prefix)
     case filterState(String, TextMatcher)
-    case filterStateAddress(String, [Prefix])
+    case filterStateAddress(String, [Prefix], isInverted: Bool)
 
     /// - Parameter needsAll: a header with several values must pass with each of them.
     ///   What it is for is ATK-24: where a match lets in, all must match; where it keeps out, one is enough. `not` turns
@@ -50,10 +50,10 @@ indirect enum RBACCondition: Sendable {
         case .directRemote(let prefix): Self.contains(prefix, view.connection.directRemoteAddress)
         case .remote(let prefix): Self.contains(prefix, view.remoteAddress)
         case .filterState(let key, let matcher): view.filterState(key).map { matcher.matches($0) } ?? false
-        case .filterStateAddress(let key, let prefixes):
+        case .filterStateAddress(let key, let prefixes, let isInverted):
             view.filterState(key).flatMap { text in
                 IPAddress(text) ?? SocketAddress(text)?.address
-            }.map { address in prefixes.contains { $0.contains(address) } } ?? false
+            }.map { address in prefixes.contains { $0.contains(address) } != isInverted } ?? false
         }
     }
 

@@ -117,6 +117,12 @@ struct JWTTokenTests {
             #expect(found == status, "\(text)")
         }
         #expect(try keys(#"{"keys":[{"kty":"x"},\#(JWTSamples.keys[0])]}"#).count == 1)
+        // Ten digits are seven bytes and four bits, which Envoy does not look at.
+        #expect(try keys(#"{"keys":[{"kty":"oct","k":"1234567890"}]}"#).count == 1)
+        #expect(try keys(#"{"keys":[{"kty":"oct","k":"12345678_-9="}]}"#).count == 1)
+        for text in ["12345", "1234567*", "12345678901=3", "=", "12 4567890"] {
+            #expect(throws: JWTStatus.noValidKeys) { try keys("{\"keys\":[{\"kty\":\"oct\",\"k\":\"\(text)\"}]}") }
+        }
         let many = Array(repeating: JWTSamples.keys[5], count: 500).joined(separator: ",")
         #expect(try keys("{\"keys\":[\(many)]}").count == JWTLimits.keys)
     }

@@ -39,6 +39,8 @@ struct CustomResponseRules: Sendable {
         case statusClass
         case responseHeader(HeaderName)
         case requestHeader(HeaderName)
+        /// `true` where the proxy itself answered, `false` where the upstream did.
+        case localReply
     }
 
     /// What a rule does.
@@ -59,6 +61,7 @@ struct CustomResponseRules: Sendable {
             input: { (any, place) throws(ConfigurationError) in
                 if any.holds(HttpResponseStatusCodeMatchInput.self) { return .status }
                 if any.holds(HttpResponseStatusCodeClassMatchInput.self) { return .statusClass }
+                if any.holds(HttpResponseLocalReplyMatchInput.self) { return .localReply }
                 if any.holds(HttpResponseHeaderMatchInput.self) {
                     let input = try HTTPFilters.decode(any, as: HttpResponseHeaderMatchInput.self, at: place)
                     return .responseHeader(HeaderName(input.headerName))
@@ -69,7 +72,8 @@ struct CustomResponseRules: Sendable {
                 }
                 throw ConfigurationError(
                     at: place,
-                    "unknown input \(any.typeURL); supported: the response's status, its class, response and request headers"
+                    "unknown input \(any.typeURL); supported: the response's status, its class, whether it is a local reply, "
+                        + "response and request headers"
                 )
             },
             action: { (any, place) throws(ConfigurationError) in
@@ -93,6 +97,7 @@ struct CustomResponseRules: Sendable {
         tree?.find { input in
             switch input {
             case .status: return String(stream.response.status)
+            case .localReply: return stream.isLocalReply ? "true" : "false"
             case .statusClass: return "\(stream.response.status / 100)xx"
             case .responseHeader(let name):
                 return stream.response.headers.joined(name).map { String(decoding: $0, as: UTF8.self) }

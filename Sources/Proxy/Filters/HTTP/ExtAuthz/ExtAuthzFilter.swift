@@ -42,6 +42,10 @@ final class ExtAuthzFilter: HTTPFilter {
             state = .done
             guard config.deniesAtDisable.value else { return .next }
             stream.info.flags.insert(.unauthorizedExternalService)
+            if config.isShadow {
+                keep(ShadowDecision(result: .denied, status: config.statusOnError), stream)
+                return .next
+            }
             stream.localReply(status: config.statusOnError, details: "ext_authz_error")
             return .stop
         }
@@ -198,11 +202,18 @@ final class ExtAuthzFilter: HTTPFilter {
             let status = verdict.status ?? 403
             if config.countsAnswers { cluster?.metrics.countResponse(status, isInternal: true, row: row) }
             if config.validates, verdict.changes.contains(where: { !$0.isWellFormed }) { return reject(stream) }
+            if config.isShadow {
+                return goOn(ShadowDecision(result: .denied, status: status, fields: fields(verdict, row)), stream)
+            }
             stream.info.flags.insert(.unauthorizedExternalService)
             refuse(stream, status, verdict, details: "ext_authz_denied")
         case .error:
             config.error.add(row: row)
             count("error")
+            // As Envoy: what becomes of failures does not count then.
+            if config.isShadow {
+                return goOn(ShadowDecision(result: .error, status: verdict.status ?? config.statusOnError), stream)
+            }
             if config.allowsOnFailure {
                 config.failureModeAllowed.add(row: row)
                 count("failure_mode_allowed")
@@ -251,6 +262,7 @@ final class ExtAuthzFilter: HTTPFilter {
         responseChanges = verdict.responseChanges
         config.ok.add(row: stream.worker.index)
         count("ok")
+        if config.isShadow { keep(ShadowDecision(result: .ok, status: 200), stream) }
         goOn(stream)
     }
 
@@ -270,15 +282,38 @@ final class ExtAuthzFilter: HTTPFilter {
         if !isInCall { stream.resumeRequest(self) }
     }
 
+    /// Says what the service decided, and lets the request pass.
+    private func goOn(_ decision: ShadowDecision, _ stream: HTTPStream) {
+        keep(decision, stream)
+        goOn(stream)
+    }
+
+    private func keep(_ decision: ShadowDecision, _ stream: HTTPStream) {
+        switch decision.result {
+        case .ok: break
+        case .denied: config.shadowDenied.add(row: stream.worker.index)
+        case .error: config.shadowError.add(row: stream.worker.index)
+        }
+        stream.info.filterState[config.name + ".shadow"] = decision.text
+    }
+
     /// What the service wants cannot be done.
     private func reject(_ stream: HTTPStream) {
         config.invalid.add(row: stream.worker.index)
         count("invalid")
+        if config.isShadow { return goOn(ShadowDecision(result: .error, status: 500), stream) }
         stream.info.flags.insert(.unauthorizedExternalService)
         stream.localReply(status: 500, details: "ext_authz_invalid")
     }
 
     private func refuse(_ stream: HTTPStream, _ status: UInt16, _ verdict: CheckVerdict, details: String) {
+        stream.localReply(
+            status: status, bytes: Array(verdict.body.prefix(config.deniedBodyMax)), details: details,
+            headers: fields(verdict, stream.worker.index))
+    }
+
+    /// The fields of a refusal.
+    private func fields(_ verdict: CheckVerdict, _ row: Int) -> [(name: String, value: String)] {
         // As Envoy: what is set takes the place of what is appended.
         var headers = HeaderTable()
         if verdict.isOverHTTP {
@@ -288,14 +323,10 @@ final class ExtAuthzFilter: HTTPFilter {
             for change in verdict.changes where change.action != .append { headers.apply(change) }
         }
         if config.limitsResponse, !headers.isWithinResponseLimits {
-            config.omittedHeaders.add(row: stream.worker.index)
+            config.omittedHeaders.add(row: row)
             while !headers.isWithinResponseLimits, headers.count > 0 { headers.remove(at: headers.count - 1) }
         }
-        var fields: [(String, String)] = []
-        for index in 0..<headers.count { fields.append((headers.nameText(at: index), headers.valueText(at: index))) }
-        stream.localReply(
-            status: status, bytes: Array(verdict.body.prefix(config.deniedBodyMax)), details: details,
-            headers: fields)
+        return (0..<headers.count).map { (headers.nameText(at: $0), headers.valueText(at: $0)) }
     }
 
     private func count(_ name: String) {

@@ -28,6 +28,8 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
     let tellsCalls: Bool
     /// What the service adds to responses is held to the limits of responses.
     let limitsResponse: Bool
+    /// Requests go on whatever the service says; filter state says it.
+    let isShadow: Bool
     let statPrefix: String
     let request: CheckedContext
     let ok: MetricCounter
@@ -39,6 +41,8 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
     let ignoredMetadata: MetricCounter
     let responseLimitReached: MetricCounter
     let omittedHeaders: MetricCounter
+    let shadowDenied: MetricCounter
+    let shadowError: MetricCounter
 
     static let kind = HTTPFilterKind(
         HTTPExtAuthz.self, perRoute: ExtAuthzPerRoute.self,
@@ -60,6 +64,7 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
                 "include_tls_session", "charge_cluster_response_stats", "encode_raw_headers",
                 "decoder_header_mutation_rules", "enable_dynamic_metadata_ingestion", "filter_metadata",
                 "max_denied_response_body_bytes", "emit_filter_state_stats", "enforce_response_header_limits",
+                "shadow_mode",
             ], at: path)
         name = context.name
         isDisabled = context.isDisabled
@@ -113,6 +118,7 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
         stateMetadata = message.filterMetadata
         tellsCalls = message.emitFilterStateStats
         limitsResponse = message.enforceResponseHeaderLimits
+        isShadow = message.shadowMode
         request = CheckedContext(
             metadata: message.metadataContextNamespaces, routeMetadata: message.routeMetadataContextNamespaces,
             includesCertificate: message.includePeerCertificate, includesSession: message.includeTlsSession,
@@ -132,6 +138,8 @@ final class ExtAuthzFilterConfig: HTTPFilterConfig {
         ignoredMetadata = scope.counter(prefix + "ignored_dynamic_metadata")
         responseLimitReached = scope.counter(prefix + "response_header_limits_reached")
         omittedHeaders = scope.counter(prefix + "omitted_response_headers")
+        shadowDenied = scope.counter(prefix + "shadow_denied")
+        shadowError = scope.counter(prefix + "shadow_error")
     }
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {

@@ -7,6 +7,8 @@ internal import Upstream
 struct HTTPAuthorizer: Sendable {
     let target: HTTPTarget
     let pathPrefix: [UInt8]
+    /// In place of the request's own; nil where that is asked about.
+    let pathOverride: [UInt8]?
     let headers: [CallField]
     let fields: AuthorizationFields
     let retry: Upstream.RetryPolicy?
@@ -17,20 +19,17 @@ struct HTTPAuthorizer: Sendable {
     init(compiling message: ExtAuthzHttpService, at path: String) throws(ConfigurationError) {
         try FieldCheck.check(
             message,
-            reads: ["server_uri", "path_prefix", "authorization_request", "authorization_response", "retry_policy"],
-            at: path)
+            reads: [
+                "server_uri", "path_prefix", "path_override", "authorization_request", "authorization_response",
+                "retry_policy",
+            ], at: path)
         target = try HTTPTarget(compiling: message.serverUri, at: path + ".server_uri")
-        if !message.pathPrefix.isEmpty {
-            guard message.pathPrefix.hasPrefix("/") else {
-                throw ConfigurationError(at: path + ".path_prefix", "must begin with /")
-            }
-            var head = RequestHead()
-            do throws(HTTPFieldError) {
-                try head.setPath(Array(message.pathPrefix.utf8).span.bytes)
-            } catch {
-                throw ConfigurationError(at: path + ".path_prefix", "is no path")
-            }
+        guard message.pathPrefix.isEmpty || message.pathOverride.isEmpty else {
+            throw ConfigurationError(at: path + ".path_override", "path_prefix is set too: use one of them")
         }
+        try Self.check(path: message.pathPrefix, at: path + ".path_prefix")
+        try Self.check(path: message.pathOverride, at: path + ".path_override")
+        pathOverride = message.pathOverride.isEmpty ? nil : Array(message.pathOverride.utf8)
         pathPrefix = Array(message.pathPrefix.utf8)
         headers = try CallField.list(
             message.authorizationRequest?.headersToAdd ?? [], at: path + ".authorization_request.headers_to_add")
@@ -38,6 +37,17 @@ struct HTTPAuthorizer: Sendable {
             compiling: message.authorizationResponse, at: path + ".authorization_response")
         retry = try message.retryPolicy.map { policy throws(ConfigurationError) in
             try Upstream.RetryPolicy.ofCall(policy, at: path + ".retry_policy")
+        }
+    }
+
+    private static func check(path text: String, at path: String) throws(ConfigurationError) {
+        guard !text.isEmpty else { return }
+        guard text.hasPrefix("/") else { throw ConfigurationError(at: path, "must begin with /") }
+        var head = RequestHead()
+        do throws(HTTPFieldError) {
+            try head.setPath(Array(text.utf8).span.bytes)
+        } catch {
+            throw ConfigurationError(at: path, "is no path")
         }
     }
 
@@ -53,7 +63,7 @@ struct HTTPAuthorizer: Sendable {
         } else {
             try? head.setMethod(token: original.methodBytes.span.bytes)
         }
-        let path = pathPrefix + original.pathBytes
+        let path = pathOverride ?? pathPrefix + original.pathBytes
         try? head.setPath((path.isEmpty ? [UInt8(ascii: "/")] : path).span.bytes)
         let authority = original.authorityBytes.isEmpty ? Array(target.authority.utf8) : original.authorityBytes
         try? head.setAuthority(authority.span.bytes)

@@ -133,31 +133,6 @@ private struct ProtobufValue {
     }
 }
 
-/// Cookies of a request.
-enum Cookies {
-    /// The value of a cookie, without quotes.
-    static func value(_ name: [UInt8], in headers: borrowing HeaderTable) -> [UInt8]? {
-        var start = 0
-        while let index = headers.index(of: .cookie, from: start) {
-            let line = [UInt8](copying: headers.value(at: index))
-            for part in line.split(separator: UInt8(ascii: ";")) {
-                let trimmed = part.drop { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
-                guard let equals = trimmed.firstIndex(of: UInt8(ascii: "=")),
-                    trimmed[..<equals].elementsEqual(name)
-                else { continue }
-                var value = Array(trimmed[trimmed.index(after: equals)...])
-                while value.last == UInt8(ascii: " ") { value.removeLast() }
-                if value.count >= 2, value.first == UInt8(ascii: "\""), value.last == UInt8(ascii: "\"") {
-                    value = Array(value.dropFirst().dropLast())
-                }
-                return value
-            }
-            start = index + 1
-        }
-        return nil
-    }
-}
-
 extension HeaderTable {
     /// All values of a field, joined by commas; nil when there is none.
     func joined(_ name: HeaderName) -> [UInt8]? {

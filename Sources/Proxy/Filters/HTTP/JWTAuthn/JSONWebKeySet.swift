@@ -113,7 +113,15 @@ final class JSONWebKeySet: Sendable {
 
     private static func bytes(_ value: JSON?) -> [UInt8]? {
         guard let text = value?.string, !text.isEmpty else { return nil }
-        return Base64.decode(text)
+        if let bytes = Base64.decode(text) { return bytes }
+        // As Envoy: of a key the bits behind the last whole byte do not count.
+        let padding = text.hasSuffix("==") ? 2 : text.hasSuffix("=") ? 1 : 0
+        let digits = String(text.dropLast(padding))
+        let spare = (4 - digits.utf8.count % 4) % 4
+        guard spare == 1 || spare == 2,
+            let bytes = Base64.decode(digits + String(repeating: "A", count: spare))
+        else { return nil }
+        return Array(bytes.dropLast(spare))
     }
 
     /// The key of the first certificate in `x5c`.

@@ -13,7 +13,7 @@ enum HTTPRBACRules: Sendable {
     enum Input: Sendable {
         case header(HeaderName)
         case queryParameter(String)
-        case network(NetworkMatchInput)
+        case connection(ConnectionMatchInput)
     }
 
     /// What an action of the tree says.
@@ -40,7 +40,7 @@ enum HTTPRBACRules: Sendable {
     }
 
     private static func input(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Input {
-        if let input = NetworkMatchInput(typeName: any.name) { return .network(input) }
+        if let input = try ConnectionMatchInput(compiling: any, at: path) { return .connection(input) }
         if any.holds(HttpRequestHeaderMatchInput.self) {
             let input = try HTTPFilters.decode(any, as: HttpRequestHeaderMatchInput.self, at: path)
             guard !input.headerName.isEmpty else {
@@ -57,7 +57,8 @@ enum HTTPRBACRules: Sendable {
         }
         // An input that is not read would match nobody, and so keep out or let in whom it should not.
         throw ConfigurationError(
-            at: path, "unknown input \(any.typeURL); supported: request headers, query parameters, the connection's")
+            at: path,
+            "unknown input \(any.typeURL); supported: request headers, query parameters, \(ConnectionMatchInput.names)")
     }
 
     private static func verdict(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Verdict {
@@ -73,28 +74,16 @@ enum HTTPRBACRules: Sendable {
         switch self {
         case .engine(let engine): return engine.decide(view)
         case .tree(let tree):
-            let info = stream.connectionInfo
-            // Made when the first input asks for it.
-            var connection: FilterChainMatcher.Connection?
-            let found = tree.find { input in
+            let found = tree.find(facts: { input in
                 switch input {
                 case .header(let name):
                     let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
-                    return value.map { String(decoding: $0, as: UTF8.self) }
-                case .queryParameter(let name): return Self.parameter(name, of: stream.request.pathBytes)
-                case .network(let input):
-                    let facts = info.facts
-                    let known =
-                        connection
-                        ?? FilterChainMatcher.Connection(
-                            destination: info.localAddress, source: info.remoteAddress,
-                            directSource: info.directRemoteAddress, serverName: facts.serverName,
-                            transportProtocol: facts.transportProtocol,
-                            applicationProtocols: facts.applicationProtocols)
-                    connection = known
-                    return input.value(of: known)
+                    return value.map { .text(String(decoding: $0, as: UTF8.self)) }
+                case .queryParameter(let name):
+                    return Self.parameter(name, of: stream.request.pathBytes).map { .text($0) }
+                case .connection(let input): return input.fact(view)
                 }
-            }
+            })
             // No match is no permission.
             guard let found else { return RBACEngine.Verdict(isAllowed: false) }
             switch found.action {

@@ -9,20 +9,14 @@ final class NetworkRBACConfig: NetworkFilterConfig {
     /// Rules, or a matcher whose actions are verdicts.
     enum Rules: Sendable {
         case engine(RBACEngine)
-        case tree(MatchTree<NetworkMatchInput, (name: String, action: RBACEngine.Action)>)
+        case tree(MatchTree<ConnectionMatchInput, (name: String, action: RBACEngine.Action)>)
 
         func decide(_ view: ConnectionRBACView) -> RBACEngine.Verdict {
             switch self {
             case .engine(let engine): return engine.decide(view)
             case .tree(let tree):
-                let info = view.connection
-                let facts = info.facts
-                let connection = FilterChainMatcher.Connection(
-                    destination: info.localAddress, source: info.remoteAddress,
-                    directSource: info.directRemoteAddress, serverName: facts.serverName,
-                    transportProtocol: facts.transportProtocol, applicationProtocols: facts.applicationProtocols)
                 // No match is no permission.
-                guard let found = tree.find({ $0.value(of: connection) }) else {
+                guard let found = tree.find(facts: { $0.fact(view) }) else {
                     return RBACEngine.Verdict(isAllowed: false)
                 }
                 switch found.action {
@@ -82,10 +76,11 @@ final class NetworkRBACConfig: NetworkFilterConfig {
 
     private static func tree(
         _ matcher: Matcher, _ path: String
-    ) throws(ConfigurationError) -> MatchTree<NetworkMatchInput, (name: String, action: RBACEngine.Action)> {
+    ) throws(ConfigurationError) -> MatchTree<ConnectionMatchInput, (name: String, action: RBACEngine.Action)> {
         try MatchTree(compiling: matcher, at: path) { (any, path) throws(ConfigurationError) in
-            guard let input = NetworkMatchInput(typeName: any.name) else {
-                throw ConfigurationError(at: path, "unknown input \(any.typeURL)")
+            guard let input = try ConnectionMatchInput(compiling: any, at: path) else {
+                throw ConfigurationError(
+                    at: path, "unknown input \(any.typeURL); supported: \(ConnectionMatchInput.names)")
             }
             return input
         } action: { (any, path) throws(ConfigurationError) in

@@ -86,6 +86,8 @@ public struct RateLimit: EnvoyMessage {
             case maskedRemoteAddress(RateLimit.Action.MaskedRemoteAddress)
             /// `query_parameter_value_match`, field 11.
             case queryParameterValueMatch(RateLimit.Action.QueryParameterValueMatch)
+            /// `remote_address_match`, field 13.
+            case remoteAddressMatch(RateLimit.Action.RemoteAddressMatch)
         }
 
         /// The message `envoy.config.route.v3.RateLimit.Action.SourceCluster`.
@@ -219,6 +221,40 @@ public struct RateLimit: EnvoyMessage {
             public func encodeFields(_ encoder: MessageEncoder) {
                 encoder.wrapped(1, self.v4PrefixMaskLen)
                 encoder.wrapped(2, self.v6PrefixMaskLen)
+            }
+        }
+
+        /// The message `envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch`.
+        public struct RemoteAddressMatch: EnvoyMessage {
+            /// `descriptor_value`, field 1.
+            public var descriptorValue: String = ""
+            /// `descriptor_key`, field 2.
+            public var descriptorKey: String = ""
+            /// `default_value`, field 3.
+            public var defaultValue: String = ""
+            /// `address_matcher`, field 4.
+            public var addressMatcher: AddressMatcher?
+            /// The message with every field at its default.
+            public init() {}
+
+            /// The names of the fields.
+            public static let schema = MessageSchema("envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch", "descriptor_value 1 descriptor_key 2 default_value 3 address_matcher 4")
+            /// Reads one field.
+            public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+                switch number {
+                case 1: try decoder.singular(&self.descriptorValue)
+                case 2: try decoder.singular(&self.descriptorKey)
+                case 3: try decoder.singular(&self.defaultValue)
+                case 4: try decoder.message(&self.addressMatcher)
+                default: try decoder.unknown()
+                }
+            }
+            /// Writes the fields.
+            public func encodeFields(_ encoder: MessageEncoder) {
+                encoder.singular(1, self.descriptorValue)
+                encoder.singular(2, self.descriptorKey)
+                encoder.singular(3, self.defaultValue)
+                encoder.optional(4, self.addressMatcher)
             }
         }
 
@@ -425,7 +461,7 @@ public struct RateLimit: EnvoyMessage {
         }
 
         /// The names of the fields.
-        public static let schema = MessageSchema("envoy.config.route.v3.RateLimit.Action", "source_cluster 1 destination_cluster 2 request_headers 3 query_parameters 12 remote_address 4 generic_key 5 header_value_match 6 dynamic_metadata 7 metadata 8 extension 9 masked_remote_address 10 query_parameter_value_match 11")
+        public static let schema = MessageSchema("envoy.config.route.v3.RateLimit.Action", "source_cluster 1 destination_cluster 2 request_headers 3 query_parameters 12 remote_address 4 generic_key 5 header_value_match 6 dynamic_metadata 7 metadata 8 extension 9 masked_remote_address 10 query_parameter_value_match 11 remote_address_match 13")
         /// Reads one field.
         public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
             switch number {
@@ -465,6 +501,9 @@ public struct RateLimit: EnvoyMessage {
             case 11:
                 try decoder.exclusive(self.actionSpecifier == nil)
                 self.actionSpecifier = .queryParameterValueMatch(try decoder.value())
+            case 13:
+                try decoder.exclusive(self.actionSpecifier == nil)
+                self.actionSpecifier = .remoteAddressMatch(try decoder.value())
             default: try decoder.unknown()
             }
         }
@@ -484,6 +523,7 @@ public struct RateLimit: EnvoyMessage {
             case .`extension`(let value): encoder.field(9, value)
             case .maskedRemoteAddress(let value): encoder.field(10, value)
             case .queryParameterValueMatch(let value): encoder.field(11, value)
+            case .remoteAddressMatch(let value): encoder.field(13, value)
             }
         }
     }

@@ -6,20 +6,24 @@ public import Serialization
 public struct AddressMatcher: EnvoyMessage {
     /// `ranges`, field 1.
     public var ranges: [XdsCidrRange] = []
+    /// `invert_match`, field 2.
+    public var invertMatch: Bool = false
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.type.matcher.v3.AddressMatcher", "ranges 1")
+    public static let schema = MessageSchema("envoy.type.matcher.v3.AddressMatcher", "ranges 1 invert_match 2")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1: try decoder.repeated(&self.ranges)
+        case 2: try decoder.singular(&self.invertMatch)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.repeated(1, self.ranges)
+        encoder.singular(2, self.invertMatch)
     }
 }

@@ -14,11 +14,13 @@ public struct ExtAuthzHttpService: EnvoyMessage {
     public var authorizationResponse: AuthorizationResponse?
     /// `retry_policy`, field 9.
     @Indirect public var retryPolicy: CoreRetryPolicy?
+    /// `path_override`, field 10.
+    public var pathOverride: String = ""
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.http.ext_authz.v3.HttpService", "server_uri 1 path_prefix 2 authorization_request 7 authorization_response 8 retry_policy 9")
+    public static let schema = MessageSchema("envoy.extensions.filters.http.ext_authz.v3.HttpService", "server_uri 1 path_prefix 2 authorization_request 7 authorization_response 8 retry_policy 9 path_override 10")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -27,6 +29,7 @@ public struct ExtAuthzHttpService: EnvoyMessage {
         case 7: try decoder.message(&self.authorizationRequest)
         case 8: try decoder.message(&self.authorizationResponse)
         case 9: try decoder.message(&self.retryPolicy)
+        case 10: try decoder.singular(&self.pathOverride)
         default: try decoder.unknown()
         }
     }
@@ -37,5 +40,6 @@ public struct ExtAuthzHttpService: EnvoyMessage {
         encoder.optional(7, self.authorizationRequest)
         encoder.optional(8, self.authorizationResponse)
         encoder.optional(9, self.retryPolicy)
+        encoder.singular(10, self.pathOverride)
     }
 }

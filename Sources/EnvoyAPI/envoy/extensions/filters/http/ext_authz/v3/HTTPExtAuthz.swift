@@ -60,6 +60,8 @@ public struct HTTPExtAuthz: EnvoyMessage {
     public var maxDeniedResponseBodyBytes: UInt32 = 0
     /// `enforce_response_header_limits`, field 31.
     public var enforceResponseHeaderLimits: Bool = false
+    /// `shadow_mode`, field 32.
+    public var shadowMode: Bool = false
     /// At most one of the fields of `services`.
     public var services: Services?
     /// The message with every field at its default.
@@ -74,7 +76,7 @@ public struct HTTPExtAuthz: EnvoyMessage {
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", "grpc_service 1 http_service 3 transport_api_version 12 failure_mode_allow 2 failure_mode_allow_header_add 19 with_request_body 5 clear_route_cache 6 status_on_error 7 validate_mutations 24 metadata_context_namespaces 8 typed_metadata_context_namespaces 16 route_metadata_context_namespaces 21 route_typed_metadata_context_namespaces 22 filter_enabled 9 filter_enabled_metadata 14 deny_at_disable 11 include_peer_certificate 10 stat_prefix 13 bootstrap_metadata_labels_key 15 allowed_headers 17 disallowed_headers 25 include_tls_session 18 charge_cluster_response_stats 20 encode_raw_headers 23 decoder_header_mutation_rules 26 enable_dynamic_metadata_ingestion 27 filter_metadata 28 emit_filter_state_stats 29 max_denied_response_body_bytes 30 enforce_response_header_limits 31")
+    public static let schema = MessageSchema("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", "grpc_service 1 http_service 3 transport_api_version 12 failure_mode_allow 2 failure_mode_allow_header_add 19 with_request_body 5 clear_route_cache 6 status_on_error 7 validate_mutations 24 metadata_context_namespaces 8 typed_metadata_context_namespaces 16 route_metadata_context_namespaces 21 route_typed_metadata_context_namespaces 22 filter_enabled 9 filter_enabled_metadata 14 deny_at_disable 11 include_peer_certificate 10 stat_prefix 13 bootstrap_metadata_labels_key 15 allowed_headers 17 disallowed_headers 25 include_tls_session 18 charge_cluster_response_stats 20 encode_raw_headers 23 decoder_header_mutation_rules 26 enable_dynamic_metadata_ingestion 27 filter_metadata 28 emit_filter_state_stats 29 max_denied_response_body_bytes 30 enforce_response_header_limits 31 shadow_mode 32")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -112,6 +114,7 @@ public struct HTTPExtAuthz: EnvoyMessage {
         case 29: try decoder.singular(&self.emitFilterStateStats)
         case 30: try decoder.singular(&self.maxDeniedResponseBodyBytes)
         case 31: try decoder.singular(&self.enforceResponseHeaderLimits)
+        case 32: try decoder.singular(&self.shadowMode)
         default: try decoder.unknown()
         }
     }
@@ -150,5 +153,6 @@ public struct HTTPExtAuthz: EnvoyMessage {
         encoder.singular(29, self.emitFilterStateStats)
         encoder.singular(30, self.maxDeniedResponseBodyBytes)
         encoder.singular(31, self.enforceResponseHeaderLimits)
+        encoder.singular(32, self.shadowMode)
     }
 }
