@@ -9,6 +9,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ("Compression", ["CZlib", "CBrotli"]),
     ("Lua", ["CLuaJIT"]),
     ("Serialization", ["CYAML"]),
+    ("CEL", ["Serialization"]),
     ("IO", ["CLinux", "Telemetry"]),
     ("TLS", ["COpenSSL", "IO", "Serialization"]),
     ("Identity", ["TLS", "Serialization"]),
@@ -17,11 +18,11 @@ let layers: [(name: String, dependencies: [String])] = [
     ("EnvoyAPI", ["Serialization"]),
     ("KubernetesAPI", ["Serialization"]),
     ("XDS", ["EnvoyAPI", "Serialization"]),
-    ("Upstream", ["CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
+    ("Upstream", ["CEL", "CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
     (
         "Proxy",
         [
-            "Compression", "Lua", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization",
+            "CEL", "Compression", "Lua", "Upstream", "XDS", "EnvoyAPI", "HTTP", "TLS", "DNS", "IO", "Serialization",
             "Telemetry",
         ]
     ),
@@ -89,7 +90,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
 ]
 
 /// What has decoders for bytes from outside.
-let fuzzed = ["Proxy", "Compression", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
+let fuzzed = ["Proxy", "CEL", "Compression", "Upstream", "EnvoyAPI", "DNS", "TLS", "HTTP", "IO", "Serialization"]
 
 /// `make fuzz-libfuzzer`: the fuzz targets as a program around libFuzzer in the place of a test.
 let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
@@ -97,6 +98,7 @@ let isFuzzing = Context.environment["SKEIN_FUZZ"] == "1"
 /// The test targets: a layer's tests may import what the layer may, and `more`; `data` are folders that are read, not compiled.
 let suites: [(name: String, more: [String], data: [String])] = [
     ("Serialization", [], []),
+    ("CEL", [], []),
     ("Compression", [], []),
     ("Lua", [], []),
     ("IO", [], []),

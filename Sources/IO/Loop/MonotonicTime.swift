@@ -71,4 +71,11 @@ public enum WallClock {
         clock_gettime(CLOCK_REALTIME, &time)
         return (Int64(time.tv_sec), Int32(truncatingIfNeeded: time.tv_nsec))
     }
+
+    /// The time so many nanoseconds ago.
+    public static func ago(_ nanoseconds: UInt64) -> (seconds: Int64, nanoseconds: Int32) {
+        let now = now
+        let total = UInt64(clamping: now.seconds) &* 1_000_000_000 &+ UInt64(clamping: now.nanoseconds) &- nanoseconds
+        return (Int64(total / 1_000_000_000), Int32(total % 1_000_000_000))
+    }
 }

@@ -1,5 +1,6 @@
 import KubernetesAPI
 import Serialization
+import Upstream
 
 /// What a Telemetry says that cannot mean anything, or does not take effect.
 struct TelemetryAnalysis {
@@ -24,10 +25,10 @@ struct TelemetryAnalysis {
             let field = "spec.accessLogging[\(index)]"
             found += providers("\(field).providers", entry.providers, "access logs", AccessLogs.isLog)
             guard let text = entry.filter else { continue }
-            do throws(LogExpression.Refusal) {
+            do throws(ConfigurationError) {
                 _ = try LogExpression.filter(text)
             } catch {
-                found.append(finding(.invalidTelemetry, "\(field).filter.expression", error.description))
+                found.append(finding(.invalidTelemetry, "\(field).filter.expression", error.reason))
             }
         }
         for (index, entry) in telemetry.tracing.enumerated() {

@@ -114,15 +114,7 @@ extension SubstitutionFormat {
                 "omit_empty_values", "formatters",
             ],
             at: path)
-        for (index, formatter) in message.formatters.enumerated() {
-            // Their operators are always there; other formatters bring operators that nobody here knows.
-            let name = formatter.typedConfig?.name ?? ""
-            guard name == ReqWithoutQuery.schema.name || name == MetadataFormatter.schema.name else {
-                throw ConfigurationError(
-                    at: "\(path).formatters[\(index)]",
-                    "unknown formatter \(formatter.name); supported: req_without_query and metadata")
-            }
-        }
+        try Self.check(formatters: message.formatters, at: path)
         let omits = message.omitEmptyValues
         switch message.format {
         case nil: try self.init(text: SubstitutionFormat.standard, path: path, omitsEmptyValues: omits)
@@ -136,6 +128,16 @@ extension SubstitutionFormat {
             try self.init(text: text, path: here, omitsEmptyValues: omits)
         }
         if !message.contentType.isEmpty { contentType = message.contentType }
+    }
+
+    /// Their operators are always there; other formatters bring operators that nobody here knows.
+    static func check(formatters: [TypedExtensionConfig], at path: String) throws(ConfigurationError) {
+        let known = [ReqWithoutQuery.schema.name, MetadataFormatter.schema.name, CelFormatter.schema.name]
+        for (index, formatter) in formatters.enumerated() where !known.contains(formatter.typedConfig?.name ?? "") {
+            throw ConfigurationError(
+                at: "\(path).formatters[\(index)]",
+                "unknown formatter \(formatter.name); supported: req_without_query, metadata and cel")
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+internal import CEL
 internal import EnvoyAPI
 internal import HTTP
 internal import IO
@@ -33,6 +34,7 @@ indirect enum AccessLogFilterRule: Sendable {
     case grpcStatus(Set<Int>, excludes: Bool)
     case metadata(path: [String], value: MetadataTest, isInverted: Bool, matchesMissing: Bool)
     case type(Set<Int32>, excludes: Bool)
+    case expression(CELCondition)
 
     /// A test on one metadata value.
     enum MetadataTest: Sendable {
@@ -90,8 +92,21 @@ indirect enum AccessLogFilterRule: Sendable {
         case .logTypeFilter(let filter):
             self = .type(Set(filter.types.map(\.rawValue)), excludes: filter.exclude)
         case .extensionFilter(let filter):
-            throw ConfigurationError(at: path + ".extension_filter", "\(filter.name): not supported (CEL)")
+            self = .expression(try Self.expression(filter, at: path + ".extension_filter"))
         }
+    }
+
+    /// The filter `envoy.access_loggers.extension_filters.cel`; what its `cel_config` switches on is always there.
+    private static func expression(
+        _ message: ExtensionFilter, at path: String
+    ) throws(ConfigurationError) -> CELCondition {
+        let here = path + ".typed_config"
+        guard case .typedConfig(let any)? = message.configType, any.holds(ExpressionFilter.self) else {
+            throw ConfigurationError(
+                at: here, "\(message.name) is unknown here; supported: \(ExpressionFilter.schema.name)")
+        }
+        let filter = try HTTPFilters.decode(any, as: ExpressionFilter.self, at: here)
+        return try CELCondition(text: filter.expression, at: here + ".expression")
     }
 
     private static func list(
@@ -184,6 +199,9 @@ indirect enum AccessLogFilterRule: Sendable {
             }
             return test.holds(json) != isInverted
         case .type(let types, let excludes): return types.contains(moment.type.number) != excludes
+        case .expression(let condition):
+            if case .success(.bool(true)) = context.value(of: condition, now: moment.now) { return true }
+            return false
         }
     }
 }

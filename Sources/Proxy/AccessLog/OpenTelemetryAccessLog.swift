@@ -29,7 +29,9 @@ struct OpenTelemetryAccessLog: Sendable {
             reads: [
                 "common_config", "http_service", "grpc_service", "disable_builtin_labels", "resource_attributes",
                 "body", "attributes", "stat_prefix", "log_name", "buffer_flush_interval", "buffer_size_bytes",
+                "formatters",
             ], at: path)
+        try SubstitutionFormat.check(formatters: message.formatters, at: path)
         body = try message.body.map { value throws(ConfigurationError) in
             try Self.template(value, at: path + ".body")
         }

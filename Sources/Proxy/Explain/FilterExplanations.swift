@@ -37,6 +37,7 @@ extension RBACFilterConfig {
                 let verdict = either.decide(stream, view)
                 let place = field == "rules" ? "matcher" : "shadow_matcher"
                 stream.explanation?.decide(name, place, verdict)
+                for text in either.explainExpressions(view) { note("\(name): \(text)", "\(prefix)\(place)") }
                 note(
                     "\(name): \(place): \(verdict.text)"
                         + (verdict.policy.map { " by action \"\($0)\"" } ?? ", nothing matches"), "\(prefix)\(place)")
@@ -206,11 +207,15 @@ extension RBACEngine {
         var policy: String
         var permission: Int?
         var principal: Int?
+        /// The policy's CEL condition, where it has one.
+        var condition: (holds: Bool, text: String)?
 
         var text: String {
             switch (permission, principal) {
+            case (_?, _?) where condition?.holds == false: "does not match: its condition \(condition?.text ?? "")"
             case (let permission?, let principal?):
                 "matches by permissions[\(permission)] and principals[\(principal)]"
+                    + (condition.map { ", and its condition \($0.text)" } ?? "")
             case (nil, _?): "does not match: none of its permissions does"
             case (_?, nil): "does not match: none of its principals does"
             case (nil, nil): "does not match: none of its permissions and principals does"

@@ -4,6 +4,10 @@ internal import IO
 struct ListenerLogContext: FormatContext {
     var info: StreamInfo
     var connectionInfo: ConnectionInfo
+    /// Who counts; nil where nobody does.
+    var worker: Worker?
+
+    func expressionGaveUp() { worker?.countExpressionGivenUp() }
 }
 
 extension Worker {
@@ -15,15 +19,15 @@ extension Worker {
         guard !configs.isEmpty else { return }
         var info = StreamInfo(started: started)
         let age = (loop.now - started).wholeNanoseconds
-        let now = WallClock.now
         // The wall clock is read once, at the end: the beginning is that much earlier.
-        let total = UInt64(clamping: now.seconds) &* 1_000_000_000 &+ UInt64(clamping: now.nanoseconds) &- age
-        info.startedWall = (Int64(total / 1_000_000_000), Int32(total % 1_000_000_000))
+        info.startedWall = WallClock.ago(age)
         info.lastDownstreamByteSent = loop.now
         info.flags = flags
         info.details = details
         info.bytesReceived = received
         info.bytesSent = sent
-        accessLog.log(configs, ListenerLogContext(info: info, connectionInfo: connection), .notSet) { random.next() }
+        accessLog.log(configs, ListenerLogContext(info: info, connectionInfo: connection, worker: self), .notSet) {
+            random.next()
+        }
     }
 }

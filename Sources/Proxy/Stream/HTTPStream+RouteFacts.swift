@@ -1,3 +1,4 @@
+internal import CEL
 internal import IO
 internal import Serialization
 internal import TLS
@@ -34,6 +35,10 @@ extension HTTPStream: RouteFacts {
         case .dnsSAN: names { if case .dns(let name) = $0 { name } else { nil } }
         case .subject: connectionInfo.tls?.peer?.subject
         }
+    }
+
+    func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError> {
+        value(of: condition, now: worker.loop.now)
     }
 
     private func names(_ text: (PeerFacts.Name) -> String?) -> String? {

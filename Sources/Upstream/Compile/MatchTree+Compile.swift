@@ -101,6 +101,13 @@ extension MatchPredicate {
         switch message.matchType {
         case .singlePredicate(let single):
             let place = path / "single_predicate"
+            if case .customMatch(let config)? = single.matcher,
+                let condition = try CELCondition(
+                    matcher: config, at: (place / "custom_match").text, input: single.input, at: (place / "input").text)
+            {
+                self = .expression(condition)
+                return
+            }
             let input = try MatchInput(compiling: single.input, place / "input")
             switch single.matcher {
             case .valueMatch(let matcher):

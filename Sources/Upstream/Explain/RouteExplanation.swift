@@ -1,3 +1,5 @@
+internal import CEL
+
 /// How a route is found, step by step: what `RouteTable.route` looked at before its answer.
 ///
 /// The answer itself is that function's; why an earlier route was not taken is what its own conditions say (`RouteMatcher.refusal`).
@@ -131,6 +133,7 @@ extension MatchTree where Action == [Route] {
         func take(_ predicate: MatchPredicate) {
             switch predicate {
             case .value(let input, _), .addresses(let input, _): take(input)
+            case .expression(let condition): names.formUnion(condition.program.headerNames.map { HeaderName($0) })
             case .any(let inner), .all(let inner): for one in inner { take(one) }
             case .not(let inner): take(inner)
             }

@@ -79,6 +79,7 @@ public struct MatchTree<Action: Sendable>: Sendable {
 indirect enum MatchPredicate: Sendable {
     case value(MatchInput, StringMatcher)
     case addresses(MatchInput, [AddressRange])
+    case expression(CELCondition)
     case any([MatchPredicate])
     case all([MatchPredicate])
     case not(MatchPredicate)
@@ -93,6 +94,8 @@ indirect enum MatchPredicate: Sendable {
                 let bytes = AddressRange.bytes(String(decoding: value, as: UTF8.self))
             else { return false }
             return ranges.contains { $0.contains(bytes) }
+        case .expression(let condition):
+            return facts.holds(condition)
         case .any(let predicates):
             for predicate in predicates where predicate.matches(request, facts) { return true }
             return false

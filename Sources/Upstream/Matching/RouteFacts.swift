@@ -1,3 +1,4 @@
+public import CEL
 public import Serialization
 
 /// What routing may ask about a request besides its head.
@@ -16,6 +17,18 @@ public protocol RouteFacts {
     func runtimeValue(_ key: String) -> JSON?
     /// A fact about the connection that matcher trees ask for.
     func connectionFact(_ fact: ConnectionFact) -> String?
+    /// The value of an expression about the request.
+    func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError>
+}
+
+extension RouteFacts {
+    /// Where nothing is known of the attributes, all of them are absent.
+    public func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError> { condition.evaluate(CELNothing()) }
+
+    /// Whether an expression is true: what has no value is not.
+    public func holds(_ condition: CELCondition) -> Bool {
+        if case .success(.bool(true)) = evaluate(condition) { true } else { false }
+    }
 }
 
 /// Facts about a connection, as matcher inputs name them.

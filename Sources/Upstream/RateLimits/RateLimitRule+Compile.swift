@@ -1,4 +1,5 @@
 public import EnvoyAPI
+internal import Serialization
 
 extension RateLimitRule {
     /// Compiles the rules that stand at a field path.
@@ -151,9 +152,28 @@ extension RateLimitRule {
                 try metadata(
                     source.metadataKey, key: try key(source.descriptorKey, "metadata.descriptor_key"),
                     standard: source.defaultValue, skips: source.skipIfAbsent, isOfRoute: isOfRoute, path / "metadata"))
-        case .extension(let config): throw (path / "extension").unsupported(config.name)
+        case .extension(let config): return try expression(config, path / "extension")
         case nil: throw path.error("names no action")
         }
+    }
+
+    /// `envoy.rate_limit_descriptors.expr`: the value of a CEL expression.
+    private static func expression(
+        _ config: TypedExtensionConfig, _ path: FieldPath
+    ) throws(ConfigurationError) -> Action {
+        guard let any = config.typedConfig, any.holds(ExprRateLimitDescriptor.self) else {
+            throw path.unsupported(config.typedConfig?.name ?? config.name)
+        }
+        let place = path / "typed_config"
+        let message = try Unpacked.message(any, as: ExprRateLimitDescriptor.self, place)
+        guard !message.descriptorKey.isEmpty else { throw (place / "descriptor_key").error("is empty") }
+        let condition: CELCondition
+        switch message.exprSpecifier {
+        case .text(let text): condition = try CELCondition(text: text, at: (place / "text").text)
+        case .parsed(let expression): condition = try CELCondition(compiling: expression, at: (place / "parsed").text)
+        case nil: throw place.error("has no expression: set one of text, parsed")
+        }
+        return .expression(condition, key: message.descriptorKey, skipsIfError: message.skipIfError)
     }
 
     /// Values of descriptors are formats where Envoy's runtime guard is set; without it they stand for themselves.

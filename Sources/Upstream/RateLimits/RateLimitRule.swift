@@ -1,3 +1,4 @@
+internal import CEL
 public import Serialization
 
 /// One descriptor to send to a rate limiter: what counts together.
@@ -54,6 +55,7 @@ public struct RateLimitRule: Sendable {
         /// An address in one of the ranges, or in none of them.
         case addressMatch([AddressRange], isInverted: Bool, key: String, value: HeaderTemplate, standard: String)
         case metadata(Metadata)
+        case expression(CELCondition, key: String, skipsIfError: Bool)
     }
 
     /// A value out of metadata.
@@ -179,6 +181,11 @@ public struct RateLimitRule: Sendable {
                     entries.append(.init(key: source.key, value: text))
                 } else if !source.skipsIfAbsent {
                     return nil
+                }
+            case .expression(let condition, let key, let skips):
+                switch facts.evaluate(condition) {
+                case .success(let value): entries.append(.init(key: key, value: value.printed))
+                case .failure: if !skips { return nil }
                 }
             }
         }

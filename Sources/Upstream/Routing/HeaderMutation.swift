@@ -67,7 +67,8 @@ public struct HeaderTemplate: Sendable, Hashable {
 
     /// The operators a header value may use: all of the proxy's formats.
     public static let operators: Set<String> = [
-        "ACCESS_LOG_TYPE", "BYTES_RECEIVED", "BYTES_SENT", "CLUSTER_METADATA", "COMMON_DURATION", "CONNECTION_ID",
+        "ACCESS_LOG_TYPE", "BYTES_RECEIVED", "BYTES_SENT", "CEL", "CLUSTER_METADATA", "COMMON_DURATION",
+        "CONNECTION_ID",
         "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_DIRECT_LOCAL_ADDRESS",
         "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_LOCAL_PORT",
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
@@ -150,7 +151,7 @@ public struct HeaderTemplate: Sendable, Hashable {
         }
         var argument: String?
         if index < bytes.count, bytes[index] == 0x28 {
-            guard let close = bytes[index...].firstIndex(of: 0x29) else {
+            guard let close = CommandArgument.end(in: bytes, from: index) else {
                 throw HeaderTemplateError("%\(name)( has no closing parenthesis")
             }
             argument = String(decoding: bytes[(index + 1)..<close], as: UTF8.self)

@@ -1,3 +1,4 @@
+import CEL
 import EnvoyAPI
 import HTTP
 import IO
@@ -92,6 +93,63 @@ extension FuzzTarget {
             }
         }
         if let pattern = lines.first { _ = try? PathTemplate(pattern) }
+    }
+
+    /// The first byte chooses: 0 a parsed expression as bytes, 1 as JSON, anything else is a text.
+    static let cel = FuzzTarget(
+        "cel",
+        words: [
+            "&&", "||", "!", "==", "<=", "in ", "?", ":", "(", ")", "[", "]", "{", "}", ".", ",", "\"", "'", "'\''",
+            "r'", "b\"", "\\u00e9",
+            "\\x", "0x", "1u", "1e9", "9223372036854775807", "-9223372036854775808", "request.headers['x-a']",
+            "metadata.filter_metadata",
+            ".all(x, x", ".map(x, x + x)", ".exists(", "has(", "size(", ".matches('(a+)+$')", ".split('')",
+            ".replace('', 'aaaa')",
+            "timestamp('", "duration('1h", "int(", "string(", "@result", "_&&_", "@in", "__not_strictly_false__",
+        ],
+        smoke: 3000
+    ) { input in
+        let scene = Scene()
+        let facts = RequestAttributes(context: scene, now: scene.info.started)
+        func evaluate(_ condition: CELCondition) throws {
+            if case .success(let value) = condition.evaluate(facts) {
+                // What grows is paid for: a value is never larger than all the steps of an evaluation.
+                try holds(
+                    value.printed.utf8.count <= 4 * CELLimits.steps * 16, "a value of \(value.printed.utf8.count) bytes"
+                )
+                _ = value.json
+            }
+            _ = condition.explain(facts)
+        }
+        switch input.first {
+        case 0:
+            guard let message = try? CelParsedExpr(serialized: Array(input.dropFirst())) else { return }
+            var expression = CelExpression()
+            expression.celExprParsed = message
+            if let condition = try? CELCondition(compiling: expression, at: "") { try evaluate(condition) }
+        case 1:
+            guard let json = try? JSON.parse(Array(input.dropFirst())), let message = try? CelCheckedExpr(json: json)
+            else { return }
+            if let condition = try? CELCondition(compiling: message, at: "") { try evaluate(condition) }
+        default:
+            guard let text = String(validating: input, as: UTF8.self) else { return }
+            if let expression = try? CELExpression(parsing: text) {
+                let written = expression.text
+                do throws(CELSyntaxError) {
+                    let again = try CELExpression(parsing: written)
+                    if again.text != written, !written.contains("(loop over") {
+                        throw CELSyntaxError("means something else")
+                    }
+                } catch {
+                    // More parentheses are a deeper text; a loop is not written out.
+                    let isKnown =
+                        ["nested", "bytes long"].contains { error.description.contains($0) }
+                        || written.contains("(loop over")
+                    try holds(isKnown, "\(written) is read differently: \(error)")
+                }
+            }
+            if let condition = try? CELCondition(text: text, at: "") { try evaluate(condition) }
+        }
     }
 
     static let paths = FuzzTarget(

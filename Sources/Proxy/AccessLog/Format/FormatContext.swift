@@ -2,6 +2,7 @@ internal import HTTP
 internal import IO
 internal import Serialization
 internal import TLS
+internal import Telemetry
 internal import Upstream
 
 /// What a format is asked about: one request, one TCP connection, or one connection of a listener.
@@ -24,6 +25,8 @@ protocol FormatContext {
     /// Bytes of names and values in the request's, the response's head, and the response's trailers.
     func fieldBytes(_ part: FieldPart) -> Int?
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON?
+    /// Whether there is metadata under any namespace.
+    func hasMetadata(_ source: FormatOperator.MetadataSource) -> Bool
     func appendTLS(
         _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
     ) -> Bool
@@ -31,6 +34,12 @@ protocol FormatContext {
     func appendUniqueID(to bytes: inout [UInt8])
     /// Trace and span of the request, if it is traced.
     var traceContext: TraceContext? { get }
+    /// The values of all fields of a name, joined with commas; pseudo headers included.
+    func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]?
+    /// How many fields a part has.
+    func fieldCount(_ part: FieldPart) -> Int
+    /// An expression took too many steps: counted as `cel.too_expensive`.
+    func expressionGaveUp()
 }
 
 /// Parts of a message that have fields.
@@ -85,14 +94,28 @@ extension FormatContext {
     var isGRPC: Bool { false }
     var grpcStatus: Int? { nil }
     var traceContext: TraceContext? { nil }
+    func expressionGaveUp() {}
     func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
     func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
     func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
     func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool { false }
     func fieldBytes(_ part: FieldPart) -> Int? { nil }
+    func fieldCount(_ part: FieldPart) -> Int { 0 }
+    func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]? {
+        var bytes: [UInt8] = []
+        let field = FormatField(name)
+        let isThere =
+            switch part {
+            case .requestHead: appendRequestField(field, to: &bytes)
+            case .responseHead: appendResponseField(field, to: &bytes)
+            case .responseTrailers: appendResponseTrailer(field, to: &bytes)
+            }
+        return isThere ? bytes : nil
+    }
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
         source == .dynamic ? info.metadata[namespace] : nil
     }
+    func hasMetadata(_ source: FormatOperator.MetadataSource) -> Bool { source == .dynamic && !info.metadata.isEmpty }
     func appendTLS(
         _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
     ) -> Bool {
@@ -175,7 +198,53 @@ extension HTTPStream: FormatContext {
         }
     }
 
+    func hasMetadata(_ source: FormatOperator.MetadataSource) -> Bool {
+        let found: JSON? =
+            switch source {
+            case .dynamic: .object(info.metadata)
+            case .cluster: router?.upstreamCluster?.config.metadata
+            case .upstream: router?.upstreamHost?.endpoint.metadata
+            case .route: route?.metadata
+            case .virtualHost, .listener: nil
+            }
+        if case .object(let namespaces)? = found { return !namespaces.isEmpty }
+        return false
+    }
+
     func appendUniqueID(to bytes: inout [UInt8]) { bytes.append(uuid: worker.random.next(), worker.random.next()) }
+
+    func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]? {
+        switch part {
+        case .requestHead:
+            guard !isRefused else { return nil }
+            return name.isPseudo || name == Self.host ? request.value(of: name) : request.headers.joined(name)
+        case .responseHead:
+            if name.isPseudo {
+                return name == Self.status && info.status > 0 ? Array("\(info.status)".utf8) : nil
+            }
+            return response.headers.joined(name)
+        case .responseTrailers: return responseTrailers?.joined(name)
+        }
+    }
+
+    private static let host = HeaderName("host")
+    private static let status = HeaderName(":status")
+
+    func fieldCount(_ part: FieldPart) -> Int {
+        switch part {
+        // With method, path, authority and scheme, as Envoy counts.
+        case .requestHead: isRefused ? 0 : request.headers.count + 4
+        case .responseHead: responseHasBegun ? response.headers.count + 1 : 0
+        case .responseTrailers: responseTrailers?.count ?? 0
+        }
+    }
+
+    func expressionGaveUp() { worker.countExpressionGivenUp() }
+}
+
+extension Worker {
+    /// An expression took more than `CELLimits.steps`: rare, so that the name is looked up then.
+    func countExpressionGivenUp() { metrics.scope("cel").counter("too_expensive").add(row: index) }
 }
 
 extension RequestHead {

@@ -73,6 +73,14 @@ extension FormatOperator {
                 throw Refusal("%QUERY_PARAMS(\(argument ?? ""))% is not ORIG, PATH or ORIG_OR_PATH")
             }
             return .operation(.query)
+        case "CEL", "TYPED_CEL":
+            do throws(ConfigurationError) {
+                return .operation(
+                    .expression(
+                        try CELCondition(text: argument ?? "", at: "%\(name)%"), isTyped: name == "TYPED_CEL"))
+            } catch {
+                throw Refusal("%\(name)(\(argument ?? ""))%: \(error.reason)")
+            }
         default:
             if let tls = try tls(name, argument) { return .operation(tls) }
             throw Refusal("unknown command operator %\(name)% (a percent sign is written %%)")

@@ -1,3 +1,4 @@
+internal import CEL
 internal import HTTP
 internal import IO
 internal import Serialization
@@ -83,11 +84,19 @@ extension FormatOperator {
             return true
         case .tls(let field, let isUpstream, let time):
             return context.appendTLS(field, isUpstream: isUpstream, time: time, to: &bytes)
+        case .expression(let condition, _):
+            guard case .success(let value) = context.value(of: condition, now: moment.now) else { return false }
+            bytes += value.printed.utf8
+            return true
         }
     }
 
     /// The value of an operator that yields JSON; nil when it is missing.
     func json<Context: FormatContext>(_ context: Context) -> JSON? {
+        if case .expression(let condition, isTyped: true) = self {
+            guard case .success(let value) = context.value(of: condition, now: .now) else { return nil }
+            return value.json
+        }
         guard case .metadata(let source, let path) = self, let namespace = path.first,
             var json = context.metadata(source, namespace)
         else { return nil }

@@ -86,6 +86,8 @@ enum FormatOperator: Sendable {
     case queryParameter(String)
     case query
     case tls(TLSField, isUpstream: Bool, time: TimeFormat?)
+    /// The value of a CEL expression; `isTyped` keeps numbers and the like in JSON formats.
+    case expression(CELCondition, isTyped: Bool)
 
     /// What is printed of a TLS session; the raw values follow `DOWNSTREAM_` or `UPSTREAM_`.
     enum TLSField: String, Sendable {
@@ -121,6 +123,7 @@ enum FormatOperator: Sendable {
     var isStructure: Bool {
         switch self {
         case .metadata: true
+        case .expression(_, let isTyped): isTyped
         default: false
         }
     }

@@ -106,7 +106,7 @@ struct SubstitutionFormat: Sendable {
             }
             var argument: String?
             if index < bytes.count, bytes[index] == UInt8(ascii: "(") {
-                guard let close = bytes[index...].firstIndex(of: UInt8(ascii: ")")) else {
+                guard let close = CommandArgument.end(in: bytes, from: index) else {
                     throw fail("%\(name)( has no closing parenthesis")
                 }
                 argument = String(decoding: bytes[(index + 1)..<close], as: UTF8.self)

@@ -32,6 +32,7 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     private indirect enum Condition: Sendable {
         case value(Input, TextMatcher)
         case custom(Input, CustomMatcher)
+        case expression(CELCondition)
         case any([Condition])
         case all([Condition])
         case not(Condition)
@@ -45,10 +46,15 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     typealias InputCompiler = (AnyMessage, String) throws(ConfigurationError) -> Input
     typealias ActionCompiler = (AnyMessage, String) throws(ConfigurationError) -> Action
 
+    /// - Parameter takesExpressions: Whether there are requests, for CEL expressions to be about.
     init(
-        compiling message: Matcher, at path: String, input: InputCompiler, action: ActionCompiler
+        compiling message: Matcher, at path: String, takesExpressions: Bool = false, input: InputCompiler,
+        action: ActionCompiler
     ) throws(ConfigurationError) {
         outcome = try Self.compile(message, path, 0, input, action)
+        if !takesExpressions, let expression = expressions.first {
+            throw ConfigurationError(at: path, "CEL is about requests, and there is none here: \(expression.text)")
+        }
     }
 
     // MARK: Finding
@@ -56,54 +62,86 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
     typealias Facts = (Input) -> MatchFact?
 
     /// The action of the first match; nil when nothing matches.
-    func find(_ value: (Input) -> String?) -> Action? { Self.find(outcome) { value($0).map { .text($0) } } }
+    ///
+    /// - Parameter holds: Evaluates the expressions, where the tree may have any (`takesExpressions`).
+    func find(_ value: (Input) -> String?, holds: (CELCondition) -> Bool = { _ in false }) -> Action? {
+        Self.find(outcome, { value($0).map { .text($0) } }, holds)
+    }
 
     /// As `find`, where facts may be metadata too.
-    func find(facts: Facts) -> Action? { Self.find(outcome, facts) }
+    func find(facts: Facts, holds: (CELCondition) -> Bool = { _ in false }) -> Action? {
+        Self.find(outcome, facts, holds)
+    }
 
-    private static func find(_ outcome: Outcome, _ value: Facts) -> Action? {
+    private static func find(_ outcome: Outcome, _ value: Facts, _ holds: (CELCondition) -> Bool) -> Action? {
         switch outcome {
         case .action(let action): return action
         case .tree(let body, let onNoMatch):
-            if let found = find(body, value) { return found }
-            return onNoMatch.flatMap { find($0, value) }
+            if let found = find(body, value, holds) { return found }
+            return onNoMatch.flatMap { find($0, value, holds) }
         }
     }
 
-    private static func find(_ body: Body, _ value: Facts) -> Action? {
+    private static func find(_ body: Body, _ value: Facts, _ holds: (CELCondition) -> Bool) -> Action? {
         switch body {
         case .nothing: return nil
         case .list(let entries):
-            for entry in entries where holds(entry.condition, value) {
-                if let found = find(entry.outcome, value) { return found }
+            for entry in entries where Self.holds(entry.condition, value, holds) {
+                if let found = find(entry.outcome, value, holds) { return found }
             }
             return nil
         case .exact(let input, let map):
-            return value(input)?.text.flatMap { map[$0] }.flatMap { find($0, value) }
+            return value(input)?.text.flatMap { map[$0] }.flatMap { find($0, value, holds) }
         case .prefix(let input, let entries):
             guard let text = value(input)?.text else { return nil }
             for entry in entries where text.hasPrefix(entry.prefix) {
-                if let found = find(entry.outcome, value) { return found }
+                if let found = find(entry.outcome, value, holds) { return found }
             }
             return nil
         case .addresses(let input, let table):
             guard let address = value(input)?.text.flatMap({ IPAddress($0) }) else { return nil }
             for (index, entry) in table.findAll(address).joined().enumerated() {
                 if entry.isExclusive, index > 0 { continue }
-                if let found = find(entry.outcome, value) { return found }
+                if let found = find(entry.outcome, value, holds) { return found }
             }
             return nil
         }
     }
 
-    private static func holds(_ condition: Condition, _ value: Facts) -> Bool {
+    private static func holds(_ condition: Condition, _ value: Facts, _ expression: (CELCondition) -> Bool) -> Bool {
         switch condition {
         case .value(let input, let matcher): value(input)?.text.map { matcher.matches($0) } ?? false
         case .custom(let input, let matcher): matcher.matches(value(input))
-        case .any(let conditions): conditions.contains { holds($0, value) }
-        case .all(let conditions): conditions.allSatisfy { holds($0, value) }
-        case .not(let condition): !holds(condition, value)
+        case .expression(let condition): expression(condition)
+        case .any(let conditions): conditions.contains { holds($0, value, expression) }
+        case .all(let conditions): conditions.allSatisfy { holds($0, value, expression) }
+        case .not(let condition): !holds(condition, value, expression)
         }
+    }
+
+    /// The CEL expressions in the tree, in order.
+    var expressions: [CELCondition] {
+        func list(_ condition: Condition) -> [CELCondition] {
+            switch condition {
+            case .value, .custom: []
+            case .expression(let expression): [expression]
+            case .any(let inner), .all(let inner): inner.flatMap(list)
+            case .not(let inner): list(inner)
+            }
+        }
+        func list(_ outcome: Outcome) -> [CELCondition] {
+            guard case .tree(let body, let onNoMatch) = outcome else { return [] }
+            let inner: [CELCondition] =
+                switch body {
+                case .nothing: []
+                case .list(let entries): entries.flatMap { list($0.condition) + list($0.outcome) }
+                case .exact(_, let map): map.sorted { $0.key < $1.key }.flatMap { list($0.value) }
+                case .prefix(_, let entries): entries.flatMap { list($0.outcome) }
+                case .addresses(_, let table): table.all.joined().flatMap { list($0.outcome) }
+                }
+            return inner + (onNoMatch.map(list) ?? [])
+        }
+        return list(outcome)
     }
 
     // MARK: Compiling
@@ -226,6 +264,12 @@ struct MatchTree<Input: Sendable, Action: Sendable>: Sendable {
         switch message.matchType {
         case .singlePredicate(let single):
             let here = path + ".single_predicate"
+            if case .customMatch(let custom)? = single.matcher,
+                let condition = try CELCondition(
+                    matcher: custom, at: here + ".custom_match", input: single.input, at: here + ".input")
+            {
+                return .expression(condition)
+            }
             let source = try compile(single.input, here + ".input", input)
             switch single.matcher {
             case .valueMatch(let matcher):

@@ -1,3 +1,4 @@
+internal import CEL
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
@@ -28,10 +29,13 @@ struct RBACEngine: Sendable {
         let name: String
         let permissions: [RBACCondition]
         let principals: [RBACCondition]
+        /// Must be true besides.
+        let condition: CELCondition?
 
         func matches(_ view: some RBACView, needsAll: Bool) -> Bool {
             permissions.contains { $0.matches(view, needsAll: needsAll) }
                 && principals.contains { $0.matches(view, needsAll: needsAll) }
+                && (condition.map { view.holds($0) } ?? true)
         }
     }
 
@@ -52,7 +56,9 @@ struct RBACEngine: Sendable {
 
     /// Fields of requests that its policies look at.
     var headerNames: Set<String> {
-        Set(policies.flatMap { ($0.permissions + $0.principals).flatMap(\.headerNames) })
+        var names = Set(policies.flatMap { ($0.permissions + $0.principals).flatMap(\.headerNames) })
+        for policy in policies { names.formUnion(policy.condition?.program.headerNames ?? []) }
+        return names
     }
 
     static func action(_ action: RBAC.Action, _ path: String) throws(ConfigurationError) -> Action {
@@ -67,8 +73,9 @@ struct RBACEngine: Sendable {
     private static func compile(
         _ message: RBACPolicy, _ name: String, _ path: String
     ) throws(ConfigurationError) -> Policy {
-        // A condition that is not evaluated must not be passed over: the policy would be wider than it says.
-        try FieldCheck.check(message, reads: ["permissions", "principals"], at: path)
+        // What is not read must not be passed over: the policy would be wider than it says. What `cel_config` switches on is always there.
+        try FieldCheck.check(
+            message, reads: ["permissions", "principals", "condition", "checked_condition", "cel_config"], at: path)
         guard !message.permissions.isEmpty else {
             throw ConfigurationError(at: path + ".permissions", "at least one is needed")
         }
@@ -83,7 +90,16 @@ struct RBACEngine: Sendable {
         for (index, principal) in message.principals.enumerated() {
             principals.append(try RBACCondition(principal: principal, at: "\(path).principals[\(index)]"))
         }
-        return Policy(name: name, permissions: permissions, principals: principals)
+        var condition: CELCondition?
+        if let checked = message.checkedCondition {
+            guard message.condition == nil else {
+                throw ConfigurationError(at: path + ".checked_condition", "either condition or checked_condition")
+            }
+            condition = try CELCondition(compiling: checked, at: path + ".checked_condition")
+        } else if let parsed = message.condition {
+            condition = try CELCondition(compiling: parsed, at: path + ".condition")
+        }
+        return Policy(name: name, permissions: permissions, principals: principals, condition: condition)
     }
 
     func decide(_ view: some RBACView) -> Verdict {
@@ -102,7 +118,8 @@ struct RBACEngine: Sendable {
                 Trial(
                     policy: policy.name,
                     permission: policy.permissions.firstIndex { $0.matches(view, needsAll: needsAll) },
-                    principal: policy.principals.firstIndex { $0.matches(view, needsAll: needsAll) }))
+                    principal: policy.principals.firstIndex { $0.matches(view, needsAll: needsAll) },
+                    condition: policy.condition.map { (view.holds($0), view.explain($0)) }))
             if policy.matches(view, needsAll: needsAll) { break }
         }
         return trials

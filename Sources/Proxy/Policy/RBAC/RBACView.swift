@@ -1,3 +1,4 @@
+internal import CEL
 internal import IO
 internal import Serialization
 internal import Upstream
@@ -18,6 +19,10 @@ protocol RBACView {
     func filterState(_ key: String) -> String?
     /// Metadata of the route; nil without one.
     func routeMetadata(_ namespace: String) -> JSON?
+    /// The value of a CEL expression about the request or connection.
+    func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError>
+    /// The same, told in words.
+    func explain(_ condition: CELCondition) -> String
 }
 
 extension RBACView {
@@ -27,6 +32,24 @@ extension RBACView {
     func metadata(_ namespace: String) -> JSON? { connection.facts.metadata[namespace] }
     func filterState(_ key: String) -> String? { connection.facts.filterState[key] }
     func routeMetadata(_ namespace: String) -> JSON? { nil }
+    func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError> {
+        condition.evaluate(RequestAttributes(context: attributes, now: .now))
+    }
+    func explain(_ condition: CELCondition) -> String {
+        condition.explain(RequestAttributes(context: attributes, now: .now))
+    }
+
+    /// A connection alone, with what filters left on it.
+    private var attributes: ListenerLogContext {
+        var info = StreamInfo(started: .now)
+        info.metadata = connection.facts.metadata
+        return ListenerLogContext(info: info, connectionInfo: connection)
+    }
+
+    /// Whether an expression is true: what has no value is not.
+    func holds(_ condition: CELCondition) -> Bool {
+        if case .success(.bool(true)) = evaluate(condition) { true } else { false }
+    }
 }
 
 /// A connection without a request, for the network filter.

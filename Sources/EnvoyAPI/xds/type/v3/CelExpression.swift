@@ -4,22 +4,51 @@ public import Serialization
 
 /// The message `xds.type.v3.CelExpression`.
 public struct CelExpression: EnvoyMessage {
+    /// `cel_expr_parsed`, field 3.
+    public var celExprParsed: CelParsedExpr?
+    /// `cel_expr_checked`, field 4.
+    @Indirect public var celExprChecked: CelCheckedExpr?
     /// `cel_expr_string`, field 5.
     public var celExprString: String = ""
+    /// At most one of the fields of `expr_specifier`.
+    public var exprSpecifier: ExprSpecifier?
     /// The message with every field at its default.
     public init() {}
 
+    /// The fields of which `expr_specifier` holds at most one.
+    public indirect enum ExprSpecifier: Hashable, Sendable {
+        /// `parsed_expr`, field 1.
+        case parsedExpr(CelParsedExpr)
+        /// `checked_expr`, field 2.
+        case checkedExpr(CelCheckedExpr)
+    }
+
     /// The names of the fields.
-    public static let schema = MessageSchema("xds.type.v3.CelExpression", "cel_expr_string 5")
+    public static let schema = MessageSchema("xds.type.v3.CelExpression", "parsed_expr 1 checked_expr 2 cel_expr_parsed 3 cel_expr_checked 4 cel_expr_string 5")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
+        case 1:
+            try decoder.exclusive(self.exprSpecifier == nil)
+            self.exprSpecifier = .parsedExpr(try decoder.value())
+        case 2:
+            try decoder.exclusive(self.exprSpecifier == nil)
+            self.exprSpecifier = .checkedExpr(try decoder.value())
+        case 3: try decoder.message(&self.celExprParsed)
+        case 4: try decoder.message(&self.celExprChecked)
         case 5: try decoder.singular(&self.celExprString)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
+        switch exprSpecifier {
+        case nil: break
+        case .parsedExpr(let value): encoder.field(1, value)
+        case .checkedExpr(let value): encoder.field(2, value)
+        }
+        encoder.optional(3, self.celExprParsed)
+        encoder.optional(4, self.celExprChecked)
         encoder.singular(5, self.celExprString)
     }
 }

@@ -57,7 +57,7 @@ struct CustomResponseRules: Sendable {
             return
         }
         tree = try MatchTree(
-            compiling: matcher, at: path + ".custom_response_matcher",
+            compiling: matcher, at: path + ".custom_response_matcher", takesExpressions: true,
             input: { (any, place) throws(ConfigurationError) in
                 if any.holds(HttpResponseStatusCodeMatchInput.self) { return .status }
                 if any.holds(HttpResponseStatusCodeClassMatchInput.self) { return .statusClass }
@@ -94,7 +94,7 @@ struct CustomResponseRules: Sendable {
     }
 
     func policy(for stream: HTTPStream) -> Policy? {
-        tree?.find { input in
+        return tree?.find { input in
             switch input {
             case .status: return String(stream.response.status)
             case .localReply: return stream.isLocalReply ? "true" : "false"
@@ -105,6 +105,8 @@ struct CustomResponseRules: Sendable {
                 let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
                 return value.map { String(decoding: $0, as: UTF8.self) }
             }
+        } holds: {
+            stream.holds($0)
         }
     }
 }

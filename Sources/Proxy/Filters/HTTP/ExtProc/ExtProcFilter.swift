@@ -275,7 +275,7 @@ final class ExtProcFilter: HTTPFilter, GRPCStreamCallClient {
         let names = direction.flow == .request ? settings.requestAttributes : settings.responseAttributes
         guard !names.isEmpty else { return }
         var members: [String: JSON] = [:]
-        for name in names { members[name.rawValue] = name.value(stream) }
+        for attribute in names { members[attribute.name] = attribute.value(stream) }
         message.attributes["envoy.filters.http.ext_proc"] = .object(members)
     }
 

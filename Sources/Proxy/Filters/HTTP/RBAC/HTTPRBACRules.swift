@@ -1,3 +1,4 @@
+internal import CEL
 internal import EnvoyAPI
 internal import HTTP
 internal import IO
@@ -31,7 +32,9 @@ enum HTTPRBACRules: Sendable {
             guard rules == nil else {
                 throw ConfigurationError(at: place, "either \(rulesField) or \(matcherField)")
             }
-            self = .tree(try MatchTree(compiling: matcher, at: place, input: Self.input, action: Self.verdict))
+            self = .tree(
+                try MatchTree(
+                    compiling: matcher, at: place, takesExpressions: true, input: Self.input, action: Self.verdict))
         } else if let rules {
             self = .engine(try RBACEngine(compiling: rules, at: FieldCheck.join(path, rulesField)))
         } else {
@@ -70,6 +73,20 @@ enum HTTPRBACRules: Sendable {
         return Verdict(name: action.name, action: try RBACEngine.action(action.action, path + ".action"))
     }
 
+    /// Fields of requests that policies and expressions look at.
+    var headerNames: Set<String> {
+        switch self {
+        case .engine(let engine): engine.headerNames
+        case .tree(let tree): Set(tree.expressions.flatMap(\.program.headerNames))
+        }
+    }
+
+    /// The CEL expressions of a tree, evaluated one by one for an explanation.
+    func explainExpressions(_ view: RequestRBACView) -> [String] {
+        guard case .tree(let tree) = self else { return [] }
+        return tree.expressions.map { view.explain($0) }
+    }
+
     func decide(_ stream: HTTPStream, _ view: RequestRBACView) -> RBACEngine.Verdict {
         switch self {
         case .engine(let engine): return engine.decide(view)
@@ -83,7 +100,7 @@ enum HTTPRBACRules: Sendable {
                     return Self.parameter(name, of: stream.request.pathBytes).map { .text($0) }
                 case .connection(let input): return input.fact(view)
                 }
-            })
+            }, holds: { view.holds($0) })
             // No match is no permission.
             guard let found else { return RBACEngine.Verdict(isAllowed: false) }
             switch found.action {

@@ -1,3 +1,4 @@
+internal import CEL
 internal import EnvoyAPI
 internal import HTTP
 internal import IO
@@ -34,7 +35,7 @@ final class RBACFilterConfig: HTTPFilterConfig {
     /// Fields of requests that the filter's own policies look at.
     var headerNames: Set<String> {
         var names: Set<String> = []
-        for case .engine(let engine)? in [rules.enforced, rules.shadow] { names.formUnion(engine.headerNames) }
+        for either in [rules.enforced, rules.shadow] { names.formUnion(either?.headerNames ?? []) }
         return names
     }
 
@@ -168,6 +169,12 @@ struct RequestRBACView: RBACView {
 
     func filterState(_ key: String) -> String? {
         stream.info.filterState[key] ?? stream.connectionInfo.facts.filterState[key]
+    }
+
+    func evaluate(_ condition: CELCondition) -> Result<CELValue, CELError> { stream.evaluate(condition) }
+
+    func explain(_ condition: CELCondition) -> String {
+        condition.explain(RequestAttributes(context: stream, now: stream.worker.loop.now))
     }
 
     func routeMetadata(_ namespace: String) -> JSON? {

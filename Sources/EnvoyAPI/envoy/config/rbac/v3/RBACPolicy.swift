@@ -11,7 +11,7 @@ public struct RBACPolicy: EnvoyMessage {
     /// `condition`, field 3.
     public var condition: CelExpr?
     /// `checked_condition`, field 4.
-    public var checkedCondition: CelCheckedExpr?
+    @Indirect public var checkedCondition: CelCheckedExpr?
     /// `cel_config`, field 5.
     public var celConfig: CelExpressionConfig?
     /// The message with every field at its default.

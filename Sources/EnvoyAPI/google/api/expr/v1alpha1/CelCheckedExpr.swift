@@ -4,22 +4,38 @@ public import Serialization
 
 /// The message `google.api.expr.v1alpha1.CheckedExpr`.
 public struct CelCheckedExpr: EnvoyMessage {
+    /// `reference_map`, field 2.
+    public var referenceMap: [Int64: CelReference] = [:]
+    /// `type_map`, field 3.
+    public var typeMap: [Int64: CelType] = [:]
+    /// `source_info`, field 5.
+    @Indirect public var sourceInfo: CelSourceInfo?
+    /// `expr_version`, field 6.
+    public var exprVersion: String = ""
     /// `expr`, field 4.
     public var expr: CelExpr?
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("google.api.expr.v1alpha1.CheckedExpr", "expr 4")
+    public static let schema = MessageSchema("google.api.expr.v1alpha1.CheckedExpr", "reference_map 2 type_map 3 source_info 5 expr_version 6 expr 4")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
+        case 2: try decoder.map(&self.referenceMap)
+        case 3: try decoder.map(&self.typeMap)
+        case 5: try decoder.message(&self.sourceInfo)
+        case 6: try decoder.singular(&self.exprVersion)
         case 4: try decoder.message(&self.expr)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
+        encoder.map(2, self.referenceMap)
+        encoder.map(3, self.typeMap)
+        encoder.optional(5, self.sourceInfo)
+        encoder.singular(6, self.exprVersion)
         encoder.optional(4, self.expr)
     }
 }

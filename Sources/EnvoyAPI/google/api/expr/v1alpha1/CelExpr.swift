@@ -6,20 +6,306 @@ public import Serialization
 public struct CelExpr: EnvoyMessage {
     /// `id`, field 2.
     public var id: Int64 = 0
+    /// At most one of the fields of `expr_kind`.
+    public var exprKind: ExprKind?
     /// The message with every field at its default.
     public init() {}
 
+    /// The fields of which `expr_kind` holds at most one.
+    public indirect enum ExprKind: Hashable, Sendable {
+        /// `const_expr`, field 3.
+        case constExpr(CelConstant)
+        /// `ident_expr`, field 4.
+        case identExpr(CelExpr.Ident)
+        /// `select_expr`, field 5.
+        case selectExpr(CelExpr.Select)
+        /// `call_expr`, field 6.
+        case callExpr(CelExpr.Call)
+        /// `list_expr`, field 7.
+        case listExpr(CelExpr.CreateList)
+        /// `struct_expr`, field 8.
+        case structExpr(CelExpr.CreateStruct)
+        /// `comprehension_expr`, field 9.
+        case comprehensionExpr(CelExpr.Comprehension)
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.Ident`.
+    public struct Ident: EnvoyMessage {
+        /// `name`, field 1.
+        public var name: String = ""
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.Ident", "name 1")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.singular(&self.name)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.singular(1, self.name)
+        }
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.Select`.
+    public struct Select: EnvoyMessage {
+        /// `operand`, field 1.
+        public var operand: CelExpr?
+        /// `field`, field 2.
+        public var field: String = ""
+        /// `test_only`, field 3.
+        public var testOnly: Bool = false
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.Select", "operand 1 field 2 test_only 3")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.message(&self.operand)
+            case 2: try decoder.singular(&self.field)
+            case 3: try decoder.singular(&self.testOnly)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.optional(1, self.operand)
+            encoder.singular(2, self.field)
+            encoder.singular(3, self.testOnly)
+        }
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.Call`.
+    public struct Call: EnvoyMessage {
+        /// `target`, field 1.
+        public var target: CelExpr?
+        /// `function`, field 2.
+        public var function: String = ""
+        /// `args`, field 3.
+        public var args: [CelExpr] = []
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.Call", "target 1 function 2 args 3")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.message(&self.target)
+            case 2: try decoder.singular(&self.function)
+            case 3: try decoder.repeated(&self.args)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.optional(1, self.target)
+            encoder.singular(2, self.function)
+            encoder.repeated(3, self.args)
+        }
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.CreateList`.
+    public struct CreateList: EnvoyMessage {
+        /// `elements`, field 1.
+        public var elements: [CelExpr] = []
+        /// `optional_indices`, field 2.
+        public var optionalIndices: [Int32] = []
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.CreateList", "elements 1 optional_indices 2")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.repeated(&self.elements)
+            case 2: try decoder.repeated(&self.optionalIndices)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.repeated(1, self.elements)
+            encoder.repeated(2, self.optionalIndices)
+        }
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.CreateStruct`.
+    public struct CreateStruct: EnvoyMessage {
+        /// `message_name`, field 1.
+        public var messageName: String = ""
+        /// `entries`, field 2.
+        public var entries: [CelExpr.CreateStruct.Entry] = []
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The message `google.api.expr.v1alpha1.Expr.CreateStruct.Entry`.
+        public struct Entry: EnvoyMessage {
+            /// `id`, field 1.
+            public var id: Int64 = 0
+            /// `value`, field 4.
+            public var value: CelExpr?
+            /// `optional_entry`, field 5.
+            public var optionalEntry: Bool = false
+            /// At most one of the fields of `key_kind`.
+            public var keyKind: KeyKind?
+            /// The message with every field at its default.
+            public init() {}
+
+            /// The fields of which `key_kind` holds at most one.
+            public indirect enum KeyKind: Hashable, Sendable {
+                /// `field_key`, field 2.
+                case fieldKey(String)
+                /// `map_key`, field 3.
+                case mapKey(CelExpr)
+            }
+
+            /// The names of the fields.
+            public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.CreateStruct.Entry", "id 1 field_key 2 map_key 3 value 4 optional_entry 5")
+            /// Reads one field.
+            public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+                switch number {
+                case 1: try decoder.singular(&self.id)
+                case 2:
+                    try decoder.exclusive(self.keyKind == nil)
+                    self.keyKind = .fieldKey(try decoder.value())
+                case 3:
+                    try decoder.exclusive(self.keyKind == nil)
+                    self.keyKind = .mapKey(try decoder.value())
+                case 4: try decoder.message(&self.value)
+                case 5: try decoder.singular(&self.optionalEntry)
+                default: try decoder.unknown()
+                }
+            }
+            /// Writes the fields.
+            public func encodeFields(_ encoder: MessageEncoder) {
+                encoder.singular(1, self.id)
+                switch keyKind {
+                case nil: break
+                case .fieldKey(let value): encoder.field(2, value)
+                case .mapKey(let value): encoder.field(3, value)
+                }
+                encoder.optional(4, self.value)
+                encoder.singular(5, self.optionalEntry)
+            }
+        }
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.CreateStruct", "message_name 1 entries 2")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.singular(&self.messageName)
+            case 2: try decoder.repeated(&self.entries)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.singular(1, self.messageName)
+            encoder.repeated(2, self.entries)
+        }
+    }
+
+    /// The message `google.api.expr.v1alpha1.Expr.Comprehension`.
+    public struct Comprehension: EnvoyMessage {
+        /// `iter_var`, field 1.
+        public var iterVar: String = ""
+        /// `iter_var2`, field 8.
+        public var iterVar2: String = ""
+        /// `iter_range`, field 2.
+        public var iterRange: CelExpr?
+        /// `accu_var`, field 3.
+        public var accuVar: String = ""
+        /// `accu_init`, field 4.
+        public var accuInit: CelExpr?
+        /// `loop_condition`, field 5.
+        public var loopCondition: CelExpr?
+        /// `loop_step`, field 6.
+        public var loopStep: CelExpr?
+        /// `result`, field 7.
+        public var result: CelExpr?
+        /// The message with every field at its default.
+        public init() {}
+
+        /// The names of the fields.
+        public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr.Comprehension", "iter_var 1 iter_var2 8 iter_range 2 accu_var 3 accu_init 4 loop_condition 5 loop_step 6 result 7")
+        /// Reads one field.
+        public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
+            switch number {
+            case 1: try decoder.singular(&self.iterVar)
+            case 8: try decoder.singular(&self.iterVar2)
+            case 2: try decoder.message(&self.iterRange)
+            case 3: try decoder.singular(&self.accuVar)
+            case 4: try decoder.message(&self.accuInit)
+            case 5: try decoder.message(&self.loopCondition)
+            case 6: try decoder.message(&self.loopStep)
+            case 7: try decoder.message(&self.result)
+            default: try decoder.unknown()
+            }
+        }
+        /// Writes the fields.
+        public func encodeFields(_ encoder: MessageEncoder) {
+            encoder.singular(1, self.iterVar)
+            encoder.singular(8, self.iterVar2)
+            encoder.optional(2, self.iterRange)
+            encoder.singular(3, self.accuVar)
+            encoder.optional(4, self.accuInit)
+            encoder.optional(5, self.loopCondition)
+            encoder.optional(6, self.loopStep)
+            encoder.optional(7, self.result)
+        }
+    }
+
     /// The names of the fields.
-    public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr", "id 2")
+    public static let schema = MessageSchema("google.api.expr.v1alpha1.Expr", "id 2 const_expr 3 ident_expr 4 select_expr 5 call_expr 6 list_expr 7 struct_expr 8 comprehension_expr 9")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 2: try decoder.singular(&self.id)
+        case 3:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .constExpr(try decoder.value())
+        case 4:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .identExpr(try decoder.value())
+        case 5:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .selectExpr(try decoder.value())
+        case 6:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .callExpr(try decoder.value())
+        case 7:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .listExpr(try decoder.value())
+        case 8:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .structExpr(try decoder.value())
+        case 9:
+            try decoder.exclusive(self.exprKind == nil)
+            self.exprKind = .comprehensionExpr(try decoder.value())
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.singular(2, self.id)
+        switch exprKind {
+        case nil: break
+        case .constExpr(let value): encoder.field(3, value)
+        case .identExpr(let value): encoder.field(4, value)
+        case .selectExpr(let value): encoder.field(5, value)
+        case .callExpr(let value): encoder.field(6, value)
+        case .listExpr(let value): encoder.field(7, value)
+        case .structExpr(let value): encoder.field(8, value)
+        case .comprehensionExpr(let value): encoder.field(9, value)
+        }
     }
 }

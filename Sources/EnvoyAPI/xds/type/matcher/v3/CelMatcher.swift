@@ -5,7 +5,7 @@ public import Serialization
 /// The message `xds.type.matcher.v3.CelMatcher`.
 public struct CelMatcher: EnvoyMessage {
     /// `expr_match`, field 1.
-    public var exprMatch: CelExpression?
+    @Indirect public var exprMatch: CelExpression?
     /// `description`, field 2.
     public var description: String = ""
     /// The message with every field at its default.

@@ -1,0 +1,82 @@
+/// The functions besides the operators: CEL's own and those of its extension for texts.
+enum CELFunction: String, Sendable {
+    case size, contains, startsWith, endsWith, matches
+    // Conversions.
+    case int, uint, double, string, bytes, bool, type, dyn, timestamp, duration
+    // Parts of times.
+    case getFullYear, getMonth, getDate, getDayOfMonth, getDayOfWeek, getDayOfYear, getHours, getMinutes, getSeconds
+    case getMilliseconds
+    // Texts.
+    case lowerAscii, upperAscii, trim, reverse, charAt, indexOf, lastIndexOf, substring, replace, split, join
+
+    /// The function of a name; nil where there is none that takes so many operands (the target is one).
+    init?(_ name: String, isMember: Bool, count: Int) {
+        guard let function = CELFunction(rawValue: name), function.counts(isMember: isMember)?.contains(count) == true
+        else { return nil }
+        self = function
+    }
+
+    private func counts(isMember: Bool) -> ClosedRange<Int>? {
+        switch self {
+        case .size: 1...1
+        case .matches: 2...2
+        case .int, .uint, .double, .string, .bytes, .bool, .type, .dyn, .timestamp, .duration: isMember ? nil : 1...1
+        case .contains, .startsWith, .endsWith, .charAt: isMember ? 2...2 : nil
+        case .getFullYear, .getMonth, .getDate, .getDayOfMonth, .getDayOfWeek, .getDayOfYear, .getHours, .getMinutes,
+            .getSeconds, .getMilliseconds, .join:
+            isMember ? 1...2 : nil
+        case .lowerAscii, .upperAscii, .trim, .reverse: isMember ? 1...1 : nil
+        case .indexOf, .lastIndexOf, .substring, .split: isMember ? 2...3 : nil
+        case .replace: isMember ? 3...4 : nil
+        }
+    }
+}
+
+extension CELEvaluator {
+    /// Calls a function; the target is the first operand.
+    mutating func call(_ function: CELFunction, _ operands: [CELValue]) throws(CELError) -> CELValue {
+        guard let first = operands.first else { throw .noSuchOverload(function.rawValue) }
+        switch function {
+        case .size: return .int(try size(first))
+        case .contains, .startsWith, .endsWith:
+            guard operands.count == 2, case .string(let text) = first, case .string(let part) = operands[1] else {
+                throw .noSuchOverload(function.rawValue)
+            }
+            try budget.charge(bytes: text.utf8.count)
+            switch function {
+            case .contains:
+                // A text of one letter makes every place a try.
+                try budget.charge(bytes: text.utf8.count / CELLimits.bytesPerStep * part.utf8.count)
+                return .bool(CELText.index(of: part.utf8, in: text.utf8) != nil)
+            case .startsWith: return .bool(text.utf8.starts(with: part.utf8))
+            default:
+                return .bool(
+                    part.utf8.count <= text.utf8.count && text.utf8.suffix(part.utf8.count).elementsEqual(part.utf8))
+            }
+        case .int, .uint, .double, .string, .bytes, .bool, .timestamp, .duration:
+            return try first.converted(function, &budget)
+        case .type: return .type(first.typeName)
+        case .dyn: return first
+        case .getFullYear, .getMonth, .getDate, .getDayOfMonth, .getDayOfWeek, .getDayOfYear, .getHours, .getMinutes,
+            .getSeconds, .getMilliseconds:
+            return .int(try CELTime.part(function, operands))
+        case .matches: throw .noSuchOverload(function.rawValue)
+        case .lowerAscii, .upperAscii, .trim, .reverse, .charAt, .indexOf, .lastIndexOf, .substring, .replace, .split,
+            .join:
+            return try CELText.call(function, operands, &budget)
+        }
+    }
+
+    private mutating func size(_ value: CELValue) throws(CELError) -> Int64 {
+        switch value {
+        case .string(let text):
+            try budget.charge(bytes: text.utf8.count)
+            return Int64(text.unicodeScalars.count)
+        case .bytes(let bytes): return Int64(bytes.count)
+        case .list(let elements): return Int64(elements.count)
+        case .map(let map): return Int64(map.count)
+        case .reference(.headers(let part)): return Int64(activation.headerCount(part))
+        default: throw .noSuchOverload("size")
+        }
+    }
+}

@@ -1,0 +1,235 @@
+/// An expression that can be evaluated.
+///
+/// Immutable; any thread may evaluate it. Pure: what it knows comes from the activation.
+public struct CELProgram: Sendable {
+    let root: CELNode
+    /// Fields of requests that it names, in small letters, pseudo headers among them.
+    public let headerNames: Set<String>
+    let patterns: CELPatternCompiler
+
+    /// Compiles an expression.
+    ///
+    /// - Parameter patterns: The engine for `matches`; patterns that are literals are compiled here, others when they are met.
+    /// - Throws: A function that does not exist, a literal pattern that is none, or more than `CELLimits` allow.
+    public init(_ expression: CELExpression, patterns: @escaping CELPatternCompiler) throws(CELSyntaxError) {
+        var builder = CELProgramBuilder(patterns: patterns)
+        root = try builder.node(expression, 0)
+        headerNames = builder.headerNames
+        self.patterns = patterns
+    }
+
+    /// The value, or why there is none.
+    ///
+    /// - Parameter steps: What it may cost.
+    public func evaluate(
+        _ activation: some CELActivation, steps: Int = CELLimits.steps
+    ) -> Result<CELValue, CELError> {
+        var evaluator = CELEvaluator(activation: activation, steps: steps, patterns: patterns)
+        do throws(CELError) {
+            return .success(try evaluator.value(root))
+        } catch {
+            if error == .tooExpensive { activation.gaveUp() }
+            return .failure(error)
+        }
+    }
+}
+
+/// Looks names up and functions.
+struct CELProgramBuilder {
+    let patterns: CELPatternCompiler
+    /// The variables of loops, inner ones last.
+    private var locals: [String] = []
+    private var count = 0
+    private(set) var headerNames: Set<String> = []
+
+    init(patterns: @escaping CELPatternCompiler) { self.patterns = patterns }
+
+    mutating func node(_ expression: CELExpression, _ depth: Int) throws(CELSyntaxError) -> CELNode {
+        count += 1
+        guard count <= CELLimits.nodes else { throw CELSyntaxError("has more than \(CELLimits.nodes) nodes") }
+        guard depth <= CELLimits.nesting else {
+            throw CELSyntaxError("is nested more than \(CELLimits.nesting) deep")
+        }
+        switch expression {
+        case .constant(let constant): return .constant(CELValue(constant))
+        case .identifier(let name): return try identifier(name, depth)
+        case .select(let operand, let field, let isTest): return try select(operand, field, isTest, depth)
+        case .list(let elements): return .list(try nodes(elements, depth))
+        case .map(let entries):
+            var pairs: [(key: CELNode, value: CELNode)] = []
+            for entry in entries { pairs.append((try node(entry.key, depth + 1), try node(entry.value, depth + 1))) }
+            return .map(pairs)
+        case .comprehension(let loop): return try comprehension(loop, depth)
+        case .call(let target, let function, let arguments):
+            return try call(target, function, arguments, depth)
+        }
+    }
+
+    private mutating func nodes(_ expressions: [CELExpression], _ depth: Int) throws(CELSyntaxError) -> [CELNode] {
+        var nodes: [CELNode] = []
+        for expression in expressions { nodes.append(try node(expression, depth + 1)) }
+        return nodes
+    }
+
+    // MARK: Names
+
+    private static let typeNames: Set<String> = [
+        "bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type",
+        "google.protobuf.Timestamp", "google.protobuf.Duration",
+    ]
+
+    private mutating func identifier(_ name: String, _ depth: Int) throws(CELSyntaxError) -> CELNode {
+        if let place = locals.lastIndex(of: name) { return .local(place) }
+        if let root = CELRoot(rawValue: name) { return .reference(.root(root)) }
+        if Self.typeNames.contains(name) { return .constant(.type(name)) }
+        // A checker writes a name with its dots as one.
+        if let dot = name.lastIndex(of: "."), dot != name.startIndex {
+            return try node(
+                .select(
+                    .identifier(String(name[..<dot])), field: String(name[name.index(after: dot)...]), isTest: false),
+                depth + 1)
+        }
+        return .unknownName(name.first == "." ? String(name.dropFirst()) : name)
+    }
+
+    private mutating func select(
+        _ operand: CELExpression, _ field: String, _ isTest: Bool, _ depth: Int
+    ) throws(CELSyntaxError) -> CELNode {
+        if !isTest, case .select(.identifier("google"), "protobuf", false) = operand, !locals.contains("google"),
+            Self.typeNames.contains("google.protobuf.\(field)")
+        {
+            return .constant(.type("google.protobuf.\(field)"))
+        }
+        let inner = try node(operand, depth + 1)
+        if isTest { return .has(inner, field) }
+        return member(of: inner, field)
+    }
+
+    /// A member whose name is known.
+    private mutating func member(of inner: CELNode, _ field: String) -> CELNode {
+        guard case .reference(let reference) = inner else { return .select(inner, field) }
+        switch reference {
+        case .root(let root):
+            switch root.member(field) {
+            case .attribute(let attribute)?:
+                if let name = attribute.headerName { headerNames.insert(name) }
+                return .attribute(attribute)
+            case .reference(let reference)?: return .reference(reference)
+            case .filterState(let key, let isUpstream)?: return .filterState(key, isUpstream: isUpstream)
+            case nil: return .unknownMember("\(root.rawValue).\(field)")
+            }
+        case .headers(let part):
+            let name = field.lowercased()
+            if part == .request { headerNames.insert(name) }
+            return .header(name, part)
+        case .metadata(let source) where field == "filter_metadata": return .reference(.filterMetadata(source))
+        case .metadata, .filterMetadata: return .select(inner, field)
+        }
+    }
+
+    // MARK: Loops
+
+    private mutating func comprehension(_ loop: CELComprehension, _ depth: Int) throws(CELSyntaxError) -> CELNode {
+        let range = try node(loop.range, depth + 1)
+        let start = try node(loop.start, depth + 1)
+        locals.append(loop.accumulator)
+        locals.append(loop.variable)
+        let condition = try node(loop.condition, depth + 1)
+        let step = try node(loop.step, depth + 1)
+        locals.removeLast()
+        let result = try node(loop.result, depth + 1)
+        locals.removeLast()
+        return .loop(CELLoop(range: range, start: start, condition: condition, step: step, result: result))
+    }
+
+    // MARK: Calls
+
+    private mutating func call(
+        _ target: CELExpression?, _ name: String, _ arguments: [CELExpression], _ depth: Int
+    ) throws(CELSyntaxError) -> CELNode {
+        if target == nil, let node = try operation(name, arguments, depth) { return node }
+        let operands = try nodes((target.map { [$0] } ?? []) + arguments, depth)
+        if name == "matches", operands.count == 2 {
+            if case .constant(.string(let pattern)) = operands[1] {
+                do throws(CELError) {
+                    return .matches(operands[0], try patterns(pattern))
+                } catch {
+                    throw CELSyntaxError("matches(): \(error.description)")
+                }
+            }
+            return .call(.matches, operands)
+        }
+        guard let function = CELFunction(name, isMember: target != nil, count: operands.count) else {
+            let shown = target == nil ? "\(name)()" : ".\(name)()"
+            throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function")
+        }
+        return .call(function, operands)
+    }
+
+    /// The operators, by the names that they have in messages.
+    private mutating func operation(
+        _ name: String, _ arguments: [CELExpression], _ depth: Int
+    ) throws(CELSyntaxError) -> CELNode? {
+        switch (name, arguments.count) {
+        case ("_&&_", 2): return .all(try parts(name, arguments, depth))
+        case ("_||_", 2): return .any(try parts(name, arguments, depth))
+        case ("!_", 1): return .not(try node(arguments[0], depth + 1))
+        case ("-_", 1): return .negative(try node(arguments[0], depth + 1))
+        case ("@not_strictly_false", 1), ("__not_strictly_false__", 1):
+            return .notStrictlyFalse(try node(arguments[0], depth + 1))
+        case ("_?_:_", 3):
+            let parts = try nodes(arguments, depth)
+            return .choice(parts[0], parts[1], parts[2])
+        case (_, 2): break
+        default: return nil
+        }
+        if name == "_[_]" {
+            let operands = try nodes(arguments, depth)
+            if case .constant(.string(let key)) = operands[1] { return member(of: operands[0], key) }
+            return .index(operands[0], operands[1])
+        }
+        switch name {
+        case "_==_", "_!=_", "@in", "_in_", "in", "_<_", "_<=_", "_>_", "_>=_", "_+_", "_-_", "_*_", "_/_", "_%_": break
+        default: return nil
+        }
+        let operands = try nodes(arguments, depth)
+        let (left, right) = (operands[0], operands[1])
+        if let comparison = CELComparison(rawValue: name) { return .compare(comparison, left, right) }
+        if let arithmetic = CELArithmetic(rawValue: name) { return .arithmetic(arithmetic, left, right) }
+        switch name {
+        case "_==_": return .equal(left, right)
+        case "_!=_": return .different(left, right)
+        default: return .isIn(left, right)
+        }
+    }
+
+    /// The parts of a chain of one operator, in order.
+    private mutating func parts(
+        _ name: String, _ arguments: [CELExpression], _ depth: Int
+    ) throws(CELSyntaxError) -> [CELNode] {
+        var result: [CELNode] = []
+        for part in try nodes(arguments, depth) {
+            switch (part, name) {
+            case (.all(let inner), "_&&_"), (.any(let inner), "_||_"): result += inner
+            default: result.append(part)
+            }
+        }
+        return result
+    }
+}
+
+extension CELValue {
+    init(_ constant: CELConstant) {
+        switch constant {
+        case .null: self = .null
+        case .bool(let value): self = .bool(value)
+        case .int(let value): self = .int(value)
+        case .uint(let value): self = .uint(value)
+        case .double(let value): self = .double(value)
+        case .string(let value): self = .string(value)
+        case .bytes(let value): self = .bytes(value)
+        case .duration(let value): self = .duration(value)
+        case .timestamp(let value): self = .timestamp(value)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// The macros that loop, written out as CEL's specification writes them.
+extension CELParser {
+    /// The name of what a macro gathers: nobody can write it.
+    private static let accumulator = "@result"
+
+    /// `target.name(arguments)` where it is a macro; nil where it is a call.
+    mutating func macro(_ name: String, on target: Tree, _ arguments: [Tree]) throws(CELSyntaxError) -> Tree? {
+        let counts: ClosedRange<Int>
+        switch name {
+        case "all", "exists", "exists_one", "existsOne", "filter": counts = 2...2
+        case "map": counts = 2...3
+        default: return nil
+        }
+        guard counts.contains(arguments.count) else { return nil }
+        guard case .identifier(let variable) = arguments[0].node else {
+            throw error("\(name)() takes the name of a variable first")
+        }
+        let gathered = CELExpression.identifier(Self.accumulator)
+        let body = arguments[1].node
+        let loop: CELComprehension
+        func call(_ function: String, _ operands: CELExpression...) -> CELExpression {
+            .call(target: nil, function: function, arguments: operands)
+        }
+        func comprehension(
+            _ start: CELExpression, _ condition: CELExpression, _ step: CELExpression, _ result: CELExpression
+        ) -> CELComprehension {
+            CELComprehension(
+                variable: variable, range: target.node, accumulator: Self.accumulator, start: start,
+                condition: condition, step: step, result: result)
+        }
+        let always = CELExpression.constant(.bool(true))
+        switch name {
+        case "all":
+            loop = comprehension(
+                always, call("@not_strictly_false", gathered), call("_&&_", gathered, body), gathered)
+        case "exists":
+            loop = comprehension(
+                .constant(.bool(false)), call("@not_strictly_false", call("!_", gathered)),
+                call("_||_", gathered, body), gathered)
+        case "exists_one", "existsOne":
+            loop = comprehension(
+                .constant(.int(0)), always,
+                call("_?_:_", body, call("_+_", gathered, .constant(.int(1))), gathered),
+                call("_==_", gathered, .constant(.int(1))))
+        case "filter":
+            loop = comprehension(
+                .list([]), always,
+                call("_?_:_", body, call("_+_", gathered, .list([.identifier(variable)])), gathered), gathered)
+        default:
+            let value = arguments.count == 3 ? arguments[2].node : body
+            let more = call("_+_", gathered, .list([value]))
+            loop = comprehension(
+                .list([]), always, arguments.count == 3 ? call("_?_:_", body, more, gathered) : more, gathered)
+        }
+        // What is written out is four deep over what it is made of.
+        let inner = Tree(
+            node: .comprehension(loop), height: ([target] + arguments).map(\.height).max().map { $0 + 3 } ?? 3)
+        return try make(inner.node, [inner])
+    }
+}
