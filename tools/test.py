@@ -60,7 +60,8 @@ def main():
                     running[match.group(1)] = left
             if match := re.match(r"^\S+ Suite (.+?) (passed|failed) after ([0-9.]+) seconds", plain):
                 suites.append((float(match.group(3)), match.group(1)))
-            if plain.startswith("✘") or re.search(r"error:|↳|Fatal|ERROR: AddressSanitizer|^SUMMARY: ", plain):
+            # Arguments of a test may say anything.
+            if not plain.startswith(("◇", "✔")) and (plain.startswith("✘") or re.search(r"error:|↳|Fatal|ERROR: AddressSanitizer|^SUMMARY: ", plain)):
                 print(line, flush=True)
                 if "recorded an issue" in plain or "error:" in plain or "Fatal" in plain:
                     failures.append(plain.removeprefix("✘ "))

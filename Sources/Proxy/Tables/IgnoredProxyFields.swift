@@ -17,6 +17,10 @@ public enum IgnoredProxyFields {
             "a loop accepts until none waits",
         "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.shared_with_upstream":
             "upstream connections carry no filter state",
+        "envoy.config.rbac.v3.Policy.cel_config": "what it switches on is always there",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter.cel_config":
+            "what it switches on is always there",
+        "envoy.extensions.formatter.cel.v3.Cel.cel_config": "what it switches on is always there",
         "stats.PluginConfig.debug": "what is counted is on /stats/prometheus",
         "stats.PluginConfig.field_separator": "labels are kept as labels, not in names",
         "stats.PluginConfig.value_separator": "labels are kept as labels, not in names",

@@ -215,16 +215,23 @@ final class CheckRunner: @unchecked Sendable {
     // MARK: Scripts
 
     private func script(_ words: [String], _ patience: Duration) async -> CheckOutcome {
-        // Waiting for a program blocks a thread: not this one.
-        await Task.detached {
+        // Waiting for a program blocks a thread: one of its own, as the pool's have others to serve.
+        await withCheckedContinuation { continuation in
             do throws(SystemError) {
-                let (status, output) = try Child.run(
-                    Child.Command(words), limit: Self.answerBytes, timeout: patience)
-                let state = status.code == 0 ? "passing" : status.code == 1 ? "warning" : "critical"
-                return CheckOutcome(status: state, output: String(decoding: output, as: UTF8.self))
+                try Thread.start(name: "skein-script") { continuation.resume(returning: Self.run(words, patience)) }
             } catch {
-                return CheckOutcome(status: "critical", output: "\(error)")
+                continuation.resume(returning: CheckOutcome(status: "critical", output: "\(error)"))
             }
-        }.value
+        }
+    }
+
+    private static func run(_ words: [String], _ patience: Duration) -> CheckOutcome {
+        do throws(SystemError) {
+            let (status, output) = try Child.run(Child.Command(words), limit: answerBytes, timeout: patience)
+            let state = status.code == 0 ? "passing" : status.code == 1 ? "warning" : "critical"
+            return CheckOutcome(status: state, output: String(decoding: output, as: UTF8.self))
+        } catch {
+            return CheckOutcome(status: "critical", output: "\(error)")
+        }
     }
 }

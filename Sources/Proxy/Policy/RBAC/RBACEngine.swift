@@ -73,9 +73,9 @@ struct RBACEngine: Sendable {
     private static func compile(
         _ message: RBACPolicy, _ name: String, _ path: String
     ) throws(ConfigurationError) -> Policy {
-        // What is not read must not be passed over: the policy would be wider than it says. What `cel_config` switches on is always there.
+        // What is not read must not be passed over: the policy would be wider than it says.
         try FieldCheck.check(
-            message, reads: ["permissions", "principals", "condition", "checked_condition", "cel_config"], at: path)
+            message, reads: ["permissions", "principals", "condition", "checked_condition"], at: path)
         guard !message.permissions.isEmpty else {
             throw ConfigurationError(at: path + ".permissions", "at least one is needed")
         }

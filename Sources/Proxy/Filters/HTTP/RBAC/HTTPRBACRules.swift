@@ -91,16 +91,17 @@ enum HTTPRBACRules: Sendable {
         switch self {
         case .engine(let engine): return engine.decide(view)
         case .tree(let tree):
-            let found = tree.find(facts: { input in
-                switch input {
-                case .header(let name):
-                    let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
-                    return value.map { .text(String(decoding: $0, as: UTF8.self)) }
-                case .queryParameter(let name):
-                    return Self.parameter(name, of: stream.request.pathBytes).map { .text($0) }
-                case .connection(let input): return input.fact(view)
-                }
-            }, holds: { view.holds($0) })
+            let found = tree.find(
+                facts: { input in
+                    switch input {
+                    case .header(let name):
+                        let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
+                        return value.map { .text(String(decoding: $0, as: UTF8.self)) }
+                    case .queryParameter(let name):
+                        return Self.parameter(name, of: stream.request.pathBytes).map { .text($0) }
+                    case .connection(let input): return input.fact(view)
+                    }
+                }, holds: { view.holds($0) })
             // No match is no permission.
             guard let found else { return RBACEngine.Verdict(isAllowed: false) }
             switch found.action {
