@@ -25,9 +25,7 @@ struct TokenContactTests {
         let directory = "/tmp/skein-token-\(Environment.processID)-\(UInt32.random(in: 0 ... .max))"
         try File.makeDirectory(directory + "/control", mode: 0o700)
         defer { try? File.removeTree(directory) }
-        let probe = try Socket.listen(on: .ip(.v4(0x7f00_0001), port: 0))
-        let address = try #require(probe.localAddress)
-        probe.close()
+        let address = try Self.freeAddress()
         var options = ControlPlaneOptions(dataDirectory: directory, runDirectory: directory)
         options.apiAddress = .ip(.v4(0x7f00_0001), port: 0)
         options.metricsAddress = .ip(.v4(0x7f00_0001), port: 0)
@@ -54,6 +52,20 @@ struct TokenContactTests {
             try await body(Plane(loop: loop, server: server, directory: directory, client: client))
         }.value
         await Task(executorPreference: loop) { server.stop() }.value
+    }
+
+    /// An address that nobody listens on.
+    ///
+    /// Below the ports that the kernel gives away: one of those may belong to another test by the time the server opens it, and a
+    /// server that could not be started answers nobody.
+    private static func freeAddress() throws -> IO.SocketAddress {
+        for _ in 0..<100 {
+            let address = IO.SocketAddress.ip(.v4(0x7f00_0001), port: .random(in: 16_000...31_000))
+            guard let probe = try? Socket.listen(on: address) else { continue }
+            probe.close()
+            return address
+        }
+        throw SystemError(98, "a free port")
     }
 
     /// A token as `kubectl create token` gets it.

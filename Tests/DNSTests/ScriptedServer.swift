@@ -14,16 +14,30 @@ final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
     private let answer: @Sendable (DNSMessage, _ byTCP: Bool) -> [[UInt8]]
 
     init(on loop: EventLoop, _ answer: @escaping @Sendable (DNSMessage, _ byTCP: Bool) -> [[UInt8]]) throws {
-        let any = SocketAddress.ip(.v4(0x7F00_0001), port: 0)
-        datagrams = try Socket.datagram(on: any)
+        let (datagrams, streams) = try Self.pair()
+        self.datagrams = datagrams
         address = try #require(datagrams.localAddress)
         self.loop = loop
         self.answer = answer
         registration = try loop.register(datagrams.fd, self)
-        if let streams = try? Socket.listen(on: address) {
-            let listener = try SocketListener(streams, on: loop)
-            Task(executorPreference: loop) { await self.accept(listener) }
+        let listener = try SocketListener(streams, on: loop)
+        Task(executorPreference: loop) { await self.accept(listener) }
+    }
+
+    /// Sockets of both kinds at one port: that of the one may be somebody else's of the other.
+    private static func pair() throws -> (Socket, Socket) {
+        var last: SystemError?
+        for _ in 0..<100 {
+            let datagrams = try Socket.datagram(on: .ip(.v4(0x7F00_0001), port: 0))
+            do throws(SystemError) {
+                guard let address = datagrams.localAddress else { throw SystemError(98, "a port") }
+                return (datagrams, try Socket.listen(on: address))
+            } catch {
+                last = error
+                datagrams.close()
+            }
         }
+        throw last ?? SystemError(98, "a port")
     }
 
     func ready(_ readiness: Readiness) {
