@@ -324,35 +324,9 @@ enum QueryText {
         let wanted = Array(name.utf8)
         for part in path[(mark + 1)...].split(separator: UInt8(ascii: "&")) {
             let equals = part.firstIndex(of: UInt8(ascii: "=")) ?? part.endIndex
-            guard decoded(part[..<equals]) == wanted else { continue }
-            return equals < part.endIndex ? decoded(part[(equals + 1)...]) : []
+            guard RequestQuery.decode(part[..<equals]) == wanted else { continue }
+            return equals < part.endIndex ? RequestQuery.decode(part[(equals + 1)...]) : []
         }
         return nil
-    }
-
-    private static func decoded(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
-        var result: [UInt8] = []
-        var index = bytes.startIndex
-        while index < bytes.endIndex {
-            if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.endIndex, let high = digit(bytes[index + 1]),
-                let low = digit(bytes[index + 2])
-            {
-                result.append(high << 4 | low)
-                index += 3
-            } else {
-                result.append(bytes[index])
-                index += 1
-            }
-        }
-        return result
-    }
-
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 48...57: byte - 48
-        case 65...70: byte - 55
-        case 97...102: byte - 87
-        default: nil
-        }
     }
 }

@@ -41,7 +41,7 @@ struct RequestQuery {
     }
 
     /// Bytes with their percent escapes undone; what is no escape stays.
-    private static func decode(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+    static func decode(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
         guard bytes.contains(UInt8(ascii: "%")) else { return Array(bytes) }
         let bytes = Array(bytes)
         var result: [UInt8] = []

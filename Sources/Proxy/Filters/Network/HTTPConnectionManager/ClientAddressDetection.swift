@@ -100,24 +100,33 @@ enum ClientAddressDetection: Sendable {
             }
             return refusal.map { .refuse($0) } ?? .nothing
         case .forwardedFor(let hops, let trusted, _):
-            guard let text = headers[.xForwardedFor] else { return .nothing }
-            let members = text.split(separator: ",", omittingEmptySubsequences: false)
-            func address(_ index: Int) -> IPAddress? {
-                IPAddress(String(members[index].drop { $0 == " " }.reversed().drop { $0 == " " }.reversed()))
-            }
-            let isSingle = members.count == 1
             guard !trusted.isEmpty else {
-                guard hops < members.count, let found = address(members.count - 1 - hops) else { return .nothing }
-                return .client(found, isSingle: isSingle)
+                return Self.member(hops, of: headers).map { .client($0, isSingle: $1) } ?? .nothing
             }
             guard let peer, Self.isTrusted(peer, trusted) else { return .nothing }
             var last: IPAddress?
-            for index in members.indices.reversed() {
-                guard let found = address(index) else { return .nothing }
+            let members = Self.members(of: headers)
+            for member in members.reversed() {
+                guard let found = Self.address(member) else { return .nothing }
                 last = found
                 if !Self.isTrusted(found, trusted) { break }
             }
-            return last.map { .client($0, isSingle: isSingle) } ?? .nothing
+            return last.map { .client($0, isSingle: members.count == 1) } ?? .nothing
         }
+    }
+
+    /// The address that many members from the right of `x-forwarded-for`, and whether it is the only one.
+    static func member(_ hops: Int, of headers: borrowing HeaderTable) -> (IPAddress, isSingle: Bool)? {
+        let members = members(of: headers)
+        guard hops < members.count, let address = address(members[members.count - 1 - hops]) else { return nil }
+        return (address, members.count == 1)
+    }
+
+    private static func members(of headers: borrowing HeaderTable) -> [Substring] {
+        headers[.xForwardedFor]?.split(separator: ",", omittingEmptySubsequences: false) ?? []
+    }
+
+    private static func address(_ member: Substring) -> IPAddress? {
+        IPAddress(String(member.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed()))
     }
 }

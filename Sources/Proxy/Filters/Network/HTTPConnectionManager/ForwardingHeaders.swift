@@ -82,7 +82,7 @@ final class ForwardingHeaders: Sendable {
         var isSingle = true
         if usesRemoteAddress {
             isSingle = !hadForwardedFor
-            if trustedHops > 0, let (address, _) = forwardedFor(request.headers, hops: trustedHops - 1) {
+            if trustedHops > 0, let (address, _) = ClientAddressDetection.member(trustedHops - 1, of: request.headers) {
                 client.address = address
             }
             if !skipsXFFAppend, let peer { append(peer, &request.headers) }
@@ -104,7 +104,9 @@ final class ForwardingHeaders: Sendable {
                 }
             }
             if appendsPeer, let peer { append(peer, &request.headers) }
-        } else if hadForwardedFor, let (address, single) = forwardedFor(request.headers, hops: trustedHops) {
+        } else if hadForwardedFor,
+            let (address, single) = ClientAddressDetection.member(trustedHops, of: request.headers)
+        {
             client.address = address
             isSingle = single
         }
@@ -139,18 +141,6 @@ final class ForwardingHeaders: Sendable {
         if appendsForwardedPort, !request.headers.contains(.xForwardedPort), let localPort {
             request.headers.append(.xForwardedPort, number: Int(localPort))
         }
-    }
-
-    /// The address that many members from the right of `x-forwarded-for`, and whether it is the only one.
-    private func forwardedFor(_ headers: borrowing HeaderTable, hops: Int) -> (IPAddress, isSingle: Bool)? {
-        guard let text = headers[.xForwardedFor] else { return nil }
-        let members = text.split(separator: ",", omittingEmptySubsequences: false)
-        guard hops < members.count else { return nil }
-        let member = members[members.count - 1 - hops]
-        guard let address = IPAddress(String(member.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())) else {
-            return nil
-        }
-        return (address, members.count == 1)
     }
 
     /// Several lines are one list (RFC 9110 §5.3): who adds a line of his own would otherwise hide what others have added (ATK-17).
