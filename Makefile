@@ -12,6 +12,7 @@ FUZZ ?= 60
 TARGET ?=
 DOCKER ?= words ports calls own pods
 DEMO ?=
+TESTS ?=
 RELEASE := .build/release
 STRICT := --explicit-target-dependency-import-check error
 
@@ -26,7 +27,7 @@ build: deps ## release products in .build/release: skein, skein-proxy, skein-cni
 test: deps ## all tests (as root: many make network namespaces and containers)
 	@test "$$(id -u)" = 0 || { echo "make test: run as root (sudo make test): the tests make network namespaces and containers" >&2; exit 1; }
 	$(SWIFT) build --build-tests $(STRICT)
-	/usr/bin/python3 tools/test.py
+	/usr/bin/python3 tools/test.py $(TESTS)
 	/usr/bin/python3 tools/cost-check.py debug
 
 test-long: test demo-check proxy-check mesh-check api-check source-check ## and everything again under the address and the thread sanitizer; 10,000 containers

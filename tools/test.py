@@ -3,7 +3,12 @@
 
 What failed stands at the very end again, one line a failure: of a long log often only the last lines are kept.
 A skipped or cancelled test is a failure in CI (a peer that is missing must be seen): set CI=true.
+
+  test.py [--failed] [arguments of `swift test`]
+
+--failed runs only what failed, or did not end, the last time (everything when nothing did).
 """
+import json
 import os
 import re
 import signal
@@ -12,18 +17,18 @@ import sys
 import threading
 import time
 
-ARGUMENTS = ["swift", "test", "--skip-build", "--disable-xctest"]
+EVENTS, FAILED = ".build/test-events.json", ".build/test.failed"
+ARGUMENTS = ["swift", "test", "--skip-build", "--disable-xctest", "--event-stream-output-path", EVENTS, "--event-stream-version", "0"]
 # How long the tests may say nothing before they count as stuck.
-SILENCE = 300
+SILENCE = 180
 SLOWEST = 10
-NAME = r'(".*"|[^"\s]\S*)'
 
 
 class Watch:
     """Ends a run that says nothing any more: its tests are named instead of a time limit of somebody else's."""
 
     def __init__(self, process):
-        self.process, self.heard, self.is_stuck = process, time.time(), False
+        self.process, self.heard, self.is_stuck, self.threads = process, time.time(), False, []
         threading.Thread(target=self.look, daemon=True).start()
 
     def look(self):
@@ -31,33 +36,122 @@ class Watch:
             time.sleep(1)
             if time.time() - self.heard > SILENCE:
                 self.is_stuck = True
-                # Its own group: `swift test` leaves the test process behind when it alone is ended.
-                os.killpg(self.process.pid, signal.SIGKILL)
+                self.threads = threads_of(self.process.pid)
+                end(self.process.pid)
                 return
+
+
+def read(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"
+
+
+def members(session):
+    """The processes of a session: `swift test` gives the test process a group of its own, and leaves it behind when it is ended."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        # pid (name) state parent group session
+        fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if len(fields) > 3 and fields[3] == str(session):
+            yield int(pid)
+
+
+def end(session):
+    for pid in members(session):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def threads_of(session):
+    """What the threads of the test process wait for, and the processes it has started: where to look for what is stuck."""
+    found, children = {}, {}
+    for pid in members(session):
+        name = read(f"/proc/{pid}/comm")
+        if "xctest" not in read(f"/proc/{pid}/cmdline").split("\0")[0]:
+            children[name] = children.get(name, 0) + 1
+            continue
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            place = f"/proc/{pid}/task/{thread}"
+            what = f"{read(place + '/comm')}: {read(place + '/wchan')} {' '.join(read(place + '/syscall').split()[:2])}"
+            found[what] = found.get(what, 0) + 1
+    lines = [f"{count} x thread {what}" for what, count in sorted(found.items())]
+    return lines + [f"{count} x process {name}" for name, count in sorted(children.items())]
+
+
+class Record:
+    """What the event stream of a run tells: which tests began, ended, were left out and failed."""
+
+    def __init__(self, path):
+        self.names, self.running, self.left_out, self.failed = {}, [], [], []
+        begun, ended = [], set()
+        try:
+            file = open(path, errors="replace")
+        except OSError:
+            return
+        with file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # The run was cut off in the middle of a line.
+                payload, kind = entry["payload"], entry["payload"].get("kind")
+                test = payload.get("testID", "")
+                if entry["kind"] == "test" and kind == "function":
+                    self.names[payload["id"]] = payload.get("displayName") or payload["name"]
+                elif test not in self.names:
+                    continue
+                elif kind == "testStarted":
+                    begun.append(test)
+                elif kind == "testEnded":
+                    ended.add(test)
+                elif kind in ("testSkipped", "testCancelled", "testCaseCancelled"):
+                    self.left_out.append(" ".join([test] + [message["text"] for message in payload["messages"]]))
+                elif kind == "issueRecorded" and not payload.get("issue", {}).get("isKnown") and test not in self.failed:
+                    self.failed.append(test)
+        self.running = [test for test in begun if test not in ended]
+
+    def save(self):
+        again = self.failed + [test for test in self.running if test not in self.failed]
+        if again:
+            with open(FAILED, "w") as file:
+                json.dump(again, file, indent=1)
+        elif os.path.exists(FAILED):
+            os.remove(FAILED)
+
+
+def selection(arguments):
+    """The arguments for `swift test`: with --failed a filter for each test that failed, without the place it stands at."""
+    if "--failed" not in arguments:
+        return arguments
+    rest = [argument for argument in arguments if argument != "--failed"]
+    if not os.path.exists(FAILED):
+        return rest
+    with open(FAILED) as file:
+        tests = json.load(file)
+    print(f"once more: {len(tests)} tests")
+    return rest + [word for test in tests for word in ("--filter", "^" + re.escape(test.rpartition("/")[0]) + "/")]
 
 
 def main():
     begin = time.time()
+    arguments = selection(sys.argv[1:])
     environment = {**os.environ, "SWIFT_BACKTRACE": "enable=no"}
+    if os.path.exists(EVENTS):
+        os.remove(EVENTS)
     process = subprocess.Popen(
-        ARGUMENTS + sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        ARGUMENTS + arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         env=environment, start_new_session=True)
     watch = Watch(process)
-    left_out, suites, closing, failures, running = [], [], "", [], {}
+    suites, closing, failures = [], "", []
     try:
         for line in process.stdout:
             watch.heard = time.time()
             line = line.rstrip("\n")
             plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
-            # The name is quoted (or a function): a test may well be about something that is cancelled.
-            if re.match(rf"^\S+ (Test|Suite|Test case)( passing .*)? {NAME} (was )?(skipped|cancelled)", plain):
-                left_out.append(plain)
-            if match := re.match(rf"^\S+ Test (?!run ){NAME} started", plain):
-                running[match.group(1)] = running.get(match.group(1), 0) + 1
-            if match := re.match(rf"^\S+ Test {NAME} (with \d+ test cases? )?(passed|failed) after", plain):
-                left = running.pop(match.group(1), 1) - 1
-                if left > 0:
-                    running[match.group(1)] = left
             if match := re.match(r"^\S+ Suite (.+?) (passed|failed) after ([0-9.]+) seconds", plain):
                 suites.append((float(match.group(3)), match.group(1)))
             # Arguments of a test may say anything.
@@ -71,27 +165,33 @@ def main():
                 closing = plain
         status = process.wait()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        end(process.pid)
         raise
+    record = Record(EVENTS)
+    record.save()
     for seconds, name in sorted(suites, reverse=True)[:SLOWEST]:
         print(f"{seconds:8.2f} s  {name}")
-    print(f"skipped or cancelled: {len(left_out)}")
-    for line in left_out:
+    print(f"skipped or cancelled: {len(record.left_out)}")
+    for line in record.left_out:
         print(f"  {line}")
     print(f"tests took {time.time() - begin:.0f} s")
     print(closing or f"no closing line: the test process ended with status {status}")
-    if status == 0 and not closing:
+    if status == 0 and (not closing or not record.names):
+        print("the run left no record of its tests", file=sys.stderr)
         status = 1
+    for line in watch.threads:
+        print(f"  {line}")
     if not closing:
         print(f"stuck for {SILENCE} s in:" if watch.is_stuck else "the test process ended in the middle of:")
-        for name in list(running)[:12]:
-            print(f"  {name}")
+        for test in record.running[:12]:
+            print(f"  {record.names[test]} ({test})")
     for failure in failures[:40]:
         print(f"FAILED {failure[:600]}")
-    if left_out and os.environ.get("CI"):
+    if record.left_out and os.environ.get("CI"):
         print("a skipped or cancelled test is a failure in CI", file=sys.stderr)
         status = status or 1
     return 1 if status else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -175,8 +175,7 @@ struct ADSTests {
             #expect(try await client.get("/").body == "from the upstream")
 
             try await server.publish(try Self.snapshot(backend: upstream.port, listener: 0, body: "second"))
-            var body = ""
-            while body != "second" { body = try await client.get("/").body }
+            try await until { try await client.get("/").body == "second" }
 
             var bad = try Self.snapshot(backend: upstream.port, listener: 0, body: "second")
             bad.add(
@@ -185,7 +184,7 @@ struct ADSTests {
                         #"{"name":"routes","virtual_hosts":[{"name":"all","domains":["*"],"routes":[{"match":{"safe_regex":{"regex":"("}},"route":{"cluster":"web"}}]}]}"#
                     )), name: "routes")
             try await server.publish(bad)
-            while server.rejections.isEmpty { _ = try await client.get("/") }
+            try await until { !server.rejections.isEmpty }
             #expect(
                 server.rejections.first?.hasPrefix("routes[routes].virtual_hosts[0].routes[0].match.safe_regex.regex: ")
                     == true)

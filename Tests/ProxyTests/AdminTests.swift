@@ -38,9 +38,10 @@ struct AdminTests {
     @Test("P-6 a drain loses no request: what is under way is answered with connection: close")
     func drain() async throws {
         try await onLoop { loop in
+            let mayAnswer = Gate()
             let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
                 _ = try await wire.request()
-                await loop.sleep(for: .milliseconds(700))
+                await mayAnswer.wait()
                 try await wire.write(ScriptedUpstream.ok("late"))
                 _ = await wire.readToEnd()
             }
@@ -52,6 +53,13 @@ struct AdminTests {
             try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             try await until { upstream.connections != 0 }
             proxy.stop()
+            // It drains from the moment when nobody can come any more.
+            try await until {
+                guard let late = try? await Wire.connect(to: proxy.address, on: loop) else { return true }
+                late.close()
+                return false
+            }
+            mayAnswer.open()
             let response = try await client.response()
             #expect(response.body == "late")
             #expect(response.field("connection") == "close")

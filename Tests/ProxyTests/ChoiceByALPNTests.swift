@@ -96,9 +96,9 @@ struct ChoiceByALPNTests {
                 upstream = try await self.upstream(protocols, port: port)
                 // The old process may still be going down.
                 var answer = try await client.get("/")
-                while answer.field("x-version") != version {
-                    await loop.sleep(for: .milliseconds(2))
+                try await until {
                     answer = try await client.get("/")
+                    return answer.field("x-version") == version
                 }
                 #expect(answer.status == 200)
             }

@@ -52,9 +52,9 @@ struct ConnectTests {
             #expect(stats.contains("cluster.backend.upstream_cx_active: 1\n"))
             #expect(stats.contains("cluster.backend.upstream_rq_200: 1\n"))
             client.close()
-            var after = ""
-            while !after.contains("upstream_cx_active: 0\n") || !after.contains("upgrades_active: 0\n") {
-                after = try await Admin.get(proxy, "/stats?filter=_active", on: loop)
+            try await until {
+                let after = try await Admin.get(proxy, "/stats?filter=_active", on: loop)
+                return after.contains("upstream_cx_active: 0\n") && after.contains("upgrades_active: 0\n")
             }
         }
     }

@@ -23,15 +23,15 @@ struct ConnectionLifeTests {
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             #expect(try await client.get("/").status == 200)
-            var stats = ""
-            while !stats.contains("http.ingress.downstream_cx_max_duration_reached: 1\n") {
-                stats = try await Admin.get(proxy, "/stats?filter=max_duration", on: loop)
+            try await until {
+                try await Admin.get(proxy, "/stats?filter=max_duration", on: loop)
+                    .contains("http.ingress.downstream_cx_max_duration_reached: 1\n")
             }
             #expect(await client.readToEnd() == "")
             let busy = try await Wire.connect(to: proxy.address, on: loop)
-            while true {
-                guard let response = try? await busy.get("/") else { break }
-                if response.field("connection") == "close" { break }
+            try await until {
+                guard let response = try? await busy.get("/") else { return true }
+                return response.field("connection") == "close"
             }
             #expect(await busy.readToEnd() == "")
         }

@@ -250,16 +250,14 @@ struct DiscoveryTests {
             bad.virtualHosts[0].domains = []
             server.set("r3", [bad])
             try await server.push(RouteConfiguration.typeURL)
-            while !server.requests.contains(where: { $0.errorDetail != nil }) { _ = try await client.get("/") }
+            try await until { server.requests.contains { $0.errorDetail != nil } }
             let refusal = try #require(server.requests.last { $0.errorDetail != nil })
             #expect(refusal.versionInfo == "r2")
             #expect(refusal.errorDetail?.message.hasPrefix("routes[local].virtual_hosts[0].domains") == true)
             #expect(try await client.get("/").body == "two")
             server.set("l2", [Listener]())
             try await server.push(Listener.typeURL)
-            while server.requests.last(where: { $0.typeUrl == Listener.typeURL })?.versionInfo != "l2" {
-                await loop.sleep(for: .milliseconds(2))
-            }
+            try await until { server.requests.last { $0.typeUrl == Listener.typeURL }?.versionInfo == "l2" }
         }
     }
 

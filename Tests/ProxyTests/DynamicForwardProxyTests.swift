@@ -145,9 +145,8 @@ struct DynamicForwardProxyTests {
             #expect(try await Self.get(client, long).status == 503)
             let response = try await Self.get(client, "localhost:\(upstream.port)")
             #expect(response.status == 200 || response.body == "DNS cache overflow")
-            var stats = ""
-            while !stats.contains("host_removed: 1\n") {
-                stats = try await Admin.get(proxy, "/stats?filter=dns_cache", on: loop)
+            try await until {
+                try await Admin.get(proxy, "/stats?filter=dns_cache", on: loop).contains("host_removed: 1\n")
             }
             #expect(try await Self.get(client, "localhost:\(upstream.port)").body == "ok")
         }

@@ -34,10 +34,13 @@ struct OverloadTests {
             defer { proxy.stop() }
             let client = try await Wire.connect(to: proxy.address, on: loop)
             var response = try await client.get("/")
-            while response.status != 503 { response = try await client.get("/") }
+            try await until {
+                response = try await client.get("/")
+                return response.status == 503
+            }
             #expect(response.body == "envoy overloaded")
             try File.write(path, Array("0.1\n".utf8))
-            while response.status != 200 { response = try await client.get("/") }
+            try await until { try await client.get("/").status == 200 }
         }
     }
 
@@ -94,10 +97,9 @@ struct OverloadTests {
             #expect(try await admin.get("/stats?usedonly").body.contains("downstream_global_cx_overflow: 1"))
             first.close()
             // The place of the one that left is free when the proxy has seen it.
-            var status = 0
-            while status != 200 {
+            try await until {
                 let next = try await Wire.connect(to: proxy.address, on: loop)
-                status = (try? await next.get("/").status) ?? 0
+                return (try? await next.get("/").status) == 200
             }
         }
     }

@@ -119,11 +119,14 @@ public final class Socket {
     ) throws(SystemError) -> Socket {
         let operation = "bind udp \(address)"
         let socket = try make(address, Int32(SOCK_DGRAM.rawValue), operation)
-        if reusePort { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
+        // A port that the kernel chooses is to be nobody else's: with SO_REUSEPORT it also gives away those of others who set it.
+        let isChosen = address.port == 0
+        if reusePort, !isChosen { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
         try socket.limitFamily(address, acceptsIPv4: acceptsIPv4, operation)
         if freebind { try socket.setFreebind(address.family, operation) }
         try socket.set(options, .beforeBind)
         try checkErrno(address.withSockaddr { bind(socket.fd, $0, $1) }, operation)
+        if reusePort, isChosen { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1, operation) }
         try socket.set(options, .bound)
         return socket
     }

@@ -31,8 +31,9 @@ struct SubscriptionCountTests {
                 "cluster_manager.cds.update_rejected: 0", "http.ingress.rds.table.update_success: 1",
             ] { #expect(stats.contains(line + "\n")) }
             try files.write("rds.yaml", routes("a, a"))
-            while !stats.contains("http.ingress.rds.table.update_rejected: 1\n") {
+            try await until {
                 stats = try await Admin.get(proxy, "/stats?filter=rds", on: loop)
+                return stats.contains("http.ingress.rds.table.update_rejected: 1\n")
             }
             #expect(stats.contains("http.ingress.rds.table.update_success: 1\n"))
         }

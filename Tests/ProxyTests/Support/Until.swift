@@ -11,7 +11,7 @@ func until(
     _ condition: () async throws -> Bool
 ) async throws {
     let clock = ContinuousClock()
-    let end = clock.now + .seconds(20)
+    let end = clock.now + .seconds(60)
     while try await !condition() {
         guard clock.now < end else { throw NeverCame(description: "\(what()) at \(file):\(line) never came") }
         try await Task.sleep(for: .milliseconds(2))

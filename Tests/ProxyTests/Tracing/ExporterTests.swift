@@ -101,10 +101,8 @@ struct ExporterTests {
                 #expect(field(index, "x-b3-sampled") == (index == 0 ? "1" : "0"))
             }
             await received.wait(for: 1, on: loop)
-            while !received.all.contains(where: {
-                String(decoding: $0.body, as: UTF8.self).contains("async backend egress")
-            }) {
-                await loop.sleep(for: .milliseconds(5))
+            try await until {
+                received.all.contains { String(decoding: $0.body, as: UTF8.self).contains("async backend egress") }
             }
         }
     }
