@@ -183,6 +183,53 @@ def laboratory(driver):
         shutil.rmtree(base, ignore_errors=True)
 
 
+def agents(driver, first, api):
+    """What only the agent of a joined machine knows, asked through the API of the first one."""
+    kubectl = ["kubectl", "--kubeconfig", f"{first.data}/control/kubeconfig"]
+    said = first.inside(
+        SKEIN, "exec", "--data-dir", first.data, "--run-dir", first.run_dir, "plain-2", "--", "/usr/bin/python3", "-c",
+        "import os; print('in', os.environ['NODE'])")
+    check(f"{driver}: skein exec on a joined machine", said.strip() == "in node-2", said)
+    said = first.inside(*kubectl, "exec", "-i", "plain-3", "--", "cat", text="from the first machine")
+    check(f"{driver}: kubectl exec with input on a joined machine", said == "from the first machine", said)
+    failed = first.inside(*kubectl, "exec", "plain-3", "--", "/usr/bin/python3", "-c", "raise SystemExit(7)", status=7)
+    check(f"{driver}: its exit status arrives", failed == "", failed)
+    talker = pod("talker", "node-2", {"app": "talker"}, plain=True)
+    talker["spec"]["containers"][0] = {
+        "name": "talker", "image": "host/python", "command": ["/usr/bin/python3", "-u", "-c", "import time\nfor n in range(600): print('line', n); time.sleep(0.1)"]}
+    api(first, "POST", "/api/v1/namespaces/default/pods", talker)
+    wait_for(f"{driver}: kubectl logs of a joined machine", lambda: "line 5\n" in first.inside(*kubectl, "logs", "talker"), 60)
+    followed = first.inside("timeout", "3", *kubectl, "logs", "-f", "--tail=1", "talker", status=124).splitlines()
+    check(f"{driver}: kubectl logs -f goes on", len(followed) > 5, followed[:3])
+    check(f"{driver}: skein logs of a joined machine", "line 5\n" in first.skein("logs", "talker"))
+    forward = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{first.namespace}", *kubectl, "port-forward", "pod/plain-2", "18000:8000"], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    try:
+        wait_for(f"{driver}: kubectl port-forward to a joined machine",
+                 lambda: first.inside("curl", "-sS", "--max-time", "5", "http://127.0.0.1:18000/").startswith("node-2"), 30)
+    finally:
+        forward.terminate()
+        forward.wait()
+    template = pod("busy", "node-2", {"app": "busy"})
+    template["spec"].pop("terminationGracePeriodSeconds")
+    api(first, "POST", "/apis/apps/v1/namespaces/default/deployments", {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "busy"},
+        "spec": {"selector": {"matchLabels": {"app": "busy"}}, "template": {"metadata": template["metadata"], "spec": template["spec"]}}})
+    api(first, "POST", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "busy"},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"}, "maxReplicas": 2,
+                 "metrics": [{"type": "Pods", "pods": {
+                     "metric": {"name": "requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "1000"}}}]}})
+    def measured():
+        metrics = api(first, "GET", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/busy").get("status", {}).get("currentMetrics", [])
+        return [m for m in metrics or [] if "averageValue" in m.get("pods", {}).get("current", {})]
+    wait_for(f"{driver}: what a pod of a joined machine gets is measured for its autoscaler", measured, 90)
+    for path in ("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/busy", "/apis/apps/v1/namespaces/default/deployments/busy",
+                 "/api/v1/namespaces/default/pods/talker"):
+        api(first, "DELETE", path)
+
+
 def checks(driver, hosts):
     first, second, third = hosts
     first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", "192.0.2.1", "--network", driver)
@@ -259,6 +306,8 @@ def checks(driver, hosts):
     # curl's 56 (reset) or 52 (empty): no certificate, no answer.
     refused = ask(first, "plain-1", f"http://{ip['web-2']}:8000/")
     check(f"{driver}: without a certificate a STRICT pod of another machine says nothing", not refused.startswith("node-2"), refused)
+
+    agents(driver, first, api)
 
     size = ask(first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20)
     check(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", size == "1048576", size)

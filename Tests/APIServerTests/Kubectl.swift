@@ -57,7 +57,7 @@ final class KubectlFixture: Sendable {
                 let listeners = APIListeners(APIRouter(registry), on: loop)
                 let listener = try SocketListener(parcel.socket, on: loop)
                 let agent = try SocketListener(try Socket.listen(on: .unix(agentPath)), on: loop)
-                let logs = NodeLogs(socket: agentPath, on: loop)
+                let logs = NodeLogs(nodeClients(socket: agentPath, on: loop))
                 listeners.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
                 let fake = HTTPServer(on: loop) { request in
                     guard request.path == "/containerLogs/default/p/c" else {

@@ -165,6 +165,8 @@ public struct LogRequest: Sendable, Hashable {
     public var pod: String
     /// The container.
     public var container: String
+    /// The node that the pod is bound to.
+    public var node: String
     /// The query for the node agent: `follow=true&tailLines=10`.
     public var query: String
 }

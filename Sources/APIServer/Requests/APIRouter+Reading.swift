@@ -175,8 +175,10 @@ extension APIRouter {
             }
             parts.append(parameter + "=" + value)
         }
+        guard !pod.spec.nodeName.isEmpty else { throw .badRequest("pod \(name) does not have a host assigned") }
         let wanted = LogRequest(
-            namespace: namespace, pod: name, container: container, query: parts.joined(separator: "&"))
+            namespace: namespace, pod: name, container: container, node: pod.spec.nodeName,
+            query: parts.joined(separator: "&"))
         return APIResponse(contentType: "text/plain", body: .log(wanted))
     }
 }

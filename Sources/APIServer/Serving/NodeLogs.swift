@@ -1,12 +1,11 @@
 public import HTTP
-public import IO
 
-/// The logs of containers from the node agent, over its unix socket.
+/// The logs of containers from the agents of their nodes.
 public struct NodeLogs: Sendable {
-    private let client: HTTPClient
+    private let clients: NodeClients
 
-    /// The agent behind the socket at `path`.
-    public init(socket path: String, on loop: EventLoop) { client = HTTPClient(to: .unix(path), on: loop) }
+    /// Logs from the agents that these clients reach.
+    public init(_ clients: @escaping NodeClients) { self.clients = clients }
 
     /// The log that is wanted, as a stream.
     public func fetch(_ wish: LogRequest) async throws(StatusError) -> HTTPClientResponse {
@@ -14,13 +13,12 @@ public struct NodeLogs: Sendable {
         let path =
             "/containerLogs/\(wish.namespace)/\(wish.pod)/\(wish.container)"
             + (wish.query.isEmpty ? "" : "?" + wish.query)
+        let client = try clients(wish.node)
         let response: HTTPClientResponse
         do throws(HTTPError) {
             response = try await client.send(HTTPClientRequest(.get, path))
         } catch {
-            throw StatusError(
-                code: 503, reason: "ServiceUnavailable",
-                message: "the node agent does not answer (\(error)): is `skein up` running?")
+            throw .agentUnreachable(wish.node, "\(error)")
         }
         guard response.status == 200 else {
             let text = (try? await response.collect(limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""

@@ -1,17 +1,15 @@
 public import HTTP
-public import IO
 
-/// The streams of containers from the node agent, over its unix socket.
-///
-/// `@unchecked Sendable`: belongs to its loop.
-public final class NodeStreams: @unchecked Sendable {
-    private let client: HTTPClient
+/// The streams of containers from the agents of their nodes.
+public struct NodeStreams: Sendable {
+    private let clients: NodeClients
 
-    /// The agent behind the socket at `path`.
-    public init(socket path: String, on loop: EventLoop) { client = HTTPClient(to: .unix(path), on: loop) }
+    /// Streams from the agents that these clients reach.
+    public init(_ clients: @escaping NodeClients) { self.clients = clients }
 
     /// Opens what is wanted: messages whose first byte is the channel (`v5.channel.k8s.io`).
     public func open(_ wish: StreamRequest, port: UInt16? = nil) async throws(StatusError) -> WebSocketConnection {
+        let client = try clients(wish.node)
         let response: HTTPClientResponse
         do throws(HTTPError) {
             let nonce = (0..<16).map { _ in UInt8.random(in: 0 ... .max) }
@@ -21,9 +19,7 @@ public final class NodeStreams: @unchecked Sendable {
             } catch { throw HTTPError.field(error) }
             response = try await client.send(request)
         } catch {
-            throw StatusError(
-                code: 503, reason: "ServiceUnavailable",
-                message: "the node agent does not answer (\(error)): is `skein up` running?")
+            throw .agentUnreachable(wish.node, "\(error)")
         }
         guard response.status == 101 else {
             let text = (try? await response.collect(limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""

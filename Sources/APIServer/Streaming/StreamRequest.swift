@@ -22,6 +22,8 @@ public struct StreamRequest: Sendable, Hashable {
     public var pod: String
     /// The container; empty for ports.
     public var container = ""
+    /// The node that the pod is bound to.
+    public var node = ""
     /// Program and arguments, for `exec`.
     public var command: [String] = []
     /// Whether the client sends input.
@@ -87,6 +89,7 @@ extension APIRouter {
             }
         }
         guard !pod.spec.nodeName.isEmpty else { throw .badRequest("pod \(name) does not have a host assigned") }
+        wish.node = pod.spec.nodeName
         return APIResponse(status: 101, contentType: "", body: .streams(wish))
     }
 

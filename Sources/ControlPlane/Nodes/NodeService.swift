@@ -36,6 +36,7 @@ final class NodeService: @unchecked Sendable {
     private let log = Logger("nodes")
     private let settings: JSON
     private var agents: [String: RemoteAgent] = [:]
+    private let dialer: NodeDialer
     private var open: [String: [ObjectIdentifier: any ByteStream]] = [:]
     /// What a node's name server must know besides services.
     var furtherNames: () -> JSON? = { nil }
@@ -54,7 +55,22 @@ final class NodeService: @unchecked Sendable {
         self.settings = settings
         self.loop = loop
         self.now = now
+        dialer = NodeDialer(on: loop) {
+            var random = SystemRandomNumberGenerator()
+            return String(random.next(), radix: 36) + String(random.next(), radix: 36)
+        }
+        dialer.tell = { [weak self] node, message in
+            guard let agent = self?.agents[node] else { return false }
+            agent.send(message)
+            return true
+        }
     }
+
+    /// Nodes whose agents are connected here.
+    var connected: [String] { agents.keys.sorted() }
+
+    /// A client of a node's agent; nil when it is not connected here.
+    func client(of node: String) -> HTTPClient? { agents[node] == nil ? nil : dialer.client(of: node) }
 
     /// Who a client certificate says its holder is: of a node only while its object is there, with the key of the certificate.
     func user(_ certificate: Certificate) -> APIUser? {
@@ -86,6 +102,7 @@ final class NodeService: @unchecked Sendable {
             case ("POST", "join"): return try await join(request, user)
             case ("GET", "agent"): return try serveAgent(try node(user))
             case ("GET", "xds"): return try serveProxy(request, try node(user))
+            case ("GET", "kubelet"): return try serveDialed(request, try node(user))
             default: throw StatusError(code: 404, reason: "NotFound", message: "\(request.path) is not served here")
             }
         } catch {
@@ -228,8 +245,22 @@ final class NodeService: @unchecked Sendable {
         mesh.disconnected(agent)
         guard agents[agent.name] === agent else { return }
         agents[agent.name] = nil
+        dialer.forget(agent.name)
         // What came through a node that is gone waits for nobody.
         open.removeValue(forKey: agent.name)?.values.forEach { $0.close() }
+    }
+
+    /// A connection that the node was asked for, to be asked itself.
+    private func serveDialed(_ request: HTTPRequest, _ node: String) throws(StatusError) -> HTTPResponse {
+        let id = request.queryItems.first { $0.name == "id" }?.value ?? ""
+        guard dialer.expects(id, of: node) else {
+            throw StatusError(code: 404, reason: "NotFound", message: "nobody waits for this connection")
+        }
+        return upgrade("skein-kubelet") { [self] stream in
+            open[node, default: [:]][ObjectIdentifier(stream)] = stream
+            await dialer.run(id, stream)
+            open[node]?[ObjectIdentifier(stream)] = nil
+        }
     }
 
     /// Tells all nodes something.

@@ -48,7 +48,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     private var audit: AuditLog?
     /// What `skein certs list` shows.
     var authorityFacts: JSON { meshAuthority?.run(.list) ?? .null }
-    private var controllers: Controllers?
+    var controllers: Controllers?
     private(set) var nodes: NodeService?
     /// The objects of our own store, where several servers share it.
     private var ownSource: RegistrySource?
@@ -264,30 +264,6 @@ public final class ControlPlaneServer: @unchecked Sendable {
         }
     }
 
-    /// Asks the node agent what pods use, as long as something is scaled by it.
-    private func measurePods() {
-        let client = HTTPClient(to: .unix(options.runDirectory + "/kubelet.sock"), on: loop)
-        client.headTimeout = .seconds(10)
-        let (loop, log) = (loop, log)
-        tasks.append(
-            Task(executorPreference: loop) { [weak self] in
-                while !Task.isCancelled {
-                    await loop.sleep(for: AutoscalerController.interval)
-                    let namespaces = self?.controllers?.measuredNamespaces ?? []
-                    guard !namespaces.isEmpty else { continue }
-                    do throws(HTTPError) {
-                        let path = "/podUsage?namespaces=" + namespaces.joined(separator: ",")
-                        let response = try await client.send(HTTPClientRequest(.get, path))
-                        let page = try await response.collect()
-                        if let json = try? JSON.parse(page) { self?.controllers?.usage.take(json) }
-                    } catch {
-                        // Autoscalers say themselves that figures are missing.
-                        log.debug("the node agent did not say what pods use", ["error": "\(error)"])
-                    }
-                }
-            })
-    }
-
     func listener(_ address: SocketAddress, _ purpose: String) throws(ControlPlaneError) -> SocketListener {
         do throws(SystemError) {
             return try SocketListener(try Socket.listen(on: address), on: loop)
@@ -312,7 +288,8 @@ public final class ControlPlaneServer: @unchecked Sendable {
             router, on: loop,
             capacity: APICapacity(descriptors: Int(clamping: descriptors), watches: options.watchesMax))
         self.api = api
-        let logs = NodeLogs(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        let agents = agents()
+        let logs = NodeLogs(agents)
         if let streams {
             let pages = DiscoveryPages(streams)
             let backup = store.map { BackupPage($0, directory: control) }
@@ -324,7 +301,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
                 return pages.answer(request)
             }
         }
-        api.streams = NodeStreams(socket: options.runDirectory + "/kubelet.sock", on: loop)
+        api.streams = NodeStreams(agents)
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(

@@ -10,6 +10,8 @@ internal import Telemetry
 extension NodeAgent {
     /// Streams of one pod's proxy at once.
     private static let streamsMax = 32
+    /// Connections at once over which the control plane asks this agent.
+    private static let dialedMax = 512
     /// A control plane that says nothing for so long is gone: it answers every heartbeat.
     private static let patience = Duration.seconds(30)
 
@@ -99,6 +101,32 @@ extension NodeAgent {
             // The proxy tries again by itself, and serves what it has meanwhile.
             log.debug("a proxy has no control plane", ["error": error.description])
             local.close()
+        }
+    }
+
+    /// The control plane wants to ask this agent something: it gets a connection over which it does.
+    func dial(_ json: JSON) {
+        guard let remote = configuration.controlPlane, let id = json["id"]?.string else {
+            return log.warning("the control plane asked for a connection that it cannot have")
+        }
+        guard dialed < Self.dialedMax else {
+            return log.warning("the control plane holds too many connections", ["at_most": "\(Self.dialedMax)"])
+        }
+        dialed += 1
+        let (loop, log, kubelet) = (loop, log, configuration.kubeletSocket)
+        begin { agent in
+            defer { agent.dialed -= 1 }
+            do {
+                let path = NodeJoin.path + "kubelet?id=" + PercentEncoding.encoded(id)
+                let (rest, stream) = try await remote.open(path, "skein-kubelet")
+                do throws(SystemError) {
+                    let local = try await SocketStream.connect(to: .unix(kubelet), on: loop)
+                    await StreamSplice.run(stream, local, rest: rest, on: loop)
+                } catch {
+                    stream.close()
+                    throw error
+                }
+            } catch { log.warning("the control plane did not get its connection", ["error": "\(error)"]) }
         }
     }
 

@@ -156,6 +156,10 @@ extension NodeAgent {
                 rest.removeSubrange(...end)
                 let json = try? JSON.parse(line)
                 if json?["op"] == "pong" { continue }
+                if let json, json["op"] == "dial" {
+                    dial(json)
+                    continue
+                }
                 if let json, json["op"] == "names" {
                     configuration.namesTold?(json)
                     continue

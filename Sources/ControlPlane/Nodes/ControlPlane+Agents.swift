@@ -1,0 +1,73 @@
+import APIServer
+import HTTP
+import IO
+import Serialization
+import Telemetry
+
+// The agents of nodes, as the control plane asks them.
+extension ControlPlaneServer {
+    /// A page of usage may be so large: 5,000 pods.
+    private static let usageBytesMax = 16 << 20
+    /// How long an agent may take for it.
+    private static let usagePatience = Duration.seconds(10)
+
+    /// The agent of this machine by its socket, those of joined machines by the connections that they open.
+    func agents() -> NodeClients {
+        let local = HTTPClient(to: .unix(options.runDirectory + "/kubelet.sock"), on: loop)
+        let name = options.nodeName
+        return { [weak self] node throws(StatusError) in
+            if node == name { return local }
+            guard let client = self?.nodes?.client(of: node) else {
+                throw .agentUnreachable(node, "it is not connected with this control plane")
+            }
+            return client
+        }
+    }
+
+    /// Asks the agents what pods use, as long as something is scaled by it.
+    func measurePods() {
+        let (loop, agents) = (loop, agents())
+        tasks.append(
+            Task(executorPreference: loop) { [weak self] in
+                while !Task.isCancelled {
+                    await loop.sleep(for: AutoscalerController.interval)
+                    let namespaces = self?.controllers?.measuredNamespaces ?? []
+                    guard !namespaces.isEmpty else { continue }
+                    let path = "/podUsage?namespaces=" + namespaces.joined(separator: ",")
+                    for (_, page) in await self?.usage(path, from: agents) ?? [] {
+                        self?.controllers?.usage.take(page)
+                    }
+                }
+            })
+    }
+
+    /// What all agents say at that path, all asked at once, by node; who does not answer is left out, and said so for debugging.
+    ///
+    /// The time in a page is this machine's: clocks differ, and pages of one book are compared.
+    func usage(_ path: String, from agents: @escaping NodeClients) async -> [(node: String, page: JSON)] {
+        let names = [options.nodeName] + (nodes?.connected.filter { $0 != options.nodeName } ?? [])
+        let questions = names.map { name in
+            Task(executorPreference: loop) { [log] () -> JSON? in
+                do {
+                    let response = try await agents(name).send(HTTPClientRequest(.get, path))
+                    let bytes = try await response.collect(limit: Self.usageBytesMax)
+                    guard response.status == 200 else { return nil }
+                    var page = try JSON.parse(bytes)
+                    let now = WallClock.now
+                    page["time"] = .number(Double(now.seconds) + Double(now.nanoseconds) / 1e9)
+                    return page
+                } catch {
+                    log.debug("a node's agent did not say what pods use", ["node": name, "error": "\(error)"])
+                    return nil
+                }
+            }
+        }
+        let timer = loop.schedule(after: Self.usagePatience) { questions.forEach { $0.cancel() } }
+        defer { timer.cancel() }
+        var pages: [(String, JSON)] = []
+        for (name, question) in zip(names, questions) {
+            if let page = await question.value { pages.append((name, page)) }
+        }
+        return pages
+    }
+}
