@@ -7,9 +7,10 @@ extension HostNetwork {
     /// Returns what could not be served as asked: addresses that two services claim.
     @discardableResult
     public func apply(services ports: [ServicePort]) throws(NetworkError) -> [String] {
-        let compiled = CompiledServices(ports)
-        let outcome = state.withLock { (state) -> Result<Set<ServicePort.Endpoint>, NetworkError> in
+        let outcome = state.withLock {
+            (state) -> Result<(gone: Set<ServicePort.Endpoint>, conflicts: [String]), NetworkError> in
             do throws(NetworkError) {
+                let compiled = CompiledServices(ports, from: state.services)
                 let text: String
                 if let old = state.services {
                     text = compiled.transaction(from: old)
@@ -24,16 +25,16 @@ extension HostNetwork {
                         existingSets: names.filter { $0.hasPrefix("clients") })
                 }
                 if !text.isEmpty { try NFTables.run(text) }
-                let gone = (state.services?.datagramEndpoints ?? []).subtracting(compiled.datagramEndpoints)
+                let gone = state.services.map { compiled.datagramEndpoints(goneSince: $0) } ?? []
                 state.services = compiled
-                return .success(gone)
+                return .success((gone, compiled.conflicts))
             } catch {
                 return .failure(error)
             }
         }
-        let gone = try outcome.get()
+        let (gone, conflicts) = try outcome.get()
         if !gone.isEmpty { try ConnectionTracking.forgetDatagrams(to: gone) }
-        return compiled.conflicts
+        return conflicts
     }
 
     /// Makes exactly these ports of the host lead to pods.

@@ -36,6 +36,7 @@ public final class HostPodNetwork: PodNetworking {
     private let attached = Mutex<Set<String>>([])
     /// What policies were last said to be.
     private let policies = Mutex<PolicyObjects?>(nil)
+    private let book = Mutex(ServiceBook())
     /// Held while policies are compiled and written, so that a later state is never followed by an earlier one.
     private let enforcing = Mutex(())
 
@@ -183,11 +184,12 @@ public final class HostPodNetwork: PodNetworking {
     }
 
     /// Makes the kernel serve these services.
-    public func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String] {
-        do throws(NetworkError) {
-            return try network.apply(
-                services: ServiceTranslation.ports(services, slices, local: Set(addresses.allocations.values.joined())))
-        } catch {
+    public func serve(
+        services: [KubernetesObject], slices: [KubernetesObject], zone: String?
+    ) throws(WorkloadError) -> [String] {
+        let local = Set(addresses.allocations.values.joined())
+        let ports = book.withLock { $0.ports(services, slices, local: local, zone: zone) }
+        do throws(NetworkError) { return try network.apply(services: ports) } catch {
             throw WorkloadError("ServicesNotServed", "\(error)")
         }
     }

@@ -82,7 +82,7 @@ extension NodeAgent {
         case .configMap, .secret:
             for namespace in Set(records.values.map(\.pod.namespace)) { refreshVolumes(namespace: namespace) }
         case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
-        case .node: nodesChanged()
+        case .node: nodeChanged()
         case .volume: reclaim()
         case .claim: break  // Who waits for one looks again by himself.
         }
@@ -94,7 +94,7 @@ extension NodeAgent {
         case .service, .slice: serviceChanged()
         case .configMap, .secret: refreshVolumes(namespace: KubernetesObject(json: object).namespace)
         case .namespace, .networkPolicy, .adminNetworkPolicy, .baselineAdminNetworkPolicy: policyChanged()
-        case .node: nodesChanged()
+        case .node: nodeChanged()
         case .volume: reclaim()
         case .claim: break  // Who waits for one looks again by himself.
         }
@@ -204,6 +204,15 @@ extension NodeAgent {
 
     // MARK: Services
 
+    /// The zone that this node's labels name.
+    private var zone: String? { mirror.nodeLabels(configuration.nodeName)["topology.kubernetes.io/zone"] }
+
+    /// A node is another: the ways to it may be, and where this one is.
+    private func nodeChanged() {
+        nodesChanged()
+        if areServicesServed, zone != servedZone { serviceChanged() }
+    }
+
     /// Brings the kernel's service rules up to date, once for many changes that come together.
     func serviceChanged() {
         updateHealthPorts()
@@ -218,10 +227,12 @@ extension NodeAgent {
                 agent.mustServeAgain = false
                 let (network, services) = (agent.network, agent.mirror.all(.service))
                 let slices = agent.mirror.all(.slice)
+                let zone = agent.zone
+                agent.servedZone = zone
                 agent.configuration.servicesChanged?(services, slices)
                 do throws(WorkloadError) {
                     let problems = try await agent.pool.run { () throws(WorkloadError) in
-                        try network.serve(services: services, slices: slices)
+                        try network.serve(services: services, slices: slices, zone: zone)
                     }
                     for problem in problems { agent.log.warning("service not served", ["problem": problem]) }
                     agent.areServicesServed = true

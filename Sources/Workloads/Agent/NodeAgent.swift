@@ -55,6 +55,8 @@ public actor NodeAgent {
     var dnsSockets: [DNSSocket] = []
     /// Proxies' streams that are carried to a control plane elsewhere.
     var carried: [ObjectIdentifier: (uid: String, stream: any ByteStream)] = [:]
+    /// Where this node was when services were served last.
+    var servedZone: String?
     /// Connections over which a control plane elsewhere asks this agent.
     var dialed = 0
     var isLeadingToNodes = false

@@ -27,7 +27,11 @@ public protocol PodNetworking: Sendable {
     /// Takes away what pods have that are not among these.
     func keep(only uids: Set<String>) throws(WorkloadError)
     /// Serves these services; what could not be served as asked comes back.
-    func serve(services: [KubernetesObject], slices: [KubernetesObject]) throws(WorkloadError) -> [String]
+    ///
+    /// `zone`: where this node is (`topology.kubernetes.io/zone`), for endpoints with hints; nil: it does not say.
+    func serve(
+        services: [KubernetesObject], slices: [KubernetesObject], zone: String?
+    ) throws(WorkloadError) -> [String]
     /// How many addresses of the node's pods are in use, and how many there are; nil when nobody counts.
     var addressUse: (used: Int, size: Int)? { get }
     /// Takes note of policies and pods, for the next `attach` to enforce: a pod's rules stand before its link does.
