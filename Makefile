@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns registry-check
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -149,6 +149,9 @@ bench-cni: deps ## ADD and DEL of skein-cni beside the reference plugins (BENCH=
 bench-dns: deps ## the name server beside unbound, under dnsperf (BENCH="--seconds 10 --rounds 3"; Debian's unbound and dnsperf)
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
 	/usr/bin/python3 tools/bench-dns.py $(BENCH)
+
+bench-services: build ## service addresses with 10 and with 10,000 services: a changed endpoint, a connection (as root)
+	/usr/bin/python3 tools/bench-services.py $(BENCH)
 
 differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/differential/run.py --quiet --defaults envoy && "$$PYTHON" tools/differential/run.py --quiet --defaults hardened
