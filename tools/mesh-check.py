@@ -3,7 +3,8 @@
 
     sudo tools/mesh-check.py [--skein .build/release/skein] [--seconds S] [PART]...
 
-Parts: envoy-delta (a pod's own unix socket), envoy-world (TCP with mTLS, state of the world), skein (our proxy as the caller),
+Parts: envoy-delta (a pod's own unix socket), envoy-world (TCP with mTLS, state of the world), logs (Envoy's access
+logs as metrics), skein (our proxy as the caller),
 grpc, grpc-server (gRPC on both sides without a proxy), identity, demand, upgrade (to another build and back), rotation. The service `web` has two pods: one with our proxy and one with Envoy as sidecar. Certificates come
 over the discovery streams. Each check prints one line, the last line is a count; ends with 1 when a check failed.
 """
@@ -23,7 +24,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from peers import demand, mesh, upgrade  # noqa: E402
+from peers import demand, logs, mesh, upgrade  # noqa: E402
 
 results = []
 ADDRESS = "10.96.0.80"
@@ -445,7 +446,7 @@ def check_tokens(plane, subscribe, node):
 
 # Larger regular expressions are refused by Envoy, and by nobody else here.
 RUNTIME = {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 200}}]}
-PARTS = ["envoy-delta", "envoy-world", "skein", "grpc", "grpc-server", "identity", "demand", "upgrade", "rotation"]
+PARTS = ["envoy-delta", "envoy-world", "logs", "skein", "grpc", "grpc-server", "identity", "demand", "upgrade", "rotation"]
 
 
 def main():
@@ -472,14 +473,17 @@ def main():
     sidecars = []
     try:
         world(plane)
-        for name, program, metadata in (("web-1", ours, {"skein.secrets": "ads"}), ("web-2", envoy_program(), None)):
+        for name, program, metadata in (("web-1", ours, {"skein.secrets": "ads"}), ("web-2", envoy_program(), logs.METADATA)):
             configuration = mesh.bootstrap(name, namespaces[name].address, plane.pod_socket(name), metadata=metadata)
             sidecars.append(mesh.Sidecar(program, plane, configuration, namespaces[name]))
         pipe = plane.pod_socket("caller")
         for part in parts:
             begin = time.monotonic()
             try:
-                run(part, plane, pipe, ours, backends, grpc_backends, options)
+                if part == "logs":
+                    check_logs(plane, pipe, namespaces)
+                else:
+                    run(part, plane, pipe, ours, backends, grpc_backends, options)
             except RuntimeError as error:
                 check(part, False, error)
             print(f"     {part} took {time.monotonic() - begin:.1f} s", flush=True)
@@ -496,6 +500,20 @@ def main():
     failed = [name for name, passed in results if not passed]
     print(f"mesh-check: {len(results)} checks, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def check_logs(plane, pipe, namespaces):
+    """Envoy as the caller and as the server's sidecar, both of which send their access logs."""
+    peer_mode(plane, "PERMISSIVE")
+    configuration = {**mesh.bootstrap("caller", "10.244.0.5", pipe, metadata=logs.METADATA), "layered_runtime": RUNTIME}
+    envoy = mesh.Sidecar(envoy_program(), plane, configuration)
+    try:
+        def ask():
+            return mesh.get(ADDRESS, "/", "web")
+        mesh.wait("the first answer", lambda: ask()[0] == 200, log=lambda: envoy.output() + plane.output())
+        logs.run(check, plane, ask, namespaces)
+    finally:
+        envoy.stop()
 
 
 def run(part, plane, pipe, ours, backends, grpc_backends, options):

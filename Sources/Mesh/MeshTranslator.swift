@@ -1,4 +1,4 @@
-import EnvoyAPI
+public import EnvoyAPI
 public import KubernetesAPI
 import Serialization
 
@@ -56,6 +56,12 @@ public struct MeshTranslator: Sendable {
         names = WorkloadNames(model.workloads)
         readCallers()
     }
+
+    /// Whose an address is, as of the last refresh; nil when it is nobody's, or several pods'.
+    public func workload(at address: String) -> EnvoyAPI.Workload? { names[address] }
+
+    /// The address of a pod; nil while it has none.
+    public func address(of pod: NamespacedName) -> String? { names.address(of: pod) }
 
     // MARK: Edits
 

@@ -23,12 +23,12 @@ struct MeshPictureTests {
 
     private static func bookstore() -> SeriesStore {
         var store = SeriesStore()
-        grow(&store, "istio_requests_total", labels("gateway", "web"), by: 594)
-        grow(&store, "istio_requests_total", labels("gateway", "web", code: "503"), by: 6)
-        grow(&store, "istio_requests_total", labels("web", "reviews", subset: "v1"), by: 540)
-        grow(&store, "istio_requests_total", labels("web", "reviews", subset: "v2"), by: 60)
-        grow(&store, "istio_requests_total", labels("web", "catalog"), by: 1200)
-        grow(&store, "istio_requests_total", labels("web", "elsewhere"), by: 60)
+        grow(&store, "skein_edge_requests_total", labels("gateway", "web"), by: 594)
+        grow(&store, "skein_edge_requests_total", labels("gateway", "web", code: "503"), by: 6)
+        grow(&store, "skein_edge_requests_total", labels("web", "reviews", subset: "v1"), by: 540)
+        grow(&store, "skein_edge_requests_total", labels("web", "reviews", subset: "v2"), by: 60)
+        grow(&store, "skein_edge_requests_total", labels("web", "catalog"), by: 1200)
+        grow(&store, "skein_edge_requests_total", labels("web", "elsewhere"), by: 60)
         return store
     }
 
@@ -76,7 +76,7 @@ struct MeshPictureTests {
     @Test("nodes and edges are the same whatever the numbers are")
     func still() {
         var store = Self.bookstore()
-        Self.grow(&store, "istio_requests_total", Self.labels("web", "catalog", code: "500"), by: 7)
+        Self.grow(&store, "skein_edge_requests_total", Self.labels("web", "catalog", code: "500"), by: 7)
         let later = MeshPicture(store, now: 106, ticks: 6, behind: Self.behind)
         #expect(later.nodes == Self.picture.nodes)
         #expect(

@@ -141,7 +141,7 @@ struct SeriesTests {
                 received += 1000 + Double(numbers.next() % 9000)
             }
             sketch.sum = (sketch.sum * 1000).rounded() / 1000
-            store.append(Labels("istio_requests_total", labels), .counter, tick: tick, requests)
+            store.append(Labels("skein_edge_requests_total", labels), .counter, tick: tick, requests)
             store.append(Labels("sent_total", labels), .counter, tick: tick, sent)
             store.append(Labels("received_total", labels), .counter, tick: tick, received)
             store.append(Labels("open", labels), .gauge, tick: tick, Double(numbers.next() % 8))
@@ -150,6 +150,7 @@ struct SeriesTests {
         }
         let samples = store.stored.reduce(0) { $0 + $1.fine.bytes + $1.fineSteps.bytes }
         let perEdge = Double(samples) / 2160 * (8640 + 8640) + 10 * 1400
+        print("EDGE", perEdge, store.stored.map { ($0.labels.name, $0.fine.bytes + $0.fineSteps.bytes, $0.coarse.bytes + $0.coarseSteps.bytes) })
         #expect(perEdge * 400 < 100 * 1_048_576, "\(perEdge * 400 / 1_048_576) MiB")
     }
 

@@ -45,6 +45,8 @@ extension ControlPlaneServer {
             }
             return streams.traces?.store.callGroups(from: from, to: to) { names[$0.sender] } ?? [:]
         }
+        openAccessLogs(streams)
+        service.accessLogs = streams.accessLogs
         service.ownPage = { [weak page] in page?.metrics ?? "" }
         service.streams = { [weak streams] in streams?.publisher.states.map { ($0.pod, $0.traffic) } ?? [] }
         service.others = { [weak streams] in streams?.others.map(\.proxies) ?? [] }
@@ -55,6 +57,13 @@ extension ControlPlaneServer {
         page.insight = service
         insight = service
         service.start()
+    }
+
+    private func openAccessLogs(_ streams: ProxyStreams) {
+        streams.accessLogs?.workload = { [weak streams] in streams?.publisher.translator.workload(at: $0) }
+        streams.accessLogs?.address = { [weak streams] in streams?.publisher.translator.address(of: $0) }
+        streams.accessLogs?.generation = { [weak streams] in streams?.publisher.generation ?? 0 }
+        streams.accessLogs?.service = { [weak streams] in streams?.publisher.service(ofCluster: $1, of: $0) }
     }
 
     private static func observed(_ object: KubernetesObject) -> ObservedPod {

@@ -62,6 +62,8 @@ final class InsightService: @unchecked Sendable {
     var ownPage: () -> String = { "" }
     /// Bytes and messages to each proxy.
     var streams: () -> [(pod: NamespacedName, traffic: StreamTraffic)] = { [] }
+    /// Access logs of proxies that are not ours.
+    var accessLogs: AccessLogService?
     /// How many proxies each other control plane of the same store has: those are not asked here.
     var others: () -> [Int] = { [] }
     /// Called when new samples are there and the rules were asked.
@@ -133,8 +135,11 @@ final class InsightService: @unchecked Sendable {
         lastTick = tick
         collector.begin(tick: tick)
         for (target, page) in zip(targets, pages) {
-            collector.take(page, of: target.pod, sinceLast: sinceLast)
+            let name = NamespacedName(namespace: target.pod.namespace, name: target.pod.name)
+            collector.take(
+                page, of: target.pod, sinceLast: sinceLast, isLogged: accessLogs?.isTold(name) ?? false)
         }
+        takeLogs(targets)
         for pod in pods {
             let labels = [
                 "namespace": pod.observed.namespace, "pod": pod.observed.name, "workload": pod.observed.workload,
@@ -156,6 +161,18 @@ final class InsightService: @unchecked Sendable {
         await keep(tick)
         alerts.evaluate(store, at: tick * Insight.step * 1000)
         ticked()
+    }
+
+    private func takeLogs(_ targets: [Target]) {
+        guard let accessLogs else { return }
+        let pods = Dictionary(
+            targets.map { (NamespacedName(namespace: $0.pod.namespace, name: $0.pod.name), $0.pod) },
+            uniquingKeysWith: { first, _ in first })
+        for (name, traffic) in accessLogs.takeNew() {
+            // Of one that has just gone its last words count, too.
+            let pod = pods[name] ?? ObservedPod(namespace: name.namespace, name: name.name, workload: name.name)
+            collector.take(traffic, of: pod)
+        }
     }
 
     private func keep(_ tick: Int64) async {
@@ -336,6 +353,6 @@ final class InsightService: @unchecked Sendable {
         let node = nodeFigures.map { (name: $0.name, type: "gauge", help: $0.help, value: $0.value) }
         return (figures + node).map {
             "# HELP \($0.name) \($0.help)\n# TYPE \($0.name) \($0.type)\n\($0.name) \(NumberText.text($0.value))\n"
-        }.joined() + alerts.metrics
+        }.joined() + alerts.metrics + (accessLogs?.metrics ?? "")
     }
 }

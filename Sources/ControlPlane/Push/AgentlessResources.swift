@@ -6,8 +6,7 @@ import XDS
 /// What proxies get that no agent of ours looks after: they ask for their certificates on the stream itself (decision 9).
 ///
 /// The mesh names the agent's socket (cluster `sds-grpc` of the bootstrap) as the source of a workload's secrets; here that becomes `ads: {}`.
-/// A resource that names no such source is the same object as before. What was made of a resource is kept as long as the resource is in use.
-struct AgentlessResources {
+enum AgentlessResources {
     /// The member of `node.metadata` by which a proxy says where it gets its certificates.
     static let metadataKey = "skein.secrets"
 
@@ -22,92 +21,8 @@ struct AgentlessResources {
         }
     }
 
-    private struct MadePart {
-        var source: SnapshotPart
-        var part: SnapshotPart
-    }
-
-    private struct MadeTable {
-        var source: ResourceTable
-        var table: ResourceTable
-    }
-
-    private struct MadeResource {
-        var source: EncodedResource
-        var resource: EncodedResource
-    }
-
-    private var parts: [ObjectIdentifier: MadePart] = [:]
-    private var oldParts: [ObjectIdentifier: MadePart] = [:]
-    private var tables: [ObjectIdentifier: MadeTable] = [:]
-    private var oldTables: [ObjectIdentifier: MadeTable] = [:]
-    private var resources: [ObjectIdentifier: MadeResource] = [:]
-
-    /// A new generation begins: what no snapshot of the last one used is forgotten.
-    mutating func begin() {
-        guard !parts.isEmpty || !oldParts.isEmpty else { return }
-        oldParts = parts
-        parts = [:]
-        oldTables = tables
-        tables = [:]
-        let live = oldTables.values.reduce(0) { $0 + $1.source.resources.count }
-        guard resources.count > 2 * live else { return }
-        var kept: [ObjectIdentifier: MadeResource] = [:]
-        for table in oldTables.values {
-            for source in table.source.resources.values {
-                let key = ObjectIdentifier(source)
-                if let known = resources[key] { kept[key] = known }
-            }
-        }
-        resources = kept
-    }
-
-    /// The same snapshot with the stream itself as source of the workload's secrets.
-    mutating func snapshot(_ base: Snapshot) -> Snapshot {
-        var snapshot = base
-        for index in snapshot.parts.indices { snapshot.parts[index] = part(base.parts[index]) }
-        return snapshot
-    }
-
-    private mutating func part(_ base: SnapshotPart) -> SnapshotPart {
-        let key = ObjectIdentifier(base)
-        if let known = parts[key] { return known.part }
-        let known = oldParts[key]
-        var made = base.tables
-        for typeURL in [Cluster.typeURL, Listener.typeURL] {
-            made[typeURL] = base.tables[typeURL]?.map { table($0) }
-        }
-        let part = known?.part ?? SnapshotPart(made)
-        parts[key] = MadePart(source: base, part: part)
-        return part
-    }
-
-    private mutating func table(_ base: ResourceTable) -> ResourceTable {
-        let key = ObjectIdentifier(base)
-        if let known = tables[key] ?? oldTables[key] {
-            tables[key] = known
-            return known.table
-        }
-        var changed = base.resources
-        var isOther = false
-        for (name, resource) in base.resources {
-            let made = self.resource(resource)
-            guard made !== resource else { continue }
-            changed[name] = made
-            isOther = true
-        }
-        let table = isOther ? ResourceTable(changed, aliases: base.names, resolver: base.resolver) : base
-        tables[key] = MadeTable(source: base, table: table)
-        return table
-    }
-
-    private mutating func resource(_ base: EncodedResource) -> EncodedResource {
-        let key = ObjectIdentifier(base)
-        if let known = resources[key] { return known.resource }
-        let made = Self.changed(base)
-        if made !== base { resources[key] = MadeResource(source: base, resource: made) }
-        return made
-    }
+    /// Resources with the stream itself as source of the workload's secrets.
+    static var resources: AdaptedResources { AdaptedResources([Cluster.typeURL, Listener.typeURL], changed) }
 
     // MARK: Messages
 

@@ -219,32 +219,10 @@ struct OnDemandResources {
 
     private static func listener(_ resource: EncodedResource) -> EncodedResource {
         guard var listener = try? resource.message.unpack(as: Listener.self) else { return resource }
-        let metrics = metricFilter(of: listener)
+        let metrics = MetricChains.filter(of: listener)
         listener.filterChains = listener.filterChains.map { chain($0, metrics) }
         listener.defaultFilterChain = listener.defaultFilterChain.map { chain($0, metrics) }
         return EncodedResource(name: resource.name, message: AnyMessage(packing: listener))
-    }
-
-    /// The filter that tells standard metrics, as the connection managers of a listener have it: chains of bytes get it, too.
-    ///
-    /// Only who asks on demand is known to understand it there.
-    private static func metricFilter(of listener: Listener) -> EnvoyAPI.Filter {
-        var filter = EnvoyAPI.Filter()
-        filter.name = "istio.stats"
-        filter.configType = .typedConfig(AnyMessage(packing: IstioStatsConfig()))
-        for case .typedConfig(let config)? in listener.filterChains.lazy.flatMap(\.filters).map(\.configType) {
-            guard config.holds(HttpConnectionManager.self),
-                let manager = try? config.unpack(as: HttpConnectionManager.self)
-            else { continue }
-            for known in manager.httpFilters {
-                guard case .typedConfig(let found) = known.configType, found.holds(IstioStatsConfig.self) else {
-                    continue
-                }
-                filter.configType = .typedConfig(found)
-                return filter
-            }
-        }
-        return filter
     }
 
     private static func chain(_ chain: FilterChain, _ metrics: EnvoyAPI.Filter) -> FilterChain {

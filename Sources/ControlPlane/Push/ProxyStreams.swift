@@ -54,6 +54,8 @@ final class ProxyStreams: @unchecked Sendable {
     private(set) var publisher: SnapshotPublisher
     /// Takes the spans of proxies; nil where no traces are kept.
     let traces: TraceService?
+    /// Takes the access logs of proxies that are not ours; nil where nothing is kept.
+    let accessLogs: AccessLogService?
     private(set) var counts = DiscoveryCounts()
 
     /// What the mesh has to say about an object that is about to be written.
@@ -103,6 +105,7 @@ final class ProxyStreams: @unchecked Sendable {
         traces: TraceService? = nil, now: @escaping () -> Timestamp
     ) {
         self.traces = traces
+        accessLogs = traces == nil ? nil : AccessLogService(on: loop)
         publisher = SnapshotPublisher(hasTraceStore: traces != nil)
         self.source = source
         self.loop = loop
@@ -243,6 +246,7 @@ final class ProxyStreams: @unchecked Sendable {
             methods[path] = other()
         }
         if traces != nil { methods[TraceService.method] = other() }
+        if accessLogs != nil { methods[AccessLogService.method] = other() }
         methods[DiscoveryMethod.aggregated(isDelta: true)] = method(.delta)
         methods[DiscoveryMethod.aggregated(isDelta: false)] = method(.stateOfTheWorld)
         for isDelta in [true, false] {
@@ -260,6 +264,14 @@ final class ProxyStreams: @unchecked Sendable {
         let who = try subscriber(call)
         if let method = otherMethods[call.path] { return try await method(call) }
         if call.path == TraceService.method, let traces { return try await traces.serve(call, who) }
+        if call.path == AccessLogService.method, let accessLogs {
+            return try await accessLogs.serve(call) { (node) throws(GRPCStatus) in
+                do throws(GRPCStatus) { return try self.identify(who, node).0.pod } catch {
+                    self.counts.refusedIdentities += 1
+                    throw error
+                }
+            }
+        }
         try await certificates?.serve(call, who)
     }
 

@@ -93,8 +93,7 @@ public struct SnapshotPublisher {
     }
     private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
     var tables = SnapshotTables()
-    private var onDemand = OnDemandResources()
-    private var agentless = AgentlessResources()
+    private(set) var forms = ProxyForms()
     var changes = SnapshotChanges()
     private var worlds = SharedWorlds()
     /// Up to which translation the open streams have been told.
@@ -433,8 +432,8 @@ public struct SnapshotPublisher {
         snapshot = stream.quarantine.applied(to: snapshot)
         // What is made for this stream alone cannot be published to it as one of its kind.
         let isAlone =
-            base.parts.count != 2 || stream.client == .grpc || AgentlessResources.isAgentless(stream.server.node)
-            || !stream.quarantine.isEmpty || (stream.asksOnDemand && onDemand.needsShared(base))
+            base.parts.count != 2 || stream.client != .skein || AgentlessResources.isAgentless(stream.server.node)
+            || !stream.quarantine.isEmpty || (stream.asksOnDemand && forms.onDemand.needsShared(base))
         stream.kind = isAlone ? nil : translator.kind(of: stream.proxy)
         return stream.server.publish(snapshot, generation: generation, &changes, &maker)
     }
@@ -448,7 +447,7 @@ public struct SnapshotPublisher {
             world = known
         } else {
             let shared = tables.part(translator.shared(kind), like: first)
-            let adapted = asksOnDemand ? onDemand.part(shared, like: first) : shared
+            let adapted = forms.part(shared, asksOnDemand: asksOnDemand, like: first)
             let (old, next) = (Snapshot(parts: [last]), Snapshot(parts: [adapted]))
             world = SharedWorlds.World(
                 base: shared, adapted: adapted, difference: changes.all(from: old, to: next))
@@ -467,10 +466,7 @@ public struct SnapshotPublisher {
 
     /// What a proxy gets of a translation: some clients want it in another form.
     mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
-        guard stream.client == .grpc else {
-            let own = AgentlessResources.isAgentless(stream.server.node) ? agentless.snapshot(base) : base
-            return stream.asksOnDemand ? onDemand.snapshot(own, like: stream.base) : own
-        }
+        guard stream.client == .grpc else { return forms.snapshot(base, of: stream) }
         if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
             var same = last
             same.version = base.version
@@ -486,8 +482,7 @@ public struct SnapshotPublisher {
         generation += 1
         changes.reset()
         maker.reset()
-        onDemand.begin()
-        agentless.begin()
+        forms.begin()
         translator.refresh()
         tables.begin()
     }

@@ -40,6 +40,13 @@ public struct Collector: Sendable {
     /// Series that began at this tick, from nothing.
     private var fresh: Set<Labels> = []
     private var tick: Int64 = 0
+    /// Names and values of labels.
+    var texts = SharedTexts()
+    /// The series of standard metrics, by the labels as they are told.
+    var standardNames: [Labels: [String: Labels]] = [:]
+    static let standardNamesMax = 40_000
+    /// Whether the page of a pod's proxy tells its clusters, at this tick.
+    private(set) var told: [ObservedPod: Bool] = [:]
     /// Lines of pages that were no samples, or too many.
     public private(set) var refusedLines: UInt64 = 0
 
@@ -52,15 +59,20 @@ public struct Collector: Sendable {
         gauges = [:]
         sketches = [:]
         fresh = []
+        told = [:]
     }
 
     // MARK: Proxies
 
     /// Takes the page of a pod's proxy; nil when it did not answer.
-    public mutating func take(_ page: ProxyPage?, of pod: ObservedPod, sinceLast seconds: Double) {
+    ///
+    /// - Parameter isLogged: Whether its access log is told, too: standard metrics come from there.
+    public mutating func take(
+        _ page: ProxyPage?, of pod: ObservedPod, sinceLast seconds: Double, isLogged: Bool = false
+    ) {
         let key = Key(namespace: pod.namespace, name: pod.name)
         let labels = ["job": "proxies", "namespace": pod.namespace, "pod": pod.name, "workload": pod.workload]
-        gauge(Labels("up", labels), page == nil ? 0 : 1)
+        gauge(Labels("up", labels), page == nil && !isLogged ? 0 : 1)
         guard let page, pages[key] != nil || pages.count < Self.podsMax else { return }
         refusedLines += UInt64(page.refused)
         if let days = page.certificateDays {
@@ -71,16 +83,21 @@ public struct Collector: Sendable {
         }
         let before = pages[key]
         pages[key] = page
+        told[pod] = !page.clusters.isEmpty
         let isYoung = page.uptime.map { $0 <= seconds * 1.5 } ?? false
         let wasRestarted = before?.uptime.flatMap { old in page.uptime.map { $0 < old } } ?? false
+        // What is new on a known page counts from nothing; so does everything of a proxy that was just started.
+        let isFresh = wasRestarted || before == nil && isYoung
+        for (labels, figures) in page.standard ?? [:] {
+            let base = isFresh ? StandardFigures() : before.map { $0.standard?[labels] ?? StandardFigures() } ?? figures
+            take(grown: figures.grown(since: base), labels)
+        }
         for (name, cluster) in page.clusters {
             guard let target = ClusterTarget(name) else { continue }
-            // A cluster that is new on a known page counts from nothing; so does everything of a proxy that was just started.
             let base =
-                wasRestarted || before == nil && isYoung
-                ? ProxyPage.Cluster()
-                : before.map { $0.clusters[name] ?? ProxyPage.Cluster() } ?? cluster
-            take(cluster, since: base, target, pod)
+                isFresh
+                ? ProxyPage.Cluster() : before.map { $0.clusters[name] ?? ProxyPage.Cluster() } ?? cluster
+            take(cluster, since: base, target, pod, tellsStandard: page.standard != nil || isLogged)
         }
     }
 
@@ -90,7 +107,7 @@ public struct Collector: Sendable {
         pages = pages.filter { known.contains($0.key) }
     }
 
-    private static func labels(_ target: ClusterTarget, _ pod: ObservedPod) -> [String: String] {
+    static func labels(_ target: ClusterTarget, _ pod: ObservedPod) -> [String: String] {
         guard !target.isInbound else {
             return [
                 "reporter": "destination", "destination_workload": pod.workload,
@@ -106,14 +123,17 @@ public struct Collector: Sendable {
     }
 
     private mutating func take(
-        _ now: ProxyPage.Cluster, since base: ProxyPage.Cluster, _ target: ClusterTarget, _ pod: ObservedPod
+        _ now: ProxyPage.Cluster, since base: ProxyPage.Cluster, _ target: ClusterTarget, _ pod: ObservedPod,
+        tellsStandard: Bool
     ) {
         let labels = Self.labels(target, pod)
+        // What a proxy that tells no standard metrics has of them.
+        let requests = ["skein_edge_requests_total"] + (tellsStandard ? [] : ["istio_requests_total"])
+        let times = ["skein_edge_duration_milliseconds"] + (tellsStandard ? [] : ["istio_request_duration_milliseconds"])
         func grown(_ now: Double, _ before: Double) -> Double { now >= before ? now - before : now }
         for (code, value) in now.responses {
-            count(
-                Labels("istio_requests_total", labels.merging(["response_code": String(code)]) { $1 }),
-                grown(value, base.responses[code] ?? 0))
+            let coded = labels.merging(["response_code": String(code)]) { $1 }
+            for name in requests { count(Labels(name, coded), grown(value, base.responses[code] ?? 0)) }
         }
         let counted: [(name: String, value: Double)] = [
             ("skein_edge_sent_bytes_total", grown(now.sent, base.sent)),
@@ -139,12 +159,12 @@ public struct Collector: Sendable {
                 gauge(Labels("skein_edge_endpoints_ejected", labels), ejected)
             }
         }
-        takeTimes(now, since: base, Labels("istio_request_duration_milliseconds", labels))
+        for name in times { takeTimes(now, since: base, Labels(name, labels)) }
     }
 
     private mutating func takeTimes(_ now: ProxyPage.Cluster, since base: ProxyPage.Cluster, _ labels: Labels) {
         guard !now.timeBuckets.isEmpty else { return }
-        var sketch = sketches[labels] ?? LatencySketch(.proxy)
+        var sketch = LatencySketch(.proxy)
         var (below, belowBefore) = (0.0, 0.0)
         let wasReset = now.timeBuckets.contains { $0.value < base.timeBuckets[$0.key] ?? 0 }
         for (index, value) in now.timeBuckets.sorted(by: { $0.key < $1.key }) {
@@ -153,8 +173,13 @@ public struct Collector: Sendable {
             (below, belowBefore) = (value, before)
             if grown >= 1, grown < 1e15 { sketch.add(UInt64(grown), at: index) }
         }
-        sketch.sum += wasReset ? now.timeSum : max(0, now.timeSum - base.timeSum)
-        sketches[labels] = sketch
+        sketch.sum = wasReset ? now.timeSum : max(0, now.timeSum - base.timeSum)
+        distribute(sketch, labels)
+    }
+
+    /// Adds to a distribution of this tick.
+    mutating func distribute(_ sketch: LatencySketch, _ labels: Labels) {
+        sketches[labels, default: LatencySketch(.proxy)].merge(sketch)
         if sketchTold[labels] == nil { fresh.insert(labels) }
         sketchTold[labels] = tick
     }
@@ -167,6 +192,9 @@ public struct Collector: Sendable {
         if counters[labels] == nil { fresh.insert(labels) }
         counters[labels] = (before + grown, tick)
     }
+
+    /// Whether a counter of the mesh has begun.
+    func knows(_ labels: Labels) -> Bool { counters[labels] != nil }
 
     /// Sets a counter to what its process says; a smaller number than before is a new start there, and so here.
     public mutating func setCounter(_ labels: Labels, _ value: Double) { counters[labels] = (value, tick) }

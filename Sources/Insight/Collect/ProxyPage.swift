@@ -2,7 +2,7 @@
 public struct ProxyPage: Sendable, Hashable {
     /// The query of the page that says all that is read here and little else.
     public static let query =
-        "usedonly&filter=%5E(cluster%5C.(outbound%5C%7C%7Cinbound%5C%7C%7CPassthroughCluster%7CBlackHoleCluster)"
+        "usedonly&standard=compact&filter=%5E(cluster%5C.(outbound%5C%7C%7Cinbound%5C%7C%7CPassthroughCluster%7CBlackHoleCluster)"
         + "%7Cserver%5C.uptime%7Cserver%5C.days_until_first_cert_expiring%7Cserver%5C.first_cert_left_percent)"
 
     /// Why a request failed, by the letters of the response flag that goes with it.
@@ -47,6 +47,8 @@ public struct ProxyPage: Sendable, Hashable {
 
     /// By name.
     public var clusters: [String: Cluster] = [:]
+    /// Istio's standard metrics by their labels; nil when the proxy does not tell them.
+    public var standard: [Labels: StandardFigures]?
     /// Seconds since the proxy was started.
     public var uptime: Double?
     /// Days until the first certificate expires.
@@ -69,6 +71,7 @@ public struct ProxyPage: Sendable, Hashable {
             }
         }
         refused += parser.malformed + parser.refused
+        standard = StandardFigures.read(page, refused: &refused)
     }
 
     private static let prefix = "envoy_cluster_"

@@ -59,7 +59,7 @@ public enum PlanObservations {
     /// Without requests all ticks count alike.
     public static func nodes(_ store: SeriesStore, now tick: Int64, ticks: Int64) -> [NodeObservation] {
         let requests =
-            store.growth("istio_requests_total", after: tick - ticks, upTo: tick) { labels in
+            store.growth("skein_edge_requests_total", after: tick - ticks, upTo: tick) { labels in
                 labels["reporter"] == "destination" ? true : nil
             }[true] ?? [:]
         let modes = store.growth("skein_node_cpu_seconds_total", after: tick - ticks, upTo: tick) { labels in

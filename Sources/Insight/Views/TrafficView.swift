@@ -99,7 +99,7 @@ public struct TrafficView: Sendable {
                 change(labels) { body(&$0, labels, value) }
             }
         }
-        add("istio_requests_total") { figures, labels, value in
+        add("skein_edge_requests_total") { figures, labels, value in
             figures.requests += value
             if !Self.isGood(labels["response_code"]) { figures.failed += value }
         }
@@ -116,7 +116,7 @@ public struct TrafficView: Sendable {
             change(labels) { $0.open += value }
         }
         let times = store.distributions(
-            "istio_request_duration_milliseconds", after: from, upTo: tick, by: { Optional($0) })
+            "skein_edge_duration_milliseconds", after: from, upTo: tick, by: { Optional($0) })
         for (labels, sketch) in times { change(labels) { $0.times.merge(sketch) } }
         edges = edges.filter { $0.value.requests > 0 || $0.value.sent > 0 || $0.value.open > 0 }
     }

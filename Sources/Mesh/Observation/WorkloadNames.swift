@@ -14,6 +14,14 @@ struct WorkloadNames: Sendable {
     private var resources: [String: MeshResource] = [:]
     private var sealed: MeshLayer?
 
+    /// Whose an address is.
+    subscript(address: String) -> EnvoyAPI.Workload? {
+        resources[address].flatMap { try? $0.message.unpack(as: EnvoyAPI.Workload.self) }
+    }
+
+    /// The address of a pod.
+    func address(of pod: NamespacedName) -> String? { addresses[pod] }
+
     /// All of them as resources.
     mutating func layer() -> MeshLayer {
         if let sealed { return sealed }

@@ -28,11 +28,14 @@ enum StatsPages {
                 status: 200, contentType: "application/json",
                 body: asked.isPretty ? Array(json.pretty.utf8) : json.bytes)
         case .prometheus:
-            let text =
-                PrometheusText.text(entries, asked, configuration.tags)
-                + StandardMetricsText.prometheus(proxy.metrics.standard) { name in
+            var text = PrometheusText.text(entries, asked, configuration.tags)
+            if query["standard"] == "compact" {
+                text += StandardMetricsText.compact(proxy.metrics.standard, shows: configuration.shows)
+            } else {
+                text += StandardMetricsText.prometheus(proxy.metrics.standard) { name in
                     configuration.shows(name) && asked.takes(standard: name)
                 }
+            }
             return HTTPResponse(
                 status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(text.utf8))
         }
