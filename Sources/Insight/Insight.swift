@@ -11,4 +11,8 @@ public enum Insight {
     public static let fineRetention: Int64 = 24 * 3600
     /// How long samples of every `coarseStep` are kept; seconds.
     public static let coarseRetention: Int64 = 30 * 24 * 3600
+    /// How long samples of every `step` are kept of Istio's metrics; seconds.
+    public static let briefFineRetention: Int64 = 3600
+    /// How long samples of every `coarseStep` are kept of Istio's metrics; seconds.
+    public static let briefCoarseRetention: Int64 = 24 * 3600
 }

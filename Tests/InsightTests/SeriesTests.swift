@@ -150,8 +150,46 @@ struct SeriesTests {
         }
         let samples = store.stored.reduce(0) { $0 + $1.fine.bytes + $1.fineSteps.bytes }
         let perEdge = Double(samples) / 2160 * (8640 + 8640) + 10 * 1400
-        print("EDGE", perEdge, store.stored.map { ($0.labels.name, $0.fine.bytes + $0.fineSteps.bytes, $0.coarse.bytes + $0.coarseSteps.bytes) })
         #expect(perEdge * 400 < 100 * 1_048_576, "\(perEdge * 400 / 1_048_576) MiB")
+    }
+
+    @Test("Istio's metrics are kept for an hour in steps of ten seconds and a day in steps of five minutes: 400 edges take less than 20 MiB")
+    func brief() throws {
+        var store = SeriesStore()
+        var numbers = Numbers(state: 5)
+        let names = (0..<26).map { ("label_number_\($0)", "spiffe://cluster.local/ns/default/sa/\($0)") }
+        let labels = Dictionary(uniqueKeysWithValues: names)
+        var requests = 0.0
+        let first: Int64 = 3_000_000
+        for tick in first..<first + 1440 {
+            var (times, sizes) = (LatencySketch(.proxy), LatencySketch(.proxy))
+            for _ in 0..<(60 + Int(numbers.next() % 80)) {
+                times.record(2 / (1.001 - numbers.share()))
+                sizes.record(Double(200 + numbers.next() % 600))
+                requests += 1
+            }
+            store.append(Labels("istio_requests_total", labels), .counter, tick: tick, requests)
+            store.append(Labels("istio_request_duration_milliseconds", labels), tick: tick, times)
+            store.append(Labels("istio_request_bytes", labels), tick: tick, sizes)
+            store.append(Labels("istio_response_bytes", labels), tick: tick, sizes)
+            store.append(Labels("skein_edge_requests_total"), .counter, tick: tick, requests)
+            if tick % 30 == 0 { store.sweep(now: tick) }
+        }
+        store.sweep(now: first + 1440)
+        let counter = try #require(store.stored.first { $0.labels.name == "istio_requests_total" })
+        let kept = store.samples(counter, from: 0, to: .max)
+        // Whole blocks go: a little more than an hour is there, and one number of each five minutes before.
+        #expect(kept.count > 360 + 24 && kept.count < 900, "\(kept.count)")
+        #expect(kept.contains { $0.time < SeriesStore.time(first + 600) })
+        let edge = try #require(store.stored.first { $0.labels.name == "skein_edge_requests_total" })
+        #expect(store.samples(edge, from: 0, to: .max).count == 1440)
+        // Both reporters; of a day's coarse samples 48 of 288 are there.
+        let standard = store.stored.filter(\.isBrief)
+        let fine = standard.reduce(0) { $0 + $1.fine.bytes + $1.fineSteps.bytes }
+        let coarse = standard.reduce(0) { $0 + $1.coarse.bytes + $1.coarseSteps.bytes }
+        let heads = standard.reduce(0) { $0 + 1200 + $1.labels.pairs.count * 40 }
+        let perEdge = 2 * (fine + coarse * 6 + heads)
+        #expect(perEdge * 400 < 20 * 1_048_576, "\(Double(perEdge) * 400 / 1_048_576) MiB: \(fine) \(coarse) \(heads)")
     }
 
     @Test("ATK-19 more series than the limit, and labels without end, are refused and counted")

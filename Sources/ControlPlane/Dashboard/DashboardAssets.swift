@@ -1004,7 +1004,7 @@ export function requests({ show, operand }) {
 }
 
 """##),
-        "service.js": Asset(digest: "a52187e3f8ba5737", text: ##"""
+        "service.js": Asset(digest: "084e7078940c696b", text: ##"""
 // One service: rate, errors, latency, versions, callers; for administrators its routes and endpoints.
 
 import { h, table, format } from "./dom.js";
@@ -1013,8 +1013,8 @@ import { load, instant, range, quoted, session, spanOf } from "./data.js";
 import { lines, heat } from "./charts.js";
 import { tokenForm, whenThere } from "./administration.js";
 
-const requests = "istio_requests_total";
-const bucket = "istio_request_duration_milliseconds_bucket";
+const requests = "skein_edge_requests_total";
+const bucket = "skein_edge_duration_milliseconds_bucket";
 
 const chart = (title, entry, draw) => h("div", null, h("h2", null, title), entry.value ? draw(entry.value) : h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading")));
 

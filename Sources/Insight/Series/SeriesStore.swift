@@ -86,10 +86,13 @@ public struct SeriesStore: Sendable {
         var windowTotalSum: Int64 = 0
         /// The tick of the last sample.
         var last: Int64 = 0
+        /// Whether it is kept for a shorter time: Istio's metrics, which have many labels, and repeat what the edges tell.
+        let isBrief: Bool
 
         init(_ labels: Labels, _ kind: SeriesKind) {
             self.labels = labels
             self.kind = kind
+            isBrief = labels.name.hasPrefix("istio_")
         }
 
         var bytes: Int { fine.bytes + coarse.bytes + fineSteps.bytes + coarseSteps.bytes }
@@ -245,6 +248,9 @@ public struct SeriesStore: Sendable {
         var cut = tick - Insight.fineRetention / Insight.step
         let coarseCut = (tick - Insight.coarseRetention / Insight.step) / Self.ticksPerWindow
         forget(before: cut, coarse: coarseCut)
+        forget(
+            before: tick - Insight.briefFineRetention / Insight.step,
+            coarse: (tick - Insight.briefCoarseRetention / Insight.step) / Self.ticksPerWindow, isBrief: true)
         while bytes > limits.bytesMax, cut < tick {
             cut += 3600 / Insight.step
             evictions += 1
@@ -264,8 +270,8 @@ public struct SeriesStore: Sendable {
         }
     }
 
-    private mutating func forget(before cut: Int64, coarse: Int64) {
-        for place in stored.indices {
+    private mutating func forget(before cut: Int64, coarse: Int64, isBrief: Bool = false) {
+        for place in stored.indices where !isBrief || stored[place].isBrief {
             stored[place].fine.forget(before: cut)
             stored[place].fineSteps.forget(before: cut)
             stored[place].coarse.forget(before: coarse)

@@ -1,5 +1,6 @@
 import EnvoyAPI
 import IO
+import Serialization
 import Synchronization
 import Telemetry
 import Testing
@@ -47,6 +48,24 @@ struct StandardMetricsTests {
             #expect(lines.count == 1)
             #expect(lines.first?.contains(#"destination_workload="shop-v1""#) == true)
             #expect(lines.first?.contains(#"destination_workload_namespace="shops""#) == true)
+        }
+    }
+
+    @Test("the control plane's store gets the same in short: one line for each set of labels, without empty buckets")
+    func compact() async throws {
+        try await FilterScene.run([Self.filter]) { scene async throws in
+            for _ in 0..<3 { _ = try await scene.client.get("/") }
+            let wire = try await Wire.connect(to: try #require(scene.proxy.admin), on: scene.loop)
+            defer { wire.close() }
+            let page = try await wire.get("/stats/prometheus?standard=compact&usedonly&filter=nothing").body
+            let prefix = "# skein-standard "
+            let lines = page.split(separator: "\n").filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.count) }
+            #expect(lines.count == 2 && lines.last == "{}" && !page.contains("istio_requests_total"))
+            let json = try JSON.parse(Array((lines.first ?? "").utf8))
+            #expect(json["labels"]?["response_code"]?.string == "200" && json["counters"]?["requests_total"]?.int == 3)
+            let times = json["histograms"]?["request_duration_milliseconds"]
+            #expect((times?["counts"]?.array ?? []).reduce(0) { $0 + ($1[1]?.int ?? 0) } == 3)
+            #expect((times?["sum"]?.double ?? 0) > 0 && json["histograms"]?["response_bytes"] != nil)
         }
     }
 
