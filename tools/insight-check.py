@@ -56,6 +56,8 @@ QUERIES = [
     "memory_bytes unless on(pod) (up == 0)",
     "memory_bytes / 2 ^ 20 % 7",
     'label_replace(up, "short", "$1", "pod", "(.*)-[0-9]+")',
+    'label_join(sum by (service, pod) (up), "both", ".", "service", "pod")',
+    "sum(up) by (service) OR vector(0)",
     "up * on(pod) group_left(version) build_info",
     "resets(http_requests_total[30m]) > bool 0",
     "changes(up[30m])",

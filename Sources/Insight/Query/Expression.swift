@@ -146,6 +146,10 @@ enum QueryFunctions {
         known["quantile_over_time"] = ([.scalar, .matrix], 0, .vector)
         known["histogram_quantile"] = ([.scalar, .vector], 0, .vector)
         known["label_replace"] = ([.vector, .string, .string, .string, .string], 0, .vector)
+        known["label_join"] = (
+            [.vector, .string, .string] + Array(repeating: .string, count: QueryLabels.joinedMax),
+            QueryLabels.joinedMax, .vector
+        )
         known["time"] = ([], 0, .scalar)
         known["scalar"] = ([.vector], 0, .scalar)
         known["vector"] = ([.scalar], 0, .vector)

@@ -2,7 +2,7 @@ public import Serialization
 
 /// Prometheus' HTTP API for queries, without HTTP: parameters in, a status and an object out.
 ///
-/// `query`, `query_range`, `series`, `labels`, `label/NAME/values`. The parameters `timeout`, `stats` and `limit` are taken and have no effect:
+/// `query`, `query_range`, `series`, `labels`, `label/NAME/values`, `metadata`, `status/…`. The parameters `timeout`, `stats` and `limit` are taken and have no effect:
 /// queries are bounded by what they read.
 public struct PrometheusAPI: Sendable {
     /// What is answered.
@@ -49,7 +49,9 @@ public struct PrometheusAPI: Sendable {
             case "labels":
                 let names = Set(try chosen(parameters).flatMap { $0.pairs.map(\.name) })
                 return success(.array(names.sorted().map { .string($0) }))
+            case "metadata": return success(metadata(first("metric")))
             default:
+                if let status = status(path) { return success(status) }
                 let parts = path.split(separator: "/", omittingEmptySubsequences: false)
                 guard parts.count == 3, parts[0] == "label", parts[2] == "values" else { return nil }
                 let values = Set(try chosen(parameters).map { $0[String(parts[1])] }).subtracting([""])
@@ -58,6 +60,37 @@ public struct PrometheusAPI: Sendable {
         } catch {
             return Self.failure(error)
         }
+    }
+
+    /// What clients ask about the server before they ask for samples: Kiali its version, Grafana also its retention.
+    private func status(_ path: String) -> JSON? {
+        switch path {
+        // Prometheus' version by whose rules queries are answered.
+        case "status/buildinfo": return ["version": "3.0.0", "revision": "skein", "branch": "", "goVersion": ""]
+        case "status/runtimeinfo":
+            let days = Insight.coarseRetention / 86_400
+            return ["storageRetention": .string("\(days)d"), "timeSeriesCount": .integer(Int64(store.count))]
+        case "status/flags":
+            return ["storage.tsdb.retention.time": .string("\(Insight.coarseRetention / 86_400)d")]
+        case "status/config":
+            return ["yaml": .string("global:\n  scrape_interval: \(Insight.step)s\n  evaluation_interval: \(Insight.step)s\n")]
+        default: return nil
+        }
+    }
+
+    /// The types of metrics.
+    private func metadata(_ name: String?) -> JSON {
+        var found: [String: JSON] = [:]
+        for series in store.stored where name == nil || series.labels.name == name {
+            let type =
+                switch series.kind {
+                case .counter: "counter"
+                case .gauge: "gauge"
+                case .proxyDistribution, .exponentialDistribution: "histogram"
+                }
+            found[series.labels.name] = [["type": .string(type), "help": "", "unit": ""]]
+        }
+        return .object(found)
     }
 
     private func success(_ data: JSON) -> Answer { Answer(status: 200, json: ["status": "success", "data": data]) }

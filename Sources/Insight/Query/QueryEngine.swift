@@ -229,6 +229,13 @@ struct QueryEvaluator {
                 try QueryLabels.replace(
                     try vector(arguments[0], at: time), destination: text(arguments[1]),
                     replacement: text(arguments[2]), source: text(arguments[3]), pattern: text(arguments[4])))
+        case "label_join":
+            var sources: [String] = []
+            for argument in arguments.dropFirst(3) { sources.append(text(argument)) }
+            return .vector(
+                try QueryLabels.join(
+                    try vector(arguments[0], at: time), destination: text(arguments[1]),
+                    separator: text(arguments[2]), sources: sources))
         default: break
         }
         if let place = QueryFunctions.known[name]?.arguments.firstIndex(of: .matrix) {

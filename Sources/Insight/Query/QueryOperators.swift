@@ -165,34 +165,61 @@ enum QueryAggregation {
     }
 }
 
-/// `label_replace`.
+/// `label_replace` and `label_join`.
 enum QueryLabels {
-    static func replace(
-        _ elements: [VectorElement], destination: String, replacement: String, source: String, pattern: String
+    /// Labels at most that one call joins.
+    static let joinedMax = 32
+
+    static func join(
+        _ elements: [VectorElement], destination: String, separator: String, sources: [String]
     ) throws(QueryError) -> [VectorElement] {
-        let isName = destination.utf8.enumerated().allSatisfy { place, byte in
-            (byte | 0x20) &- 97 < 26 || byte == 0x5F || place > 0 && byte &- 48 < 10
+        guard isName(destination) else { throw QueryError("label_join: \(destination) is no label") }
+        for source in sources where !isName(source) { throw QueryError("label_join: \(source) is no label") }
+        return try relabelled(elements, "label_join") { labels in
+            let value = sources.map { labels[$0] }.joined(separator: separator)
+            labels[destination] = value
         }
-        guard isName, !destination.isEmpty else { throw QueryError("label_replace: \(destination) is no label") }
-        let expression: RegularExpression
-        do throws(RegularExpressionError) { expression = try RegularExpression("^(?s:\(pattern))$") } catch {
-            throw QueryError("label_replace: \(error)")
-        }
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        !text.isEmpty
+            && text.utf8.enumerated().allSatisfy { place, byte in
+                (byte | 0x20) &- 97 < 26 || byte == 0x5F || place > 0 && byte &- 48 < 10
+            }
+    }
+
+    /// Elements with other labels, which must differ afterwards, too.
+    private static func relabelled(
+        _ elements: [VectorElement], _ function: String, _ change: (inout Labels) -> Void
+    ) throws(QueryError) -> [VectorElement] {
         var seen: Set<Labels> = []
         var found: [VectorElement] = []
         for element in elements {
             var labels = element.labels
+            change(&labels)
+            guard seen.insert(labels).inserted else {
+                throw QueryError("\(function): several series would have the labels \(labels.text)", kind: .execution)
+            }
+            found.append(VectorElement(labels: labels, value: element.value))
+        }
+        return found
+    }
+
+    static func replace(
+        _ elements: [VectorElement], destination: String, replacement: String, source: String, pattern: String
+    ) throws(QueryError) -> [VectorElement] {
+        guard isName(destination) else { throw QueryError("label_replace: \(destination) is no label") }
+        let expression: RegularExpression
+        do throws(RegularExpressionError) { expression = try RegularExpression("^(?s:\(pattern))$") } catch {
+            throw QueryError("label_replace: \(error)")
+        }
+        return try relabelled(elements, "label_replace") { labels in
             let bytes = Array(labels[source].utf8)
             if let match = expression.find(in: bytes, groups: 7) {
                 labels[destination] = expand(
                     replacement, match.groups.map { $0.map { String(decoding: bytes[$0], as: UTF8.self) } })
             }
-            guard seen.insert(labels).inserted else {
-                throw QueryError("label_replace: several series would have the labels \(labels.text)", kind: .execution)
-            }
-            found.append(VectorElement(labels: labels, value: element.value))
         }
-        return found
     }
 
     /// `$1` and `${1}` are the groups, `$$` is a dollar.
