@@ -33,6 +33,7 @@ public final class ProxyServer: @unchecked Sendable {
     private var admin: AdminServer?
     private(set) var discovery: Discovery?
     private var loadReporter: LoadReportSession?
+    private var sinks: [MetricSink] = []
     let runtimeLayers: RuntimeLayers
     let overload: OverloadState
     private(set) var overloadMonitor: OverloadMonitor?
@@ -220,6 +221,8 @@ public final class ProxyServer: @unchecked Sendable {
             self.discovery = discovery
             discovery.start()
             loadReporter = LoadReportSession.start(self)
+            sinks = bootstrap.sinks.map { MetricSink($0, interval: bootstrap.flushInterval, self) }
+            for sink in sinks { sink.start() }
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -407,6 +410,8 @@ public final class ProxyServer: @unchecked Sendable {
         loadReporter?.stop()
         overloadMonitor?.stop()
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
+        for sink in sinks { await sink.finish() }
+        sinks = []
         await collectors.finish()
         for worker in workers { worker.loop.stop() }
         admin?.close()

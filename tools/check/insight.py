@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 import uuid
 
-from check import bookstore
+from check import bookstore, live
 from check.lib import BOOKSTORE, DATA, ROOT, SKEIN, check, get, kubectl, many, pods, processes, run, skein, up, wait
 
 RULES = """apiVersion: v1
@@ -417,6 +417,8 @@ def prometheus():
     try:
         check("Prometheus scrapes the ten proxies and the control plane by what is shipped", wait(targets, 40, 1), found)
         dashboards(f"http://127.0.0.1:{port}/api/v1")
+        live.connections(f"http://127.0.0.1:{port}/api/v1")
+        live.agree(f"http://127.0.0.1:{port}/api/v1")
         with urllib.request.urlopen("http://127.0.0.1:9400/metrics", timeout=5) as answer:
             page = answer.read()
         done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=20)
@@ -447,22 +449,16 @@ def delays(**change):
     return path
 
 
-def processors():
-    """Seconds of the machine's processors: busy, all."""
-    numbers = [int(n) for n in pathlib.Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
-    return sum(numbers) - numbers[3] - numbers[4], sum(numbers)
-
-
 def paced(seconds):
     """Requests at a steady rate, half of them Jason's, so that both versions of reviews get enough; says how busy the machine was meanwhile."""
-    begin, threads = processors(), []
+    begin, threads = live.processors(), []
     for number in range(RATE * seconds):
         threads.append(threading.Thread(target=get, kwargs={"headers": {"end-user": "jason"} if number % 2 else None}))
         threads[-1].start()
         time.sleep(1 / RATE)
     for thread in threads:
         thread.join()
-    end = processors()
+    end = live.processors()
     return (end[0] - begin[0]) / max(1, end[1] - begin[1])
 
 

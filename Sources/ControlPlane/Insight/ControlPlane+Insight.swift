@@ -59,6 +59,17 @@ extension ControlPlaneServer {
         service.start()
     }
 
+    func openMetricExporter(_ page: OverviewPage) throws(ControlPlaneError) {
+        guard let url = options.metricsCollector else { return }
+        guard let exporter = MetricExporter(url, on: loop) else {
+            throw ControlPlaneError("--metrics-otlp \(url): http://ADDRESS:PORT or http://ADDRESS:PORT/PATH is needed")
+        }
+        exporter.page = { [weak page] in page?.allMetrics ?? "" }
+        page.exporter = { [weak exporter] in exporter?.metrics ?? "" }
+        metricExporter = exporter
+        exporter.start()
+    }
+
     private func openAccessLogs(_ streams: ProxyStreams) {
         streams.accessLogs?.workload = { [weak streams] in streams?.publisher.translator.workload(at: $0) }
         streams.accessLogs?.address = { [weak streams] in streams?.publisher.translator.address(of: $0) }

@@ -56,6 +56,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var election: LeaderElection?
     var streams: ProxyStreams?
     var insight: InsightService?
+    var metricExporter: MetricExporter?
     var names: NameService?
     private var agent: AgentListener?
     private(set) var meshAuthority: MeshAuthority?
@@ -121,6 +122,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         tasks.forEach { $0.cancel() }
         cluster?.stop()
         insight?.stop()
+        metricExporter?.stop()
         programs?.stop()
         agent?.close()
         nodes?.close()
@@ -445,6 +447,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         page.api = api
         page.programs = { [weak self] in self?.programs?.metrics ?? "" }
         router?.metrics = { [weak page] in page?.allMetrics ?? "" }
+        try openMetricExporter(page)
         try openDashboard(source, streams, page)
         let listener = try listener(options.metricsAddress, "metrics")
         let server = HTTPServer(on: loop) { request in await page.answer(request) }

@@ -14,6 +14,8 @@ final class OverviewPage: @unchecked Sendable {
     private let streams: ProxyStreams
     /// The built-in time series, once they are there.
     weak var insight: InsightService?
+    /// What the exporter of metrics says of itself.
+    var exporter: () -> String = { "" }
     /// What the name server has counted; nil where there is none.
     var names: () -> DNSCounts? = { nil }
     /// Our own API, where it is served.
@@ -65,7 +67,7 @@ final class OverviewPage: @unchecked Sendable {
     /// Everything that a scraper gets.
     var allMetrics: String {
         metrics + (api?.metrics ?? "") + (insight?.metrics ?? "") + (streams.traces?.metrics ?? "")
-            + (dashboard?.metrics ?? "") + programs()
+            + (dashboard?.metrics ?? "") + programs() + exporter()
     }
 
     /// The control plane's own figures, in Prometheus' text format.

@@ -29,6 +29,12 @@ final class BootstrapConfig: Sendable {
     let runtimeLayers: [RuntimeLayerConfig]
     let overload: OverloadConfig?
     let stats: StatsConfiguration
+    /// Who gets metrics (`stats_sinks`), and how often (`stats_flush_interval`).
+    let sinks: [MetricSinkConfig]
+    let flushInterval: Duration
+    private static let flushIntervalDefault = Duration.seconds(5)
+    private static let flushIntervalMin = Duration.milliseconds(100)
+    private static let flushIntervalMax = Duration.seconds(300)
     /// How the log looks, where the command line says nothing.
     let logFormat: LogFormat?
     let secrets = SecretStore()
@@ -163,7 +169,7 @@ final class BootstrapConfig: Sendable {
             message,
             reads: [
                 "node", "static_resources", "dynamic_resources", "admin", "layered_runtime", "overload_manager",
-                "cluster_manager", "stats_config", "application_log_config",
+                "cluster_manager", "stats_config", "application_log_config", "stats_sinks", "stats_flush_interval",
             ], at: "")
         node = Self.node(message.node, options)
         admin = try message.admin.flatMap { message throws(ConfigurationError) in
@@ -177,6 +183,11 @@ final class BootstrapConfig: Sendable {
             try message.statsConfig.map { config throws(ConfigurationError) in
                 try StatsConfiguration(compiling: config, at: "stats_config")
             } ?? StatsConfiguration()
+        sinks = try MetricSinkConfig.compile(message.statsSinks, node: node, at: "stats_sinks")
+        flushInterval = message.statsFlushInterval ?? Self.flushIntervalDefault
+        guard flushInterval >= Self.flushIntervalMin, flushInterval <= Self.flushIntervalMax else {
+            throw ConfigurationError(at: "stats_flush_interval", "a time from 100 ms to 5 min is needed")
+        }
         if let manager = message.clusterManager {
             try FieldCheck.check(
                 manager, reads: ["upstream_bind_config", "load_stats_config"], at: "cluster_manager")

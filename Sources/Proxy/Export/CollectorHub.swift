@@ -14,6 +14,8 @@ final class CollectorHub: @unchecked Sendable {
     /// A cluster as it is now: its transport socket is spoken to collectors too.
     var cluster: (String) -> ClusterConfig? = { _ in nil }
     private var senders: [ObjectIdentifier: CollectorSender] = [:]
+    /// Of those who send whole messages themselves, and not records of a queue.
+    private var direct: [CollectorTarget: CollectorSender] = [:]
 
     init(loop: EventLoop, row: Int) {
         self.loop = loop
@@ -35,12 +37,25 @@ final class CollectorHub: @unchecked Sendable {
         }
     }
 
+    /// Sends one message, of a call or a POST of its own, on the control loop; what was answered, or nil when it did not arrive.
+    func send(_ message: [UInt8], to target: CollectorTarget) async -> [UInt8]? {
+        let known = direct[target]
+        let sender =
+            known
+            ?? CollectorSender(
+                target, interval: .zero, loop: loop, row: row,
+                addresses: { [weak self] in self?.addresses(target.cluster) ?? [] },
+                cluster: { [weak self] in self?.cluster(target.cluster) })
+        direct[target] = sender
+        return await sender.sendOnce(message)
+    }
+
     private func sender(_ queue: ExportQueue) -> CollectorSender {
         let key = ObjectIdentifier(queue)
         if let known = senders[key], !known.isAbandoned { return known }
         let cluster = queue.target.cluster
         let sender = CollectorSender(
-            queue, loop: loop, row: row, addresses: { [weak self] in self?.addresses(cluster) ?? [] },
+            queue.target, interval: queue.interval, queue: queue, loop: loop, row: row, addresses: { [weak self] in self?.addresses(cluster) ?? [] },
             cluster: { [weak self] in self?.cluster(cluster) })
         // A queue whose configuration is gone leaves with its last batch.
         senders = senders.filter { !$0.value.isAbandoned }
@@ -52,6 +67,8 @@ final class CollectorHub: @unchecked Sendable {
     func finish() async {
         for sender in senders.values { await sender.finish() }
         senders = [:]
+        for sender in direct.values { sender.disconnect() }
+        direct = [:]
     }
 }
 
@@ -79,13 +96,14 @@ private final class CollectorSender: @unchecked Sendable {
     private var hasFailed = false
 
     init(
-        _ queue: ExportQueue, loop: EventLoop, row: Int, addresses: @escaping () -> [SocketAddress],
+        _ target: CollectorTarget, interval: Duration, queue: ExportQueue? = nil, loop: EventLoop, row: Int,
+        addresses: @escaping () -> [SocketAddress],
         cluster: @escaping () -> ClusterConfig?
     ) {
         self.cluster = cluster
         self.queue = queue
-        target = queue.target
-        interval = queue.interval
+        self.target = target
+        self.interval = interval
         self.loop = loop
         self.row = row
         self.addresses = addresses
@@ -128,7 +146,7 @@ private final class CollectorSender: @unchecked Sendable {
         working = nil
     }
 
-    private func disconnect() {
+    func disconnect() {
         stream?.cancel()
         stream = nil
         client?.close()
@@ -143,8 +161,19 @@ private final class CollectorSender: @unchecked Sendable {
         defer { timer.cancel() }
         switch target.transport {
         case .grpcStream(let path): return await sendOnStream(records, queue, path)
-        case .grpcUnary(let path): return await sendCall(queue.encode(records, true), path)
-        case .http(let path, let type): return await post(queue.encode(records, true), path, type)
+        case .grpcUnary(let path): return await sendCall(queue.encode(records, true), path) != nil
+        case .http(let path, let type): return await post(queue.encode(records, true), path, type) != nil
+        }
+    }
+
+    /// One message that is no queue's; what was answered, or nil when it did not arrive.
+    func sendOnce(_ message: [UInt8]) async -> [UInt8]? {
+        let timer = loop.schedule(after: target.timeout) { [weak self] in self?.disconnect() }
+        defer { timer.cancel() }
+        switch target.transport {
+        case .grpcStream: return nil
+        case .grpcUnary(let path): return await sendCall(message, path)
+        case .http(let path, let type): return await post(message, path, type)
         }
     }
 
@@ -169,30 +198,31 @@ private final class CollectorSender: @unchecked Sendable {
         return false
     }
 
-    private func sendCall(_ message: [UInt8], _ path: String) async -> Bool {
+    private func sendCall(_ message: [UInt8], _ path: String) async -> [UInt8]? {
         for _ in 0..<2 {
-            guard let client = await connected() else { return false }
+            guard let client = await connected() else { return nil }
             do throws(GRPCStatus) {
                 let call = try client.call(path, metadata: metadata)
                 try await call.send(message)
                 try call.finishSending()
-                while try await call.next() != nil {}
-                return true
+                var answer: [UInt8] = []
+                while let next = try await call.next() { answer = next }
+                return answer
             } catch {
                 Self.log.debug("call: \(error)")
                 disconnect()
-                guard error.code == .unavailable else { return false }
+                guard error.code == .unavailable else { return nil }
             }
         }
-        return false
+        return nil
     }
 
-    private func post(_ body: [UInt8], _ path: String, _ type: String) async -> Bool {
+    private func post(_ body: [UInt8], _ path: String, _ type: String) async -> [UInt8]? {
         let client: HTTPClient
         if let known = http {
             client = known.client
         } else {
-            guard let address = nextAddress() else { return false }
+            guard let address = nextAddress() else { return nil }
             client = HTTPClient(authority: target.authority, on: loop) { () throws(HTTPError) in
                 do throws(SystemError) {
                     return try await self.connect(to: address)
@@ -208,11 +238,11 @@ private final class CollectorSender: @unchecked Sendable {
         do throws(HTTPError) {
             let response = try await client.send(request)
             let status = response.status
-            _ = try await response.collect(limit: Limits.collectorAnswerBytes)
-            return status / 100 == 2
+            let answer = try await response.collect(limit: Limits.collectorAnswerBytes)
+            return status / 100 == 2 ? answer : nil
         } catch {
             Self.log.debug("post: \(error)")
-            return false
+            return nil
         }
     }
 

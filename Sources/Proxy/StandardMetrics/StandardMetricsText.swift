@@ -57,6 +57,16 @@ enum StandardMetricsText {
         return text + "# skein-standard {}\n"
     }
 
+    /// All of them, for a sink.
+    static func values(
+        _ metrics: StandardMetrics, shows: (String) -> Bool
+    ) -> [(name: String, labels: [String: String], value: MetricSample.Value)] {
+        let all = metrics.all
+        return StandardMetric.allCases.filter { shows("istio_" + $0.rawValue) }.flatMap { metric in
+            summed(all, metric).map { ("istio_" + metric.rawValue, $0.key, $0.value) }
+        }
+    }
+
     /// Samples by their labels.
     private static func summed(_ all: [StandardSeries], _ metric: StandardMetric) -> [[String: String]: MetricSample.Value] {
         var lines: [[String: String]: MetricSample.Value] = [:]

@@ -80,34 +80,8 @@ final class TraceProvider: Sendable {
             target = try CollectorTarget(
                 compiling: config.grpcService, transport: .grpcUnary(path: grpcPath), at: path + ".grpc_service")
         }
-        // Envoy calls itself unknown where nothing is configured; who it serves says more.
-        let named = context.node.flatMap { $0.cluster.isEmpty ? nil : $0.cluster } ?? "unknown_service:skein-proxy"
-        var resource = OTLPResource()
-        resource.attributes = [
-            OTLPKeyValue(
-                "service.name", config.serviceName.isEmpty ? named : config.serviceName),
-            OTLPKeyValue("telemetry.sdk.language", "swift"), OTLPKeyValue("telemetry.sdk.name", "skein"),
-            OTLPKeyValue("telemetry.sdk.version", Product.version),
-        ]
-        for (index, detector) in config.resourceDetectors.enumerated() {
-            let here = "\(path).resource_detectors[\(index)]"
-            switch detector.typedConfig?.name {
-            case EnvironmentResourceDetectorConfig.schema.name?:
-                for pair in (Environment.variable("OTEL_RESOURCE_ATTRIBUTES") ?? "").split(separator: ",") {
-                    let parts = pair.split(separator: "=", maxSplits: 1).map(String.init)
-                    if parts.count == 2 { resource.attributes.append(OTLPKeyValue(parts[0], parts[1])) }
-                }
-            case StaticConfigResourceDetectorConfig.schema.name?:
-                guard let any = detector.typedConfig else { continue }
-                let message = try HTTPFilters.unpack(any, as: StaticConfigResourceDetectorConfig.self, at: here)
-                for (key, value) in message.attributes.sorted(by: { $0.key < $1.key }) {
-                    resource.attributes.append(OTLPKeyValue(key, value))
-                }
-            default:
-                throw ConfigurationError(
-                    at: here, "unknown resource detector \(detector.name); supported: environment and static_config")
-            }
-        }
+        let resource = try ExportResource.message(
+            service: config.serviceName, detectors: config.resourceDetectors, node: context.node, at: path)
         let resourceBytes = resource.serialized()
         let scope = context.metrics.scope("tracing", "opentelemetry")
         return ExportQueue(

@@ -10,7 +10,8 @@ extension Command {
             served to proxies: several may run, one of them (the holder of the Lease skein-system/skein-control-plane) writes statuses.
             """,
         flags: [
-            .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.discovery, UpOptions.pool,
+            .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector, UpOptions.discovery,
+            UpOptions.pool,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
         ] + RegistryFlags.all + StoreFlags.all,
@@ -21,6 +22,7 @@ extension Command {
         var options = ControlPlaneOptions(dataDirectory: up.dataDirectory, runDirectory: up.runDirectory)
         options.apiAddress = up.apiAddress
         options.metricsAddress = up.metricsAddress
+        options.metricsCollector = up.metricsCollector
         options.store = up.store
         options.watchesMax = up.watchesMax
         options.discoveryAddress = up.discoveryAddress

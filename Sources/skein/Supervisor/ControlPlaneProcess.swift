@@ -105,6 +105,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
             ] + StoreFlags.arguments(options.store) + options.registry.arguments
                 + (options.apiNames.isEmpty ? [] : ["--api-names", options.apiNames.joined(separator: ",")])
                 + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
+                + (options.metricsCollector.map { ["--metrics-otlp", $0] } ?? [])
                 + (options.watchesMax.map { ["--watches", String($0)] } ?? [])
         } catch {
             throw CommandError(error)

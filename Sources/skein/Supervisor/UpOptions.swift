@@ -14,6 +14,8 @@ struct UpOptions: Sendable {
     var usesHostImages: Bool
     var apiAddress: SocketAddress
     var metricsAddress: SocketAddress
+    /// Where the control plane's metrics go by OTLP.
+    var metricsCollector: String?
     /// Where proxies of other machines subscribe; nil: nowhere.
     var discoveryAddress: SocketAddress?
     var gatewayHTTP: SocketAddress
@@ -50,6 +52,9 @@ struct UpOptions: Sendable {
         "gateway-https", value: "ADDR:PORT", "where the gateway's port 443 is reached (default 127.0.0.1:8443)")
     static let api = Flag("api", value: "ADDR:PORT", "where kubectl finds the API (default 127.0.0.1:6443)")
     static let metrics = Flag("metrics", value: "ADDR:PORT", "metrics and overview (default 127.0.0.1:9400)")
+    static let metricsCollector = Flag(
+        "metrics-otlp", value: "URL",
+        "a collector that gets the control plane's metrics by OTLP: http://ADDR:PORT/v1/metrics (default none)")
     static let discovery = Flag(
         "discovery", value: "ADDR:PORT",
         "where proxies without a node agent subscribe, with mTLS (usually :15012; default none)")
@@ -71,7 +76,7 @@ struct UpOptions: Sendable {
     static let flags: [Flag] =
         [
             .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
-            gatewayHTTPS, api, metrics,
+            gatewayHTTPS, api, metrics, metricsCollector,
             discovery, pool, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
         ] + RegistryFlags.all + StoreFlags.all
@@ -143,6 +148,7 @@ struct UpOptions: Sendable {
         }
         apiAddress = try address(Self.api, "127.0.0.1:6443")
         metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
+        metricsCollector = invocation.value(Self.metricsCollector)
         discoveryAddress = invocation.has(Self.discovery) ? try address(Self.discovery, "") : nil
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")

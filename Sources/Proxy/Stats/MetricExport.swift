@@ -1,0 +1,192 @@
+internal import EnvoyAPI
+internal import Serialization
+internal import Telemetry
+
+/// From the values of metrics to OTLP's messages: which are told, since when they count, and in how many messages.
+///
+/// Pure. With deltas a value counts from the last message that arrived: what a lost one would have told is in the next one.
+struct MetricExport: Sendable {
+    /// A value to be told.
+    struct Point: Sendable {
+        var name: String
+        var attributes: [(name: String, value: String)]
+        var value: MetricSample.Value
+    }
+
+    /// What stands for a series.
+    struct Key: Hashable, Sendable {
+        var name: String
+        var attributes: [String]
+    }
+
+    /// What of a series has arrived, and until when.
+    private struct Told: Sendable {
+        var value: MetricSample.Value
+        var time: UInt64
+    }
+
+    /// One message.
+    struct Batch: Sendable {
+        var message: [UInt8]
+        var points: Int
+        fileprivate var told: [Key: MetricSample.Value]
+        fileprivate var time: UInt64
+    }
+
+    /// Points at most of one export (ATK-19).
+    static let pointsMax = 50_000
+    /// Points and about so many bytes at most of one message: receivers take 4 MiB by default.
+    private static let messagePoints = 4_000
+    private static let messageBytes = 1 << 20
+
+    private let config: MetricSinkConfig
+    private let resource: [UInt8]
+    private var told: [Key: Told] = [:]
+
+    init(_ config: MetricSinkConfig) {
+        self.config = config
+        resource = config.resource.serialized()
+    }
+
+    /// The messages of an export.
+    ///
+    /// - Parameters:
+    ///   - points: The values now.
+    ///   - now: Nanoseconds since 1970.
+    ///   - started: When counting began.
+    /// - Returns: The messages, and how many points there was no room for.
+    mutating func batches(_ points: [Point], now: UInt64, started: UInt64) -> (batches: [Batch], leftOut: Int) {
+        var batches: [Batch] = []
+        var metrics: [String: OTLPMetric] = [:]
+        var batch = Batch(message: [], points: 0, told: [:], time: now)
+        var bytes = 0
+        var seen: Set<Key> = []
+        var leftOut = 0
+        func close() {
+            guard batch.points > 0 else { return }
+            batch.message = message(metrics)
+            batches.append(batch)
+            metrics = [:]
+            batch = Batch(message: [], points: 0, told: [:], time: now)
+            bytes = 0
+        }
+        for point in points {
+            let key = Key(
+                name: point.name, attributes: point.attributes.map { "\($0.name)=\($0.value)" })
+            guard seen.count < Self.pointsMax else {
+                leftOut += 1
+                continue
+            }
+            guard seen.insert(key).inserted else { continue }
+            guard add(point, key, now: now, started: started, to: &metrics) else { continue }
+            batch.points += 1
+            if isDelta(point.value) { batch.told[key] = point.value }
+            bytes += 64 + point.name.utf8.count
+            for attribute in point.attributes { bytes += 8 + attribute.name.utf8.count + attribute.value.utf8.count }
+            if case .histogram(let snapshot) = point.value { bytes += snapshot.counts.count * 16 }
+            if batch.points >= Self.messagePoints || bytes >= Self.messageBytes { close() }
+        }
+        close()
+        // What is not there any more begins anew when it comes back.
+        if told.count > seen.count { told = told.filter { seen.contains($0.key) } }
+        return (batches, leftOut)
+    }
+
+    /// A message has arrived.
+    mutating func arrived(_ batch: Batch) {
+        for (key, value) in batch.told { told[key] = Told(value: value, time: batch.time) }
+    }
+
+    private func isDelta(_ value: MetricSample.Value) -> Bool {
+        switch value {
+        case .counter: config.sendsCounterDeltas
+        case .histogram: config.sendsHistogramDeltas
+        default: false
+        }
+    }
+
+    /// Whether there is something to tell.
+    private func add(
+        _ point: Point, _ key: Key, now: UInt64, started: UInt64, to metrics: inout [String: OTLPMetric]
+    ) -> Bool {
+        let before = isDelta(point.value) ? told[key] : nil
+        let begin = Fixed64(rawValue: before?.time ?? started)
+        let attributes = point.attributes.map { OTLPKeyValue($0.name, $0.value) }
+        var metric = metrics[point.name] ?? OTLPMetric()
+        metric.name = point.name
+        switch point.value {
+        case .text: return false
+        case .gauge(let value):
+            var number = NumberDataPoint()
+            number.attributes = attributes
+            number.timeUnixNano = Fixed64(rawValue: now)
+            number.value = .asInt(Fixed64(rawValue: UInt64(bitPattern: value)))
+            var gauge = OTLPGauge()
+            if case .gauge(let known)? = metric.data { gauge = known }
+            gauge.dataPoints.append(number)
+            metric.data = .gauge(gauge)
+        case .counter(let value):
+            var old: UInt64 = 0
+            if case .counter(let known)? = before?.value { old = known }
+            // Counted anew after a reset: then all of it is new.
+            let grown = isDelta(point.value) ? (value >= old ? value - old : value) : value
+            guard !isDelta(point.value) || grown > 0 else { return false }
+            var number = NumberDataPoint()
+            number.attributes = attributes
+            number.startTimeUnixNano = begin
+            number.timeUnixNano = Fixed64(rawValue: now)
+            number.value = .asInt(Fixed64(rawValue: min(grown, UInt64(Int64.max))))
+            var sum = OTLPSum()
+            if case .sum(let known)? = metric.data { sum = known }
+            sum.isMonotonic = true
+            sum.aggregationTemporality = temporality(point.value)
+            sum.dataPoints.append(number)
+            metric.data = .sum(sum)
+        case .histogram(let value):
+            var snapshot = value
+            if isDelta(point.value), case .histogram(let old)? = before?.value { snapshot = Self.grown(value, old) }
+            guard !isDelta(point.value) || snapshot.count > 0 else { return false }
+            var number = HistogramDataPoint()
+            number.attributes = attributes
+            number.startTimeUnixNano = begin
+            number.timeUnixNano = Fixed64(rawValue: now)
+            number.count = Fixed64(rawValue: snapshot.count)
+            number.sum = snapshot.sum
+            number.explicitBounds = snapshot.bounds
+            number.bucketCounts = snapshot.counts.map { Fixed64(rawValue: $0) }
+            var histogram = OTLPHistogram()
+            if case .histogram(let known)? = metric.data { histogram = known }
+            histogram.aggregationTemporality = temporality(point.value)
+            histogram.dataPoints.append(number)
+            metric.data = .histogram(histogram)
+        }
+        metrics[point.name] = metric
+        return true
+    }
+
+    private func temporality(_ value: MetricSample.Value) -> AggregationTemporality {
+        isDelta(value) ? .delta : .cumulative
+    }
+
+    private static func grown(_ now: HistogramSnapshot, _ old: HistogramSnapshot) -> HistogramSnapshot {
+        guard now.bounds == old.bounds, now.counts.count == old.counts.count,
+            zip(now.counts, old.counts).allSatisfy({ $0 >= $1 })
+        else { return now }
+        return HistogramSnapshot(
+            bounds: now.bounds, counts: zip(now.counts, old.counts).map { $0 - $1 }, sum: max(0, now.sum - old.sum))
+    }
+
+    private func message(_ metrics: [String: OTLPMetric]) -> [UInt8] {
+        var scope = ScopeMetrics()
+        scope.scope = InstrumentationScope()
+        scope.scope?.name = "skein-proxy"
+        scope.scope?.version = Product.version
+        scope.metrics = metrics.sorted { $0.key < $1.key }.map(\.value)
+        var all: [UInt8] = []
+        ProtobufParts.field(1, resource, to: &all)
+        ProtobufParts.field(2, scope.serialized(), to: &all)
+        var request: [UInt8] = []
+        ProtobufParts.field(1, all, to: &request)
+        return request
+    }
+}
