@@ -66,7 +66,9 @@ struct AccessLogServiceTests {
         return message
     }
 
-    private static func connection(_ type: AccessLogType, id: String = "a", sent: UInt64, received: UInt64) -> StreamAccessLogsMessage {
+    private static func connection(_ type: AccessLogType, id: String = "a", sent: UInt64, received: UInt64)
+        -> StreamAccessLogsMessage
+    {
         var common = AccessLogCommon()
         common.upstreamCluster = "outbound|9000||bytes.default.svc.cluster.local"
         common.upstreamRemoteAddress = address("10.0.0.2")
@@ -98,7 +100,9 @@ struct AccessLogServiceTests {
 
     private static func values(_ query: String, _ store: SeriesStore) throws -> [Double] {
         let answer = PrometheusAPI(store, now: 1_000_000).answer("query", [("query", query)])
-        return (answer?.json["data"]?["result"]?.array ?? []).compactMap { $0["value"]?[1]?.string.flatMap { Double($0) } }
+        return (answer?.json["data"]?["result"]?.array ?? []).compactMap {
+            $0["value"]?[1]?.string.flatMap { Double($0) }
+        }
     }
 
     @Test("a request is counted with the workloads of both sides, its service, times and sizes")
@@ -120,9 +124,17 @@ struct AccessLogServiceTests {
         service.take(Self.message([Self.http(), Self.http(), grpc, failed, under]), of: Self.pod, isServer: false)
         let store = try Self.told(service)
         let both = #"reporter="source",source_workload="web",destination_service_name="reviews""#
-        #expect(try Self.values(#"istio_requests_total{\#(both),destination_workload="reviews-v1",request_protocol="http"}"#, store) == [2])
-        #expect(try Self.values(#"istio_requests_total{\#(both),request_protocol="grpc",grpc_response_status="14"}"#, store) == [1])
-        #expect(try Self.values(#"istio_requests_total{response_code="503",response_flags="UF,URX",destination_workload="unknown"}"#, store) == [1])
+        #expect(
+            try Self.values(
+                #"istio_requests_total{\#(both),destination_workload="reviews-v1",request_protocol="http"}"#, store)
+                == [2])
+        #expect(
+            try Self.values(#"istio_requests_total{\#(both),request_protocol="grpc",grpc_response_status="14"}"#, store)
+                == [1])
+        #expect(
+            try Self.values(
+                #"istio_requests_total{response_code="503",response_flags="UF,URX",destination_workload="unknown"}"#,
+                store) == [1])
         #expect(try Self.values("sum(istio_request_duration_milliseconds_sum)", store) == [48])
         #expect(try Self.values("sum(istio_request_bytes_sum)", store) == [480])
         #expect(try Self.values("sum(istio_response_bytes_sum)", store) == [12_800])
@@ -150,17 +162,26 @@ struct AccessLogServiceTests {
         let plain = Self.http { $0.commonProperties?.upstreamCluster = "inbound|8080||" }
         service.take(Self.message([secure, plain]), of: Self.pod, isServer: true)
         let store = try Self.told(service)
-        let sides = #"reporter="destination",source_workload="reviews-v1",destination_workload="web",destination_service="web.default.svc""#
-        let identities = #"source_principal="spiffe://c/ns/default/sa/reviews",destination_principal="spiffe://c/ns/default/sa/web""#
-        #expect(try Self.values(#"istio_requests_total{\#(sides),connection_security_policy="mutual_tls",\#(identities)}"#, store) == [1])
+        let sides =
+            #"reporter="destination",source_workload="reviews-v1",destination_workload="web",destination_service="web.default.svc""#
+        let identities =
+            #"source_principal="spiffe://c/ns/default/sa/reviews",destination_principal="spiffe://c/ns/default/sa/web""#
+        #expect(
+            try Self.values(
+                #"istio_requests_total{\#(sides),connection_security_policy="mutual_tls",\#(identities)}"#, store) == [
+                    1
+                ])
         #expect(try Self.values(#"istio_requests_total{\#(sides),connection_security_policy="none"}"#, store) == [1])
     }
 
-    @Test("of a connection that lasts each entry adds what is new; one that was there before us is not counted from its beginning")
+    @Test(
+        "of a connection that lasts each entry adds what is new; one that was there before us is not counted from its beginning"
+    )
     func connections() throws {
         let service = try Self.service()
         for message in [
-            Self.connection(.tcpUpstreamConnected, sent: 0, received: 0), Self.connection(.tcpPeriodic, sent: 500, received: 50),
+            Self.connection(.tcpUpstreamConnected, sent: 0, received: 0),
+            Self.connection(.tcpPeriodic, sent: 500, received: 50),
             Self.connection(.tcpPeriodic, id: "old", sent: 9_000_000, received: 9_000_000),
             Self.connection(.tcpPeriodic, id: "old", sent: 9_000_100, received: 9_000_010),
         ] { service.take(message, of: Self.pod, isServer: false) }
@@ -170,7 +191,8 @@ struct AccessLogServiceTests {
         #expect(try Self.values("istio_tcp_connections_opened_total", store) == [1])
         #expect(try Self.values("istio_tcp_connections_closed_total", store) == [0])
         service.take(Self.connection(.tcpConnectionEnd, sent: 700, received: 70), of: Self.pod, isServer: false)
-        service.take(Self.connection(.tcpConnectionEnd, id: "short", sent: 7, received: 7), of: Self.pod, isServer: false)
+        service.take(
+            Self.connection(.tcpConnectionEnd, id: "short", sent: 7, received: 7), of: Self.pod, isServer: false)
         store = try Self.told(service)
         #expect(try Self.values("istio_tcp_sent_bytes_total", store) == [207])
         #expect(try Self.values("istio_tcp_connections_opened_total", store) == [1])
@@ -188,12 +210,17 @@ struct AccessLogServiceTests {
         #expect(service.entries == 10 && service.refused == 15 && service.refusedStreams == 1)
         let store = try Self.told(service)
         #expect(try Self.values("istio_requests_total", store) == [10])
-        for line in ["skein_access_log_refused_total 15", "skein_access_log_refused_streams_total 1", "skein_access_log_streams 2"] {
+        for line in [
+            "skein_access_log_refused_total 15", "skein_access_log_refused_streams_total 1",
+            "skein_access_log_streams 2",
+        ] {
             #expect(service.metrics.contains(line + "\n"))
         }
     }
 
-    @Test("Envoy's listeners get logs by the cluster that it names, ours and who names none do not; gateways of ours count connections")
+    @Test(
+        "Envoy's listeners get logs by the cluster that it names, ours and who names none do not; gateways of ours count connections"
+    )
     func listeners() throws {
         var proxy = TcpProxy()
         proxy.clusterSpecifier = .cluster("a")
@@ -221,7 +248,9 @@ struct AccessLogServiceTests {
         }
         #expect(LoggedProxies.cluster(node("envoy", "xds")) == "xds")
         #expect(LoggedProxies.cluster(node("envoy", nil)) == nil && LoggedProxies.cluster(node("envoy", "")) == nil)
-        #expect(LoggedProxies.cluster(node("skein-proxy", "xds")) == nil && LoggedProxies.cluster(node("gRPC C++", "xds")) == nil)
+        #expect(
+            LoggedProxies.cluster(node("skein-proxy", "xds")) == nil
+                && LoggedProxies.cluster(node("gRPC C++", "xds")) == nil)
         #expect(LoggedProxies.cluster(node("envoy", String(repeating: "x", count: 200))) == nil)
 
         func changed(_ forms: AdaptedResources) throws -> Listener {

@@ -42,7 +42,8 @@ struct MetricExporterTests {
             return
         }
         #expect(sum.isMonotonic && sum.aggregationTemporality == .cumulative && sum.dataPoints.count == 2)
-        #expect(sum.dataPoints.first?.startTimeUnixNano.rawValue == 20 && sum.dataPoints.first?.timeUnixNano.rawValue == 50)
+        #expect(
+            sum.dataPoints.first?.startTimeUnixNano.rawValue == 20 && sum.dataPoints.first?.timeUnixNano.rawValue == 50)
         #expect(gauge.dataPoints.first?.value == .asDouble(2.5))
         let point = try #require(histogram.dataPoints.first)
         #expect(point.explicitBounds == [0.1, 1] && point.bucketCounts.map(\.rawValue) == [3, 2, 1])

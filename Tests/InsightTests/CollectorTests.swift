@@ -100,7 +100,8 @@ struct CollectorTests {
             collector.finish(into: &store)
         }
         // Of each pod 60, then 40 since it began anew, then 50.
-        let series = "istio_requests_total{destination_workload=\"reviews-v1\",source_workload=\"web\",response_flags=\"-\"}"
+        let series =
+            "istio_requests_total{destination_workload=\"reviews-v1\",source_workload=\"web\",response_flags=\"-\"}"
         #expect(try value(series, store, at: 103) == [300])
         #expect(try value("istio_request_duration_milliseconds_count", store, at: 103) == [300])
         #expect(try value("istio_request_duration_milliseconds_bucket{le=\"1\"}", store, at: 103) == [0])
@@ -164,7 +165,8 @@ struct CollectorTests {
         #expect(log.isEmpty)
         #expect(store.newest("up", since: 102).first?.value == 1)
         #expect(try value("istio_requests_total{response_code=\"200\",response_flags=\"-\"}", store, at: 102) == [27])
-        let failed = "istio_requests_total{response_code=\"503\",response_flags=\"UF,URX\",destination_service_name=\"reviews\"}"
+        let failed =
+            "istio_requests_total{response_code=\"503\",response_flags=\"UF,URX\",destination_service_name=\"reviews\"}"
         #expect(try value(failed, store, at: 102) == [3])
         #expect(try value("sum(istio_request_bytes_sum)", store, at: 102) == [3000])
         #expect(try value("istio_tcp_connections_opened_total{request_protocol=\"tcp\"}", store, at: 102) == [3])

@@ -153,7 +153,9 @@ struct SeriesTests {
         #expect(perEdge * 400 < 100 * 1_048_576, "\(perEdge * 400 / 1_048_576) MiB")
     }
 
-    @Test("Istio's metrics are kept for an hour in steps of ten seconds and a day in steps of five minutes: 400 edges take less than 20 MiB")
+    @Test(
+        "Istio's metrics are kept for an hour in steps of ten seconds and a day in steps of five minutes: 400 edges take less than 20 MiB"
+    )
     func brief() throws {
         var store = SeriesStore()
         var numbers = Numbers(state: 5)

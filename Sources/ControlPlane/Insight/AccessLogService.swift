@@ -58,7 +58,9 @@ final class AccessLogService: @unchecked Sendable {
         var cluster: String
     }
     /// What was found for entries, in this generation and until the next look.
-    private var found: (generation: Int, workloads: [String: WorkloadLabels?], services: [ClusterKey: Service?]) = (0, [:], [:])
+    private var found: (generation: Int, workloads: [String: WorkloadLabels?], services: [ClusterKey: Service?]) = (
+        0, [:], [:]
+    )
     /// Whose an address is.
     var workload: (String) -> EnvoyAPI.Workload? = { _ in nil }
     /// The address of a pod.
@@ -75,7 +77,7 @@ final class AccessLogService: @unchecked Sendable {
     private(set) var malformed: UInt64 = 0
     /// Entries whose labels were too many, told as `other`.
     private(set) var overflowed: UInt64 = 0
-    /// Streams beyond the limit.
+    /// Streams beyond the limit, or of somebody who is not who he says.
     private(set) var refusedStreams: UInt64 = 0
 
     init(on loop: EventLoop, limits: Limits = Limits()) {
@@ -98,7 +100,11 @@ final class AccessLogService: @unchecked Sendable {
                 "the first message names no log of the mesh: \(LoggedProxies.clientLog), \(LoggedProxies.serverLog)")
         }
         let isServer = identifier.logName == LoggedProxies.serverLog
-        let pod = try identify(identifier.node)
+        let pod: NamespacedName
+        do throws(GRPCStatus) { pod = try identify(identifier.node) } catch {
+            refusedStreams += 1
+            throw error
+        }
         try open(pod)
         defer { senders[pod]?.streams -= 1 }
         take(opening, of: pod, isServer: isServer)
@@ -116,7 +122,8 @@ final class AccessLogService: @unchecked Sendable {
 
     /// A stream of a pod's proxy begins.
     func open(_ pod: NamespacedName) throws(GRPCStatus) {
-        guard senders[pod] != nil || senders.count < limits.podsMax, senders[pod]?.streams ?? 0 < limits.streamsPerPod else {
+        guard senders[pod] != nil || senders.count < limits.podsMax, senders[pod]?.streams ?? 0 < limits.streamsPerPod
+        else {
             refusedStreams += 1
             throw GRPCStatus(.resourceExhausted, "too many streams of access logs of pod \(pod)")
         }
@@ -210,7 +217,8 @@ final class AccessLogService: @unchecked Sendable {
         }
         entry.retries = Int(clamping: common.upstreamRequestAttemptCount) - 1
         entry.retries = max(0, entry.retries)
-        entry.milliseconds = (common.duration ?? common.timeToLastDownstreamTxByte).map(AccessLogFacts.milliseconds) ?? 0
+        entry.milliseconds =
+            (common.duration ?? common.timeToLastDownstreamTxByte).map(AccessLogFacts.milliseconds) ?? 0
         return entry
     }
 
@@ -266,13 +274,17 @@ final class AccessLogService: @unchecked Sendable {
                 "skein_access_log_refused_total", "counter", "Entries beyond what a proxy may send in a second.",
                 refused
             ),
-            ("skein_access_log_malformed_total", "counter", "Messages that were none, or of no log of the mesh.", malformed),
+            (
+                "skein_access_log_malformed_total", "counter", "Messages that were none, or of no log of the mesh.",
+                malformed
+            ),
             (
                 "skein_access_log_overflowed_total", "counter", "Entries that were told as other, for want of room.",
                 overflowed
             ),
             (
-                "skein_access_log_refused_streams_total", "counter", "Streams of access logs beyond the limit.",
+                "skein_access_log_refused_streams_total", "counter",
+                "Streams of access logs beyond the limit, or of nobody who is known.",
                 refusedStreams
             ),
             (
@@ -297,7 +309,9 @@ enum AccessLogFacts {
     /// The first identity of a certificate, bounded; empty without one.
     static func identity(_ certificate: TLSProperties.CertificateProperties?) -> String {
         for name in certificate?.subjectAltName ?? [] {
-            if case .uri(let uri)? = name.san { return String(decoding: uri.utf8.prefix(principalBytesMax), as: UTF8.self) }
+            if case .uri(let uri)? = name.san {
+                return String(decoding: uri.utf8.prefix(principalBytesMax), as: UTF8.self)
+            }
         }
         return ""
     }
@@ -318,7 +332,8 @@ enum AccessLogFacts {
             (flags.delayInjected, "DI"), (flags.faultInjected, "FI"), (flags.rateLimited, "RL"),
             (flags.unauthorizedDetails != nil, "UAEX"), (flags.rateLimitServiceError, "RLSE"),
             (flags.downstreamConnectionTermination, "DC"), (flags.upstreamRetryLimitExceeded, "URX"),
-            (flags.streamIdleTimeout, "SI"), (flags.invalidEnvoyRequestHeaders, "IH"), (flags.downstreamProtocolError, "DPE"),
+            (flags.streamIdleTimeout, "SI"), (flags.invalidEnvoyRequestHeaders, "IH"),
+            (flags.downstreamProtocolError, "DPE"),
             (flags.upstreamMaxStreamDurationReached, "UMSDR"), (flags.responseFromCacheFilter, "RFCF"),
             (flags.noFilterConfigFound, "NFCF"), (flags.durationTimeout, "DT"), (flags.upstreamProtocolError, "UPE"),
             (flags.noClusterFound, "NC"), (flags.overloadManager, "OM"), (flags.dnsResolutionFailure, "DF"),

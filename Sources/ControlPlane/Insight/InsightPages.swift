@@ -103,7 +103,9 @@ extension InsightService {
         let body = await Task.detached { api.answer(path, parameters).map { ($0.status, $0.json.bytes) } }.value
         guard let body else {
             return HTTPResponse(
-                status: 404, text: "see /api/v1/{query,query_range,series,labels,label/NAME/values,metadata,alerts,rules,status/…}\n")
+                status: 404,
+                text: "see /api/v1/{query,query_range,series,labels,label/NAME/values,metadata,alerts,rules,status/…}\n"
+            )
         }
         return HTTPResponse(status: body.0, contentType: "application/json", body: body.1)
     }

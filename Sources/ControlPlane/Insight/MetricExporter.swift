@@ -24,7 +24,9 @@ final class MetricExporter: @unchecked Sendable {
     /// The page.
     var page: () -> String = { "" }
     /// Exports that arrived, that did not, and further tries.
-    private(set) var counts = (sent: UInt64(0), failed: UInt64(0), retried: UInt64(0), points: UInt64(0), leftOut: UInt64(0))
+    private(set) var counts = (
+        sent: UInt64(0), failed: UInt64(0), retried: UInt64(0), points: UInt64(0), leftOut: UInt64(0)
+    )
 
     /// Nil when the URL is none of `http://ADDRESS[:PORT][/PATH]`.
     init?(_ url: String, on loop: EventLoop) {

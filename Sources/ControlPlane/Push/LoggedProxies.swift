@@ -25,7 +25,8 @@ enum LoggedProxies {
 
     /// The cluster by which a proxy reaches us with its logs; nil when it is one of ours, or does not say.
     static func cluster(_ node: EnvoyAPI.Node?) -> String? {
-        guard ![.skein, .grpc].contains(ClientKind(node)), let name = node?.metadata?[metadataKey]?.string, !name.isEmpty,
+        guard ![.skein, .grpc].contains(ClientKind(node)), let name = node?.metadata?[metadataKey]?.string,
+            !name.isEmpty,
             name.utf8.count <= nameBytesMax
         else { return nil }
         return name
@@ -43,7 +44,9 @@ enum LoggedProxies {
             var chain = chain
             for index in chain.filters.indices {
                 guard case .typedConfig(let config)? = chain.filters[index].configType else { continue }
-                if config.holds(HttpConnectionManager.self), var manager = try? config.unpack(as: HttpConnectionManager.self) {
+                if config.holds(HttpConnectionManager.self),
+                    var manager = try? config.unpack(as: HttpConnectionManager.self)
+                {
                     manager.accessLog.append(log(http(name, cluster), "envoy.access_loggers.http_grpc"))
                     chain.filters[index].configType = .typedConfig(AnyMessage(packing: manager))
                 } else if config.holds(TcpProxy.self), var proxy = try? config.unpack(as: TcpProxy.self) {

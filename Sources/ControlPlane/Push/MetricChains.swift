@@ -6,7 +6,9 @@ import XDS
 ///
 /// The mesh says it in connection managers, where a filter may be marked as one that can be done without; other proxies would refuse it here.
 enum MetricChains {
-    /// Resources for proxies of ours that have all listeners as the mesh made them. Those that ask on demand get the filter with what they ask by.
+    /// Resources for proxies of ours that have all listeners as the mesh made them.
+    ///
+    /// Those that ask on demand get the filter with what they ask by.
     static var resources: AdaptedResources { AdaptedResources([Listener.typeURL], changed) }
 
     private static let bytes = Array(TcpProxy.schema.name.utf8)
@@ -23,7 +25,8 @@ enum MetricChains {
 
     private static func chain(_ chain: FilterChain, _ metrics: EnvoyAPI.Filter) -> FilterChain {
         var chain = chain
-        guard let last = chain.filters.last, case .typedConfig(let config)? = last.configType, config.holds(TcpProxy.self)
+        guard let last = chain.filters.last, case .typedConfig(let config)? = last.configType,
+            config.holds(TcpProxy.self)
         else { return chain }
         // One that an EnvoyFilter has put there stays the only one.
         let isThere = chain.filters.contains { filter in

@@ -65,7 +65,9 @@ extension Collector {
             ("skein_edge_connections_total", edge.connections), ("skein_edge_handshakes_total", edge.handshakes),
             ("skein_edge_retries_total", edge.retries),
         ]
-        for (name, value) in counted where value > 0 || knows(Labels(name, labels)) { count(Labels(name, labels), value) }
+        for (name, value) in counted where value > 0 || knows(Labels(name, labels)) {
+            count(Labels(name, labels), value)
+        }
         if edge.times.count > 0 { distribute(edge.times, Labels("skein_edge_duration_milliseconds", labels)) }
     }
 }

@@ -129,7 +129,8 @@ public struct Collector: Sendable {
         let labels = Self.labels(target, pod)
         // What a proxy that tells no standard metrics has of them.
         let requests = ["skein_edge_requests_total"] + (tellsStandard ? [] : ["istio_requests_total"])
-        let times = ["skein_edge_duration_milliseconds"] + (tellsStandard ? [] : ["istio_request_duration_milliseconds"])
+        let times =
+            ["skein_edge_duration_milliseconds"] + (tellsStandard ? [] : ["istio_request_duration_milliseconds"])
         func grown(_ now: Double, _ before: Double) -> Double { now >= before ? now - before : now }
         for (code, value) in now.responses {
             let coded = labels.merging(["response_code": String(code)]) { $1 }

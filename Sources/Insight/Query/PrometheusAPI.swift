@@ -73,7 +73,10 @@ public struct PrometheusAPI: Sendable {
         case "status/flags":
             return ["storage.tsdb.retention.time": .string("\(Insight.coarseRetention / 86_400)d")]
         case "status/config":
-            return ["yaml": .string("global:\n  scrape_interval: \(Insight.step)s\n  evaluation_interval: \(Insight.step)s\n")]
+            return [
+                "yaml": .string(
+                    "global:\n  scrape_interval: \(Insight.step)s\n  evaluation_interval: \(Insight.step)s\n")
+            ]
         default: return nil
         }
     }

@@ -55,7 +55,8 @@ final class CollectorHub: @unchecked Sendable {
         if let known = senders[key], !known.isAbandoned { return known }
         let cluster = queue.target.cluster
         let sender = CollectorSender(
-            queue.target, interval: queue.interval, queue: queue, loop: loop, row: row, addresses: { [weak self] in self?.addresses(cluster) ?? [] },
+            queue.target, interval: queue.interval, queue: queue, loop: loop, row: row,
+            addresses: { [weak self] in self?.addresses(cluster) ?? [] },
             cluster: { [weak self] in self?.cluster(cluster) })
         // A queue whose configuration is gone leaves with its last batch.
         senders = senders.filter { !$0.value.isAbandoned }

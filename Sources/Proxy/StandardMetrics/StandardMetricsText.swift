@@ -39,7 +39,8 @@ enum StandardMetricsText {
                     let counts = snapshot.counts.enumerated().filter { $0.element > 0 }
                     line.histograms[metric.rawValue] = [
                         "sum": .number(snapshot.sum),
-                        "counts": .array(counts.map { [.integer(Int64($0.offset)), .integer(Int64(clamping: $0.element))] }),
+                        "counts": .array(
+                            counts.map { [.integer(Int64($0.offset)), .integer(Int64(clamping: $0.element))] }),
                     ]
                 default: break
                 }
@@ -68,7 +69,9 @@ enum StandardMetricsText {
     }
 
     /// Samples by their labels.
-    private static func summed(_ all: [StandardSeries], _ metric: StandardMetric) -> [[String: String]: MetricSample.Value] {
+    private static func summed(_ all: [StandardSeries], _ metric: StandardMetric) -> [[String: String]: MetricSample
+        .Value]
+    {
         var lines: [[String: String]: MetricSample.Value] = [:]
         for series in all {
             guard let value = series.value(metric), let labels = StandardLabels.labels(series, metric) else { continue }

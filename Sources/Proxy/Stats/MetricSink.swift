@@ -127,7 +127,9 @@ final class MetricSink: @unchecked Sendable {
             points.append(
                 MetricExport.Point(
                     name: config.prefix + name,
-                    attributes: labels.sorted { $0.key < $1.key }.filter { !$0.value.isEmpty }.map { ($0.key, $0.value) },
+                    attributes: labels.sorted { $0.key < $1.key }.filter { !$0.value.isEmpty }.map {
+                        ($0.key, $0.value)
+                    },
                     value: value))
         }
         return points

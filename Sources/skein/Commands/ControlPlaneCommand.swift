@@ -10,7 +10,8 @@ extension Command {
             served to proxies: several may run, one of them (the holder of the Lease skein-system/skein-control-plane) writes statuses.
             """,
         flags: [
-            .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector, UpOptions.discovery,
+            .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector,
+            UpOptions.discovery,
             UpOptions.pool,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,

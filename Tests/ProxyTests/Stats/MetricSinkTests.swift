@@ -55,7 +55,9 @@ struct MetricSinkTests {
                     told.counts = histogram.dataPoints.first?.bucketCounts.map(\.rawValue)
                     #expect(histogram.dataPoints.first?.explicitBounds == [1, 5])
                 case .gauge(let gauge)?:
-                    if case .asInt(let value)? = gauge.dataPoints.first?.value { told.open = Int64(bitPattern: value.rawValue) }
+                    if case .asInt(let value)? = gauge.dataPoints.first?.value {
+                        told.open = Int64(bitPattern: value.rawValue)
+                    }
                 case nil: Issue.record("no data")
                 }
             }
@@ -67,7 +69,8 @@ struct MetricSinkTests {
     func cumulative() throws {
         var export = MetricExport(try Self.config(deltas: false))
         for (number, count) in [UInt64(5), 9].enumerated() {
-            let (batches, left) = export.batches(Self.points(count, [2, 1, 0], sum: 4), now: 100 + UInt64(number), started: 7)
+            let (batches, left) = export.batches(
+                Self.points(count, [2, 1, 0], sum: 4), now: 100 + UInt64(number), started: 7)
             let told = try Self.read(batches)
             #expect(told.requests == count && told.counts == [2, 1, 0] && told.begin == 7 && left == 0)
             #expect(told.temporality == .cumulative && told.open == -3)
@@ -75,7 +78,8 @@ struct MetricSinkTests {
         }
     }
 
-    @Test("deltas count from what has arrived: a lost message is made up for, a reset begins anew, silence tells nothing")
+    @Test(
+        "deltas count from what has arrived: a lost message is made up for, a reset begins anew, silence tells nothing")
     func deltas() throws {
         var export = MetricExport(try Self.config(deltas: true))
         var batches = export.batches(Self.points(5, [2, 1, 0], sum: 4), now: 100, started: 7).batches
@@ -105,7 +109,8 @@ struct MetricSinkTests {
         #expect(batches.allSatisfy { $0.message.count < 4 << 20 })
     }
 
-    @Test("a proxy tells its counters, gauges and histograms to a collector; what it does not take at first comes again")
+    @Test(
+        "a proxy tells its counters, gauges and histograms to a collector; what it does not take at first comes again")
     func sent() async throws {
         try await onLoop { loop in
             let received = Received()
@@ -150,10 +155,15 @@ struct MetricSinkTests {
             for _ in 0..<3000 {
                 for message in received.all {
                     let request = try ExportMetricsServiceRequest(serialized: message.body)
-                    for metric in request.resourceMetrics.flatMap(\.scopeMetrics).flatMap(\.metrics) { names[metric.name] = metric }
+                    for metric in request.resourceMetrics.flatMap(\.scopeMetrics).flatMap(\.metrics) {
+                        names[metric.name] = metric
+                    }
                 }
                 if case .sum(let sum)? = names["mesh.cluster.upstream_rq_total"]?.data,
-                    sum.dataPoints.contains(where: { $0.value == .asInt(Fixed64(rawValue: 3)) }) { break }
+                    sum.dataPoints.contains(where: { $0.value == .asInt(Fixed64(rawValue: 3)) })
+                {
+                    break
+                }
                 await loop.sleep(for: .milliseconds(10))
             }
             guard case .sum(let sum)? = names["mesh.cluster.upstream_rq_total"]?.data else {
