@@ -6,7 +6,7 @@ import PackageDescription
 // `make lint` compares every import with this table (tools/check-imports.py).
 let layers: [(name: String, dependencies: [String])] = [
     ("Telemetry", []),
-    ("Compression", ["CZlib", "CBrotli"]),
+    ("Compression", ["CZlib", "CBrotli", "CZstd"]),
     ("Lua", ["CLuaJIT"]),
     ("Serialization", ["CYAML"]),
     ("CEL", ["Serialization"]),
@@ -87,6 +87,7 @@ let doors: [(name: String, libraries: [String], packages: [String])] = [
     ("CZlib", ["z"], ["zlib1g-dev"]),
     ("CLuaJIT", ["luajit-5.1", "m", "dl"], ["libluajit-5.1-dev"]),
     ("CBrotli", ["brotlienc", "brotlidec", "brotlicommon"], ["libbrotli-dev"]),
+    ("CZstd", ["zstd"], ["libzstd-dev"]),
 ]
 
 /// What has decoders for bytes from outside.

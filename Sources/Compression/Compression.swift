@@ -6,6 +6,8 @@ public enum CompressionError: Error, Sendable, Hashable, CustomStringConvertible
     case damaged
     /// The bytes need a dictionary that nobody has.
     case dictionary
+    /// What was unpacked is not what the checksum says.
+    case checksum
     /// They would unpack to more than is allowed (a bomb).
     case tooLarge
 
@@ -15,6 +17,7 @@ public enum CompressionError: Error, Sendable, Hashable, CustomStringConvertible
         case .memory: "compression: no memory, or the library cannot be set up"
         case .damaged: "compression: the data is damaged"
         case .dictionary: "compression: the data needs a preset dictionary"
+        case .checksum: "compression: the checksum is wrong"
         case .tooLarge: "compression: the data unpacks to more than is allowed"
         }
     }
@@ -73,4 +76,6 @@ extension StreamDecoder {
 public enum CompressionLimits {
     /// Unpacked bytes that one step makes room for.
     public static let stepBytes = 16_384
+    /// The greatest window of zstd, as a power of two: 8 MiB (RFC 9659 section 3).
+    public static let zstdWindowBits = 23
 }

@@ -2,13 +2,14 @@ import Testing
 
 @testable import Compression
 
-@Suite("Compression: gzip and brotli")
+@Suite("Compression: gzip, brotli and zstd")
 struct CompressionTests {
     static let text = Array(String(repeating: "the quick brown fox ", count: 4_000).utf8)
 
     static func encoders() throws -> [(any StreamEncoder, any StreamDecoder)] {
         [
             (try GzipEncoder(), try GzipDecoder()), (try BrotliEncoder(), try BrotliDecoder()),
+            (try ZstdEncoder(), try ZstdDecoder()),
         ]
     }
 
@@ -38,7 +39,7 @@ struct CompressionTests {
                     }
                 }
                 #expect(unpacked == Self.text)
-                #expect(decoder.hasEnded)
+                #expect(decoder.hasEnded || (decoder as? ZstdDecoder)?.isBetweenFrames == true)
             }
         }
     }
@@ -50,7 +51,7 @@ struct CompressionTests {
             try Array("hello".utf8).withUnsafeBytes { try encoder.encode($0, isEnd: false, into: &packed) }
             try packed.withUnsafeBytes { try decoder.decodeAll($0, upTo: 100, into: &unpacked) }
             #expect(unpacked == Array("hello".utf8))
-            #expect(!decoder.hasEnded)
+            #expect(!decoder.hasEnded && (decoder as? ZstdDecoder)?.isBetweenFrames != true)
         }
     }
 
@@ -90,8 +91,38 @@ struct CompressionTests {
             do {
                 try packed.withUnsafeBytes { try decoder.decodeAll($0, upTo: 1 << 20, into: &unpacked) }
             } catch {
-                #expect([.damaged, .tooLarge].contains(error as? CompressionError))
+                #expect([.damaged, .tooLarge, .dictionary].contains(error as? CompressionError))
             }
+        }
+    }
+
+    @Test("zstd: frames follow one another, the checksum holds, and a window beyond 8 MiB is refused")
+    func zstd() throws {
+        var settings = ZstdSettings()
+        settings.hasChecksum = true
+        settings.strategy = 9
+        settings.level = 1_000
+        let one = try Self.pack(try ZstdEncoder(settings), Array("one ".utf8))
+        let two = try Self.pack(try ZstdEncoder(), Array("two".utf8))
+        var unpacked: [UInt8] = []
+        try (one + two).withUnsafeBytes { try ZstdDecoder().decodeAll($0, upTo: 100, into: &unpacked) }
+        #expect(String(decoding: unpacked, as: UTF8.self) == "one two")
+        var damaged = one
+        damaged[damaged.count - 1] ^= 1
+        #expect(throws: CompressionError.checksum) {
+            try damaged.withUnsafeBytes { try ZstdDecoder().decodeAll($0, upTo: 100, into: &unpacked) }
+        }
+        // A header that asks for 2^27 bytes, and one for 2^23 (RFC 8878 section 3.1.1.1.2), each with an empty last block.
+        for (descriptor, isFine) in [(UInt8(17 << 3), false), (UInt8(13 << 3), true)] {
+            let frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0, descriptor, 1, 0, 0]
+            let decoder = try ZstdDecoder()
+            let failure = frame.withUnsafeBytes { bytes -> CompressionError? in
+                do throws(CompressionError) {
+                    try decoder.decodeAll(bytes, upTo: 100, into: &unpacked)
+                    return nil
+                } catch { return error }
+            }
+            #expect(failure == (isFine ? nil : .damaged))
         }
     }
 

@@ -32,6 +32,8 @@ public enum IgnoredProxyFields {
         "envoy.extensions.compression.gzip.decompressor.v3.Gzip.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.compression.brotli.compressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.compression.brotli.decompressor.v3.Brotli.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.compression.zstd.compressor.v3.Zstd.chunk_size": "a piece of a body is handled whole",
+        "envoy.extensions.compression.zstd.decompressor.v3.Zstd.chunk_size": "a piece of a body is handled whole",
         "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport.tlv_as_pool_key":
             "TLVs are always part of what a pool is found by",
         "envoy.extensions.filters.network.rbac.v3.RBAC.enforcement_type":

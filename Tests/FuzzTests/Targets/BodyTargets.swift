@@ -25,9 +25,9 @@ extension FuzzTarget {
     static let unpack = FuzzTarget("unpack", words: ["\u{1F}", "\u{0}\u{0}", "\u{3}"], smoke: 4000) { input in
         var random = FuzzRandom(of: input)
         let cuts = random.cuts(of: input.count)
-        for isGzip in [true, false] {
+        for kind in ["gzip", "br", "zstd"] {
             func run(_ cuts: [Int]) throws(CompressionError) -> (bytes: [UInt8], failure: CompressionError?) {
-                let decoder: any StreamDecoder = isGzip ? try GzipDecoder(joinsMembers: true) : try BrotliDecoder()
+                let decoder = try decoder(of: kind)
                 var output: [UInt8] = []
                 var low = 0
                 do throws(CompressionError) {
@@ -52,5 +52,13 @@ extension FuzzTarget {
                 try holds(whole.bytes == cut.bytes, "cut into pieces it unpacks to something else")
             }
         }
+    }
+}
+
+private func decoder(of kind: String) throws(CompressionError) -> any StreamDecoder {
+    switch kind {
+    case "gzip": try GzipDecoder(joinsMembers: true)
+    case "br": try BrotliDecoder()
+    default: try ZstdDecoder()
     }
 }

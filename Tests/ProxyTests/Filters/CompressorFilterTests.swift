@@ -9,6 +9,7 @@ import Testing
 struct CompressorFilterTests {
     private static let gzip =
         "{ name: text, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip } }"
+    private static let zstd = gzip.replacing("gzip.compressor.v3.Gzip", with: "zstd.compressor.v3.Zstd")
     private static let brotli = gzip.replacing("gzip.compressor.v3.Gzip", with: "brotli.compressor.v3.Brotli")
     private static func compressor(
         _ fields: String = "response_direction_config: {}", library: String = gzip, name: String = "compressor"
@@ -20,8 +21,8 @@ struct CompressorFilterTests {
                 "compressor_library: \(library)" + (fields.isEmpty ? "" : ", " + fields))
         )
     }
-    private static func decompressor(_ fields: String = "", brotli: Bool = false) -> (name: String, config: String) {
-        let library = (brotli ? Self.brotli : gzip).replacing("compressor.v3", with: "decompressor.v3")
+    private static func decompressor(_ fields: String = "", library packer: String = gzip) -> (name: String, config: String) {
+        let library = packer.replacing("compressor.v3", with: "decompressor.v3")
         return (
             "decompressor",
             FilterScene.any(
@@ -78,7 +79,10 @@ struct CompressorFilterTests {
     @Test("a response is packed for who accepts it, and can be unpacked; others get it as it is, with vary")
     func packs() async throws {
         try await GRPCScene.run(
-            [Self.compressor(), Self.compressor(library: Self.brotli, name: "brotli")],
+            [
+                Self.compressor(), Self.compressor(library: Self.brotli, name: "brotli"),
+                Self.compressor(library: Self.zstd, name: "zstd"),
+            ],
             serve: { try await Self.serve($0, [("content-type", "text/plain; charset=utf-8"), ("etag", "\"x\"")]) }
         ) { scene async throws in
             let gzip = try await scene.client.get("/", [("accept-encoding", "gzip")])
@@ -86,6 +90,9 @@ struct CompressorFilterTests {
             #expect(gzip.response.headers["vary"] == "Accept-Encoding")
             #expect(gzip.response.headers["etag"] == nil)
             #expect(try Self.unpack(gzip.body, try GzipDecoder()) == Self.text)
+            let zstd = try await scene.client.get("/", [("accept-encoding", "br;q=0.9, zstd")])
+            #expect(zstd.response.headers["content-encoding"] == "zstd")
+            #expect(try Self.unpack(zstd.body, try ZstdDecoder()) == Self.text)
             let brotli = try await scene.client.get("/", [("accept-encoding", "br;q=0.9, gzip;q=0.5")])
             #expect(brotli.response.headers["content-encoding"] == "br")
             #expect(try Self.unpack(brotli.body, try BrotliDecoder()) == Self.text)
@@ -195,27 +202,34 @@ struct CompressorFilterTests {
         }
     }
 
-    @Test("ATK-20 a bomb ends at its bound and damaged bytes at once; both are counted", arguments: [false, true])
-    func bombs(_ brotli: Bool) async throws {
+    @Test("ATK-20 a bomb ends at its bound and damaged bytes at once; both are counted", arguments: ["gzip", "brotli", "zstd"])
+    func bombs(_ kind: String) async throws {
         let isDamaged = Mutex(false)
-        try await GRPCScene.run([Self.decompressor(brotli: brotli)]) { exchange in
-            let encoder: any StreamEncoder = brotli ? try BrotliEncoder() : try GzipEncoder()
+        try await GRPCScene.run([Self.decompressor(library: ["brotli": Self.brotli, "zstd": Self.zstd][kind] ?? Self.gzip)]) { exchange in
+            let encoder: any StreamEncoder =
+                switch kind {
+                case "brotli": try BrotliEncoder()
+                case "zstd": try ZstdEncoder()
+                default: try GzipEncoder()
+                }
             var packed: [UInt8] = []
             try [UInt8](repeating: 0, count: 4_000_000).withUnsafeBytes {
                 try encoder.encode($0, isEnd: true, into: &packed)
             }
             if exchange.request.pathText == "/damaged" { packed = [UInt8](repeating: 0x78, count: 16) }
-            try await Self.serve(exchange, [("content-encoding", brotli ? "br" : "gzip")], body: packed)
+            try await Self.serve(exchange, [("content-encoding", kind == "brotli" ? "br" : kind)], body: packed)
         } _: { scene async throws in
             let bomb = try await scene.client.get("/bomb")
             #expect(bomb.bodyBytes < 1_000_000)
             let damaged = try await scene.client.get("/damaged")
             #expect(damaged.bodyBytes == 0)
-            let prefix = "http.ingress.decompressor.text.\(brotli ? "brotli" : "gzip").decompressor_library."
-            if brotli {
+            let prefix = "http.ingress.decompressor.text.\(kind).decompressor_library."
+            switch kind {
+            case "brotli":
                 #expect(try await scene.scene.stat(prefix + "brotli_output_overflow") == 1)
                 #expect(try await scene.scene.stat(prefix + "brotli_error") == 1)
-            } else {
+            case "zstd": #expect(try await scene.scene.stat(prefix + "zstd_generic_error") == 2)
+            default:
                 #expect(try await scene.scene.stat(prefix + "zlib_data_error") == 2)
             }
             isDamaged.withLock { $0 = true }

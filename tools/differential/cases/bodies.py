@@ -14,7 +14,7 @@ UP2 = {"a": Upstream(kind="http2")}
 
 
 def library(kind, direction="compressor", **fields):
-    name = {"gzip": "Gzip", "brotli": "Brotli"}[kind]
+    name = {"gzip": "Gzip", "brotli": "Brotli", "zstd": "Zstd"}[kind]
     return {"name": "text", "typed_config": typed(f"{C}{kind}.{direction}.v3.{name}", **fields)}
 
 
@@ -36,6 +36,9 @@ s = GROUP.setup("two compressors", http([route("/", "a")], filters=[compressor("
 for accept in ("gzip", "br", "gzip, br", "br;q=0.5, gzip;q=0.9", "*", "gzip;q=0, *", "identity", "identity;q=0.1, gzip;q=0.05", "deflate", "gzip;q=abc", "GZIP", "", "gzip;q=1.5"):
     s.case(f"two compressors: {accept!r}", get("/", [("accept-encoding", accept)]), upstream=text(), ignore=PACKED)
 s.case("two compressors: HEAD-like 204", get("/", [("accept-encoding", "gzip")]), upstream=answer(204))
+s = GROUP.setup("zstd too", http([route("/", "a")], filters=[compressor("gz"), compressor("zs", "zstd")]), stats=STATS)
+for accept in ("zstd", "gzip, zstd", "zstd;q=0, *", "gzip, zstd;q=0.5"):
+    s.case(f"zstd too: {accept!r}", get("/", [("accept-encoding", accept)]), upstream=text(), ignore=PACKED)
 s = GROUP.setup("choose first", http([route("/", "a")], filters=[compressor("gz"), compressor("br", "brotli", choose_first=True)]), stats=STATS)
 s.case("choose first: gzip, br", get("/", [("accept-encoding", "gzip, br")]), upstream=text(), ignore=PACKED)
 for name, config in (("plain", {}), ("etag", {"disable_on_etag_header": True}), ("status", {"uncompressible_response_codes": [404]}), ("shown", {"status_header_enabled": True, "disable_on_etag_header": True, "uncompressible_response_codes": [404]})):
@@ -54,8 +57,8 @@ s.case("compressor of requests: another type", post("/", TEXT, [("content-type",
 s.case("compressor of requests: encoded", post("/", TEXT, [("content-type", "text/plain"), ("content-encoding", "br")]))
 
 
-def decompressor(**fields):
-    return http_filter("decompressor", X + "decompressor.v3.Decompressor", decompressor_library=library("gzip", "decompressor"), **fields)
+def decompressor(kind="gzip", **fields):
+    return http_filter("decompressor", X + "decompressor.v3.Decompressor", decompressor_library=library(kind, "decompressor"), **fields)
 
 
 ZIPPED = gzip.compress(TEXT, mtime=0)
@@ -63,6 +66,11 @@ s = GROUP.setup("decompressor more", http([route("/", "a")], filters=[decompress
 for what, step, script in (("two codings", get("/"), answer(200, ("content-encoding", "gzip, br"), body=ZIPPED)), ("another coding", get("/"), answer(200, ("content-encoding", "br"), body=b"x" * 50)), ("no-transform", get("/"), answer(200, ("content-encoding", "gzip"), ("cache-control", "no-transform"), body=ZIPPED)),
                            ("accept-encoding", get("/", [("accept-encoding", "br, gzip;q=0.3, deflate")]), answer(200, body=TEXT)), ("cut short", get("/"), answer(200, ("content-encoding", "gzip"), body=ZIPPED[:20])), ("something behind", get("/"), answer(200, ("content-encoding", "gzip"), body=ZIPPED + b"more"))):
     s.case(f"decompressor: {what}", step, upstream=script)
+# "hello " a hundred times, with a checksum.
+ZSTD = bytes.fromhex("28b52ffd04586d00003068656c6c6f2001004f529522bc88f022")
+s = GROUP.setup("decompressor of zstd", http([route("/", "a")], filters=[decompressor("zstd")]), stats=STATS)
+for what, body in (("whole", ZSTD), ("cut short", ZSTD[:-9]), ("checksum", ZSTD[:-1] + b"x"), ("no zstd", b"hello hello hello"), ("two frames", ZSTD + ZSTD), ("something behind", ZSTD + b"more")):
+    s.case(f"decompressor of zstd: {what}", get("/"), upstream=answer(200, ("content-encoding", "zstd"), body=body))
 s = GROUP.setup("decompressor quiet", http([route("/", "a")], filters=[decompressor(request_direction_config={"advertise_accept_encoding": False}, response_direction_config={"common_config": {"enabled": {"default_value": False, "runtime_key": "x"}}})]), stats=STATS)
 s.case("decompressor: off", get("/"), upstream=answer(200, ("content-encoding", "gzip"), body=ZIPPED))
 s = GROUP.setup("decompressor to h2", http([route("/", "a")], [cluster("a", http2=True)], filters=[decompressor()]), upstreams=UP2, stats=STATS)

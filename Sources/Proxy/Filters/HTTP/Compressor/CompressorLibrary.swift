@@ -12,6 +12,7 @@ struct CompressorLibrary: Sendable {
     enum Settings: Sendable {
         case gzip(GzipSettings)
         case brotli(BrotliSettings)
+        case zstd(ZstdSettings)
     }
 
     /// The content coding.
@@ -19,6 +20,7 @@ struct CompressorLibrary: Sendable {
         switch settings {
         case .gzip: "gzip"
         case .brotli: "br"
+        case .zstd: "zstd"
         }
     }
 
@@ -27,6 +29,7 @@ struct CompressorLibrary: Sendable {
         switch settings {
         case .gzip: "gzip"
         case .brotli: "brotli"
+        case .zstd: "zstd"
         }
     }
 
@@ -34,6 +37,7 @@ struct CompressorLibrary: Sendable {
         switch settings {
         case .gzip(let settings): try GzipEncoder(settings)
         case .brotli(let settings): try BrotliEncoder(settings)
+        case .zstd(let settings): try ZstdEncoder(settings)
         }
     }
 
@@ -46,8 +50,10 @@ struct CompressorLibrary: Sendable {
             settings = .gzip(try Self.gzip(try HTTPFilters.decode(any, as: GzipCompressor.self, at: path), path))
         case BrotliCompressor.schema.name:
             settings = .brotli(try Self.brotli(try HTTPFilters.decode(any, as: BrotliCompressor.self, at: path), path))
+        case ZstdCompressor.schema.name:
+            settings = .zstd(try Self.zstd(try HTTPFilters.decode(any, as: ZstdCompressor.self, at: path), path))
         default:
-            throw ConfigurationError(at: path, "unknown compressor \(any.name); gzip and brotli are supported")
+            throw ConfigurationError(at: path, "unknown compressor \(any.name); gzip, brotli and zstd are supported")
         }
     }
 
@@ -89,6 +95,18 @@ struct CompressorLibrary: Sendable {
         case .font: settings.mode = .font
         default: throw ConfigurationError(at: path + ".encoder_mode", "is unknown")
         }
+        return settings
+    }
+
+    private static func zstd(_ message: ZstdCompressor, _ path: String) throws(ConfigurationError) -> ZstdSettings {
+        try FieldCheck.check(message, reads: ["compression_level", "enable_checksum", "strategy"], at: path)
+        var settings = ZstdSettings()
+        settings.level = Int(message.compressionLevel ?? 0)
+        settings.hasChecksum = message.enableChecksum
+        guard (0...9).contains(message.strategy.rawValue) else {
+            throw ConfigurationError(at: path + ".strategy", "is unknown")
+        }
+        settings.strategy = Int(message.strategy.rawValue)
         return settings
     }
 

@@ -15,6 +15,7 @@ struct DecompressorLibrary: Sendable {
     private enum Settings: Sendable {
         case gzip(windowBits: Int)
         case brotli(keepsRingBuffer: Bool)
+        case zstd
     }
 
     /// The content coding.
@@ -22,6 +23,7 @@ struct DecompressorLibrary: Sendable {
         switch settings {
         case .gzip: "gzip"
         case .brotli: "br"
+        case .zstd: "zstd"
         }
     }
 
@@ -30,6 +32,7 @@ struct DecompressorLibrary: Sendable {
         switch settings {
         case .gzip: "gzip"
         case .brotli: "brotli"
+        case .zstd: "zstd"
         }
     }
 
@@ -53,13 +56,20 @@ struct DecompressorLibrary: Sendable {
             try FieldCheck.check(brotli, reads: ["disable_ring_buffer_reallocation"], at: path)
             settings = .brotli(keepsRingBuffer: brotli.disableRingBufferReallocation)
             ratio = CompressorLimits.inflateRatio
+        case ZstdDecompressor.schema.name:
+            let zstd = try HTTPFilters.decode(any, as: ZstdDecompressor.self, at: path)
+            try FieldCheck.check(zstd, reads: [], at: path)
+            settings = .zstd
+            ratio = CompressorLimits.inflateRatio
         default:
-            throw ConfigurationError(at: path, "unknown decompressor \(any.name); gzip and brotli are supported")
+            throw ConfigurationError(
+                at: path, "unknown decompressor \(any.name); gzip, brotli and zstd are supported")
         }
         let element =
             switch settings {
             case .gzip: "gzip"
             case .brotli: "brotli"
+            case .zstd: "zstd"
             }
         errors = registry.scope(elements + [name, element, "decompressor_library"])
         for counter in Self.counters(settings) { _ = errors.counter(counter) }
@@ -69,6 +79,7 @@ struct DecompressorLibrary: Sendable {
         switch settings {
         case .gzip(let windowBits): try GzipDecoder(windowBits: windowBits)
         case .brotli(let keepsRingBuffer): try BrotliDecoder(keepsRingBuffer: keepsRingBuffer)
+        case .zstd: try ZstdDecoder()
         }
     }
 
@@ -76,6 +87,8 @@ struct DecompressorLibrary: Sendable {
         switch settings {
         case .gzip: ["zlib_data_error", "zlib_mem_error"]
         case .brotli: ["brotli_error", "brotli_output_overflow"]
+        case .zstd:
+            ["zstd_generic_error", "zstd_dictionary_error", "zstd_checksum_wrong_error", "zstd_memory_error"]
         }
     }
 
@@ -87,6 +100,10 @@ struct DecompressorLibrary: Sendable {
         case (.gzip, _): name = "zlib_data_error"
         case (.brotli, .tooLarge): name = "brotli_output_overflow"
         case (.brotli, _): name = "brotli_error"
+        case (.zstd, .memory): name = "zstd_memory_error"
+        case (.zstd, .dictionary): name = "zstd_dictionary_error"
+        case (.zstd, .checksum): name = "zstd_checksum_wrong_error"
+        case (.zstd, _): name = "zstd_generic_error"
         }
         errors.counter(name).add(row: row)
     }
