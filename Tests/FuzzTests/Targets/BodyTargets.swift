@@ -26,27 +26,8 @@ extension FuzzTarget {
         var random = FuzzRandom(of: input)
         let cuts = random.cuts(of: input.count)
         for kind in ["gzip", "br", "zstd"] {
-            func run(_ cuts: [Int]) throws(CompressionError) -> (bytes: [UInt8], failure: CompressionError?) {
-                let decoder = try decoder(of: kind)
-                var output: [UInt8] = []
-                var low = 0
-                do throws(CompressionError) {
-                    for high in cuts + [input.count] {
-                        let piece = Array(input[low..<high])
-                        low = high
-                        var failure: CompressionError?
-                        piece.withUnsafeBytes { bytes in
-                            do throws(CompressionError) {
-                                try decoder.decodeAll(bytes, upTo: 100_000 - output.count, into: &output)
-                            } catch { failure = error }
-                        }
-                        if let failure { throw failure }
-                    }
-                } catch { return (output, error) }
-                return (output, nil)
-            }
-            let whole = try run([])
-            let cut = try run(cuts)
+            let whole = try unpacked(input, kind, cuts: [])
+            let cut = try unpacked(input, kind, cuts: cuts)
             try holds(whole.bytes.count <= 100_000 && cut.bytes.count <= 100_000, "more than was asked for")
             if whole.failure == nil, cut.failure == nil {
                 try holds(whole.bytes == cut.bytes, "cut into pieces it unpacks to something else")
@@ -55,10 +36,28 @@ extension FuzzTarget {
     }
 }
 
-private func decoder(of kind: String) throws(CompressionError) -> any StreamDecoder {
-    switch kind {
-    case "gzip": try GzipDecoder(joinsMembers: true)
-    case "br": try BrotliDecoder()
-    default: try ZstdDecoder()
+/// What an input unpacks to, given in pieces, up to 100,000 bytes.
+private func unpacked(
+    _ input: [UInt8], _ kind: String, cuts: [Int]
+) throws(CompressionError) -> (bytes: [UInt8], failure: CompressionError?) {
+    let decoder: any StreamDecoder =
+        switch kind {
+        case "gzip": try GzipDecoder(joinsMembers: true)
+        case "br": try BrotliDecoder()
+        default: try ZstdDecoder()
+        }
+    var output: [UInt8] = []
+    var low = 0
+    for high in cuts + [input.count] {
+        let piece = Array(input[low..<high])
+        low = high
+        var failure: CompressionError?
+        piece.withUnsafeBytes { bytes in
+            do throws(CompressionError) {
+                try decoder.decodeAll(bytes, upTo: 100_000 - output.count, into: &output)
+            } catch { failure = error }
+        }
+        if let failure { return (output, failure) }
     }
+    return (output, nil)
 }
