@@ -76,6 +76,46 @@ struct ConfigurationTests {
         #expect(lines.contains { $0.contains("delayed_close_timeout: ignored: ") })
     }
 
+    @Test(
+        "what other people's files have: numbers that stand for text, Istio's extension, authorities by SDS, gaps of priorities"
+    )
+    func otherPeoples() throws {
+        var options = Options()
+        let sds = """
+            transport_socket: { name: t, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
+            sni: a.example, auto_sni_san_validation: true, common_tls_context: { combined_validation_context: { default_validation_context: {}, \
+            validation_context_sds_secret_config: { name: ca, sds_config: { ads: {} } } } } } }
+            """
+        let check =
+            "health_checks: [ { timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: { send: { text: 7e51 } } } ]"
+        func yaml(_ sds: String) -> String {
+            Yaml.bootstrap(
+                listeners: Yaml.listener(routes: Yaml.forward()),
+                clusters: Yaml.cluster("backend", [1], sds)
+                    + Yaml.cluster("checked", [1], check)
+                    .replacing(" endpoints: [ {", with: " endpoints: [ { priority: 2 }, {"))
+                + "dynamic_resources: { ads_config: { api_type: GRPC, transport_api_version: V3, grpc_services: [ { envoy_grpc: { cluster_name: backend } } ] } }\n"
+                + "node: { id: a, cluster: b }\n"
+        }
+        let istio =
+            "bootstrap_extensions: [ { name: i, typed_config: { \"@type\": type.googleapis.com/udpa.type.v1.TypedStruct, type_url: type.googleapis.com/%TYPE%, value: { buffer_size_kb: 64 } } } ]\n"
+        options.configYAML =
+            yaml(sds)
+            + istio.replacing("%TYPE%", with: "envoy.extensions.bootstrap.internal_listener.v3.InternalListener")
+        #expect(try ProxyServer.validate(options).contains { $0.contains("bootstrap_extensions[0]: ignored: ") })
+        #expect(
+            refusal(yaml("") + istio.replacing("%TYPE%", with: "some.Other")).contains(
+                "bootstrap_extensions[0]: unknown extension some.Other"))
+        #expect(
+            refusal(
+                yaml(
+                    sds.replacing("combined_validation_context: { default_validation_context: {}, ", with: "")
+                        .replacing(
+                            "validation_context_sds_secret_config: { name: ca, sds_config: { ads: {} } } } } } }",
+                            with: "} } }"))
+            ).contains("auto_sni_san_validation: it needs trusted_ca"))
+    }
+
     @Test("a port in use is told with the address")
     func portInUse() async throws {
         try await onLoop { loop in

@@ -29,6 +29,53 @@ struct LikeEnvoyTests {
         }
     }
 
+    @Test(
+        "metrics and logs call a cluster by its alt_stat_name; those of one name count as one; bodies need not be text")
+    func alternativeName() async throws {
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("hello") }
+            let shown =
+                "response_headers_to_add: [ { header: { key: x-cluster, value: \"%UPSTREAM_CLUSTER% %UPSTREAM_CLUSTER_RAW%\" } } ]"
+            let routes = """
+                [ { match: { prefix: "/a" }, route: { cluster: first }, \(shown) }, { match: { prefix: "/b" }, route: { cluster: second } }, \
+                { match: { prefix: "/picture" }, direct_response: { status: 510, body_format: { text_format_source: { inline_bytes: iVBORw== } } } } ]
+                """
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: routes),
+                    clusters: Yaml.cluster("first", [upstream.port], "alt_stat_name: both")
+                        + Yaml.cluster("second", [upstream.port], "alt_stat_name: both"), admin: true))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await client.get("/a").field("x-cluster") == "both first")
+            _ = try await client.get("/b")
+            let picture = try await client.get("/picture")
+            #expect(picture.field("content-length") == "4" && picture.head.hasPrefix("HTTP/1.1 510 Not Extended"))
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            #expect(
+                try await admin.get("/stats?filter=%5Ecluster.*upstream_rq_total").body
+                    == "cluster.both.upstream_rq_total: 2\n")
+            #expect(try await admin.get("/stats?filter=membership_total").body == "cluster.both.membership_total: 2\n")
+        }
+    }
+
+    @Test("metrics of a listener carry its stat_prefix where it has one")
+    func listenerPrefix() async throws {
+        try await onLoop { loop in
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()).replacing(
+                        "filter_chains:", with: "stat_prefix: \"in:bound\"\n    filter_chains:"),
+                    clusters: Yaml.cluster("backend", [1]), admin: true))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            _ = try await client.get("/")
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let stats = try await admin.get("/stats?filter=%5Elistener.*downstream_cx_total").body
+            #expect(stats.contains("listener.in_bound.downstream_cx_total: 1\n") && !stats.contains("127.0.0.1"))
+        }
+    }
+
     @Test("who answers before the request is complete ends the connection, and says so")
     func earlyAnswer() async throws {
         try await FilterScene.run(

@@ -8,6 +8,18 @@ struct YAMLTests {
         return try #require(documents.first).json
     }
 
+    @Test("where fractions are text, only whole numbers are numbers")
+    func fractionsAreText() throws {
+        let text = "[7e5, 0.5, 1., -.5, .inf, .nan, +1.5, 1_000, 0644, 0x1F, -3, 18446744073709551615, 1.2.3, yes]"
+        let json = try #require(YAML.parse(text, fractionsAreText: true).first).json
+        #expect(
+            json
+                == .array([
+                    "7e5", "0.5", "1.", "-.5", ".inf", ".nan", "+1.5", "1_000", 420, 31, -3, "18446744073709551615",
+                    "1.2.3", true,
+                ]))
+    }
+
     @Test("scalars are read as Kubernetes reads them")
     func scalars() throws {
         let text = """

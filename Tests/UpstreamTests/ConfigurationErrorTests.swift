@@ -218,8 +218,12 @@ import Testing
                 "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: web.local: is no IP address; names need a STRICT_DNS or LOGICAL_DNS cluster"
             ),
             (
-                #"{"name":"c","load_assignment":{"endpoints":[{"priority":1}]}}"#,
-                "load_assignment.endpoints[0].priority: 1: there is no priority 0"
+                #"{"name":"c","load_assignment":{"endpoints":[{"priority":129}]}}"#,
+                "load_assignment.endpoints[0].priority: 129 is above 128"
+            ),
+            (
+                #"{"name":"c","typed_dns_resolver_config":{"name":"r","typed_config":{"@type":"type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig","resolvers":[{"socket_address":{"address":"192.0.2.53","port_value":53}}]}}}"#,
+                "typed_dns_resolver_config.typed_config.resolvers: not supported yet (names are asked of the servers of resolv.conf)"
             ),
             (
                 #"{"name":"c","health_checks":[{"timeout":"1s","interval":"1s","unhealthy_threshold":1,"healthy_threshold":1,"custom_health_check":{"name":"x"}}]}"#,

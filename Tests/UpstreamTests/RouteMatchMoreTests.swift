@@ -485,6 +485,18 @@ struct TestFacts: RouteFacts {
         #expect(try descriptor(dynamic, TestRequest("/")) == "t=none")
     }
 
+    @Test("a header as a matcher's input makes an entry under the extension's name; an empty one makes none")
+    func matcherInput() throws {
+        let rule =
+            #"{"actions":[{"generic_key":{"descriptor_value":"g"}},{"extension":{"name":"who","typed_config":{"@type":"type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput","header_name":"u"}}}]}"#
+        #expect(try descriptor(rule, TestRequest("/", ["u": "7"])) == "generic_key=g,who=7")
+        #expect(try descriptor(rule, TestRequest("/", ["u": ""])) == "generic_key=g")
+        #expect(try descriptor(rule, TestRequest("/")) == nil)
+        #expect {
+            try descriptor(rule.replacing(#""header_name":"u""#, with: #""header_name":"""#), TestRequest("/"))
+        } throws: { "\($0)".contains("actions[1].extension.typed_config.header_name: is empty") }
+    }
+
     @Test("an address in the ranges makes an entry, or one in none of them; values are formats")
     func addressMatch() throws {
         func rule(_ matcher: String, _ more: String = #""descriptor_value":"net""#) -> String {

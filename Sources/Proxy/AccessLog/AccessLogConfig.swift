@@ -124,8 +124,7 @@ extension SubstitutionFormat {
             try self.init(json: json, path: path + ".json_format", omitsEmptyValues: omits)
         case .textFormatSource(let source):
             let here = path + ".text_format_source"
-            let text = String(decoding: try DataSourceText.bytes(source, at: here), as: UTF8.self)
-            try self.init(text: text, path: here, omitsEmptyValues: omits)
+            try self.init(bytes: try DataSourceText.bytes(source, at: here), path: here, omitsEmptyValues: omits)
         }
         if !message.contentType.isEmpty { contentType = message.contentType }
     }

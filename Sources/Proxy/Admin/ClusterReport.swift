@@ -22,6 +22,8 @@ struct ClusterReport: Sendable {
     }
 
     var name: String
+    /// What metrics call it.
+    var observedName: String
     var limits: ResourceLimits
     var hosts: [HostReport]
     /// Requests that `drop_overloads` dropped, by category.
@@ -33,6 +35,7 @@ struct ClusterReport: Sendable {
 
     init(named name: String, limits: ResourceLimits, hosts: [HostReport]) {
         self.name = name
+        observedName = name
         self.limits = limits
         self.hosts = hosts
         dropped = [:]
@@ -42,6 +45,7 @@ struct ClusterReport: Sendable {
 
     init(_ config: ClusterConfig, _ hostSet: HostSet) {
         name = config.name
+        observedName = config.observedName
         limits = config.limits
         dropped = hostSet.dropped
         hosts = hostSet.hosts.map { host in
@@ -97,7 +101,7 @@ struct ClusterReport: Sendable {
 
     /// Envoy's lines.
     var text: String {
-        var text = "\(name)::observability_name::\(name)\n"
+        var text = "\(name)::observability_name::\(observedName)\n"
         for (kind, limits) in [("default", limits.normal), ("high", limits.high)] {
             text += "\(name)::\(kind)_priority::max_connections::\(limits.connectionsMax)\n"
             text += "\(name)::\(kind)_priority::max_pending_requests::\(limits.pendingRequestsMax)\n"
@@ -115,7 +119,7 @@ struct ClusterReport: Sendable {
     var message: ClusterStatus {
         var status = ClusterStatus()
         status.name = name
-        status.observabilityName = name
+        status.observabilityName = observedName
         status.addedViaApi = isDynamic
         status.edsServiceName = serviceName
         status.hostStatuses = hosts.map(\.message)

@@ -35,6 +35,8 @@ final class BootstrapConfig: Sendable {
     private static let flushIntervalDefault = Duration.seconds(5)
     private static let flushIntervalMin = Duration.milliseconds(100)
     private static let flushIntervalMax = Duration.seconds(300)
+    /// `tracing`: who gets the spans of connection managers that name nobody.
+    let tracer: TraceTracing.Http?
     /// How the log looks, where the command line says nothing.
     let logFormat: LogFormat?
     let secrets = SecretStore()
@@ -45,7 +47,7 @@ final class BootstrapConfig: Sendable {
         CompileContext(
             adsCluster: ads?.clusterName, adsIsDelta: ads?.isDelta ?? false, serviceCluster: node.cluster,
             managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
-            usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig)
+            usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig, tracer: tracer)
     }
 
     /// The whole bootstrap as it came.
@@ -125,7 +127,8 @@ final class BootstrapConfig: Sendable {
             }
         }
         do throws(YAMLError) {
-            return try YAML.parse(text, file: path, keepingLines: false).first?.json ?? .object([:])
+            return try YAML.parse(text, file: path, keepingLines: false, fractionsAreText: true).first?.json
+                ?? .object([:])
         } catch {
             throw MessageError("\(error)")
         }
@@ -170,6 +173,7 @@ final class BootstrapConfig: Sendable {
             reads: [
                 "node", "static_resources", "dynamic_resources", "admin", "layered_runtime", "overload_manager",
                 "cluster_manager", "stats_config", "application_log_config", "stats_sinks", "stats_flush_interval",
+                "bootstrap_extensions", "tracing",
             ], at: "")
         node = Self.node(message.node, options)
         admin = try message.admin.flatMap { message throws(ConfigurationError) in
@@ -200,6 +204,12 @@ final class BootstrapConfig: Sendable {
             }
             return compiled
         }
+        try ResolverCheck.check(message.typedDnsResolverConfig, at: "typed_dns_resolver_config")
+        try Self.check(message.bootstrapExtensions, at: "bootstrap_extensions")
+        if let tracing = message.tracing {
+            try FieldCheck.check(tracing, reads: ["http"], at: "tracing")
+        }
+        tracer = message.tracing?.http
         logFormat = try Self.logFormat(message.applicationLogConfig?.logFormat)
         let dynamic = message.dynamicResources
         let place = "dynamic_resources"
@@ -226,6 +236,25 @@ final class BootstrapConfig: Sendable {
         // Load reports need none, as with Envoy: only who is configured by a server must say who he is.
         guard grpcSources.count == (loadReports == nil ? 0 : 1) || !node.id.isEmpty else {
             throw ConfigurationError(at: "node.id", "a management server needs a node id (or --service-node)")
+        }
+    }
+
+    /// Extensions that a bootstrap may name: those without which nothing here is different.
+    private static func check(_ extensions: [TypedExtensionConfig], at path: String) throws(ConfigurationError) {
+        for (index, config) in extensions.enumerated() {
+            let here = "\(path)[\(index)]"
+            guard var type = config.typedConfig?.name else {
+                throw ConfigurationError(at: here + ".typed_config", "is missing")
+            }
+            if type == UdpaTypedStruct.schema.name, let any = config.typedConfig {
+                let inner = try HTTPFilters.decode(any, as: UdpaTypedStruct.self, at: here + ".typed_config")
+                type = inner.typeUrl.split(separator: "/").last.map(String.init) ?? ""
+            }
+            guard type == InternalListenerExtension.schema.name else {
+                throw ConfigurationError(
+                    at: here, "unknown extension \(type); known: \(InternalListenerExtension.schema.name)")
+            }
+            IgnoredFieldCollector.current?.note(here, "internal listeners are refused where they stand")
         }
     }
 

@@ -34,6 +34,8 @@ final class ListenerConfig: Sendable {
     let matcher: FilterChainMatcher
     let accessLogs: [AccessLogConfig]
     let trafficDirection: TrafficDirection
+    /// What metrics carry in place of the address.
+    let statPrefix: String?
     /// How many versions before this one took chains over, since all of them were made together.
     ///
     /// Chains that come one after the other lie apart, among what each version was decoded to. So now and then all that nobody uses are made anew, side by
@@ -64,9 +66,10 @@ final class ListenerConfig: Sendable {
                 "listener_filters",
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
-                "connection_balance_config", "udp_listener_config", "socket_options",
+                "connection_balance_config", "udp_listener_config", "socket_options", "stat_prefix",
             ], at: path)
         trafficDirection = message.trafficDirection
+        statPrefix = message.statPrefix.isEmpty ? nil : message.statPrefix
         var bare = message
         bare.filterChains = []
         bare.defaultFilterChain = nil

@@ -134,10 +134,10 @@ final class ClusterMetrics: Sendable {
         times.reset { _ in true }
     }
 
-    /// The samples; `shows` says of which optional features the zeros are shown.
-    func samples(shows: (Cell) -> Bool) -> [MetricSample] {
+    /// The samples, under the cluster's name or another; `shows` says of which optional features the zeros are shown.
+    func samples(as observedName: String? = nil, shows: (Cell) -> Bool) -> [MetricSample] {
         var samples: [MetricSample] = []
-        let prefix = "cluster." + MetricName.element(name)
+        let prefix = "cluster." + MetricName.element(observedName ?? name)
         for cell in Cell.allCases {
             let value = value(cell)
             if value == 0, cell.isOptional, !shows(cell) { continue }

@@ -367,14 +367,14 @@ final class ClusterRuntime {
     }
 
     /// Made at the first count; most clusters never need them.
-    private(set) lazy var retryScope = worker.metrics.scope("cluster", name, "retry")
-    private(set) lazy var canaryScope = worker.metrics.scope("cluster", name, "canary")
-    private(set) lazy var authorizationScope = worker.metrics.scope("cluster", name, "ext_authz")
-    private(set) lazy var rateLimitScope = worker.metrics.scope("cluster", name, "ratelimit")
+    private(set) lazy var retryScope = worker.metrics.scope("cluster", config.observedName, "retry")
+    private(set) lazy var canaryScope = worker.metrics.scope("cluster", config.observedName, "canary")
+    private(set) lazy var authorizationScope = worker.metrics.scope("cluster", config.observedName, "ext_authz")
+    private(set) lazy var rateLimitScope = worker.metrics.scope("cluster", config.observedName, "ratelimit")
 
     // MARK: TLS
 
-    private lazy var tlsMetrics = worker.metrics.tls("cluster", name)
+    private lazy var tlsMetrics = worker.metrics.tls("cluster", config.observedName)
 
     /// The TLS of a new connection to a host; nil for plain text.
     func beginTLS(_ host: Host, _ key: HostPool.Key = HostPool.Key()) throws(SystemError) -> TLSTransport? {

@@ -43,7 +43,7 @@ final class HTTP2Pool {
         self.host = host
         self.address = address
         self.cluster = cluster
-        metrics = HTTP2Metrics(cluster.worker.metrics.scope("cluster", cluster.name, "http2"))
+        metrics = HTTP2Metrics(cluster.worker.metrics.scope("cluster", cluster.config.observedName, "http2"))
     }
 
     /// Gives the client a stream, now or later; `fresh` asks for a connection that has not just refused one.

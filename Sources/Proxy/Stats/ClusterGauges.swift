@@ -99,7 +99,7 @@ struct ClusterGauges: Sendable {
         }
         var samples: [MetricSample] = []
         for one in gauges.values {
-            let prefix = "cluster.\(MetricName.element(one.name))"
+            let prefix = "cluster.\(MetricName.element(tables.clusters[one.name]?.observedName ?? one.name))"
             func gauge(_ name: String, _ value: Int) {
                 samples.append(MetricSample(MetricName(masked: "\(prefix).\(name)"), .gauge(Int64(value))))
             }

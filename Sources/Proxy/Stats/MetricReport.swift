@@ -13,18 +13,40 @@ enum MetricReport {
             let config = configs[cluster.name]?.config
             let hasOutlier = config?.outlierDetection != nil
             let hasChecks = config?.healthChecks.isEmpty == false
-            samples += cluster.samples { cell in
+            samples += cluster.samples(as: config?.observedName) { cell in
                 ClusterMetrics.Cell.names[cell.rawValue].hasPrefix("outlier") ? hasOutlier : hasChecks
             }
         }
+        samples += await ClusterGauges.samples(proxy)
+        // Clusters may share an `alt_stat_name`: what they count is one.
+        if configs.values.contains(where: { !$0.config.statName.isEmpty }) { samples = joined(samples) }
         for http in all.http { samples += http.samples }
         for tcp in all.tcp { samples += tcp.samples }
         for listener in all.listeners { samples += listener.samples(workers: proxy.metrics.workers) }
         for route in proxy.metrics.routes { samples += route.samples }
         for scope in proxy.metrics.registry.scopes { samples += scope.samples() }
-        samples += await ClusterGauges.samples(proxy)
         append(proxy, to: &samples)
         return samples
+    }
+
+    /// Samples of one name added up.
+    private static func joined(_ samples: [MetricSample]) -> [MetricSample] {
+        var places: [MetricName: Int] = [:]
+        var result: [MetricSample] = []
+        for sample in samples {
+            guard let place = places[sample.name] else {
+                places[sample.name] = result.count
+                result.append(sample)
+                continue
+            }
+            switch (result[place].value, sample.value) {
+            case (.counter(let one), .counter(let other)): result[place].value = .counter(one &+ other)
+            case (.gauge(let one), .gauge(let other)): result[place].value = .gauge(one &+ other)
+            case (.histogram(let one), .histogram(let other)): result[place].value = .histogram(one + other)
+            default: result[place] = sample
+            }
+        }
+        return result
     }
 
     private static func append(_ proxy: ProxyServer, to samples: inout [MetricSample]) {

@@ -51,6 +51,12 @@ struct StatsConfiguration: Sendable {
         }
     }
 
+    /// Istio's bootstrap has a pattern of the time when Envoy read them by another engine, and RE2 looks not ahead:
+    /// "a dot follows, then anything up to a dot", which is the dot and whatever else goes up to another.
+    private static func withoutLookahead(_ pattern: String) -> String {
+        pattern.replacing(#"(?=\.).*?\."#, with: #"\.(?:.*?\.)??"#)
+    }
+
     /// Tags that Envoy knows by name only are its defaults, which ours are too.
     private static func rule(_ message: TagSpecifier, at path: String) throws(ConfigurationError) -> TagExtraction.Rule?
     {
@@ -62,7 +68,7 @@ struct StatsConfiguration: Sendable {
             if pattern.isEmpty { return nil }
             let expression: RegularExpression
             do throws(RegularExpressionError) {
-                expression = try RegularExpression(pattern)
+                expression = try RegularExpression(Self.withoutLookahead(pattern))
             } catch {
                 throw ConfigurationError(at: path + ".regex", error.description)
             }

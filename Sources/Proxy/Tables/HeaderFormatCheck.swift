@@ -34,7 +34,8 @@ enum HeaderFormatCheck {
     ) throws(ConfigurationError) {
         for (index, option) in options.enumerated() {
             guard let value = option.header?.value, value.utf8.contains(UInt8(ascii: "%")) else { continue }
-            _ = try SubstitutionFormat.pieces(value, FieldCheck.join(path, "\(field)[\(index)].header.value"))
+            _ = try SubstitutionFormat.pieces(
+                Array(value.utf8), FieldCheck.join(path, "\(field)[\(index)].header.value"))
         }
     }
 }

@@ -6,7 +6,6 @@ public enum IgnoredProxyFields {
     public static let table: [String: String] = [
         "envoy.config.listener.v3.Listener.traffic_direction": "informational",
         "envoy.config.listener.v3.Listener.metadata": "informational (provenance)",
-        "envoy.config.listener.v3.Listener.stat_prefix": "listener counters carry the address",
         "envoy.config.listener.v3.Listener.enable_reuse_port": "each loop always has its own socket",
         "envoy.config.listener.v3.Listener.reuse_port": "each loop always has its own socket",
         "envoy.config.listener.v3.Listener.per_connection_buffer_limit_bytes": "buffers are bounded by 64 KiB each way",

@@ -143,7 +143,7 @@ final class ActiveSpan {
             duration: (stream.worker.loop.now - attempt.started).wholeNanoseconds)
         span.tags = [
             ("component", "proxy"), ("upstream_cluster", stream.info.upstreamCluster ?? ""),
-            ("upstream_cluster.name", stream.info.upstreamCluster ?? ""), ("upstream_address", attempt.host),
+            ("upstream_cluster.name", stream.observedCluster ?? ""), ("upstream_address", attempt.host),
             ("peer.address", attempt.host), ("http.protocol", "\(stream.info.upstreamProtocol?.text ?? "HTTP/1.1")"),
         ]
         if attempt.number > 1 { span.tags.append(("retry.count", "\(attempt.number - 1)")) }
@@ -253,7 +253,7 @@ final class ActiveSpan {
             ("peer.address", peer(stream)), ("request_size", "\(stream.info.bytesReceived)"),
             ("response_size", "\(stream.info.bytesSent)"), ("component", "proxy"),
             ("upstream_cluster", stream.info.upstreamCluster ?? "-"),
-            ("upstream_cluster.name", stream.info.upstreamCluster ?? "-"),
+            ("upstream_cluster.name", stream.observedCluster ?? "-"),
             ("http.status_code", "\(stream.info.status)"), ("response_flags", stream.info.flags.text),
         ]
         if let route = stream.info.routeName { tags.append(("route_name", route)) }

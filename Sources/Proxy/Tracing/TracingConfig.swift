@@ -40,8 +40,9 @@ final class TracingConfig: Sendable {
             overall: Self.share(message.overallSampling))
         pathBytesMax = Int(message.maxPathTagLength ?? UInt32(Self.pathBytesMax))
         tags = try CustomTagRule.compile(message.customTags, at: path + ".custom_tags")
-        provider = try message.provider.map { provider throws(ConfigurationError) in
-            try TraceProvider(compiling: provider, at: path + ".provider", context: context)
+        let place = message.provider == nil ? "tracing.http" : path + ".provider"
+        provider = try (message.provider ?? context.tracer).map { provider throws(ConfigurationError) in
+            try TraceProvider(compiling: provider, at: place, context: context)
         }
         spawnsUpstreamSpan = message.spawnUpstreamSpan ?? startsChildSpan
         self.isEgress = isEgress

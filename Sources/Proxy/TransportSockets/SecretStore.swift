@@ -293,7 +293,9 @@ enum SecretFile {
             }
         } else {
             do throws(YAMLError) {
-                json = try YAML.parse(text, file: file, keepingLines: false).first?.json ?? .object([:])
+                json =
+                    try YAML.parse(text, file: file, keepingLines: false, fractionsAreText: true).first?.json
+                    ?? .object([:])
             } catch {
                 throw ConfigurationError(at: path, "\(error)")
             }

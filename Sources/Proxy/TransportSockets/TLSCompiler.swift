@@ -116,7 +116,8 @@ struct TLSCompiler {
         if configuration.trust.isEmpty {
             if configuration.judge == nil { configuration.peerCertificate = .notVerified }
             configuration.acceptsUntrusted = true
-            if message.autoSniSanValidation {
+            // A secret that has not arrived may bring the authorities; until then nothing is sent.
+            if message.autoSniSanValidation, ingredients.missing.isEmpty {
                 throw ConfigurationError(
                     at: path + ".auto_sni_san_validation", "it needs trusted_ca or system_root_certs")
             }

@@ -232,7 +232,8 @@ final class Worker {
         }
         listeners.removeValue(forKey: config.name)?.drain()
         let runtime = ListenerRuntime(
-            config, socket: socket, metrics: metrics.listener(config.address.description), worker: self)
+            config, socket: socket, metrics: metrics.listener(config.statPrefix ?? config.address.description),
+            worker: self)
         listeners[config.name] = runtime
         do throws(SystemError) {
             try runtime.start()

@@ -14,12 +14,16 @@ public enum YAML {
     /// `off` are booleans and `0644` is octal. Keys that are numbers or booleans become strings. A key that is there
     /// twice is refused.
     ///
+    /// With `fractionsAreText`, which is how Envoy reads YAML, only whole numbers in decimal, octal (`0644`) and
+    /// hexadecimal are numbers: `7e5` and `0.5` are text, from which a field that wants a number makes one.
+    ///
     /// Without `keepingLines` a document does not know the line of each of its values: a third of the time and most of
     /// the memory of a large file.
     public static func parse(
-        _ text: String, file: String = "", keepingLines: Bool = true
+        _ text: String, file: String = "", keepingLines: Bool = true, fractionsAreText: Bool = false
     ) throws(YAMLError) -> [YAMLDocument] {
-        var reader = YAMLReader(Array(text.utf8), file: file, keepsLines: keepingLines)
+        var reader = YAMLReader(
+            Array(text.utf8), file: file, keepsLines: keepingLines, fractionsAreText: fractionsAreText)
         return try reader.documents()
     }
 

@@ -16,9 +16,11 @@ struct YAMLReader: ~Copyable {
     private var aliasedNodes = 0
     /// Without, no path is put together either: they would be most of the work.
     private let keepsLines: Bool
+    private let fractionsAreText: Bool
     private var lines: [String: Int] = [:]
 
-    init(_ bytes: [UInt8], file: String, keepsLines: Bool) {
+    init(_ bytes: [UInt8], file: String, keepsLines: Bool, fractionsAreText: Bool) {
+        self.fractionsAreText = fractionsAreText
         self.file = file
         self.keepsLines = keepsLines
         input = .allocate(capacity: bytes.count)
@@ -202,6 +204,7 @@ struct YAMLReader: ~Copyable {
         case .some(let tag): throw error("unknown tag \(tag)")
         }
         guard scalar.style == YAML_PLAIN_SCALAR_STYLE else { return .string(text) }
+        if fractionsAreText, YAMLScalar.isFraction(text) { return .string(text) }
         guard let value = YAMLScalar.resolve(text) else { throw error("\(text) has no place in JSON") }
         return value
     }

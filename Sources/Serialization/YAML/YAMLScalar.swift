@@ -18,6 +18,16 @@ enum YAMLScalar {
         return number(text) ?? .string(text)
     }
 
+    /// Whether a scalar would be a number that is not whole, or is no number but infinite or none at all.
+    static func isFraction(_ text: String) -> Bool {
+        guard let first = text.utf8.first, isDigit(first) || first == 0x2B || first == 0x2D || first == 0x2E else {
+            return false
+        }
+        guard let value = resolve(text) else { return true }
+        if case .number = value { return true }
+        return false
+    }
+
     /// Whether the first byte is one that something else than a string begins with: most scalars are decided by it.
     private static func mayBeSpecial(_ text: String) -> Bool {
         guard let first = text.utf8.first else { return true }

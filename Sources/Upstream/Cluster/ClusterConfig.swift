@@ -167,6 +167,8 @@ public struct ClusterConfig: Sendable {
         public var name: String
         /// Name in metrics; empty is `name`.
         public var statName = ""
+        /// What metrics and logs call it.
+        public var observedName: String { statName.isEmpty ? name : statName }
         /// How its hosts are found.
         public var discovery: Discovery
         /// Endpoints that stand in the configuration itself (also the names that DNS clusters resolve).

@@ -158,6 +158,7 @@ extension ClusterConfig.Settings {
     }
 
     private mutating func takeDNS(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
+        try ResolverCheck.check(message.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
         dnsFamily = try DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")
         dnsRefreshRate = try .checked(message.dnsRefreshRate, default: .seconds(5), path / "dns_refresh_rate")
         guard dnsRefreshRate >= .milliseconds(1) else { throw (path / "dns_refresh_rate").error("is below 1 ms") }

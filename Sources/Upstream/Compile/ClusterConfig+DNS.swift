@@ -27,6 +27,7 @@ extension Cluster {
             handles:
                 "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter dns_lookup_family all_addresses_in_single_endpoint"
         )
+        try ResolverCheck.check(settings.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
         for (field, isSet) in [
             ("dns_refresh_rate", dnsRefreshRate != nil), ("dns_failure_refresh_rate", dnsFailureRefreshRate != nil),
             ("dns_jitter", dnsJitter != nil), ("respect_dns_ttl", respectDnsTtl),

@@ -12,6 +12,7 @@ extension DNSCacheSettings {
             handles:
                 "name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts dns_failure_refresh_rate dns_cache_circuit_breaker preresolve_hostnames dns_query_timeout"
         )
+        try ResolverCheck.check(message.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
         guard !message.name.isEmpty else { throw (path / "name").error("is empty") }
         self.init(name: message.name)
         family = try ClusterConfig.DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")

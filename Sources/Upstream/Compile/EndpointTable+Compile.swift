@@ -33,18 +33,6 @@ extension EndpointTable {
             groups.append(
                 try Group(compiling: locality, (path / "endpoints")[index], allowsNames: allowsNames))
         }
-        try checkPriorities(path)
-    }
-
-    /// Priorities count up from 0 without a gap, as Envoy demands: a gap is a mistake of who wrote them.
-    private func checkPriorities(_ path: FieldPath) throws(ConfigurationError) {
-        let present = Set(groups.map(\.priority))
-        for (index, group) in groups.enumerated() where group.priority > 0 {
-            if !present.contains(group.priority - 1) {
-                throw ((path / "endpoints")[index] / "priority").error(
-                    "\(group.priority): there is no priority \(group.priority - 1)")
-            }
-        }
     }
 }
 

@@ -40,6 +40,9 @@ public enum IgnoredFields {
             "happy_eyeballs_config": "each host has one address",
         ],
         "envoy.extensions.clusters.dns.v3.DnsCluster": ["typed_dns_resolver_config": "Skein has one resolver"],
+        "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": [
+            "typed_dns_resolver_config": "Skein has one resolver"
+        ],
         "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma": [
             "aggregation_interval": "each answer counts at once", "max_samples_per_host": "each answer counts at once",
         ],

@@ -152,9 +152,23 @@ extension RateLimitRule {
                 try metadata(
                     source.metadataKey, key: try key(source.descriptorKey, "metadata.descriptor_key"),
                     standard: source.defaultValue, skips: source.skipIfAbsent, isOfRoute: isOfRoute, path / "metadata"))
-        case .extension(let config): return try expression(config, path / "extension")
+        case .extension(let config):
+            if let made = try input(config, path / "extension") { return made }
+            return try expression(config, path / "extension")
         case nil: throw path.error("names no action")
         }
+    }
+
+    /// An input of matchers as a value, under the extension's name; nil when it is none.
+    private static func input(
+        _ config: TypedExtensionConfig, _ path: FieldPath
+    ) throws(ConfigurationError) -> Action? {
+        guard let any = config.typedConfig, any.holds(HttpRequestHeaderMatchInput.self) else { return nil }
+        let place = path / "typed_config"
+        let message = try Unpacked.message(any, as: HttpRequestHeaderMatchInput.self, place)
+        guard !message.headerName.isEmpty else { throw (place / "header_name").error("is empty") }
+        guard !config.name.isEmpty else { throw (path / "name").error("is empty: it is the descriptor's key") }
+        return .headerInput(HeaderName(message.headerName), key: config.name)
     }
 
     /// `envoy.rate_limit_descriptors.expr`: the value of a CEL expression.

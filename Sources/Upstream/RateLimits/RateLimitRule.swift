@@ -45,6 +45,8 @@ public struct RateLimitRule: Sendable {
         case sourceCluster
         case destinationCluster
         case requestHeader(HeaderName, key: String, skipsIfAbsent: Bool)
+        /// As `requestHeader`, but an empty value makes no entry: a matcher's input.
+        case headerInput(HeaderName, key: String)
         case queryParameter([UInt8], key: String, skipsIfAbsent: Bool)
         case remoteAddress
         case maskedRemoteAddress(v4Bits: Int, v6Bits: Int)
@@ -135,6 +137,9 @@ public struct RateLimitRule: Sendable {
                 } else if !skips {
                     return nil
                 }
+            case .headerInput(let name, let key):
+                guard let value = Self.header(name, request) else { return nil }
+                if !value.isEmpty { entries.append(.init(key: key, value: value)) }
             case .queryParameter(let name, let key, let skips):
                 if let value = Query.value(of: name, in: request.path), !value.isEmpty {
                     entries.append(.init(key: key, value: String(decoding: value, as: UTF8.self)))

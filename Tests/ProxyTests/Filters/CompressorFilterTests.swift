@@ -21,7 +21,9 @@ struct CompressorFilterTests {
                 "compressor_library: \(library)" + (fields.isEmpty ? "" : ", " + fields))
         )
     }
-    private static func decompressor(_ fields: String = "", library packer: String = gzip) -> (name: String, config: String) {
+    private static func decompressor(_ fields: String = "", library packer: String = gzip) -> (
+        name: String, config: String
+    ) {
         let library = packer.replacing("compressor.v3", with: "decompressor.v3")
         return (
             "decompressor",
@@ -202,10 +204,14 @@ struct CompressorFilterTests {
         }
     }
 
-    @Test("ATK-20 a bomb ends at its bound and damaged bytes at once; both are counted", arguments: ["gzip", "brotli", "zstd"])
+    @Test(
+        "ATK-20 a bomb ends at its bound and damaged bytes at once; both are counted",
+        arguments: ["gzip", "brotli", "zstd"])
     func bombs(_ kind: String) async throws {
         let isDamaged = Mutex(false)
-        try await GRPCScene.run([Self.decompressor(library: ["brotli": Self.brotli, "zstd": Self.zstd][kind] ?? Self.gzip)]) { exchange in
+        try await GRPCScene.run([
+            Self.decompressor(library: ["brotli": Self.brotli, "zstd": Self.zstd][kind] ?? Self.gzip)
+        ]) { exchange in
             let encoder: any StreamEncoder =
                 switch kind {
                 case "brotli": try BrotliEncoder()

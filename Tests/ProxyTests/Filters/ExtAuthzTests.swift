@@ -92,6 +92,21 @@ struct ExtAuthzTests {
         }
     }
 
+    @Test("the service is told who the connection is from, not whom a request names as its client")
+    func source() async throws {
+        let asked = Mutex<[CheckRequest]>([])
+        try await CallScene.run([Self.grpc()]) { _, message in
+            if let request = try? CheckRequest(serialized: message) { asked.withLock { $0.append(request) } }
+            return Self.ok()
+        } _: { scene async throws in
+            _ = try await scene.client.get("/", "x-forwarded-for: 192.0.2.7\r\n")
+            guard case .socketAddress(let peer)? = asked.withLock({ $0.first?.attributes?.source?.address?.address })
+            else { return #expect(Bool(false), "no address of the source") }
+            #expect(peer.address == "127.0.0.1")
+            #expect(peer.portSpecifier != .portValue(0))
+        }
+    }
+
     @Test("filter state says how long a call took and how large its messages were")
     func tellsCalls() async throws {
         let fields = ["latency_us", "bytesSent", "bytesReceived", "kept", "nothing"]

@@ -7,6 +7,40 @@ struct NetworkFilterStateTests {
     private static let filter =
         "{ name: state, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config, on_new_connection: [ %VALUES% ] } }"
 
+    private static let echo =
+        "{ name: e, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo } }"
+
+    @Test("values of the handshake come after those of the connection; values of the first bytes are refused")
+    func handshake() async throws {
+        let router =
+            "{ name: r, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }"
+        let manager = """
+            { name: hcm, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
+            stat_prefix: in, http_filters: [ \(router) ], route_config: { virtual_hosts: [ { name: a, domains: ["*"], response_headers_to_add: \
+            [ { header: { key: x-kind, value: "%FILTER_STATE(kind:PLAIN)%" } } ], routes: [ { match: { prefix: / }, direct_response: { status: 200 } } ] } ] } } }
+            """
+        let late = Self.value("kind", "late", "factory_key: envoy.string, ")
+        try await onLoop { loop in
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Self.listener(
+                        [Self.value("kind", "early", "factory_key: envoy.string, ")], manager
+                    ).replacing(
+                        "] } }, { name: hcm", with: "], on_downstream_tls_handshake: [ \(late) ] } }, { name: hcm"),
+                    clusters: ""))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            #expect(try await client.get("/").field("x-kind") == "late")
+        }
+        await #expect {
+            try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Self.listener([], Self.echo).replacing(
+                        "on_new_connection: [  ]", with: "on_downstream_data: [ \(late) ]"), clusters: "")
+            ).stop()
+        } throws: { "\($0)".contains("on_downstream_data") }
+    }
+
     private static func value(_ key: String, _ format: String, _ more: String = "") -> String {
         "{ object_key: \(key), \(more)format_string: { text_format_source: { inline_string: \"\(format)\" } } }"
     }

@@ -71,14 +71,16 @@ struct RBACFilterTests {
         try await FilterScene.run([("rbac", FilterScene.any(Self.type, config))]) { scene async throws in
             #expect(try await scene.client.get("/?token=t1").status == 200)
             #expect(try await scene.client.get("/?a=b&token=t1&c").status == 200)
+            // Escapes are undone, as by every other reader of queries.
+            #expect(try await scene.client.get("/?%74oken=%741").status == 200)
             #expect(try await scene.client.get("/open/x").status == 200)
             #expect(try await scene.client.get("/?token=t2").status == 403)
             #expect(try await scene.client.get("/?xtoken=t1").status == 403)
             #expect(try await scene.client.get("/?token=t1", "x-user: mallory\r\n").status == 403)
-            #expect(try await scene.stat("http.ingress.rbac.allowed") == 3)
+            #expect(try await scene.stat("http.ingress.rbac.allowed") == 4)
             #expect(try await scene.stat("http.ingress.rbac.denied") == 3)
             #expect(try await scene.stat("http.ingress.rbac.policy.kept-out.denied") == 1)
-            #expect(try await scene.stat("http.ingress.rbac.policy.by-token.allowed") == 2)
+            #expect(try await scene.stat("http.ingress.rbac.policy.by-token.allowed") == 3)
         }
     }
 

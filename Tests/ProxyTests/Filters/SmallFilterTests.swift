@@ -4,7 +4,7 @@ import Testing
 
 @testable import Proxy
 
-@Suite("Filters: buffer, header_mutation, header_to_metadata, set_filter_state, csrf, health_check")
+@Suite("Filters: buffer, header_mutation, header_to_metadata, set_metadata, set_filter_state, csrf, health_check")
 struct SmallFilterTests {
     private static let http = "envoy.extensions.filters.http."
 
@@ -88,6 +88,41 @@ struct SmallFilterTests {
         }
         #expect(trace.all.contains("2.0 j"))
         #expect(trace.all.contains("-1.0 nobody"))
+    }
+
+    @Test(
+        "set_metadata: values are merged where that is allowed, and left out and counted where not; a route's come last"
+    )
+    func setMetadata() async throws {
+        let type = Self.http + "set_metadata.v3.Config"
+        let config = FilterScene.any(
+            type,
+            """
+            metadata_namespace: old, value: { a: one }, metadata: [ { metadata_namespace: n, value: { list: [ 1 ], in: { a: x }, t: first } }, \
+            { metadata_namespace: n, allow_overwrite: true, value: { list: [ 2 ], in: { b: y }, t: second } }, \
+            { metadata_namespace: n, value: { t: third } } ]
+            """)
+        let route = FilterScene.any(
+            type, "metadata: [ { metadata_namespace: old, allow_overwrite: true, value: { a: two } } ]")
+        let shown =
+            "%DYNAMIC_METADATA(old:a)% %DYNAMIC_METADATA(n:list)% %DYNAMIC_METADATA(n:in:a)% %DYNAMIC_METADATA(n:in:b)% %DYNAMIC_METADATA(n:t)%"
+        let routes = """
+            [ { match: { prefix: "/two" }, direct_response: { status: 200 }, typed_per_filter_config: { sm: \(route) }, response_headers_to_add: [ { header: { key: x-shown, value: "\(shown)" } } ] }, \
+            { match: { prefix: "/" }, direct_response: { status: 200 }, response_headers_to_add: [ { header: { key: x-shown, value: "\(shown)" } } ] } ]
+            """
+        try await FilterScene.run([("sm", config)], routes: routes) { scene async throws in
+            #expect(try await scene.client.get("/").field("x-shown") == "one [1,2] x y second")
+            #expect(try await scene.client.get("/two").field("x-shown") == "two [1,2] x y second")
+            #expect(try await scene.stat("http.ingress.set_metadata.overwrite_denied") == 2)
+        }
+        for (wrong, place) in [
+            ("metadata: [ { metadata_namespace: n } ]", "metadata[0].value: is missing"),
+            ("metadata: [ { value: {} } ]", "metadata[0].metadata_namespace: is empty"),
+        ] {
+            await #expect {
+                try await FilterScene.run([("sm", FilterScene.any(type, wrong))]) { _ in }
+            } throws: { "\($0)".contains(place) }
+        }
     }
 
     @Test("set_filter_state: formats are filled in, empty ones skipped where asked")

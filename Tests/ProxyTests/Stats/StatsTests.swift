@@ -73,6 +73,17 @@ struct StatsTests {
         #expect(
             labels(MetricName(masked: "cluster.blue_svc.upstream_rq_200"), configuration.tags)
                 == "cluster.upstream_rq_200{zone=z1,kind=blue}")
+        // Istio's, of the time when patterns could look ahead.
+        message.statsTags = [
+            try TagSpecifier(json: ["tag_name": "p", "regex": #"^listener(?=\.).*?\.http\.(((?:[_.[:digit:]]*))\.)"#])
+        ]
+        let istio = try StatsConfiguration(compiling: message, at: "stats_config")
+        #expect(
+            labels(MetricName(masked: "listener.a.http.10_1.downstream_rq"), istio.tags)
+                == "listener.a.http.downstream_rq{p=10_1}")
+        #expect(
+            labels(MetricName(masked: "listener.http.10_1.downstream_rq"), istio.tags)
+                == "listener.http.downstream_rq{p=10_1}")
         message.statsTags = [try TagSpecifier(json: ["tag_name": "kind", "regex": "("])]
         #expect(throws: ConfigurationError.self) { try StatsConfiguration(compiling: message, at: "stats_config") }
     }

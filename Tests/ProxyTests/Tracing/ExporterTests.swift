@@ -107,6 +107,24 @@ struct ExporterTests {
         }
     }
 
+    @Test("the bootstrap's tracer gets the spans of a connection manager that names none")
+    func bootstrapTracer() async throws {
+        try await onLoop { loop in
+            let received = Received()
+            let collector = try await self.collector(on: loop, received)
+            let upstream = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("hello") }
+            let tracer =
+                #"tracing: { http: { name: z, typed_config: { "@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON } } }"#
+            let proxy = try await RunningProxy.start(
+                self.bootstrap("tracing: {}", upstream.port, collector.port) + "\n" + tracer + "\n")
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            _ = try await client.get("/p")
+            proxy.stop()
+            await received.wait(for: 1, on: loop)
+            #expect(try #require(received.all.first).head.hasPrefix("POST /api/v2/spans HTTP/1.1\r\n"))
+        }
+    }
+
     @Test("Zipkin gets a span with Envoy's tags, the upstream gets its context")
     func zipkin() async throws {
         try await onLoop { loop in

@@ -38,8 +38,20 @@ protocol FormatContext {
     func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]?
     /// How many fields a part has.
     func fieldCount(_ part: FieldPart) -> Int
+    /// The upstream cluster as metrics call it: its `alt_stat_name`, where it has one.
+    var observedCluster: String? { get }
     /// An expression took too many steps: counted as `cel.too_expensive`.
     func expressionGaveUp()
+}
+
+extension FormatContext {
+    var observedCluster: String? { info.upstreamCluster }
+
+    /// The name for metrics of the cluster that was chosen; what was chosen may be one that is not there.
+    func observed(_ cluster: ClusterConfig?) -> String? {
+        guard let cluster, cluster.name == info.upstreamCluster else { return info.upstreamCluster }
+        return cluster.observedName
+    }
 }
 
 /// Parts of a message that have fields.
@@ -187,6 +199,8 @@ extension HTTPStream: FormatContext {
         case .responseTrailers: return responseTrailers?.fieldBytes ?? 0
         }
     }
+
+    var observedCluster: String? { observed(router?.upstreamCluster?.config) }
 
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
         switch source {

@@ -161,7 +161,8 @@ extension FormatOperator.Plain {
             return append(ip: context.info.upstreamHost, to: &bytes)
         case .UPSTREAM_LOCAL_ADDRESS: return append(context.info.upstreamLocalAddress, to: &bytes)
         case .UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: return append(ip: context.info.upstreamLocalAddress, to: &bytes)
-        case .UPSTREAM_CLUSTER, .UPSTREAM_CLUSTER_RAW: return append(text: context.info.upstreamCluster, to: &bytes)
+        case .UPSTREAM_CLUSTER: return append(text: context.observedCluster, to: &bytes)
+        case .UPSTREAM_CLUSTER_RAW: return append(text: context.info.upstreamCluster, to: &bytes)
         case .UPSTREAM_TRANSPORT_FAILURE_REASON:
             return append(blankless: context.info.upstreamTransportFailure, to: &bytes)
         case .UPSTREAM_HOSTS_ATTEMPTED: return append(context.info.upstreamHost, to: &bytes)

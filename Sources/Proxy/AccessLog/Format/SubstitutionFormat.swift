@@ -45,7 +45,12 @@ struct SubstitutionFormat: Sendable {
         + "\"%UPSTREAM_HOST%\"\n"
 
     init(text: String, path: String, omitsEmptyValues: Bool = false) throws(ConfigurationError) {
-        form = .text(TextFormat(try Self.pieces(text, path)))
+        try self.init(bytes: Array(text.utf8), path: path, omitsEmptyValues: omitsEmptyValues)
+    }
+
+    /// What stands between the operators need not be text: a body may be a picture.
+    init(bytes: [UInt8], path: String, omitsEmptyValues: Bool = false) throws(ConfigurationError) {
+        form = .text(TextFormat(try Self.pieces(bytes, path)))
         self.omitsEmptyValues = omitsEmptyValues
         contentType = "text/plain"
     }
@@ -61,7 +66,7 @@ struct SubstitutionFormat: Sendable {
     private static func node(_ json: JSON, _ path: String) throws(ConfigurationError) -> Node {
         switch json {
         case .string(let text):
-            let pieces = try pieces(text, path)
+            let pieces = try pieces(Array(text.utf8), path)
             if pieces.count == 1, case .command(let operation, let lengthMax) = pieces[0] {
                 return .value(operation, lengthMax: lengthMax)
             }
@@ -80,10 +85,9 @@ struct SubstitutionFormat: Sendable {
         }
     }
 
-    static func pieces(_ format: String, _ path: String) throws(ConfigurationError) -> [Piece] {
+    static func pieces(_ bytes: [UInt8], _ path: String) throws(ConfigurationError) -> [Piece] {
         var pieces: [Piece] = []
         var literal: [UInt8] = []
-        let bytes = Array(format.utf8)
         var index = 0
         func fail(_ reason: String) -> ConfigurationError { ConfigurationError(at: path, reason) }
         while index < bytes.count {

@@ -75,6 +75,7 @@ enum HTTPFilters {
         HTTPRBACFilter.schema.name: RBACFilterConfig.kind,
         HeaderToMetadata.schema.name: HeaderToMetadataFilterConfig.kind,
         HTTPSetFilterState.schema.name: SetFilterStateFilterConfig.kind,
+        SetMetadata.schema.name: SetMetadataFilterConfig.kind,
         HTTPExtAuthz.schema.name: ExtAuthzFilterConfig.kind,
         HTTPRateLimit.schema.name: RateLimitFilterConfig.kind,
         ExternalProcessor.schema.name: ExtProcFilterConfig.kind,

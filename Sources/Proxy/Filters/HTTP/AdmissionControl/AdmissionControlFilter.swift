@@ -53,7 +53,7 @@ final class AdmissionControlFilterConfig: HTTPFilterConfig {
         if let http = criteria.httpCriteria {
             var ranges: [Range<Int32>] = []
             for (index, range) in http.httpSuccessStatus.enumerated() {
-                guard range.start >= 100, range.end <= 600, range.start < range.end else {
+                guard range.start >= 100, range.end <= 600, range.start <= range.end else {
                     throw ConfigurationError(
                         at: "\(path).success_criteria.http_criteria.http_success_status[\(index)]",
                         "is no range of statuses")

@@ -6,11 +6,12 @@ internal import TLS
 
 /// The parts of a `CheckRequest` that HTTP and network filters have in common.
 enum CheckRequestParts {
+    /// - Parameter address: The peer that the connection comes from, whatever a request on it says of its client.
     static func source(
-        _ connection: ConnectionInfo, service: String = "", certificate: Bool
+        _ connection: ConnectionInfo, address: IO.SocketAddress, service: String = "", certificate: Bool
     ) -> AttributeContext.Peer {
         var peer = AttributeContext.Peer()
-        peer.address = EnvoyAPI.Address(connection.remoteAddress)
+        peer.address = EnvoyAPI.Address(address)
         peer.service = service
         if let facts = connection.tls?.peer {
             peer.principal = facts.uris.first ?? facts.dnsNames.first ?? facts.subject

@@ -167,7 +167,8 @@ final class ExtAuthzFilter: HTTPFilter {
         asked.http = http
         var attributes = AttributeContext()
         attributes.source = CheckRequestParts.source(
-            connection, service: request.headers["x-envoy-downstream-service-cluster"] ?? "",
+            connection, address: (stream.connection?.info ?? connection).remoteAddress,
+            service: request.headers["x-envoy-downstream-service-cluster"] ?? "",
             certificate: config.request.includesCertificate)
         attributes.destination = CheckRequestParts.destination(connection, labels: config.request.labels)
         attributes.request = asked

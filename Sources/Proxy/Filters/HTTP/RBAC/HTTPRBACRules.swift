@@ -98,7 +98,9 @@ enum HTTPRBACRules: Sendable {
                         let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
                         return value.map { .text(String(decoding: $0, as: UTF8.self)) }
                     case .queryParameter(let name):
-                        return Self.parameter(name, of: stream.request.pathBytes).map { .text($0) }
+                        return RequestQuery(stream.request.pathBytes).first(Array(name.utf8)).map {
+                            .text(String(decoding: $0, as: UTF8.self))
+                        }
                     case .connection(let input): return input.fact(view)
                     }
                 }, holds: { view.holds($0) })
@@ -110,17 +112,5 @@ enum HTTPRBACRules: Sendable {
             case .log: return RBACEngine.Verdict(isAllowed: true, policy: found.name, logHint: true)
             }
         }
-    }
-
-    /// The first value of a query parameter; nil where there is none.
-    static func parameter(_ name: String, of path: [UInt8]) -> String? {
-        guard let mark = path.firstIndex(of: UInt8(ascii: "?")) else { return nil }
-        let wanted = Array(name.utf8)
-        for part in path[(mark + 1)...].split(separator: UInt8(ascii: "&")) {
-            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            guard let key = pair.first, key.elementsEqual(wanted) else { continue }
-            return String(decoding: pair.count > 1 ? pair[1] : [], as: UTF8.self)
-        }
-        return nil
     }
 }

@@ -62,7 +62,8 @@ final class NetworkExtAuthzConfig: NetworkFilterConfig {
     /// What the service is asked about a connection.
     func request(_ connection: ConnectionInfo) -> CheckRequest {
         var attributes = AttributeContext()
-        attributes.source = CheckRequestParts.source(connection, certificate: includesCertificate)
+        attributes.source = CheckRequestParts.source(
+            connection, address: connection.remoteAddress, certificate: includesCertificate)
         attributes.destination = CheckRequestParts.destination(connection, labels: labels)
         attributes.metadataContext = CheckRequestParts.metadata(namespaces) { connection.facts.metadata[$0] }
         if includesSession, let tls = connection.tls {

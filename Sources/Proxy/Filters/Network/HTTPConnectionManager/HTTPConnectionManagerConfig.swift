@@ -400,6 +400,8 @@ struct CompileContext: Sendable {
     var node: Node?
     /// Sends work to a worker; nil where nothing is going to run.
     var onFirstWorker: (@Sendable (@escaping @Sendable (Worker) -> Void) -> Void)?
+    /// The bootstrap's `tracing`: for connection managers whose own names no provider.
+    var tracer: TraceTracing.Http?
     /// The listener that is compiled is for traffic that leaves.
     var isEgress = false
     /// It is for traffic that comes in.

@@ -7,9 +7,14 @@ struct NetworkSetFilterStateConfig: NetworkFilterConfig {
     private let values: [FilterStateTemplate]
 
     init(compiling message: NetworkSetFilterState, at path: String) throws(ConfigurationError) {
-        try FieldCheck.check(message, reads: ["on_new_connection"], at: path)
-        values = try FilterStateTemplate.list(
-            message.onNewConnection, at: FieldCheck.join(path, "on_new_connection"), isOfConnection: true)
+        try FieldCheck.check(message, reads: ["on_new_connection", "on_downstream_tls_handshake"], at: path)
+        // A connection comes here when its handshake is done.
+        values =
+            try FilterStateTemplate.list(
+                message.onNewConnection, at: FieldCheck.join(path, "on_new_connection"), isOfConnection: true)
+            + FilterStateTemplate.list(
+                message.onDownstreamTlsHandshake, at: FieldCheck.join(path, "on_downstream_tls_handshake"),
+                isOfConnection: true)
     }
 
     func make(_ worker: Worker) -> any NetworkFilter { NetworkSetFilterStateFilter(self, worker) }

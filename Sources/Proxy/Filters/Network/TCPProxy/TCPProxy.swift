@@ -73,6 +73,7 @@ final class TCPSession: FormatContext {
     private var tunnel: TCPTunnel?
     private var cluster: ClusterRuntime?
     var upstreamCluster: ClusterRuntime? { cluster }
+    var observedCluster: String? { observed(cluster?.config) }
     func expressionGaveUp() { worker.countExpressionGivenUp() }
     private var host: Host?
     private var triedHosts: [Host] = []

@@ -149,7 +149,9 @@ final class UDPProxy: ReadinessHandler {
             return nil
         }
         let metrics =
-            clusterMetrics[cluster.name] ?? UDPClusterMetrics(worker.metrics.scope("cluster", cluster.name, "udp"))
+            clusterMetrics[cluster.name]
+            ?? UDPClusterMetrics(
+                worker.metrics.scope("cluster", cluster.config.observedName, "udp"))
         clusterMetrics[cluster.name] = metrics
         do throws(SystemError) {
             let session = try UDPSession(

@@ -6,20 +6,28 @@ public import Serialization
 public struct NetworkSetFilterState: EnvoyMessage {
     /// `on_new_connection`, field 1.
     public var onNewConnection: [FilterStateValue] = []
+    /// `on_downstream_tls_handshake`, field 2.
+    public var onDownstreamTlsHandshake: [FilterStateValue] = []
+    /// `on_downstream_data`, field 3.
+    public var onDownstreamData: [FilterStateValue] = []
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.network.set_filter_state.v3.Config", "on_new_connection 1")
+    public static let schema = MessageSchema("envoy.extensions.filters.network.set_filter_state.v3.Config", "on_new_connection 1 on_downstream_tls_handshake 2 on_downstream_data 3")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1: try decoder.repeated(&self.onNewConnection)
+        case 2: try decoder.repeated(&self.onDownstreamTlsHandshake)
+        case 3: try decoder.repeated(&self.onDownstreamData)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.repeated(1, self.onNewConnection)
+        encoder.repeated(2, self.onDownstreamTlsHandshake)
+        encoder.repeated(3, self.onDownstreamData)
     }
 }
