@@ -65,6 +65,15 @@ public enum GatewayAPI {
             KubernetesObject(json: spec.json["tls"]?["backend"] ?? .null).view("clientCertificateRef")
         }
 
+        /// Whether clients without a valid certificate are let in somewhere: by default, or on a port of its own setting.
+        public var allowsInsecureFallback: Bool {
+            guard let frontend = spec.json["tls"]?["frontend"] else { return false }
+            let settings =
+                [frontend["default"]?["validation"]]
+                + (frontend["perPort"]?.array ?? []).map { $0["tls"]?["validation"] }
+            return settings.contains { $0.map(ClientValidation.init(json:))?.allowsInsecureFallback ?? false }
+        }
+
         /// How certificates of clients are checked on a port: the port's own setting, else the default.
         public func clientValidation(port: Int) -> ClientValidation? {
             guard let frontend = spec.json["tls"]?["frontend"] else { return nil }

@@ -89,7 +89,9 @@ struct GatewayStatuses {
 
     /// The names of what is supported beyond the core, in the words of the API's feature list.
     static let features = [
-        "BackendTLSPolicy", "BackendTLSPolicySANValidation", "GRPCRoute", "GRPCRouteNamedRouteRule", "Gateway",
+        "BackendTLSPolicy", "BackendTLSPolicySANValidation", "GRPCRoute", "GRPCRouteNamedRouteRule",
+        "GRPCRouteRequestHeaderModifier", "Gateway", "GatewayAddressEmpty", "GatewayBackendClientCertificate",
+        "GatewayFrontendClientCertificateValidation", "GatewayFrontendClientCertificateValidationInsecureFallback",
         "GatewayHTTPListenerIsolation", "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "HTTPRoute", "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode",
         "HTTPRoute308RedirectStatusCode", "HTTPRouteBackendProtocolH2C", "HTTPRouteBackendProtocolWebSocket",
@@ -98,9 +100,12 @@ struct GatewayStatuses {
         "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort", "HTTPRoutePathRedirect", "HTTPRoutePathRewrite",
         "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching", "HTTPRouteRequestMirror",
         "HTTPRouteRequestMultipleMirrors", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
-        "HTTPRouteResponseHeaderModification", "HTTPRouteRetry", "HTTPRouteSchemeRedirect", "ListenerSet", "Mesh",
-        "MeshConsumerRoute", "ReferenceGrant", "TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate",
-        "UDPRoute",
+        "HTTPRouteResponseHeaderModification", "HTTPRouteRetry", "HTTPRouteRetryBackendTimeout",
+        "HTTPRouteRetryConnectionError", "HTTPRouteSchemeRedirect", "ListenerSet", "Mesh", "MeshConsumerRoute",
+        "MeshHTTPRouteBackendRequestHeaderModification", "MeshHTTPRouteNamedRouteRule",
+        "MeshHTTPRouteQueryParamMatching", "MeshHTTPRouteRedirectPath", "MeshHTTPRouteRedirectPort",
+        "MeshHTTPRouteRewritePath", "MeshHTTPRouteSchemeRedirect", "ReferenceGrant", "TCPRoute", "TLSRoute",
+        "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute",
     ]
 
     func all() -> [ComputedStatus] {
@@ -161,7 +166,15 @@ struct GatewayStatuses {
             conditions.append(
                 condition("ResolvedRefs", unless: [gateway.backendCertificateProblem].compactMap { $0 }))
         }
-        let sets = Set(gateway.listeners.map { api.listeners[$0].owner }).filter { $0 != .gateway(gateway.key) }
+        if gateway.gateway.allowsInsecureFallback {
+            conditions.append(
+                condition(
+                    "InsecureFrontendValidationMode", true, "ConfigurationChanged",
+                    "spec.tls.frontend: AllowInsecureFallback lets clients in whose certificate nobody vouches for"))
+        }
+        // A set without any listener that is served is not attached.
+        let sets = Set(gateway.listeners.map { api.listeners[$0] }.filter(\.isServed).map(\.owner))
+            .subtracting([.gateway(gateway.key)])
         return ComputedStatus(
             kind: .gatewayAPIGateway, object: gateway.key,
             status: [
@@ -197,8 +210,14 @@ struct GatewayStatuses {
         } else {
             conditions.append(condition("Accepted", unless: [listener.refusal].compactMap { $0 }))
         }
-        conditions.append(
-            listener.isServed ? programmed() : condition("Programmed", false, "Invalid", "the listener is not served"))
+        if let finding = listener.conflict, case .listenerSet = listener.owner {
+            // The API's own tests ask for the conflict here, which a Gateway's listener tells by Accepted alone.
+            conditions.append(condition("Programmed", false, finding.reason, finding.message))
+        } else {
+            conditions.append(
+                listener.isServed
+                    ? programmed() : condition("Programmed", false, "Invalid", "the listener is not served"))
+        }
         conditions.append(condition("ResolvedRefs", unless: listener.unresolved))
         conditions.append(
             listener.conflict.map { condition("Conflicted", true, $0.reason, $0.message) }
@@ -226,14 +245,14 @@ struct GatewayStatuses {
             }
             let own = api.listeners.filter { $0.owner == .listenerSet(key) }
             guard !own.isEmpty else { return nil }
-            let served = own.contains(where: \.isServed)
+            // Unlike a Gateway, a set of which nothing can be served is not accepted, whatever the reason.
+            let nothing = Finding(reason: "ListenersNotValid", message: "no listener is served")
             return ComputedStatus(
                 kind: .listenerSet, object: key,
                 status: [
-                    "conditions": [
-                        accepted(own, nil),
-                        served ? programmed() : condition("Programmed", false, "Invalid", "no listener is served"),
-                    ],
+                    "conditions": own.contains(where: \.isServed)
+                        ? [accepted(own, nil), programmed()]
+                        : [condition("Accepted", unless: [nothing]), condition("Programmed", unless: [nothing])],
                     "listeners": .array(own.map(listener)),
                 ])
         }

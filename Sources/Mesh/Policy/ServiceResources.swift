@@ -17,6 +17,8 @@ final class ServiceResources: Sendable {
         var heedsBackendTLS = false
         /// Whether it has ports that say nothing, and the caller is a gateway: those get HTTP/1.1 then.
         var isSniffedByGateway = false
+        /// Those of them to which GRPCRoutes lead: they get HTTP/2, which is what calls are made of.
+        var callPorts: Set<Int> = []
         /// Whose Secrets its rules name; `nil` where they name none, or none for this caller.
         var credentials: UpstreamCredentials.Holder?
     }
@@ -38,7 +40,8 @@ final class ServiceResources: Sendable {
         let policy = DestinationPolicy.merged(rules)
         var clusters: [MeshResource] = []
         var endpoints: [MeshResource] = []
-        for port in service.ports {
+        for var port in service.ports {
+            if port.portProtocol == .sniffed, key.callPorts.contains(port.number) { port.portProtocol = .http2 }
             func add(_ subset: DestinationPolicy.NamedSubset?) {
                 let written = policy.settings(port: port.number, subset: subset?.subset)
                 let backend =
@@ -91,6 +94,7 @@ final class ServiceResources: Sendable {
             !keepsHeadlessDestination && model.gatewayAPI.backendTLS.concerns(service.key)
         key.isSniffedByGateway =
             !keepsHeadlessDestination && service.ports.contains { $0.portProtocol == .sniffed }
+        if key.isSniffedByGateway { key.callPorts = model.gatewayAPI.callPorts[service.host] ?? [] }
         let dependsOnCaller =
             service.isNodeLocal || service.distribution != nil || rules.contains(where: \.dependsOnCaller)
             || !(model.meshLocality?.distribute ?? []).isEmpty

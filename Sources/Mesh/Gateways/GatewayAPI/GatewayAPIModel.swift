@@ -167,6 +167,8 @@ struct GatewayAPIModel: Sendable {
     var attachments: [Int: [Attachment]] = [:]
     /// The routes of services (I-15), oldest first: positions in `routes` with the port that is meant, if one is.
     var meshRoutes: [NamespacedName: [(route: Int, port: Int?)]] = [:]
+    /// The ports to which GRPCRoutes of gateways lead, by the full host name of their service.
+    var callPorts: [String: Set<Int>] = [:]
     /// ListenerSets that no Gateway lets in, with the reason.
     var refusedSets: [NamespacedName: Finding] = [:]
     let grants: ReferenceGrants

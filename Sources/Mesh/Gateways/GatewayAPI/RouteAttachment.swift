@@ -28,6 +28,16 @@ struct RouteAttachment {
             }
             model.routes.append(route)
         }
+        for position in Set(model.attachments.values.joined().map(\.route)) {
+            guard model.routes.indices.contains(position), model.routes[position].kind == .grpc else { continue }
+            let route = model.routes[position]
+            for backend in route.route.rules.flatMap(\.backends) {
+                guard case .cluster(let name) = resolver(route).resolve(backend),
+                    let target = Destinations.parts(name)
+                else { continue }
+                model.callPorts[target.host, default: []].insert(target.port)
+            }
+        }
     }
 
     private func resolver(_ route: GatewayAPIModel.Route) -> BackendResolver {

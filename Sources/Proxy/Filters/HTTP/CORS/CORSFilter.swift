@@ -70,11 +70,14 @@ final class CORSFilter: HTTPFilter {
         guard isPreflight else { return .next }
         var headers = [("access-control-allow-origin", origin)]
         if policy.allowsCredentials == true { headers.append(("access-control-allow-credentials", "true")) }
-        // As Envoy: all methods are the one that was asked for, because a star says nothing where credentials are allowed.
+        // As Envoy: all methods and headers are those that were asked for, because a star says nothing where credentials are
+        // allowed.
         let methods =
             policy.methods == "*" ? stream.request.headers[.accessControlRequestMethod] ?? "*" : policy.methods
         if !methods.isEmpty { headers.append(("access-control-allow-methods", methods)) }
-        if !policy.headers.isEmpty { headers.append(("access-control-allow-headers", policy.headers)) }
+        let allowed =
+            policy.headers == "*" ? stream.request.headers["access-control-request-headers"] ?? "" : policy.headers
+        if !allowed.isEmpty { headers.append(("access-control-allow-headers", allowed)) }
         if !policy.maximumAge.isEmpty { headers.append(("access-control-max-age", policy.maximumAge)) }
         if policy.allowsPrivateNetwork == true,
             stream.request.headers["access-control-request-private-network"] == "true"
