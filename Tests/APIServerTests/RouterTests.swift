@@ -278,16 +278,17 @@ struct RouterTests {
             ])
     }
 
-    @Test("a watch from a revision goes on from there; a forgotten one is 410 Expired")
+    @Test("a watch from a revision goes on from there; a forgotten one is an event with 410 Expired, and the end")
     func watchFrom() throws {
         let fixture = try Fixture()
         let revision = try fixture.ask("GET", pods).json["metadata"]?["resourceVersion"]?.string ?? ""
         try fixture.ask("POST", pods, Fixture.pod("a"))
         let stream = try fixture.watch(pods + "?watch=1&resourceVersion=" + revision)
         #expect(try stream.events().count == 1)
-        let answer = fixture.router.answer(
-            try APIRequest(method: "GET", target: pods + "?watch=1&resourceVersion=999999"))
-        #expect(answer.status == 410)
+        let lost = try fixture.watch(pods + "?watch=1&resourceVersion=999999")
+        let event = try #require(try lost.events().first)
+        #expect(event["type"] == "ERROR" && event["object"]?["code"] == 410 && event["object"]?["reason"] == "Expired")
+        #expect(lost.next() == nil)
     }
 
     @Test("a table watch sends tables of one row, the columns once")
@@ -349,10 +350,90 @@ struct RouterTests {
             1, message(1, Array("proto".utf8)) + message(11, message(1, Array("k".utf8)) + message(2, Array("v".utf8))))
         #expect(try post("/api/v1/namespaces", body("v1", "Namespace", metadata)) == 201)
         #expect(try fixture.registry.get(.namespace, "", "proto").metadata.labels["k"] == "v")
-        #expect(try post("/api/v1/nodes", body("v1", "Node", metadata)) == 415)
+        let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        #expect(
+            try post(definitions, body("apiextensions.k8s.io/v1", "CustomResourceDefinition", metadata)) == 415)
         for length in 0..<20 {
             _ = try post("/api/v1/namespaces", Array(body("v1", "Namespace", metadata).prefix(length)))
         }
+    }
+
+    @Test(
+        "a pod in protobuf, as `kubectl debug --copy-to` sends it: volumes, probes, security; a zero behind a pointer is kept"
+    )
+    func protobufPod() throws {
+        let fixture = try Fixture()
+        func varint(_ number: Int, _ value: UInt8) -> [UInt8] {
+            [UInt8(number << 3 & 0x7f | (number > 15 ? 0x80 : 0))] + (number > 15 ? [UInt8(number >> 4)] : []) + [value]
+        }
+        func message(_ number: Int, _ bytes: [UInt8]) -> [UInt8] {
+            var head = varint(number, UInt8(bytes.count & 0x7f | (bytes.count > 127 ? 0x80 : 0)))
+            head[0] |= 2
+            return head + (bytes.count > 127 ? [UInt8(bytes.count >> 7)] : []) + bytes
+        }
+        func text(_ number: Int, _ text: String) -> [UInt8] { message(number, Array(text.utf8)) }
+        let reference = message(3, message(1, text(1, "settings")) + text(2, "key") + varint(3, 0))
+        let security = varint(4, 0) + varint(5, 0) + varint(7, 0) + message(1, text(1, "NET_ADMIN"))
+        let probe = message(1, message(2, text(1, "/ready") + message(2, varint(1, 0) + varint(2, 80)))) + varint(2, 3)
+        let container =
+            text(1, "c") + text(2, "x") + message(15, security) + message(11, probe)
+            + message(7, text(1, "A") + message(3, reference)) + message(9, text(1, "v") + text(3, "/v"))
+        let terms = message(1, message(1, text(1, "kubernetes.io/os") + text(2, "In") + text(3, "linux")))
+        let spec =
+            message(1, text(1, "v") + message(2, message(19, message(1, text(1, "settings")) + varint(3, 0))))
+            + message(2, container) + message(18, message(1, message(1, terms)))
+            + message(22, text(1, "a") + text(2, "Exists") + text(4, "NoExecute") + varint(5, 0))
+        let raw = message(1, text(1, "p")) + message(2, spec)
+        let body =
+            [0x6b, 0x38, 0x73, 0x00] + message(1, text(1, "v1") + text(2, "Pod")) + message(2, raw)
+        let answer = fixture.router.answer(
+            try APIRequest(
+                method: "POST", target: pods, contentType: "application/vnd.kubernetes.protobuf", body: body))
+        guard case .bytes(let bytes) = answer.body else { throw Fixture.Unexpected(what: "a stream") }
+        #expect(answer.status == 201, "\(String(decoding: bytes, as: UTF8.self))")
+        let made = try JSON.parse(bytes)["spec"] ?? .null
+        let first = made["containers"]?[0]
+        #expect(
+            first?["securityContext"] == [
+                "runAsUser": 0, "runAsNonRoot": false, "allowPrivilegeEscalation": false,
+                "capabilities": ["add": ["NET_ADMIN"]],
+            ])
+        #expect(first?["readinessProbe"]?["httpGet"]?["port"] == 80)
+        #expect(first?["readinessProbe"]?["initialDelaySeconds"] == 3)
+        #expect(
+            first?["env"]?[0]?["valueFrom"]?["configMapKeyRef"] == [
+                "name": "settings", "key": "key", "optional": false,
+            ])
+        #expect(made["volumes"]?[0]?["configMap"]?["name"] == "settings")
+        #expect(made["volumes"]?[0]?["configMap"]?["defaultMode"] == 0)
+        #expect(
+            made["affinity"]?["nodeAffinity"]?["requiredDuringSchedulingIgnoredDuringExecution"]?["nodeSelectorTerms"]
+                == [["matchExpressions": [["key": "kubernetes.io/os", "operator": "In", "values": ["linux"]]]]])
+        #expect(made["tolerations"]?[0]?["tolerationSeconds"] == 0)
+    }
+
+    @Test("a dry run of a change shows the version of what is there")
+    func dryRunVersion() throws {
+        let fixture = try Fixture()
+        let made = try fixture.ask("POST", deployments, Fixture.deployment())
+        let type = "application/merge-patch+json"
+        let dry = try fixture.ask("PATCH", deployments + "/web?dryRun=All", ["spec": ["replicas": 7]], type: type).json
+        #expect(dry["spec"]?["replicas"] == 7)
+        #expect(dry["metadata"]?["resourceVersion"] == made.json["metadata"]?["resourceVersion"])
+    }
+
+    @Test(
+        "flags are on whatever they hold but false and 0: clients in Python send True",
+        arguments: ["True", "1", "", "t"])
+    func flags(value: String) throws {
+        let fixture = try Fixture()
+        try fixture.ask("POST", pods, Fixture.pod("p"))
+        #expect(try fixture.watch(pods + "?watch=" + value).events().count == 1)
+        #expect(try fixture.ask("GET", pods + "?watch=False").json["kind"] == "PodList")
+        let answer = fixture.router.answer(
+            try APIRequest(method: "GET", target: pods + "/p/log?follow=\(value)&timestamps=0&tailLines=3"))
+        guard case .log(let wish) = answer.body else { throw Fixture.Unexpected(what: "no log") }
+        #expect(wish.query == "follow=true&tailLines=3")
     }
 
     @Test("everybody must say who they are, except for health and version")

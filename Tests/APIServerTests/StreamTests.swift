@@ -26,7 +26,7 @@ struct StreamTests {
             headers(handshake + [("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io")]), .exec)
         #expect(five.answer.headers["sec-websocket-protocol"] == "v5.channel.k8s.io")
         let four = try StreamProtocol(headers(handshake + [("sec-websocket-protocol", "x,v4.channel.k8s.io")]), .exec)
-        guard case .channels(_, "v4.channel.k8s.io", closes: false) = four else {
+        guard case .channels(_, .four) = four else {
             Issue.record("\(four)")
             return
         }
@@ -41,6 +41,32 @@ struct StreamTests {
         #expect(tunnel.answer.headers["sec-websocket-protocol"] == "SPDY/3.1+portforward.k8s.io")
     }
 
+    @Test("a client that names no protocol, or an old one, is served as a kubelet serves it")
+    func oldProtocols() throws {
+        func form(_ name: String, _ purpose: StreamRequest.Purpose) throws -> StreamProtocol {
+            try StreamProtocol(headers(handshake + (name.isEmpty ? [] : [("sec-websocket-protocol", name)])), purpose)
+        }
+        for form in ChannelForm.allCases {
+            let found = try self.headers(
+                handshake + (form == .unnamed ? [] : [("sec-websocket-protocol", form.rawValue)]))
+            let answer = try StreamProtocol(found, .exec).answer.headers["sec-websocket-protocol"]
+            #expect(answer == (form == .unnamed ? nil : form.rawValue))
+        }
+        #expect(throws: StatusError.self) { try form("channel.k8s.io", .portForward) }
+        guard case .channels(_, .unnamed) = try form("", .portForward) else {
+            Issue.record("port forwarding needs a name")
+            return
+        }
+        let text = ChannelForm.fourBase64
+        #expect(text.encoded([1, 0x68, 0x69]) == Array("1aGk=".utf8))
+        #expect(text.decoded(Array("0aGk=".utf8)) == [0, 0x68, 0x69])
+        #expect(text.decoded([0, 1]) == nil && text.decoded(Array("0*".utf8)) == nil && text.decoded([]) == [])
+        let failure = Array(#"{"status":"Failure","message":"command terminated with exit code 3"}"#.utf8)
+        #expect(ChannelForm.unnamed.status(failure) == Array("command terminated with exit code 3".utf8))
+        #expect(ChannelForm.one.status(Array(#"{"status":"Success"}"#.utf8)) == nil)
+        #expect(ChannelForm.five.status(failure) == failure)
+    }
+
     @Test("no upgrade, an unknown protocol and a foreign page are refused with what is served")
     func refusals() throws {
         func message(_ pairs: [(String, String)], _ purpose: StreamRequest.Purpose) throws -> String {
@@ -51,7 +77,8 @@ struct StreamTests {
         }
         #expect(try message([], .exec) == "400 Upgrade request required")
         #expect(
-            try message(handshake + [("sec-websocket-protocol", "channel.k8s.io")], .exec).contains("v5.channel.k8s.io")
+            try message(handshake + [("sec-websocket-protocol", "x.channel.k8s.io")], .exec).contains(
+                "v5.channel.k8s.io")
         )
         #expect(
             try message([("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io")], .portForward)

@@ -57,7 +57,13 @@ extension ObjectRegistry {
         metadata["labels"] = labels
         template["metadata"] = metadata
         spec["template"] = template
-        spec["selector"] = ["matchLabels": ["batch.kubernetes.io/controller-uid": uid]]
+        // What somebody has chosen besides is seen by validation, which refuses it.
+        var selector = spec["selector"] ?? .object([:])
+        var wanted = selector["matchLabels"] ?? .object([:])
+        wanted["controller-uid"] = nil
+        wanted["batch.kubernetes.io/controller-uid"] = uid
+        selector["matchLabels"] = wanted
+        spec["selector"] = selector
         object["spec"] = spec
         if object["metadata"]?["labels"] == nil { object["metadata"]?["labels"] = labels }
     }

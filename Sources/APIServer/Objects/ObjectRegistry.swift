@@ -278,7 +278,9 @@ public final class ObjectRegistry {
             }
             if options.isDryRun {
                 addresses = before
-                return Written(object: KubernetesObject(json: versioned(object, kind, options)), warnings: warnings)
+                var object = versioned(object, kind, options)
+                object["metadata"]?["resourceVersion"] = .string(String(current.revision))
+                return Written(object: KubernetesObject(json: object), warnings: warnings)
             }
             if isUnchanged(object, old) {
                 addresses = before

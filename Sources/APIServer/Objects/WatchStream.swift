@@ -29,6 +29,8 @@ public final class WatchStream {
     /// So much of the present state is written in one piece.
     private static let initialBytes = 128 * 1024
     private var watch: StoreWatch?
+    /// Why there is nothing to watch: the only event.
+    private var refusal: StatusError?
     private var isOver = false
     private var columnsSent = false
     /// Called when there is something to send.
@@ -50,7 +52,12 @@ public final class WatchStream {
             initial = registry.store.list(wish.kind.storeResource, namespace: wish.namespace)[...]
             if endsInitialEvents { initialEnd = bookmark(revision, isInitialEnd: true) }
         }
-        watch = try registry.watch(wish.kind, from: revision) { [weak self] in self?.wake() }
+        do throws(StatusError) {
+            watch = try registry.watch(wish.kind, from: revision) { [weak self] in self?.wake() }
+        } catch  where error.code == 410 {
+            // As in Kubernetes: what is wrong with a watch that is understood and allowed is an event.
+            refusal = error
+        }
     }
 
     deinit { watch?.cancel() }
@@ -61,6 +68,10 @@ public final class WatchStream {
     /// What is to be sent now, perhaps nothing; `nil` when the watch is over.
     public func next() -> [UInt8]? {
         guard !isOver else { return nil }
+        if let refusal {
+            isOver = true
+            return text(refusal)
+        }
         if hasMore { return nextInitial() }
         for change in watch?.take() ?? [] {
             guard wish.namespace == nil || wish.namespace == change.object.key.namespace else { continue }
@@ -76,10 +87,7 @@ public final class WatchStream {
         }
         if watch?.isLost == true {
             isOver = true
-            let event: JSON = [
-                "type": "ERROR", "object": StatusError.expired("the watch fell too far behind: list again").json,
-            ]
-            pending.append(event.bytes + [0x0a])
+            pending.append(text(.expired("the watch fell too far behind: list again")))
         }
         defer { pending = [] }
         if pending.count == 1 { return pending[0] }
@@ -124,6 +132,10 @@ public final class WatchStream {
             place.withColumns = !columnsSent
         }
         return registry.watchTexts.text(at: place) { text(type, stored, now) }
+    }
+
+    private func text(_ error: StatusError) -> [UInt8] {
+        (["type": "ERROR", "object": error.json] as JSON).bytes + [0x0a]
     }
 
     private func text(_ type: String, _ stored: StoredObject, _ now: Timestamp) -> [UInt8] {

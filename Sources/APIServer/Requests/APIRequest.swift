@@ -97,14 +97,11 @@ public struct APIRequest: Sendable {
         return result
     }
 
-    /// Whether a query parameter is `true` or `1`.
-    func flag(_ name: String) -> Bool { query[name] == "true" || query[name] == "1" }
-
     /// All values of a query parameter that may be given more than once.
     func values(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
 
-    /// Whether a query parameter is there and neither `false` nor `0`: how Kubernetes reads the options of sessions.
-    func isSet(_ name: String) -> Bool { query[name].map { $0.lowercased() != "false" && $0 != "0" } ?? false }
+    /// Whether a query parameter is there and neither `false` nor `0`: how Kubernetes reads all flags (clients in Python send `True`).
+    func flag(_ name: String) -> Bool { query[name].map { $0.lowercased() != "false" && $0 != "0" } ?? false }
 
     /// The whole number of a query parameter.
     func number(_ name: String) throws(StatusError) -> Int? {

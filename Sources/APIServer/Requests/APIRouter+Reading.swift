@@ -3,7 +3,7 @@ import Serialization
 import Store
 
 extension APIRouter {
-    private func form(_ request: APIRequest) throws(StatusError) -> ObjectForm {
+    func form(_ request: APIRequest) throws(StatusError) -> ObjectForm {
         try ObjectForm(accept: request.accept, includeObject: request.query["includeObject"])
     }
 
@@ -161,9 +161,11 @@ extension APIRouter {
         let namespace = target.namespace ?? ""
         let pod = Pod(json: try registry.stored(.pod, namespace, name).object)
         let container = try container(request, pod, name)
-        let allowed = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"]
         var parts: [String] = []
-        for parameter in allowed {
+        for parameter in ["follow", "previous", "timestamps"] where request.flag(parameter) {
+            parts.append(parameter + "=true")
+        }
+        for parameter in ["tailLines", "sinceSeconds", "sinceTime", "limitBytes"] {
             guard let value = request.query[parameter], !value.isEmpty else { continue }
             guard
                 value.utf8.allSatisfy({

@@ -9,7 +9,8 @@ extension APIRouter {
         options.subresource = "scale"
         switch request.method {
         case "GET":
-            return .json(scale(of: try registry.get(target.kind, namespace, name).json, target))
+            let scale = scale(of: try registry.get(target.kind, namespace, name).json, target)
+            return .json(try form(request).one(scale, columns: TableColumn.scale, now: registry.now()))
         case "PUT", "PATCH":
             var (patch, body) = (nil as RequestBody.Patch?, JSON.null)
             if request.method == "PATCH" {

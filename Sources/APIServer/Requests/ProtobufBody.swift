@@ -28,11 +28,20 @@ enum ProtobufBody {
         var object = JSON.object([:])
         if kind == "TokenRequest" {
             object["spec"] = try tokenRequest(raw)
+        } else if kind == "Eviction" {
+            for field in try fields(raw) {
+                switch field.number {
+                case 1: object["metadata"] = try message(field.bytes, "ObjectMeta", "ObjectMeta", depth: 0)
+                case 2: object["deleteOptions"] = try deleteOptions(field.bytes)
+                default: break
+                }
+            }
         } else if kind != "DeleteOptions" {
             let known = ResourceKinds.standard.kind(apiVersion: apiVersion, kind: kind)
             let version = apiVersion.split(separator: "/").last.map(String.init) ?? ""
             // A view has its own fields, and so its own numbers.
-            guard let schema = known.map({ ObjectView($0, version: version)?.schema ?? $0.schema }),
+            let schema = known.map { ObjectView($0, version: version)?.schema ?? $0.schema }
+            guard let schema = schema ?? (kind == "Scale" ? kind : nil),
                 ProtobufNumbers.byType[schema] != nil
             else {
                 throw .unsupportedMediaType(
@@ -147,10 +156,11 @@ enum ProtobufBody {
         let schema = SchemaTable.standard.types[type]
         var members: [String: JSON] = [:]
         for field in try fields(bytes) {
-            guard let name = ProtobufNumbers.byType[numbers]?[field.number] else {
+            guard let known = ProtobufNumbers.byType[numbers]?[field.number] else {
                 throw .unsupportedMediaType(
                     "field \(field.number) of \(type) is not read from protobuf: send JSON (kubectl apply -f does)")
             }
+            let name = known.name
             // Written by the system, never by the creator.
             if name == "status" || name == "managedFields" { continue }
             if name == "*" {
@@ -158,7 +168,7 @@ enum ProtobufBody {
                 members.merge(inner.object ?? [:]) { _, new in new }
                 continue
             }
-            let fieldType = name == "metadata" ? .reference("ObjectMeta") : schema?[name]?.type ?? .any
+            let fieldType = name == "metadata" ? .reference("ObjectMeta") : known.type ?? schema?[name]?.type ?? .any
             switch fieldType {
             case .array(let element):
                 if let value = try value(field, element, name, depth: depth) {
@@ -178,7 +188,7 @@ enum ProtobufBody {
                 guard let value = try value(field, fieldType, name, depth: depth) else { continue }
                 // proto2 writes absent texts and numbers as "" and 0.
                 let isZero = value == .string("") || value == .integer(0) || value == .bool(false)
-                if !isZero || ProtobufNumbers.meaningfulZeros.contains(name) { members[name] = value }
+                if !isZero || known.hasMeaningfulZero { members[name] = value }
             }
         }
         return .object(members)
@@ -205,7 +215,10 @@ enum ProtobufBody {
         case .time:
             let parts = try fields(field.bytes)
             guard let seconds = parts.first(where: { $0.number == 1 })?.varint else { return nil }
-            return .string(Timestamp(seconds: Int64(bitPattern: seconds)).secondsText)
+            // Only texts with microseconds have any.
+            let nanoseconds = Int32(truncatingIfNeeded: parts.first { $0.number == 2 }?.varint ?? 0)
+            let time = Timestamp(seconds: Int64(bitPattern: seconds), nanoseconds: max(0, nanoseconds))
+            return .string(nanoseconds > 0 ? time.microsecondsText : time.secondsText)
         case .reference(let inner):
             guard ProtobufNumbers.byType[inner] != nil else {
                 throw .unsupportedMediaType("\(name) is not read from protobuf: send JSON (kubectl apply -f does)")

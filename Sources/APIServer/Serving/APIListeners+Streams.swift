@@ -31,10 +31,10 @@ extension APIListeners {
                 let stream = IdleLimitedStream(stream, on: loop)
                 let forwarder = PortForwarder(wish, streams, on: loop)
                 switch form {
-                case .channels(_, _, let closes):
-                    let client = WebSocketConnection(stream, as: .server)
+                case .channels(_, let form):
+                    let client = ChannelSocket(socket: WebSocketConnection(stream, as: .server), form: form)
                     if let agent {
-                        await CommandStreams(wish, agent, on: loop).run(client, closes: closes)
+                        await CommandStreams(wish, agent, on: loop).run(client)
                     } else {
                         await forwarder.run(client)
                     }

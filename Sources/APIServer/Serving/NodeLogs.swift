@@ -21,7 +21,7 @@ public struct NodeLogs: Sendable {
             throw .agentUnreachable(wish.node, "\(error)")
         }
         guard response.status == 200 else {
-            let text = (try? await response.collect(limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let text = await response.problem()
             throw StatusError(
                 code: Int(response.status), reason: response.status == 404 ? "NotFound" : "BadRequest", message: text)
         }

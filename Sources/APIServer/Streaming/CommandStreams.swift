@@ -36,13 +36,13 @@ final class CommandStreams: @unchecked Sendable {
 
     // MARK: WebSocket
 
-    /// Serves a client of `v4.channel.k8s.io` or `v5.channel.k8s.io`.
-    func run(_ client: WebSocketConnection, closes: Bool) async {
+    /// Serves a client of channels.
+    func run(_ client: ChannelSocket) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 do throws(WebSocketError) {
-                    while let message = try await client.next() {
-                        try await self.pass(message.payload, closes: closes)
+                    while let payload = try await client.next() {
+                        try await self.pass(payload, closes: client.form.closes)
                     }
                 } catch {
                     // One of the two has gone, and so goes the other.
@@ -56,7 +56,12 @@ final class CommandStreams: @unchecked Sendable {
                 while let message = try await agent.next() {
                     // Clients take the end of the connection for the end of the channels.
                     guard let channel = message.payload.first, channel != Channel.close else { continue }
-                    try await client.send(message.payload)
+                    var bytes = Array(message.payload.dropFirst())
+                    if channel == Channel.status {
+                        guard let told = client.form.status(bytes) else { continue }
+                        bytes = told
+                    }
+                    try await client.send([channel] + bytes)
                 }
                 await client.close()
             } catch {

@@ -22,7 +22,7 @@ public struct NodeStreams: Sendable {
             throw .agentUnreachable(wish.node, "\(error)")
         }
         guard response.status == 101 else {
-            let text = (try? await response.collect(limit: 4096)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let text = await response.problem()
             switch response.status {
             case 404: throw StatusError(code: 404, reason: "NotFound", message: text)
             case 400: throw .badRequest(text)
@@ -32,5 +32,13 @@ public struct NodeStreams: Sendable {
         }
         let (rest, stream) = response.upgradedStream()
         return WebSocketConnection(stream, as: .client, rest: rest)
+    }
+}
+
+extension HTTPClientResponse {
+    /// What the agent says is wrong: its lines, without the end of the last one.
+    func problem() async -> String {
+        let bytes = (try? await collect(limit: 4096)) ?? []
+        return String(decoding: bytes.last == 0x0a ? bytes.dropLast() : bytes[...], as: UTF8.self)
     }
 }

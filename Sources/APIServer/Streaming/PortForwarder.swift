@@ -76,15 +76,15 @@ final class PortForwarder: @unchecked Sendable {
 
     // MARK: Channels
 
-    /// Serves a client of `v4.channel.k8s.io`: two channels for each of the ports it has named, data and errors, each
-    /// of which begins with the port's number.
-    func run(_ client: WebSocketConnection) async {
+    /// Serves a client of channels: two for each of the ports it has named, data and errors, each of which begins with
+    /// the port's number.
+    func run(_ client: ChannelSocket) async {
         let targets = PortTargets()
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                while let message = try? await client.next() {
-                    guard let channel = message.payload.first, channel % 2 == 0 else { continue }
-                    let bytes = Array(message.payload.dropFirst())
+                while let payload = try? await client.next() {
+                    guard let channel = payload.first, channel % 2 == 0 else { continue }
+                    let bytes = Array(payload.dropFirst())
                     if let target = await targets.target(channel) { try? await target.send([Self.data] + bytes) }
                 }
                 targets.end()
@@ -102,7 +102,7 @@ final class PortForwarder: @unchecked Sendable {
     }
 
     private func serve(
-        _ port: UInt16, _ channel: UInt8, _ client: WebSocketConnection, _ targets: PortTargets
+        _ port: UInt16, _ channel: UInt8, _ client: ChannelSocket, _ targets: PortTargets
     ) async {
         let number = [UInt8(truncatingIfNeeded: port), UInt8(truncatingIfNeeded: port >> 8)]
         try? await client.send([channel] + number)

@@ -2,8 +2,8 @@ import HTTP
 
 /// How a client wants to carry several streams over one connection.
 enum StreamProtocol: Hashable {
-    /// WebSocket messages whose first byte is the channel; `closes`: a client can end a channel (version 5).
-    case channels(WebSocketHandshake.Request, name: String, closes: Bool)
+    /// WebSocket messages whose first byte is the channel.
+    case channels(WebSocketHandshake.Request, ChannelForm)
     /// SPDY/3.1 in the place of HTTP; the name is `X-Stream-Protocol-Version`.
     case spdy(name: String)
     /// SPDY/3.1 inside of WebSocket messages.
@@ -12,7 +12,6 @@ enum StreamProtocol: Hashable {
     /// The name of port forwarding over SPDY.
     static let portForward = "portforward.k8s.io"
     private static let tunnelPrefix = "SPDY/3.1+"
-    private static let commands = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
     private static let versionField = "x-stream-protocol-version"
 
     /// What the head of a request asks for; of what a client offers, its own first choice that is served.
@@ -22,17 +21,25 @@ enum StreamProtocol: Hashable {
             throw .badRequest("unable to upgrade: \(error)")
         }
         if let handshake {
-            let served =
-                purpose == .portForward
-                ? [Self.tunnelPrefix + Self.portForward, "v4.channel.k8s.io"] : Self.commands
-            guard let name = handshake.protocols.first(where: served.contains) else {
-                throw .badRequest(
-                    "unable to upgrade: Sec-WebSocket-Protocol has none of \(served.joined(separator: ", "))")
+            // Who names no protocol gets the oldest.
+            guard !handshake.protocols.isEmpty else {
+                self = .channels(handshake, .unnamed)
+                return
             }
-            self =
-                name.hasPrefix(Self.tunnelPrefix)
-                ? .tunnel(handshake, name: name) : .channels(handshake, name: name, closes: name.hasPrefix("v5."))
-            return
+            let tunnel = Self.tunnelPrefix + Self.portForward
+            let forms = ChannelForm.served(purpose)
+            for name in handshake.protocols {
+                if purpose == .portForward, name == tunnel {
+                    self = .tunnel(handshake, name: name)
+                    return
+                }
+                if let form = ChannelForm(rawValue: name), forms.contains(form) {
+                    self = .channels(handshake, form)
+                    return
+                }
+            }
+            let names = (purpose == .portForward ? [tunnel] : []) + forms.map(\.rawValue)
+            throw .badRequest("unable to upgrade: Sec-WebSocket-Protocol has none of \(names.joined(separator: ", "))")
         }
         guard headers["upgrade"]?.lowercased() == "spdy/3.1" else { throw .badRequest("Upgrade request required") }
         // Later versions say nothing new over SPDY, which can end its streams by itself.
@@ -48,8 +55,9 @@ enum StreamProtocol: Hashable {
     /// The head of the answer that opens the connection.
     var answer: ResponseHead {
         switch self {
-        case .channels(let handshake, let name, _), .tunnel(let handshake, let name):
-            return WebSocketHandshake.answer(handshake, using: name)
+        case .channels(let handshake, let form):
+            return WebSocketHandshake.answer(handshake, using: form == .unnamed ? nil : form.rawValue)
+        case .tunnel(let handshake, let name): return WebSocketHandshake.answer(handshake, using: name)
         case .spdy(let name):
             var head = ResponseHead(status: 101)
             head.headers.append(.upgrade, constant: "SPDY/3.1")

@@ -77,10 +77,10 @@ extension APIRouter {
         } else {
             wish.container = try container(request, pod, name)
             wish.command = request.values("command")
-            wish.hasInput = request.isSet("stdin")
-            wish.hasOutput = request.isSet("stdout")
-            wish.hasTerminal = request.isSet("tty")
-            wish.hasErrors = request.isSet("stderr") && !wish.hasTerminal
+            wish.hasInput = request.flag("stdin")
+            wish.hasOutput = request.flag("stdout")
+            wish.hasTerminal = request.flag("tty")
+            wish.hasErrors = request.flag("stderr") && !wish.hasTerminal
             guard purpose == .attach || !wish.command.isEmpty else {
                 throw .badRequest("you must specify at least one command for the container")
             }

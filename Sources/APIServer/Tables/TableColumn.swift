@@ -23,6 +23,12 @@ struct TableColumn: Sendable {
         self.cell = cell
     }
 
+    /// The columns of the sub-resource `scale`.
+    static let scale: [TableColumn] = [
+        name, number("Desired") { $0.spec["replicas"]?.int ?? 0 },
+        number("Available") { $0.status["replicas"]?.int ?? 0 }, age,
+    ]
+
     /// The columns of a kind that somebody has defined; without any, name and age.
     static func columns(of definition: CustomDefinition.Version) -> [TableColumn] {
         if definition.columns.isEmpty { return [name, age] }

@@ -93,9 +93,9 @@ public final class WebSocketConnection: @unchecked Sendable {
         return Message(isText: partialKind == .text, payload: partial)
     }
 
-    /// Sends a message of bytes; returns when the kernel has taken it.
-    public func send(_ payload: [UInt8]) async throws(WebSocketError) {
-        try await send(.init(.binary, payload))
+    /// Sends a message, of bytes or of text (UTF-8); returns when the kernel has taken it.
+    public func send(_ payload: [UInt8], isText: Bool = false) async throws(WebSocketError) {
+        try await send(.init(isText ? .text : .binary, payload))
     }
 
     private func send(_ frame: WebSocketFrame) async throws(WebSocketError) {

@@ -22,6 +22,18 @@ struct AddressRange {
             && (0..<length).allSatisfy { bit($0) == other.bit($0) }
     }
 
+    /// Whether the other range is a part of this one, or all of it.
+    func contains(_ other: AddressRange) -> Bool {
+        other.bytes.count == bytes.count && other.length >= length
+            && (0..<length).allSatisfy { bit($0) == other.bit($0) }
+    }
+
+    /// The range of one address, `10.9.8.7` or `2001:db8::1`.
+    static func single(_ text: String) -> AddressRange? { AddressRange(text + (text.contains(":") ? "/128" : "/32")) }
+
+    /// Whether the text is an address.
+    static func isAddress(_ text: String) -> Bool { single(text) != nil }
+
     private func bit(_ index: Int) -> UInt8 { bytes[index / 8] >> UInt8(7 - index % 8) & 1 }
 
     private static func v4(_ text: Substring) -> [UInt8]? {

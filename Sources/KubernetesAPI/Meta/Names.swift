@@ -86,13 +86,23 @@ public enum Names {
     /// A port's name (IANA service name): at most 15 characters, with a letter.
     public static func portNameProblem(_ name: String) -> String? {
         if name.utf8.count > 15 { return "must be no more than 15 characters" }
+        if !name.utf8.allSatisfy({ isLower($0) || $0 == 0x2d }) {
+            return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+        }
         if !name.utf8.contains(where: { (0x61...0x7a).contains($0) }) {
             return "must contain at least one letter (a-z)"
         }
         if name.contains("--") { return "must not contain consecutive hyphens" }
-        return isLabel(name[...].utf8)
-            ? nil
-            : "must contain only alphanumeric characters (a-z, 0-9), and hyphens (-), and must not start or end with a hyphen"
+        return isLabel(name[...].utf8) ? nil : "must not begin or end with a hyphen"
+    }
+
+    /// `*.` and a subdomain.
+    public static func wildcardProblem(_ name: String) -> String? {
+        if name.hasPrefix("*."), dns1123SubdomainProblem(String(name.dropFirst(2))) == nil { return nil }
+        return
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+            + "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', "
+            + "regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
     }
 
     /// An environment variable's name.

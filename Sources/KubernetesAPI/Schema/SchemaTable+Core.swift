@@ -170,7 +170,7 @@ extension SchemaTable {
           selector map(string)
           clusterIP string
           clusterIPs []string
-          type string default="ClusterIP" enum=ClusterIP|NodePort|LoadBalancer|ExternalName
+          type string default="ClusterIP" enum=ClusterIP|ExternalName|LoadBalancer|NodePort
           externalIPs []string
           sessionAffinity string default="None" enum=ClientIP|None
           loadBalancerIP string
@@ -181,7 +181,7 @@ extension SchemaTable {
           publishNotReadyAddresses bool
           sessionAffinityConfig SessionAffinityConfig
           ipFamilies []string
-          ipFamilyPolicy string enum=SingleStack|PreferDualStack|RequireDualStack
+          ipFamilyPolicy string enum=PreferDualStack|RequireDualStack|SingleStack
           allocateLoadBalancerNodePorts bool
           loadBalancerClass string
           internalTrafficPolicy string default="Cluster" enum=Cluster|Local

@@ -40,7 +40,7 @@ extension SchemaTable {
           readinessGates []PodReadinessGate
           runtimeClassName string
           enableServiceLinks bool
-          preemptionPolicy string
+          preemptionPolicy string enum=Never|PreemptLowerPriority
           overhead map(quantity)
           topologySpreadConstraints []TopologySpreadConstraint merge=topologyKey
           setHostnameAsFQDN bool
@@ -58,7 +58,7 @@ extension SchemaTable {
           podAntiAffinity any
         Toleration
           key string
-          operator string enum=Exists|Equal
+          operator string enum=Equal|Exists
           value string
           effect string
           tolerationSeconds int64
@@ -77,7 +77,7 @@ extension SchemaTable {
         TopologySpreadConstraint
           maxSkew! int32
           topologyKey! string
-          whenUnsatisfiable! string
+          whenUnsatisfiable! string enum=DoNotSchedule|ScheduleAnyway
           labelSelector LabelSelector
           minDomains int32
           nodeAffinityPolicy string

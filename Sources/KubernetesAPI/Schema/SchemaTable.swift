@@ -171,7 +171,8 @@ public struct SchemaTable: Sendable {
         return value
     }
 
-    private static func fieldType(_ text: Substring) -> FieldType {
+    /// A type as a table writes it, such as `[]Container` or `map(string)`.
+    public static func fieldType(_ text: Substring) -> FieldType {
         if text.hasPrefix("[]") { return .array(fieldType(text.dropFirst(2))) }
         if text.hasPrefix("map(") { return .map(fieldType(text.dropFirst(4).dropLast())) }
         switch text {

@@ -12,6 +12,8 @@ public struct FieldProblem: Error, Sendable, Hashable, CustomStringConvertible {
         case duplicate = "FieldValueDuplicate"
         /// The field must not be set, or not be changed.
         case forbidden = "FieldValueForbidden"
+        /// The value has too many bytes.
+        case tooLong = "FieldValueTooLong"
         /// The value refers to something that is not there.
         case notFound = "FieldValueNotFound"
     }
@@ -58,6 +60,10 @@ public struct FieldProblem: Error, Sendable, Hashable, CustomStringConvertible {
     /// The text is there twice.
     public static func duplicate(_ path: String, _ value: String) -> FieldProblem {
         FieldProblem(path, .duplicate, "Duplicate value: \(value)")
+    }
+    /// The value has more bytes than `most`.
+    public static func tooLong(_ path: String, _ most: Int) -> FieldProblem {
+        FieldProblem(path, .tooLong, "Too long: may not be more than \(most) bytes")
     }
     /// The field must not be set or changed.
     public static func forbidden(_ path: String, _ why: String) -> FieldProblem {

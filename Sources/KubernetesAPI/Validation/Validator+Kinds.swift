@@ -21,10 +21,10 @@ extension Validator {
         case .persistentVolumeClaim: claim(object.spec, "spec")
         case .persistentVolume: volume(object.spec)
         case .storageClass: storageClass(object.json)
-        case .configMap, .secret:
-            for key in (object.json["data"]?.object ?? [:]).keys.sorted() {
-                check("data[\(key)]", key, Names.configKeyProblem)
-            }
+        case .configMap: configMap(object.json)
+        case .secret: secret(object)
+        case .lease: lease(object.spec)
+        case .endpointSlice: endpointSlice(object.json)
         case .virtualService: virtualService(object.spec)
         case .role, .clusterRole, .roleBinding, .clusterRoleBinding: access(object)
         case .peerAuthentication, .requestAuthentication, .authorizationPolicy: security(object)
@@ -38,6 +38,7 @@ extension Validator {
         if spec.replicas < 0 {
             add(.invalid("spec.replicas", String(spec.replicas), "must be greater than or equal to 0"))
         }
+        labelSelector(object.spec["selector"], "spec.selector")
         let selector = spec.selector
         if selector.matcher.requirements.isEmpty {
             if object.spec["selector"] != nil {
@@ -90,6 +91,7 @@ extension Validator {
             if !volumes.insert(volume.name).inserted {
                 add(.duplicate("\(path).volumes[\(index)].name", "\"\(volume.name)\""))
             }
+            source(volume.json, "\(path).volumes[\(index)]")
             if let claim = volume.json["persistentVolumeClaim"]?["claimName"]?.string, !claim.isEmpty {
                 check(
                     "\(path).volumes[\(index)].persistentVolumeClaim.claimName", claim, Names.dns1123SubdomainProblem)
@@ -107,8 +109,11 @@ extension Validator {
                 }
                 if container.image.isEmpty { add(.required(here + ".image")) }
                 self.container(container, here, volumes)
+                behaviour(container, here, isInit: list == "initContainers")
             }
         }
+        placement(spec, path)
+        hostPorts(spec, path)
         if spec.terminationGracePeriodSeconds < 0 {
             add(
                 .invalid(
@@ -121,7 +126,9 @@ extension Validator {
         var ports: Set<String> = []
         for (index, port) in container.ports.enumerated() {
             let here = "\(path).ports[\(index)]"
-            if let problem = Names.portProblem(port.containerPort) {
+            if port.containerPort == 0 {
+                add(.required(here + ".containerPort"))
+            } else if let problem = Names.portProblem(port.containerPort) {
                 add(.invalid(here + ".containerPort", String(port.containerPort), problem))
             }
             guard !port.name.isEmpty else { continue }
@@ -131,40 +138,22 @@ extension Validator {
         for (index, mount) in container.volumeMounts.enumerated() where !volumes.contains(mount.name) {
             add(.notFound("\(path).volumeMounts[\(index)].name", mount.name))
         }
+        mounts(container, path)
         for (index, variable) in container.env.enumerated() {
-            check("\(path).env[\(index)].name", variable.name, Names.environmentNameProblem)
-            if !variable.value.isEmpty, variable.valueFrom != nil {
-                add(
-                    .invalid(
-                        "\(path).env[\(index)].valueFrom", text: "", "may not be specified when `value` is not empty"))
+            if !variable.name.isEmpty {
+                check("\(path).env[\(index)].name", variable.name, Names.environmentNameProblem)
             }
+            origin(variable.json, "\(path).env[\(index)].valueFrom")
         }
         for (name, probe) in [
             ("livenessProbe", container.livenessProbe), ("readinessProbe", container.readinessProbe),
             ("startupProbe", container.startupProbe),
         ] {
             guard let probe else { continue }
-            self.probe(probe, "\(path).\(name)")
+            handler(probe.json, ["exec", "httpGet", "tcpSocket", "grpc"], "\(path).\(name)")
+            timing(probe.json, "\(path).\(name)", isReadiness: name == "readinessProbe")
             if name != "readinessProbe", probe.successThreshold != 1 {
                 add(.invalid("\(path).\(name).successThreshold", String(probe.successThreshold), "must be 1"))
-            }
-        }
-    }
-
-    private mutating func probe(_ probe: Probe, _ path: String) {
-        let handlers = ["exec", "httpGet", "tcpSocket", "grpc"].filter { probe.json[$0] != nil }
-        if handlers.isEmpty { add(.required(path, "must specify a handler type")) }
-        for extra in handlers.dropFirst() {
-            add(.forbidden("\(path).\(extra)", "may not specify more than 1 handler type"))
-        }
-        for (name, port) in [("httpGet", probe.httpGet?.port), ("tcpSocket", probe.tcpSocket?.port)] {
-            switch port {
-            case .int(let number):
-                if let problem = Names.portProblem(number) {
-                    add(.invalid("\(path).\(name).port", String(number), problem))
-                }
-            case .string(let text): check("\(path).\(name).port", text, Names.portNameProblem)
-            case nil: break
             }
         }
     }
@@ -176,6 +165,7 @@ extension Validator {
             add(.required("spec.ports"))
         }
         labels("spec.selector", spec.selector)
+        exposure(spec)
         var names: Set<String> = []
         var numbers: Set<String> = []
         for (index, port) in spec.ports.enumerated() {
@@ -209,8 +199,7 @@ extension Validator {
         }
         for (index, rule) in spec.rules.enumerated() {
             if !rule.host.isEmpty {
-                let host = rule.host.hasPrefix("*.") ? String(rule.host.dropFirst(2)) : rule.host
-                check("spec.rules[\(index)].host", host, Names.dns1123SubdomainProblem)
+                ingressHost(rule.host, "spec.rules[\(index)].host")
             }
             for (number, path) in rule.http.paths.enumerated() {
                 let here = "spec.rules[\(index)].http.paths[\(number)]"
@@ -221,6 +210,16 @@ extension Validator {
             }
         }
         if let service = spec.defaultBackend?.service { backend(service, "spec.defaultBackend.service") }
+    }
+
+    private mutating func ingressHost(_ host: String, _ path: String) {
+        if AddressRange.isAddress(host) {
+            add(.invalid(path, text: host, "must be a DNS name, not an IP address"))
+        } else if host.contains("*") {
+            check(path, host, Names.wildcardProblem)
+        } else {
+            check(path, host, Names.dns1123SubdomainProblem)
+        }
     }
 
     private mutating func backend(_ service: IngressServiceBackend, _ path: String) {

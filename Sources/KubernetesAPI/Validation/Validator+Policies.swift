@@ -3,7 +3,7 @@ import Serialization
 extension Validator {
     /// What Kubernetes refuses of a NetworkPolicy.
     mutating func networkPolicy(_ spec: JSON) {
-        selector(spec["podSelector"], "spec.podSelector")
+        labelSelector(spec["podSelector"], "spec.podSelector")
         for (list, field) in [("ingress", "from"), ("egress", "to")] {
             for (index, rule) in (spec[list]?.array ?? []).enumerated() {
                 let path = "spec.\(list)[\(index)]"
@@ -50,7 +50,7 @@ extension Validator {
 
     private mutating func policyPeer(_ peer: JSON, _ path: String) {
         let selectors = ["podSelector", "namespaceSelector"].filter { peer[$0] != nil }
-        for name in selectors { selector(peer[name], "\(path).\(name)") }
+        for name in selectors { labelSelector(peer[name], "\(path).\(name)") }
         guard let block = peer["ipBlock"] else {
             if selectors.isEmpty { add(.required(path, "must specify a peer")) }
             return
@@ -113,9 +113,9 @@ extension Validator {
     }
 
     private mutating func adminSelectors(_ json: JSON, _ path: String) {
-        selector(json["namespaces"], "\(path).namespaces")
-        selector(json["pods"]?["namespaceSelector"], "\(path).pods.namespaceSelector")
-        selector(json["pods"]?["podSelector"], "\(path).pods.podSelector")
+        labelSelector(json["namespaces"], "\(path).namespaces")
+        labelSelector(json["pods"]?["namespaceSelector"], "\(path).pods.namespaceSelector")
+        labelSelector(json["pods"]?["podSelector"], "\(path).pods.podSelector")
     }
 
     private mutating func one(of names: [String], _ json: JSON, _ path: String) {
@@ -128,7 +128,7 @@ extension Validator {
     }
 
     /// Names and values of a selector, and whether its conditions have the values that they need.
-    private mutating func selector(_ json: JSON?, _ path: String) {
+    mutating func labelSelector(_ json: JSON?, _ path: String) {
         guard let json else { return }
         let selector = LabelSelector(json: json)
         labels("\(path).matchLabels", selector.matchLabels)

@@ -98,6 +98,10 @@ extension Validator {
         let template = DeploymentSpec(json: spec).template
         labels("spec.template.metadata.labels", template.metadata.labels)
         let selector = DeploymentSpec(json: spec).selector.matcher
+        let identity = ["controller-uid", "batch.kubernetes.io/controller-uid"].map { ($0, object.metadata.uid) }
+        if spec["manualSelector"] != true, !selector.matches(Dictionary(uniqueKeysWithValues: identity)) {
+            add(.invalid("spec.selector", Validator.short(spec["selector"] ?? .null), "`selector` not auto-generated"))
+        }
         if spec["selector"] != nil, !selector.requirements.isEmpty, !selector.matches(template.metadata.labels) {
             add(
                 .invalid(

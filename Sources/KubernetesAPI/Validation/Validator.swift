@@ -25,7 +25,13 @@ public struct Validator {
     ) -> [FieldProblem] {
         var validator = Validator(table)
         validator.immutable(old, new, kind)
-        return problems(of: new, kind: kind, table: table) + validator.problems
+        var found = problems(of: new, kind: kind, table: table)
+        if !found.isEmpty {
+            // What was accepted by an earlier version may be written again as it is: its labels and finalizers must not be stuck.
+            let known = Set(problems(of: old, kind: kind, table: table))
+            found = found.filter { !known.contains($0) }
+        }
+        return found + validator.problems
     }
 
     /// What is wrong with an object of a custom kind after defaulting, by its own schema.
@@ -67,8 +73,9 @@ public struct Validator {
             total += key.utf8.count + value.utf8.count
         }
         if total > 262_144 {
-            add(.invalid("metadata.annotations", text: "", "may not be more than 262144 bytes"))
+            add(.tooLong("metadata.annotations", 262_144))
         }
+        bonds(metadata)
     }
 
     mutating func labels(_ path: String, _ labels: [String: String]) {

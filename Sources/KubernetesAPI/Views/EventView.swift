@@ -24,6 +24,8 @@ enum EventView {
         var result = json
         for (_, stored) in names { result[stored] = nil }
         for (view, stored) in names { if let value = json[stored] { result[view] = value } }
+        // Kubernetes writes it always, and clients that know the schema read no event without.
+        if result["eventTime"] == nil { result["eventTime"] = .null }
         return result
     }
 

@@ -21,9 +21,9 @@ struct LogOptions: Sendable, Hashable {
             case "sinceTime": sinceTime = Timestamp(value)
             case "sinceSeconds":
                 if let seconds = Int(value) { sinceTime = now + .seconds(-min(max(0, seconds), Self.secondsMax)) }
-            case "timestamps": hasTimestamps = value == "true" || value == "1" || value.isEmpty
-            case "previous": isPrevious = value == "true" || value == "1" || value.isEmpty
-            case "follow": isFollowing = value == "true" || value == "1" || value.isEmpty
+            case "timestamps": hasTimestamps = value == "true"
+            case "previous": isPrevious = value == "true"
+            case "follow": isFollowing = value == "true"
             case "limitBytes": limitBytes = Int(value).map { max(0, $0) }
             default: break
             }

@@ -102,7 +102,8 @@ extension NodeAgent {
                 status: 400, text: "previous terminated container \"\(container)\" in pod \"\(pod)\" not found\n")
         }
         guard let run = options.isPrevious ? runs.dropLast().last : runs.last else {
-            let waits = "container \"\(container)\" in pod \"\(pod)\" is waiting to start\n"
+            let waits =
+                "container \"\(container)\" in pod \"\(pod)\" is waiting to start: \(record.waitingReason(container))\n"
             return manifest.isCaptureInit
                 ? HTTPResponse(status: 200, text: "") : HTTPResponse(status: 400, text: waits)
         }

@@ -61,6 +61,13 @@ final class PodRecord: @unchecked Sendable {
         if name == SidecarPlan.containerName { return .sidecar }
         return (pod.initContainers + pod.containers).first { $0.name == name }
     }
+
+    /// Why a container has not started, as its status last said.
+    func waitingReason(_ container: String) -> String {
+        let states = ["containerStatuses", "initContainerStatuses"].flatMap { writtenStatus[$0]?.array ?? [] }
+        let state = states.first { $0["name"]?.string == container }?["state"]
+        return state?["waiting"]?["reason"]?.string ?? "ContainerCreating"
+    }
 }
 
 /// Calls once when a process has ended.
