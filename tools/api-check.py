@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Real clients at our API: every kubectl of this machine, and the Python client.
+"""Real clients at our API: every kubectl of this machine, the Python client, and clients that nobody here has written.
 
     sudo tools/api-check.py [--skein .build/release/skein] [PART]...
 
-Parts: kubectl, python, definitions, limits, streams. Runs alone in network, mount and process namespaces. Each check prints one line, the last line is a
+Parts: kubectl, python, clients, definitions, limits, streams. Runs alone in network, mount and process namespaces. Each check prints one line, the last line is a
 count; ends with 1 when a check failed.
 """
 import argparse
@@ -15,7 +15,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from apicheck import definitions, kubectl, lib, limits, python, streams  # noqa: E402
+from apicheck import clients, definitions, kubectl, lib, limits, python, streams  # noqa: E402
 
 
 def kubectl_part(plane):
@@ -28,7 +28,7 @@ def kubectl_part(plane):
         print(f"     kubectl 1.{one.minor}: {time.monotonic() - begin:.1f} s", flush=True)
 
 
-PARTS = {"kubectl": kubectl_part, "python": python.run, "definitions": definitions.run, "limits": limits.run,
+PARTS = {"kubectl": kubectl_part, "python": python.run, "clients": clients.run, "definitions": definitions.run, "limits": limits.run,
          "streams": streams.run}
 
 

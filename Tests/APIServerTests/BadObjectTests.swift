@@ -97,6 +97,33 @@ struct BadObjectTests {
         #expect(worse.status == 422 && !worse.message.contains("data[a]"), "\(worse.message)")
     }
 
+    @Test("what Kubernetes fills in is filled in, and what belongs to a type goes with it")
+    func defaults() throws {
+        let fixture = try Fixture()
+        #expect(try fixture.ask("POST", pods, Fixture.pod("p")).json["spec"]?["enableServiceLinks"] == true)
+        let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        let slice: JSON = ["metadata": ["name": "s"], "addressType": "IPv4", "endpoints": [], "ports": [["port": 80]]]
+        #expect(
+            try fixture.ask("POST", slices, slice).json["ports"] == [["name": "", "port": 80, "protocol": "TCP"]])
+        let job: JSON = [
+            "metadata": ["name": "j"],
+            "spec": ["template": ["spec": ["restartPolicy": "Never", "containers": [["name": "c", "image": "x"]]]]],
+        ]
+        let jobs = "/apis/batch/v1/namespaces/default/jobs"
+        #expect(try fixture.ask("POST", jobs, job).json["spec"]?["manualSelector"] == false)
+        let opened = try fixture.ask("POST", services, Fixture.service("lb", ["type": "LoadBalancer"])).json["spec"]
+        #expect(opened?["allocateLoadBalancerNodePorts"] == true && opened?["externalTrafficPolicy"] == "Cluster")
+        let closed = try fixture.ask(
+            "PATCH", services + "/lb", ["spec": ["type": "ClusterIP"]], type: "application/merge-patch+json")
+        #expect(closed.status == 200, "\(closed.message)")
+        let left = closed.json["spec"]
+        #expect(left?["allocateLoadBalancerNodePorts"] == nil && left?["externalTrafficPolicy"] == nil)
+        let refused = try fixture.ask(
+            "PATCH", services + "/lb", ["spec": ["externalTrafficPolicy": "Local"]],
+            type: "application/merge-patch+json")
+        #expect(refused.message.contains("may only be set for externally-accessible services"))
+    }
+
     // MARK: the tables
 
     static let badContainers: [(String, String)] = [

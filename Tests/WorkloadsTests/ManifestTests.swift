@@ -47,6 +47,29 @@ struct ManifestTests {
         #expect(!result.contains { $0.hasPrefix("GONE") })
     }
 
+    @Test("limits and requests come in the units that are asked for, rounded up")
+    func divisors() throws {
+        func entry(_ name: String, _ resource: String, _ divisor: String) -> JSON {
+            [
+                "name": .string(name),
+                "valueFrom": ["resourceFieldRef": ["resource": .string(resource), "divisor": .string(divisor)]],
+            ]
+        }
+        let result = try environment([
+            "resources": ["limits": ["cpu": "1500m", "memory": "100Mi"], "requests": ["cpu": "250m"]],
+            "env": [
+                entry("CORES", "limits.cpu", "0"), entry("MILLIS", "limits.cpu", "1m"),
+                entry("ASKED", "requests.cpu", "1m"),
+                entry("BYTES", "limits.memory", "1"), entry("MEGS", "limits.memory", "1Mi"),
+                entry("GIGS", "limits.memory", "1Gi"),
+            ],
+        ])
+        for wanted in ["CORES=2", "MILLIS=1500", "ASKED=250", "BYTES=104857600", "MEGS=100", "GIGS=1"] {
+            #expect(result.contains(wanted))
+        }
+        #expect(throws: WorkloadError.self) { try environment(["env": [entry("A", "limits.cpu", "-1")]]) }
+    }
+
     @Test("a missing key is an error that names the field and the object")
     func missingKey() {
         let error = #expect(throws: WorkloadError.self) {

@@ -49,6 +49,11 @@ struct ServiceAddresses {
         let name = service["metadata"]?["name"]?.string ?? ""
         var spec = service["spec"] ?? .object([:])
         let view = ServiceSpec(json: spec)
+        // What belongs to a type goes with it, unless somebody has said it anew.
+        for (field, isKept) in [
+            ("externalTrafficPolicy", view.isReachedFromOutside),
+            ("allocateLoadBalancerNodePorts", view.type == "LoadBalancer"),
+        ] where !isKept && old != nil && spec[field] == old?["spec"]?[field] { spec[field] = nil }
         let before = old.map { ServiceSpec(json: $0["spec"] ?? .null).clusterIP } ?? ""
         var wanted = view.clusterIP.isEmpty ? view.clusterIPs.first ?? "" : view.clusterIP
         if view.type == "ExternalName" {

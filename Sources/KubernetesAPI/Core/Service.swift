@@ -46,6 +46,11 @@ public struct ServiceSpec: JSONView {
     public var publishNotReadyAddresses: Bool { bool("publishNotReadyAddresses") }
     /// `Cluster` or `Local`.
     public var internalTrafficPolicy: String { json["internalTrafficPolicy"]?.string ?? "Cluster" }
+    /// Whether somebody outside of the cluster reaches it.
+    public var isReachedFromOutside: Bool {
+        type == "LoadBalancer" || type == "NodePort"
+            || type == "ClusterIP" && json["externalIPs"]?.array?.isEmpty == false
+    }
     /// `Cluster` or `Local`.
     public var externalTrafficPolicy: String { json["externalTrafficPolicy"]?.string ?? "Cluster" }
     /// The wanted address.

@@ -35,6 +35,16 @@ enum Defaults {
         switch type {
         case "Container": container(&members)
         case "PodSpec": podSpec(&members)
+        case "Pod":
+            // Pods alone: their templates leave it open.
+            if case .object(var spec) = members["spec"], spec["enableServiceLinks"] == nil {
+                spec["enableServiceLinks"] = true
+                members["spec"] = .object(spec)
+            }
+        case "EndpointSlice":
+            members["ports"] = members["ports"]?.array.map { ports in
+                .array(ports.map { $0["name"] == nil ? named($0) : $0 })
+            }
         case "Volume": if members.count == 1 { members["emptyDir"] = .object([:]) }
         case "ServicePort": if members["targetPort"] == nil { members["targetPort"] = members["port"] }
         case "ServiceSpec": serviceSpec(&members)
@@ -132,11 +142,20 @@ enum Defaults {
         }
     }
 
+    private static func named(_ port: JSON) -> JSON {
+        var port = port
+        port["name"] = ""
+        return port
+    }
+
     private static func serviceSpec(_ members: inout [String: JSON]) {
         let type = members["type"]?.string ?? "ClusterIP"
         if type == "ExternalName" { members["internalTrafficPolicy"] = nil }
         if type == "LoadBalancer" || type == "NodePort", members["externalTrafficPolicy"] == nil {
             members["externalTrafficPolicy"] = "Cluster"
+        }
+        if type == "LoadBalancer", members["allocateLoadBalancerNodePorts"] == nil {
+            members["allocateLoadBalancerNodePorts"] = true
         }
         if members["sessionAffinity"] == "ClientIP", members["sessionAffinityConfig"] == nil {
             members["sessionAffinityConfig"] = ["clientIP": ["timeoutSeconds": 10800]]

@@ -118,7 +118,7 @@ extension SchemaTable {
           apiGroup string
           kind! string
           name! string
-          scope string
+          scope string default="Cluster" enum=Cluster|Namespace
           namespace string
         @io.k8s.api.coordination.v1
         Lease

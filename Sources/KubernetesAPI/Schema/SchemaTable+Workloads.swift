@@ -82,7 +82,7 @@ extension SchemaTable {
           backoffLimitPerIndex int32
           maxFailedIndexes int32
           selector LabelSelector
-          manualSelector bool
+          manualSelector bool default=false
           template! PodTemplateSpec
           ttlSecondsAfterFinished int32
           completionMode string default="NonIndexed" enum=Indexed|NonIndexed

@@ -107,6 +107,15 @@ extension Validator {
                 .invalid(
                     "spec.clusterIPs[0]", text: "None", "may not be set to 'None' for \(spec.type) services"))
         }
+        if let policy = spec.json["externalTrafficPolicy"]?.string, !spec.isReachedFromOutside {
+            add(
+                .invalid(
+                    "spec.externalTrafficPolicy", text: policy,
+                    "may only be set for externally-accessible services"))
+        }
+        if spec.type != "LoadBalancer", spec.json["allocateLoadBalancerNodePorts"] != nil {
+            add(.forbidden("spec.allocateLoadBalancerNodePorts", "may only be used when `type` is 'LoadBalancer'"))
+        }
         if spec.type == "ExternalName", !spec.externalName.isEmpty {
             let name = spec.externalName.hasSuffix(".") ? String(spec.externalName.dropLast()) : spec.externalName
             check("spec.externalName", name, Names.dns1123SubdomainProblem)

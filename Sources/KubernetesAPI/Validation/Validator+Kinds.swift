@@ -312,6 +312,8 @@ extension Validator {
                     })
             }
             for name in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] { spec[name] = nil }
+            // Pods of earlier versions do not say it.
+            if spec["enableServiceLinks"] == nil { spec["enableServiceLinks"] = true }
             if PodSpec(json: old.spec).nodeName.isEmpty { spec["nodeName"] = nil }
             return spec
         }

@@ -135,7 +135,7 @@ extension Validator {
         }
     }
 
-    /// What a container asks for, may do and is told when it starts and ends. `isRestartable`: it runs beside the others.
+    /// What a container asks for, may do and is told when it starts and ends.
     mutating func behaviour(_ container: Container, _ path: String, isInit: Bool) {
         let json = container.json
         let trimmed = container.image.trimmingSpaces

@@ -65,7 +65,8 @@ enum ContainerEnvironment {
             switch entry.source {
             case .value(let text): set(entry.name, expand(text, values))
             case .field(let path): set(entry.name, try PodField.value(path, pod, facts, field: field))
-            case .resource(let resource): set(entry.name, try limit(resource, container, field: field))
+            case .resource(let resource, let divisor):
+                set(entry.name, try limit(resource, divisor, container, field: field))
             case .configMap(let name, let key, let isOptional):
                 let object = references.configMap(pod.namespace, name)
                 if let value = object.flatMap({ KeyedContent.texts($0)[key] }) {
@@ -90,14 +91,17 @@ enum ContainerEnvironment {
     }
 
     private static func limit(
-        _ resource: String, _ container: ContainerManifest, field: String
+        _ resource: String, _ divisor: Int, _ container: ContainerManifest, field: String
     ) throws(WorkloadError) -> String {
         let resources = container.resources
+        // Rounded up; processors are divided in thousandths, bytes whole.
+        func units(_ amount: Int, _ unit: Int) -> String { String(amount / unit + (amount % unit > 0 ? 1 : 0)) }
         switch resource {
         case "limits.cpu":
-            return String((resources.cpuLimitMillis ?? Environment.processorCount * 1000) + 999).dropMillis
-        case "requests.cpu": return String((resources.cpuRequestMillis ?? 0) + 999).dropMillis
-        case "limits.memory": return String(resources.memoryLimitBytes ?? 0)
+            return units(resources.cpuLimitMillis ?? Environment.processorCount * 1000, divisor)
+        case "requests.cpu": return units(resources.cpuRequestMillis ?? 0, divisor)
+        case "limits.memory":
+            return units(resources.memoryLimitBytes ?? 0, divisor / 1000 + (divisor % 1000 > 0 ? 1 : 0))
         default: throw .field("\(field).valueFrom.resourceFieldRef.resource", "\(resource) is not supported")
         }
     }
@@ -127,11 +131,6 @@ enum ContainerEnvironment {
         }
         return result + rest
     }
-}
-
-extension String {
-    /// Thousandths, plus 999, as whole units: the text without its last three digits.
-    fileprivate var dropMillis: String { count > 3 ? String(dropLast(3)) : "0" }
 }
 
 /// The fields of a pod that `fieldRef` may name.

@@ -12,8 +12,8 @@ public struct EnvironmentEntry: Sendable, Hashable {
         case secret(name: String, key: String, isOptional: Bool)
         /// A field of the pod.
         case field(String)
-        /// A limit or request of the container.
-        case resource(String)
+        /// A limit or request of the container, in units of so many thousandths.
+        case resource(String, divisor: Int)
     }
 
     /// The variable.
@@ -41,8 +41,13 @@ public struct EnvironmentEntry: Sendable, Hashable {
             source = .secret(name: name, key: key, isOptional: isOptional)
         } else if let field = from["fieldRef"]?["fieldPath"]?.string {
             source = .field(field)
-        } else if let resource = from["resourceFieldRef"]?["resource"]?.string {
-            source = .resource(resource)
+        } else if let reference = from["resourceFieldRef"], let resource = reference["resource"]?.string {
+            let divisor = reference["divisor"].map { $0.string ?? $0.text } ?? "0"
+            guard let unit = Quantity(divisor) else {
+                throw .field("\(path).valueFrom.resourceFieldRef.divisor", "\(divisor) is no amount")
+            }
+            // None, and 0, are 1, as in Kubernetes.
+            source = .resource(resource, divisor: unit.millis == 0 ? 1000 : unit.millis)
         } else {
             throw .field("\(path).valueFrom", "needs configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef")
         }
