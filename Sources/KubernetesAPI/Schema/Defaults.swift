@@ -9,6 +9,7 @@ extension SchemaTable {
             members[field.name] = filled(value, field.type)
         }
         if kind == .secret { Defaults.secret(&members) }
+        Defaults.computed(kind.schema, &members)
         return .object(members)
     }
 
