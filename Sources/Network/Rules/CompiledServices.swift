@@ -14,7 +14,9 @@ struct CompiledServices {
         var transport: Transport
         var port: UInt16
 
-        init(_ port: ServicePort) { (service, name, transport, self.port) = (port.service, port.name, port.transport, port.port) }
+        init(_ port: ServicePort) {
+            (service, name, transport, self.port) = (port.service, port.name, port.transport, port.port)
+        }
     }
 
     private var rules: [ID: ServiceRules] = [:]
@@ -80,7 +82,9 @@ struct CompiledServices {
     func changeCount(from old: CompiledServices) -> Int { changes(from: old).count }
 
     /// All elements of sets and maps.
-    var elements: Set<ServiceRules.Element> { rules.values.reduce(into: Set(hairpins.keys)) { $0.formUnion($1.elements) } }
+    var elements: Set<ServiceRules.Element> {
+        rules.values.reduce(into: Set(hairpins.keys)) { $0.formUnion($1.elements) }
+    }
 
     /// UDP endpoints that were there before and are gone (N-15).
     func datagramEndpoints(goneSince old: CompiledServices) -> Set<ServicePort.Endpoint> {
@@ -181,7 +185,9 @@ struct CompiledServices {
             memories.merge(new?.memories ?? [:]) { first, _ in first }
             for element in old?.hairpins ?? [] where hairpins[element] == nil { before.insert(element) }
         }
-        for element in changes.flatMap({ $0.after?.hairpins ?? [] }) where old?.hairpins[element] == nil { after.insert(element) }
+        for element in changes.flatMap({ $0.after?.hairpins ?? [] }) where old?.hairpins[element] == nil {
+            after.insert(element)
+        }
         for element in before.subtracting(after).sorted() {
             let verdict = element.verdict.isEmpty ? "" : " : \(element.verdict)"
             lines.append("delete element \(table) \(element.container) { \(element.key)\(verdict) }")

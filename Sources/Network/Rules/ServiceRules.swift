@@ -58,7 +58,9 @@ final class ServiceRules: Sendable {
         }
     }
 
-    static func key(_ address: IPAddress, _ port: ServicePort) -> String { "\(address) . \(port.transport) . \(port.port)" }
+    static func key(_ address: IPAddress, _ port: ServicePort) -> String {
+        "\(address) . \(port.transport) . \(port.port)"
+    }
 
     /// A key as it stands in the rules.
     static func shown(_ key: String) -> String {
@@ -137,7 +139,8 @@ private struct Maker {
             } else {
                 let set = map.hasPrefix("nodeports") ? "refusedports" : "refused"
                 elements.insert(
-                    ServiceRules.Element(container: "\(set)\(map.suffix(1))", key: key, verdict: "", comment: port.provenance))
+                    ServiceRules.Element(
+                        container: "\(set)\(map.suffix(1))", key: key, verdict: "", comment: port.provenance))
             }
         }
     }

@@ -144,7 +144,9 @@ struct ServiceBook {
             let parts = byService[key] ?? []
             // Objects that did not change share their storage, so that comparing them is looking at an address.
             if let page = pages[key], page.service == service, page.slices == parts,
-                !moved.contains(where: { address in page.ports.contains { $0.endpoints.contains { $0.address == address } } })
+                !moved.contains(where: { address in
+                    page.ports.contains { $0.endpoints.contains { $0.address == address } }
+                })
             {
                 known[key] = page
                 continue
