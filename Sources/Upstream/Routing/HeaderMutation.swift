@@ -84,9 +84,10 @@ public struct HeaderTemplate: Sendable, Hashable {
         "DOWNSTREAM_WIRE_BYTES_RECEIVED", "DOWNSTREAM_WIRE_BYTES_SENT", "DURATION", "DYNAMIC_METADATA", "EMIT_TIME",
         "EMIT_TIME_LOCAL", "ENVIRONMENT", "FILTER_CHAIN_NAME", "FILTER_STATE", "GRPC_STATUS", "GRPC_STATUS_NUMBER",
         "HOSTNAME", "LOCAL_REPLY_BODY", "METADATA", "PATH", "PROTOCOL", "QUERY_PARAM", "QUERY_PARAMS", "REQ",
-        "REQUESTED_SERVER_NAME", "REQUEST_DURATION", "REQUEST_HEADERS_BYTES", "REQUEST_TX_DURATION",
+        "REQUESTED_SERVER_NAME", "REQUEST_DURATION", "REQUEST_HEADER", "REQUEST_HEADERS_BYTES", "REQUEST_TX_DURATION",
         "REQ_WITHOUT_QUERY", "RESP", "RESPONSE_CODE", "RESPONSE_CODE_DETAILS", "RESPONSE_DURATION", "RESPONSE_FLAGS",
-        "RESPONSE_FLAGS_LONG", "RESPONSE_HEADERS_BYTES", "RESPONSE_TRAILERS_BYTES", "RESPONSE_TX_DURATION",
+        "RESPONSE_FLAGS_LONG", "RESPONSE_HEADER", "RESPONSE_HEADERS_BYTES", "RESPONSE_TRAILER",
+        "RESPONSE_TRAILERS_BYTES", "RESPONSE_TX_DURATION",
         "ROUNDTRIP_DURATION", "ROUTE_NAME", "SPAN_ID", "START_TIME", "START_TIME_LOCAL", "STREAM_ID", "TRACE_ID",
         "TRAILER", "UNIQUE_ID", "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW", "UPSTREAM_CONNECTION_ID",
         "UPSTREAM_CONNECTION_POOL_READY_DURATION", "UPSTREAM_FILTER_STATE", "UPSTREAM_HEADER_BYTES_RECEIVED",
@@ -169,7 +170,7 @@ public struct HeaderTemplate: Sendable, Hashable {
         guard index < bytes.count, bytes[index] == 0x25 else {
             throw HeaderTemplateError("%\(name) has no closing percent sign")
         }
-        if argument == nil, name == "REQ" || name == "RESP" {
+        if argument == nil, ["REQ", "REQUEST_HEADER", "RESP", "RESPONSE_HEADER"].contains(name) {
             throw HeaderTemplateError("%\(name)% needs a header name: %\(name)(x-id)%")
         }
         return (.command(name: name, argument: argument, lengthMax: lengthMax), index + 1)

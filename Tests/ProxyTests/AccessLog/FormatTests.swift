@@ -82,6 +82,7 @@ struct FormatTests {
         "each operator prints what Envoy prints",
         arguments: [
             ("%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%", "GET /a/b?x=b%20c&z=1 HTTP/1.1"),
+            ("%REQUEST_HEADER(:METHOD)%|%RESPONSE_HEADER(nope)%|%RESPONSE_TRAILER(nope)%", "GET|-|-"),
             ("%REQ(nope?:path):4%|%REQ(nope)%|%REQ(HOST)%", "/a/b|-|example.org"),
             ("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "200 - -"),
             ("%DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %REQUEST_DURATION%", "5 3 1 -"),

@@ -5,7 +5,7 @@ import yaml
 
 from client import get
 from config import LOG_FORMAT, access_log, add, cluster, http, http_filter, respond, route, typed
-from model import Group
+from model import Group, answer
 
 GROUP = Group("files")
 X = "envoy.extensions.filters.http."
@@ -16,6 +16,11 @@ s = GROUP.setup("alt_stat_name", http([route("/b", "b"), route("/c", "c"), route
 for path in ("/a", "/b", "/c", "/none", "/dead"):
     s.case(f"alt_stat_name: {path}", get(path))
 s.case("alt_stat_name: two clusters count as one", get("/a"), get("/b"))
+
+s = GROUP.setup("long names of formats", http([route("/", "a", request_headers_to_add=[add("x-copy", "%REQUEST_HEADER(x-in?:path):3%")], response_headers_to_add=[add("x-back", "%RESPONSE_HEADER(x-up)%")])],
+    access_log=[access_log({**LOG_FORMAT, "in": "%REQUEST_HEADER(x-in)%", "out": "%RESPONSE_HEADER(x-up)%", "last": "%RESPONSE_TRAILER(x-last)%"})]))
+s.case("long names of formats", get("/path", [("x-in", "hello")]), upstream=answer(200, ("x-up", "1")))
+s.case("long names of formats: nothing there", get("/path"))
 
 PICTURE = bytes(range(256))
 FORMAT = {"text_format_source": {"inline_bytes": base64.b64encode(PICTURE.replace(b"%", b"%%")).decode()}, "content_type": "image/png"}

@@ -28,10 +28,10 @@ extension FormatOperator {
             return .operation(.plain(plain))
         }
         switch name {
-        case "REQ": return .operation(.request(try header(name, argument)))
+        case "REQ", "REQUEST_HEADER": return .operation(.request(try header(name, argument)))
         case "REQ_WITHOUT_QUERY": return .operation(.requestWithoutQuery(try header(name, argument)))
-        case "RESP": return .operation(.response(try header(name, argument)))
-        case "TRAILER": return .operation(.trailer(try header(name, argument)))
+        case "RESP", "RESPONSE_HEADER": return .operation(.response(try header(name, argument)))
+        case "TRAILER", "RESPONSE_TRAILER": return .operation(.trailer(try header(name, argument)))
         case "START_TIME", "START_TIME_LOCAL":
             return .operation(.startTime(try time(name, argument, isLocal: name.hasSuffix("_LOCAL"))))
         case "EMIT_TIME", "EMIT_TIME_LOCAL":
