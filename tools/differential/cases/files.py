@@ -4,7 +4,7 @@ import base64
 import yaml
 
 from client import get
-from config import LOG_FORMAT, access_log, add, cluster, http, http_filter, respond, route, typed
+from config import LOG_FORMAT, access_log, add, cluster, http, http_filter, redirect, respond, route, typed
 from model import Group, answer
 
 GROUP = Group("files")
@@ -21,6 +21,10 @@ s = GROUP.setup("long names of formats", http([route("/", "a", request_headers_t
     access_log=[access_log({**LOG_FORMAT, "in": "%REQUEST_HEADER(x-in)%", "out": "%RESPONSE_HEADER(x-up)%", "last": "%RESPONSE_TRAILER(x-last)%"})]))
 s.case("long names of formats", get("/path", [("x-in", "hello")]), upstream=answer(200, ("x-up", "1")))
 s.case("long names of formats: nothing there", get("/path"))
+
+QUIET = {"name": "envoy.filters.http.router", "typed_config": typed(X + "router.v3.Router", suppress_envoy_headers=True)}
+s = GROUP.setup("redirects without x-envoy", http([route("/old", action=redirect(prefix_rewrite="/new"))], router=QUIET))
+s.case("redirect without x-envoy headers", get("/old/x?a=b"))
 
 PICTURE = bytes(range(256))
 FORMAT = {"text_format_source": {"inline_bytes": base64.b64encode(PICTURE.replace(b"%", b"%%")).decode()}, "content_type": "image/png"}
