@@ -1,3 +1,4 @@
+import Mesh
 import Serialization
 import Testing
 
@@ -79,5 +80,21 @@ struct StatusTests {
                 == ["now", "then"])
         #expect(new["conditions"]?.array?.count == 1)
         #expect(merged(computed, old, keepsOthers: true)["conditions"]?.array?.count == 2)
+    }
+
+    @Test("GatewayPort8080 the gateway's Service gets the ports that are opened and gives up those that are not")
+    func gatewayPorts() {
+        let http: JSON = ["name": "http", "port": 80, "targetPort": 80, "nodePort": 30080]
+        let kept: JSON = ["name": "opened-8080", "port": 8080, "targetPort": 8080, "protocol": "TCP", "nodePort": 1]
+        let gone: JSON = ["name": "opened-9000", "port": 9000, "targetPort": 9000, "protocol": "TCP"]
+        let opened: Set = [
+            OpenedPort(number: 80), OpenedPort(number: 8080), OpenedPort(number: 53, isDatagram: true),
+        ]
+        let datagrams: JSON = ["name": "opened-53-udp", "port": 53, "targetPort": 53, "protocol": "UDP"]
+        let written = GatewayPorts.decide([http, kept, gone], opened: opened)
+        #expect(written == [http, datagrams, kept])
+        #expect(GatewayPorts.decide(written, opened: opened) == nil)
+        #expect(GatewayPorts.decide([http], opened: []) == nil)
+        #expect(GatewayPorts.decide([http, gone], opened: [OpenedPort(number: 80)]) == [http])
     }
 }

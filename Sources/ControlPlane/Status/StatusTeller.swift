@@ -3,6 +3,7 @@ import IO
 import KubernetesAPI
 import Mesh
 import Serialization
+import Telemetry
 
 /// Decides when statuses are computed and written: a little after changes, and when the gateway's acknowledgement that
 /// one of them waits for has come.
@@ -23,6 +24,7 @@ final class StatusTeller {
     }
 
     private let loop: EventLoop
+    private let log = Logger("status")
     private let writer: StatusWriter
     private let source: any ObjectSource
     private let cache: ObjectCache
@@ -97,6 +99,24 @@ final class StatusTeller {
         let changed = view.model.istioObjectCount > StatusWriter.istioObjectsMax ? changedObjects : nil
         changedObjects = []
         writer.write(view.model.statuses(state, changed: changed)) { cache.object($0, $1) }
+        openPorts(view.model)
+    }
+
+    /// Has the gateway's Service lead to every port that is opened there; a Service of somebody else's API is left alone.
+    private func openPorts(_ model: MeshModel) {
+        let key = NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name)
+        guard source.storeCounters != nil, let service = cache.object(.service, key) else { return }
+        let opened = model.openedPorts(labels: Service(json: service.json).spec.selector)
+        guard GatewayPorts.decide(service.spec["ports"], opened: opened) != nil else { return }
+        source.modify(.service, key, subresource: "") { json in
+            guard let ports = GatewayPorts.decide(json["spec"]?["ports"], opened: opened) else { return json }
+            var json = json
+            json["spec"]?["ports"] = ports
+            return json
+        } _: { [log] error in
+            guard let error, error.code != 404 else { return }
+            log.warning("a port of the gateway cannot be opened", ["service": "\(key)", "error": error.message])
+        }
     }
 
     private func gateway(_ view: View) -> GatewayState {

@@ -199,6 +199,33 @@ struct Entrances {
     }
 }
 
+/// A port that is opened at the gateway.
+public struct OpenedPort: Sendable, Hashable {
+    /// Its number, from 1 to 65535.
+    public var number: Int
+    /// Whether it takes datagrams (UDP) and not connections (TCP).
+    public var isDatagram: Bool
+
+    /// A port.
+    public init(number: Int, isDatagram: Bool = false) {
+        self.number = number
+        self.isDatagram = isDatagram
+    }
+}
+
+extension MeshModel {
+    /// The ports that Gateways of both APIs and Ingresses open at gateway pods with those labels.
+    public func openedPorts(labels: [String: String]) -> Set<OpenedPort> {
+        let entrances = Entrances(model: self, namespace: Mesh.gatewayNamespace, labels: labels)
+        let datagrams =
+            !entrances.servesSharedKinds
+            ? []
+            : gatewayAPI.listeners.filter { $0.isServed && $0.wire == .udp }
+                .map { OpenedPort(number: $0.listener.port, isDatagram: true) }
+        return Set(entrances.families.keys.map { OpenedPort(number: $0) } + datagrams)
+    }
+}
+
 extension GatewayAPIModel.Wire {
     /// What a port with such a listener speaks; `nil` for datagrams, which have ports of their own.
     var family: Entrances.Family? {

@@ -148,6 +148,31 @@ struct GatewayConformanceTests {
         #expect(try protocols(cluster("HTTPRoute")).isEmpty)
     }
 
+    @Test("GatewayPort8080 what is opened: the served listeners of both APIs that select the pod")
+    func openedPorts() throws {
+        let world = try World.gatewayAPI(
+            GatewayYAML.gateway(
+                GatewayYAML.listener, "name: more, port: 8080, protocol: HTTP", "name: dns, port: 53, protocol: UDP",
+                "name: refused, port: 9000, protocol: HTTPS"),
+            """
+            ---
+            apiVersion: networking.istio.io/v1
+            kind: Gateway
+            metadata: {name: istio, namespace: default}
+            spec:
+              selector: {app: istio-ingressgateway, istio: ingressgateway}
+              servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: ["*"]}]
+
+            """)
+        let labels = ["istio": "ingressgateway", "app": "istio-ingressgateway"]
+        #expect(
+            world.model.openedPorts(labels: labels) == [
+                OpenedPort(number: 80), OpenedPort(number: 8080), OpenedPort(number: 31400),
+                OpenedPort(number: 53, isDatagram: true),
+            ])
+        #expect(world.model.openedPorts(labels: ["istio": "egressgateway"]).isEmpty)
+    }
+
     @Test("GatewayClass supportedFeatures are sorted, told once, and leave out what is only done in part")
     func features() throws {
         let world = try World.gatewayAPI()
