@@ -480,6 +480,8 @@ struct RouterTests {
         let answer = try Fixture().ask("POST", pods + "/a/" + subresource)
         #expect(answer.status == 501)
         #expect(answer.message == "pods/\(subresource) is not supported by this server yet")
+        let proxy = try Fixture().ask("GET", services + "/a/proxy/path")
+        #expect(proxy.status == 501 && proxy.message.hasPrefix("services/proxy"))
     }
 
     @Test("bad percent encoding is refused")

@@ -139,7 +139,9 @@ public final class APIRouter {
     }
 
     /// Sub-resources of pods that clients know and we do not have yet: said plainly instead of "not found".
-    private static let missing: Set<String> = ["binding", "ephemeralcontainers", "proxy", "resize"]
+    private static let missing: [String: Set<String>] = [
+        "pods": ["binding", "ephemeralcontainers", "proxy", "resize"], "services": ["proxy"], "nodes": ["proxy"],
+    ]
 
     /// The place that a path below a group version names.
     struct Target {
@@ -179,9 +181,10 @@ public final class APIRouter {
         else { throw .noSuchPath }
         let name = rest.popFirst()
         let subresource = rest.popFirst() ?? ""
-        if kind == .pod, Self.missing.contains(subresource) {
+        if group.isEmpty, Self.missing[plural]?.contains(subresource) == true {
             throw StatusError(
-                code: 501, reason: "NotImplemented", message: "pods/\(subresource) is not supported by this server yet")
+                code: 501, reason: "NotImplemented",
+                message: "\(plural)/\(subresource) is not supported by this server yet")
         }
         guard rest.isEmpty, subresource.isEmpty || kind.subresources.contains(subresource),
             kind.isNamespaced || namespace == nil, name == nil || !kind.isNamespaced || namespace != nil
