@@ -72,13 +72,14 @@ def run(check, plane, http, namespaces):
         mesh.wait("connections", lambda: send(10) or True)
         before = counted()
         for _ in range(REQUESTS):
-            if http()[0] != 200:
-                raise RuntimeError("a request failed")
+            mesh.wait("a request", lambda: http()[0] == 200)
+        # Envoy's workers take a new listener one after the other: a connection may meet the old one.
         for _ in range(CONNECTIONS):
-            send(SIZE)
+            mesh.wait("a connection", lambda: send(SIZE) or True)
         look(check, plane, before)
     finally:
         for server in servers:
+            server.shutdown(socket.SHUT_RDWR)  # Wakes the thread that accepts.
             server.close()
         subprocess.run(["ip", "route", "replace", *route.split()], check=True)
         plane.delete("Service", "v1", "bytes")
