@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from check.lib import DATA, check, get, kubectl, many, skein, wait
+from check.lib import DATA, check, get, kubectl, many, wait
 
 OURS = "http://127.0.0.1:9400/api/v1"
 RATE = 10
@@ -170,7 +170,7 @@ def agree(theirs, seconds=SECONDS):
     """Both about the same steady load, with failures: rates, errors, times and bytes of each edge; afterwards every request is in both."""
     path = pathlib.Path(f"{DATA}.fault.yaml")
     path.write_text(FAULT, encoding="utf-8")
-    skein("apply", "--wait", "-f", str(path))
+    kubectl("apply", "-f", str(path))
     try:
         # Whatever is counted has begun in both before the time that is compared: of a new series Prometheus does not see the beginning.
         for headers in ({"end-user": "jason"}, None):
@@ -234,7 +234,7 @@ def connections(theirs):
     """A gateway and a sidecar tell connections, with the labels of both sides."""
     path = pathlib.Path(f"{DATA}.bytes.yaml")
     path.write_text(BYTES, encoding="utf-8")
-    skein("apply", "--wait", "-f", str(path))
+    kubectl("apply", "-f", str(path))
     gateway = json.loads(kubectl("get", "pods", "-n", "skein-system", "-l", "istio=ingressgateway", "-o", "json"))["items"][0]["status"]["podIP"]
 
     def send():
