@@ -15,7 +15,9 @@ struct IncrementalServicesTests {
     }
 
     private static func port(_ number: Int, _ numbers: inout Numbers) -> ServicePort {
-        func address(_ base: UInt32, _ count: UInt32) -> IPAddress { .v4(base + UInt32.random(in: 0..<count, using: &numbers)) }
+        func address(_ base: UInt32, _ count: UInt32) -> IPAddress {
+            .v4(base + UInt32.random(in: 0..<count, using: &numbers))
+        }
         let transport: Transport = number % 3 == 0 ? .udp : .tcp
         let endpoints = (0..<Int.random(in: 0...3, using: &numbers)).map { _ in
             ServicePort.Endpoint(address(0x0AF4_0000, 6), 8080)

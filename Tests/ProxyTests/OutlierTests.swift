@@ -19,7 +19,9 @@ struct SharedOutlierTests {
                     ), admin: true), concurrency: 4)
             defer { proxy.stop() }
             var asked = 0
-            while asked < 1_000, try await Wire.connect(to: proxy.address, on: loop).get("/").status == 500 { asked += 1 }
+            while asked < 1_000, try await Wire.connect(to: proxy.address, on: loop).get("/").status == 500 {
+                asked += 1
+            }
             // A connection's worker is drawn by the kernel; what is on its way to the others does not count.
             #expect((40...70).contains(asked), "\(asked) failures")
             let active = try await Admin.get(
