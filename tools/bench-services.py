@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -166,7 +167,15 @@ def changes(plane, count, total):
                     arrived.notify_all()
 
     threading.Thread(target=listen, daemon=True).start()
-    time.sleep(1)
+    try:
+        time.sleep(1)
+        return rounds(plane, count, total, seen, arrived)
+    finally:
+        monitor.terminate()
+        monitor.wait()
+
+
+def rounds(plane, count, total, seen, arrived):
     times, before = [], plane.agent_cpu()
     for index in range(count):
         # No address twice, also not in the next round: nothing would change.
@@ -181,7 +190,6 @@ def changes(plane, count, total):
                 raise RuntimeError(f"the change of s{number} did not arrive")
         times.append((seen[fresh] - begin) * 1000)
         time.sleep(0.2)
-    monitor.terminate()
     return sorted(times), (plane.agent_cpu() - before) * 1000 / count
 
 
@@ -191,6 +199,8 @@ def main():
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--connections", type=int, default=20_000)
     options = parser.parse_args()
+    # Ended from outside it cleans up, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     base = tempfile.mkdtemp(prefix="skein-bench-services-")
     os.chmod(base, 0o711)
     (pathlib.Path(base) / "connect.c").write_text(PROGRAM)
