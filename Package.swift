@@ -16,7 +16,7 @@ let layers: [(name: String, dependencies: [String])] = [
     ("HTTP", ["CNGHTTP2", "IO", "TLS", "Serialization", "Telemetry"]),
     ("DNS", ["IO", "TLS", "Serialization", "Telemetry"]),
     ("EnvoyAPI", ["Serialization"]),
-    ("KubernetesAPI", ["Serialization"]),
+    ("KubernetesAPI", ["CEL", "Serialization"]),
     ("XDS", ["EnvoyAPI", "Serialization"]),
     ("Upstream", ["CEL", "CRE2", "EnvoyAPI", "Serialization", "Telemetry"]),
     (

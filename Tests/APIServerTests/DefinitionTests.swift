@@ -159,7 +159,7 @@ struct DefinitionTests {
         #expect(try fixture.ask("GET", Self.crontabs + "/a/scale").json["status"]?["replicas"] == 3)
     }
 
-    @Test("a definition that makes no sense is refused with its field; one with CEL rules is warned of")
+    @Test("a definition that makes no sense is refused with its field")
     func refused() throws {
         let fixture = try Fixture()
         var wrongName = Self.definition()
@@ -180,10 +180,6 @@ struct DefinitionTests {
             #expect(answer.status == 422)
             #expect(answer.message.contains(message), "\(answer.message)")
         }
-        let cel = Self.definition([
-            "schema": ["openAPIV3Schema": ["type": "object", "x-kubernetes-validations": [["rule": "true"]]]]
-        ])
-        #expect(try fixture.ask("POST", Self.definitions, cel).warnings.count == 2)
     }
 
     @Test("a definition that goes takes its objects with it, and waits for their finalizers")

@@ -1,4 +1,5 @@
 """What the control plane knows about the bookstore: who asks whom, queries, alerts, and all of it after a restart."""
+import contextlib
 import http.server
 import json
 import os
@@ -391,7 +392,8 @@ def dashboards(url):
     check("no query of theirs is refused by ours", not refused, refused)
 
 
-def prometheus():
+@contextlib.contextmanager
+def scraped():
     """A real Prometheus with the configuration that is shipped: it finds and reads every proxy and the control plane."""
     folder = pathlib.Path(f"{DATA}.prometheus")
     folder.mkdir(exist_ok=True)
@@ -416,30 +418,28 @@ def prometheus():
         return len(found) == 11 and set(found.values()) == {"1"}
     try:
         check("Prometheus scrapes the ten proxies and the control plane by what is shipped", wait(targets, 40, 1), found)
-        dashboards(f"http://127.0.0.1:{port}/api/v1")
-        live.connections(f"http://127.0.0.1:{port}/api/v1")
-        live.agree(f"http://127.0.0.1:{port}/api/v1")
-        with urllib.request.urlopen("http://127.0.0.1:9400/metrics", timeout=5) as answer:
-            page = answer.read()
-        done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=20)
-        check("promtool finds nothing in the control plane's metrics", done.returncode == 0, (done.stdout + done.stderr).decode()[:500])
+        yield f"http://127.0.0.1:{port}/api/v1"
     finally:
         server.terminate()
         server.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-DELAYS = """apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: NAME-delay, labels: {check: plan}}
-spec: {hosts: [NAME], http: [{fault: {delay: {percentage: {value: 100}, fixedDelay: TIMEms}}, route: [{destination: {host: NAME}}]}]}
----
-"""
-# Own times are sleeps: the machine is hardly busy with them.
-OWN_MILLISECONDS = {"catalog": 20, "orders": 30, "ratings": 10}
-ADDED_MILLISECONDS = 60
-RATE = 15
-LOAD_SECONDS = 16
+def prometheus():
+    """What a real Prometheus reads: the shipped dashboards, connections, and nothing that promtool minds."""
+    with scraped() as url:
+        dashboards(url)
+        live.connections(url)
+        with urllib.request.urlopen("http://127.0.0.1:9400/metrics", timeout=5) as answer:
+            page = answer.read()
+        done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=20)
+        check("promtool finds nothing in the control plane's metrics", done.returncode == 0, (done.stdout + done.stderr).decode()[:500])
+
+
+def compared():
+    """A real Prometheus and the built-in store about the same requests: only a quiet machine lets them agree."""
+    with scraped() as url:
+        live.agree(url)
 
 
 def delays(**change):
@@ -540,3 +540,11 @@ def restart():
 
 def phases(before):
     return (bookstore.start, traffic, standard, traces, tap, collector, queries, alerts, prometheus, plan, restart, lambda: bookstore.down(before, "insight"))
+
+
+class Live:
+    """The part `live`: it wants a machine for itself."""
+
+    @staticmethod
+    def phases(before):
+        return (bookstore.start, compared, lambda: bookstore.down(before, "live"))

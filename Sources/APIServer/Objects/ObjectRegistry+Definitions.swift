@@ -153,7 +153,10 @@ extension ObjectRegistry {
             return old.map { Validator.problems(updating: KubernetesObject(json: $0), to: view, kind: kind) }
                 ?? Validator.problems(of: view, kind: kind)
         }
-        return Validator.problems(of: view, kind: kind, schema: definition.schema, matches: patternMatches)
+        let found = Validator.problems(of: view, kind: kind, schema: definition.schema, matches: patternMatches)
+        // Rules speak of values that have their shape.
+        guard found.isEmpty else { return found }
+        return definition.schema.expressionProblems(object, old: old, matches: patternMatches)
     }
 
     /// What is wrong with an object, with the codes of its kind if it has any.

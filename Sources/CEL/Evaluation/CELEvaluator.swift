@@ -4,9 +4,12 @@ struct CELEvaluator<Activation: CELActivation> {
     let patterns: CELPatternCompiler
     var budget: CELBudget
     /// What loops gather may be an error for a while: `exists` is true where any element says so.
-    private var locals: [Result<CELValue, CELError>] = []
+    private var locals: [Result<CELValue, CELError>]
 
-    init(activation: Activation, steps: Int, patterns: @escaping CELPatternCompiler) {
+    init(
+        activation: Activation, steps: Int, patterns: @escaping CELPatternCompiler, variables: [CELValue] = []
+    ) {
+        locals = variables.map { .success($0) }
         self.activation = activation
         self.patterns = patterns
         budget = CELBudget(steps: steps)

@@ -6,6 +6,8 @@ enum CELFunction: String, Sendable {
     // Parts of times.
     case getFullYear, getMonth, getDate, getDayOfMonth, getDayOfWeek, getDayOfYear, getHours, getMinutes, getSeconds
     case getMilliseconds
+    // Lists, as Kubernetes has them.
+    case isSorted, sum, min, max
     // Texts.
     case lowerAscii, upperAscii, trim, reverse, charAt, indexOf, lastIndexOf, substring, replace, split, join
 
@@ -16,6 +18,9 @@ enum CELFunction: String, Sendable {
         self = function
     }
 
+    /// Whether it is one that expressions about requests do not know.
+    var isOfLists: Bool { [.isSorted, .sum, .min, .max].contains(self) }
+
     private func counts(isMember: Bool) -> ClosedRange<Int>? {
         switch self {
         case .size: 1...1
@@ -25,7 +30,7 @@ enum CELFunction: String, Sendable {
         case .getFullYear, .getMonth, .getDate, .getDayOfMonth, .getDayOfWeek, .getDayOfYear, .getHours, .getMinutes,
             .getSeconds, .getMilliseconds, .join:
             isMember ? 1...2 : nil
-        case .lowerAscii, .upperAscii, .trim, .reverse: isMember ? 1...1 : nil
+        case .lowerAscii, .upperAscii, .trim, .reverse, .isSorted, .sum, .min, .max: isMember ? 1...1 : nil
         case .indexOf, .lastIndexOf, .substring, .split: isMember ? 2...3 : nil
         case .replace: isMember ? 3...4 : nil
         }
@@ -61,10 +66,55 @@ extension CELEvaluator {
             .getSeconds, .getMilliseconds:
             return .int(try CELTime.part(function, operands))
         case .matches: throw .noSuchOverload(function.rawValue)
+        case .isSorted, .sum, .min, .max:
+            guard case .list(let elements) = first else { throw .noSuchOverload(function.rawValue) }
+            return try ofList(function, elements)
+        case .indexOf where first.isList, .lastIndexOf where first.isList:
+            guard operands.count == 2, case .list(let elements) = first else {
+                throw .noSuchOverload(function.rawValue)
+            }
+            return .int(try place(of: operands[1], in: elements, isLast: function == .lastIndexOf))
         case .lowerAscii, .upperAscii, .trim, .reverse, .charAt, .indexOf, .lastIndexOf, .substring, .replace, .split,
             .join:
             return try CELText.call(function, operands, &budget)
         }
+    }
+
+    private mutating func ofList(_ function: CELFunction, _ elements: [CELValue]) throws(CELError) -> CELValue {
+        if function == .sum {
+            guard var sum = elements.first else { return .int(0) }
+            for element in elements.dropFirst() { sum = try CELValue.calculate(.add, sum, element, &budget) }
+            return sum
+        }
+        guard var best = elements.first else {
+            if function == .isSorted { return .bool(true) }
+            throw .badText("\(function.rawValue)() of a list without elements")
+        }
+        for element in elements.dropFirst() {
+            try budget.charge(steps: 1)
+            let order = try CELValue.compare(best, element, function.rawValue, &budget)
+            switch function {
+            case .isSorted:
+                if order == .greater { return .bool(false) }
+                best = element
+            case .min: if order == .greater { best = element }
+            default: if order == .less { best = element }
+            }
+        }
+        return function == .isSorted ? .bool(true) : best
+    }
+
+    private mutating func place(
+        of element: CELValue, in elements: [CELValue], isLast: Bool
+    ) throws(CELError) -> Int64 {
+        var found: Int64 = -1
+        for (place, other) in elements.enumerated() {
+            try budget.charge(steps: 1)
+            guard try element.isEqual(other, &budget) else { continue }
+            found = Int64(place)
+            if !isLast { break }
+        }
+        return found
     }
 
     private mutating func size(_ value: CELValue) throws(CELError) -> Int64 {

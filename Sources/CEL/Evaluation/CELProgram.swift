@@ -6,6 +6,8 @@ public struct CELProgram: Sendable {
     /// Fields of requests that it names, in small letters, pseudo headers among them.
     public let headerNames: Set<String>
     let patterns: CELPatternCompiler
+    /// The variables that it asks for, of those whose values come with the evaluation.
+    public let variables: Set<String>
 
     /// Compiles an expression.
     ///
@@ -16,6 +18,38 @@ public struct CELProgram: Sendable {
         root = try builder.node(expression, 0)
         headerNames = builder.headerNames
         self.patterns = patterns
+        variables = []
+    }
+
+    /// Compiles an expression about variables whose values come with the evaluation; requests and their attributes are unknown to it.
+    ///
+    /// It knows the functions of lists, too, that Kubernetes has (`sum`, `min`, `max`, `isSorted`, `indexOf`, `lastIndexOf`). Patterns are
+    /// compiled when they are met.
+    ///
+    /// - Throws: A name or function that does not exist, or more than `CELLimits` allow.
+    public init(_ expression: CELExpression, variables names: [String]) throws(CELSyntaxError) {
+        let none: CELPatternCompiler = { (pattern: String) throws(CELError) -> any CELPattern in
+            throw .badText("there is no engine for patterns")
+        }
+        var builder = CELProgramBuilder(patterns: none, variables: names)
+        root = try builder.node(expression, 0)
+        headerNames = []
+        patterns = none
+        variables = Set(builder.used.map { names[$0] })
+    }
+
+    /// The value of an expression about variables, or why there is none.
+    ///
+    /// - Parameters:
+    ///   - values: Those of the variables, in the order of their names.
+    ///   - patterns: The engine for `matches`.
+    ///   - steps: What it may cost; what it has cost is taken off.
+    public func evaluate(
+        _ values: [CELValue], patterns: @escaping CELPatternCompiler, steps: inout Int
+    ) -> Result<CELValue, CELError> {
+        var evaluator = CELEvaluator(activation: CELNothing(), steps: steps, patterns: patterns, variables: values)
+        defer { steps = max(0, evaluator.budget.left) }
+        do throws(CELError) { return .success(try evaluator.value(root)) } catch { return .failure(error) }
     }
 
     /// The value, or why there is none.
@@ -41,8 +75,16 @@ struct CELProgramBuilder {
     private var locals: [String] = []
     private var count = 0
     private(set) var headerNames: Set<String> = []
+    /// How many of `locals` are variables whose values come with the evaluation; nil: attributes of requests come instead.
+    private let given: Int?
+    /// Which of them are asked for, by their places.
+    private(set) var used: Set<Int> = []
 
-    init(patterns: @escaping CELPatternCompiler) { self.patterns = patterns }
+    init(patterns: @escaping CELPatternCompiler, variables: [String]? = nil) {
+        self.patterns = patterns
+        locals = variables ?? []
+        given = variables?.count
+    }
 
     mutating func node(_ expression: CELExpression, _ depth: Int) throws(CELSyntaxError) -> CELNode {
         count += 1
@@ -79,8 +121,11 @@ struct CELProgramBuilder {
     ]
 
     private mutating func identifier(_ name: String, _ depth: Int) throws(CELSyntaxError) -> CELNode {
-        if let place = locals.lastIndex(of: name) { return .local(place) }
-        if let root = CELRoot(rawValue: name) { return .reference(.root(root)) }
+        if let place = locals.lastIndex(of: name) {
+            if place < given ?? 0 { used.insert(place) }
+            return .local(place)
+        }
+        if given == nil, let root = CELRoot(rawValue: name) { return .reference(.root(root)) }
         if Self.typeNames.contains(name) { return .constant(.type(name)) }
         // A checker writes a name with its dots as one.
         if let dot = name.lastIndex(of: "."), dot != name.startIndex {
@@ -89,7 +134,9 @@ struct CELProgramBuilder {
                     .identifier(String(name[..<dot])), field: String(name[name.index(after: dot)...]), isTest: false),
                 depth + 1)
         }
-        return .unknownName(name.first == "." ? String(name.dropFirst()) : name)
+        let shown = name.first == "." ? String(name.dropFirst()) : name
+        guard given == nil else { throw CELSyntaxError("\(shown) is unknown") }
+        return .unknownName(shown)
     }
 
     private mutating func select(
@@ -150,7 +197,7 @@ struct CELProgramBuilder {
         if target == nil, let node = try operation(name, arguments, depth) { return node }
         let operands = try nodes((target.map { [$0] } ?? []) + arguments, depth)
         if name == "matches", operands.count == 2 {
-            if case .constant(.string(let pattern)) = operands[1] {
+            if given == nil, case .constant(.string(let pattern)) = operands[1] {
                 do throws(CELError) {
                     return .matches(operands[0], try patterns(pattern))
                 } catch {
@@ -159,7 +206,9 @@ struct CELProgramBuilder {
             }
             return .call(.matches, operands)
         }
-        guard let function = CELFunction(name, isMember: target != nil, count: operands.count) else {
+        guard let function = CELFunction(name, isMember: target != nil, count: operands.count),
+            given != nil || !function.isOfLists
+        else {
             let shown = target == nil ? "\(name)()" : ".\(name)()"
             throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function")
         }

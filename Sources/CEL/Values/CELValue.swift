@@ -48,6 +48,14 @@ public indirect enum CELValue: Sendable {
     }
 }
 
+extension CELValue {
+    /// Whether it is a list.
+    var isList: Bool { if case .list = self { true } else { false } }
+
+    /// A length of time in CEL's own text (`1h30m`); nil when it is none.
+    public static func duration(text: String) -> CELValue? { CELTime.duration(text).map { .duration($0) } }
+}
+
 /// A key of a map: numbers that are equal are one key.
 enum CELKey: Hashable, Sendable {
     case bool(Bool)

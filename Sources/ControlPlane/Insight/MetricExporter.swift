@@ -128,7 +128,8 @@ enum MetricPage {
             let words = line.split(separator: " ")
             if words.count == 4 { types[String(words[2])] = String(words[3]) }
         }
-        var metrics: [String: OTLPMetric] = [:]
+        var sums: [String: [NumberDataPoint]] = [:]
+        var gauges: [String: [NumberDataPoint]] = [:]
         var histograms: [String: [[Label]: HistogramParts]] = [:]
         var (points, leftOut) = (0, 0)
         var parser = ExpositionParser()
@@ -150,23 +151,31 @@ enum MetricPage {
             number.attributes = sample.labels.map { attribute($0) }
             number.timeUnixNano = Fixed64(rawValue: now)
             number.value = .asDouble(sample.value)
-            var metric = metrics[sample.name] ?? OTLPMetric()
-            metric.name = sample.name
             if types[sample.name] == "counter" {
                 number.startTimeUnixNano = Fixed64(rawValue: started)
-                var sum = OTLPSum()
-                if case .sum(let known)? = metric.data { sum = known }
-                sum.isMonotonic = true
-                sum.aggregationTemporality = .cumulative
-                sum.dataPoints.append(number)
-                metric.data = .sum(sum)
+                sums[sample.name, default: []].append(number)
             } else {
-                var gauge = OTLPGauge()
-                if case .gauge(let known)? = metric.data { gauge = known }
-                gauge.dataPoints.append(number)
-                metric.data = .gauge(gauge)
+                gauges[sample.name, default: []].append(number)
             }
-            metrics[sample.name] = metric
+        }
+        var metrics: [String: OTLPMetric] = [:]
+        func add(_ name: String, _ data: OTLPMetric.Data) {
+            var metric = OTLPMetric()
+            metric.name = name
+            metric.data = data
+            metrics[name] = metric
+        }
+        for (name, points) in sums {
+            var sum = OTLPSum()
+            sum.isMonotonic = true
+            sum.aggregationTemporality = .cumulative
+            sum.dataPoints = points
+            add(name, .sum(sum))
+        }
+        for (name, points) in gauges {
+            var gauge = OTLPGauge()
+            gauge.dataPoints = points
+            add(name, .gauge(gauge))
         }
         for (family, series) in histograms {
             var histogram = OTLPHistogram()
@@ -179,10 +188,7 @@ enum MetricPage {
                 point.timeUnixNano = Fixed64(rawValue: now)
                 histogram.dataPoints.append(point)
             }
-            var metric = OTLPMetric()
-            metric.name = family
-            metric.data = .histogram(histogram)
-            metrics[family] = metric
+            add(family, .histogram(histogram))
         }
         return (message(metrics), points, leftOut + parser.refused)
     }

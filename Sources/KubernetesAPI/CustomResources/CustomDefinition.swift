@@ -51,6 +51,9 @@ public struct CustomDefinition: Sendable {
     /// What its author should know.
     public var warnings: [String] = []
 
+    /// Rules of a version that are told of at most.
+    private static let warningsMax = 8
+
     /// Reads `spec` of a definition.
     public init(_ object: KubernetesObject) throws(FieldProblem) {
         let spec = object.spec
@@ -83,10 +86,8 @@ public struct CustomDefinition: Sendable {
             guard version.schema.type == "object" else {
                 throw .invalid(path + ".schema.openAPIV3Schema.type", text: version.schema.type, "must be object")
             }
-            if version.schema.hasExpressions {
-                warnings.append(
-                    "\(path).schema.openAPIV3Schema: x-kubernetes-validations are kept, and not evaluated by this server"
-                )
+            for rule in version.schema.unread.prefix(Self.warningsMax) {
+                warnings.append("\(rule.path): is kept, and not evaluated by this server: \(rule.reason)")
             }
             if json["selectableFields"] != nil {
                 warnings.append("\(path).selectableFields: objects are not selected by these fields by this server")

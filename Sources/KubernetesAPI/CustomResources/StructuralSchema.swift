@@ -24,6 +24,12 @@ public final class StructuralSchema: Sendable {
     let isAtomicMap: Bool
     /// Conditions on the value besides its shape.
     let rules: SchemaRules
+    /// Conditions in CEL.
+    let expressions: [SchemaExpression]
+    /// Those in CEL that are kept and not evaluated, here and below.
+    let unread: [SchemaExpression.Unread]
+    /// Whether there are conditions in CEL, here or below.
+    let hasExpressions: Bool
     /// As it was written: `kubectl explain` reads it.
     public let json: JSON
 
@@ -84,12 +90,11 @@ public final class StructuralSchema: Sendable {
         }
         isAtomicMap = json["x-kubernetes-map-type"]?.string == "atomic"
         rules = try SchemaRules(json, path, depth: depth)
-    }
-
-    /// Whether rules in CEL stand anywhere in the schema: they are kept and not evaluated.
-    public var hasExpressions: Bool {
-        json["x-kubernetes-validations"] != nil || properties.values.contains(where: \.hasExpressions)
-            || (additional?.hasExpressions ?? false) || (items?.hasExpressions ?? false)
+        let (expressions, unread) = SchemaExpression.read(json["x-kubernetes-validations"], path)
+        self.expressions = expressions
+        let below = properties.sorted { $0.key < $1.key }.map(\.value) + [additional, items].compactMap(\.self)
+        self.unread = unread + below.flatMap(\.unread)
+        hasExpressions = !expressions.isEmpty || below.contains(where: \.hasExpressions)
     }
 
     // MARK: Pruning

@@ -112,8 +112,6 @@ struct MetricExport: Sendable {
         let before = isDelta(point.value) ? told[key] : nil
         let begin = Fixed64(rawValue: before?.time ?? started)
         let attributes = point.attributes.map { OTLPKeyValue($0.name, $0.value) }
-        var metric = metrics[point.name] ?? OTLPMetric()
-        metric.name = point.name
         switch point.value {
         case .text: return false
         case .gauge(let value):
@@ -121,10 +119,7 @@ struct MetricExport: Sendable {
             number.attributes = attributes
             number.timeUnixNano = Fixed64(rawValue: now)
             number.value = .asInt(Fixed64(rawValue: UInt64(bitPattern: value)))
-            var gauge = OTLPGauge()
-            if case .gauge(let known)? = metric.data { gauge = known }
-            gauge.dataPoints.append(number)
-            metric.data = .gauge(gauge)
+            metrics[point.name, default: OTLPMetric(named: point.name)].append(gauge: number)
         case .counter(let value):
             var old: UInt64 = 0
             if case .counter(let known)? = before?.value { old = known }
@@ -136,12 +131,7 @@ struct MetricExport: Sendable {
             number.startTimeUnixNano = begin
             number.timeUnixNano = Fixed64(rawValue: now)
             number.value = .asInt(Fixed64(rawValue: min(grown, UInt64(Int64.max))))
-            var sum = OTLPSum()
-            if case .sum(let known)? = metric.data { sum = known }
-            sum.isMonotonic = true
-            sum.aggregationTemporality = temporality(point.value)
-            sum.dataPoints.append(number)
-            metric.data = .sum(sum)
+            metrics[point.name, default: OTLPMetric(named: point.name)].append(sum: number, temporality(point.value))
         case .histogram(let value):
             var snapshot = value
             if isDelta(point.value), case .histogram(let old)? = before?.value { snapshot = Self.grown(value, old) }
@@ -154,13 +144,9 @@ struct MetricExport: Sendable {
             number.sum = snapshot.sum
             number.explicitBounds = snapshot.bounds
             number.bucketCounts = snapshot.counts.map { Fixed64(rawValue: $0) }
-            var histogram = OTLPHistogram()
-            if case .histogram(let known)? = metric.data { histogram = known }
-            histogram.aggregationTemporality = temporality(point.value)
-            histogram.dataPoints.append(number)
-            metric.data = .histogram(histogram)
+            metrics[point.name, default: OTLPMetric(named: point.name)].append(
+                histogram: number, temporality(point.value))
         }
-        metrics[point.name] = metric
         return true
     }
 
@@ -188,5 +174,40 @@ struct MetricExport: Sendable {
         var request: [UInt8] = []
         ProtobufParts.field(1, all, to: &request)
         return request
+    }
+}
+
+// What is there is taken out while it grows: what two hold is copied with each point.
+extension OTLPMetric {
+    fileprivate init(named name: String) {
+        self.init()
+        self.name = name
+    }
+
+    fileprivate mutating func append(gauge point: NumberDataPoint) {
+        var gauge = OTLPGauge()
+        if case .gauge(let known)? = data { gauge = known }
+        data = nil
+        gauge.dataPoints.append(point)
+        data = .gauge(gauge)
+    }
+
+    fileprivate mutating func append(sum point: NumberDataPoint, _ temporality: AggregationTemporality) {
+        var sum = OTLPSum()
+        if case .sum(let known)? = data { sum = known }
+        data = nil
+        sum.isMonotonic = true
+        sum.aggregationTemporality = temporality
+        sum.dataPoints.append(point)
+        data = .sum(sum)
+    }
+
+    fileprivate mutating func append(histogram point: HistogramDataPoint, _ temporality: AggregationTemporality) {
+        var histogram = OTLPHistogram()
+        if case .histogram(let known)? = data { histogram = known }
+        data = nil
+        histogram.aggregationTemporality = temporality
+        histogram.dataPoints.append(point)
+        data = .histogram(histogram)
     }
 }
