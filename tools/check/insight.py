@@ -442,6 +442,19 @@ def compared():
         live.agree(url)
 
 
+DELAYS = """apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: NAME-delay, labels: {check: plan}}
+spec: {hosts: [NAME], http: [{fault: {delay: {percentage: {value: 100}, fixedDelay: TIMEms}}, route: [{destination: {host: NAME}}]}]}
+---
+"""
+# Own times are sleeps: the machine is hardly busy with them.
+OWN_MILLISECONDS = {"catalog": 20, "orders": 30, "ratings": 10}
+ADDED_MILLISECONDS = 60
+RATE = 15
+LOAD_SECONDS = 16
+
+
 def delays(**change):
     path = pathlib.Path(f"{DATA}.delays.yaml")
     path.write_text("".join(DELAYS.replace("NAME", name).replace("TIME", str(time)) for name, time in {**OWN_MILLISECONDS, **change}.items()), encoding="utf-8")
