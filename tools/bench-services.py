@@ -104,8 +104,10 @@ class Plane:
             time.sleep(0.05)
 
     def api(self, method, path, body=None, content="application/json"):
-        if not hasattr(self.local, "connection"):
+        # The server ends connections that nobody uses: after a pause there is a new one.
+        if time.monotonic() - getattr(self.local, "used", 0) > 5:
             self.local.connection = UnixConnection(f"{self.base}/run/api.sock")
+        self.local.used = time.monotonic()
         self.local.connection.request(method, path, json.dumps(body) if body else None, {"content-type": content})
         answer = self.local.connection.getresponse()
         text = answer.read()
