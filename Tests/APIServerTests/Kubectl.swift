@@ -106,8 +106,12 @@ final class KubectlFixture: Sendable {
     }
 
     /// Runs kubectl; `input` is its standard input.
+    ///
+    /// No thread of the pool is held while it works: there are few, and other tests need them.
     @discardableResult
-    func run(_ program: String, _ arguments: [String], input: String = "", user: String = "admin") throws -> Result {
+    func run(
+        _ program: String, _ arguments: [String], input: String = "", user: String = "admin"
+    ) async throws -> Result {
         let id = IO.Environment.randomBytes(6).map { String($0, radix: 16) }.joined()
         let files = ["in", "out", "err"].map { "\(directory)/\(id).\($0)" }
         try File.write(files[0], Array(input.utf8))
@@ -126,7 +130,12 @@ final class KubectlFixture: Sendable {
             ])
         command.descriptors = [0: descriptors[0], 1: descriptors[1], 2: descriptors[2]]
         let child = try Child(command)
-        let status = try child.wait()
+        var ended = try child.poll()
+        while ended == nil {
+            try await Task.sleep(for: .milliseconds(5))
+            ended = try child.poll()
+        }
+        let status = try #require(ended)
         return Result(status: status.code, out: try File.text(files[1]), error: try File.text(files[2]))
     }
 

@@ -71,45 +71,50 @@ struct KubectlTests {
     }
 
     @Test("apply creates, changes and leaves unchanged; tables, describe, scale and delete work", arguments: kubectls)
-    func apply(kubectl: String) throws {
+    func apply(kubectl: String) async throws {
         let fixture = try KubectlFixture()
-        func run(_ arguments: String..., input: String = "") throws -> KubectlFixture.Result {
-            try fixture.run(kubectl, arguments, input: input)
+        func run(_ arguments: String..., input: String = "") async throws -> KubectlFixture.Result {
+            try await fixture.run(kubectl, arguments, input: input)
         }
-        let created = try run("apply", "-f", "-", input: Self.service)
+        let created = try await run("apply", "-f", "-", input: Self.service)
         #expect(created.out == "service/my-service created\n" && created.error == "", "\(created)")
-        #expect(try run("apply", "-f", "-", input: Self.service).out == "service/my-service unchanged\n")
+        #expect(try await run("apply", "-f", "-", input: Self.service).out == "service/my-service unchanged\n")
         #expect(
-            try run("apply", "-f", "-", input: Self.loadBalancer).out
+            try await run("apply", "-f", "-", input: Self.loadBalancer).out
                 == "service/my-service configured\ndeployment.apps/my-deployment created\n")
         #expect(
-            try run("apply", "-f", "-", input: Self.loadBalancer).out
+            try await run("apply", "-f", "-", input: Self.loadBalancer).out
                 == "service/my-service unchanged\ndeployment.apps/my-deployment unchanged\n")
-        let table = try run("get", "services", "my-service").out.split(separator: "\n").map { $0.split(separator: " ") }
+        let table = try await run("get", "services", "my-service").out.split(separator: "\n").map {
+            $0.split(separator: " ")
+        }
         #expect(table.first == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"])
         #expect(table.last?.prefix(5) == ["my-service", "LoadBalancer", "10.96.0.2", "10.97.0.1", "80:30000/TCP"])
         #expect(
-            try run("scale", "deployment/my-deployment", "--replicas=5").out == "deployment.apps/my-deployment scaled\n"
+            try await run("scale", "deployment/my-deployment", "--replicas=5").out
+                == "deployment.apps/my-deployment scaled\n"
         )
-        #expect(try run("get", "deployment", "my-deployment", "-o", "jsonpath={.spec.replicas}").out == "5")
-        let described = try run("describe", "service", "my-service")
+        #expect(try await run("get", "deployment", "my-deployment", "-o", "jsonpath={.spec.replicas}").out == "5")
+        let described = try await run("describe", "service", "my-service")
         #expect(described.out.contains("LoadBalancer Ingress:") && described.status == 0, "\(described)")
-        #expect(try run("describe", "deployment", "my-deployment").out.contains("Replicas:               5 desired"))
-        #expect(try run("get", "all").out.contains("deployment.apps/my-deployment"))
-        #expect(try run("label", "service", "my-service", "a=b").out == "service/my-service labeled\n")
-        #expect(try run("get", "svc", "-l", "a=b", "-o", "name").out == "service/my-service\n")
-        let yaml = try run("get", "svc", "my-service", "-o", "yaml").out
-        #expect(yaml.contains("kubectl.kubernetes.io/last-applied-configuration") && !yaml.contains("$"))
-        #expect(try run("replace", "-f", "-", input: Self.service).out == "service/my-service replaced\n")
-        #expect(try run("delete", "deployment", "my-deployment").out == "deployment.apps \"my-deployment\" deleted\n")
-        #expect(try run("delete", "-f", "-", input: Self.service).out == "service \"my-service\" deleted\n")
         #expect(
-            try run("get", "svc", "my-service").error
+            try await run("describe", "deployment", "my-deployment").out.contains("Replicas:               5 desired"))
+        #expect(try await run("get", "all").out.contains("deployment.apps/my-deployment"))
+        #expect(try await run("label", "service", "my-service", "a=b").out == "service/my-service labeled\n")
+        #expect(try await run("get", "svc", "-l", "a=b", "-o", "name").out == "service/my-service\n")
+        let yaml = try await run("get", "svc", "my-service", "-o", "yaml").out
+        #expect(yaml.contains("kubectl.kubernetes.io/last-applied-configuration") && !yaml.contains("$"))
+        #expect(try await run("replace", "-f", "-", input: Self.service).out == "service/my-service replaced\n")
+        #expect(
+            try await run("delete", "deployment", "my-deployment").out == "deployment.apps \"my-deployment\" deleted\n")
+        #expect(try await run("delete", "-f", "-", input: Self.service).out == "service \"my-service\" deleted\n")
+        #expect(
+            try await run("get", "svc", "my-service").error
                 == "Error from server (NotFound): services \"my-service\" not found\n")
     }
 
     @Test("create by command line, whatever form the body has", arguments: kubectls)
-    func create(kubectl: String) throws {
+    func create(kubectl: String) async throws {
         let fixture = try KubectlFixture()
         let commands: [[String]] = [
             ["create", "namespace", "n"], ["-n", "n", "create", "configmap", "c", "--from-literal=a=b"],
@@ -120,106 +125,109 @@ struct KubectlTests {
             ["-n", "n", "create", "ingress", "i", "--rule=a.example/x=v:80"],
         ]
         for command in commands {
-            let result = try fixture.run(kubectl, command)
+            let result = try await fixture.run(kubectl, command)
             #expect(result.status == 0 && result.out.hasSuffix("created\n"), "\(command): \(result)")
         }
-        func path(_ arguments: String...) throws -> String {
-            try fixture.run(kubectl, ["-n", "n", "get"] + arguments).out
+        func path(_ arguments: String...) async throws -> String {
+            try await fixture.run(kubectl, ["-n", "n", "get"] + arguments).out
         }
-        #expect(try path("secret", "s", "-o", "jsonpath={.data.a}") == "Yg==")
+        #expect(try await path("secret", "s", "-o", "jsonpath={.data.a}") == "Yg==")
         #expect(
-            try path("deployment", "d", "-o", "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image}")
+            try await path(
+                "deployment", "d", "-o", "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image}")
                 == "2 x")
         #expect(
-            try path("service", "v", "-o", "jsonpath={.spec.ports[0].port} {.spec.ports[0].targetPort}") == "80 8080")
+            try await path("service", "v", "-o", "jsonpath={.spec.ports[0].port} {.spec.ports[0].targetPort}")
+                == "80 8080")
         #expect(
-            try path(
+            try await path(
                 "ingress", "i", "-o",
                 "jsonpath={.spec.rules[0].host}{.spec.rules[0].http.paths[0].path} {.spec.rules[0].http.paths[0].backend.service.port.number}"
             ) == "a.example/x 80")
-        #expect(try fixture.run(kubectl, ["auth", "can-i", "create", "pods"]).out == "yes\n")
-        let gone = try fixture.run(kubectl, ["delete", "namespace", "n", "--timeout=20s"])
+        #expect(try await fixture.run(kubectl, ["auth", "can-i", "create", "pods"]).out == "yes\n")
+        let gone = try await fixture.run(kubectl, ["delete", "namespace", "n", "--timeout=20s"])
         #expect(gone.status == 0, "\(gone)")
     }
 
     @Test("bad input gives one clear error, a warning is shown, nothing is stored", arguments: kubectls)
-    func bad(kubectl: String) throws {
+    func bad(kubectl: String) async throws {
         let fixture = try KubectlFixture()
-        let kind = try fixture.run(
+        let kind = try await fixture.run(
             kubectl, ["apply", "-f", "-"], input: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x}\n")
         #expect(
             kind.status == 1 && kind.error.contains("no matches for kind \"CronJob\" in version \"batch/v1\""),
             "\(kind)")
-        let ports = try fixture.run(
+        let ports = try await fixture.run(
             kubectl, ["apply", "-f", "-"], input: Self.service.replacing("port: 80", with: "port: 800000"))
         #expect(
             ports.error.contains("spec.ports[0].port: Invalid value: 800000: must be between 1 and 65535, inclusive"),
             "\(ports)")
-        #expect(try fixture.run(kubectl, ["get", "svc", "-o", "name"]).out == "service/kubernetes\n")
-        let warned = try fixture.run(kubectl, ["apply", "-f", "-"], input: Self.virtualService)
+        #expect(try await fixture.run(kubectl, ["get", "svc", "-o", "name"]).out == "service/kubernetes\n")
+        let warned = try await fixture.run(kubectl, ["apply", "-f", "-"], input: Self.virtualService)
         #expect(warned.out == "virtualservice.networking.istio.io/warned created\n")
         #expect(warned.error == "Warning: spec.hosts[0]: no such service \"a\"\n")
         #expect(
-            try fixture.run(kubectl, ["get", "vs"]).out.split(separator: "\n").first?.split(separator: " ") == [
+            try await fixture.run(kubectl, ["get", "vs"]).out.split(separator: "\n").first?.split(separator: " ") == [
                 "NAME", "GATEWAYS", "HOSTS", "AGE",
             ])
     }
 
     @Test("an unknown field is refused with its path")
-    func unknownField() throws {
+    func unknownField() async throws {
         // Up to 1.28 kubectl validates by itself or not at all; the server's word counts since 1.29.
         guard let kubectl = kubectls.first else { return }
         let fixture = try KubectlFixture()
-        let result = try fixture.run(
+        let result = try await fixture.run(
             kubectl, ["apply", "-f", "-"], input: Self.loadBalancer.replacing("replicas", with: "replica"))
         #expect(result.error.contains("unknown field \"spec.replica\""), "\(result)")
     }
 
     @Test("a certificate without the group masters is somebody without rights", arguments: kubectls)
-    func rights(kubectl: String) throws {
+    func rights(kubectl: String) async throws {
         let fixture = try KubectlFixture()
         try fixture.write("jane", ["staff"])
-        let result = try fixture.run(kubectl, ["get", "pods"], user: "jane")
+        let result = try await fixture.run(kubectl, ["get", "pods"], user: "jane")
         #expect(result.status == 1)
         #expect(result.error.contains("pods is forbidden: User \"jane\" cannot list resource \"pods\""), "\(result)")
-        #expect(try fixture.run(kubectl, ["get", "--raw", "/readyz"], user: "jane").out == "ok")
+        #expect(try await fixture.run(kubectl, ["get", "--raw", "/readyz"], user: "jane").out == "ok")
     }
 
     @Test("logs come from the node agent as they are", arguments: kubectls)
-    func logs(kubectl: String) throws {
+    func logs(kubectl: String) async throws {
         let fixture = try KubectlFixture()
         let pod = """
             {"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x"}]}}
             """
-        try fixture.run(kubectl, ["apply", "-f", "-"], input: pod)
-        let result = try fixture.run(kubectl, ["logs", "p", "--tail=5"])
+        try await fixture.run(kubectl, ["apply", "-f", "-"], input: pod)
+        let result = try await fixture.run(kubectl, ["logs", "p", "--tail=5"])
         #expect(result.out == "one tailLines=5\ntwo\n", "\(result)")
-        #expect(try fixture.run(kubectl, ["logs", "p", "-f"]).out == "one follow=true\ntwo\n")
-        let wrong = try fixture.run(kubectl, ["logs", "p", "-c", "other"])
+        #expect(try await fixture.run(kubectl, ["logs", "p", "-f"]).out == "one follow=true\ntwo\n")
+        let wrong = try await fixture.run(kubectl, ["logs", "p", "-c", "other"])
         #expect(wrong.status == 1 && wrong.error.contains("other"), "\(wrong)")
-        let exec = try fixture.run(kubectl, ["exec", "p", "--", "true"])
+        let exec = try await fixture.run(kubectl, ["exec", "p", "--", "true"])
         #expect(exec.status == 1 && !exec.error.isEmpty, "\(exec)")
     }
 
     @Test("a rollout that is waited for ends when the status says so", arguments: kubectls)
     func rollout(kubectl: String) async throws {
         let fixture = try KubectlFixture()
-        try fixture.run(kubectl, ["apply", "-f", "-"], input: Self.loadBalancer)
+        try await fixture.run(kubectl, ["apply", "-f", "-"], input: Self.loadBalancer)
         // Whether the status comes before or while they watch, both end: no sleep, no race.
         async let condition = Task.detached {
-            try fixture.run(
+            try await fixture.run(
                 kubectl, ["wait", "--for=condition=Available", "deployment/my-deployment", "--timeout=30s"])
         }.value
         async let rollout = Task.detached {
-            try fixture.run(kubectl, ["rollout", "status", "deployment/my-deployment", "--timeout=30s"])
+            try await fixture.run(kubectl, ["rollout", "status", "deployment/my-deployment", "--timeout=30s"])
         }.value
         let path = "/apis/apps/v1/namespaces/default/deployments/my-deployment"
-        var object = try JSON.parse(try fixture.run(kubectl, ["get", "--raw", path]).out)
+        var object = try JSON.parse(try await fixture.run(kubectl, ["get", "--raw", path]).out)
         object["status"] = [
             "observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
             "conditions": [["type": "Available", "status": "True"]],
         ]
-        let written = try fixture.run(kubectl, ["replace", "--raw", path + "/status", "-f", "-"], input: object.text)
+        let written = try await fixture.run(
+            kubectl, ["replace", "--raw", path + "/status", "-f", "-"], input: object.text)
         #expect(written.status == 0, "\(written)")
         let results = try await (condition, rollout)
         #expect(results.0.status == 0, "\(results.0)")

@@ -122,9 +122,16 @@ final class EtcdServer: @unchecked Sendable {
     func kill() throws {
         let process = try #require(process)
         try process.signal(SIGKILL)
+        // A process that was killed ends at once, or (in a wait that no signal ends) perhaps not at all: that is said, not waited for.
         var status: Int32 = 0
-        waitpid(process.pid, &status, 0)
-        self.process = nil
+        for _ in 0..<3_000 {
+            if waitpid(process.pid, &status, WNOHANG) != 0 {
+                self.process = nil
+                return
+            }
+            usleep(10_000)
+        }
+        throw Missing(what: "the end of etcd, 30 s after it was killed")
     }
 
     /// One server for all tests that do not harm it; each has a prefix of its own.
