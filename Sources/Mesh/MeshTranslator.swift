@@ -22,6 +22,9 @@ public struct MeshTranslator: Sendable {
 
     private var callers: [ProxyIdentity: Caller] = [:]
     private var views: [Caller: ServiceView] = [:]
+    /// What gateways see of services, and what they need of them, each for itself.
+    private var gatewayViews: [NamespacedName: ServiceView] = [:]
+    private var gatewayNeeds: [NamespacedName: GatewayNeeds] = [:]
     private var services = Memo<ServiceResources.Key, ServiceResources>()
     private var plans = Memo<Caller, OutboundPlan>()
     private var virtualHosts = Memo<VirtualHostKey, EncodedHost>()
@@ -33,6 +36,8 @@ public struct MeshTranslator: Sendable {
     /// The last outbound side of callers, of which equal resources stay the same.
     private var lastOutbounds: [Caller: MeshLayer] = [:]
     private var gateways = Memo<NamespacedName, MeshLayer>()
+    /// What gateways had last, of which equal ones stay the same.
+    private var lastGateways: [NamespacedName: MeshLayer] = [:]
     private var inbounds = Memo<NamespacedName, MeshLayer>()
     private var patchSets = Memo<NamespacedName, EnvoyPatches>()
     private var patchedLayers = PatchedLayers()
@@ -132,6 +137,7 @@ public struct MeshTranslator: Sendable {
         var hosts = Set(services.forget(touched).map(\.service.host))
         if touched.everything {
             views = [:]
+            forgetGateways()
             callers = [:]
             outbounds = [:]
             lastOutbounds = [:]
@@ -149,6 +155,11 @@ public struct MeshTranslator: Sendable {
                 touchedPods.insert(pod)
                 callers[ProxyIdentity(pod: pod, role: .sidecar)] = nil
                 callers[ProxyIdentity(pod: pod, role: .gateway)] = nil
+                if model.workload(pod) == nil {
+                    gatewayViews[pod] = nil
+                    gatewayNeeds[pod] = nil
+                    lastGateways[pod] = nil
+                }
             default: break
             }
         }
@@ -159,6 +170,13 @@ public struct MeshTranslator: Sendable {
         }
         guard !hosts.isEmpty else { return }
         for caller in views.keys { views[caller]?.touch(hosts) }
+        for pod in gatewayViews.keys { gatewayViews[pod]?.touch(hosts) }
+    }
+
+    private mutating func forgetGateways() {
+        gatewayViews = [:]
+        gatewayNeeds = [:]
+        lastGateways = [:]
     }
 
     /// The kinds whose edits cost what they touch.
@@ -213,6 +231,7 @@ public struct MeshTranslator: Sendable {
         self.usesNode = usesNode
         callers = [:]
         views = [:]
+        forgetGateways()
         touchAll()
     }
 
@@ -222,29 +241,62 @@ public struct MeshTranslator: Sendable {
     public mutating func snapshot(for proxy: ProxyIdentity) -> ProxySnapshot {
         refresh()
         let caller = caller(proxy)
-        let shared = shared(caller)
+        let patches =
+            isPatching
+            ? patchSets.value(proxy.pod, of: model) { model in
+                EnvoyPatches(
+                    model: model, namespace: proxy.pod.namespace, labels: model.workload(proxy.pod)?.labels ?? [:])
+            } : nil
         switch proxy.role {
         case .sidecar:
             let inbound = inbounds.value(proxy.pod, of: model) { MeshLayer(Self.inbound(proxy.pod, $0)) }
-            return patched(proxy, caller, shared: shared, own: inbound)
+            return patched(proxy, caller, patches, shared: shared(caller), own: inbound)
         case .gateway:
-            let gateway = gateways.value(proxy.pod, of: model) { MeshLayer(Self.gateway(proxy.pod, caller, $0)) }
-            return patched(proxy, caller, shared: shared + [gateway], own: nil)
+            let gateway = gateways.value(proxy.pod, of: model) {
+                MeshLayer(Self.gateway(proxy.pod, caller, $0)).settled(after: lastGateways[proxy.pod])
+            }
+            lastGateways[proxy.pod] = gateway
+            let services = services(of: proxy, caller, gateway, patches)
+            return patched(proxy, caller, patches, shared: services + [names.layer(), gateway], own: nil)
         }
+    }
+
+    /// The clusters and endpoints that a gateway's listeners and routes name, as EnvoyFilters leave them.
+    private mutating func services(
+        of proxy: ProxyIdentity, _ caller: Caller, _ gateway: MeshLayer, _ patches: EnvoyPatches?
+    ) -> [MeshLayer] {
+        var view = gatewayViews.removeValue(forKey: proxy.pod) ?? ServiceView(caller: caller)
+        if view.caller != caller { view = ServiceView(caller: caller) }
+        if model.config.tellsGatewaysEverything {
+            view.need(nil)
+        } else {
+            var own = gateway
+            if let patches, !patches.isEmpty {
+                let key = PatchedLayers.Key(caller: caller, pod: proxy.pod, patches: patches.names)
+                own = patchedLayers.layer(key, [gateway]) { resources in
+                    var run = PatchRun(patches, role: .gateway, model: model)
+                    run.apply(to: &resources)
+                }
+            }
+            var needs = gatewayNeeds[proxy.pod]
+            if needs?.layer !== own { needs = GatewayNeeds(own, isPatched: own !== gateway) }
+            gatewayNeeds[proxy.pod] = needs
+            view.need(needs?.hosts)
+        }
+        view.update(model, &services)
+        gatewayViews[proxy.pod] = view
+        return view.layers
     }
 
     /// The layers as EnvoyFilters leave them; what is the same for many proxies stays shared.
     private mutating func patched(
-        _ proxy: ProxyIdentity, _ caller: Caller, shared: [MeshLayer], own: MeshLayer?
+        _ proxy: ProxyIdentity, _ caller: Caller, _ patches: EnvoyPatches?, shared: [MeshLayer], own: MeshLayer?
     ) -> ProxySnapshot {
         let all = ProxySnapshot(layers: shared + [own].compactMap { $0 })
-        guard isPatching else { return all }
-        let patches = patchSets.value(proxy.pod, of: model) { model in
-            EnvoyPatches(
-                model: model, namespace: proxy.pod.namespace, labels: model.workload(proxy.pod)?.labels ?? [:])
-        }
-        guard !patches.isEmpty else { return all }
-        let sharedKey = PatchedLayers.Key(caller: caller, pod: nil, patches: patches.names)
+        guard let patches, !patches.isEmpty else { return all }
+        // What a gateway gets is for it alone.
+        let sharedKey = PatchedLayers.Key(
+            caller: caller, pod: nil, gateway: proxy.role == .gateway ? proxy.pod : nil, patches: patches.names)
         var layers = [
             patchedLayers.layer(sharedKey, shared) { resources in
                 var run = PatchRun(patches, role: proxy.role, model: model)
@@ -296,11 +348,12 @@ public struct MeshTranslator: Sendable {
         return shared(kinds[kind])
     }
 
+    /// What sidecars of a kind share.
     private mutating func shared(_ caller: Caller) -> [MeshLayer] {
         var view = views.removeValue(forKey: caller) ?? ServiceView(caller: caller)
         view.update(model, &services)
         views[caller] = view
-        return (caller.role == .sidecar ? view.layers + [outbound(caller)] : view.layers) + [names.layer()]
+        return view.layers + [outbound(caller), names.layer()]
     }
 
     private mutating func caller(_ proxy: ProxyIdentity) -> Caller {

@@ -258,7 +258,7 @@ struct ServicePolicyTests {
                 World.service("web", ip: 1), World.pod("caller", "caller", ip: 9), World.pod("other", "other", ip: 8),
                 World.gatewayPod, GatewayYAML.secret("c", authority: true),
                 GatewayYAML.secret("c", namespace: "istio-system", authority: true),
-                GatewayYAML.authorities("roots"),
+                GatewayYAML.authorities("roots"), Security.meshConfig("skein: {gatewayClusters: istio}"),
                 World.policy("p", "host: web\n\(selector)trafficPolicy: {tls: \(tls)}"))
         }
         let plain = try world("{mode: MUTUAL, credentialName: c}")

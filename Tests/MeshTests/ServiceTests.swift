@@ -96,7 +96,8 @@ struct ServiceTests {
             let world = try World(
                 World.service("web", ip: 1, port: "{port: 80, targetPort: 8080}"),
                 policy.isEmpty ? "" : World.policy("p", "host: web\ntrafficPolicy: \(policy)"),
-                World.rule("r", "hosts: [web]\nhttp: [{route: [{destination: {host: web}}]}]"))
+                World.rule("r", "hosts: [web]\nhttp: [{route: [{destination: {host: web}}]}]"),
+                Security.meshConfig("skein: {gatewayClusters: istio}"))
             let snapshot = gateway ? world.gatewaySnapshot() : world.snapshot()
             let cluster = try snapshot.cluster("outbound|80||web.default.svc.cluster.local")
             let options = try cluster.typedExtensionProtocolOptions[
@@ -246,7 +247,8 @@ struct ServiceTests {
     func headless() throws {
         let world = try World(
             World.service("web", ip: 1).replacing("10.96.0.1", with: "None"),
-            World.pod("a", "web", ip: 5).replacing("targetRef:", with: "hostname: a-0, targetRef:"), World.gateway)
+            World.pod("a", "web", ip: 5).replacing("targetRef:", with: "hostname: a-0, targetRef:"), World.gateway,
+            Security.meshConfig("skein: {gatewayClusters: istio}"))
         #expect(try world.snapshot().cluster(web).clusterDiscoveryType == .type(.originalDst))
         #expect(try world.gatewaySnapshot().cluster(web).clusterDiscoveryType == .type(.eds))
         let domains = try world.snapshot().virtualHost("80", "web").domains

@@ -67,8 +67,10 @@ struct SidecarTests {
             })
         // Not for gateways.
         #expect(
-            try World(services, World.gateway, sidecar("r", "egress: [{hosts: ['~/*']}]", namespace: "istio-system"))
-                .gatewaySnapshot().clusters.keys.contains("outbound|80||web.default.svc.cluster.local"))
+            try World(
+                services, World.gateway, Security.meshConfig("skein: {gatewayClusters: istio}"),
+                sidecar("r", "egress: [{hosts: ['~/*']}]", namespace: "istio-system")
+            ).gatewaySnapshot().clusters.keys.contains("outbound|80||web.default.svc.cluster.local"))
     }
 
     @Test("R-12 what a rule in the list leads to is known, too")

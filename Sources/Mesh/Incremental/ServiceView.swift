@@ -20,12 +20,28 @@ struct ServiceView: Sendable {
     private var endpoints: [String: MeshResource] = [:]
     /// The hosts that may differ.
     private var dirty: Set<String>?
+    /// The hosts that the callers need; `nil`: all that they see.
+    private var needed: Set<String>?
     private(set) var layers: [MeshLayer] = []
 
     init(caller: Caller) { self.caller = caller }
 
     /// Notes that these hosts may differ.
-    mutating func touch(_ hosts: Set<String>) { dirty?.formUnion(hosts) }
+    mutating func touch(_ hosts: Set<String>) {
+        guard dirty != nil else { return }
+        dirty?.formUnion(needed.map(hosts.intersection) ?? hosts)
+    }
+
+    /// Says which hosts are needed: what comes and goes by that may differ.
+    mutating func need(_ hosts: Set<String>?) {
+        guard hosts != needed else { return }
+        if let hosts, let needed {
+            dirty?.formUnion(hosts.symmetricDifference(needed))
+        } else {
+            dirty = nil
+        }
+        needed = hosts
+    }
 
     /// Notes that any host may differ.
     mutating func touchAll() { dirty = nil }
@@ -48,13 +64,16 @@ struct ServiceView: Sendable {
                 sidecar.map { model.destinations(of: $0, namespace: caller.namespace) } ?? []
             for host in hosts {
                 let service = model.service(host: host, visibleTo: caller.namespace).flatMap { service in
-                    sidecar?.sees(host, in: service.key.namespace) ?? true || destinations.contains(host)
+                    needed?.contains(host) ?? true
+                        && (sidecar?.sees(host, in: service.key.namespace) ?? true || destinations.contains(host))
                         ? service : nil
                 }
                 replace(host, service.flatMap { resources($0, model, &memo) })
             }
         } else {
-            let services = model.services(visibleTo: caller.namespace, sidecar: sidecar)
+            let services =
+                needed?.compactMap { model.service(host: $0, visibleTo: caller.namespace) }
+                ?? model.services(visibleTo: caller.namespace, sidecar: sidecar)
             let hosts = Set(services.map(\.host))
             for host in byHost.keys where !hosts.contains(host) { replace(host, nil) }
             for service in services { replace(service.host, resources(service, model, &memo)) }

@@ -97,6 +97,8 @@ public struct MeshConfig: Sendable, Hashable {
     public var endpointDebounce = Duration.zero
     /// Our extension `skein.gatewayPaths: istio` normalises paths at gateways as in sidecars.
     public var decodesGatewayPaths = true
+    /// Our extension `skein.gatewayClusters: istio` tells gateways the clusters of all services, not of those that their routes name.
+    public var tellsGatewaysEverything = false
     /// What is wrong with the ConfigMap.
     public var problems: [Problem] = []
 
@@ -189,6 +191,7 @@ public struct MeshConfig: Sendable, Hashable {
         guardsHosts = !reader.isIstio("skein.hostOwnership")
         endpointDebounce = reader.duration("skein.endpointDebounce") ?? .zero
         decodesGatewayPaths = !reader.isIstio("skein.gatewayPaths")
+        tellsGatewaysEverything = reader.isIstio("skein.gatewayClusters")
         problems = reader.finished()
     }
 }

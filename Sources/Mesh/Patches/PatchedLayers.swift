@@ -5,6 +5,8 @@ struct PatchedLayers: Sendable {
         var caller: Caller
         /// The pod, for its own part; `nil` for the part that callers of a kind share.
         var pod: NamespacedName?
+        /// The gateway that shares nothing with others.
+        var gateway: NamespacedName?
         var patches: [NamespacedName]
     }
 
@@ -30,8 +32,8 @@ struct PatchedLayers: Sendable {
         return layer
     }
 
-    /// Forgets the own part of a pod.
+    /// Forgets what was made for a pod alone.
     mutating func forget(_ pod: NamespacedName) {
-        for key in entries.keys where key.pod == pod { entries[key] = nil }
+        for key in entries.keys where key.pod == pod || key.gateway == pod { entries[key] = nil }
     }
 }
