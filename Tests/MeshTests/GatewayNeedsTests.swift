@@ -10,7 +10,8 @@ struct GatewayNeedsTests {
         "r", "hosts: ['*']\ngateways: [my-gateway]\nhttp: [{route: [{destination: {host: web, subset: v1}}]}]")
     private static let mesh =
         World.gateway + World.service("web", ip: 1) + World.service("other", ip: 2) + World.pod("a", "web", ip: 5)
-        + World.policy("p", "host: web\nsubsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]")
+        + World.policy(
+            "p", "host: web\nsubsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]")
 
     private static func filter(_ patch: String) -> String {
         """
@@ -88,10 +89,16 @@ struct GatewayNeedsTests {
         func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         let name = "outbound|80||a.b"
         // Behind the field the tag of the next one, which is a letter or a digit.
-        #expect(ClusterReferences.names(in: [10, UInt8(name.utf8.count)] + bytes(name) + bytes("2x")) == [name, name + "2x"])
+        #expect(
+            ClusterReferences.names(in: [10, UInt8(name.utf8.count)] + bytes(name) + bytes("2x")) == [
+                name, name + "2x",
+            ])
         #expect(ClusterReferences.names(in: bytes("call('\(name)')")) == [name])
         let long = "outbound|80||" + String(repeating: "a", count: 150)
-        #expect(ClusterReferences.names(in: [10, 0x80 | UInt8(163 & 0x7F), 1] + bytes(long) + bytes("z")) == [long, long + "z"])
+        #expect(
+            ClusterReferences.names(in: [10, 0x80 | UInt8(163 & 0x7F), 1] + bytes(long) + bytes("z")) == [
+                long, long + "z",
+            ])
         #expect(ClusterReferences.names(in: bytes("outbound")).isEmpty)
         #expect(ClusterReferences.host(of: name) == "a.b")
         #expect(ClusterReferences.host(of: "outbound|80") == nil)

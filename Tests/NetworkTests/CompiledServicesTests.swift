@@ -21,7 +21,7 @@ struct CompiledServicesTests {
         let compiled = CompiledServices([
             try port(["10.244.0.6", "10.244.0.5", "fd00::5"].reversed(), addresses: ["10.96.0.10", "fd00:96::1"])
         ])
-        let text = compiled.transaction(from: CompiledServices([]))
+        let text = CompiledServices.transaction(compiled.everything)
         #expect(
             text == """
                 add chain inet skein_service svc4_1e37d16a4900c95f
@@ -46,10 +46,11 @@ struct CompiledServicesTests {
     @Test("the same again is nothing, a changed endpoint is its chain alone")
     func difference() throws {
         let many = try (1...50).map { try port("shop/s\($0)", ["10.96.1.\($0)"], ["10.244.0.5"]) }
-        let before = CompiledServices(many + [try port(["10.244.0.5"], addresses: ["10.96.0.10"])])
-        #expect(before.transaction(from: before) == "")
-        let after = CompiledServices(many + [try port(["10.244.0.7"], addresses: ["10.96.0.10"])])
-        let lines = after.transaction(from: before).split(separator: "\n")
+        var compiled = CompiledServices(many + [try port(["10.244.0.5"], addresses: ["10.96.0.10"])])
+        let same = try port(["10.244.0.5"], addresses: ["10.96.0.10"])
+        #expect(CompiledServices.transaction(compiled.update(["shop/web": [same]])) == "")
+        let changes = compiled.update(["shop/web": [try port(["10.244.0.7"], addresses: ["10.96.0.10"])]])
+        let lines = CompiledServices.transaction(changes).split(separator: "\n")
         #expect(lines.count == 4)  // add, flush, rule, hairpin
         #expect(lines.allSatisfy { $0.contains("svc4_1e37d16a4900c95f") || $0.contains("hairpin4 { 10.244.0.7") })
     }
@@ -57,10 +58,14 @@ struct CompiledServicesTests {
     @Test("a service without endpoints is refused, and one that goes leaves nothing")
     func without() throws {
         let before = CompiledServices([try port(["10.244.0.5"], addresses: ["10.96.0.10"])])
-        let refused = CompiledServices([try port([], addresses: ["10.96.0.10"])]).transaction(from: before)
+        func change(_ ports: [ServicePort]) -> String {
+            var compiled = before
+            return CompiledServices.transaction(compiled.update(["shop/web": ports]))
+        }
+        let refused = change([try port([], addresses: ["10.96.0.10"])])
         #expect(refused.contains("add element inet skein_service refused4 { 10.96.0.10 . tcp . 80 comment"))
         #expect(refused.contains("delete chain inet skein_service svc4_"))
-        let gone = CompiledServices([]).transaction(from: before)
+        let gone = change([])
         #expect(!gone.contains("add "))
         #expect(gone.contains("delete element inet skein_service services4 { 10.96.0.10 . tcp . 80 : goto svc4_"))
     }

@@ -74,38 +74,49 @@ struct IncrementalServicesTests {
         var compiled = CompiledServices([])
         var table = Table()
         for _ in 0..<40 {
+            var changed: [String: [ServicePort]] = [:]
             for _ in 0..<Int.random(in: 1...4, using: &numbers) {
                 let number = Int.random(in: 0..<20, using: &numbers)
                 ports[number] = Bool.random(using: &numbers) ? Self.port(number, &numbers) : nil
+                changed["shop/s\(number)"] = [ports[number]].compactMap(\.self)
             }
-            let now = ports.values.shuffled(using: &numbers)
-            let next = CompiledServices(now, from: compiled)
-            try table.run(next.transaction(from: compiled))
-            let full = CompiledServices(now)
-            #expect(next.elements == full.elements)
-            #expect(next.conflicts == full.conflicts)
-            #expect(next.transaction(from: full) == CompiledServices(now).transaction(from: full))
+            let before = compiled
+            let changes = compiled.update(changed)
+            try table.run(CompiledServices.transaction(changes))
+            let full = CompiledServices(ports.values.shuffled(using: &numbers))
+            #expect(compiled.elements == full.elements)
+            #expect(compiled.conflicts == full.conflicts)
             var fresh = Table()
-            try fresh.run(full.transaction(from: CompiledServices([])))
+            try fresh.run(CompiledServices.transaction(full.everything))
             #expect(table.chains == fresh.chains && table.sets == fresh.sets && table.elements == fresh.elements)
-            compiled = next
+            // UDP endpoints that are gone, and no others.
+            func datagrams(_ services: CompiledServices) -> Set<ServicePort.Endpoint> {
+                services.everything.rules.reduce(into: []) { $0.formUnion($1.after?.datagramEndpoints ?? []) }
+            }
+            #expect(changes.datagramEndpointsGone == datagrams(before).subtracting(datagrams(compiled)))
+            // A change that is taken back leaves what was there.
+            var back = compiled
+            _ = back.update(changed.reduce(into: [:]) { $0[$1.key] = before.ports(of: $1.key) })
+            #expect(back.elements == before.elements && back.conflicts == before.conflicts)
         }
     }
 
-    @Test("what did not change is not made again")
-    func kept() {
+    @Test("a change looks at what it changes, however many services there are", arguments: [20, 200])
+    func kept(count: Int) {
         var numbers = Numbers(state: 7)
-        var ports = (0..<200).map { number in
+        var ports = (0..<count).map { number in
             var port = Self.port(number, &numbers)
             port.addresses = [.v4(0x0A60_0000 + UInt32(number))]
             port.balancer = []
             port.nodePort = nil
             return port
         }
-        let before = CompiledServices(ports)
-        ports[100].endpoints = [ServicePort.Endpoint(.v4(0x0AF4_00FF), 1)]
-        let after = CompiledServices(ports, from: before)
-        #expect(after.changeCount(from: before) == 1)
-        #expect(CompiledServices(ports, from: after).changeCount(from: after) == 0)
+        var compiled = CompiledServices(ports)
+        let looks = compiled.looks
+        ports[10].endpoints = [ServicePort.Endpoint(.v4(0x0AF4_00FF), 1)]
+        #expect(compiled.update([ports[10].service: [ports[10]]]).rules.count == 1)
+        #expect(compiled.looks - looks == 2)
+        #expect(compiled.update([ports[10].service: [ports[10]]]).rules.isEmpty)
+        #expect(compiled.looks - looks == 3)
     }
 }

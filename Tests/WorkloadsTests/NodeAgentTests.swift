@@ -96,9 +96,7 @@ final class LoopbackNetwork: PodNetworking {
         for uid in (try? NetworkNamespace.list(in: directory)) ?? [] where !uids.contains(uid) { try detach(uid: uid) }
         if uids.isEmpty { try? NetworkNamespace.removeDirectory(directory) }
     }
-    func serve(
-        services: [KubernetesObject], slices: [KubernetesObject], zone: String?
-    ) throws(WorkloadError) -> [String] { [] }
+    func serve(_ changes: ServiceChanges, zone: String?) throws(WorkloadError) -> [String] { [] }
     func learn(_ policies: PolicyObjects) {}
     func enforce(_ policies: PolicyObjects) throws(WorkloadError) -> [String] { [] }
     func lead(gatewayTo address: String?) throws(WorkloadError) {}

@@ -180,8 +180,10 @@ struct NodeStorageTests {
             ]
         }
         func answers(_ slices: [JSON]) -> [UInt16: HealthCheckPorts.Answer] {
-            HealthCheckPorts.answers(
-                [KubernetesObject(json: service(port))], slices.map { KubernetesObject(json: $0) }, node: "node")
+            let parts = ServiceParts(
+                key: "shop/web", service: KubernetesObject(json: service(port)),
+                slices: slices.map { KubernetesObject(json: $0) })
+            return HealthCheckPorts.answer(parts, node: "node").map { [$0.port: $0.answer] } ?? [:]
         }
         #expect(answers([])[port]?.localEndpoints == 0)
         #expect(answers([slice("node"), slice("other")])[port]?.localEndpoints == 1)

@@ -7,27 +7,58 @@ extension HostNetwork {
     /// Returns what could not be served as asked: addresses that two services claim.
     @discardableResult
     public func apply(services ports: [ServicePort]) throws(NetworkError) -> [String] {
+        let all = Dictionary(grouping: ports, by: \.service)
+        return try serve { known in
+            var all = all
+            for service in known?.services ?? [] where all[service] == nil { all[service] = [] }
+            return all
+        }
+    }
+
+    /// Puts services in the place of what they were; one without ports goes.
+    ///
+    /// Only after the kernel was told all services once. The cost is that of these.
+    @discardableResult
+    public func apply(changedServices services: [String: [ServicePort]]) throws(NetworkError) -> [String] {
+        try serve { known throws(NetworkError) in
+            guard known != nil else { throw .invalid("services have changed before they were told") }
+            return services
+        }
+    }
+
+    /// A refused transaction leaves everything as it was.
+    private func serve(
+        _ services: (CompiledServices?) throws(NetworkError) -> [String: [ServicePort]]
+    ) throws(NetworkError) -> [String] {
         let outcome = state.withLock {
             (state) -> Result<(gone: Set<ServicePort.Endpoint>, conflicts: [String]), NetworkError> in
             do throws(NetworkError) {
-                let compiled = CompiledServices(ports, from: state.services)
-                let text: String
-                if let old = state.services {
-                    text = compiled.transaction(from: old)
-                } else {
+                let changed = try services(state.services)
+                guard state.services != nil else {
                     // After a restart the table still serves; take over what is in it.
+                    let compiled = CompiledServices(Array(changed.values.joined()))
                     let names = try NFTables.contents(of: CompiledServices.table)
-                    text = compiled.transaction(
-                        from: nil,
-                        existingChains: names.filter { name in
-                            ["svc", "to", "ext", "fw"].contains { name.hasPrefix($0) }
-                        },
-                        existingSets: names.filter { $0.hasPrefix("clients") })
+                    try NFTables.run(
+                        compiled.transaction(
+                            existingChains: names.filter { name in
+                                ["svc", "to", "ext", "fw"].contains { name.hasPrefix($0) }
+                            },
+                            existingSets: names.filter { $0.hasPrefix("clients") }))
+                    state.services = compiled
+                    return .success(([], compiled.conflicts))
                 }
-                if !text.isEmpty { try NFTables.run(text) }
-                let gone = state.services.map { compiled.datagramEndpoints(goneSince: $0) } ?? []
-                state.services = compiled
-                return .success((gone, compiled.conflicts))
+                // No second reference to what is changed: it would be copied.
+                var before: [String: [ServicePort]] = [:]
+                for service in changed.keys { before[service] = state.services?.ports(of: service) }
+                let changes = state.services?.update(changed) ?? CompiledServices.Changes()
+                do throws(NetworkError) {
+                    let text = CompiledServices.transaction(changes)
+                    if !text.isEmpty { try NFTables.run(text) }
+                } catch {
+                    _ = state.services?.update(before)
+                    throw error
+                }
+                return .success((changes.datagramEndpointsGone, state.services?.conflicts ?? []))
             } catch {
                 return .failure(error)
             }

@@ -8,7 +8,7 @@ struct CompiledServices {
     static let table = "skein_service"
 
     /// Which port of which service.
-    private struct ID: Hashable {
+    private struct ID: Hashable, Comparable {
         var service: String
         var name: String
         var transport: Transport
@@ -17,82 +17,182 @@ struct CompiledServices {
         init(_ port: ServicePort) {
             (service, name, transport, self.port) = (port.service, port.name, port.transport, port.port)
         }
+
+        /// Whose rules' claims count first.
+        static func < (one: ID, other: ID) -> Bool {
+            (one.service, one.name, one.port, one.transport.description)
+                < (other.service, other.name, other.port, other.transport.description)
+        }
+    }
+
+    /// What a change of services is for the rules.
+    struct Changes {
+        /// The ports whose rules are others than before.
+        fileprivate(set) var rules: [(before: ServiceRules?, after: ServiceRules?)] = []
+        /// Endpoints that may reach themselves: those that no port has any more, and those that none had.
+        fileprivate(set) var hairpins: (gone: Set<ServiceRules.Element>, new: Set<ServiceRules.Element>) = ([], [])
+        /// UDP endpoints that no port has any more (N-15).
+        fileprivate(set) var datagramEndpointsGone: Set<ServicePort.Endpoint> = []
     }
 
     private var rules: [ID: ServiceRules] = [:]
+    /// The ports of each service.
+    private var ids: [String: [ID]] = [:]
+    /// Who wants a key: nearly always one.
+    private var owners: [String: ID] = [:]
+    /// All who want a key, where there are several, in order; the first has it.
+    private var rivals: [String: [ID]] = [:]
     /// How many ports have an endpoint that may reach itself.
     private var hairpins: [ServiceRules.Element: Int] = [:]
-    /// What cannot be served as asked: addresses that two services claim (the first by name has them), and endpoints
-    /// on loopback.
-    private(set) var conflicts: [String] = []
+    /// How many ports have a UDP endpoint.
+    private var datagramEndpoints: [ServicePort.Endpoint: Int] = [:]
+    /// The ports that cannot be served as asked.
+    private var troubled: Set<ID> = []
+    /// How many ports were looked at by all updates: what a change costs.
+    private(set) var looks = 0
 
     /// The rules for these ports.
+    init(_ ports: [ServicePort] = []) { _ = update(Dictionary(grouping: ports, by: \.service)) }
+
+    /// What cannot be served as asked: addresses that two services claim (the first by name has them), and endpoints
+    /// on loopback.
+    var conflicts: [String] {
+        troubled.sorted().flatMap { id -> [String] in
+            guard let rules = rules[id] else { return [] }
+            let lost = rules.wanted.filter(rules.lost.contains).map { key in
+                "\(rules.provenance): \(ServiceRules.shown(key)) belongs to \(owner(of: key)?.provenance ?? "another")"
+            }
+            return lost + rules.unusable
+        }
+    }
+
+    /// The ports of a service.
+    func ports(of service: String) -> [ServicePort] { (ids[service] ?? []).compactMap { rules[$0]?.port } }
+
+    /// The services that there are.
+    var services: Set<String> { Set(ids.keys) }
+
+    /// Puts services in the place of what they were; one without ports goes.
     ///
-    /// - Parameter old: what they were before: what did not change is taken from there.
-    init(_ ports: [ServicePort], from old: CompiledServices? = nil) {
-        var owners: [String: String] = [:]
-        rules.reserveCapacity(ports.count)
-        owners.reserveCapacity(ports.count)
-        for port in Self.ordered(ports) {
-            let id = ID(port)
-            let known = old?.rules[id].flatMap { $0.port == port ? $0 : nil }
-            var made = known ?? ServiceRules(port)
-            var lost: Set<String> = []
-            for key in made.wanted {
-                let owner = owners[key]
-                guard let owner, owner != made.provenance else {
-                    owners[key] = made.provenance
-                    continue
-                }
-                lost.insert(key)
-                conflicts.append("\(made.provenance): \(ServiceRules.shown(key)) belongs to \(owner)")
+    /// The cost is that of these services, and of those with which they quarrel about addresses.
+    mutating func update(_ services: [String: [ServicePort]]) -> Changes {
+        // What was there at the beginning, of all that may be another now.
+        var before: [ID: ServiceRules?] = [:]
+        var keys: Set<String> = []
+        for (service, ports) in services {
+            let made = Dictionary(ports.map { (ID($0), $0) }) { first, _ in first }
+            looks += made.count
+            for id in ids[service] ?? [] where made[id] == nil {
+                before[id] = .some(rules[id])
+                keys.formUnion(release(id))
             }
-            if lost != made.lost { made = made.losing(lost) }
-            conflicts += made.unusable
-            rules[id] = made
-        }
-        hairpins = old?.hairpins ?? [:]
-        for (before, after) in changes(from: old) {
-            for element in before?.hairpins ?? [] {
-                hairpins[element] = hairpins[element].flatMap { $0 > 1 ? $0 - 1 : nil }
+            for (id, port) in made {
+                if rules[id]?.port == port { continue }
+                before[id] = .some(rules[id])
+                keys.formUnion(release(id))
+                let now = ServiceRules(port)
+                rules[id] = now
+                for key in now.wanted { claim(key, id) }
+                keys.formUnion(now.wanted)
             }
-            for element in after?.hairpins ?? [] { hairpins[element, default: 0] += 1 }
+            ids[service] = made.isEmpty ? nil : made.keys.sorted()
         }
-    }
-
-    /// By name; who calls has mostly done it already.
-    private static func ordered(_ ports: [ServicePort]) -> [ServicePort] {
-        func isBefore(_ one: ServicePort, _ other: ServicePort) -> Bool {
-            (one.service, one.name, one.port) < (other.service, other.name, other.port)
+        before.merge(settle(keys)) { first, _ in first }
+        var changes = Changes()
+        for (id, old) in before.sorted(by: { $0.key < $1.key }) where old !== rules[id] {
+            changes.rules.append((old, rules[id]))
+            let isTroubled = rules[id].map { !$0.lost.isEmpty || !$0.unusable.isEmpty } ?? false
+            if isTroubled { troubled.insert(id) } else { troubled.remove(id) }
         }
-        guard zip(ports, ports.dropFirst()).contains(where: { isBefore($1, $0) }) else { return ports }
-        return ports.sorted(by: isBefore)
-    }
-
-    /// The ports whose rules are others than before.
-    private func changes(from old: CompiledServices?) -> [(before: ServiceRules?, after: ServiceRules?)] {
-        let before = old?.rules ?? [:]
-        var changes: [(ServiceRules?, ServiceRules?)] = []
-        for (id, rules) in rules where before[id] !== rules { changes.append((before[id], rules)) }
-        for (id, rules) in before where self.rules[id] == nil { changes.append((rules, nil)) }
+        count(&changes)
         return changes
     }
 
-    /// How many ports' rules were made anew.
-    func changeCount(from old: CompiledServices) -> Int { changes(from: old).count }
+    /// Who has which of these keys decides what their claimants lose; returns the rules of those who lose something else than before.
+    private mutating func settle(_ keys: Set<String>) -> [ID: ServiceRules?] {
+        var before: [ID: ServiceRules?] = [:]
+        var claimants: Set<ID> = []
+        for key in keys {
+            if let all = rivals[key] {
+                claimants.formUnion(all)
+            } else if let one = owners[key] {
+                claimants.insert(one)
+            }
+        }
+        for id in claimants {
+            looks += 1
+            guard let known = rules[id] else { continue }
+            let lost = Set(known.wanted.filter { owner(of: $0)?.provenance ?? known.provenance != known.provenance })
+            guard lost != known.lost else { continue }
+            before[id] = .some(known)
+            rules[id] = known.losing(lost)
+        }
+        return before
+    }
+
+    private func owner(of key: String) -> ServiceRules? {
+        (rivals[key]?.first ?? owners[key]).flatMap { rules[$0] }
+    }
+
+    private mutating func claim(_ key: String, _ id: ID) {
+        guard let one = owners[key], one != id else {
+            owners[key] = id
+            return
+        }
+        var all = rivals[key] ?? [one]
+        if !all.contains(id) { all.append(id) }
+        rivals[key] = all.sorted()
+    }
+
+    /// Takes a port's claims away, and its rules; returns the keys.
+    private mutating func release(_ id: ID) -> [String] {
+        guard let gone = rules.removeValue(forKey: id) else { return [] }
+        for key in gone.wanted {
+            if var all = rivals[key] {
+                all.removeAll { $0 == id }
+                rivals[key] = all.count > 1 ? all : nil
+                owners[key] = all.first
+            } else if owners[key] == id {
+                owners[key] = nil
+            }
+        }
+        return gone.wanted
+    }
+
+    private mutating func count(_ changes: inout Changes) {
+        var (hairpinsBefore, datagramsBefore) = ([ServiceRules.Element: Int](), [ServicePort.Endpoint: Int]())
+        for (before, after) in changes.rules {
+            for (rules, step) in [(before, -1), (after, 1)] {
+                for element in rules?.hairpins ?? [] {
+                    let known = hairpins[element, default: 0]
+                    hairpinsBefore[element] = hairpinsBefore[element] ?? known
+                    hairpins[element] = known + step == 0 ? nil : known + step
+                }
+                for endpoint in rules?.datagramEndpoints ?? [] {
+                    let known = datagramEndpoints[endpoint, default: 0]
+                    datagramsBefore[endpoint] = datagramsBefore[endpoint] ?? known
+                    datagramEndpoints[endpoint] = known + step == 0 ? nil : known + step
+                }
+            }
+        }
+        for (element, count) in hairpinsBefore {
+            if count > 0, hairpins[element] == nil { changes.hairpins.gone.insert(element) }
+            if count == 0, hairpins[element] != nil { changes.hairpins.new.insert(element) }
+        }
+        for (endpoint, count) in datagramsBefore where count > 0 && datagramEndpoints[endpoint] == nil {
+            changes.datagramEndpointsGone.insert(endpoint)
+        }
+    }
 
     /// All elements of sets and maps.
     var elements: Set<ServiceRules.Element> {
         rules.values.reduce(into: Set(hairpins.keys)) { $0.formUnion($1.elements) }
     }
 
-    /// UDP endpoints that were there before and are gone (N-15).
-    func datagramEndpoints(goneSince old: CompiledServices) -> Set<ServicePort.Endpoint> {
-        let gone = changes(from: old).reduce(into: Set<ServicePort.Endpoint>()) { gone, change in
-            gone.formUnion(change.before?.datagramEndpoints ?? [])
-        }
-        guard !gone.isEmpty else { return [] }
-        return rules.values.reduce(into: gone) { $0.subtract($1.datagramEndpoints) }
+    /// Everything, as a change from nothing.
+    var everything: Changes {
+        Changes(
+            rules: rules.sorted { $0.key < $1.key }.map { (nil, $0.value) }, hairpins: ([], Set(hairpins.keys)))
     }
 
     // MARK: Text
@@ -158,35 +258,34 @@ struct CompiledServices {
         "\(word) daddr != \(word == "ip6" ? "::1" : "127.0.0.0/8") fib daddr type local"
     }
 
-    /// One transaction that leads from `old` to this; empty when nothing changes.
-    ///
-    /// Without `old`, everything that is in the table is thrown out.
-    func transaction(from old: CompiledServices?, existingChains: [String] = [], existingSets: [String] = []) -> String
-    {
+    /// One transaction that throws out everything that is in the table, and writes these rules.
+    func transaction(existingChains: [String], existingSets: [String]) -> String {
+        var lines: [String] = []
+        let sets = ["services", "nodeports", "refused", "refusedports", "hairpin"]
+        for name in sets.flatMap({ ["\($0)4", "\($0)6"] }) {
+            let isMap = name.hasPrefix("services") || name.hasPrefix("nodeports")
+            lines.append("flush \(isMap ? "map" : "set") inet \(CompiledServices.table) \(name)")
+        }
+        return lines.joined(separator: "\n") + "\n"
+            + Self.transaction(everything, existingChains: existingChains, existingSets: existingSets)
+    }
+
+    /// One transaction that makes a change; empty when nothing changes.
+    static func transaction(
+        _ changes: Changes, existingChains: [String] = [], existingSets: [String] = []
+    ) -> String {
         var lines: [String] = []
         let table = "inet \(CompiledServices.table)"
-        if old == nil {
-            let sets = ["services", "nodeports", "refused", "refusedports", "hairpin"]
-            for name in sets.flatMap({ ["\($0)4", "\($0)6"] }) {
-                let isMap = name.hasPrefix("services") || name.hasPrefix("nodeports")
-                lines.append("flush \(isMap ? "map" : "set") \(table) \(name)")
-            }
-        }
-        let changes = changes(from: old)
-        var (before, after) = (Set<ServiceRules.Element>(), Set<ServiceRules.Element>())
+        var (before, after) = (changes.hairpins.gone, changes.hairpins.new)
         var (oldChains, chains) = ([String: [String]](), [String: [String]]())
         var (oldMemories, memories) = ([String: Int](), [String: Int]())
-        for (old, new) in changes {
+        for (old, new) in changes.rules {
             before.formUnion(old?.elements ?? [])
             after.formUnion(new?.elements ?? [])
             oldChains.merge(old?.chains ?? [:]) { first, _ in first }
             chains.merge(new?.chains ?? [:]) { first, _ in first }
             oldMemories.merge(old?.memories ?? [:]) { first, _ in first }
             memories.merge(new?.memories ?? [:]) { first, _ in first }
-            for element in old?.hairpins ?? [] where hairpins[element] == nil { before.insert(element) }
-        }
-        for element in changes.flatMap({ $0.after?.hairpins ?? [] }) where old?.hairpins[element] == nil {
-            after.insert(element)
         }
         for element in before.subtracting(after).sorted() {
             let verdict = element.verdict.isEmpty ? "" : " : \(element.verdict)"

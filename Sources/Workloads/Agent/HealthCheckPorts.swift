@@ -25,27 +25,19 @@ enum HealthCheckPorts {
         }
     }
 
-    /// The ports that are to be served, and what each says.
-    static func answers(
-        _ services: [KubernetesObject], _ slices: [KubernetesObject], node: String
-    ) -> [UInt16: Answer] {
-        var result: [UInt16: Answer] = [:]
-        for service in services {
-            guard service.spec["type"] == "LoadBalancer", service.spec["externalTrafficPolicy"] == "Local",
-                let port = service.spec["healthCheckNodePort"]?.int.flatMap({ UInt16(exactly: $0) }), port != 0
-            else { continue }
-            var local: Set<String> = []
-            for slice in slices
-            where slice.namespace == service.namespace
-                && slice.metadata.labels["kubernetes.io/service-name"] == service.name
-            {
-                for endpoint in slice.json["endpoints"]?.array ?? []
-                where endpoint["nodeName"]?.string == node && endpoint["conditions"]?["ready"]?.bool ?? true {
-                    local.formUnion((endpoint["addresses"]?.array ?? []).compactMap(\.string))
-                }
+    /// The port that is to be served for a service, and what it says; nil: none.
+    static func answer(_ parts: ServiceParts, node: String) -> (port: UInt16, answer: Answer)? {
+        guard let service = parts.service, service.spec["type"] == "LoadBalancer",
+            service.spec["externalTrafficPolicy"] == "Local",
+            let port = service.spec["healthCheckNodePort"]?.int.flatMap({ UInt16(exactly: $0) }), port != 0
+        else { return nil }
+        var local: Set<String> = []
+        for slice in parts.slices {
+            for endpoint in slice.json["endpoints"]?.array ?? []
+            where endpoint["nodeName"]?.string == node && endpoint["conditions"]?["ready"]?.bool ?? true {
+                local.formUnion((endpoint["addresses"]?.array ?? []).compactMap(\.string))
             }
-            result[port] = Answer(namespace: service.namespace, name: service.name, localEndpoints: local.count)
         }
-        return result
+        return (port, Answer(namespace: service.namespace, name: service.name, localEndpoints: local.count))
     }
 }

@@ -183,13 +183,19 @@ public final class HostPodNetwork: PodNetworking {
         } catch { throw WorkloadError("NetworkNotRemoved", "\(error)") }
     }
 
-    /// Makes the kernel serve these services.
-    public func serve(
-        services: [KubernetesObject], slices: [KubernetesObject], zone: String?
-    ) throws(WorkloadError) -> [String] {
+    /// Makes the kernel serve services as they are now.
+    public func serve(_ changes: ServiceChanges, zone: String?) throws(WorkloadError) -> [String] {
         let local = Set(addresses.allocations.values.joined())
-        let ports = book.withLock { $0.ports(services, slices, local: local, zone: zone) }
-        do throws(NetworkError) { return try network.apply(services: ports) } catch {
+        do throws(NetworkError) {
+            if changes.isWhole {
+                let ports = book.withLock { book in
+                    _ = book.update(changes, local: local, zone: zone)
+                    return book.ports
+                }
+                return try network.apply(services: ports)
+            }
+            return try network.apply(changedServices: book.withLock { $0.update(changes, local: local, zone: zone) })
+        } catch {
             throw WorkloadError("ServicesNotServed", "\(error)")
         }
     }

@@ -10,11 +10,25 @@ extension NodeAgent {
     /// Who asks is a handful of balancers: more connections than that at once are refused.
     private static let healthClientsMax = 100
 
+    /// Takes note of what services say now about their health-check ports.
+    func takeHealthPorts(_ changes: ServiceChanges) {
+        if changes.isWhole { healthServices = [:] }
+        var isOther = changes.isWhole
+        for parts in changes.parts {
+            let now = HealthCheckPorts.answer(parts, node: configuration.nodeName)
+            guard now != nil || healthServices[parts.key] != nil else { continue }
+            healthServices[parts.key] = now
+            isOther = true
+        }
+        guard isOther else { return }
+        healthAnswers = [:]
+        for (_, entry) in healthServices.sorted(by: { $0.key < $1.key }) { healthAnswers[entry.port] = entry.answer }
+        updateHealthPorts()
+    }
+
     /// Listens on the ports that Services have now, and on no others.
     func updateHealthPorts() {
         guard !isStopping else { return }
-        healthAnswers = HealthCheckPorts.answers(
-            mirror.all(.service), mirror.all(.slice), node: configuration.nodeName)
         for (port, listener) in healthListeners where healthAnswers[port] == nil {
             listener.close()
             healthListeners[port] = nil

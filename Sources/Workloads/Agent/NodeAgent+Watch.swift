@@ -214,8 +214,9 @@ extension NodeAgent {
     }
 
     /// Brings the kernel's service rules up to date, once for many changes that come together.
+    ///
+    /// The cost is that of the services that have changed.
     func serviceChanged() {
-        updateHealthPorts()
         guard !isServing else {
             mustServeAgain = true
             return
@@ -225,19 +226,24 @@ extension NodeAgent {
             repeat {
                 await agent.loop.sleep(for: .milliseconds(10))
                 agent.mustServeAgain = false
-                let (network, services) = (agent.network, agent.mirror.all(.service))
-                let slices = agent.mirror.all(.slice)
-                let zone = agent.zone
+                let (network, zone) = (agent.network, agent.zone)
+                let changes = agent.mirror.takeServiceChanges()
                 agent.servedZone = zone
-                agent.configuration.servicesChanged?(services, slices)
+                agent.takeHealthPorts(changes)
+                agent.configuration.servicesChanged?(changes)
                 do throws(WorkloadError) {
-                    let problems = try await agent.pool.run { () throws(WorkloadError) in
-                        try network.serve(services: services, slices: slices, zone: zone)
+                    let problems = Set(
+                        try await agent.pool.run { () throws(WorkloadError) in
+                            try network.serve(changes, zone: zone)
+                        })
+                    for problem in problems.subtracting(agent.serviceProblems).sorted() {
+                        agent.log.warning("service not served", ["problem": problem])
                     }
-                    for problem in problems { agent.log.warning("service not served", ["problem": problem]) }
+                    agent.serviceProblems = problems
                     agent.areServicesServed = true
                 } catch {
                     agent.areServicesServed = false
+                    agent.mirror.tellServicesAnew()
                     agent.log.error("service rules not written", ["error": error.message])
                     await agent.loop.sleep(for: .seconds(1))
                     agent.mustServeAgain = !agent.isStopping

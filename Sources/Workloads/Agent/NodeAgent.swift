@@ -68,6 +68,10 @@ public actor NodeAgent {
     /// The health-check ports that are served, what each says, and those that somebody else has.
     var healthListeners: [UInt16: SocketListener] = [:]
     var healthAnswers: [UInt16: HealthCheckPorts.Answer] = [:]
+    /// The services that have one.
+    var healthServices: [String: (port: UInt16, answer: HealthCheckPorts.Answer)] = [:]
+    /// What was said last of services that cannot be served as asked.
+    var serviceProblems: Set<String> = []
     var healthProblems: Set<UInt16> = []
     /// Who is connected to which of them; kept for good, so that what it has counted never grows less.
     var healthPlaces: [UInt16: ConnectionPlaces] = [:]

@@ -1,6 +1,5 @@
 package import Docker
 public import IO
-public import KubernetesAPI
 public import Serialization
 
 /// How a node agent is set up.
@@ -37,8 +36,8 @@ public struct NodeConfiguration: Sendable {
     package var networks: ContainerNetworks?
     /// Whether Secrets and ConfigMaps are followed one by one also beside the API server (tests).
     var followsReferencesByName = false
-    /// Called on the agent's loop with the services and slices when they have changed.
-    public var servicesChanged: (@Sendable ([KubernetesObject], [KubernetesObject]) -> Void)?
+    /// Called on the agent's loop with the services that have changed, first of all with the whole of them.
+    public var servicesChanged: (@Sendable (ServiceChanges) -> Void)?
     /// Called on the agent's loop with what the control plane says of names besides services.
     public var namesTold: (@Sendable (JSON) -> Void)?
     /// User and group of the control plane, which may ask for logs.

@@ -35,6 +35,10 @@ struct ObjectMirror: PodReferences {
     }
 
     private var objects: [Kind: [String: KubernetesObject]] = [:]
+    /// The keys of the slices of each service.
+    private var slices: [String: Set<String>] = [:]
+    /// The services that have changed since they were last taken; nil: all may have.
+    private var changedServices: Set<String>?
 
     func all(_ kind: Kind) -> [KubernetesObject] { Array((objects[kind] ?? [:]).values) }
 
@@ -64,16 +68,63 @@ struct ObjectMirror: PodReferences {
             all[Self.key(object)] = object
         }
         objects[kind] = all
+        if kind == .slice {
+            slices = [:]
+            for (key, slice) in all { Self.service(of: slice).map { _ = slices[$0, default: []].insert(key) } }
+        }
+        if kind == .slice || kind == .service { changedServices = nil }
     }
 
     mutating func set(_ kind: Kind, _ item: JSON) {
         let object = Self.complete(item, kind)
-        objects[kind, default: [:]][Self.key(object)] = object
+        let key = Self.key(object)
+        touch(kind, key, object)
+        objects[kind, default: [:]][key] = object
     }
 
     mutating func remove(_ kind: Kind, _ item: JSON) {
-        objects[kind]?[Self.key(KubernetesObject(json: item))] = nil
+        let key = Self.key(KubernetesObject(json: item))
+        touch(kind, key, nil)
+        objects[kind]?[key] = nil
     }
+
+    // MARK: Services
+
+    /// Notes the services that an object of that key is of, and was.
+    private mutating func touch(_ kind: Kind, _ key: String, _ now: KubernetesObject?) {
+        if kind == .service { changedServices?.insert(key) }
+        guard kind == .slice else { return }
+        let (old, new) = (objects[.slice]?[key].flatMap(Self.service), now.flatMap(Self.service))
+        for service in [old, new].compactMap(\.self) { changedServices?.insert(service) }
+        guard old != new else { return }
+        if let old {
+            slices[old]?.remove(key)
+            if slices[old]?.isEmpty == true { slices[old] = nil }
+        }
+        if let new { slices[new, default: []].insert(key) }
+    }
+
+    /// The service that a slice is of.
+    private static func service(of slice: KubernetesObject) -> String? {
+        slice.json["metadata"]?["labels"]?["kubernetes.io/service-name"]?.string.map { "\(slice.namespace)/\($0)" }
+    }
+
+    /// A service with its slices.
+    func parts(_ key: String) -> ServiceParts {
+        ServiceParts(
+            key: key, service: objects[.service]?[key],
+            slices: (slices[key] ?? []).sorted().compactMap { objects[.slice]?[$0] })
+    }
+
+    /// The services that have changed since this was last asked.
+    mutating func takeServiceChanges() -> ServiceChanges {
+        defer { changedServices = [] }
+        let keys = changedServices ?? Set((objects[.service] ?? [:]).keys)
+        return ServiceChanges(isWhole: changedServices == nil, keys.sorted().map(parts))
+    }
+
+    /// What was taken did not arrive: everything is to be told anew.
+    mutating func tellServicesAnew() { changedServices = nil }
 
     /// Items of a list do not say their kind, which tells a Secret's values from a ConfigMap's.
     private static func complete(_ item: JSON, _ kind: Kind) -> KubernetesObject {

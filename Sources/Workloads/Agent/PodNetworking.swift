@@ -26,12 +26,11 @@ public protocol PodNetworking: Sendable {
     func detach(uid: String) throws(WorkloadError)
     /// Takes away what pods have that are not among these.
     func keep(only uids: Set<String>) throws(WorkloadError)
-    /// Serves these services; what could not be served as asked comes back.
+    /// Serves services as they are now, first of all the whole of them; all that cannot be served as asked comes back.
     ///
+    /// After an error the next changes have to be whole.
     /// `zone`: where this node is (`topology.kubernetes.io/zone`), for endpoints with hints; nil: it does not say.
-    func serve(
-        services: [KubernetesObject], slices: [KubernetesObject], zone: String?
-    ) throws(WorkloadError) -> [String]
+    func serve(_ changes: ServiceChanges, zone: String?) throws(WorkloadError) -> [String]
     /// How many addresses of the node's pods are in use, and how many there are; nil when nobody counts.
     var addressUse: (used: Int, size: Int)? { get }
     /// Takes note of policies and pods, for the next `attach` to enforce: a pod's rules stand before its link does.

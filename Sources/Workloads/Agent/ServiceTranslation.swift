@@ -7,18 +7,6 @@ internal import Serialization
 ///
 /// Pure.
 enum ServiceTranslation {
-    /// What all services are for the rules.
-    ///
-    /// - Parameters:
-    ///   - local: addresses of the pods of this node.
-    ///   - zone: where this node is, for the hints of endpoints; nil: it does not say.
-    static func ports(
-        _ services: [KubernetesObject], _ slices: [KubernetesObject], local: Set<IPAddress> = [], zone: String? = nil
-    ) -> [Network.ServicePort] {
-        var book = ServiceBook()
-        return book.ports(services, slices, local: local, zone: zone)
-    }
-
     /// What one service is for the rules, its ports in order.
     static func ports(
         _ service: KubernetesObject, _ slices: [KubernetesObject], local: Set<IPAddress>, zone: String?
@@ -39,9 +27,12 @@ enum ServiceTranslation {
             entry.sourceRanges = (service.spec["loadBalancerSourceRanges"]?.array ?? []).compactMap {
                 Prefix($0.string ?? "")
             }
-            entry.local = Set(entry.endpoints.filter { local.contains($0.address) })
             entry.internalIsLocal = service.spec["internalTrafficPolicy"]?.string == "Local"
             entry.externalIsLocal = service.spec["externalTrafficPolicy"]?.string == "Local"
+            // Nobody else asks where an endpoint is.
+            if entry.internalIsLocal || entry.externalIsLocal {
+                entry.local = Set(entry.endpoints.filter { local.contains($0.address) })
+            }
             if service.spec["sessionAffinity"]?.string == "ClientIP" {
                 entry.affinitySeconds =
                     service.spec["sessionAffinityConfig"]?["clientIP"]?["timeoutSeconds"]?.int ?? 10_800
@@ -114,47 +105,60 @@ enum ServiceTranslation {
 /// Services as the rules need them, kept from one change to the next: only what changed is translated again.
 struct ServiceBook {
     private struct Page {
-        var service: KubernetesObject
-        var slices: [KubernetesObject]
+        var parts: ServiceParts
         var ports: [Network.ServicePort]
     }
 
     private var pages: [String: Page] = [:]
+    /// The services for which it matters which endpoints are on this node.
+    private var localKeys: Set<String> = []
     private var zone: String?
     private var local: Set<IPAddress> = []
+    /// How many services were translated: what a change costs.
+    private(set) var translations = 0
 
-    /// As `ServiceTranslation.ports`.
-    mutating func ports(
-        _ services: [KubernetesObject], _ slices: [KubernetesObject], local: Set<IPAddress>, zone: String?
-    ) -> [Network.ServicePort] {
-        if zone != self.zone { pages = [:] }
+    /// Takes changes; returns the services whose ports are others now. One that is gone has none.
+    ///
+    /// - Parameters:
+    ///   - local: addresses of the pods of this node.
+    ///   - zone: where this node is, for the hints of endpoints; nil: it does not say.
+    mutating func update(
+        _ changes: ServiceChanges, local: Set<IPAddress>, zone: String?
+    ) -> [String: [Network.ServicePort]] {
+        var changed: [String: [Network.ServicePort]] = [:]
         let moved = self.local.symmetricDifference(local)
-        self.zone = zone
         self.local = local
-        var byService: [String: [KubernetesObject]] = [:]
-        byService.reserveCapacity(services.count)
-        for slice in slices {
-            guard let name = slice.json["metadata"]?["labels"]?["kubernetes.io/service-name"]?.string else { continue }
-            byService["\(slice.namespace)/\(name)", default: []].append(slice)
-        }
-        var known: [String: Page] = [:]
-        known.reserveCapacity(services.count)
-        for service in services {
-            let key = "\(service.namespace)/\(service.name)"
-            let parts = byService[key] ?? []
-            // Objects that did not change share their storage, so that comparing them is looking at an address.
-            if let page = pages[key], page.service == service, page.slices == parts,
-                !moved.contains(where: { address in
-                    page.ports.contains { $0.endpoints.contains { $0.address == address } }
-                })
-            {
-                known[key] = page
-                continue
+        func translate(_ parts: ServiceParts) {
+            let ports = parts.service.map {
+                ServiceTranslation.ports($0, parts.slices, local: local, zone: zone)
             }
-            let ports = ServiceTranslation.ports(service, parts, local: local, zone: zone)
-            known[key] = Page(service: service, slices: parts, ports: ports)
+            translations += 1
+            if pages[parts.key]?.ports ?? [] != ports ?? [] { changed[parts.key] = ports ?? [] }
+            pages[parts.key] = ports.map { Page(parts: parts, ports: $0) }
+            let isLocal = ports?.contains { $0.internalIsLocal || $0.externalIsLocal } ?? false
+            if isLocal { localKeys.insert(parts.key) } else { localKeys.remove(parts.key) }
         }
-        pages = known
-        return known.sorted { $0.key < $1.key }.flatMap(\.value.ports)
+        if changes.isWhole {
+            let keys = Set(changes.parts.map(\.key))
+            for key in pages.keys where !keys.contains(key) { translate(ServiceParts(key: key)) }
+        }
+        for parts in changes.parts {
+            // Objects that did not change share their storage, so that comparing them is looking at an address.
+            if zone == self.zone, let page = pages[parts.key], page.parts == parts { continue }
+            translate(parts)
+        }
+        let zoneIsOther = zone != self.zone
+        self.zone = zone
+        let again = zoneIsOther ? Set(pages.keys) : moved.isEmpty ? [] : localKeys
+        for key in again {
+            guard let page = pages[key],
+                zoneIsOther || page.ports.contains(where: { $0.endpoints.contains { moved.contains($0.address) } })
+            else { continue }
+            translate(page.parts)
+        }
+        return changed
     }
+
+    /// The ports of all services.
+    var ports: [Network.ServicePort] { pages.sorted { $0.key < $1.key }.flatMap(\.value.ports) }
 }

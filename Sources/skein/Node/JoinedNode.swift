@@ -61,7 +61,7 @@ final class JoinedNode: @unchecked Sendable {
                 imageMode: options.usesHostImages ? .host : .store, proxyProgram: Preflight.path(of: "skein-proxy"),
                 nameserver: configuration.v4.gateway.description)
             node.controlPlane = control
-            node.servicesChanged = { names.tell($0, $1) }
+            node.servicesChanged = { names.tell($0) }
             node.namesTold = { names.tell(further: $0) }
             agent = try NodeAgent(node, network: network, api: control, on: loop)
         } catch let error as WorkloadError { throw CommandError("skein node: \(error.message)") } catch {

@@ -5,6 +5,7 @@ internal import IO
 internal import KubernetesAPI
 internal import Serialization
 internal import Telemetry
+internal import Workloads
 
 /// Names for the pods of a joined node: an unprivileged process with sockets that the agent has bound, which is told the
 /// services over its standard input, and answers with what it has when the control plane is away.
@@ -12,14 +13,20 @@ internal import Telemetry
 /// `@unchecked Sendable`: belongs to the agent's loop.
 final class NameServer: @unchecked Sendable {
     private let address: IPAddress
-    /// What it is told, whole each time.
+    /// What a new one is told first, besides services.
     private var told: JSON
+    /// The services that have names, as they were told last; nil: nothing is known of services yet.
+    private var services: [String: JSON]?
     private let loop: EventLoop
     private let log = Logger("names")
     private var sockets: [Socket] = []
     private var process: ProcessHandle?
     private var stream: SocketStream?
-    private var latest: [UInt8]?
+    /// What it has not been told of services.
+    private var news: Set<String> = []
+    /// Whether it has been told nothing yet.
+    private var isNew = true
+    private var isFurtherNew = false
     private var isDirty = false
     private var isWriting = false
     private var isStopping = false
@@ -50,7 +57,7 @@ final class NameServer: @unchecked Sendable {
                 let started = ProcessHandle(adopting: try Child(command))
                 process = started
                 stream = try SocketStream(ours, on: loop)
-                isDirty = latest != nil
+                (isNew, isDirty) = (true, services != nil)
                 flush()
                 while started.isRunning, !isStopping { await loop.sleep(for: .milliseconds(250)) }
                 Process.reap(started.pid)
@@ -62,34 +69,66 @@ final class NameServer: @unchecked Sendable {
         }
     }
 
-    /// Tells it the services; of several changes it is told the last.
-    func tell(_ services: [KubernetesObject], _ slices: [KubernetesObject]) {
-        told["services"] = .array(services.map(\.json))
-        told["slices"] = .array(slices.map(\.json))
-        say()
+    /// Tells it the services that have changed.
+    func tell(_ changes: ServiceChanges) {
+        var known = services ?? [:]
+        var gone = changes.isWhole ? Set(known.keys) : []
+        for parts in changes.parts {
+            gone.remove(parts.key)
+            let now = parts.service.map { Self.message($0, parts.slices) }
+            guard known[parts.key] != now else { continue }
+            known[parts.key] = now
+            news.insert(parts.key)
+        }
+        for key in gone { known[key] = nil }
+        news.formUnion(gone)
+        let isFirst = services == nil
+        services = known
+        if isFirst || !news.isEmpty { say() }
+    }
+
+    /// A service as it is told: of endpoints only those of a headless one have names.
+    private static func message(_ service: KubernetesObject, _ slices: [KubernetesObject]) -> JSON {
+        let isHeadless = service.spec["clusterIP"]?.string == "None"
+        return [
+            "service": service.json, "slices": .array(isHeadless ? slices.map(\.json) : []),
+        ]
     }
 
     /// Tells it what the control plane says besides: further hosts, settings.
     func tell(further: JSON) {
+        let (hosts, maps) = (told["hosts"], told["configMaps"])
         told["hosts"] = further["hosts"]
         told["configMaps"] = further["configMaps"]
+        guard told["hosts"] != hosts || told["configMaps"] != maps else { return }
+        isFurtherNew = true
         say()
     }
 
     private func say() {
         // Before the services are known every name of the cluster would be denied.
-        guard told["services"] != nil else { return }
-        let bytes = told.bytes + [0x0A]
-        guard bytes != latest else { return }
-        latest = bytes
+        guard services != nil else { return }
         isDirty = true
         flush()
     }
 
+    /// What it has not been told yet: a line.
+    private func message() -> [UInt8] {
+        var message: JSON = isNew || isFurtherNew ? told : .object([:])
+        let known = services ?? [:]
+        message["isWhole"] = .bool(isNew)
+        let names = isNew ? Set(known.keys) : news
+        message["services"] = .object(
+            Dictionary(uniqueKeysWithValues: names.map { ($0, known[$0] ?? .null) }))
+        (isNew, isFurtherNew, news) = (false, false, [])
+        return message.bytes + [0x0A]
+    }
+
     private func flush() {
-        guard isDirty, !isWriting, let stream, let bytes = latest else { return }
+        guard isDirty, !isWriting, let stream else { return }
         isWriting = true
         isDirty = false
+        let bytes = message()
         Task(executorPreference: loop) {
             do throws(SystemError) { try await stream.write(bytes) } catch {
                 // It has ended; the next one is told everything.
@@ -117,8 +156,7 @@ extension Command {
         try onLoop { loop throws(CommandError) in
             let fallback = UpstreamGroup(ResolverConfiguration.host())
             let server = DNSServer(on: loop, forwarder: Forwarder(ForwardingPlan(fallback), on: loop))
-            var settings: JSON?
-            var serial: UInt32 = 0
+            let names = ToldNames(server, fallback, loop)
             do throws(SystemError) {
                 let input = try SocketStream(Socket(adopting: 0), on: loop)
                 var isServing = false
@@ -130,26 +168,11 @@ extension Command {
                     rest += piece
                     guard rest.count < nameBytesMax else { throw SystemError(90, "read what the agent says") }
                     guard let end = rest.lastIndex(of: 0x0A) else { continue }
-                    let line = rest[..<end].split(separator: 0x0A).last.map(Array.init) ?? []
+                    for line in rest[..<end].split(separator: 0x0A) {
+                        if let json = try? JSON.parse(Array(line)) { names.take(json) }
+                    }
                     rest.removeSubrange(...end)
-                    guard let json = try? JSON.parse(line) else { continue }
-                    func objects(_ name: String) -> [KubernetesObject] {
-                        (json[name]?.array ?? []).map { KubernetesObject(json: $0) }
-                    }
-                    serial &+= 1
-                    if json["configMaps"] != settings {
-                        settings = json["configMaps"]
-                        server.use(NameSettings(configMaps: strings(settings), fallback: fallback))
-                    }
-                    server.publish(
-                        Zone(
-                            services: NameFeed.services(objects("services"), slices: objects("slices")),
-                            reversePrefixes: (json["reverse"]?.array ?? []).compactMap(\.string).compactMap {
-                                Prefix($0)
-                            },
-                            hosts: hosts(json["hosts"]),
-                            servers: [json["server"]?.string.flatMap { IPAddress($0) }].compactMap(\.self),
-                            serial: serial))
+                    names.publish()
                     guard !isServing else { continue }
                     // Not before the first services are known: "no such name" would be remembered.
                     isServing = true
@@ -160,14 +183,71 @@ extension Command {
         }
     }
 
-    private static func strings(_ json: JSON?) -> [String: [String: String]] {
-        (json?.object ?? [:]).mapValues { ($0.object ?? [:]).compactMapValues(\.string) }
-    }
-
-    private static func hosts(_ json: JSON?) -> [String: [IPAddress]] {
-        (json?.object ?? [:]).mapValues { ($0.array ?? []).compactMap(\.string).compactMap { IPAddress($0) } }
-    }
-
     /// Bytes of all services and slices together.
     private static let nameBytesMax = 256 << 20
+}
+
+/// What a joined machine's name server has been told.
+///
+/// Belongs to the name server's loop.
+private final class ToldNames {
+    private let server: DNSServer
+    private let fallback: UpstreamGroup
+    private let loop: EventLoop
+    private var services: [String: ServiceNames] = [:]
+    private var hosts: [String: [IPAddress]] = [:]
+    private var configMaps: JSON?
+    private var reverse: [Prefix] = []
+    private var address: IPAddress?
+    private var serial: UInt32 = 0
+    /// Before then names are not made anew.
+    private var due = MonotonicTime.now
+    private var timer: LoopTimer?
+
+    init(_ server: DNSServer, _ fallback: UpstreamGroup, _ loop: EventLoop) {
+        self.server = server
+        self.fallback = fallback
+        self.loop = loop
+    }
+
+    /// Takes what the agent says: services that have changed, and whatever else it names.
+    func take(_ json: JSON) {
+        if json["isWhole"]?.bool == true { services = [:] }
+        for (key, parts) in json["services"]?.object ?? [:] {
+            let slices = (parts["slices"]?.array ?? []).map { KubernetesObject(json: $0) }
+            services[key] = parts["service"].flatMap {
+                NameFeed.services([KubernetesObject(json: $0)], slices: slices).first
+            }
+        }
+        if let text = json["server"]?.string { address = IPAddress(text) }
+        if let ranges = json["reverse"]?.array { reverse = ranges.compactMap(\.string).compactMap { Prefix($0) } }
+        if let told = json["hosts"]?.object {
+            hosts = told.mapValues { ($0.array ?? []).compactMap(\.string).compactMap { IPAddress($0) } }
+        }
+        if let maps = json["configMaps"], maps != configMaps {
+            configMaps = maps
+            let settings = (maps.object ?? [:]).mapValues { ($0.object ?? [:]).compactMapValues(\.string) }
+            server.use(NameSettings(configMaps: settings, fallback: fallback))
+        }
+    }
+
+    /// Makes the names anew: at once, unless that has just taken long. Then it takes a twentieth of the time at most.
+    func publish() {
+        guard timer == nil else { return }
+        let begin = MonotonicTime.now
+        guard begin >= due else {
+            timer = loop.schedule(after: due - begin) { [self] in
+                timer = nil
+                publish()
+            }
+            return
+        }
+        serial &+= 1
+        server.publish(
+            Zone(
+                services: services.sorted { $0.key < $1.key }.map(\.value), reversePrefixes: reverse, hosts: hosts,
+                servers: [address].compactMap(\.self), serial: serial))
+        let end = MonotonicTime.now
+        due = end + (end - begin) * 19
+    }
 }

@@ -211,7 +211,7 @@ private struct AbsentNetwork: PodNetworking {
     }
     func detach(uid: String) {}
     func keep(only uids: Set<String>) {}
-    func serve(services: [KubernetesObject], slices: [KubernetesObject], zone: String?) -> [String] { [] }
+    func serve(_ changes: ServiceChanges, zone: String?) -> [String] { [] }
     func learn(_ policies: PolicyObjects) {}
     func enforce(_ policies: PolicyObjects) -> [String] { [] }
     func lead(gatewayTo address: String?) {}
