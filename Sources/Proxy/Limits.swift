@@ -32,7 +32,7 @@ enum Limits {
 
     /// Bytes waiting in one direction of one stream before we stop reading the other side.
     ///
-    /// Envoy's default is 1 MiB; 64 KiB fills a 10 ms path at 50 Mbit/s. What is read already goes beyond it, one read at most: a large block of
+    /// What `per_connection_buffer_limit_bytes` of a listener or cluster leaves out. Envoy's default is 1 MiB; 64 KiB fills a 10 ms path at 50 Mbit/s. What is read already goes beyond it, one read at most: a large block of
     /// `BlockPool`.
     static let bufferBytes = 65_536
 
@@ -45,7 +45,7 @@ enum Limits {
     /// Their bytes, likewise.
     static let checkedResponseBytes = 61_440
 
-    /// Request body kept for a retry (Envoy: the connection's buffer limit).
+    /// Request body kept for a retry (Envoy: the connection's buffer limit, which takes its place where one is configured).
     static let retryBufferBytes = 65_536
 
     /// Pieces of a body below this size are put together before they go on.

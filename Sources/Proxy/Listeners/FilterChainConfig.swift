@@ -25,6 +25,8 @@ final class FilterChainConfig: Sendable {
     let packed: PackedMessage<FilterChain>
     var message: FilterChain { packed.message }
     let transportSocket: TransportSocket?
+    /// What the listener lets its connections keep.
+    let buffers: BufferLimits
     /// Whether a connection has put it to work on some loop.
     private let isAtWork = Atomic(false)
 
@@ -41,6 +43,7 @@ final class FilterChainConfig: Sendable {
             ], at: path)
         transport = try DownstreamTransport.compile(message, at: path, context: context)
         self.packed = packed
+        buffers = context.buffers
         transportSocket = message.transportSocket
         // A copy of its own: the text lies among what was decoded with it, which would be held in memory by it, page for page.
         name = String(decoding: Array(message.name.utf8), as: UTF8.self)

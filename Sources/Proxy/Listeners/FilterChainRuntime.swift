@@ -35,10 +35,10 @@ final class FilterChainRuntime {
             simple = nil
         case .echo:
             (http, tcp) = (nil, nil)
-            simple = SimpleTerminal(worker: worker, response: nil)
+            simple = SimpleTerminal(worker: worker, response: nil, bufferBytes: config.buffers.wire)
         case .directResponse(let bytes):
             (http, tcp) = (nil, nil)
-            simple = SimpleTerminal(worker: worker, response: bytes)
+            simple = SimpleTerminal(worker: worker, response: bytes, bufferBytes: config.buffers.wire)
         }
     }
 

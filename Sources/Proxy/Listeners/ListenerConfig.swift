@@ -33,6 +33,8 @@ final class ListenerConfig: Sendable {
     let defaultChain: FilterChainConfig?
     let matcher: FilterChainMatcher
     let accessLogs: [AccessLogConfig]
+    /// `per_connection_buffer_limit_bytes`.
+    let buffers: BufferLimits
     let trafficDirection: TrafficDirection
     /// What metrics carry in place of the address.
     let statPrefix: String?
@@ -59,6 +61,9 @@ final class ListenerConfig: Sendable {
         var context = context
         context.isEgress = message.trafficDirection == .outbound
         context.isIngress = message.trafficDirection == .inbound
+        buffers = BufferLimits(
+            listener: message.perConnectionBufferLimitBytes, usesEnvoyDefaults: context.usesEnvoyDefaults)
+        context.buffers = buffers
         try FieldCheck.check(
             message,
             reads: [
@@ -67,6 +72,7 @@ final class ListenerConfig: Sendable {
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
                 "connection_balance_config", "udp_listener_config", "socket_options", "stat_prefix",
+                "per_connection_buffer_limit_bytes",
             ], at: path)
         trafficDirection = message.trafficDirection
         statPrefix = message.statPrefix.isEmpty ? nil : message.statPrefix
@@ -104,7 +110,8 @@ final class ListenerConfig: Sendable {
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
 
         var known: [PackedMessage<FilterChain>: FilterChainConfig] = [:]
-        let before = old?.allChains ?? []
+        // What a chain was compiled with holds for its connections, so with another bound it is another chain.
+        let before = old?.buffers == buffers ? old?.allChains ?? [] : []
         let mayStay = (old?.patches ?? 0) < Limits.listenerPatches || before.count <= Limits.chainsAtWorkAtOnce
         patches = mayStay ? (old.map { $0.patches + 1 } ?? 0) : 0
         for chain in before where mayStay || !chain.isIdle { known[chain.packed] = chain }

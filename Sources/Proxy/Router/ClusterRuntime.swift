@@ -51,6 +51,8 @@ final class ClusterRuntime {
         /// TLS asks for a name that follows requests (`auto_sni`).
         let followsServerNames: Bool
         let passesTrailers: Bool
+        /// Bytes that wait for one of its hosts before clients are read no further.
+        let bufferBytes: Int
         /// Names of fields are written with capitals, where nobody says how they were written.
         let capitalizesNames: Bool
         let connectionDurationMax: Duration?
@@ -63,6 +65,7 @@ final class ClusterRuntime {
             countsBytes = config.countsBytes
             followsServerNames = config.serverNames.followRequests
             passesTrailers = config.passesTrailers
+            bufferBytes = BufferLimits.wire(cluster: config.bufferBytes)
             capitalizesNames = config.fieldNames == .properCase
             connectionDurationMax = config.maxConnectionDuration
             streamDurationMax = config.maxStreamDuration

@@ -153,7 +153,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
         } else {
             send(bytes)
         }
-        if output.count >= Limits.bufferBytes { flush() }
+        if output.count >= pool.cluster.rules.bufferBytes { flush() }
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
@@ -176,7 +176,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     }
     private var endsTunnelWhenFlushed = false
 
-    var requestIsBlocked: Bool { output.count >= Limits.bufferBytes }
+    var requestIsBlocked: Bool { output.count >= pool.cluster.rules.bufferBytes }
 
     override func handleFlushed() {
         if endsTunnelWhenFlushed {

@@ -207,13 +207,13 @@ final class HTTP2ClientConnection: SocketConnection {
     /// Puts a whole request into frames; they leave with those of others at the end of the pass.
     func frame() {
         guard !isClosed, !isConnecting else { return }
-        session.frame(into: output, upTo: Limits.bufferBytes - output.count)
+        session.frame(into: output, upTo: pool.cluster.rules.bufferBytes - output.count)
     }
 
     override func countSent(_ count: Int) { output.prefersLarge = count >= BlockPool.blockSize / 2 }
 
     override func prepareOutput() {
-        let room = Limits.bufferBytes - output.count
+        let room = pool.cluster.rules.bufferBytes - output.count
         guard room > 0, !isClosed, !isConnecting else { return }
         if hasRoom {
             hasRoom = false

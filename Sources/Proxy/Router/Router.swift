@@ -46,7 +46,7 @@ final class Router: PoolClient, UpstreamClient {
     var body: ByteBuffer?
     private var keepsBody = false
     private var bodyIsLost = false
-    private var bodyBytesMax = Limits.retryBufferBytes
+    private var bodyBytesMax: Int
     var requestIsComplete = false
     var trailers: HeaderTable?
     private var isUpgrade = false
@@ -68,6 +68,7 @@ final class Router: PoolClient, UpstreamClient {
         self.stream = stream
         self.route = route
         self.target = target
+        bodyBytesMax = stream.manager.config.buffers.retry(stream.version)
         tryStarted = stream.worker.loop.now
     }
 
@@ -236,6 +237,7 @@ final class Router: PoolClient, UpstreamClient {
         stream.info.firstUpstreamByteSent = worker.loop.now
         if let body, !body.isEmpty {
             upstream.sendBody(body.bytes)
+            if keepsBody, body.count > bodyBytesMax { loseBody() }
             if !keepsBody { self.body = nil }
         }
         if requestIsComplete {
@@ -254,8 +256,7 @@ final class Router: PoolClient, UpstreamClient {
             let held = body?.count ?? 0
             if held + bytes.count > bodyBytesMax && state == .active {
                 // Too large to repeat: from now on it only passes through.
-                bodyIsLost = true
-                keepsBody = false
+                loseBody()
                 body = nil
             }
         }
@@ -265,6 +266,13 @@ final class Router: PoolClient, UpstreamClient {
         } else if state == .waitingForConnection || state == .backingOff {
             hold(bytes)
         }
+    }
+
+    /// The body is too large to be sent again.
+    private func loseBody() {
+        bodyIsLost = true
+        keepsBody = false
+        cluster?.count(.retry_or_shadow_abandoned)
     }
 
     private func hold(_ bytes: UnsafeRawBufferPointer) {
@@ -301,7 +309,7 @@ final class Router: PoolClient, UpstreamClient {
     var requestIsPaused: Bool {
         switch state {
         case .active, .responding: upstream?.requestIsBlocked ?? false
-        case .created, .waitingForConnection, .backingOff: (body?.count ?? 0) >= Limits.bufferBytes
+        case .created, .waitingForConnection, .backingOff: (body?.count ?? 0) >= stream.manager.config.buffers.wire
         case .finished: false
         }
     }

@@ -119,7 +119,7 @@ final class TCPUpstreamConnection: SocketConnection, UpstreamStream {
     func sendBody(_ bytes: UnsafeRawBufferPointer) {
         guard !bytes.isEmpty else { return }
         send(bytes)
-        if output.count >= Limits.bufferBytes { flush() }
+        if output.count >= pool.cluster.rules.bufferBytes { flush() }
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {
@@ -131,7 +131,7 @@ final class TCPUpstreamConnection: SocketConnection, UpstreamStream {
         if output.isEmpty { shutdownWrite() } else { endsWhenFlushed = true }
     }
 
-    var requestIsBlocked: Bool { output.count >= Limits.bufferBytes }
+    var requestIsBlocked: Bool { output.count >= pool.cluster.rules.bufferBytes }
 
     override func handleFlushed() {
         if endsWhenFlushed {

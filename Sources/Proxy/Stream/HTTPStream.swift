@@ -78,6 +78,9 @@ final class HTTPStream {
         manager = connection.manager
         version = connection.httpVersion
         let now = worker.loop.now
+        let held = manager.config.buffers.held(version)
+        requestFilters.heldBytesMax = held
+        responseFilters.heldBytesMax = held
         info = StreamInfo(started: now)
         if manager.keepsAccessLog { info.startedWall = WallClock.now }
         if connectionInfo.hasFilterState { info.filterState = connectionInfo.facts.filterState }
@@ -298,6 +301,7 @@ final class HTTPStream {
         } else {
             router?.abandon()
             responseFilters.bypass()
+            info.details = "response_payload_too_large"
             localReply(status: 500, body: "Internal Server Error", details: "response_payload_too_large")
         }
     }

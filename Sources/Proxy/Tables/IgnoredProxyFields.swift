@@ -8,7 +8,6 @@ public enum IgnoredProxyFields {
         "envoy.config.listener.v3.Listener.metadata": "informational (provenance)",
         "envoy.config.listener.v3.Listener.enable_reuse_port": "each loop always has its own socket",
         "envoy.config.listener.v3.Listener.reuse_port": "each loop always has its own socket",
-        "envoy.config.listener.v3.Listener.per_connection_buffer_limit_bytes": "buffers are bounded by 64 KiB each way",
         "envoy.config.listener.v3.Listener.drain_type": "a changed listener drains what changed",
         "envoy.config.listener.v3.Listener.tcp_fast_open_queue_length": "TCP Fast Open is not used",
         "envoy.config.listener.v3.Listener.bypass_overload_manager": "the overload manager sees every listener",

@@ -204,7 +204,7 @@ public struct ClusterConfig: Sendable {
         /// How the names of fields are written to HTTP/1 hosts, and what is kept of theirs.
         public var fieldNames = FieldNameFormat.lowerCase
         /// Read and write buffer of one connection in bytes.
-        public var bufferBytes: UInt32 = 1 << 20
+        public var bufferBytes: UInt32?
         /// Circuit breakers.
         public var limits = ResourceLimits()
         /// How places count (`locality_weighted_lb_config`, `zone_aware_lb_config`).

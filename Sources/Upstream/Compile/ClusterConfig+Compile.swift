@@ -27,7 +27,7 @@ extension ClusterConfig.Settings {
         try takeBalancing(message, root)
         connectTimeout = try .checked(message.connectTimeout, default: .seconds(5), root / "connect_timeout")
         guard connectTimeout > .zero else { throw (root / "connect_timeout").error("must be above 0") }
-        if let bytes = message.perConnectionBufferLimitBytes { bufferBytes = bytes }
+        bufferBytes = message.perConnectionBufferLimitBytes
         if let breakers = message.circuitBreakers {
             limits = try ResourceLimits(compiling: breakers, root / "circuit_breakers")
         }

@@ -43,10 +43,11 @@ struct FilterDirection {
     ///
     /// What a filter collects does not count: it wants the rest.
     var pausesSender: Bool {
-        guard heldBytes >= Limits.bufferBytes else { return false }
+        let bound = min(Limits.bufferBytes, heldBytesMax)
+        guard heldBytes >= bound else { return false }
         var waiting = 0
         for slot in slots where !slot.collects { waiting += slot.held?.count ?? 0 }
-        return waiting >= Limits.bufferBytes
+        return waiting >= bound
     }
 
     /// A filter has seen the head.

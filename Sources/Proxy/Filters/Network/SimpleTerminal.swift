@@ -5,11 +5,14 @@ final class SimpleTerminal {
     let worker: Worker
     /// What is sent before the connection ends; nil sends back what comes.
     let response: [UInt8]?
+    /// Bytes that wait for a client before it is read no further.
+    let bufferBytes: Int
     private(set) var connections: [ObjectIdentifier: SimpleConnection] = [:]
 
-    init(worker: Worker, response: [UInt8]?) {
+    init(worker: Worker, response: [UInt8]?, bufferBytes: Int) {
         self.worker = worker
         self.response = response
+        self.bufferBytes = bufferBytes
     }
 
     func accept(_ socket: Socket, input: ByteBuffer?, tls: TLSTransport?) {
@@ -60,7 +63,7 @@ final class SimpleConnection: SocketConnection {
 
     private func echo() {
         var reads = 0
-        while !isClosed, !isFinishing, output.count < Limits.bufferBytes {
+        while !isClosed, !isFinishing, output.count < terminal.bufferBytes {
             if !input.isEmpty {
                 send(input.bytes)
                 input.removeAll()

@@ -52,7 +52,7 @@ final class ExtAuthzFilter: HTTPFilter {
         if let body, !isEnd, !stream.request.isUpgrade {
             state = .collecting
             if !body.allowsPart {
-                stream.requestFilters.heldBytesMax = min(stream.requestFilters.heldBytesMax, body.bytesMax)
+                stream.requestFilters.heldBytesMax = body.bytesMax
             }
             return .stop
         }

@@ -168,10 +168,6 @@ struct CheckedBody: Sendable {
         guard message.maxRequestBytes > 0 else {
             throw ConfigurationError(at: path + ".max_request_bytes", "must be above 0")
         }
-        guard message.maxRequestBytes <= Limits.filterBufferBytes else {
-            throw ConfigurationError(
-                at: path + ".max_request_bytes", "is above \(Limits.filterBufferBytes), which a stream may hold")
-        }
         bytesMax = Int(message.maxRequestBytes)
         allowsPart = message.allowPartialMessage
         isRaw = message.packAsBytes

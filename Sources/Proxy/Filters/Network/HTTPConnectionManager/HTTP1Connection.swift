@@ -313,7 +313,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
     // MARK: Responses out
 
     /// Whether the client reads slower than the upstream writes.
-    var responseIsBlocked: Bool { output.count >= Limits.bufferBytes }
+    var responseIsBlocked: Bool { output.count >= manager.config.buffers.wire }
 
     func sendInterim(_ head: borrowing ResponseHead) {
         // RFC 9110 §15.2: a client of HTTP/1.0 does not know them.
@@ -385,7 +385,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             send(bytes)
         }
         // Large answers leave in pieces instead of filling memory until the turn ends.
-        if output.count >= Limits.bufferBytes { flush() }
+        if output.count >= manager.config.buffers.wire { flush() }
     }
 
     func sendEnd(_ trailers: borrowing HeaderTable) {

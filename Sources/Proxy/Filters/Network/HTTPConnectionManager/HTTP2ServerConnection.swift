@@ -152,7 +152,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     override func countSent(_ count: Int) { output.prefersLarge = count >= BlockPool.blockSize / 2 }
 
     override func prepareOutput() {
-        let room = Limits.bufferBytes - output.count
+        let room = manager.config.buffers.wire - output.count
         guard room > 0, !isClosed else { return }
         do throws(HTTP2Error) {
             try session.produce(into: output, upTo: room)
@@ -236,7 +236,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         if isClosed { return }
         worker.markDirtyForPass(self)
         // A whole answer: into frames with it; they leave with those of others at the end of the pass.
-        session.frame(into: output, upTo: Limits.bufferBytes - output.count)
+        session.frame(into: output, upTo: manager.config.buffers.wire - output.count)
         if session.streamCount <= 1 { armTimer(earliestDeadline) }
     }
 

@@ -72,6 +72,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     let forwardedClientCertificate: ForwardedClientCertificate
     /// `--defaults envoy`: where Envoy does less than we would, we do as Envoy does.
     let usesEnvoyDefaults: Bool
+    /// What may wait here of what passes.
+    let buffers: BufferLimits
 
     /// Longest life of a connection.
     let connectionDurationMax: Duration?
@@ -116,6 +118,7 @@ final class HTTPConnectionManagerConfig: Sendable {
             ], at: path)
         forwardedClientCertificate = try ForwardedClientCertificate(compiling: message, at: path)
         usesEnvoyDefaults = context.usesEnvoyDefaults
+        buffers = context.buffers
         switch message.codecType {
         case .auto: codec = .auto
         case .http1: codec = .http1
@@ -406,6 +409,8 @@ struct CompileContext: Sendable {
     var isEgress = false
     /// It is for traffic that comes in.
     var isIngress = false
+    /// What its connections may keep.
+    var buffers = BufferLimits()
 
     var hasADS: Bool { adsCluster != nil }
 

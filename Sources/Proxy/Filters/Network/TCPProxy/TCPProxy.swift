@@ -248,7 +248,7 @@ final class TCPSession: FormatContext {
     }
 
     /// Whether the client reads slower than the host writes.
-    var clientIsBlocked: Bool { (downstream?.output.count ?? 0) >= Limits.bufferBytes }
+    var clientIsBlocked: Bool { (downstream?.output.count ?? 0) >= proxy.config.buffers.wire }
 
     func tunnelBytes(_ bytes: UnsafeRawBufferPointer) {
         guard let downstream, !isOver else { return }
@@ -372,6 +372,12 @@ final class TCPSession: FormatContext {
         if downstream.hasEnded && upstream.hasEnded && downstream.output.isEmpty && upstream.output.isEmpty { end() }
     }
 
+    /// Bytes that wait for a side before the other one is read no further.
+    private func bufferBytes(to sink: TCPSide) -> Int {
+        if sink === downstream { return proxy.config.buffers.wire }
+        return upstreamCluster?.rules.bufferBytes ?? Limits.bufferBytes
+    }
+
     private func move(from source: TCPSide, to sink: TCPSide) {
         var reads = 0
         while !isOver {
@@ -385,7 +391,7 @@ final class TCPSession: FormatContext {
                 if sink.output.count >= Limits.directWriteBytes { sink.flush() }
                 if isOver { return }
             }
-            if source.hasEnded || sink.output.count >= Limits.bufferBytes { return }
+            if source.hasEnded || sink.output.count >= bufferBytes(to: sink) { return }
             reads += 1
             if reads > Limits.readsPerTurn {
                 worker.loop.atEndOfPass { [weak self] in

@@ -36,6 +36,8 @@ final class TCPProxyConfig: Sendable {
     let maxDuration: Duration?
     let accessLogs: [AccessLogConfig]
     let logOptions: TCPLogOptions
+    /// What may wait for the client.
+    let buffers: BufferLimits
     /// Connections travel inside HTTP requests; nil: as they are.
     let tunneling: TCPTunneling?
     /// From where a cluster is asked for that is not there; nil: from nowhere.
@@ -90,6 +92,7 @@ final class TCPProxyConfig: Sendable {
         }
         hashPolicies = policies
         self.statPrefix = statPrefix
+        buffers = context.buffers
         maxConnectAttempts = Int(message.maxConnectAttempts ?? 1)
         maxDuration = message.maxDownstreamConnectionDuration
         tunneling = try message.tunnelingConfig.map { (config) throws(ConfigurationError) in

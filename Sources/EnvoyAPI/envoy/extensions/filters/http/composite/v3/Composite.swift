@@ -6,20 +6,24 @@ public import Serialization
 public struct Composite: EnvoyMessage {
     /// `named_filter_chains`, field 1.
     public var namedFilterChains: [String: FilterChainConfiguration] = [:]
+    /// `matcher`, field 2.
+    public var matcher: Matcher?
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.filters.http.composite.v3.Composite", "named_filter_chains 1")
+    public static let schema = MessageSchema("envoy.extensions.filters.http.composite.v3.Composite", "named_filter_chains 1 matcher 2")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1: try decoder.map(&self.namedFilterChains)
+        case 2: try decoder.message(&self.matcher)
         default: try decoder.unknown()
         }
     }
     /// Writes the fields.
     public func encodeFields(_ encoder: MessageEncoder) {
         encoder.map(1, self.namedFilterChains)
+        encoder.optional(2, self.matcher)
     }
 }
