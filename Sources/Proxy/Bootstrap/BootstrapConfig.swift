@@ -246,6 +246,11 @@ final class BootstrapConfig: Sendable {
             guard var type = config.typedConfig?.name else {
                 throw ConfigurationError(at: here + ".typed_config", "is missing")
             }
+            if let any = config.typedConfig, any.holds(InternalListenerExtension.self) {
+                let message = try HTTPFilters.decode(
+                    any, as: InternalListenerExtension.self, at: here + ".typed_config")
+                try FieldCheck.check(message, reads: [], at: here + ".typed_config")
+            }
             if type == UdpaTypedStruct.schema.name, let any = config.typedConfig {
                 let inner = try HTTPFilters.decode(any, as: UdpaTypedStruct.self, at: here + ".typed_config")
                 type = inner.typeUrl.split(separator: "/").last.map(String.init) ?? ""
@@ -254,7 +259,6 @@ final class BootstrapConfig: Sendable {
                 throw ConfigurationError(
                     at: here, "unknown extension \(type); known: \(InternalListenerExtension.schema.name)")
             }
-            IgnoredFieldCollector.current?.note(here, "internal listeners are refused where they stand")
         }
     }
 

@@ -65,7 +65,7 @@ final class ConfigurationPlaces {
                 case .ip(let text, let own), .name(let text, let own):
                     isSame =
                         UInt32(own) == port && (text == socket.address || host.endpoint.hostname == socket.address)
-                case .pipe: isSame = false
+                case .pipe, .listener: isSame = false
                 }
                 if isSame { return "\(path).endpoints[\(group)].lb_endpoints[\(index)]" }
             }

@@ -65,7 +65,7 @@ extension CollectorTarget {
 
 extension String {
     /// Where a text first occurs.
-    fileprivate func firstRange(of text: String) -> Range<String.Index>? {
+    func firstRange(of text: String) -> Range<String.Index>? {
         var index = startIndex
         while index < endIndex {
             if self[index...].hasPrefix(text) { return index..<self.index(index, offsetBy: text.count) }

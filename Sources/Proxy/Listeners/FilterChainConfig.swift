@@ -134,7 +134,7 @@ final class FilterChainConfig: Sendable {
     /// The keys that its HTTP filters fetch.
     var remoteKeySets: [RemoteKeySet] {
         guard case .http(let manager) = terminal else { return [] }
-        return manager.filters.compactMap { $0 as? JWTAuthnFilterConfig }.flatMap { filter in
+        return manager.allFilters.compactMap { $0 as? JWTAuthnFilterConfig }.flatMap { filter in
             filter.issuers.values.compactMap { provider in
                 guard case .remote(let keys) = provider.keys else { return nil }
                 return keys
@@ -145,6 +145,6 @@ final class FilterChainConfig: Sendable {
     /// Its HTTP filters whose configuration is discovered.
     var discoveredFilters: [DiscoveredFilterConfig] {
         guard case .http(let manager) = terminal else { return [] }
-        return manager.filters.compactMap { $0 as? DiscoveredFilterConfig }
+        return manager.allFilters.compactMap { $0 as? DiscoveredFilterConfig }
     }
 }

@@ -12,6 +12,8 @@ final class ListenerConfig: Sendable {
     /// The filter of a UDP listener; nil for all others.
     let udp: UDPProxyConfig?
     let bindsToPort: Bool
+    /// Its connections come from clusters of this very process (`internal_listener`), and from nowhere else.
+    let isInternal: Bool
     /// Connections whose original destination is another listener's address go there (`use_original_dst`).
     let handsOff: Bool
     let filters: ListenerFilters
@@ -72,7 +74,7 @@ final class ListenerConfig: Sendable {
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
                 "connection_balance_config", "udp_listener_config", "socket_options", "stat_prefix",
-                "per_connection_buffer_limit_bytes",
+                "per_connection_buffer_limit_bytes", "internal_listener",
             ], at: path)
         trafficDirection = message.trafficDirection
         statPrefix = message.statPrefix.isEmpty ? nil : message.statPrefix
@@ -95,9 +97,13 @@ final class ListenerConfig: Sendable {
             namespacePath = nil
             acceptsIPv4 = false
         }
-        address = try IO.SocketAddress(compiling: message.address, at: path + ".address", isListener: true)
+        isInternal = try Self.isInternal(message, at: path)
+        address =
+            isInternal
+            ? .unix("envoy://\(message.name)/")
+            : try IO.SocketAddress(compiling: message.address, at: path + ".address", isListener: true)
         udp = try Self.udpProxy(message, at: path, context: context)
-        bindsToPort = message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
+        bindsToPort = !isInternal && message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         isFreebind = message.freebind ?? false
         socketOptions = try Self.socketOptions(message, at: path + ".socket_options")
@@ -142,6 +148,37 @@ final class ListenerConfig: Sendable {
             udp == nil ? message.listenerFilters : [], at: path + ".listener_filters",
             usesOriginalDst: message.useOriginalDst ?? false,
             matcher: matcher, metrics: context.metrics)
+    }
+
+    private static func isInternal(_ message: Listener, at path: String) throws(ConfigurationError) -> Bool {
+        var isInternal = false
+        if case .internalListener? = message.listenerSpecifier { isInternal = true }
+        if case .envoyInternalAddress(let address)? = message.address?.address {
+            isInternal = true
+            guard case .serverListenerName(let name)? = address.addressNameSpecifier, name == message.name else {
+                throw ConfigurationError(
+                    at: path + ".address.envoy_internal_address.server_listener_name",
+                    "is the listener's own name, \"\(message.name)\"")
+            }
+        } else if isInternal, message.address != nil {
+            throw ConfigurationError(at: path + ".address", "an internal listener has none")
+        }
+        guard isInternal else { return false }
+        guard !message.name.isEmpty else {
+            throw ConfigurationError(at: path + ".name", "an internal listener is found by its name")
+        }
+        let others: [(String, Bool)] = [
+            ("socket_options", !message.socketOptions.isEmpty), ("bind_to_port", message.bindToPort != nil),
+            ("transparent", message.transparent != nil), ("freebind", message.freebind != nil),
+            ("tcp_backlog_size", message.tcpBacklogSize != nil),
+            ("use_original_dst", message.useOriginalDst == true),
+            ("connection_balance_config", message.connectionBalanceConfig != nil),
+            ("udp_listener_config", message.udpListenerConfig != nil),
+        ]
+        for (field, isSet) in others where isSet {
+            throw ConfigurationError(at: "\(path).\(field)", "an internal listener has no socket")
+        }
+        return true
     }
 
     /// A socket of this listener on `address` in the calling thread's network namespace.

@@ -1,5 +1,6 @@
 internal import HTTP
 internal import IO
+internal import Serialization
 internal import Telemetry
 internal import Upstream
 
@@ -180,7 +181,9 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     /// Serves a connection that is counted as this worker's, unless there are too many.
-    private func admit(_ socket: Socket) {
+    ///
+    /// - Parameter metadata: What a connection of our own brings along, on an internal listener.
+    private func admit(_ socket: Socket, metadata: [String: JSON] = [:]) {
         let ticket: ConnectionTicket?
         switch worker.overload.admit(
             ignoresLimit: config.ignoresConnectionLimit, worker.random.next())
@@ -200,10 +203,17 @@ final class ListenerRuntime: ReadinessHandler {
         }
         let peer = socket.peerAddress ?? .unix("")
         var info = ConnectionInfo(
-            localAddress: socket.localAddress ?? config.address, remoteAddress: peer, directRemoteAddress: peer,
-            id: worker.nextConnectionID())
+            localAddress: config.isInternal ? config.address : socket.localAddress ?? config.address,
+            remoteAddress: peer, directRemoteAddress: peer, id: worker.nextConnectionID())
+        if !metadata.isEmpty { info.facts.metadata = metadata }
         info.ticket = ticket
         serve(socket, info)
+    }
+
+    /// Takes a connection of our own.
+    func admitInternal(_ socket: Socket, metadata: [String: JSON]) {
+        metrics.balance.add(worker.index)
+        admit(socket, metadata: metadata)
     }
 
     private func refuse(_ socket: Socket) {

@@ -39,6 +39,8 @@ final class ClusterRuntime {
     private(set) var isRemoved = false
     /// Hosts that requests have named, by name and port (dynamic_forward_proxy).
     var dynamicHosts: [String: Host] = [:]
+    /// HTTP filters between router and hosts; nil is none.
+    private(set) var upstreamFilters: UpstreamFilterChain?
     /// The transport sockets; nil is plain text for all.
     private(set) var transport: UpstreamTransport? { didSet { tellsClients = transport?.hasPrefaces ?? false } }
     /// What its connections begin with depends on the client.
@@ -108,6 +110,7 @@ final class ClusterRuntime {
         let transport = config.transport as? UpstreamTransport
         self.transport = transport
         tellsClients = transport?.hasPrefaces ?? false
+        upstreamFilters = config.httpFilters as? UpstreamFilterChain
         hostSet = HostSet(panicThresholdPercent: config.panicThresholdPercent)
         hostSet.startsUnchecked = !config.healthChecks.isEmpty
         hostSet.outlierLedger = metrics.outlierLedger
@@ -131,6 +134,7 @@ final class ClusterRuntime {
         requestsPerConnectionMax = Int(newConfig.maxRequestsPerConnection ?? .max)
         discovery = Discovery(newConfig.discovery)
         transport = newConfig.transport as? UpstreamTransport
+        upstreamFilters = newConfig.httpFilters as? UpstreamFilterChain
         if transport?.fingerprint != fingerprint { retireConnections() }
         hostSet.panicThresholdPercent = newConfig.panicThresholdPercent
         hostSet.startsUnchecked = !newConfig.healthChecks.isEmpty
@@ -346,7 +350,12 @@ final class ClusterRuntime {
     /// A socket on its way to a host, set up as the cluster says.
     ///
     /// - Parameter client: where it comes from instead of the cluster's own addresses.
-    func openSocket(to address: SocketAddress, from client: UpstreamSource? = nil) throws(SystemError) -> Socket {
+    func openSocket(
+        to address: SocketAddress, of host: Host, from client: UpstreamSource? = nil
+    ) throws(SystemError) -> Socket {
+        if case .listener(let name, _) = host.endpoint.address {
+            return try worker.connect(toListener: name, metadata: transport?.passedMetadata(of: host, in: config) ?? [:])
+        }
         let socket: Socket
         do throws(SystemError) {
             if let client, case .ip(let ip, _) = client.address, case .ip(let other, _) = address, ip.isV6 == other.isV6
@@ -469,6 +478,7 @@ extension SocketAddress {
             guard let ip = IPAddress(text) else { return nil }
             self = .ip(ip, port: port)
         case .pipe(let path): self = .unix(path)
+        case .listener: self = .unix(address.description)
         case .name: return nil
         }
     }

@@ -92,7 +92,7 @@ final class HTTP2Pool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, key)
-            let socket = try cluster.openSocket(to: address, from: key.source)
+            let socket = try cluster.openSocket(to: address, of: host, from: key.source)
             guard let connection = try? HTTP2ClientConnection(socket, pool: self, priority: priority, tls: tls) else {
                 socket.close()
                 throw SystemError(Self.noMemory, "an HTTP/2 session")

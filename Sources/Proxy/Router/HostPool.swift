@@ -188,7 +188,7 @@ final class HostPool {
         }
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, key)
-            let socket = try cluster.openSocket(to: address, from: key.source)
+            let socket = try cluster.openSocket(to: address, of: host, from: key.source)
             let connection = HTTP1UpstreamConnection(socket, pool: self, priority: priority, tls: tls)
             connecting += 1
             host.activeConnections &+= 1

@@ -31,7 +31,7 @@ extension Router {
 
     /// A try takes longer than it may: another begins beside it; false when there is none left.
     func startHedge() -> Bool {
-        guard hedge == nil, let cluster, let forwarding, canRepeat, requestIsComplete, state == .active,
+        guard hedge == nil, !isFiltering, let cluster, let forwarding, canRepeat, requestIsComplete, state == .active,
             retry.mayRetry, acquireRetry()
         else { return false }
         guard retry.hedge() else { return false }

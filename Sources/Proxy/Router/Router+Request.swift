@@ -108,7 +108,14 @@ extension Router {
 
     /// Fields that speak to this proxy end here.
     private func removeOwnFields() {
-        stream.request.headers.remove(Self.ownFields)
+        if stream.manager.config.router.respectsExpectedTimeout,
+            stream.request.headers.contains(.xEnvoyExpectedRqTimeoutMs)
+        {
+            // Who decided on the time before us has read it (Envoy).
+            stream.request.headers.remove(Self.ownFieldsWithoutTime)
+        } else {
+            stream.request.headers.remove(Self.ownFields)
+        }
         // From others they have been taken before.
         guard stream.isInternal else { return }
         for name in Self.rareOwnFields { stream.request.headers.remove(named: name) }
@@ -117,6 +124,9 @@ extension Router {
     private static let ownFields = HeaderIDSet([
         .xEnvoyRetryOn, .xEnvoyRetryGrpcOn, .xEnvoyMaxRetries, .xEnvoyUpstreamRqTimeoutMs,
         .xEnvoyUpstreamRqPerTryTimeoutMs,
+    ])
+    private static let ownFieldsWithoutTime = HeaderIDSet([
+        .xEnvoyRetryOn, .xEnvoyRetryGrpcOn, .xEnvoyMaxRetries, .xEnvoyUpstreamRqPerTryTimeoutMs,
     ])
     private static let rareOwnFields = [
         "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-hedge-on-per-try-timeout",

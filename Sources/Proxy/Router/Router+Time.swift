@@ -27,6 +27,8 @@ extension Router {
     func retryAfter(_ wait: Duration) {
         cluster?.count(.upstream_rq_retry)
         stream.requestMetrics?.add(.upstream_rq_retry, row: worker.index)
+        logTry()
+        stream.endUpstreamFilters()
         state = .backingOff
         tryDeadline = .never
         makeExtras().backOffTimer = worker.schedule(after: wait) { [weak self] in
@@ -142,6 +144,8 @@ extension Router {
         isCounted: Bool = true
     ) {
         releaseRetry(succeeded: false)
+        logTry()
+        stream.endUpstreamFilters()
         state = .finished
         if isCounted { countResponse(status) }
         stream.localReply(status: status, body: body, details: details, headers: headers)
@@ -212,6 +216,7 @@ extension Router {
     /// The stream is over; whatever is left is given back.
     func streamFinished() {
         if state != .finished { letGo() }
+        stream.endUpstreamFilters()
         releaseRetry(succeeded: false)
         state = .finished
         body = nil

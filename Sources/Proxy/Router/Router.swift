@@ -44,12 +44,16 @@ final class Router: PoolClient, UpstreamClient {
 
     /// The request's body as far as it may have to be sent (again).
     var body: ByteBuffer?
-    private var keepsBody = false
+    private(set) var keepsBody = false
     private var bodyIsLost = false
     private var bodyBytesMax: Int
     var requestIsComplete = false
     var trailers: HeaderTable?
-    private var isUpgrade = false
+    private(set) var isUpgrade = false
+    /// A try is under way that the router's log of tries has no line of.
+    var isTryOpen = false
+    /// What the present try was answered with; 0 is nothing yet.
+    var tryStatus: UInt16 = 0
 
     /// Bytes under way count for balancing; so many are counted now.
     private var countsBytes = false
@@ -121,6 +125,7 @@ final class Router: PoolClient, UpstreamClient {
         }
         if cluster.discovery == .aggregate { aggregate = cluster }
         self.cluster = cluster
+        if refusesHeaders() { return }
         priority = forwarding.priority
         stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if cluster.hostSet.drop(random: worker.random.next()) != nil {
@@ -139,7 +144,11 @@ final class Router: PoolClient, UpstreamClient {
         let isInternal = stream.isInternal
         timeouts =
             RequestTimeouts.asks(forwarding, honorsHeaders: isInternal)
-            ? stream.readRequest { RequestTimeouts(forwarding, request: $0, honorsHeaders: isInternal) }
+            ? stream.readRequest {
+                RequestTimeouts(
+                    forwarding, request: $0, honorsHeaders: isInternal,
+                    followsExpected: stream.manager.config.router.respectsExpectedTimeout)
+            }
             : RequestTimeouts(forwarding)
         if !isUpgrade {
             if forwarding.retryPolicy != nil || isInternal {
@@ -210,6 +219,8 @@ final class Router: PoolClient, UpstreamClient {
         self.pool = pool
         stream.info.upstreamHost = pool.address
         tryStarted = worker.loop.now
+        isTryOpen = true
+        tryStatus = 0
         if requestIsComplete { setTryDeadline() }
         if let explanation = stream.explanation { return explainEnd(explanation, cluster) }
         if let termination = extras?.termination {
@@ -233,17 +244,21 @@ final class Router: PoolClient, UpstreamClient {
         startTryEnd()
         finishHead()
         if let span = stream.span { beginTry(span, upstream) }
+        if let chain = upstreamChain, stream.beginUpstreamFilters(chain) { return runUpstreamFilters() }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now
+        sendCollected()
+    }
+
+    /// Sends what of the body has come so far.
+    func sendCollected() {
         if let body, !body.isEmpty {
-            upstream.sendBody(body.bytes)
+            sendUpstream(body.bytes)
             if keepsBody, body.count > bodyBytesMax { loseBody() }
             if !keepsBody { self.body = nil }
         }
-        if requestIsComplete {
-            upstream.sendEnd(trailers ?? HeaderTable())
-            stream.info.lastUpstreamByteSent = worker.loop.now
-        }
+        guard !stream.isFinished else { return }
+        if requestIsComplete { sendUpstreamEnd(trailers ?? HeaderTable()) }
         if !requestIsComplete { stream.requestMayContinue() }
     }
 
@@ -260,9 +275,9 @@ final class Router: PoolClient, UpstreamClient {
                 body = nil
             }
         }
-        if state == .active || state == .responding, let upstream {
+        if state == .active || state == .responding, upstream != nil {
             if keepsBody && state == .active { hold(bytes) }
-            upstream.sendBody(bytes)
+            sendUpstream(bytes)
         } else if state == .waitingForConnection || state == .backingOff {
             hold(bytes)
         }
@@ -290,10 +305,7 @@ final class Router: PoolClient, UpstreamClient {
             routeDeadline = worker.loop.now + timeout
         }
         setTryDeadline()
-        if state == .active || state == .responding {
-            upstream?.sendEnd(trailers)
-            stream.info.lastUpstreamByteSent = worker.loop.now
-        }
+        if state == .active || state == .responding { sendUpstreamEnd(trailers) }
     }
 
     private func setTryDeadline() {
@@ -330,11 +342,19 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     func responseHead(_ head: inout ResponseHead) {
+        guard cluster != nil, state == .active else { return }
+        stream.info.firstUpstreamByteReceived = worker.loop.now
+        swap(&head, &stream.response)
+        if isFiltering, !stream.runHead(.upstreamResponse, isEnd: stream.responseHasNoBody) { return }
+        responseHeadPassed()
+    }
+
+    /// The head of the response has passed the filters of the try: it is repeated, or delivered.
+    func responseHeadPassed() {
         guard let cluster, state == .active else { return }
         let now = worker.loop.now
-        stream.info.firstUpstreamByteReceived = now
-        swap(&head, &stream.response)
         let status = stream.response.status
+        tryStatus = status
         if let host = pool?.host {
             if !isAnsweredByHedge {
                 if status >= 500 { host.statistics.errors &+= 1 } else { host.statistics.successes &+= 1 }
@@ -358,7 +378,10 @@ final class Router: PoolClient, UpstreamClient {
                     return retryAfter(wait)
                 }
                 stream.info.flags.insert(.upstreamOverflow)
-            case .deliver(.limitExceeded): countRetryLimit()
+            case .deliver(.limitExceeded):
+                countRetryLimit()
+                // It was no success: there would be another try if there could be.
+                releaseRetry(succeeded: false)
             case .deliver: break
             }
         }
@@ -415,6 +438,11 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     func responseBody(_ bytes: UnsafeRawBufferPointer) {
+        if isFiltering, !stream.isTunnel { return stream.runBody(.upstreamResponse, bytes, isEnd: false) }
+        responseBodyPassed(bytes)
+    }
+
+    func responseBodyPassed(_ bytes: UnsafeRawBufferPointer) {
         guard state == .responding else { return }
         if let timeout = timeouts?.perTryIdle { tryIdleDeadline = worker.loop.now + timeout }
         stream.respondBody(bytes)
@@ -422,14 +450,22 @@ final class Router: PoolClient, UpstreamClient {
 
     /// The connection has let go of us already.
     func responseEnd(_ trailers: borrowing HeaderTable) {
-        guard state == .responding else { return }
+        guard state == .responding || isFiltering else { return }
         upstream = nil
         stream.info.lastUpstreamByteReceived = worker.loop.now
         if let cluster, let pool {
             recordTime(cluster, pool)
             releaseHost(cluster, pool)
         }
+        if isFiltering, !stream.isTunnel { return stream.runEnd(.upstreamResponse, trailers) }
+        responseEndPassed(trailers)
+    }
+
+    func responseEndPassed(_ trailers: borrowing HeaderTable) {
+        guard state == .responding else { return }
+        logTry()
         state = .finished
+        stream.endUpstreamFilters()
         stream.respondEnd(trailers)
     }
 
@@ -437,6 +473,7 @@ final class Router: PoolClient, UpstreamClient {
     func upstreamFailed(_ failure: UpstreamFailure, onReusedConnection: Bool) {
         guard let cluster, state != .finished else { return }
         upstream = nil
+        stream.endUpstreamFilters()
         if hedge != nil, state == .active, !hedgeIsAnswering {
             // The second try is still under way: its answer decides.
             if let host = pool?.host { cluster.outlier?.report(.localFailure, host) }
@@ -515,6 +552,7 @@ final class Router: PoolClient, UpstreamClient {
 
     /// A try ended without a response: repeat it or answer.
     func decide(_ outcome: TryOutcome, status: UInt16, flag: ResponseFlags, details: String) {
+        logTry(flag)
         if isRepeated(after: outcome) { return }
         stream.info.flags.insert(flag)
         let again = stream.info.attempts > 1 ? "retried and the latest reset reason" : "reset reason"
@@ -544,6 +582,8 @@ final class Router: PoolClient, UpstreamClient {
 
     /// Stops the present try, wherever it stands.
     func letGo() {
+        logTry()
+        stream.endUpstreamFilters()
         if state == .waitingForConnection { pool?.cancel(self) }
         dropConnection()
         releaseHost()

@@ -52,6 +52,8 @@ final class HTTPStream {
 
     var requestFilters = FilterDirection(.request)
     var responseFilters = FilterDirection(.response)
+    /// The filters of the try under way; nil for nearly all.
+    var upstreamFilters: UpstreamFilterRun?
     /// Where custom_response fetches the answer from, once it does, and the status of the one that there was.
     var customResponse: (RedirectedResponse, status: UInt16)?
     /// Who makes a body itself, and is told when one may go on, in either direction; nil for nearly all.
@@ -190,6 +192,7 @@ final class HTTPStream {
         info.details = "internal_redirect"
         manager.legEnded(self)
         info.beginLeg()
+        endUpstreamFilters()
         router = next
         next.start()
     }
@@ -259,7 +262,7 @@ final class HTTPStream {
 
     /// Whether the connection must not read more of the request now.
     var requestIsPaused: Bool {
-        if requestFilters.pausesSender { return true }
+        if requestFilters.pausesSender || upstreamFilters?.request.pausesSender == true { return true }
         return router?.requestIsPaused ?? false
     }
 
@@ -281,21 +284,36 @@ final class HTTPStream {
 
     /// The head has passed all filters.
     func deliverHead(_ flow: FilterDirection.Flow) {
-        if flow == .request { startRouter() } else { sendResponseHead() }
+        switch flow {
+        case .request: startRouter()
+        case .response: sendResponseHead()
+        case .upstreamRequest: router?.beginUpstream()
+        case .upstreamResponse: router?.responseHeadPassed()
+        }
     }
 
     func deliverBody(_ flow: FilterDirection.Flow, _ bytes: UnsafeRawBufferPointer, isEnd: Bool) {
         guard !bytes.isEmpty else { return }
-        if flow == .request { router?.requestBody(bytes) } else { sendResponseBody(bytes) }
+        switch flow {
+        case .request: router?.requestBody(bytes)
+        case .response: sendResponseBody(bytes)
+        case .upstreamRequest: router?.upstreamBodyPassed(bytes)
+        case .upstreamResponse: router?.responseBodyPassed(bytes)
+        }
     }
 
     func deliverEnd(_ flow: FilterDirection.Flow, _ trailers: borrowing HeaderTable) {
-        if flow == .request { router?.requestEnd(trailers) } else { sendResponseEnd(trailers) }
+        switch flow {
+        case .request: router?.requestEnd(trailers)
+        case .response: sendResponseEnd(trailers)
+        case .upstreamRequest: router?.upstreamEndPassed(trailers)
+        case .upstreamResponse: router?.responseEndPassed(trailers)
+        }
     }
 
     /// A filter keeps more of a body than it may.
     func bodyTooLarge(_ flow: FilterDirection.Flow) {
-        if flow == .request {
+        if flow.isRequest {
             router?.abandon()
             localReply(status: 413, body: "Payload Too Large", details: "request_payload_too_large")
         } else {
@@ -308,7 +326,7 @@ final class HTTPStream {
 
     /// What a filter held is on its way: whoever filled it may go on.
     func heldBodyLeft(_ flow: FilterDirection.Flow) {
-        if flow == .request { connection?.requestMayContinue() } else { router?.responseMayContinue() }
+        if flow.isRequest { connection?.requestMayContinue() } else { router?.responseMayContinue() }
     }
 
     // MARK: Response
@@ -384,6 +402,7 @@ final class HTTPStream {
     /// Whether the client does not keep up; `responseMayContinue` follows.
     var responseIsPaused: Bool {
         (connection?.responseIsBlocked ?? false) || responseFilters.pausesSender
+            || upstreamFilters?.response.pausesSender == true
     }
 
     func responseMayContinue() {
@@ -411,6 +430,7 @@ final class HTTPStream {
         mutations: [HeaderMutation] = []
     ) {
         guard !isFinished else { return }
+        if upstreamFilters != nil { router?.answeredByUpstreamFilter() }
         isLocalReply = true
         info.details = info.details ?? details
         var (status, bytes) = (status, bytes)
@@ -423,6 +443,8 @@ final class HTTPStream {
             rewritten = reply
         }
         guard !responseHasBegun else { return finish(isReset: true) }
+        // What could not be understood may be followed by more of it (Envoy).
+        if status == 400, version != .http2 { closesConnection = true }
         // A reply that a filter of the response makes does not pass the filters again.
         if responseFilters.hasBegun { responseFilters.bypass() }
         let isGRPC = !info.answersPlainly && request.headers.isGRPC

@@ -61,6 +61,8 @@ public enum IgnoredProxyFields {
             "request ids are random UUIDs",
         "envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch.fast_listener":
             "a request always waits for the first fetch of its keys, a listener never",
+        "envoy.extensions.bootstrap.internal_listener.v3.InternalListener.buffer_size_kb":
+            "connections to internal listeners have the kernel's buffers",
         "envoy.config.bootstrap.v3.Bootstrap.node_context_params": "they belong to xdstp names, which are not used",
         "envoy.config.bootstrap.v3.Bootstrap.flags_path": "there are no flag files",
         "envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options": "metrics are always made when they are needed",

@@ -17,6 +17,8 @@ final class UpstreamTransport: ClusterTransport {
         var checksServerName = false
         /// What connections begin with; nil is nothing.
         var preface: ProxyProtocolUpstream?
+        /// What connections to internal listeners bring along.
+        var passed: [Passed] = []
     }
 
     private struct Match: Sendable {
@@ -66,7 +68,7 @@ final class UpstreamTransport: ClusterTransport {
             throw ConfigurationError(
                 at: path + ".transport_socket", "auto_config chooses by ALPN: every transport socket must be tls")
         }
-        if sockets.allSatisfy({ $0.context == nil && $0.preface == nil }) { return nil }
+        if sockets.allSatisfy({ $0.context == nil && $0.preface == nil && $0.passed.isEmpty }) { return nil }
         var hasher = Hasher()
         hasher.combine(message.transportSocket)
         hasher.combine(message.transportSocketMatches)
@@ -118,10 +120,31 @@ final class UpstreamTransport: ClusterTransport {
             }
             socket.preface = try ProxyProtocolUpstream(compiling: message.config, at: here + ".config")
             return socket
+        case InternalUpstreamTransport.schema.name:
+            let message = try HTTPFilters.unpack(any, as: InternalUpstreamTransport.self, at: path)
+            let here = path + ".typed_config"
+            guard let inner = message.transportSocket else {
+                throw ConfigurationError(at: here + ".transport_socket", "it is needed")
+            }
+            var socket = try compile(inner, name: name, protocols, at: here + ".transport_socket", context: context)
+            for (index, source) in message.passthroughMetadata.enumerated() {
+                let place = "\(here).passthrough_metadata[\(index)]"
+                guard !source.name.isEmpty else {
+                    throw ConfigurationError(at: place + ".name", "a name is needed")
+                }
+                switch source.kind?.kind {
+                case .host: socket.passed.append(Passed(isOfHost: true, name: source.name))
+                case .cluster: socket.passed.append(Passed(isOfHost: false, name: source.name))
+                case .request, .route, nil:
+                    throw ConfigurationError(at: place + ".kind", "host or cluster; a connection belongs to no request")
+                }
+            }
+            return socket
         default:
             throw ConfigurationError(
                 at: path,
-                "transport socket \(any.typeURL) is not supported; supported: raw_buffer, tls, upstream_proxy_protocol")
+                "transport socket \(any.typeURL) is not supported; supported: raw_buffer, tls, upstream_proxy_protocol, internal_upstream"
+            )
         }
     }
 
@@ -193,6 +216,14 @@ extension CompileContext {
             // Who is meant by a name must be who answers.
             config.serverNames.followRequests = true
             config.serverNames.areChecked = !isInsecureAllowed || config.serverNames.areChecked
+        }
+        for (name, any) in message.typedExtensionProtocolOptions.sorted(by: { $0.key < $1.key })
+        where any.holds(UpstreamHttpProtocolOptions.self) {
+            let place = "\(path.isEmpty ? "" : path + ".")typed_extension_protocol_options[\(name)]"
+            let options = try HTTPFilters.decode(any, as: UpstreamHttpProtocolOptions.self, at: place)
+            config.httpFilters = try UpstreamFilterChain(
+                compiling: options.httpFilters, at: place + ".http_filters", statPrefix: config.observedName,
+                isOfCluster: true, context: self)
         }
         config.transport = try UpstreamTransport.compile(message, config: config, at: path, context: self)
         return config

@@ -185,6 +185,8 @@ public struct ClusterConfig: Sendable {
         public var serverNames = ServerNames()
         /// How bytes reach the hosts when not as plain text: the proxy's, made of `transport_socket`.
         public var transport: (any ClusterTransport)?
+        /// HTTP filters between the router and the hosts; nil is none.
+        public var httpFilters: (any ClusterFilters)?
         /// Connections close after this, however busy; nil is never.
         public var maxConnectionDuration: Duration?
         /// How long one request may take, with its response, from its connection on; nil is for ever.
@@ -291,3 +293,6 @@ public struct ClusterConfig: Sendable {
 
 /// Transport sockets of a cluster's hosts, which the proxy makes.
 public protocol ClusterTransport: AnyObject, Sendable {}
+
+/// HTTP filters that requests to a cluster's hosts pass, which the proxy makes.
+public protocol ClusterFilters: AnyObject, Sendable {}

@@ -6,6 +6,8 @@ public enum HostAddress: Hashable, Sendable, CustomStringConvertible {
     case ip(String, port: UInt16)
     /// A unix socket.
     case pipe(String)
+    /// A listener of this very process (`envoy_internal_address`), and what tells endpoints on it apart.
+    case listener(String, endpoint: String)
     /// A DNS name that is still to be resolved (STRICT_DNS, LOGICAL_DNS).
     case name(String, port: UInt16)
 
@@ -14,6 +16,7 @@ public enum HostAddress: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .ip(let address, let port): address.utf8.contains(0x3A) ? "[\(address)]:\(port)" : "\(address):\(port)"
         case .pipe(let path): path
+        case .listener(let name, let endpoint): "envoy://\(name)/\(endpoint)"
         case .name(let name, let port): "\(name):\(port)"
         }
     }

@@ -42,7 +42,7 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             message, path,
             handles:
-                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options outlier_detection hash_policy"
+                "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config upstream_http_protocol_options outlier_detection hash_policy http_filters"
         )
         if let detection = message.outlierDetection, let matcher = detection.errorMatcher {
             errorMatcher = try ErrorMatcher(compiling: matcher, path / "outlier_detection" / "error_matcher")

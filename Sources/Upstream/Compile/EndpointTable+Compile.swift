@@ -106,7 +106,11 @@ extension HostAddress {
         case .pipe(let pipe):
             guard !pipe.path.isEmpty else { throw (path / "pipe.path").error("is empty") }
             self = .pipe(pipe.path)
-        case .envoyInternalAddress: throw (path / "envoy_internal_address").unsupported()
+        case .envoyInternalAddress(let address):
+            guard case .serverListenerName(let name)? = address.addressNameSpecifier, !name.isEmpty else {
+                throw (path / "envoy_internal_address.server_listener_name").error("is empty")
+            }
+            self = .listener(name, endpoint: address.endpointId)
         case .socketAddress(let socket):
             let place = path / "socket_address"
             try FieldCheck.check(socket, place, handles: "protocol address port_value")

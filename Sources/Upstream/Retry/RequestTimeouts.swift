@@ -32,9 +32,12 @@ public struct RequestTimeouts: Sendable, Hashable {
     /// `x-envoy-upstream-rq-timeout-ms` and `x-envoy-upstream-rq-per-try-timeout-ms` win over the route, a `grpc-timeout`
     /// counts where the route takes it. A per-try limit that is not below the total one means nothing (Envoy).
     ///
-    /// - Parameter honorsHeaders: False where the peer is not trusted (P-5); `grpc-timeout` is not concerned.
+    /// - Parameters:
+    ///   - honorsHeaders: False where the peer is not trusted (P-5); `grpc-timeout` is not concerned.
+    ///   - followsExpected: `x-envoy-expected-rq-timeout-ms` counts before all others: a proxy before us has decided.
     public init(
-        _ forwarding: Forwarding, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
+        _ forwarding: Forwarding, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool,
+        followsExpected: Bool = false
     ) {
         // A route that limits the stream has no other limit for the whole (Envoy).
         total = forwarding.limitsStream ? nil : forwarding.timeout
@@ -53,7 +56,8 @@ public struct RequestTimeouts: Sendable, Hashable {
             total = wanted == .zero ? nil : wanted
         }
         if honorsHeaders {
-            if let index = request.nextField(named: Self.totalHeader, from: 0),
+            let wanted = followsExpected ? request.nextField(named: Self.expectedHeader, from: 0) : nil
+            if let index = wanted ?? request.nextField(named: Self.totalHeader, from: 0),
                 let value = Bytes.integer(request.fieldValue(at: index)), value >= 0
             {
                 total = value == 0 ? nil : .milliseconds(value)
@@ -93,6 +97,7 @@ public struct RequestTimeouts: Sendable, Hashable {
     }
 
     private static let totalHeader = HeaderName("x-envoy-upstream-rq-timeout-ms")
+    private static let expectedHeader = HeaderName("x-envoy-expected-rq-timeout-ms")
     private static let perTryHeader = HeaderName("x-envoy-upstream-rq-per-try-timeout-ms")
     private static let hedgeHeader = HeaderName("x-envoy-hedge-on-per-try-timeout")
     private static let alternativeHeader = HeaderName("x-envoy-upstream-rq-timeout-alt-response")

@@ -10,6 +10,8 @@ struct FilterDirection {
         let interest: FilterInterest
         /// Its place among the filters that are configured.
         let position: Int
+        /// Another filter put it there, and wants it to stay where the route changes.
+        var isInserted = false
         var gate = Gate.open
         var held: ByteBuffer?
         /// The end of the body came while the gate was closed.
@@ -20,7 +22,14 @@ struct FilterDirection {
 
     private enum Gate { case open, stopped, stoppedAll }
 
-    enum Flow { case request, response }
+    /// Between client and router, or between router and host.
+    enum Flow {
+        case request, response, upstreamRequest, upstreamResponse
+
+        var isRequest: Bool { self == .request || self == .upstreamRequest }
+        /// The same way behind the router.
+        var upstream: Flow { isRequest ? .upstreamRequest : .upstreamResponse }
+    }
 
     let flow: Flow
     private var slots: [Slot] = []
@@ -58,6 +67,37 @@ struct FilterDirection {
         slots.append(Slot(filter: filter, interest: filter.interest, position: position))
     }
 
+    /// Every filter, in the order of this direction.
+    var all: [any HTTPFilter] { slots.map(\.filter) }
+
+    func has(_ filter: any HTTPFilter) -> Bool { slots.contains { $0.filter === filter } }
+
+    /// Puts filters right behind one that is at work, which they belong to.
+    mutating func insert(_ filters: [any HTTPFilter], behind filter: any HTTPFilter) {
+        guard let index = slots.firstIndex(where: { $0.filter === filter }) else { return }
+        slots.insert(contentsOf: made(filters, index), at: index + 1)
+    }
+
+    /// Puts filters right in front of one whose turn has not come.
+    mutating func insert(_ filters: [any HTTPFilter], before filter: any HTTPFilter) {
+        guard let index = slots.firstIndex(where: { $0.filter === filter }), index >= front else { return }
+        slots.insert(contentsOf: made(filters, index), at: index)
+    }
+
+    private func made(_ filters: [any HTTPFilter], _ index: Int) -> [Slot] {
+        filters.map { filter in
+            var slot = Slot(filter: filter, interest: filter.interest, position: slots[index].position)
+            slot.isInserted = true
+            return slot
+        }
+    }
+
+    /// Takes a filter away whose turn has not come.
+    mutating func remove(_ filter: any HTTPFilter) {
+        guard let index = slots.firstIndex(where: { $0.filter === filter }), index >= front else { return }
+        slots.remove(at: index)
+    }
+
     /// Other filters, before anything has come.
     mutating func replace(with filters: some Sequence<any HTTPFilter>) {
         slots.removeAll(keepingCapacity: true)
@@ -68,7 +108,8 @@ struct FilterDirection {
     ///
     /// - Returns: How many have, and the place of the last of them among those that are configured, -1 without one.
     mutating func removeUnseen() -> (count: Int, position: Int) {
-        let seen = min(front, slots.count)
+        var seen = min(front, slots.count)
+        while seen < slots.count, slots[seen].isInserted { seen += 1 }
         slots.removeSubrange(seen...)
         return (seen, slots.last?.position ?? -1)
     }
@@ -120,22 +161,25 @@ struct FilterDirection {
 
 // The walk through the filters. It is the stream's, since each call may end the stream or change its filters.
 extension HTTPStream {
-    private subscript(_ flow: FilterDirection.Flow) -> FilterDirection {
-        get { flow == .request ? requestFilters : responseFilters }
-        _modify {
-            if flow == .request { yield &requestFilters } else { yield &responseFilters }
-        }
-    }
-
     /// A filter and what it wants, without the copy of the whole direction that the subscript's getter makes.
     private func slot(_ flow: FilterDirection.Flow, _ index: Int) -> (
         any HTTPFilter, FilterInterest, FilterDirection.BodyGate
     )? {
-        flow == .request ? requestFilters.body(index) : responseFilters.body(index)
+        switch flow {
+        case .request: requestFilters.body(index)
+        case .response: responseFilters.body(index)
+        case .upstreamRequest: upstreamFilters?.request.body(index)
+        case .upstreamResponse: upstreamFilters?.response.body(index)
+        }
     }
 
     private func isWithoutFilters(_ flow: FilterDirection.Flow) -> Bool {
-        flow == .request ? requestFilters.isEmpty : responseFilters.isEmpty
+        switch flow {
+        case .request: requestFilters.isEmpty
+        case .response: responseFilters.isEmpty
+        case .upstreamRequest: upstreamFilters?.request.isEmpty ?? true
+        case .upstreamResponse: upstreamFilters?.response.isEmpty ?? true
+        }
     }
 
     /// Runs the head from a filter on; true when it has passed the last.
@@ -143,9 +187,9 @@ extension HTTPStream {
         while true {
             if filtersAreStale, flow == .request { remakeFilters() }
             guard let next = self[flow].nextForHead() else { break }
-            guard next.interest.contains(flow == .request ? .requestHead : .responseHead) else { continue }
+            guard next.interest.contains(flow.isRequest ? .requestHead : .responseHead) else { continue }
             let step =
-                flow == .request
+                flow.isRequest
                 ? next.filter.requestHead(self, isEnd: isEnd) : next.filter.responseHead(self, isEnd: isEnd)
             if isFinished || isWithoutFilters(flow) { return false }
             guard step == .next else {
@@ -162,14 +206,14 @@ extension HTTPStream {
         var chunk = BodyChunk(bytes)
         var index = start
         // A message without a body has no piece to show: its end only waits at closed gates.
-        let isBodyless = flow == .request ? requestHasNoBody : responseHasNoBody
+        let isBodyless = flow.isRequest ? requestHasNoBody : responseHasNoBody
         while let (filter, interest, gate) = slot(flow, index) {
             if gate == .all || (isBodyless && gate == .stopped) {
                 return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
             }
-            if !isBodyless, interest.contains(flow == .request ? .requestBody : .responseBody) {
+            if !isBodyless, interest.contains(flow.isRequest ? .requestBody : .responseBody) {
                 let step =
-                    flow == .request
+                    flow.isRequest
                     ? filter.requestBody(self, &chunk, isEnd: isEnd) : filter.responseBody(self, &chunk, isEnd: isEnd)
                 if isFinished || isWithoutFilters(flow) { return }
                 switch step {
@@ -201,10 +245,10 @@ extension HTTPStream {
         guard var trailers = self[flow].takeTrailers() else { return deliverEnd(flow, HeaderTable()) }
         var index = 0
         while let (filter, interest, _) = slot(flow, index) {
-            if interest.contains(flow == .request ? .requestTrailers : .responseTrailers) {
+            if interest.contains(flow.isRequest ? .requestTrailers : .responseTrailers) {
                 // Trailers cannot wait: who must think about them holds the end of the body instead.
                 _ =
-                    flow == .request
+                    flow.isRequest
                     ? filter.requestTrailers(self, &trailers) : filter.responseTrailers(self, &trailers)
                 if isFinished { return }
             }
@@ -221,6 +265,7 @@ extension HTTPStream {
 
     /// A filter that stopped goes on: head first, then what was held behind it.
     func resume(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
         release(flow, index)
         armTimer()
@@ -231,6 +276,7 @@ extension HTTPStream {
     /// - Returns: What is still kept.
     @discardableResult
     func passHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, bytes: Int) -> Int {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return 0 }
         let piece = self[flow].takeHeld(index, upTo: bytes)
         let left = self[flow].heldCount(index)
@@ -250,8 +296,9 @@ extension HTTPStream {
 
     /// Lets the head of a filter that stopped go on, and keeps the body before it.
     func passHead(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter), self[flow].isFront(index) else { return }
-        let endsWithHead = flow == .request ? requestHasNoBody : responseHasNoBody
+        let endsWithHead = flow.isRequest ? requestHasNoBody : responseHasNoBody
         if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
         if !isFinished { armTimer() }
     }
@@ -262,6 +309,7 @@ extension HTTPStream {
     func pass(
         _ flow: FilterDirection.Flow, _ filter: any HTTPFilter, _ count: Int, as replacement: [UInt8]?, isEnd: Bool
     ) {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
         let piece = self[flow].takeHeld(index, upTo: count)
         let bytes = replacement ?? piece
@@ -280,12 +328,14 @@ extension HTTPStream {
 
     /// Puts bytes in the place of the first ones that a filter keeps.
     func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, first count: Int, with bytes: [UInt8]) {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
         self[flow].replaceHeld(index, first: count, with: bytes, pool: worker.blocks)
     }
 
     /// A filter that stopped collects the body from here on: what it holds is no reason to read no further.
     func collect(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
+        let flow = self.flow(flow, of: filter)
         guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
         self[flow].keep(index, collecting: true)
         heldBodyLeft(flow)
@@ -293,23 +343,27 @@ extension HTTPStream {
 
     /// A copy of what a filter keeps of the body.
     func held(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> [UInt8] {
-        self[flow].closedIndex(of: filter).map { self[flow].heldCopy($0) } ?? []
+        let flow = self.flow(flow, of: filter)
+        return self[flow].closedIndex(of: filter).map { self[flow].heldCopy($0) } ?? []
     }
 
     /// What a filter keeps of the body.
     func heldBytes(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Int {
-        self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
+        let flow = self.flow(flow, of: filter)
+        return self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
     }
 
     /// Puts other bytes in the place of what a filter keeps of the body.
     func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, with bytes: [UInt8]) {
+        let flow = self.flow(flow, of: filter)
         guard let index = self[flow].closedIndex(of: filter) else { return }
         self[flow].replaceHeld(index, bytes, pool: worker.blocks)
     }
 
     /// Whether the end of the body stands behind what a filter keeps.
     func holdsEnd(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Bool {
-        self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
+        let flow = self.flow(flow, of: filter)
+        return self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
     }
 
     private func release(_ flow: FilterDirection.Flow, _ index: Int) {
@@ -318,7 +372,7 @@ extension HTTPStream {
         self[flow].openGate(index)
         let (held, isEnd) = self[flow].takeHeld(index)
         if self[flow].isFront(index) {
-            let endsWithHead = flow == .request ? requestHasNoBody : responseHasNoBody
+            let endsWithHead = flow.isRequest ? requestHasNoBody : responseHasNoBody
             if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
             if isFinished { return }
         }

@@ -1,6 +1,7 @@
 internal import EnvoyAPI
 internal import Serialization
 internal import Synchronization
+internal import Telemetry
 internal import Upstream
 
 /// What compiling a filter may look at.
@@ -13,7 +14,17 @@ struct FilterContext {
     let statPrefix: String
     /// Whether it is configured but acts only where a route switches it on.
     let isDisabled: Bool
+    /// Where it stands.
+    var place = Place.connectionManager
     let compile: CompileContext
+
+    /// Where HTTP filters may stand.
+    enum Place: Sendable { case connectionManager, router, cluster }
+
+    /// The metrics of a filter: `http.PREFIX.NAME.*`, or `cluster.NAME.NAME.*` for one of a cluster.
+    func scope(_ name: String) -> MetricScope {
+        compile.metrics.scope(place == .cluster ? "cluster" : "http", statPrefix, name)
+    }
 }
 
 /// What compiling a route's part of a filter may look at.
@@ -99,17 +110,21 @@ enum HTTPFilters {
         ApiKeyAuth.schema.name: APIKeyAuthFilterConfig.kind,
         CredentialInjector.schema.name: CredentialInjectorFilterConfig.kind,
         IstioStatsConfig.schema.name: IstioStatsFilterConfig.kind,
+        EnvoyAPI.OAuth2Filter.schema.name: OAuth2FilterConfig.kind,
+        Composite.schema.name: CompositeFilterConfig.kind,
+        ExtensionWithMatcher.schema.name: CompositeFilterConfig.delegateKind,
     ]
 
     /// Kinds that tests add, by the name of their message.
     static let testing = Mutex<[String: HTTPFilterKind]>([:])
 
-    private static func kind(_ name: String) -> HTTPFilterKind? { kinds[name] ?? testing.withLock { $0[name] } }
+    /// The kind of filter that a message configures; nil where there is none.
+    static func kind(_ name: String) -> HTTPFilterKind? { kinds[name] ?? testing.withLock { $0[name] } }
 
-    /// The chain before the router, and whether the router leaves `x-envoy-*` headers away.
+    /// The chain before the router, and the router.
     static func compile(
         _ filters: [HttpFilter], at path: String, statPrefix: String, context: CompileContext
-    ) throws(ConfigurationError) -> (filters: [any HTTPFilterConfig], suppressesEnvoyHeaders: Bool) {
+    ) throws(ConfigurationError) -> (filters: [any HTTPFilterConfig], router: RouterConfig) {
         var chain: [any HTTPFilterConfig] = []
         for (index, filter) in filters.enumerated() {
             let here = "\(path)[\(index)]"
@@ -124,10 +139,9 @@ enum HTTPFilters {
             if any.name == router {
                 guard isLast else { throw ConfigurationError(at: here, "the router must be the last HTTP filter") }
                 let message = try unpack(any, as: EnvoyAPI.Router.self, at: here)
-                try FieldCheck.check(
-                    message, reads: ["suppress_envoy_headers", "start_child_span"],
-                    at: here + ".typed_config")
-                return (chain, message.suppressEnvoyHeaders)
+                let router = try RouterConfig(
+                    compiling: message, at: here + ".typed_config", statPrefix: statPrefix, context: context)
+                return (chain, router)
             }
             if let kind = kind(any.name) {
                 chain.append(

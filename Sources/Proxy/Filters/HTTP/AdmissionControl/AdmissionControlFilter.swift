@@ -79,7 +79,7 @@ final class AdmissionControlFilterConfig: HTTPFilterConfig {
             throw ConfigurationError(at: path + ".sampling_window", "must be one second to one hour")
         }
         loops = (0..<max(context.compile.metrics.workers, 1)).map { _ in Loop(window) }
-        let scope = context.compile.metrics.scope("http", context.statPrefix, "admission_control")
+        let scope = context.scope("admission_control")
         rejected = scope.counter("rq_rejected")
         succeeded = scope.counter("rq_success")
         failed = scope.counter("rq_failure")

@@ -56,7 +56,7 @@ final class BufferFilter: HTTPFilter {
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         guard !isEnd else { return .next }
-        stream.requestFilters.heldBytesMax = bytesMax
+        stream[stream.flow(.request, of: self)].heldBytesMax = bytesMax
         return .stop
     }
 
@@ -64,7 +64,7 @@ final class BufferFilter: HTTPFilter {
         let held = stream.heldBytes(.request, self) + chunk.count
         guard isEnd, held <= bytesMax else { return .hold }
         // The length is known now: hosts that do not take chunks get it.
-        if case .chunked = stream.request.body, stream.requestFilters.trailers == nil {
+        if case .chunked = stream.request.body, stream[stream.flow(.request, of: self)].trailers == nil {
             stream.request.body = .length(held)
             try? stream.request.headers.set(.contentLength, String(held))
         }

@@ -44,7 +44,7 @@ final class CredentialInjectorFilterConfig: HTTPFilterConfig {
         }
         secret = try FilterSecret(
             credential.credential, at: place + ".credential", secrets: context.compile.secrets)
-        let scope = context.compile.metrics.scope("http", context.statPrefix, "credential_injector")
+        let scope = context.scope("credential_injector")
         injected = scope.counter("injected")
         failed = scope.counter("failed")
         alreadyExists = scope.counter("already_exists")

@@ -8,14 +8,7 @@ internal import Upstream
 /// What requests are decided by: policies, or a matcher tree whose actions are verdicts.
 enum HTTPRBACRules: Sendable {
     case engine(RBACEngine)
-    case tree(MatchTree<Input, Verdict>)
-
-    /// What a matcher may look at.
-    enum Input: Sendable {
-        case header(HeaderName)
-        case queryParameter(String)
-        case connection(ConnectionMatchInput)
-    }
+    case tree(MatchTree<HTTPMatchInput, Verdict>)
 
     /// What an action of the tree says.
     struct Verdict: Sendable {
@@ -42,26 +35,8 @@ enum HTTPRBACRules: Sendable {
         }
     }
 
-    private static func input(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Input {
-        if let input = try ConnectionMatchInput(compiling: any, at: path) { return .connection(input) }
-        if any.holds(HttpRequestHeaderMatchInput.self) {
-            let input = try HTTPFilters.decode(any, as: HttpRequestHeaderMatchInput.self, at: path)
-            guard !input.headerName.isEmpty else {
-                throw ConfigurationError(at: path + ".header_name", "a name is needed")
-            }
-            return .header(HeaderName(input.headerName))
-        }
-        if any.holds(HttpRequestQueryParamMatchInput.self) {
-            let input = try HTTPFilters.decode(any, as: HttpRequestQueryParamMatchInput.self, at: path)
-            guard !input.queryParam.isEmpty else {
-                throw ConfigurationError(at: path + ".query_param", "a name is needed")
-            }
-            return .queryParameter(input.queryParam)
-        }
-        // An input that is not read would match nobody, and so keep out or let in whom it should not.
-        throw ConfigurationError(
-            at: path,
-            "unknown input \(any.typeURL); supported: request headers, query parameters, \(ConnectionMatchInput.names)")
+    private static func input(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> HTTPMatchInput {
+        try HTTPMatchInput(compiling: any, at: path, takesResponses: false)
     }
 
     private static func verdict(_ any: AnyMessage, _ path: String) throws(ConfigurationError) -> Verdict {
@@ -91,19 +66,7 @@ enum HTTPRBACRules: Sendable {
         switch self {
         case .engine(let engine): return engine.decide(view)
         case .tree(let tree):
-            let found = tree.find(
-                facts: { input in
-                    switch input {
-                    case .header(let name):
-                        let value = name.isPseudo ? stream.request.value(of: name) : stream.request.headers.joined(name)
-                        return value.map { .text(String(decoding: $0, as: UTF8.self)) }
-                    case .queryParameter(let name):
-                        return RequestQuery(stream.request.pathBytes).first(Array(name.utf8)).map {
-                            .text(String(decoding: $0, as: UTF8.self))
-                        }
-                    case .connection(let input): return input.fact(view)
-                    }
-                }, holds: { view.holds($0) })
+            let found = tree.find(facts: { $0.fact(stream, view) }, holds: { view.holds($0) })
             // No match is no permission.
             guard let found else { return RBACEngine.Verdict(isAllowed: false) }
             switch found.action {

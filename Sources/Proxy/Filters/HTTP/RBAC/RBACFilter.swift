@@ -64,7 +64,7 @@ final class RBACFilterConfig: HTTPFilterConfig {
         name = context.name
         isDisabled = context.isDisabled
         rules = try Rules(compiling: message, at: context.path)
-        scope = context.compile.metrics.scope("http", context.statPrefix, "rbac")
+        scope = context.scope("rbac")
         /// A prefix is an element of the name, as in Envoy.
         func dotted(_ prefix: String) -> String { prefix.isEmpty || prefix.hasSuffix(".") ? prefix : prefix + "." }
         allowed = scope.counter(dotted(message.rulesStatPrefix) + "allowed")
@@ -184,5 +184,6 @@ struct RequestRBACView: RBACView {
 }
 
 extension RequestHead {
-    fileprivate var schemeBytes: [UInt8] { [UInt8](copying: scheme) }
+    /// The scheme.
+    var schemeBytes: [UInt8] { [UInt8](copying: scheme) }
 }

@@ -46,7 +46,8 @@ final class HTTPConnectionManagerConfig: Sendable {
     /// `Expect: 100-continue` is for the upstream to answer.
     let passesContinue: Bool
     let setsRequestIDInResponse: Bool
-    let suppressesEnvoyHeaders: Bool
+    let router: RouterConfig
+    var suppressesEnvoyHeaders: Bool { router.suppressesEnvoyHeaders }
     let upgrades: Set<String>
     let requestsPerConnectionMax: Int?
     /// nil is never, for each of these.
@@ -81,6 +82,14 @@ final class HTTPConnectionManagerConfig: Sendable {
     let closesWithAnswersOnly: Bool
     /// Time between the two GOAWAY frames of a draining connection.
     let drainTimeout: Duration
+
+    /// The filters, and those inside of them.
+    var allFilters: [any HTTPFilterConfig] {
+        func all(_ filters: [any HTTPFilterConfig]) -> [any HTTPFilterConfig] {
+            filters.flatMap { [$0] + all(($0 as? CompositeFilterConfig)?.nested ?? []) }
+        }
+        return all(filters)
+    }
 
     /// What clients may speak; `auto` is whatever ALPN or the first bytes say.
     enum Codec: Sendable { case auto, http1, http2 }
@@ -148,7 +157,7 @@ final class HTTPConnectionManagerConfig: Sendable {
         case nil:
             throw ConfigurationError(at: path, "routes are needed: rds, scoped_routes or route_config")
         }
-        (filters, suppressesEnvoyHeaders) = try HTTPFilters.compile(
+        (filters, router) = try HTTPFilters.compile(
             message.httpFilters, at: path + ".http_filters", statPrefix: message.statPrefix, context: context)
         accessLogs = try AccessLogConfig.compile(message.accessLog, at: path + ".access_log", context: context)
         localReply = try message.localReplyConfig.map { config throws(ConfigurationError) in

@@ -212,7 +212,7 @@ final class TCPSession: FormatContext {
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host)
             let socket = try cluster.openSocket(
-                to: address, from: connectionInfo.hasFacts ? connectionInfo.facts.upstreamSource : nil)
+                to: address, of: host, from: connectionInfo.hasFacts ? connectionInfo.facts.upstreamSource : nil)
             let side = TCPSide(
                 socket, worker: worker, input: nil, session: self, isDownstream: false, tls: tls)
             side.preface = header
