@@ -63,8 +63,13 @@ enum DefaultRoles {
     private static let editing = [
         rule(
             writing, [""],
-            core + ["secrets", "events", "pods/eviction", "pods/exec", "pods/attach", "pods/portforward"]),
-        rule(reading, [""], ["secrets", "pods/exec", "pods/attach", "pods/portforward"]),
+            core + [
+                "secrets", "events", "pods/eviction", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy",
+                "services/proxy",
+            ]),
+        rule(
+            reading, [""],
+            ["secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"]),
         rule(["create"], [""], ["serviceaccounts/token"]), rule(writing, ["apps"], apps),
         rule(writing, ["batch"], ["jobs", "cronjobs"]), rule(writing, ["autoscaling"], ["horizontalpodautoscalers"]),
         rule(writing, ["networking.k8s.io"], ["ingresses", "networkpolicies"]), rule(writing, mesh, ["*"]),
@@ -124,6 +129,13 @@ enum DefaultRoles {
                 rule(["patch", "update"], [""], ["nodes", "nodes/status", "pods/status"]),
                 rule(["delete"], [""], ["pods"]), rule(["create", "patch"], [""], ["events"]),
                 rule(["create", "get", "patch", "update"], ["coordination.k8s.io"], ["leases"]),
+            ]),
+        role(
+            "system:aggregated-metrics-reader", [rule(reading, ["metrics.k8s.io"], ["nodes", "pods"])],
+            labels: [
+                "rbac.authorization.k8s.io/aggregate-to-admin": "true",
+                "rbac.authorization.k8s.io/aggregate-to-edit": "true",
+                "rbac.authorization.k8s.io/aggregate-to-view": "true",
             ]),
         role("system:monitoring", [paths(["get"], ["/metrics", "/healthz", "/livez", "/readyz"])]),
     ]

@@ -62,7 +62,7 @@ struct Discovery {
                 kind.subresources.map { name in
                     [
                         "subresource": .string(name), "verbs": verbs(of: name),
-                        "responseKind": Self.foreign[name].map { response($0.group, $0.version, $0.kind) }
+                        "responseKind": Self.foreign(name, of: kind).map { response($0.group, $0.version, $0.kind) }
                             ?? response(kind.group, version, kind.kind),
                     ]
                 })
@@ -74,9 +74,17 @@ struct Discovery {
         switch subresource {
         case "log": ["get"]
         case "token", "eviction": ["create"]
+        case "proxy": ["create", "delete", "get", "patch", "update"]
         case "exec", "attach", "portforward": ["create", "get"]
         default: ["get", "patch", "update"]
         }
+    }
+
+    private static func foreign(
+        _ subresource: String, of kind: ResourceKind
+    ) -> (group: String, version: String, kind: String)? {
+        if subresource == "proxy" { return ("", "v1", kind.kind + "ProxyOptions") }
+        return foreign[subresource]
     }
 
     /// Sub-resources whose objects are of another kind.
@@ -135,9 +143,9 @@ struct Discovery {
                 var entry: JSON = [
                     "name": .string(kind.plural + "/" + name), "singularName": "",
                     "namespaced": .bool(kind.isNamespaced),
-                    "kind": .string(Self.foreign[name]?.kind ?? kind.kind), "verbs": verbs(of: name),
+                    "kind": .string(Self.foreign(name, of: kind)?.kind ?? kind.kind), "verbs": verbs(of: name),
                 ]
-                if let foreign = Self.foreign[name], !foreign.group.isEmpty {
+                if let foreign = Self.foreign(name, of: kind), !foreign.group.isEmpty {
                     entry["group"] = .string(foreign.group)
                     entry["version"] = .string(foreign.version)
                 }

@@ -466,6 +466,12 @@ public final class ObjectRegistry {
         return String((0..<5).map { _ in letters[Int(random.next(upperBound: UInt64(letters.count)))] })
     }
 
+    /// One of them, each as often as the others; nil of none.
+    func oneOf<Element>(_ elements: [Element]) -> Element? {
+        guard !elements.isEmpty else { return nil }
+        return elements[Int(random.next(upperBound: UInt64(elements.count)))]
+    }
+
     private func uuid() -> String {
         // RFC 9562 version 4.
         let high = random.next() & ~0xf000 | 0x4000

@@ -34,6 +34,8 @@ public struct APIUser: Sendable, Hashable {
 public struct APIRequest: Sendable {
     /// `GET`, `POST` and so on.
     public var method: String
+    /// Path and query as they are on the wire.
+    public let target: String
     /// The path, percent-decoded, by its parts.
     public var path: [String]
     /// The query parameters, decoded; the first of a name counts.
@@ -59,6 +61,7 @@ public struct APIRequest: Sendable {
         body: [UInt8] = [], user: APIUser? = .root
     ) throws(StatusError) {
         self.method = method
+        self.target = target
         self.accept = accept
         self.contentType = contentType
         self.userAgent = userAgent
@@ -123,6 +126,10 @@ public struct APIResponse {
         case log(LogRequest)
         /// Streams of a container in both directions, from whoever runs it.
         case streams(StreamRequest)
+        /// What pods or machines use, when they have been measured.
+        case usage(UsageQuestion)
+        /// What a port of a pod, or the agent of a node, answers to the same request.
+        case proxy(ProxyRequest)
     }
 
     /// The HTTP status.
@@ -131,6 +138,8 @@ public struct APIResponse {
     public var contentType: String
     /// Texts for `Warning` headers, which kubectl shows.
     public var warnings: [String] = []
+    /// `Location`, for an answer that sends elsewhere.
+    public var location: String?
     /// What follows.
     public var body: Body
 

@@ -140,7 +140,7 @@ public final class APIRouter {
 
     /// Sub-resources of pods that clients know and we do not have yet: said plainly instead of "not found".
     private static let missing: [String: Set<String>] = [
-        "pods": ["binding", "ephemeralcontainers", "proxy", "resize"], "services": ["proxy"], "nodes": ["proxy"],
+        "pods": ["binding", "ephemeralcontainers", "resize"]
     ]
 
     /// The place that a path below a group version names.
@@ -186,7 +186,7 @@ public final class APIRouter {
                 code: 501, reason: "NotImplemented",
                 message: "\(plural)/\(subresource) is not supported by this server yet")
         }
-        guard rest.isEmpty, subresource.isEmpty || kind.subresources.contains(subresource),
+        guard rest.isEmpty || subresource == "proxy", subresource.isEmpty || kind.subresources.contains(subresource),
             kind.isNamespaced || namespace == nil, name == nil || !kind.isNamespaced || namespace != nil
         else { throw .noSuchPath }
         if let place = kind.viewOf, let base = registry.kinds.kind(storeResource: place) {
@@ -204,6 +204,7 @@ public final class APIRouter {
         let target = try target(group: group, version: version, rest)
         try authorize(user, wish(request, target), target.kind)
         try restrict(user, request, target)
+        if target.kind.isMeasured { return try usage(request, target) }
         if target.kind.isReview { return try review(request, user, target) }
         var request = request
         request.user = user
@@ -221,6 +222,7 @@ public final class APIRouter {
             return try stream(request, target, pod, StreamRequest.Purpose(rawValue: name) ?? .exec)
         case ("scale", let name?): return try scale(request, target, name)
         case ("eviction", let name?): return try evict(request, target, name)
+        case ("proxy", let name?): return try proxy(request, target, name)
         case ("token", let name?): return try token(request, target, name)
         case (_, nil):
             switch request.method {

@@ -17,6 +17,10 @@ public final class APIListeners: @unchecked Sendable {
     public var logs: LogSource?
     /// Where commands and other streams of containers come from; without it, they are refused.
     public var streams: NodeStreams?
+    /// Where requests for ports of pods and agents of nodes go; without it, they are refused.
+    public var proxies: NodeProxies?
+    /// Measures what pods and machines use; without it nobody is told.
+    public var usage: (@Sendable () async -> UsageReport)?
     /// Answers what is below `/skein/` and no part of the Kubernetes API, to masters only; without it there is nothing.
     public var pages: (@Sendable (HTTPRequest) async -> HTTPResponse)?
     /// Names by which clients may call us in `Host`, besides loopback addresses.
@@ -149,6 +153,14 @@ public final class APIListeners: @unchecked Sendable {
             note(wanted, request, answer.status)
             if case .log(let wish) = answer.body { return try await follow(wish) }
             if case .streams(let wish) = answer.body { return try await session(wish, request) }
+            if case .proxy(let wish) = answer.body { return try await proxy(wish, wanted.body, request) }
+            if case .usage(let question) = answer.body {
+                guard let usage else {
+                    throw StatusError(
+                        code: 503, reason: "ServiceUnavailable", message: "no node agent is connected: nothing is measured")
+                }
+                return response(router.answer(question, await usage()))
+            }
             return response(answer)
         } catch {
             return response(.failure(error))
@@ -206,7 +218,7 @@ public final class APIListeners: @unchecked Sendable {
         return ["localhost", "127.0.0.1", "::1"].contains(host) || hostNames.contains(String(host))
     }
 
-    private func response(_ answer: APIResponse) -> HTTPResponse {
+    func response(_ answer: APIResponse) -> HTTPResponse {
         var head = ResponseHead(status: UInt16(clamping: answer.status))
         // What the parser or our own tables made cannot hold forbidden bytes, warnings from object texts can.
         try? head.headers.append(.contentType, answer.contentType)
@@ -216,6 +228,7 @@ public final class APIListeners: @unchecked Sendable {
             let quoted = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
             try? head.headers.append("warning", "299 - \"\(quoted)\"")
         }
+        if let location = answer.location { try? head.headers.append("location", location) }
         if answer.status == 429 { try? head.headers.append("retry-after", "1") }
         switch answer.body {
         case .bytes(let bytes): return HTTPResponse(head, .bytes(bytes))
@@ -234,7 +247,7 @@ public final class APIListeners: @unchecked Sendable {
                     defer { place.leave() }
                     try await delivery.run(writer)
                 })
-        case .log, .streams: return HTTPResponse(head, .bytes([]))
+        case .log, .streams, .usage, .proxy: return HTTPResponse(head, .bytes([]))
         }
     }
 

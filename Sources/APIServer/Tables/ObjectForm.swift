@@ -148,6 +148,23 @@ enum ObjectForm: Hashable {
         }
     }
 
+    /// Objects that were made for one answer, and have no resource versions.
+    func many(_ objects: [JSON], _ kind: ResourceKind, columns: [TableColumn], now: Timestamp) -> JSON {
+        switch self {
+        case .full:
+            [
+                "kind": .string(kind.kind + "List"), "apiVersion": .string(kind.apiVersion), "metadata": [:],
+                "items": .array(objects),
+            ]
+        case .metadata:
+            [
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": [:],
+                "items": .array(objects.map(Self.partial)),
+            ]
+        case .table: table(objects, columns, metadata: [:], now: now, withColumns: true)
+        }
+    }
+
     private func table(
         _ objects: [JSON], _ columns: [TableColumn], metadata: JSON, now: Timestamp, withColumns: Bool
     ) -> JSON {

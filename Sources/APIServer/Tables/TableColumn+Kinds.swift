@@ -51,6 +51,7 @@ extension TableColumn {
         case .persistentVolume: volumes
         case .storageClass: storageClasses
         case .event: events
+        case .nodeMetrics, .podMetrics: measured
         case .lease: [name, text("Holder") { $0.spec["holderIdentity"]?.string ?? "" }, age]
         case .role, .clusterRole, .customResourceDefinition: [name, created]
         case .roleBinding, .clusterRoleBinding: bindings

@@ -20,6 +20,8 @@ public struct PodUsage: Sendable, Hashable {
     public var containers: [String: Container]
     /// Requests that its sidecar took in a second; nil without a sidecar that says so.
     public var requestsPerSecond: Double?
+    /// Over how many seconds rates were taken; 0 when nobody says.
+    public var seconds = 0.0
 
     /// Figures of one pod.
     public init(containers: [String: Container] = [:], requestsPerSecond: Double? = nil) {
@@ -82,6 +84,7 @@ public struct PodUsageBook: Sendable {
         else { return nil }
         let span = last.time - first.time
         var usage = PodUsage()
+        usage.seconds = span
         for (name, memory) in last.memoryBytes {
             // A container that was started anew counts from nothing.
             let used = last.cpuSeconds[name].map { end in

@@ -41,6 +41,13 @@ extension ControlPlaneServer {
             })
     }
 
+    /// Measures for `kubectl top`.
+    func usageMeter(_ agents: @escaping NodeClients) -> UsageMeter {
+        UsageMeter(on: loop, now: Self.now) { [weak self] in
+            await self?.usage("/podUsage?namespaces=*&requests=false&node=true", from: agents) ?? []
+        }
+    }
+
     /// What all agents say at that path, all asked at once, by node; who does not answer is left out, and said so for debugging.
     ///
     /// The time in a page is this machine's: clocks differ, and pages of one book are compared.

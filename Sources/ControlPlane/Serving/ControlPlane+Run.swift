@@ -304,6 +304,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
             }
         }
         api.streams = NodeStreams(agents)
+        api.proxies = NodeProxies(agents, on: loop)
+        let meter = usageMeter(agents)
+        api.usage = { await meter.report() }
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(

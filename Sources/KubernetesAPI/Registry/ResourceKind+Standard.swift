@@ -10,7 +10,7 @@ extension ResourceKind {
             persistentVolume, storageClass,
             customResourceDefinition, validatingAdmissionPolicy,
             validatingAdmissionPolicyBinding, virtualService, destinationRule, gateway,
-        ] + access + istio + gatewayAPI
+        ] + access + measured + istio + gatewayAPI
 
     /// `namespaces`.
     public static let namespace = ResourceKind(
@@ -19,10 +19,10 @@ extension ResourceKind {
     /// `pods`.
     public static let pod = ResourceKind(
         "", ["v1"], "Pod", "pods", short: ["po"], categories: ["all"],
-        subresources: ["attach", "eviction", "exec", "log", "portforward", "status"])
+        subresources: ["attach", "eviction", "exec", "log", "portforward", "proxy", "status"])
     /// `services`.
     public static let service = ResourceKind(
-        "", ["v1"], "Service", "services", short: ["svc"], categories: ["all"], subresources: ["status"])
+        "", ["v1"], "Service", "services", short: ["svc"], categories: ["all"], subresources: ["proxy", "status"])
     /// `endpoints`.
     public static let endpoints = ResourceKind("", ["v1"], "Endpoints", "endpoints", short: ["ep"])
     /// `configmaps`.
@@ -44,7 +44,7 @@ extension ResourceKind {
         "storage.k8s.io", ["v1"], "StorageClass", "storageclasses", short: ["sc"], isNamespaced: false)
     /// `nodes`.
     public static let node = ResourceKind(
-        "", ["v1"], "Node", "nodes", short: ["no"], isNamespaced: false, subresources: ["status"])
+        "", ["v1"], "Node", "nodes", short: ["no"], isNamespaced: false, subresources: ["proxy", "status"])
     /// `events`.
     public static let event = ResourceKind("", ["v1"], "Event", "events", short: ["ev"])
     /// `events` of `events.k8s.io`: another form of the same objects.

@@ -181,5 +181,17 @@ extension SchemaTable {
           desiredReplicas int32
           currentMetrics any
           conditions []Condition merge=type
+        @io.k8s.metrics.pkg.apis.metrics.v1beta1
+        NodeMetrics
+          timestamp! time
+          window! string
+          usage! map(quantity)
+        PodMetrics
+          timestamp! time
+          window! string
+          containers! []ContainerMetrics merge=name
+        ContainerMetrics
+          name! string
+          usage! map(quantity)
         """
 }

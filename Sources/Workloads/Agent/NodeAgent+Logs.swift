@@ -69,10 +69,15 @@ extension NodeAgent {
             return HTTPResponse(
                 status: 200, contentType: "application/json",
                 body: (["kind": "PodList", "apiVersion": "v1", "items": .array(pods)] as JSON).bytes)
+        case ("GET", "healthz") where parts.count == 1: return HTTPResponse(status: 200, text: "ok")
         case ("GET", "podUsage") where parts.count == 1:
             let names = request.queryItems.filter { $0.name == "namespaces" }.flatMap { $0.value.split(separator: ",") }
             let countsRequests = !request.queryItems.contains { $0.name == "requests" && $0.value == "false" }
-            let page = await usagePage(namespaces: Set(names.map(String.init)), countsRequests: countsRequests)
+            var page = await usagePage(
+                namespaces: names == ["*"] ? nil : Set(names.map(String.init)), countsRequests: countsRequests)
+            if request.queryItems.contains(where: { $0.name == "node" && $0.value == "true" }) {
+                page["node"] = await pool.run { MachineUsage.read()?.json }
+            }
             return HTTPResponse(status: 200, contentType: "application/json", body: page.bytes)
         case ("GET", "containerLogs") where parts.count == 4:
             let wall = WallClock.now

@@ -93,7 +93,18 @@ extension NodeAgent {
         guard let text = request.queryItems.first(where: { $0.name == "port" })?.value, let port = UInt16(text),
             port > 0
         else { return HTTPResponse(status: 400, text: "port is missing or no port number") }
-        let (stream, problem) = await PortSession.connect(port, namespace: record.place?.namespacePath, on: loop)
+        let namespace = record.place?.namespacePath
+        var answer = (stream: nil as SocketStream?, problem: "pod \(record.pod.fullName) has no address")
+        if request.queryItems.contains(where: { $0.name == "to" && $0.value == "pod" }) {
+            // What listens on the pod's loopback alone, as the interface of its proxy, is not for others.
+            let addresses = record.place?.addresses ?? [record.writtenStatus["podIP"]?.string].compactMap { $0 }
+            if !addresses.isEmpty {
+                answer = await PortSession.connect(port, of: addresses, namespace: namespace, on: loop)
+            }
+        } else {
+            answer = await PortSession.connect(port, namespace: namespace, on: loop)
+        }
+        let (stream, problem) = answer
         guard let stream else { return HTTPResponse(status: 502, text: problem) }
         return upgrade(wanted) { socket in await PortSession(stream, socket).run() }
     }

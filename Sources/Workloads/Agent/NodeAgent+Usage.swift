@@ -14,10 +14,10 @@ extension NodeAgent {
     /// The requests that went to the pod's own ports: the metric `upstream_rq_total` of Envoy's inbound clusters.
     private static let requestCounters = "/stats?usedonly&filter=%5Ecluster%5C.inbound.*%5C.upstream_rq_total%24"
 
-    /// The counters of the running pods of some namespaces, with the time at which they were read.
-    func usagePage(namespaces: Set<String>, countsRequests: Bool = true) async -> JSON {
+    /// The counters of the running pods of some namespaces (nil: of all), with the time at which they were read.
+    func usagePage(namespaces: Set<String>?, countsRequests: Bool = true) async -> JSON {
         let measured = records.values
-            .filter { namespaces.contains($0.pod.namespace) && !$0.isRemoved && !$0.instances.isEmpty }
+            .filter { namespaces?.contains($0.pod.namespace) ?? true && !$0.isRemoved && !$0.instances.isEmpty }
             .sorted { $0.pod.uid < $1.pod.uid }.prefix(Self.measuredPodsMax)
         let wanted = measured.map { record in
             (
@@ -72,6 +72,40 @@ extension NodeAgent {
             log.debug("a sidecar's counters were not read", ["pod": record.pod.fullName, "error": "\(error)"])
             return nil
         }
+    }
+}
+
+/// What this machine has used since it was started, by the kernel's word.
+struct MachineUsage: Sendable, Hashable {
+    /// Processor time of all processors: neither idle nor waiting for a disk.
+    var cpuSeconds: Double
+    /// Bytes in memory, without what is free and without the file cache that nobody has used for long.
+    var memoryBytes: Double
+
+    /// As a page tells it.
+    var json: JSON { ["cpuSeconds": .number(cpuSeconds), "memoryBytes": .number(memoryBytes)] }
+
+    static func read() -> MachineUsage? {
+        guard let stat = try? File.text("/proc/stat"), let memory = try? File.text("/proc/meminfo") else { return nil }
+        return MachineUsage(stat: stat, memory: memory)
+    }
+
+    /// From the texts of proc_stat(5) and proc_meminfo(5).
+    init?(stat: String, memory: String) {
+        guard let line = stat.split(separator: "\n").first(where: { $0.hasPrefix("cpu ") }) else { return nil }
+        let ticks = line.split(separator: " ").dropFirst().compactMap { Double(String($0)) }
+        guard ticks.count >= 7 else { return nil }
+        // user, nice, system, idle, iowait, irq, softirq, steal: a tick is a hundredth of a second (USER_HZ).
+        let used = ticks.enumerated().filter { ![3, 4].contains($0.offset) && $0.offset < 8 }.map(\.element)
+        cpuSeconds = used.reduce(0, +) / 100
+        var fields: [Substring: Double] = [:]
+        for line in memory.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            guard let name = parts.first, let text = parts.last?.split(separator: " ").first else { continue }
+            fields[name] = Double(String(text))
+        }
+        guard let total = fields["MemTotal"], let free = fields["MemFree"] else { return nil }
+        memoryBytes = max(0, total - free - (fields["Inactive(file)"] ?? 0)) * 1024
     }
 }
 

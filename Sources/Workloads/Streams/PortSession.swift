@@ -17,10 +17,13 @@ final class PortSession: @unchecked Sendable {
         self.socket = socket
     }
 
-    /// Connects to the port on the pod's loopback, IPv4 before IPv6; what went wrong comes back in words.
-    static func connect(_ port: UInt16, namespace: String?, on loop: EventLoop) async -> (SocketStream?, String) {
+    /// Connects to the port on the pod's loopback, IPv4 before IPv6, or on the first of `addresses` that takes it; what went wrong comes
+    /// back in words.
+    static func connect(
+        _ port: UInt16, of addresses: [String] = ["127.0.0.1", "::1"], namespace: String?, on loop: EventLoop
+    ) async -> (SocketStream?, String) {
         var problems: [String] = []
-        for address in ["127.0.0.1", "::1"] {
+        for address in addresses {
             guard let ip = IPAddress(address) else { continue }
             do throws(SystemError) {
                 let stream = try SocketStream(Prober.connect(to: .ip(ip, port: port), namespace), on: loop)
