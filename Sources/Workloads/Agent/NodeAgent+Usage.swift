@@ -28,7 +28,14 @@ extension NodeAgent {
         var requests: [String: Double] = [:]
         if countsRequests { for record in measured { requests[record.pod.uid] = await requestCount(record) } }
         let figures = await pool.run {
-            wanted.map { pod in (pod.uid, pod.containers.compactMapValues { ContainerUsage.read(pid: $0) }) }
+            let read = wanted.map { pod in
+                (uid: pod.uid, containers: pod.containers.mapValues { (pid: $0, usage: ContainerUsage.read(pid: $0)) })
+            }
+            let rest = read.flatMap { $0.containers.values.filter { $0.usage == nil }.map(\.pid) }
+            let counted = ProcessUsage.read(pids: Set(rest))
+            return read.map { pod in
+                (pod.uid, pod.containers.compactMapValues { $0.usage ?? counted[$0.pid] })
+            }
         }
         let now = WallClock.now
         let pods = figures.map { uid, containers in
