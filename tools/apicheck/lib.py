@@ -1,6 +1,7 @@
 """A control plane alone in namespaces of its own, the kubectls of this machine, and the list of checks."""
 import glob
 import http.client
+import json
 import os
 import pathlib
 import re
@@ -66,6 +67,16 @@ class Plane:
         connection.sock.connect(str(self.path / "run/api.sock"))
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
+
+    def request(self, method, path, body):
+        """The status and the object of an answer, as root on this machine asks."""
+        connection = http.client.HTTPConnection("localhost", timeout=20)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.path / "run/api.sock"))
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        connection.request(method, path, json.dumps(body), {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
     def output(self):
         self.log.flush()

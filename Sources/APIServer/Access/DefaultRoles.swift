@@ -53,10 +53,11 @@ enum DefaultRoles {
         rule(
             reading, [""],
             core + [
-                "events", "namespaces", "persistentvolumeclaims/status", "pods/log", "pods/status", "services/status",
+                "limitranges", "resourcequotas", "events", "namespaces", "persistentvolumeclaims/status", "pods/log", "pods/status", "services/status",
             ]),
         rule(reading, ["apps"], apps + ["deployments/status", "replicasets/status"]),
-        rule(reading, ["batch"], ["jobs", "cronjobs"]), rule(reading, ["autoscaling"], ["horizontalpodautoscalers"]),
+        rule(reading, ["batch"], ["jobs", "cronjobs"]), rule(reading, ["policy"], ["poddisruptionbudgets"]),
+        rule(reading, ["autoscaling"], ["horizontalpodautoscalers"]),
         rule(reading, ["networking.k8s.io"], ["ingresses", "networkpolicies"]),
         rule(reading, ["discovery.k8s.io"], ["endpointslices"]), rule(reading, mesh, ["*"]),
     ]
@@ -71,7 +72,8 @@ enum DefaultRoles {
             reading, [""],
             ["secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"]),
         rule(["create"], [""], ["serviceaccounts/token"]), rule(writing, ["apps"], apps),
-        rule(writing, ["batch"], ["jobs", "cronjobs"]), rule(writing, ["autoscaling"], ["horizontalpodautoscalers"]),
+        rule(writing, ["batch"], ["jobs", "cronjobs"]), rule(writing, ["policy"], ["poddisruptionbudgets"]),
+        rule(writing, ["autoscaling"], ["horizontalpodautoscalers"]),
         rule(writing, ["networking.k8s.io"], ["ingresses", "networkpolicies"]), rule(writing, mesh, ["*"]),
         rule(reading + writing, ["coordination.k8s.io"], ["leases"]),
     ]

@@ -36,6 +36,7 @@ extension ObjectRegistry {
             ]
         case .horizontalPodAutoscaler: object["status"] = ["currentMetrics": .null, "desiredReplicas": 0]
         case .job: prepareJob(&object)
+        case .cronJob, .podDisruptionBudget, .resourceQuota: object["status"] = object["status"] ?? .object([:])
         default: break
         }
     }
@@ -126,6 +127,13 @@ extension ObjectRegistry {
         try createStorageClass()
         if store.get(key(.service, "default", "kubernetes")) == nil {
             try createKubernetesService()
+        }
+        for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] as [(String, Int64)]
+        where store.get(key(.priorityClass, "", name)) == nil {
+            let what = name == "system-node-critical" ? "Used for system critical pods that must not be moved from their current node." : "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
+            _ = try create(
+                ["metadata": ["name": .string(name)], "value": .integer(value), "description": .string(what)],
+                .priorityClass)
         }
         for (name, isDefault) in [("skein", true), ("istio", false)]
         where store.get(key(.ingressClass, "", name)) == nil {

@@ -36,12 +36,15 @@ extension ObjectRegistry {
     }
 
     /// What is wrong with a definition, and what its author should know.
-    func checkDefinition(_ object: JSON) throws(StatusError) -> [String] {
+    func checkDefinition(_ object: JSON, old: JSON? = nil) throws(StatusError) -> [String] {
         do throws(FieldProblem) {
             let definition = try CustomDefinition(KubernetesObject(json: object))
             if standardKinds.kind(storeResource: definition.kind.storeResource) != nil {
                 return []  // Its schema is compiled in; the definition is kept and changes nothing.
             }
+            // What an earlier version took may be written again as it is.
+            let known = old.flatMap { try? CustomDefinition(KubernetesObject(json: $0)).refusals } ?? []
+            if let problem = definition.refusals.first(where: { !known.contains($0) }) { throw problem }
             return definition.warnings
         } catch {
             throw .invalid(.customResourceDefinition, object["metadata"]?["name"]?.string ?? "", [error])
@@ -149,6 +152,11 @@ extension ObjectRegistry {
     /// What is wrong with an object, by the table or by its own schema.
     func problems(of object: JSON, old: JSON?, _ kind: ResourceKind, _ version: String) -> [FieldProblem] {
         let view = KubernetesObject(json: object)
+        if kind == .cronJob, let zone = object["spec"]?["timeZone"]?.string, TimeZoneRules.isName(zone), !knowsTimeZone(zone),
+            old?["spec"]?["timeZone"]?.string != zone
+        {
+            return [.invalid("spec.timeZone", text: zone, "unknown time zone \(zone)")]
+        }
         guard let definition = definition(kind, version) else {
             return old.map { Validator.problems(updating: KubernetesObject(json: $0), to: view, kind: kind) }
                 ?? Validator.problems(of: view, kind: kind)

@@ -73,6 +73,8 @@ public final class ObjectRegistry {
     public var schemaCodes: (ResourceKind) -> SchemaCodes? = { _ in nil }
     /// What makes the mesh refuse an object that is written: it cannot mean anything.
     public var admissionProblems: (KubernetesObject, ResourceKind) -> [FieldProblem] = { _, _ in [] }
+    /// Whether there is a time zone of that name; without it every name that could be one is taken.
+    public var knowsTimeZone: (String) -> Bool = { _ in true }
     let now: () -> Timestamp
     private var random: any RandomNumberGenerator
     var addresses = ServiceAddresses()
@@ -185,6 +187,7 @@ public final class ObjectRegistry {
         let stated = object
         object = defaulted(object, kind, options.version)
         recordOwners(ofNew: &object, stated: stated, kind, options)
+        try fill(&object, kind, namespace)
         prepareNew(&object, kind)
         if kind == .pod {
             for (key, value) in podAnnotations(KubernetesObject(json: object)) {
@@ -203,6 +206,7 @@ public final class ObjectRegistry {
         let key = key(kind, namespace, name)
         guard store.get(key) == nil else { throw .alreadyExists(kind, name) }
         try checkEscalation(object, kind, options.user)
+        try checkAllowance(object, old: nil, kind, namespace)
         let before = addresses
         do throws(StatusError) {
             if kind == .service { try addresses.assign(&object, old: nil) }
@@ -259,9 +263,13 @@ public final class ObjectRegistry {
                 subresource == "status" && !kind.isCustom
                 ? [] : refusals(of: object, old: old, kind, options.version)
             try check(problems, kind, name)
-            if subresource.isEmpty { try checkEscalation(object, kind, options.user) }
+            if subresource.isEmpty {
+                try checkEscalation(object, kind, options.user)
+                if kind == .priorityClass { try checkDefaultPriority(object, name: name) }
+                if old["spec"] != object["spec"] { try checkAllowance(object, old: old, kind, namespace) }
+            }
             if kind == .customResourceDefinition, subresource.isEmpty {
-                warnings += try checkDefinition(object)
+                warnings += try checkDefinition(object, old: old)
                 prepareDefinition(&object, old: old)
             }
             if kind.hasGeneration, subresource.isEmpty, isNewGeneration(object, old, kind) {

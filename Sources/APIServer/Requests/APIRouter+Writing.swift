@@ -42,7 +42,7 @@ extension APIRouter {
         return Int(userAgent.dropFirst(11).prefix { $0.isNumber }).map { $0 < 25 } ?? false
     }
 
-    private func isDryRun(_ text: String?) throws(StatusError) -> Bool {
+    func isDryRun(_ text: String?) throws(StatusError) -> Bool {
         guard let text, !text.isEmpty else { return false }
         guard text == "All" else {
             throw .badRequest("dryRun: Unsupported value: \"\(text)\": supported values: \"All\"")
@@ -127,27 +127,11 @@ extension APIRouter {
 
     // MARK: Deletion
 
-    /// `kubectl drain`: a deletion by another name.
-    ///
-    /// There are no disruption budgets here that could forbid it.
-    func evict(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
-        guard request.method == "POST" else { throw .methodNotAllowed() }
-        let body = try RequestBody.json(request)
-        if let stated = body["metadata"]?["name"]?.string, !stated.isEmpty, stated != name {
-            throw .badRequest("name in URL does not match name in Eviction object")
-        }
-        var options = try deleteOptions(request, body["deleteOptions"] ?? .object([:]))
-        if try isDryRun(request.query["dryRun"]) { options.isDryRun = true }
-        _ = try registry.delete(.pod, target.namespace ?? "", name, options: options)
-        return .json(
-            ["kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "code": 201], status: 201)
-    }
-
     private func deleteOptions(_ request: APIRequest) throws(StatusError) -> DeleteOptions {
         try deleteOptions(request, request.body.isEmpty ? .object([:]) : try RequestBody.json(request))
     }
 
-    private func deleteOptions(_ request: APIRequest, _ body: JSON) throws(StatusError) -> DeleteOptions {
+    func deleteOptions(_ request: APIRequest, _ body: JSON) throws(StatusError) -> DeleteOptions {
         var options = DeleteOptions()
         options.gracePeriodSeconds = body["gracePeriodSeconds"]?.int
         if options.gracePeriodSeconds == nil { options.gracePeriodSeconds = try request.number("gracePeriodSeconds") }

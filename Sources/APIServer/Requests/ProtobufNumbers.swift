@@ -206,6 +206,19 @@ enum ProtobufNumbers {
         ControllerRevision metadata=1 data=2 revision=3
         Job metadata=1 spec=2 status=3
         JobSpec parallelism=1? completions=2? activeDeadlineSeconds=3? podFailurePolicy=11:PodFailurePolicy successPolicy=16:SuccessPolicy backoffLimit=7? backoffLimitPerIndex=12? maxFailedIndexes=13? selector=4 manualSelector=5? template=6 ttlSecondsAfterFinished=8? completionMode=9? suspend=10? podReplacementPolicy=14? managedBy=15? scheduling=17:JobSchedulingConfiguration
+        CronJob metadata=1 spec=2 status=3
+        CronJobSpec schedule=1 timeZone=8? startingDeadlineSeconds=2? concurrencyPolicy=3 suspend=4? jobTemplate=5 successfulJobsHistoryLimit=6? failedJobsHistoryLimit=7?
+        JobTemplateSpec metadata=1 spec=2
+        PodDisruptionBudget metadata=1 spec=2 status=3
+        PodDisruptionBudgetSpec minAvailable=1 selector=2 maxUnavailable=3 unhealthyPodEvictionPolicy=4?
+        PriorityClass metadata=1 value=2 globalDefault=3 description=4 preemptionPolicy=5?
+        ResourceQuota metadata=1 spec=2 status=3
+        ResourceQuotaSpec hard=1 scopes=2 scopeSelector=3
+        ScopeSelector matchExpressions=1
+        ScopedResourceSelectorRequirement scopeName=1 operator=2 values=3
+        LimitRange metadata=1 spec=2
+        LimitRangeSpec limits=1
+        LimitRangeItem type=1 max=2 min=3 default=4 defaultRequest=5 maxLimitRequestRatio=6
         PodFailurePolicy rules=1:[]PodFailurePolicyRule
         PodFailurePolicyRule action=1:string onExitCodes=2:PodFailurePolicyOnExitCodesRequirement onPodConditions=3:[]PodFailurePolicyOnPodConditionsPattern
         PodFailurePolicyOnExitCodesRequirement containerName=1?:string operator=2:string values=3:[]int32

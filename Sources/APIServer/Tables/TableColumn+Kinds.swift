@@ -52,6 +52,11 @@ extension TableColumn {
         case .storageClass: storageClasses
         case .event: events
         case .nodeMetrics, .podMetrics: measured
+        case .cronJob: cronJobs
+        case .podDisruptionBudget: disruptionBudgets
+        case .priorityClass: priorityClasses
+        case .resourceQuota: resourceQuotas
+        case .limitRange: limitRanges
         case .lease: [name, text("Holder") { $0.spec["holderIdentity"]?.string ?? "" }, age]
         case .role, .clusterRole, .customResourceDefinition: [name, created]
         case .roleBinding, .clusterRoleBinding: bindings

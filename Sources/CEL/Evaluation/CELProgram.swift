@@ -135,7 +135,7 @@ struct CELProgramBuilder {
                 depth + 1)
         }
         let shown = name.first == "." ? String(name.dropFirst()) : name
-        guard given == nil else { throw CELSyntaxError("\(shown) is unknown") }
+        guard given == nil else { throw CELSyntaxError("\(shown) is unknown", unknownName: shown) }
         return .unknownName(shown)
     }
 
@@ -210,7 +210,7 @@ struct CELProgramBuilder {
             given != nil || !function.isOfLists
         else {
             let shown = target == nil ? "\(name)()" : ".\(name)()"
-            throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function")
+            throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function", unknownName: name)
         }
         return .call(function, operands)
     }

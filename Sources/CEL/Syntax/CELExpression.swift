@@ -92,7 +92,12 @@ public enum CELConstant: Hashable, Sendable {
 public struct CELSyntaxError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What is wrong, and for a text where: `1:14: …`.
     public let description: String
+    /// The variable or function that is not known here, where that is what is wrong; functions without a target and their namespaces included.
+    public var unknownName: String?
 
     /// An error in these words.
-    public init(_ description: String) { self.description = description }
+    public init(_ description: String, unknownName: String? = nil) {
+        self.description = description
+        self.unknownName = unknownName
+    }
 }

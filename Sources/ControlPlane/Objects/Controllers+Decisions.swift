@@ -12,6 +12,9 @@ extension Controllers {
         case .statefulSet(let key): decideStatefulSet(key)
         case .daemonSet(let key): decideDaemonSet(key)
         case .job(let key): decideJob(key)
+        case .cronJob(let key): decideCronJob(key)
+        case .disruptionBudget(let key): decideBudget(key)
+        case .quota(let key): decideQuota(key)
         case .autoscaler(let key): decideAutoscaler(key)
         case .service(let key): decideService(key)
         case .ingress(let key): decideIngress(key)
@@ -22,7 +25,7 @@ extension Controllers {
         }
     }
 
-    private func controlled(_ kind: ResourceKind, by owner: KubernetesObject) -> [KubernetesObject] {
+    func controlled(_ kind: ResourceKind, by owner: KubernetesObject) -> [KubernetesObject] {
         cache.objects(kind, by: .controller, owner.metadata.uid, namespace: owner.namespace)
     }
 
@@ -35,7 +38,7 @@ extension Controllers {
     }
 
     /// What a selector wants; one without conditions wants nothing.
-    private func matching(_ kind: ResourceKind, _ selector: LabelMatcher, namespace: String) -> [KubernetesObject] {
+    func matching(_ kind: ResourceKind, _ selector: LabelMatcher, namespace: String) -> [KubernetesObject] {
         guard !selector.requirements.isEmpty else { return [] }
         var labels: [String: String] = [:]
         for requirement in selector.requirements where requirement.operator == .in && requirement.values.count == 1 {

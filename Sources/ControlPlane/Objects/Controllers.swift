@@ -16,6 +16,9 @@ public final class Controllers {
         case statefulSet(NamespacedName)
         case daemonSet(NamespacedName)
         case job(NamespacedName)
+        case cronJob(NamespacedName)
+        case disruptionBudget(NamespacedName)
+        case quota(NamespacedName)
         case autoscaler(NamespacedName)
         case service(NamespacedName)
         case ingress(NamespacedName)
@@ -32,6 +35,9 @@ public final class Controllers {
             case .statefulSet: self = .statefulSet(key)
             case .daemonSet: self = .daemonSet(key)
             case .job: self = .job(key)
+            case .cronJob: self = .cronJob(key)
+            case .podDisruptionBudget: self = .disruptionBudget(key)
+            case .resourceQuota: self = .quota(key)
             case .horizontalPodAutoscaler: self = .autoscaler(key)
             case .service: self = .service(key)
             case .ingress: self = .ingress(key)
@@ -47,7 +53,8 @@ public final class Controllers {
     /// Decisions in one run at most, so that requests are served in between.
     static let decisionsMax = 200
     static let kinds: [ResourceKind] = [
-        .deployment, .replicaSet, .statefulSet, .daemonSet, .controllerRevision, .job, .horizontalPodAutoscaler, .pod,
+        .deployment, .replicaSet, .statefulSet, .daemonSet, .controllerRevision, .job, .cronJob, .podDisruptionBudget,
+        .resourceQuota, .horizontalPodAutoscaler, .pod,
         .node, .lease, .service, .endpointSlice, .endpoints, .ingress, .namespace, .serviceAccount,
         .storageClass, .persistentVolume, .persistentVolumeClaim,
     ]
@@ -58,13 +65,15 @@ public final class Controllers {
     private static var indexes: [ObjectIndex] {
         [
             .slicesOfServices, .serviceSelectors, .labels(.pod), .controllers(.pod), .labels(.replicaSet),
-            .controllers(.replicaSet), .controllers(.controllerRevision), .selectors(.deployment), .claimsOfPods,
+            .controllers(.replicaSet), .controllers(.controllerRevision), .controllers(.job), .selectors(.deployment), .claimsOfPods,
         ] + podOwners.map(ObjectIndex.selectors)
     }
 
-    private let registry: ObjectRegistry
+    let registry: ObjectRegistry
     let cache: ObjectCache
     private let events: EventRecorder
+    /// The rules of a time zone by its name; nil when nobody knows it.
+    var timeZone: (String) -> TimeZoneRules? = { _ in nil }
     let now: () -> Timestamp
     private let wake: () -> Void
     private let later: (Duration, @escaping () -> Void) -> Void
@@ -128,8 +137,13 @@ public final class Controllers {
     private func notice(_ event: ObjectEvent) {
         let object = event.object
         switch event.kind {
-        case .deployment, .statefulSet, .daemonSet, .job, .horizontalPodAutoscaler, .ingress, .namespace:
+        case .deployment, .statefulSet, .daemonSet, .job, .horizontalPodAutoscaler, .ingress, .namespace, .cronJob,
+            .podDisruptionBudget, .resourceQuota:
             Work(event.kind, object.key).map { enqueue($0) }
+            if event.kind == .job { noticeOwned(event, by: [.cronJob]) }
+            if [.deployment, .statefulSet].contains(event.kind), event.previous?.spec != object.spec {
+                noticeBudgets(object.namespace)
+            }
             if event.isDeleted, event.kind == .horizontalPodAutoscaler { autoscalerMemory[object.key] = nil }
         case .replicaSet:
             enqueue(.replicaSet(object.key))
@@ -154,6 +168,7 @@ public final class Controllers {
         case .persistentVolumeClaim, .persistentVolume, .storageClass: noticeStorage(event)
         case .pod:
             noticeClaims(of: event)
+            noticeLimits(of: event)
             if event.previous == nil, !event.isDeleted, let node = object.spec["nodeName"]?.string, !node.isEmpty {
                 events.record(
                     EventNote(object, "Scheduled", "Successfully assigned \(object.key) to \(node)"))
@@ -169,6 +184,7 @@ public final class Controllers {
                 for service in selecting(.service, pod) where selects(service, pod) { enqueue(.service(service.key)) }
             }
         case .service:
+            noticeQuotas(object.namespace)
             enqueue(.service(object.key))
             if object.namespace == GatewayObjects.namespace && object.name == GatewayObjects.name {
                 cache.objects(.ingress).forEach { enqueue(.ingress($0.key)) }

@@ -42,6 +42,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
     public internal(set) var failure: ControlPlaneError?
 
     var store: ReplicaStore?
+    private let zones = TimeZoneFiles()
     var registry: ObjectRegistry?
     private(set) var router: APIRouter?
     private(set) var api: APIListeners?
@@ -157,6 +158,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         } catch {
             throw ControlPlaneError("the objects in \(options.store.address): \(error.message)")
         }
+        registry.knowsTimeZone = { [zones] in zones.rules($0) != nil }
         let patterns = PatternCache()
         registry.patternMatches = { patterns.matches($0, $1) }
         registry.podAnnotations = { [weak streams] pod in streams?.podAnnotations(pod) ?? [:] }
@@ -208,6 +210,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             later: { [weak self] time, body in
                 _ = self?.loop.schedule(after: time) { if self?.decides == true { body() } }
             })
+        controllers.timeZone = { [zones] in zones.rules($0) }
         controllers.nodePools = options.podPools.compactMap { NodeBlocks($0) }
         return controllers
     }

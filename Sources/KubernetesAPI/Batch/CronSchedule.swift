@@ -1,4 +1,4 @@
-public import Serialization
+import Serialization
 
 /// When a CronJob runs: five fields of cron(5), or `@hourly` and the like, or `@every 1h30m`.
 ///

@@ -50,6 +50,8 @@ public struct CustomDefinition: Sendable {
     public var storageVersion = ""
     /// What its author should know.
     public var warnings: [String] = []
+    /// Rules that are none: a new definition with one of them is refused.
+    public var refusals: [FieldProblem] = []
 
     /// Rules of a version that are told of at most.
     private static let warningsMax = 8
@@ -86,7 +88,11 @@ public struct CustomDefinition: Sendable {
             guard version.schema.type == "object" else {
                 throw .invalid(path + ".schema.openAPIV3Schema.type", text: version.schema.type, "must be object")
             }
-            for rule in version.schema.unread.prefix(Self.warningsMax) {
+            for rule in version.schema.unread {
+                guard let text = rule.refusal else { continue }
+                refusals.append(.invalid(rule.path + ".rule", text: text, "compilation failed: \(rule.reason)"))
+            }
+            for rule in version.schema.unread.prefix(Self.warningsMax) where rule.refusal == nil {
                 warnings.append("\(rule.path): is kept, and not evaluated by this server: \(rule.reason)")
             }
             if json["selectableFields"] != nil {

@@ -26,8 +26,11 @@ struct SchemaExpression: Sendable {
         var unread: [Unread] = []
         for (index, entry) in (json?.array ?? []).enumerated() {
             do throws(CELSyntaxError) { rules.append(try SchemaExpression(entry)) } catch {
+                let text = entry["rule"]?.string ?? ""
                 unread.append(
-                    Unread(path: "\(path).x-kubernetes-validations[\(index)]", reason: error.description))
+                    Unread(
+                        path: "\(path).x-kubernetes-validations[\(index)]", reason: error.description,
+                        refusal: isForeign(error, entry) ? nil : text))
             }
         }
         return (rules, unread)
@@ -37,6 +40,25 @@ struct SchemaExpression: Sendable {
     struct Unread: Sendable, Hashable {
         var path: String
         var reason: String
+        /// The rule, when nobody could evaluate it: then its definition is refused.
+        var refusal: String?
+    }
+
+    /// What Kubernetes knows and this evaluator does not: functions of its libraries, and their namespaces.
+    private static let foreignNames: Set<String> = [
+        "optional", "optMap", "optFlatMap", "hasValue", "value", "orValue", "or", "quantity", "isQuantity", "ip", "isIP",
+        "cidr", "isCIDR", "url", "isURL", "find", "findAll", "format", "named", "sets", "math", "base64", "cel", "bind",
+        "semver", "isSemver", "strings", "lists", "authorizer", "transformList", "transformMap", "transformMapEntry",
+        "existsOne", "slice", "flatten", "range", "distinct", "sort", "sortBy", "first", "last", "reverse", "jsonpatch",
+        "containsAny", "containsAll", "dyn", "charAt", "quote", "validate",
+    ]
+
+    /// Whether another evaluator may know what this one does not.
+    private static func isForeign(_ error: CELSyntaxError, _ entry: JSON) -> Bool {
+        if entry["optionalOldSelf"]?.bool == true { return true }
+        if let name = error.unknownName { return foreignNames.contains(name) }
+        let texts = [entry["rule"]?.string ?? "", entry["messageExpression"]?.string ?? ""]
+        return texts.contains { text in ["?.", ".?", "[?", "{?"].contains { text.contains($0) } }
     }
 
     private init(_ json: JSON) throws(CELSyntaxError) {

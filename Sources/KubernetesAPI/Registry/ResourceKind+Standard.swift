@@ -5,12 +5,12 @@ extension ResourceKind {
     public static let standard: [ResourceKind] =
         [
             namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
-            statefulSet, daemonSet, controllerRevision, job, horizontalPodAutoscaler, eventView, endpointSlice, ingress,
+            statefulSet, daemonSet, controllerRevision, job, cronJob, horizontalPodAutoscaler, eventView, endpointSlice, ingress,
             ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease, persistentVolumeClaim,
             persistentVolume, storageClass,
             customResourceDefinition, validatingAdmissionPolicy,
             validatingAdmissionPolicyBinding, virtualService, destinationRule, gateway,
-        ] + access + measured + istio + gatewayAPI
+        ] + budgets.filter { $0 != cronJob } + access + measured + istio + gatewayAPI
 
     /// `namespaces`.
     public static let namespace = ResourceKind(

@@ -66,6 +66,7 @@ enum Defaults {
             // Neither told: one pod. Completions alone: one pod at a time. Parallelism alone is a work queue.
             if members["completions"] == nil, members["parallelism"] == nil { members["completions"] = 1 }
             if members["parallelism"] == nil { members["parallelism"] = 1 }
+        case "LimitRangeItem": limitRange(&members)
         case "HorizontalPodAutoscalerSpec": autoscaler(&members)
         case "NetworkPolicySpec":
             // N-2: Ingress always, Egress when there are such rules.
@@ -103,6 +104,18 @@ enum Defaults {
         behavior["scaleUp"] = up
         behavior["scaleDown"] = down
         members["behavior"] = behavior
+    }
+
+    /// Of containers: who says what most is says what is usual, and that what is asked for; else the least is asked for.
+    private static func limitRange(_ members: inout [String: JSON]) {
+        guard members["type"] == "Container" else { return }
+        var usual = members["default"]?.object ?? [:]
+        usual.merge(members["max"]?.object ?? [:]) { own, _ in own }
+        var asked = members["defaultRequest"]?.object ?? [:]
+        asked.merge(usual) { own, _ in own }
+        asked.merge(members["min"]?.object ?? [:]) { own, _ in own }
+        if !usual.isEmpty { members["default"] = .object(usual) }
+        if !asked.isEmpty { members["defaultRequest"] = .object(asked) }
     }
 
     private static func container(_ members: inout [String: JSON]) {

@@ -101,7 +101,7 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, storage, apps, workloads, networking, policies, access, definitions,
+        meta, core, pod, container, volume, storage, apps, workloads, budgets, networking, policies, access, definitions,
         istioVirtualService,
         istioTraffic,
         istioServices, istioProxies, istioSecurity, gatewayAPI, gatewayAPIRoutes,

@@ -8,6 +8,11 @@ extension Validator {
         case .deployment, .replicaSet: workload(object)
         case .statefulSet, .daemonSet: workload(object)
         case .job: job(object)
+        case .cronJob: cronJob(object)
+        case .podDisruptionBudget: disruptionBudget(object.spec)
+        case .priorityClass: priorityClass(object)
+        case .resourceQuota: resourceQuota(object.spec)
+        case .limitRange: limitRange(object.spec)
         case .horizontalPodAutoscaler: autoscaler(object.spec)
         case .service: service(ServiceSpec(json: object.spec))
         case .ingress: ingress(IngressSpec(json: object.spec))
@@ -271,6 +276,10 @@ extension Validator {
             if let problem = keep(["spec", "selector"], "spec.selector") { add(problem) }
         case .statefulSet: immutableStatefulSet(old.spec, new.spec)
         case .job: immutableJob(old.spec, new.spec)
+        case .priorityClass:
+            for name in ["value", "preemptionPolicy"] where old.json[name] != new.json[name] {
+                add(.forbidden(name, "may not be changed in an update."))
+            }
         case .controllerRevision:
             if let problem = keep(["data"], "data") { add(problem) }
         case .service:
