@@ -1,5 +1,6 @@
 """What needs pods that run: `kubectl top`, the proxies of pods, services and nodes, ephemeral containers."""
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -8,7 +9,7 @@ import urllib.error
 import urllib.request
 
 from .lib import Kubectl, check, kubectls, wait
-from .streams import PODS, Node
+from .streams import PODS, Node, terminal
 
 CORE = "/api/v1/namespaces/default"
 
@@ -66,6 +67,62 @@ def proxies(one, tag):
     out, _ = one("auth", "can-i", "get", "pods/proxy", "--as=somebody", code=1)
     errors = one("get", "--raw", f"{CORE}/pods/box:8000/proxy/", "--as=somebody", code=1)[1]
     check(f"{tag}: the sub-resource needs its right", "no" in out and 'cannot get resource "pods/proxy"' in errors, (out, errors))
+
+
+def debugs(one, tag):
+    """Containers that join a pod, by `kubectl debug` and, as kubectl 1.20 has it as alpha of another form, by its request."""
+    name = f"look{one.minor}"
+    if one.minor >= 25:
+        one("debug", "box", "--image=debian", "-c", name, "--target=main", "--", "sh", "-c", "echo hello from $PPID; sleep 100000")
+    else:
+        pod = json.loads(one("get", "pod", "box", "-o", "json")[0])
+        known = pod["spec"].get("ephemeralContainers", [])
+        body = {"spec": {"ephemeralContainers": [*known, {"name": name, "image": "debian", "targetContainerName": "main", "command": [
+            "sh", "-c", "echo hello from $PPID; sleep 100000"]}]}}
+        curl(one, "PATCH", f"{CORE}/pods/box/ephemeralcontainers", body)
+
+    def state():
+        pod = json.loads(one("get", "pod", "box", "-o", "json")[0])
+        found = [s for s in pod["status"].get("ephemeralContainerStatuses", []) if s["name"] == name]
+        return found and "running" in found[0]["state"] and pod
+    pod = wait("the container that joins", state, 40)
+    check(f"{tag}: a container joins a pod that runs, which stays ready", all(s["ready"] for s in pod["status"]["containerStatuses"]))
+    out = wait("its log", lambda: one("logs", "box", "-c", name)[0])
+    check(f"{tag}: its log", "hello from" in out, out)
+    out, _ = one("exec", "box", "-c", name, "--", "cat", "/proc/1/cmdline")
+    check(f"{tag}: it sees the processes of its target", "SimpleHTTPRequestHandler" in out, out)
+    out, _ = one("exec", "box", "-c", name, "--", "python3", "-c", "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000').status)")
+    check(f"{tag}: it is in the pod's network", out.strip() == "200", out)
+    if one.minor >= 21:
+        out, _ = one("describe", "pod", "box")
+        check(f"{tag}: describe shows it", "Ephemeral Containers:" in out and name in out, out)
+    if one.minor >= 25:
+        _, errors = one("debug", "box", "--image=debian", "-c", name, "--", "true", code=1)
+        check(f"{tag}: its name is taken", "already" in errors or "Duplicate" in errors or "may not be" in errors, errors)
+        _, errors = one("debug", "box", "--image=debian", "-c", name + "x", "--target=nosuch", "--", "true", code=1)
+        check(f"{tag}: a target that there is not", "targetContainerName: Not found" in errors, errors)
+        text, code = terminal([one.program, "--kubeconfig", one.kubeconfig, "debug", "-it", "echo", "--image=debian", "-c", name, "--", "sh"],
+                              [(b"#", b"echo a$((40+2))\n"), (b"a42", b"exit\n")], {**os.environ, "HOME": one.home}, 60)
+        check(f"{tag}: debug -it is a terminal", "a42" in text, (text, code))
+        one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--share-processes=false", "--", "sleep", "1000")
+        copy = wait("the copy", lambda: [p for p in [json.loads(one("get", "pod", f"copy{one.minor}", "-o", "json")[0])]
+                                         if p["status"].get("phase") == "Running"], 40)
+        check(f"{tag}: debug --copy-to", [c["name"] for c in copy[0]["spec"]["containers"]] == ["main", "extra"])
+        one("delete", "pod", f"copy{one.minor}", "--wait=false")
+
+
+def curl(one, method, path, body):
+    """A request with the credentials of the kubeconfig, through `kubectl proxy`."""
+    process = subprocess.Popen([one.program, "--kubeconfig", one.kubeconfig, "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=json.dumps(body).encode(), method=method,
+                                         headers={"Content-Type": "application/strategic-merge-patch+json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def through_kubectl_proxy(one, tag):
@@ -161,7 +218,7 @@ def run(plane):
         for number, program in enumerate(programs):
             one = Kubectl(program, node.kubeconfig, f"{node.directory.name}/home{number}")
             tag = f"kubectl 1.{one.minor}"
-            for body in (top, proxies, through_kubectl_proxy):
+            for body in (top, proxies, through_kubectl_proxy, debugs):
                 attempt(f"{tag}: {body.__name__}", lambda: body(one, tag))
     finally:
         node.stop()

@@ -53,7 +53,8 @@ enum DefaultRoles {
         rule(
             reading, [""],
             core + [
-                "limitranges", "resourcequotas", "events", "namespaces", "persistentvolumeclaims/status", "pods/log", "pods/status", "services/status",
+                "limitranges", "resourcequotas", "events", "namespaces", "persistentvolumeclaims/status", "pods/log",
+                "pods/status", "services/status",
             ]),
         rule(reading, ["apps"], apps + ["deployments/status", "replicasets/status"]),
         rule(reading, ["batch"], ["jobs", "cronjobs"]), rule(reading, ["policy"], ["poddisruptionbudgets"]),

@@ -128,9 +128,13 @@ extension ObjectRegistry {
         if store.get(key(.service, "default", "kubernetes")) == nil {
             try createKubernetesService()
         }
-        for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] as [(String, Int64)]
+        for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
+            as [(String, Int64)]
         where store.get(key(.priorityClass, "", name)) == nil {
-            let what = name == "system-node-critical" ? "Used for system critical pods that must not be moved from their current node." : "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
+            let what =
+                name == "system-node-critical"
+                ? "Used for system critical pods that must not be moved from their current node."
+                : "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
             _ = try create(
                 ["metadata": ["name": .string(name)], "value": .integer(value), "description": .string(what)],
                 .priorityClass)

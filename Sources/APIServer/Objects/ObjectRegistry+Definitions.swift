@@ -152,7 +152,8 @@ extension ObjectRegistry {
     /// What is wrong with an object, by the table or by its own schema.
     func problems(of object: JSON, old: JSON?, _ kind: ResourceKind, _ version: String) -> [FieldProblem] {
         let view = KubernetesObject(json: object)
-        if kind == .cronJob, let zone = object["spec"]?["timeZone"]?.string, TimeZoneRules.isName(zone), !knowsTimeZone(zone),
+        if kind == .cronJob, let zone = object["spec"]?["timeZone"]?.string, TimeZoneRules.isName(zone),
+            !knowsTimeZone(zone),
             old?["spec"]?["timeZone"]?.string != zone
         {
             return [.invalid("spec.timeZone", text: zone, "unknown time zone \(zone)")]

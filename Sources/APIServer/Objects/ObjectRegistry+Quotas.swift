@@ -123,7 +123,8 @@ extension ObjectRegistry {
             guard !more.amounts.isEmpty else { continue }
             let used = use(spec, namespace, only: kind)
             let exceeded = more.amounts.keys.filter { resource in
-                let sum = (used.amounts[resource] ?? Quantity(milli: 0)) + (more.amounts[resource] ?? Quantity(milli: 0))
+                let sum =
+                    (used.amounts[resource] ?? Quantity(milli: 0)) + (more.amounts[resource] ?? Quantity(milli: 0))
                 return hard.amounts[resource].map { sum > $0 } ?? false
             }
             guard exceeded.isEmpty else {

@@ -250,6 +250,10 @@ public final class ObjectRegistry {
             var kept = old
             kept["status"] = object["status"]
             object = kept
+        } else if subresource == "ephemeralcontainers" {
+            var kept = old
+            kept["spec"]?["ephemeralContainers"] = object["spec"]?["ephemeralContainers"]
+            object = kept
         } else if kind.subresources.contains("status") {
             object["status"] = old["status"]
         }
@@ -261,7 +265,11 @@ public final class ObjectRegistry {
             if kind == .service, subresource.isEmpty { try addresses.assign(&object, old: old) }
             let problems =
                 subresource == "status" && !kind.isCustom
-                ? [] : refusals(of: object, old: old, kind, options.version)
+                ? []
+                : subresource == "ephemeralcontainers"
+                    ? Validator.ephemeralProblems(
+                        updating: KubernetesObject(json: old), to: KubernetesObject(json: object))
+                    : refusals(of: object, old: old, kind, options.version)
             try check(problems, kind, name)
             if subresource.isEmpty {
                 try checkEscalation(object, kind, options.user)

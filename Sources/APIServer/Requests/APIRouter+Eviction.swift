@@ -75,7 +75,8 @@ extension APIRouter {
         }
         guard (status["disruptedPods"]?.object?.count ?? 0) < Self.disruptedMax else {
             throw .forbidden(
-                .podDisruptionBudget, budget.name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
+                .podDisruptionBudget, budget.name,
+                "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
         }
         guard !isDryRun else { return }
         let now = registry.now().secondsText

@@ -155,7 +155,8 @@ extension APIRouter {
     ) throws(StatusError) -> ProxyRequest.Place {
         _ = try registry.stored(.node, "", wanted.name)
         guard ["GET", "HEAD"].contains(request.method) else { throw .methodNotAllowed() }
-        guard wanted.port.isEmpty || wanted.port == "10250", let page = path.first, Self.agentPages.contains(page) else {
+        guard wanted.port.isEmpty || wanted.port == "10250", let page = path.first, Self.agentPages.contains(page)
+        else {
             throw StatusError(
                 code: 404, reason: "NotFound",
                 message: "the agent of a node answers \(Self.agentPages.sorted().joined(separator: ", ")) here, "

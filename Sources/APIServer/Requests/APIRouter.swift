@@ -140,7 +140,7 @@ public final class APIRouter {
 
     /// Sub-resources of pods that clients know and we do not have yet: said plainly instead of "not found".
     private static let missing: [String: Set<String>] = [
-        "pods": ["binding", "ephemeralcontainers", "resize"]
+        "pods": ["binding", "resize"]
     ]
 
     /// The place that a path below a group version names.

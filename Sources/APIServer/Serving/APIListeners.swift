@@ -157,7 +157,8 @@ public final class APIListeners: @unchecked Sendable {
             if case .usage(let question) = answer.body {
                 guard let usage else {
                     throw StatusError(
-                        code: 503, reason: "ServiceUnavailable", message: "no node agent is connected: nothing is measured")
+                        code: 503, reason: "ServiceUnavailable",
+                        message: "no node agent is connected: nothing is measured")
                 }
                 return response(router.answer(question, await usage()))
             }

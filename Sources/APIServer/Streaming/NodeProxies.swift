@@ -109,10 +109,13 @@ final class PortStream: ByteStream, @unchecked Sendable {
 // Requests that go on to pods and agents.
 extension APIListeners {
     /// Answers with what the pod or the agent answers.
-    func proxy(_ wish: ProxyRequest, _ body: [UInt8], _ request: HTTPRequest) async throws(StatusError) -> HTTPResponse {
+    func proxy(_ wish: ProxyRequest, _ body: [UInt8], _ request: HTTPRequest) async throws(StatusError) -> HTTPResponse
+    {
         let incoming = request.head.headers
         let upgrade = request.head.isUpgrade ? incoming["upgrade"] : nil
-        if upgrade != nil, StreamProtocol.isForeign(incoming, host: request.head.authorityText), !isLocal(incoming["origin"]) {
+        if upgrade != nil, StreamProtocol.isForeign(incoming, host: request.head.authorityText),
+            !isLocal(incoming["origin"])
+        {
             throw StatusError(code: 403, reason: "Forbidden", message: "Origin is another than the host that is asked")
         }
         guard let proxies else {
@@ -185,7 +188,9 @@ extension APIListeners {
     static func forwarded(_ fields: HeaderTable, _ wish: ProxyRequest, _ host: String) -> HeaderTable {
         var fields = fields
         fields.removeHopByHopFields()
-        for name in ["authorization", "content-length", "expect", "impersonate-user", "impersonate-group", "impersonate-uid"] {
+        for name in [
+            "authorization", "content-length", "expect", "impersonate-user", "impersonate-group", "impersonate-uid",
+        ] {
             fields.remove(named: name)
         }
         for index in (0..<fields.count).reversed()

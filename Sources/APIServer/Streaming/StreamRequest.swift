@@ -1,5 +1,6 @@
 import HTTP
 import KubernetesAPI
+import Serialization
 import Store
 
 /// A command in a container, a container's own streams, or ports of a pod, for a client that stays connected.
@@ -95,7 +96,8 @@ extension APIRouter {
 
     /// The container of a pod that a request means.
     func container(_ request: APIRequest, _ pod: Pod, _ name: String) throws(StatusError) -> String {
-        let names = (pod.spec.initContainers + pod.spec.containers).map(\.name)
+        let added = (pod.spec.json["ephemeralContainers"]?.array ?? []).compactMap { $0["name"]?.string }
+        let names = (pod.spec.initContainers + pod.spec.containers).map(\.name) + added
         var container = request.query["container"] ?? ""
         if container.isEmpty {
             let preferred = pod.metadata.annotations["kubectl.kubernetes.io/default-container"]

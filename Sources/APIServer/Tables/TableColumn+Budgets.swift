@@ -39,12 +39,14 @@ extension TableColumn {
 
     static let priorityClasses: [TableColumn] = [
         name, number("Value") { $0.json["value"]?.int ?? 0 },
-        TableColumn("Global-Default", type: "boolean") { object, _ in .bool(object.json["globalDefault"]?.bool ?? false) },
+        TableColumn("Global-Default", type: "boolean") { object, _ in .bool(object.json["globalDefault"]?.bool ?? false)
+        },
         age, text("PreemptionPolicy") { $0.json["preemptionPolicy"]?.string ?? "" },
     ]
 
     static let resourceQuotas: [TableColumn] = [
-        name, text("Request") { uses($0) { !$0.hasPrefix("limits") } }, text("Limit") { uses($0) { $0.hasPrefix("limits") } },
+        name, text("Request") { uses($0) { !$0.hasPrefix("limits") } },
+        text("Limit") { uses($0) { $0.hasPrefix("limits") } },
         age,
     ]
 

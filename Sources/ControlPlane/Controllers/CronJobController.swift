@@ -62,9 +62,13 @@ private struct CronJobLook {
         for job in jobs where JobController.isFinished(job) {
             let isComplete = Self.has(job, "Complete")
             if known.contains(job.metadata.uid) {
-                note("SawCompletedJob", "Saw completed job: \(job.name), condition: \(isComplete ? "Complete" : "Failed")")
+                note(
+                    "SawCompletedJob",
+                    "Saw completed job: \(job.name), condition: \(isComplete ? "Complete" : "Failed")")
             }
-            guard isComplete, let time = job.status["completionTime"]?.string.flatMap({ Timestamp($0) }) else { continue }
+            guard isComplete, let time = job.status["completionTime"]?.string.flatMap({ Timestamp($0) }) else {
+                continue
+            }
             if last.map({ $0 < time }) ?? true { last = time }
         }
         let here = Set(jobs.map(\.metadata.uid))

@@ -58,13 +58,16 @@ public enum DisruptionController {
             status["expectedPods"] = object.status["expectedPods"] ?? 0
             status["disruptionsAllowed"] = 0
             status["conditions"] = [
-                condition(false, "SyncFailed", "found no controllers for the pods: how many there should be is not known")
+                condition(
+                    false, "SyncFailed", "found no controllers for the pods: how many there should be is not known")
             ]
             if status != object.status {
                 decision.changes.append(
                     .event(
-                        EventNote(object, "CalculateExpectedPodCountFailed",
-                            "Failed to calculate the number of expected pods: found no controllers for a pod", isWarning: true)))
+                        EventNote(
+                            object, "CalculateExpectedPodCountFailed",
+                            "Failed to calculate the number of expected pods: found no controllers for a pod",
+                            isWarning: true)))
                 decision.changes.append(.updateStatus(.podDisruptionBudget, object.key, status))
             }
             return decision

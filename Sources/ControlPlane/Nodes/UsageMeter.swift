@@ -87,7 +87,9 @@ final class UsageMeter: @unchecked Sendable {
             }
         }
         for node in seenNodes {
-            guard let usage = nodes.usage(node, now: seconds), let own = usage.containers[Self.machine] else { continue }
+            guard let usage = nodes.usage(node, now: seconds), let own = usage.containers[Self.machine] else {
+                continue
+            }
             report.nodes[node] = .init(cpuMilli: own.cpuMilli, memoryBytes: own.memoryBytes, seconds: usage.seconds)
         }
         return report

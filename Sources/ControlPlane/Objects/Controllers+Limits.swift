@@ -14,7 +14,9 @@ extension Controllers {
         for budget in cache.objects(.podDisruptionBudget, namespace: event.object.namespace) {
             guard let selector = budget.spec["selector"] else { continue }
             let matcher = LabelSelector(json: selector).matcher
-            if [event.object, event.previous].contains(where: { $0.map { matcher.matches($0.metadata.labels) } ?? false }) {
+            if [event.object, event.previous].contains(where: {
+                $0.map { matcher.matches($0.metadata.labels) } ?? false
+            }) {
                 enqueue(.disruptionBudget(budget.key))
             }
         }
@@ -22,7 +24,9 @@ extension Controllers {
 
     /// How many pods there should be has changed in a namespace.
     func noticeBudgets(_ namespace: String) {
-        for budget in cache.objects(.podDisruptionBudget, namespace: namespace) { enqueue(.disruptionBudget(budget.key)) }
+        for budget in cache.objects(.podDisruptionBudget, namespace: namespace) {
+            enqueue(.disruptionBudget(budget.key))
+        }
     }
 
     func noticeQuotas(_ namespace: String) {
@@ -69,8 +73,11 @@ extension Controllers {
         ]
         var decision = Decision()
         if status != object.status { decision.changes.append(.updateStatus(.resourceQuota, key, status)) }
-        let heard: Set<String> = ["pods", "count/pods", "services", "count/services", "services.nodeports", "services.loadbalancers"]
-        if hard.keys.contains(where: { !heard.contains($0) && !$0.hasPrefix("requests.") && !$0.hasPrefix("limits.") }) {
+        let heard: Set<String> = [
+            "pods", "count/pods", "services", "count/services", "services.nodeports", "services.loadbalancers",
+        ]
+        if hard.keys.contains(where: { !heard.contains($0) && !$0.hasPrefix("requests.") && !$0.hasPrefix("limits.") })
+        {
             decision.lookAgain(after: Self.quotaInterval)
         }
         return decision

@@ -65,7 +65,8 @@ public final class Controllers {
     private static var indexes: [ObjectIndex] {
         [
             .slicesOfServices, .serviceSelectors, .labels(.pod), .controllers(.pod), .labels(.replicaSet),
-            .controllers(.replicaSet), .controllers(.controllerRevision), .controllers(.job), .selectors(.deployment), .claimsOfPods,
+            .controllers(.replicaSet), .controllers(.controllerRevision), .controllers(.job), .selectors(.deployment),
+            .claimsOfPods,
         ] + podOwners.map(ObjectIndex.selectors)
     }
 

@@ -9,6 +9,8 @@ public struct CronSchedule: Sendable, Hashable {
     public struct Problem: Error, Sendable, Hashable {
         /// In the words of Kubernetes.
         public var message: String
+        /// A problem in these words.
+        public init(message: String) { self.message = message }
     }
 
     private struct Field: Sendable, Hashable {

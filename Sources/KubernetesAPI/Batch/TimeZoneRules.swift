@@ -168,7 +168,8 @@ struct PosixZone: Sendable, Hashable {
         let first = CivilTime.days(year: year, month: change.month, day: 1)
         let weekday = ((first % 7) + 4 + 7) % 7
         var day = 1 + (change.weekday - weekday + 7) % 7 + (change.week - 1) * 7
-        let next = change.month == 12
+        let next =
+            change.month == 12
             ? CivilTime.days(year: year + 1, month: 1, day: 1)
             : CivilTime.days(year: year, month: change.month + 1, day: 1)
         while day > next - first { day -= 7 }

@@ -21,7 +21,9 @@ public struct LimitRangeSpec: JSONView {
                 containers.map { container in
                     var container = container
                     let name = container["name"]?.string ?? ""
-                    for (field, source, what) in [("requests", "defaultRequest", "request"), ("limits", "default", "limit")] {
+                    for (field, source, what) in [
+                        ("requests", "defaultRequest", "request"), ("limits", "default", "limit"),
+                    ] {
                         for (resource, amount) in (item[source]?.object ?? [:]).sorted(by: { $0.key < $1.key })
                         where container["resources"]?[field]?[resource] == nil {
                             var resources = container["resources"] ?? .object([:])

@@ -48,7 +48,9 @@ public struct QuotaSpec: JSONView {
             use.add("services", one)
             let spec = ServiceSpec(json: object["spec"] ?? .null)
             if spec.type == "LoadBalancer" { use.add("services.loadbalancers", one) }
-            if spec.type == "NodePort" || spec.type == "LoadBalancer" && spec.json["allocateLoadBalancerNodePorts"] != false {
+            if spec.type == "NodePort"
+                || spec.type == "LoadBalancer" && spec.json["allocateLoadBalancerNodePorts"] != false
+            {
                 use.add("services.nodeports", Quantity(milli: Int64(spec.ports.count) * 1000))
             }
         case .persistentVolumeClaim:

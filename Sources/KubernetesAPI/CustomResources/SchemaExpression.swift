@@ -46,7 +46,8 @@ struct SchemaExpression: Sendable {
 
     /// What Kubernetes knows and this evaluator does not: functions of its libraries, and their namespaces.
     private static let foreignNames: Set<String> = [
-        "optional", "optMap", "optFlatMap", "hasValue", "value", "orValue", "or", "quantity", "isQuantity", "ip", "isIP",
+        "optional", "optMap", "optFlatMap", "hasValue", "value", "orValue", "or", "quantity", "isQuantity", "ip",
+        "isIP",
         "cidr", "isCIDR", "url", "isURL", "find", "findAll", "format", "named", "sets", "math", "base64", "cel", "bind",
         "semver", "isSemver", "strings", "lists", "authorizer", "transformList", "transformMap", "transformMapEntry",
         "existsOne", "slice", "flatten", "range", "distinct", "sort", "sortBy", "first", "last", "reverse", "jsonpatch",

@@ -5,7 +5,8 @@ extension ResourceKind {
     public static let standard: [ResourceKind] =
         [
             namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
-            statefulSet, daemonSet, controllerRevision, job, cronJob, horizontalPodAutoscaler, eventView, endpointSlice, ingress,
+            statefulSet, daemonSet, controllerRevision, job, cronJob, horizontalPodAutoscaler, eventView, endpointSlice,
+            ingress,
             ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease, persistentVolumeClaim,
             persistentVolume, storageClass,
             customResourceDefinition, validatingAdmissionPolicy,
@@ -19,7 +20,7 @@ extension ResourceKind {
     /// `pods`.
     public static let pod = ResourceKind(
         "", ["v1"], "Pod", "pods", short: ["po"], categories: ["all"],
-        subresources: ["attach", "eviction", "exec", "log", "portforward", "proxy", "status"])
+        subresources: ["attach", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "status"])
     /// `services`.
     public static let service = ResourceKind(
         "", ["v1"], "Service", "services", short: ["svc"], categories: ["all"], subresources: ["proxy", "status"])

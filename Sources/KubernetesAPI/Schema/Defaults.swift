@@ -34,7 +34,7 @@ extension SchemaTable {
 enum Defaults {
     static func computed(_ type: String, _ members: inout [String: JSON]) {
         switch type {
-        case "Container": container(&members)
+        case "Container", "EphemeralContainer": container(&members)
         case "PodSpec": podSpec(&members)
         case "Pod":
             // Pods alone: their templates leave it open.

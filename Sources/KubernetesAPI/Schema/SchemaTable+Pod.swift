@@ -12,7 +12,7 @@ extension SchemaTable {
           volumes []Volume merge=name retain
           initContainers []Container merge=name
           containers! []Container merge=name
-          ephemeralContainers []Container merge=name
+          ephemeralContainers []EphemeralContainer merge=name
           restartPolicy string default="Always" enum=Always|OnFailure|Never
           terminationGracePeriodSeconds int64 default=30
           activeDeadlineSeconds int64

@@ -101,7 +101,8 @@ public struct SchemaTable: Sendable {
 
     /// The table of everything we serve.
     public static let standard = SchemaTable(tables: [
-        meta, core, pod, container, volume, storage, apps, workloads, budgets, networking, policies, access, definitions,
+        meta, core, pod, container, volume, storage, apps, workloads, budgets, networking, policies, access,
+        definitions,
         istioVirtualService,
         istioTraffic,
         istioServices, istioProxies, istioSecurity, gatewayAPI, gatewayAPIRoutes,
@@ -124,6 +125,15 @@ public struct SchemaTable: Sendable {
             }
         }
         if let current { types[current.name] = current }
+        if let container = types["Container"] {
+            // All that a container has, and whose processes it sees.
+            var ephemeral = SchemaType(
+                name: "EphemeralContainer",
+                fullName: container.fullName.replacing(".Container", with: ".EphemeralContainer"))
+            container.fields.forEach { ephemeral.add($0) }
+            ephemeral.add(SchemaField(name: "targetContainerName", type: .string))
+            types["EphemeralContainer"] = ephemeral
+        }
     }
 
     private static func field(_ line: Substring) -> SchemaField {

@@ -118,7 +118,8 @@ extension Validator {
             amount(value, "spec.hard[\(name)]")
         }
         let known = [
-            "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating",
+            "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass",
+            "Terminating",
         ]
         var scopes: Set<String> = []
         for (index, scope) in (spec["scopes"]?.array ?? []).compactMap(\.string).enumerated() {
@@ -165,7 +166,9 @@ extension Validator {
     /// What one range says of each resource must fit together.
     private mutating func range(_ item: JSON, _ path: String) {
         func amounts(_ name: String) -> [String: Quantity] {
-            (item[name]?.object ?? [:]).compactMapValues { $0.string.flatMap { Quantity($0) } ?? $0.int.flatMap { Quantity("\($0)") } }
+            (item[name]?.object ?? [:]).compactMapValues {
+                $0.string.flatMap { Quantity($0) } ?? $0.int.flatMap { Quantity("\($0)") }
+            }
         }
         func text(_ name: String, _ resource: String) -> String {
             item[name]?[resource].map { $0.string ?? $0.text } ?? ""
@@ -203,7 +206,8 @@ extension Validator {
                 add(
                     .invalid(
                         "\(path).defaultRequest[\(resource)]", text: shown,
-                        "default request value \(shown) is greater than default limit value \(text("default", resource))"))
+                        "default request value \(shown) is greater than default limit value \(text("default", resource))"
+                    ))
             }
             if let ratio = ratios[resource], ratio.milli < 1000 {
                 let shown = text("maxLimitRequestRatio", resource)

@@ -127,7 +127,7 @@ extension Validator {
         }
     }
 
-    private mutating func container(_ container: Container, _ path: String, _ volumes: Set<String>) {
+    mutating func container(_ container: Container, _ path: String, _ volumes: Set<String>) {
         var ports: Set<String> = []
         for (index, port) in container.ports.enumerated() {
             let here = "\(path).ports[\(index)]"

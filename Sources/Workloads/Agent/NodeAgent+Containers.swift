@@ -76,6 +76,13 @@ extension NodeAgent {
             environment: environment, volumes: volumes.paths, networkNamespace: record.place?.namespacePath,
             addresses: record.facts.podIPs, nameserver: configuration.nameserver, layout: configuration.layout,
             cgroups: cgroups, host: host)
+        if let target = container.target {
+            guard let instance = record.instances[target] else {
+                throw WorkloadError(
+                    "CreateContainerError", "container \(target), whose processes it is to see, does not run")
+            }
+            plan.target = instance
+        }
         plan.neighbours = configuration.networks?.neighbours(of: pod.uid) ?? []
         plan.container.arguments = expanded(container.arguments, environment)
         plan.container.command = expanded(container.command, environment)

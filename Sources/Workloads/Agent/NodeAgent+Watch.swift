@@ -133,6 +133,7 @@ extension NodeAgent {
             if type == "DELETED" { return forget(record) }
             record.object = object
             takeBackReadiness(record)
+            takeEphemeral(record)
             update(record)
         } else if type == "DELETED" {
             refused.remove(uid)

@@ -9,7 +9,10 @@ internal import Serialization
 final class PodRecord: @unchecked Sendable {
     /// The object as the API last had it.
     var object: KubernetesObject
-    let pod: PodManifest
+    /// As it was read; containers that are added to it while it runs join it.
+    var pod: PodManifest
+    /// Containers that were to be added, and cannot be run.
+    var refusedContainers: Set<String> = []
     let role: PodLifecycle.ProxyRole
     var life: PodLifecycle
     var facts: PodFacts
@@ -59,7 +62,7 @@ final class PodRecord: @unchecked Sendable {
     /// The container of that name, the injected sidecar included.
     func container(_ name: String) -> ContainerManifest? {
         if name == SidecarPlan.containerName { return .sidecar }
-        return (pod.initContainers + pod.containers).first { $0.name == name }
+        return (pod.initContainers + pod.containers + pod.ephemeralContainers).first { $0.name == name }
     }
 
     /// Why a container has not started, as its status last said.

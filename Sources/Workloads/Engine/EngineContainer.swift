@@ -22,6 +22,8 @@ struct EngineContainer: Sendable, Hashable {
     var labels: [String: String] = [:]
     /// `none`, `host`, or `container:ID`.
     var network: String
+    /// The container whose processes this one sees (`container:ID`); nil: its own.
+    var processes: String?
     var mounts: [ContainerSpec.Mount] = []
     var temporary: [String: String] = [:]
     var resources = ContainerSpec.Resources()
@@ -52,6 +54,7 @@ struct EngineContainer: Sendable, Hashable {
             "LogConfig": ["Type": "json-file", "Config": ["max-size": .string(Self.logSize)]],
             "RestartPolicy": ["Name": "no"],
         ]
+        if let processes { host["PidMode"] = .string(processes) }
         var security: [JSON] = []
         if !allowsPrivilegeEscalation { security.append("no-new-privileges") }
         if !isConfined { security.append("seccomp=unconfined") }

@@ -200,6 +200,7 @@ struct EngineRuntime: PodRuntime {
         var container = EngineContainer(
             image: image, arguments: arguments,
             network: pod.usesHostNetwork ? "host" : "container:\(sandboxName(pod.uid))")
+        container.processes = plan.target.map { "container:\($0.id)" }
         container.environment = plan.environment
         container.hostname = pod.hostname
         container.labels = labels(EngineContainer.Label.container, pod.uid)

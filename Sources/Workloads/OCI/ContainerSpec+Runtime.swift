@@ -34,7 +34,8 @@ extension ContainerSpec {
     }
 
     private var linux: JSON {
-        var namespaces: [JSON] = [["type": "pid"], ["type": "uts"], ["type": "mount"]]
+        var namespaces: [JSON] = [["type": "uts"], ["type": "mount"]]
+        namespaces.append(processNamespace.map { ["type": "pid", "path": .string($0)] } ?? ["type": "pid"])
         namespaces.append(ipcNamespace.map { ["type": "ipc", "path": .string($0)] } ?? ["type": "ipc"])
         if let networkNamespace { namespaces.append(["type": "network", "path": .string(networkNamespace)]) }
         var linux: JSON = [

@@ -79,6 +79,8 @@ public struct ContainerSpec: Sendable, Hashable {
     public var networkNamespace: String?
     /// Path of an IPC namespace to share; `nil` = its own.
     public var ipcNamespace: String?
+    /// Path of a process namespace to share; `nil` = its own.
+    public var processNamespace: String?
     /// Capabilities, `CAP_…`.
     public var capabilities: Set<String> = Capabilities.standard
     /// Whether the system call filter is on (`seccompProfile.type: Unconfined` turns it off).

@@ -66,6 +66,8 @@ public struct ContainerManifest: Sendable, Hashable {
     public var isSidecar: Bool
     /// Whether this is Istio's own init container, whose work Skein does.
     public var isCaptureInit: Bool
+    /// The container whose processes this one sees; nil: its own only.
+    public var target: String?
 }
 
 extension ContainerManifest {
@@ -76,6 +78,7 @@ extension ContainerManifest {
         self.path = path
         name = json["name"]?.string ?? ""
         image = json["image"]?.string ?? ""
+        target = json["targetContainerName"]?.string.flatMap { $0.isEmpty ? nil : $0 }
         imagePullPolicy = json["imagePullPolicy"]?.string ?? ""
         command = Self.strings(json["command"])
         arguments = Self.strings(json["args"])

@@ -41,7 +41,7 @@ public enum ContainerState: Sendable, Hashable {
 
 /// One container of a pod over all its runs.
 struct ContainerRecord: Sendable, Hashable {
-    enum Role: Sendable, Hashable { case proxy, initial, sidecar, main }
+    enum Role: Sendable, Hashable { case proxy, initial, sidecar, main, ephemeral }
 
     let name: String
     let role: Role

@@ -106,6 +106,7 @@ public struct PodLifecycle: Sendable {
                 ContainerRecord(name: container.name, role: .main, probes: probes, preStop: container.preStop))
         }
         containers = records
+        for container in pod.ephemeralContainers { add(ephemeral: container.name) }
         for container in pod.initContainers where container.isCaptureInit {
             completeCapture(container.name)
         }
@@ -129,6 +130,12 @@ public struct PodLifecycle: Sendable {
                     message: "not run: Skein captures the pod's traffic itself, with the arguments given here",
                     startedAt: 0, finishedAt: 0))
         }
+    }
+
+    /// Takes in a container that was added to a pod that runs; one that is known is left as it is.
+    public mutating func add(ephemeral name: String) {
+        guard !containers.contains(where: { $0.name == name }) else { return }
+        containers.append(ContainerRecord(name: name, role: .ephemeral, probes: [:], preStop: nil))
     }
 
     // MARK: Events
@@ -243,6 +250,7 @@ public struct PodLifecycle: Sendable {
         guard !isDeleting, !isFinishing else { return false }
         switch record.role {
         case .proxy, .sidecar: return true
+        case .ephemeral: return false
         case .initial: return code != 0 && restartPolicy != .never
         case .main:
             switch restartPolicy {
@@ -382,6 +390,10 @@ public struct PodLifecycle: Sendable {
 
     private mutating func startNext(_ now: MonotonicTime) -> [Action] {
         var actions: [Action] = []
+        // Those with which somebody looks into a pod that does not come up do not wait for the others.
+        for index in containers.indices where containers[index].role == .ephemeral {
+            if containers[index].terminated == nil { actions += startIfDue(index, now) }
+        }
         for index in containers.indices {
             let role = containers[index].role
             if role == .main {
@@ -401,7 +413,7 @@ public struct PodLifecycle: Sendable {
                 actions += startIfDue(index, now)
                 let isUp = role == .proxy ? containers[index].isReady : containers[index].isStarted
                 guard isInitialized || containers[index].isRunning && isUp else { return actions }
-            case .main: break
+            case .main, .ephemeral: break
             }
         }
         isInitialized = true
@@ -456,10 +468,10 @@ public struct PodLifecycle: Sendable {
             hasDrainedProxy = true
             actions.append(.drainProxy)
         }
-        for index in containers.indices where [.main, .initial].contains(containers[index].role) {
+        for index in containers.indices where [.main, .initial, .ephemeral].contains(containers[index].role) {
             actions += change(index) { $0.stop(&$1, now: now) }
         }
-        guard !containers.contains(where: { [.main, .initial].contains($0.role) && $0.isActive }) else {
+        guard !containers.contains(where: { [.main, .initial, .ephemeral].contains($0.role) && $0.isActive }) else {
             return actions
         }
         actions += stopRest(now)
@@ -472,7 +484,9 @@ public struct PodLifecycle: Sendable {
 
     /// Stops native sidecars in reverse order and the proxy after them.
     private mutating func stopRest(_ now: MonotonicTime) -> [Action] {
-        guard let index = containers.lastIndex(where: { [.proxy, .sidecar].contains($0.role) && $0.isActive }) else {
+        guard
+            let index = containers.lastIndex(where: { [.proxy, .sidecar, .ephemeral].contains($0.role) && $0.isActive })
+        else {
             return []
         }
         return change(index) { $0.stop(&$1, now: now) }
@@ -503,6 +517,6 @@ public struct PodLifecycle: Sendable {
     /// Whether the pod takes part in serving: all its containers, the sidecar included, are ready.
     public var isReady: Bool {
         isInitialized && !isDeleting && !isFinishing
-            && containers.allSatisfy { $0.role == .initial || $0.isReady }
+            && containers.allSatisfy { $0.role == .initial || $0.role == .ephemeral || $0.isReady }
     }
 }

@@ -42,6 +42,8 @@ public struct PodManifest: Sendable, Hashable {
     public var initContainers: [ContainerManifest]
     /// The pod's own containers.
     public var containers: [ContainerManifest]
+    /// Containers that were added while it ran, in the order in which they came.
+    public var ephemeralContainers: [ContainerManifest] = []
     /// Volumes by name.
     public var volumes: [String: VolumeManifest]
     /// Whether the sidecar or gateway proxy is the pod's only container and gets a bootstrap from us.
@@ -112,17 +114,22 @@ extension PodManifest {
                 try ContainerManifest(container, pod: security, path: "spec.containers[\(index)]", isInit: false))
         }
         self.containers = containers
+        for (index, container) in (spec["ephemeralContainers"]?.array ?? []).enumerated() {
+            ephemeralContainers.append(
+                try ContainerManifest(
+                    container, pod: security, path: "spec.ephemeralContainers[\(index)]", isInit: false))
+        }
         guard !containers.isEmpty else { throw .field("spec.containers", "a pod needs a container") }
         isGateway =
             metadata.annotations[Self.gatewayAnnotation] == "true" && namespace == "skein-system"
             && containers.contains { $0.image == "skein/proxy" }
-        for container in initContainers + containers {
+        for container in initContainers + containers + ephemeralContainers {
             for mount in container.mounts where volumes[mount.volume] == nil {
                 throw .field("\(container.path).volumeMounts", "there is no volume named \(mount.volume)")
             }
         }
         var names: Set<String> = []
-        for container in initContainers + containers {
+        for container in initContainers + containers + ephemeralContainers {
             guard Self.isPlain(container.name), names.insert(container.name).inserted else {
                 throw .field("\(container.path).name", "\(container.name) is not a name of its own")
             }

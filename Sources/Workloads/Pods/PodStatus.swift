@@ -22,7 +22,7 @@ public enum PodStatus {
             status["podIPs"] = .array(facts.podIPs.map { ["ip": .string($0)] })
         }
         let isDone = life.phase == .succeeded || life.phase == .failed
-        let waiting = life.containers.filter { $0.role != .initial && !$0.isReady }.map(\.name)
+        let waiting = life.containers.filter { ![.initial, .ephemeral].contains($0.role) && !$0.isReady }.map(\.name)
         let notReady = "containers with unready status: [\(waiting.joined(separator: " "))]"
         let reason = isDone ? "PodCompleted" : "ContainersNotReady"
         let conditions: [(String, Bool, String, String)] = [
@@ -47,7 +47,8 @@ public enum PodStatus {
                 return condition
             })
         let images = Dictionary(
-            (pod.initContainers + pod.containers).map { ($0.name, $0.image) }, uniquingKeysWith: { first, _ in first })
+            (pod.initContainers + pod.containers + pod.ephemeralContainers).map { ($0.name, $0.image) },
+            uniquingKeysWith: { first, _ in first })
         func list(_ belongs: (ContainerRecord) -> Bool) -> JSON {
             .array(
                 life.containers.filter(belongs).map {
@@ -57,6 +58,9 @@ public enum PodStatus {
         }
         status["initContainerStatuses"] = list { $0.role == .initial || $0.role == .sidecar }
         status["containerStatuses"] = list { $0.role == .main || $0.role == .proxy }
+        if !pod.ephemeralContainers.isEmpty {
+            status["ephemeralContainerStatuses"] = list { $0.role == .ephemeral }
+        }
         if life.hasFailed { status["reason"] = "InitContainerFailed" }
         return status
     }
@@ -81,7 +85,9 @@ public enum PodStatus {
         var status: JSON = [
             "name": .string(record.name), "image": .string(image), "imageID": .string(image),
             "restartCount": .integer(Int64(record.restartCount)),
-            "ready": .bool(record.role == .initial ? record.terminated?.exitCode == 0 : record.isReady),
+            "ready": .bool(
+                record.role == .ephemeral
+                    ? false : record.role == .initial ? record.terminated?.exitCode == 0 : record.isReady),
             "started": .bool(record.isStarted), "lastState": [:],
         ]
         switch record.state {

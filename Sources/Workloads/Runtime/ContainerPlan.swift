@@ -12,6 +12,8 @@ struct ContainerPlan: Sendable {
     var volumes: [String: String]
     /// Path of the pod's network namespace; nil = the host's.
     var networkNamespace: String?
+    /// The running container whose processes this one sees; nil: its own only.
+    var target: ContainerRuntime.Instance?
     var addresses: [String]
     /// Containers on the same networks.
     var neighbours: [(address: String, names: [String])] = []
@@ -64,6 +66,7 @@ extension ContainerPlan {
         spec.hostname = pod.hostname
         spec.environment = environment
         spec.networkNamespace = networkNamespace
+        spec.processNamespace = target.map { "/proc/\($0.pid)/ns/pid" }
         spec.capabilities = container.capabilities
         spec.hasTerminal = container.hasTerminal
         spec.isConfined = container.isConfined
