@@ -19,6 +19,13 @@ extension ControlPlaneServer {
         }
         let own = DashboardPages(source, streams, insight)
         own.certificates = { [weak self] in self?.authorityFacts ?? .null }
+        own.questions = DashboardQuestions(source, agents(), node: options.nodeName, on: loop)
+        own.history = HistoryKeeper(source) { [loop] body in
+            _ = loop.schedule(after: .milliseconds(50), body)
+        } now: {
+            let now = WallClock.now
+            return now.seconds * 1000 + Int64(now.nanoseconds) / 1_000_000
+        }
         let discovery = DiscoveryPages(streams)
         dashboard.pages = { [weak insight] request in
             if let answer = await own.answer(request) { return answer }

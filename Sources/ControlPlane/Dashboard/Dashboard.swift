@@ -109,7 +109,7 @@ final class Dashboard: @unchecked Sendable {
         json["time"] = .integer(tick * Insight.step)
         json["problems"] = MeshProblem.json(problems)
         json["problemCount"] = .integer(Int64(problems.count))
-        json["alerts"] = alerts.alerts["alerts"]
+        json["alerts"] = alerts.shown["alerts"]
         json["proxies"] = [
             "connected": .integer(Int64(proxies.count)),
             "unsettled": .integer(Int64(proxies.count { !$0.isSettled })),

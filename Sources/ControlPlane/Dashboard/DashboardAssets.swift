@@ -11,8 +11,8 @@ enum DashboardAssets {
 
     /// The files by their names.
     static let all: [String: Asset] = [
-        "administration.js": Asset(digest: "223f27842e2559d8", text: ##"""
-// Configuration, network, certificates: for administrators. And the form that asks for the token.
+        "administration.js": Asset(digest: "e9efd73d434927ce", text: ##"""
+// Certificates; and what the pages for administrators share: the form that asks for the token, answers that are not there yet.
 
 import { h, table } from "./dom.js";
 import { t } from "./texts.js";
@@ -34,59 +34,8 @@ export function whenThere(entry, view) {
   return h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading"));
 }
 
-const objectName = (one) => (one.namespace ? one.namespace + "/" : "") + one.name;
-const yes = (value) => (value ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")));
-
-/** `SYNCED: CDS, LDS; STALE: RDS`. */
-function typesText(types) {
-  const states = new Map();
-  for (const [type, state] of Object.entries(types).sort()) states.set(state, [...(states.get(state) ?? []), type]);
-  return [...states].map(([state, names]) => `${state}: ${names.join(", ")}`).join("; ");
-}
-
-export function configuration() {
-  return [
-    h("h1", { tabindex: "-1" }, t("page.configuration")),
-    whenThere(load("/skein/v1/dashboard/objects"), (found) => [
-      h("h2", null, t("configuration.findings")),
-      table(t("configuration.findings"), [{ name: t("word.severity") }, { name: t("configuration.code") }, { name: t("word.object") }, { name: t("configuration.field") }, { name: t("configuration.message"), text: true }],
-        found.findings.map((one) => ({
-          key: one.code + one.kind + one.namespace + one.name + one.field + one.message,
-          cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, `${one.kind} ${objectName(one)}`, h("code", null, one.field), one.message],
-        })), "✓ " + t("configuration.findings.none")),
-      h("h2", null, t("configuration.objects")),
-      found.total > found.objects.length ? h("p", null, t("configuration.tooMany", found.objects.length)) : null,
-      table(t("configuration.objects"), [{ name: t("word.kind") }, { name: t("word.object") }, { name: t("configuration.generation"), number: true }, { name: t("word.status"), text: true }],
-        found.objects.map((one) => ({ key: one.kind + objectName(one), cells: [one.kind, objectName(one), one.generation, one.conditions.map((condition) => `${condition.type}: ${condition.status}${condition.reason ? " (" + condition.reason + ")" : ""}`).join(", ") || "-"] })), "-"),
-    ]),
-    h("h2", null, t("configuration.proxies")),
-    whenThere(load("/skein/v1/convergence"), (found) => h("p", { class: found.complete ? "good" : "warning" },
-      found.complete ? "✓ " + t("configuration.converged", found.revision) : t("configuration.behind", found.revision, found.waiting.length, found.proxies, found.refused.length))),
-    whenThere(load("/skein/v1/proxies"), (found) => table(t("configuration.proxies"), [{ name: t("word.pod") }, { name: t("word.kind") }, { name: t("configuration.revision"), number: true }, { name: t("configuration.types") }, { name: t("configuration.refused"), text: true }],
-      found.proxies.map((one, place) => ({
-        key: one.namespace + "/" + one.pod + place,
-        cells: [one.namespace + "/" + one.pod, `${one.role}, ${one.client}`, one.acknowledged, typesText(one.types),
-          one.refused.length ? one.refused.map((refusal) => h("p", { class: "critical" }, `${refusal.type} ${refusal.resource}: ${refusal.message} ← ${refusal.sources.map((source) => `${source.kind} ${objectName(source)} ${source.field}`).join(", ")}`)) : "-"],
-      })), "-")),
-  ];
-}
-
-export function network() {
-  return [
-    h("h1", { tabindex: "-1" }, t("page.network")),
-    whenThere(load("/skein/v1/dashboard/network"), (found) => [
-      h("h2", null, t("network.nodes")),
-      table(t("network.nodes"), [{ name: t("word.node") }, { name: t("word.ready") }, { name: t("word.address") }, { name: t("network.range") }, { name: t("word.pods"), number: true }],
-        found.nodes.map((one) => ({ key: one.name, cells: [one.name, yes(one.ready), one.addresses.join(", "), one.podRanges.join(", ") || "-", found.pods.filter((pod) => pod.node === one.name).length] })), "-"),
-      h("h2", null, t("network.services")),
-      table(t("network.services"), [{ name: t("word.service") }, { name: t("word.address") }, { name: t("network.ports") }, { name: t("network.endpoints"), number: true }],
-        found.services.map((one) => ({ key: objectName(one), cells: [h("a", { href: "#/service/" + encodeURIComponent(one.host) }, objectName(one)), one.addresses.join(", ") || "-", one.ports.join(", "), `${one.ready}/${one.endpoints}`] })), "-"),
-      h("h2", null, t("network.pods")),
-      table(t("network.pods"), [{ name: t("word.pod") }, { name: t("word.node") }, { name: t("word.address") }, { name: t("network.phase") }, { name: t("word.ready") }, { name: t("network.restarts"), number: true }],
-        found.pods.map((one) => ({ key: objectName(one), cells: [objectName(one), one.node, h("code", null, one.addresses.join(", ")), one.phase, yes(one.ready), one.restarts] })), "-"),
-    ]),
-  ];
-}
+export const objectName = (one) => (one.namespace ? one.namespace + "/" : "") + one.name;
+export const yes = (value) => (value ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")));
 
 export function certificates() {
   return [
@@ -201,7 +150,102 @@ export function heat(title, series) {
 }
 
 """##),
-        "data.js": Asset(digest: "4e911e5c2d75679c", text: ##"""
+        "configuration.js": Asset(digest: "e975ef31ea241027", text: ##"""
+// Configuration: what changed, and how; objects with their status and what the analysis finds; who has acknowledged what.
+
+import { h, table, format } from "./dom.js";
+import { t } from "./texts.js";
+import { load } from "./data.js";
+import { objectName, whenThere } from "./administration.js";
+
+const chosen = { key: "", from: "", to: "" };
+const search = { objects: "" };
+const place = (one) => [one.kind, one.namespace || "-", one.name].map(encodeURIComponent).join("/");
+const objectLink = (one, text) => h("a", { href: "#/configuration/" + encodeURIComponent(place(one)) }, text);
+
+/** `SYNCED: CDS, LDS; STALE: RDS`. */
+function typesText(types) {
+  const states = new Map();
+  for (const [type, state] of Object.entries(types).sort()) states.set(state, [...(states.get(state) ?? []), type]);
+  return [...states].map(([state, names]) => `${state}: ${names.join(", ")}`).join("; ");
+}
+
+/** Of the proxies those that have a revision: `{have, all}`. */
+export const acknowledgedBy = (proxies, revision) => ({ have: proxies.filter((one) => one.acknowledged >= revision).length, all: proxies.length });
+
+function whoHas(revision) {
+  const entry = load("/skein/v1/proxies");
+  if (!entry.value) return "…";
+  const { have, all } = acknowledgedBy(entry.value.proxies, revision);
+  return h("span", { class: have === all ? "good" : "warning" }, t("configuration.have", have, all));
+}
+
+const when = (one) => (one.what === "found" ? t("configuration.before", format.clock(one.time)) : format.clock(one.time));
+
+function object(operand, show) {
+  const [kind, space, name] = operand.split("/").map(decodeURIComponent);
+  const namespace = space === "-" ? "" : space;
+  if (chosen.key !== operand) Object.assign(chosen, { key: operand, from: "", to: "" });
+  const items = Object.entries({ kind, namespace, name, from: chosen.from, to: chosen.to }).filter(([, value]) => value !== "");
+  const chooser = (id, label, found, value) => h("label", null, label, h("select", { name: id, onchange: (event) => { chosen[id] = event.target.value; show(); } },
+    found.revisions.map((one) => h("option", { value: one.revision, selected: one.revision === value }, `${one.revision} · ${when(one)}`))));
+  return whenThere(load("/skein/v1/dashboard/history?" + new URLSearchParams(items)), (found) => [
+    table(t("configuration.revisions"), [{ name: t("configuration.revision"), number: true }, { name: t("configuration.generation"), number: true }, { name: t("configuration.when") }, { name: t("configuration.what") }, { name: t("configuration.proxies") }],
+      [...found.revisions].reverse().map((one) => ({ key: String(one.revision) + one.what, cells: [one.revision, one.generation, when(one), t("configuration." + one.what), whoHas(one.revision)] })), t("configuration.unknown")),
+    found.revisions.length > 1 ? [
+      h("form", { "data-key": "revisions", onsubmit: (event) => event.preventDefault() }, chooser("from", t("word.before"), found, found.from), chooser("to", t("word.after"), found, found.to)),
+      table(t("configuration.difference"), [{ name: t("configuration.field"), text: true }, { name: t("word.before"), text: true }, { name: t("word.after"), text: true }],
+        found.differences.map((one) => ({ key: one.field, cells: [h("code", null, one.field), one.old === null ? "-" : h("del", null, one.old), one.new === null ? "-" : h("ins", null, one.new)] })), t("configuration.same")),
+    ] : found.revisions.length ? h("p", { class: "muted" }, t("configuration.one")) : null,
+    h("h2", null, t("configuration.findings")),
+    whenThere(load("/skein/v1/dashboard/objects"), (all) => findings(all.findings.filter((one) => one.kind === kind && one.namespace === namespace && one.name === name))),
+    h("p", null, h("a", { href: "#/configuration" }, "← " + t("page.configuration"))),
+  ]);
+}
+
+const findings = (found) => table(t("configuration.findings"), [{ name: t("word.severity") }, { name: t("configuration.code") }, { name: t("word.object") }, { name: t("configuration.field") }, { name: t("configuration.message"), text: true }],
+  found.map((one) => ({
+    key: one.code + one.kind + one.namespace + one.name + one.field + one.message,
+    cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, objectLink(one, `${one.kind} ${objectName(one)}`), h("code", null, one.field), one.message],
+  })), "✓ " + t("configuration.findings.none"));
+
+export function configuration({ operand, show }) {
+  if (operand) {
+    const [kind, space, name] = operand.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
+    return [h("h1", { tabindex: "-1" }, `${kind ?? ""} ${space && space !== "-" ? space + "/" : ""}${name ?? ""}`), name ? object(operand, show) : h("p", null, t("page.missing"))];
+  }
+  return [
+    h("h1", { tabindex: "-1" }, t("page.configuration")),
+    whenThere(load("/skein/v1/dashboard/objects"), (found) => [
+      h("h2", null, t("configuration.findings")), findings(found.findings)]),
+    h("h2", null, t("configuration.changes")),
+    whenThere(load("/skein/v1/dashboard/history"), (found) => [
+      table(t("configuration.changes"), [{ name: t("configuration.when") }, { name: t("word.object") }, { name: t("configuration.what") }, { name: t("configuration.fields"), number: true }, { name: t("configuration.revision"), number: true }, { name: t("configuration.proxies") }],
+        found.changes.slice(0, 50).map((one) => ({ key: place(one) + one.revision, cells: [format.clock(one.time), objectLink(one, `${one.kind} ${objectName(one)}`), t("configuration." + one.what), one.fields, one.revision, whoHas(one.revision)] })), t("configuration.changes.none")),
+      h("p", { class: "muted" }, t("configuration.kept", found.kept))]),
+    whenThere(load("/skein/v1/dashboard/objects"), (found) => {
+      const wanted = found.objects.filter((one) => `${one.kind} ${objectName(one)}`.toLowerCase().includes(search.objects.toLowerCase()));
+      return [
+        h("h2", null, t("configuration.objects")),
+        h("form", { "data-key": "objects", onsubmit: (event) => event.preventDefault() }, h("label", null, t("requests.access.find"), h("input", { name: "objects", value: search.objects, spellcheck: "false", autocomplete: "off", oninput: (event) => { search.objects = event.target.value; show(); } }))),
+        found.total > found.objects.length ? h("p", null, t("configuration.tooMany", found.objects.length)) : null,
+        table(t("configuration.objects"), [{ name: t("word.kind") }, { name: t("word.object") }, { name: t("configuration.generation"), number: true }, { name: t("configuration.findings"), number: true }, { name: t("word.status"), text: true }],
+          wanted.map((one) => ({ key: one.kind + objectName(one), cells: [one.kind, objectLink(one, objectName(one)), one.generation, found.findings.filter((other) => other.kind === one.kind && other.namespace === one.namespace && other.name === one.name).length || "-", one.conditions.map((condition) => `${condition.type}: ${condition.status}${condition.reason ? " (" + condition.reason + ")" : ""}`).join(", ") || "-"] })), "-")];
+    }),
+    h("h2", null, t("configuration.proxies")),
+    whenThere(load("/skein/v1/convergence"), (found) => h("p", { class: found.complete ? "good" : "warning" },
+      found.complete ? "✓ " + t("configuration.converged", found.revision) : t("configuration.behind", found.revision, found.waiting.length, found.proxies, found.refused.length))),
+    whenThere(load("/skein/v1/proxies"), (found) => table(t("configuration.proxies"), [{ name: t("word.pod") }, { name: t("word.kind") }, { name: t("configuration.revision"), number: true }, { name: t("configuration.types") }, { name: t("configuration.refused"), text: true }],
+      found.proxies.map((one, place) => ({
+        key: one.namespace + "/" + one.pod + place,
+        cells: [one.namespace + "/" + one.pod, `${one.role}, ${one.client}`, one.acknowledged, typesText(one.types),
+          one.refused.length ? one.refused.map((refusal) => h("p", { class: "critical" }, `${refusal.type} ${refusal.resource}: ${refusal.message} ← ${refusal.sources.map((source) => `${source.kind} ${objectName(source)} ${source.field}`).join(", ")}`)) : "-"],
+      })), "-")),
+  ];
+}
+
+"""##),
+        "data.js": Asset(digest: "18d459e6957fac96", text: ##"""
 // Asking the control plane: the token, queries (few at a time), and what was answered before.
 
 let token = "";
@@ -226,7 +270,10 @@ const waiting = [];
 function forget(prefix) { for (const key of known.keys()) if (key.startsWith(prefix)) known.delete(key); }
 
 /** What was answered is asked again when it is looked at next. */
-export function refresh() { for (const entry of known.values()) entry.isOld = true; }
+export function refresh() { for (const entry of known.values()) if (!entry.isLasting) entry.isOld = true; }
+
+/** What was answered is asked again now; what was shown stays until then. */
+export function again(path) { const entry = known.get(path); if (entry) entry.isOld = true; }
 
 async function ask(path) {
   const used = token;
@@ -257,12 +304,12 @@ function start() {
   }
 }
 
-/** What a path answered: {value, error, isAsked}; asked now when it is not known or old. Shown as it was until the new answer is there. */
-export function load(path) {
+/** What a path answered: {value, error, isAsked}; asked now when it is not known or old. Shown as it was until the new answer is there. With `isLasting` (answers that cost proxies work) it is old when `again` says so only. */
+export function load(path, isLasting = false) {
   let entry = known.get(path);
   if (!entry) {
     if (known.size > 200) known.clear();
-    entry = { value: null, error: null, isAsked: false, isOld: true };
+    entry = { value: null, error: null, isAsked: false, isOld: true, isLasting };
     known.set(path, entry);
   }
   if (entry.isOld && !entry.isAsked) {
@@ -391,11 +438,101 @@ export const format = {
 };
 
 """##),
+        "explain.js": Asset(digest: "c97a935d326585f5", text: ##"""
+// What becomes of a request, as the proxies that would decide about it say: a form, and the walk.
+
+import { h, table } from "./dom.js";
+import { t } from "./texts.js";
+import { again, load, session } from "./data.js";
+import { whenThere } from "./administration.js";
+
+const blank = { from: "gateway", to: "", method: "GET", path: "/", header: "", namespace: "" };
+const typed = { ...blank };
+let asked = null;
+let taken = "";
+let version = 0;
+
+/** A word of a shell's command line. */
+export const shellWord = (text) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
+
+/** The command line that asks the same. */
+export function explainCommand({ from, to, method, path, header, namespace }) {
+  const words = ["skein", "explain", from, to, method, path];
+  for (const line of (header ?? "").split("\n").map((one) => one.trim()).filter(Boolean)) words.push("--header", line);
+  if (namespace) words.push("-n", namespace);
+  return words.map(shellWord).join(" ");
+}
+
+/** The question that a span of a trace leads to: who asked whom for what; null for spans that went nowhere in the mesh. */
+export function questionOf(span) {
+  const parts = (span.attributes?.upstream_cluster ?? "").split("|");
+  if (parts.length !== 4 || parts[0] !== "outbound" || !span.pod) return null;
+  const [namespace, pod] = span.pod.split("/");
+  return { from: pod, namespace: namespace === "default" ? "" : namespace, to: `${parts[3]}:${parts[1]}`, method: span.attributes["http.method"] ?? "GET", path: span.attributes["http.path"] || "/" };
+}
+
+/** The address of the form with a question in it. */
+export const explainLink = (question) => "#/requests/" + encodeURIComponent("explain?" + new URLSearchParams(Object.entries(question).filter(([, value]) => value)));
+
+/** Takes the question that stands in the address. */
+function take(operand) {
+  if (operand === taken) return;
+  taken = operand;
+  const wish = Object.fromEntries(new URLSearchParams(operand.slice("explain?".length)));
+  for (const name of Object.keys(blank)) typed[name] = wish[name] ?? blank[name];
+  asked = typed.to ? { ...typed } : null;
+  version += 1;
+}
+
+function pathOf(question) {
+  const items = new URLSearchParams();
+  for (const name of ["from", "namespace", "to", "method", "path"]) if (question[name]) items.append(name, question[name]);
+  for (const line of question.header.split("\n").map((one) => one.trim()).filter(Boolean)) items.append("header", line);
+  return "/skein/v1/dashboard/explain?" + items;
+}
+
+export const sourceText = (source) => (source ? `${source.kind} ${source.namespace ? source.namespace + "/" : ""}${source.name}${source.field ? " " + source.field : ""}` : "");
+
+function answer(found) {
+  const place = (pod) => (pod ? `${pod.namespace}/${pod.pod}${pod.address ? ", " + pod.address : ""}, ${pod.serviceAccount}` : "-");
+  return h("section", { "aria-live": "polite", "aria-label": t("explain.verdict") },
+    h("p", { class: "verdict " + (found.answered ? "good" : "critical") }, (found.answered ? "✓ " : "✗ ") + found.verdict),
+    h("p", { class: "muted" }, t("explain.cause", found.cause)),
+    found.advice.length ? h("ul", null, found.advice.map((line) => h("li", null, line))) : null,
+    found.origins.length ? h("p", null, t("service.provenance") + ": ", found.origins.map((origin, place) => [place ? "; " : "", h("code", null, sourceText(origin))])) : null,
+    h("dl", { class: "pairs" },
+      h("dt", null, t("word.source")), h("dd", null, place(found.source)),
+      found.dns ? [h("dt", null, "DNS"), h("dd", null, found.dns.problem ?? `${found.dns.name}: ${found.dns.addresses.join(", ")}`)] : null,
+      h("dt", null, t("word.target")), h("dd", null, place(found.destination)),
+      [["outboundProblem", "explain.outbound"], ["inboundProblem", "explain.inbound"], ["controlPlaneProblem", "explain.control"]].map(([name, text]) => (found[name] ? [h("dt", null, t(text)), h("dd", null, found[name])] : null))),
+    table(t("explain.steps"), [{ name: t("explain.decision") }, { name: t("explain.what"), text: true }, { name: t("service.provenance"), text: true }],
+      found.steps.map((step, place) => ({ key: String(place), cells: [t("explain." + step.side) + ": " + step.name.replaceAll("_", " "), "\u00a0\u00a0".repeat(step.level) + step.text, step.source ? h("code", null, sourceText(step.source)) : step.path ? h("code", null, step.path) : "-"] })), "-"));
+}
+
+export function explain(show, operand) {
+  if (operand.startsWith("explain?")) take(operand);
+  const field = (name, label, more) => h("label", null, label, h("input", { name, value: typed[name], spellcheck: "false", autocomplete: "off", oninput: (event) => { typed[name] = event.target.value; }, ...more }));
+  const command = explainCommand(typed.to ? typed : { ...typed, to: "catalog" });
+  return [
+    h("h2", { id: "explain" }, t("requests.explain")),
+    h("p", { class: "muted" }, t("requests.explain.why")),
+    h("form", { "data-key": "explain" + version, autocomplete: "off", onsubmit: (event) => { event.preventDefault(); asked = { ...typed }; again(pathOf(asked)); show(); } },
+      field("from", t("requests.from"), { required: true }), field("to", t("requests.to"), { required: true, placeholder: "catalog" }), field("path", t("requests.path")),
+      h("label", null, t("requests.method"), h("select", { name: "method", onchange: (event) => { typed.method = event.target.value; } }, ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"].map((name) => h("option", { value: name, selected: name === typed.method }, name)))),
+      field("namespace", t("word.namespace")),
+      h("label", null, t("requests.header"), h("textarea", { name: "header", rows: 2, spellcheck: "false", oninput: (event) => { typed.header = event.target.value; } }, typed.header)),
+      h("button", { type: "submit" }, t("explain.ask"))),
+    h("details", null, h("summary", null, t("requests.command")), h("pre", { "aria-label": t("requests.command"), tabindex: "0", role: "region" }, command)),
+    asked ? (session.hasToken ? whenThere(load(pathOf(asked), true), answer) : h("p", { class: "notice", role: "alert" }, t("explain.token"))) : null,
+  ];
+}
+
+"""##),
         "icon.svg": Asset(digest: "413af097a43577c5", text: ##"""
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b5cad"/><path d="M7 10c6 0 6 12 18 12M7 22c6 0 6-12 18-12M7 16h18" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"/></svg>
 
 """##),
-        "index.html": Asset(digest: "f0c03f073f861308", text: ##"""
+        "index.html": Asset(digest: "408af0ea05f2ba51", text: ##"""
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -413,7 +550,10 @@ export const format = {
 <link rel="modulepreload" href="/dashboard/pages.js">
 <link rel="modulepreload" href="/dashboard/service.js">
 <link rel="modulepreload" href="/dashboard/administration.js">
+<link rel="modulepreload" href="/dashboard/configuration.js">
+<link rel="modulepreload" href="/dashboard/network.js">
 <link rel="modulepreload" href="/dashboard/requests.js">
+<link rel="modulepreload" href="/dashboard/explain.js">
 <link rel="modulepreload" href="/dashboard/planner.js">
 <script type="module" src="/dashboard/main.js"></script>
 </head>
@@ -589,7 +729,7 @@ export function stateOf(edge) {
 }
 
 """##),
-        "main.js": Asset(digest: "a315cf3fd53c8f50", text: ##"""
+        "main.js": Asset(digest: "b8ee4de935cf8b51", text: ##"""
 // The page around the pages: navigation, language, theme, time span, events.
 
 import { h, patch, format } from "./dom.js";
@@ -599,7 +739,9 @@ import { overview, graph, services, alerts } from "./pages.js";
 import { service } from "./service.js";
 import { requests } from "./requests.js";
 import { planner } from "./planner.js";
-import { configuration, network, certificates, tokenForm } from "./administration.js";
+import { configuration } from "./configuration.js";
+import { network } from "./network.js";
+import { certificates, tokenForm } from "./administration.js";
 
 const WINDOWS = [60, 300, 900, 3600];
 const THEMES = ["auto", "light", "dark"];
@@ -713,7 +855,64 @@ show();
 connect();
 
 """##),
-        "pages.js": Asset(digest: "376fbd0422d95acc", text: ##"""
+        "network.js": Asset(digest: "79fe9ea4ab6f591b", text: ##"""
+// Network: what policies do with a connection, what the kernel has counted for them, nodes, services, pods.
+
+import { h, table } from "./dom.js";
+import { t } from "./texts.js";
+import { again, load } from "./data.js";
+import { objectName, whenThere, yes } from "./administration.js";
+
+const typed = { from: "", to: "", port: "80" };
+let asked = "";
+
+function verdict(way, place) {
+  const passes = way.verdict === "passes";
+  return h("section", { "data-key": "way" + place, "aria-label": t("network.verdict") },
+    h("p", { class: "verdict " + (passes ? "good" : "critical") }, (passes ? "✓ " : "✗ ") + t(passes ? "network.passes" : "network.dropped", way.port, way.source, way.destination)),
+    way.ends.length ? table(t("network.verdict"), [{ name: t("network.end") }, { name: t("word.pod") }, { name: t("network.decision") }, { name: t("service.provenance"), text: true }, { name: t("network.selected"), text: true }, { name: t("network.counted"), number: true }],
+      way.ends.map((end) => ({ key: end.direction, cells: [t("network." + end.direction), end.pod, h("strong", { class: end.allowed ? "good" : "critical" }, t(end.allowed ? "network.allowed" : "network.drops")), h("code", null, end.cause) , [end.policies.join(", ") || t("network.unselected"), end.audited ? h("p", { class: "warning" }, t("network.audited", end.audited)) : null], end.counted] })), "-")
+      : h("p", { class: "muted" }, t("network.noEnds")));
+}
+
+function packet(pods, show) {
+  const field = (name, label, size) => h("label", null, label, h("input", { name, list: name === "port" ? null : "podnames", value: typed[name], size, required: true, spellcheck: "false", autocomplete: "off", oninput: (event) => { typed[name] = event.target.value.trim(); } }));
+  return [
+    h("h2", { id: "packet" }, t("network.packet")),
+    h("p", { class: "muted" }, t("network.packet.why")),
+    h("form", { "data-key": "packet", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); asked = "/skein/v1/dashboard/packet?" + new URLSearchParams(typed); again(asked); show(); } },
+      field("from", t("network.from"), 30), field("to", t("network.to"), 30), field("port", t("network.port"), 8), h("button", { type: "submit" }, t("explain.ask"))),
+    h("datalist", { id: "podnames" }, pods.map((pod) => h("option", { value: pod.name + (pod.namespace === "default" ? "" : "." + pod.namespace) }))),
+    asked ? h("div", { "aria-live": "polite" }, whenThere(load(asked, true), (found) => found.ways.map(verdict))) : null,
+  ];
+}
+
+export function network({ show }) {
+  return [
+    h("h1", { tabindex: "-1" }, t("page.network")),
+    whenThere(load("/skein/v1/dashboard/network"), (found) => [
+      packet(found.pods, show),
+      h("h2", null, t("network.counters")),
+      whenThere(load("/skein/v1/dashboard/policies"), (policies) => [
+        table(t("network.counters"), [{ name: t("service.provenance"), text: true }, { name: t("network.decision") }, { name: t("network.counted"), number: true }],
+          policies.counters.map((one, place) => ({ key: one.cause + one.allowed + place, cells: [h("code", null, one.cause), h("strong", { class: one.allowed ? "good" : "critical" }, t(one.allowed ? "network.allowed" : "network.drops")), one.packets] })), t("network.counters.none")),
+        policies.flows.length ? table(t("network.flows"), [{ name: t("network.flow"), text: true }, { name: t("network.decision") }],
+          policies.flows.slice(0, 100).map((one, place) => ({ key: one.flow + place, cells: [h("code", null, one.flow), one.dropped ? h("strong", { class: "critical" }, t("network.drops")) : t("network.audit")] })), "-") : null]),
+      h("h2", null, t("network.nodes")),
+      table(t("network.nodes"), [{ name: t("word.node") }, { name: t("word.ready") }, { name: t("word.address") }, { name: t("network.range") }, { name: t("word.pods"), number: true }],
+        found.nodes.map((one) => ({ key: one.name, cells: [one.name, yes(one.ready), one.addresses.join(", "), one.podRanges.join(", ") || "-", found.pods.filter((pod) => pod.node === one.name).length] })), "-"),
+      h("h2", null, t("network.services")),
+      table(t("network.services"), [{ name: t("word.service") }, { name: t("word.address") }, { name: t("network.ports") }, { name: t("network.endpoints"), number: true }],
+        found.services.map((one) => ({ key: objectName(one), cells: [h("a", { href: "#/service/" + encodeURIComponent(one.host) }, objectName(one)), one.addresses.join(", ") || "-", one.ports.join(", "), `${one.ready}/${one.endpoints}`] })), "-"),
+      h("h2", null, t("network.pods")),
+      table(t("network.pods"), [{ name: t("word.pod") }, { name: t("word.node") }, { name: t("word.address") }, { name: t("network.phase") }, { name: t("word.ready") }, { name: t("network.restarts"), number: true }],
+        found.pods.map((one) => ({ key: objectName(one), cells: [objectName(one), one.node, h("code", null, one.addresses.join(", ")), one.phase, yes(one.ready), one.restarts] })), "-"),
+    ]),
+  ];
+}
+
+"""##),
+        "pages.js": Asset(digest: "5ea4fdbef82072ee", text: ##"""
 // Overview, graph, list of services, alerts: what needs no login.
 
 import { h, s, table, format } from "./dom.js";
@@ -851,15 +1050,28 @@ export function graph({ mesh }) {
 
 // MARK: Alerts
 
+/** Where the evidence of an alert is: the page of its service, or of what it is about. */
+export function evidenceOf(labels) {
+  if (labels.destination_service) return "#/service/" + encodeURIComponent(labels.destination_service);
+  if (/Certificate/.test(labels.alertname)) return "#/certificates";
+  if (/Configuration|Converged|Proxy/.test(labels.alertname)) return "#/configuration";
+  if (/Address|DNS|Clock|Node/.test(labels.alertname)) return "#/network";
+  return "#/graph";
+}
+
+const active = (one) => h("li", { class: "is-" + (one.silenced || one.inhibited ? "info" : one.labels.severity ?? "info"), "data-key": JSON.stringify(one.labels) },
+  h("strong", null, one.labels.alertname), " (", t("alerts.state." + one.state), one.silenced ? ", " + t("alerts.silenced") : null, one.inhibited ? ", " + t("alerts.inhibited") : null, ") ", one.annotations?.summary ?? "",
+  one.annotations?.action ? h("p", null, t("alerts.action", one.annotations.action)) : null,
+  h("p", { class: "muted" }, t("word.since") + " " + one.activeAt + "; " + t("alerts.value", one.value)),
+  h("p", null, h("a", { href: evidenceOf(one.labels) }, t("alerts.evidence")), one.query ? [": ", h("code", null, one.query)] : null));
+
 export function alerts({ mesh }) {
   const rules = load("/api/v1/rules");
   return [
     h("h1", { tabindex: "-1" }, t("page.alerts")),
     h("h2", null, t("alerts.active")),
-    mesh.alerts?.length ? h("ul", { class: "problems" }, mesh.alerts.map((one) => h("li", { class: "is-" + (one.labels.severity ?? "info"), "data-key": JSON.stringify(one.labels) },
-      h("strong", null, one.labels.alertname), " (", t("alerts.state." + one.state), ") ", one.annotations?.summary ?? "",
-      one.annotations?.action ? h("p", null, t("alerts.action", one.annotations.action)) : null,
-      h("p", { class: "muted" }, t("word.since") + " " + one.activeAt)))) : h("p", { class: "good" }, "✓ " + t("alerts.none")),
+    mesh.alerts?.length ? h("ul", { class: "problems" }, mesh.alerts.map(active)) : h("p", { class: "good" }, "✓ " + t("alerts.none")),
+    h("p", { class: "muted" }, t("alerts.silencing")),
     h("h2", null, t("alerts.rules")),
     rules.value ? table(t("alerts.rules"), [{ name: t("word.name") }, { name: t("word.status") }, { name: t("alerts.query"), text: true }, { name: t("alerts.health"), text: true }],
       rules.value.data.groups.flatMap((group) => group.rules.map((rule) => ({
@@ -911,42 +1123,19 @@ export function planner({ window, show }) {
 }
 
 """##),
-        "requests.js": Asset(digest: "c0e6f816f038ccda", text: ##"""
-// Requests: the command that explains one, and the traces that are stored.
+        "requests.js": Asset(digest: "0f89aea8da98f10e", text: ##"""
+// Requests: the traces that are stored, the access log, and what would become of a request.
 
 import { h, s, table, format } from "./dom.js";
 import { t } from "./texts.js";
-import { load } from "./data.js";
-
-const asked = { from: "deployment/web", to: "catalog", method: "GET", path: "/", header: "" };
-
-/** A word of a shell's command line. */
-export const shellWord = (text) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
-
-/** The command line that asks the proxies. */
-export function explainCommand({ from, to, method, path, header }) {
-  const words = ["skein", "explain", from, to, method, path];
-  if (header) words.push("--header", header);
-  return words.map(shellWord).join(" ");
-}
-
-function explain(show) {
-  const field = (name, label) => h("label", null, label, h("input", { name, value: asked[name], spellcheck: "false", oninput: (event) => { asked[name] = event.target.value; show(); } }));
-  return [
-    h("h2", null, t("requests.explain")),
-    h("form", { onsubmit: (event) => event.preventDefault() },
-      field("from", t("requests.from")), field("to", t("requests.to")), field("path", t("requests.path")),
-      h("label", null, t("requests.method"), h("select", { name: "method", onchange: (event) => { asked.method = event.target.value; show(); } }, ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"].map((name) => h("option", { value: name, selected: name === asked.method }, name)))),
-      field("header", t("requests.header"))),
-    h("p", null, t("requests.explain.why")),
-    h("pre", { "aria-label": t("requests.command"), tabindex: "0", role: "region" }, explainCommand(asked)),
-  ];
-}
-
-// MARK: Traces
+import { again, load, session } from "./data.js";
+import { tokenForm, whenThere } from "./administration.js";
+import { explain, explainLink, questionOf } from "./explain.js";
 
 const microseconds = (value) => format.milliseconds(value / 1000);
-const wish = { service: "", status: "", min: "" };
+const wish = { service: "", status: "", min: "", max: "", errors: false };
+const statusText = (one) => [one.status || "-", ...(Array.isArray(one.flags) ? one.flags : [one.flags ?? ""])].join(" ").trim();
+const hasFailed = (one) => one.status >= 500 || one.status === 0 || !["", "DI", "RFCF"].includes(String(one.flags ?? ""));
 
 /** Where a span's bar begins and how wide it is, as shares of the trace; what clocks put outside is cut. */
 export function bar(span, duration) {
@@ -956,55 +1145,131 @@ export function bar(span, duration) {
   return { begin, width: end - begin };
 }
 
-const statusText = (one) => [one.status ?? "-", ...(one.flags ?? [])].join(" ");
-const WIDTH = 360;
+/** What the mesh itself did in a span, in words: waiting, tries, TLS, circuit breakers; each with its time. */
+export function eventTexts(span) {
+  const found = [];
+  if (span.attributes.downstream_tls) found.push({ text: t("event.accepted", span.attributes.downstream_tls) });
+  for (const event of span.events) {
+    const told = event.attributes ?? {};
+    const text = { connection: () => t(told.upstream_tls ? "event.tls" : "event.plain", told.upstream_address ?? "", microseconds(Number(told.waited_us ?? 0)), told.upstream_tls ?? ""), retry: () => t("event.retry", told.attempt ?? ""), "circuit breaker": () => t("event.breaker", told.upstream_cluster ?? ""),
+      "connection failed": () => t("event.failed", told.reason ?? ""), "request sent": () => t("event.sent"), "response begun": () => t("event.begun") }[event.name]?.() ?? event.name;
+    found.push({ text, at: event.offsetMicroseconds, name: event.name, waited: Number(told.waited_us ?? 0) });
+  }
+  if (span.attributes.policy) found.push({ text: span.attributes.policy });
+  if (span.attributes.response_code_details && span.error) found.push({ text: span.attributes.response_code_details });
+  return found;
+}
 
-function trace(id) {
-  const entry = load("/skein/v1/traces/" + encodeURIComponent(id));
-  if (!entry.value) return h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading"));
-  const found = entry.value;
+// MARK: Traces
+
+const WIDTH = 360;
+const MARKS = { retry: "M-4 6L0 -2L4 6Z", "circuit breaker": "M-4 -4L4 4M4 -4L-4 4", "connection failed": "M-4 -4L4 4M4 -4L-4 4", connection: "M0 -6V6" };
+
+function picture(span, duration) {
+  const { begin, width } = bar(span, duration);
+  const place = (offset) => (Math.min(1, Math.max(0, offset / Math.max(1, duration))) * (WIDTH - 2)).toFixed(1);
+  const events = eventTexts(span);
+  return s("svg", { width: WIDTH, height: 16, viewBox: `0 0 ${WIDTH} 16`, role: "img", "aria-label": t("requests.bar", microseconds(span.offsetMicroseconds), microseconds(span.durationMicroseconds)) },
+    s("path", { class: "bar-line", d: `M0 8H${WIDTH}` }),
+    s("rect", { class: span.error ? "bar bad" : "bar", x: (begin * (WIDTH - 2)).toFixed(1), y: 2, width: Math.max(2, width * (WIDTH - 2)).toFixed(1), height: 12, rx: 2 }),
+    events.filter((one) => one.name === "connection" && one.waited > 0).map((one) => s("rect", { class: "queue", x: place(one.at - one.waited), y: 6, width: Math.max(1, place(one.at) - place(one.at - one.waited)).toFixed(1), height: 4 }, s("title", null, one.text))),
+    events.filter((one) => MARKS[one.name]).map((one) => s("path", { class: "mark", d: MARKS[one.name], transform: `translate(${place(one.at)} 8)` }, s("title", null, one.text))));
+}
+
+function trace(found, show) {
+  const spans = found.spans;
+  const pods = [...new Set(spans.map((span) => span.pod).filter(Boolean))];
+  const ids = new Set(spans.map((span) => span.attributes["guid:x-request-id"]).filter(Boolean));
+  const [since, until] = [found.startMicroseconds / 1000 - 100, (found.startMicroseconds + found.durationMicroseconds) / 1000 + 100].map(Math.round);
+  const first = spans.map(questionOf).find((one) => one);
   return [
-    h("p", null, t("requests.waterfall", found.spanCount, microseconds(found.durationMicroseconds))),
-    table(t("requests.trace", id), [{ name: t("word.service") }, { name: t("requests.operation") }, { name: t("requests.duration"), number: true }, { name: t("word.status") }, { name: "" }, { name: t("requests.events"), text: true }],
-      found.spans.map((span, place) => {
-        const { begin, width } = bar(span, found.durationMicroseconds);
+    h("p", null, t("requests.waterfall", found.spanCount, microseconds(found.durationMicroseconds)), " ", h("strong", { class: found.errors ? "critical" : "good" }, found.errors ? t("requests.failures", found.errors) : "✓"), found.complete ? null : " " + t("requests.incomplete")),
+    first ? h("p", null, h("a", { href: explainLink(first), class: "explain" }, t("requests.explain.this"))) : null,
+    table(t("requests.trace", found.traceId.slice(0, 8)), [{ name: t("word.service") }, { name: t("requests.operation") }, { name: t("requests.started"), number: true }, { name: t("requests.duration"), number: true }, { name: t("word.status") }, { name: t("requests.waterfall.picture") }, { name: t("requests.events"), text: true }, { name: t("requests.explain") }],
+      spans.map((span, place) => {
+        const question = questionOf(span);
         return {
           key: span.spanId + place,
-          cells: ["\u00a0\u00a0".repeat(span.depth) + (span.orphan ? "? " : "") + span.service, `${span.name} (${span.kind})`, microseconds(span.durationMicroseconds),
-            h("span", { class: span.error ? "critical" : null }, statusText(span)),
-            s("svg", { width: WIDTH, height: 16, viewBox: `0 0 ${WIDTH} 16`, role: "img", "aria-label": `${microseconds(span.offsetMicroseconds)} + ${microseconds(span.durationMicroseconds)}` },
-              s("path", { class: "bar-line", d: `M0 8H${WIDTH}` }),
-              s("rect", { class: span.error ? "bar bad" : "bar", x: (begin * (WIDTH - 2)).toFixed(1), y: 2, width: Math.max(2, width * (WIDTH - 2)).toFixed(1), height: 12, rx: 2 })),
-            span.events.map((event) => `${event.name} +${microseconds(event.offsetMicroseconds)}`).join(", ") || "-"],
+          cells: ["\u00a0\u00a0".repeat(span.depth) + (span.orphan ? "? " : "") + span.service, `${span.name} (${span.kind})`, microseconds(span.offsetMicroseconds), microseconds(span.durationMicroseconds),
+            h("span", { class: span.error ? "critical" : null }, statusText(span)), picture(span, found.durationMicroseconds),
+            h("ul", { class: "events" }, eventTexts(span).map((one) => h("li", null, one.text, one.at === undefined ? "" : ` +${microseconds(one.at)}`)), span.skewMicroseconds ? h("li", null, t("requests.skew", microseconds(Math.abs(span.skewMicroseconds)))) : null),
+            question ? h("a", { href: explainLink(question), "aria-label": t("requests.explain.span", span.service, question.to) }, t("requests.explain.short")) : "-"],
         };
       }), "-"),
+    h("h2", { id: "access" }, t("requests.access.of")),
+    session.hasToken ? whenThere(load("/skein/v1/dashboard/access?" + new URLSearchParams([...pods.map((pod) => ["pod", pod]), ["since", since], ["until", until]]), true), (page) => accessTable(page, (line) => !line.requestId || ids.has(line.requestId))) : tokenForm(),
     h("p", null, h("a", { href: "#/requests" }, "← " + t("requests.traces"))),
   ];
 }
 
 function traces(show) {
-  const entry = load("/skein/v1/traces?" + new URLSearchParams(Object.entries({ ...wish, limit: "50" }).filter(([, value]) => value)).toString());
-  const field = (name, label) => h("label", null, label, h("input", { name, value: wish[name], size: 14, spellcheck: "false", onchange: (event) => { wish[name] = event.target.value.trim(); show(); } }));
-  const isOff = entry.error && [401, 404, 503].includes(entry.error.status ?? Number(entry.error.message));
-  if (isOff) return h("p", { class: "notice" }, t("requests.traces.off"));
+  const items = Object.entries({ service: wish.service, min: wish.min, max: wish.max, status: wish.status || (wish.errors ? "error" : ""), limit: "50" }).filter(([, value]) => value);
+  const entry = load("/skein/v1/traces?" + new URLSearchParams(items));
+  const field = (name, label) => h("label", null, label, h("input", { name, value: wish[name], size: 14, spellcheck: "false", autocomplete: "off", onchange: (event) => { wish[name] = event.target.value.trim(); show(); } }));
+  if (entry.error && [401, 404, 503].includes(entry.error.status ?? Number(entry.error.message))) return h("p", { class: "notice" }, t("requests.traces.off"));
   return [
-    h("form", { onsubmit: (event) => event.preventDefault() },
-      field("service", t("word.service")), field("min", t("requests.atLeast")), field("status", t("requests.status"))),
-    entry.value ? table(t("requests.traces"), [{ name: t("requests.started") }, { name: t("word.service") }, { name: t("requests.operation"), text: true }, { name: t("requests.duration"), number: true }, { name: t("requests.spans"), number: true }, { name: t("word.status") }],
+    h("form", { "data-key": "traces", onsubmit: (event) => event.preventDefault() },
+      field("service", t("word.service")), field("min", t("requests.atLeast")), field("max", t("requests.atMost")), field("status", t("requests.status")),
+      h("label", null, h("input", { type: "checkbox", name: "errors", checked: wish.errors, onchange: (event) => { wish.errors = event.target.checked; show(); } }), t("requests.errorsOnly"))),
+    h("form", { "data-key": "id", onsubmit: (event) => { event.preventDefault(); const id = event.target.querySelector("input").value.trim().toLowerCase(); if (/^[0-9a-f]{4,32}$/.test(id)) location.hash = "#/requests/" + id; } },
+      h("label", null, t("requests.id"), h("input", { name: "id", size: 34, pattern: "[0-9a-fA-F]{4,32}", spellcheck: "false", autocomplete: "off" })), h("button", { type: "submit" }, t("requests.find"))),
+    entry.value ? table(t("requests.traces"), [{ name: t("requests.trace.id") }, { name: t("requests.started") }, { name: t("word.service") }, { name: t("requests.operation"), text: true }, { name: t("requests.duration"), number: true }, { name: t("requests.spans"), number: true }, { name: t("word.status") }],
       entry.value.traces.map((one) => ({
         key: one.traceId,
-        cells: [h("a", { href: "#/requests/" + one.traceId }, format.clock(one.startMicroseconds / 1e6), " ", one.traceId.slice(0, 8)), one.service, `${one.method} ${one.path}`.trim() || one.name, microseconds(one.durationMicroseconds), one.spans, h("span", { class: one.errors ? "critical" : null }, statusText(one))],
-      })), t("requests.traces.none")) : h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading")),
+        cells: [h("a", { href: "#/requests/" + one.traceId }, one.traceId.slice(0, 8)), format.clock(one.startMicroseconds / 1e6), one.service, `${one.method} ${one.path}`.trim() || one.name, microseconds(one.durationMicroseconds), one.spans, h("span", { class: one.errors ? "critical" : null }, statusText(one))],
+      })), t("requests.traces.none")) : h("p", { class: entry.error ? "critical" : null, role: entry.error ? "alert" : null }, entry.error ? t("word.failed", entry.error.message) : t("word.loading")),
+  ];
+}
+
+// MARK: Access log
+
+const LOG = "/skein/v1/dashboard/access";
+const filter = { text: "", errors: false };
+
+/** Whether a line is wanted: every word of the text is in it. */
+export function isWanted(line, { text, errors }) {
+  if (errors && !hasFailed(line)) return false;
+  const whole = [line.pod, line.method, line.path, line.authority, line.status, line.flags, line.upstream, line.requestId].join(" ").toLowerCase();
+  return text.toLowerCase().split(/\s+/).every((word) => whole.includes(word));
+}
+
+function accessTable(page, wanted) {
+  const lines = page.lines.filter(wanted);
+  return [
+    page.problems.map((problem) => h("p", { class: "warning" }, problem)),
+    page.asked < page.proxies ? h("p", null, t("requests.access.some", page.asked, page.proxies)) : null,
+    table(t("requests.access"), [{ name: t("requests.started") }, { name: t("word.pod") }, { name: t("requests.operation"), text: true }, { name: t("word.status") }, { name: t("requests.duration"), number: true }, { name: t("word.target") }, { name: t("requests.access.from") }],
+      lines.slice(0, 200).map((line, place) => ({
+        key: `${line.timeMilliseconds} ${line.pod} ${place}`,
+        cells: [`${format.clock(line.timeMilliseconds / 1000)}.${String(line.timeMilliseconds % 1000).padStart(3, "0")}`, line.pod, `${line.method} ${line.authority}${line.path}`, h("span", { class: hasFailed(line) ? "critical" : null }, statusText(line)), format.milliseconds(line.durationMilliseconds), line.upstream || "-", t("requests.from." + line.from)],
+      })), t("requests.access.none")),
+  ];
+}
+
+function access(show) {
+  return [
+    h("h2", { id: "access" }, t("requests.access")),
+    h("p", { class: "muted" }, t("requests.access.why")),
+    session.hasToken ? [
+      h("form", { "data-key": "access", onsubmit: (event) => event.preventDefault() },
+        h("label", null, t("requests.access.find"), h("input", { name: "find", value: filter.text, size: 34, spellcheck: "false", autocomplete: "off", oninput: (event) => { filter.text = event.target.value; show(); } })),
+        h("label", null, h("input", { type: "checkbox", name: "failed", checked: filter.errors, onchange: (event) => { filter.errors = event.target.checked; show(); } }), t("requests.errorsOnly"))),
+      h("p", null, h("button", { type: "button", onclick: () => { again(LOG); show(); } }, t("requests.access.again"))),
+      whenThere(load(LOG, true), (page) => accessTable(page, (line) => isWanted(line, filter))),
+    ] : tokenForm(),
   ];
 }
 
 export function requests({ show, operand }) {
-  if (operand) return [h("h1", { tabindex: "-1" }, t("requests.trace", operand.slice(0, 8))), trace(operand)];
-  return [h("h1", { tabindex: "-1" }, t("page.requests")), h("h2", null, t("requests.traces")), traces(show), explain(show)];
+  if (operand && !operand.startsWith("explain?")) return [h("h1", { tabindex: "-1" }, t("requests.trace", operand.slice(0, 8))), whenThere(load("/skein/v1/traces/" + encodeURIComponent(operand)), (found) => trace(found, show))];
+  const parts = [[h("h2", null, t("requests.traces")), traces(show)], explain(show, operand), access(show)];
+  // Who comes with a question sees its answer first.
+  if (operand) parts.unshift(parts.splice(1, 1)[0]);
+  return [h("h1", { tabindex: "-1" }, t("page.requests")), parts];
 }
 
 """##),
-        "service.js": Asset(digest: "084e7078940c696b", text: ##"""
+        "service.js": Asset(digest: "3572c28e01af204f", text: ##"""
 // One service: rate, errors, latency, versions, callers; for administrators its routes and endpoints.
 
 import { h, table, format } from "./dom.js";
@@ -1060,23 +1325,32 @@ export function service({ mesh, window, operand: host }) {
     h("h2", null, t("service.callers")),
     parts(t("service.callers"), t("word.caller"), mesh, host, (edge) => edge.source),
     h("h2", null, t("service.routes")),
-    session.hasToken ? whenThere(load("/skein/v1/dashboard/service?host=" + encodeURIComponent(host)), details) : tokenForm(),
+    session.hasToken ? whenThere(load("/skein/v1/dashboard/service?host=" + encodeURIComponent(host)), (found) => details(found, load("/skein/v1/dashboard/endpoints?host=" + encodeURIComponent(host)))) : tokenForm(),
   ];
 }
 
-function details(found) {
+/** What callers see of an endpoint; undefined when none has it. */
+const viewOf = (seen, one) => seen.find((other) => other.address === one.address);
+
+function details(found, seen) {
+  const views = seen.value?.endpoints ?? [];
+  const cell = (one, show) => { const view = viewOf(views, one); return view ? show(view) : seen.value || seen.error ? "-" : "…"; };
   return [
     h("p", { class: "muted" }, found.caller ? t("service.routes.of", found.caller) : ""),
     table(t("service.routes"), [{ name: t("service.match"), text: true }, { name: t("service.action"), text: true }, { name: t("service.provenance"), text: true }],
       found.routes.map((route, place) => ({ key: String(place), cells: [h("code", null, route.match), h("code", null, route.action), route.source ? `${route.source.kind} ${route.source.namespace}/${route.source.name}: ${route.source.field}` : "-"] })), t("service.routes.none")),
     h("h2", null, t("service.endpoints")),
-    table(t("service.endpoints"), [{ name: t("word.address") }, { name: t("word.pod") }, { name: t("word.node") }, { name: t("word.ready") }, { name: t("word.version") }],
-      found.endpoints.map((one) => ({ key: one.address + one.pod, cells: [h("code", null, one.address), one.pod || "-", one.node || "-", one.ready ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")), one.version || "-"] })), t("service.endpoints.none")),
+    seen.error ? h("p", { class: "muted" }, t("service.unseen", seen.error.message)) : null,
+    seen.value ? h("p", { class: "muted" }, t("service.seen", seen.value.callers, seen.value.asked, seen.value.proxies)) : null,
+    table(t("service.endpoints"), [{ name: t("word.address") }, { name: t("word.pod") }, { name: t("word.node") }, { name: t("word.version") }, { name: t("word.ready") }, { name: t("service.state") }, { name: t("service.active"), number: true }, { name: t("service.connections"), number: true }, { name: t("service.total"), number: true }, { name: t("word.errors"), number: true }],
+      found.endpoints.map((one) => ({ key: one.address + one.pod, cells: [h("code", null, one.address), one.pod || "-", one.node || "-", one.version || "-", one.ready ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")),
+        cell(one, (view) => (view.ejected ? h("strong", { class: "critical" }, t("service.ejected", view.ejected, view.views)) : view.unhealthy ? h("strong", { class: "warning" }, t("service.unhealthy", view.unhealthy, view.views)) : h("span", { class: "good" }, t("service.healthy")))),
+        cell(one, (view) => view.activeRequests), cell(one, (view) => view.activeConnections), cell(one, (view) => view.requests), cell(one, (view) => view.errors)] })), t("service.endpoints.none")),
   ];
 }
 
 """##),
-        "style.css": Asset(digest: "43aa0a1676698c4e", text: ##"""
+        "style.css": Asset(digest: "6a77cd547318e911", text: ##"""
 :root {
   --back: #ffffff; --panel: #f4f6f8; --line: #c4cbd3; --text: #1b1f24; --muted: #505963; --link: #0b5cad;
   --good: #116329; --warning: #7d4e00; --critical: #b3261e; --focus: #0b5cad; --heat: #0b5cad;
@@ -1117,11 +1391,11 @@ figure { margin: 0; }
 a { color: var(--link); }
 code, pre, .mono { font-family: ui-monospace, "Liberation Mono", monospace; font-size: 13px; overflow-wrap: anywhere; }
 pre { background: var(--panel); padding: 10px; border-radius: 6px; white-space: pre-wrap; margin: 6px 0; }
-button, select, input { font: inherit; color: var(--text); background: var(--back); border: 1px solid var(--muted); border-radius: 6px; padding: 5px 10px; max-width: 100%; }
+button, select, input, textarea { font: inherit; color: var(--text); background: var(--back); border: 1px solid var(--muted); border-radius: 6px; padding: 5px 10px; max-width: 100%; }
 button { background: var(--panel); cursor: pointer; }
 label { display: inline-flex; gap: 6px; align-items: center; flex-wrap: wrap; max-width: 100%; }
 form { display: flex; flex-wrap: wrap; gap: 10px 14px; align-items: end; margin: 8px 0; }
-a:focus-visible, button:focus-visible, select:focus-visible, input:focus-visible, summary:focus-visible, [tabindex="0"]:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
+a:focus-visible, button:focus-visible, select:focus-visible, input:focus-visible, textarea:focus-visible, summary:focus-visible, [tabindex="0"]:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 .skip { position: absolute; left: 8px; top: -60px; background: var(--back); padding: 8px 12px; z-index: 2; }
 .skip:focus { top: 8px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 0; }
@@ -1177,6 +1451,14 @@ td.text { min-width: 180px; max-width: 640px; overflow-wrap: anywhere; }
 .graph a:focus-visible .box { stroke: var(--focus); stroke-width: 4; }
 .graph marker path { stroke: none; }
 .m-good { fill: var(--good); } .m-idle, .m-inside { fill: var(--muted); } .m-warning { fill: var(--warning); } .m-critical { fill: var(--critical); }
+.queue { fill: var(--warning); } .mark { stroke: var(--text); stroke-width: 1.5; fill: none; }
+.verdict { font-weight: 600; font-size: 16px; overflow-wrap: anywhere; }
+.pairs { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 14px; margin: 8px 0; }
+.pairs dt { color: var(--muted); } .pairs dd { margin: 0; overflow-wrap: anywhere; }
+.events { list-style: none; margin: 0; padding: 0; }
+del { text-decoration: none; color: var(--critical); overflow-wrap: anywhere; }
+del::before { content: "− "; } ins::before { content: "+ "; }
+ins { text-decoration: none; color: var(--good); overflow-wrap: anywhere; }
 details { margin: 8px 0; }
 summary { cursor: pointer; }
 @media (max-width: 760px) {
@@ -1191,7 +1473,7 @@ summary { cursor: pointer; }
 @media (prefers-reduced-motion: no-preference) { .graph .edge path.line { transition: stroke-width .3s; } }
 
 """##),
-        "texts.js": Asset(digest: "eb29ecd7bbf1837d", text: ##"""
+        "texts.js": Asset(digest: "f92df60ca2d7a0d9", text: ##"""
 // Every text that is shown, in English and Chinese. {0}, {1} … are what is put in.
 
 export const texts = {
@@ -1222,6 +1504,9 @@ export const texts = {
   "page.planner": ["Planner", "容量规划"],
   "page.missing": ["There is no such page.", "没有这个页面。"],
   "word.name": ["Name", "名称"],
+  "word.namespace": ["Namespace", "命名空间"],
+  "word.before": ["Before", "之前"],
+  "word.after": ["After", "之后"],
   "word.service": ["Service", "服务"],
   "word.workload": ["Workload", "工作负载"],
   "word.source": ["From", "来源"],
@@ -1297,6 +1582,15 @@ export const texts = {
   "service.action": ["Action", "动作"],
   "service.provenance": ["Because of", "依据"],
   "service.endpoints": ["Endpoints", "端点"],
+  "service.state": ["Seen by callers", "调用方所见"],
+  "service.healthy": ["healthy", "健康"],
+  "service.ejected": ["ejected by {0} of {1}", "被 {1} 个中的 {0} 个剔除"],
+  "service.unhealthy": ["unhealthy for {0} of {1}", "{1} 个中 {0} 个认为不健康"],
+  "service.active": ["Requests now", "当前请求"],
+  "service.connections": ["Connections", "连接数"],
+  "service.total": ["Requests so far", "累计请求"],
+  "service.seen": ["As {0} callers see them ({1} of {2} proxies were asked).", "以 {0} 个调用方所见（{2} 个代理中查询了 {1} 个）。"],
+  "service.unseen": ["The callers were not asked: {0}", "未能查询调用方：{0}"],
   "service.endpoints.none": ["No endpoints are known.", "没有已知端点。"],
   "service.health": ["Seen by callers: {0} endpoints, {1} healthy, {2} ejected", "从调用方看：{0} 个端点，{1} 个健康，{2} 个被剔除"],
   "chart.summary": ["{0}: now {1}, at most {2}", "{0}：当前 {1}，最高 {2}"],
@@ -1308,13 +1602,54 @@ export const texts = {
   "token.forget": ["Forget the token", "清除令牌"],
   "token.wrong": ["That token is not right.", "令牌不正确。"],
   "requests.explain": ["Explain a request", "解释一个请求"],
-  "requests.explain.why": ["The admin ports of proxies are inside of their pods, where the control plane does not reach; this command asks them:", "代理的管理端口位于 Pod 内部，控制平面无法访问；用以下命令查询："],
+  "requests.explain.this": ["Explain this request", "解释此请求"],
+  "requests.explain.short": ["Explain", "解释"],
+  "requests.explain.span": ["Explain the request of {0} to {1}", "解释 {0} 发往 {1} 的请求"],
+  "requests.bar": ["begins at {0}, takes {1}", "开始于 {0}，耗时 {1}"],
+  "requests.failures": ["{0} failed", "{0} 个失败"],
+  "requests.incomplete": ["Spans are missing.", "缺少部分 span。"],
+  "requests.skew": ["clocks differ by {0}", "时钟相差 {0}"],
+  "requests.waterfall.picture": ["Course", "时间线"],
+  "requests.trace.id": ["Id", "ID"],
+  "requests.id": ["Id of a trace (its beginning will do)", "追踪 ID（开头几位即可）"],
+  "requests.find": ["Find", "查找"],
+  "requests.errorsOnly": ["Errors only", "仅错误"],
+  "requests.atMost": ["At most (1s)", "最长耗时（1s）"],
+  "requests.access": ["Access log", "访问日志"],
+  "requests.access.of": ["Access log of this request", "此请求的访问日志"],
+  "requests.access.why": ["The newest lines of the proxies: of their access logs, where the mesh configuration (accessLogFile) or a Telemetry has them written to standard output, and of their recorders, which keep one request in a hundred. No header fields, queries or bodies.", "来自各代理的最新记录：若网格配置（accessLogFile）或 Telemetry 将访问日志写到标准输出则取自访问日志，另取自各代理的记录器（每百个请求保留一个）。不含请求头、查询参数和正文。"],
+  "requests.access.find": ["Find (words)", "查找（关键词）"],
+  "requests.access.again": ["Read again", "重新读取"],
+  "requests.access.from": ["Known from", "来源"],
+  "requests.access.some": ["Only {0} of {1} proxies were asked.", "{1} 个代理中只查询了 {0} 个。"],
+  "requests.access.none": ["No line is there: the access log is not written, and the recorders hold none that fits.", "没有记录：未写访问日志，记录器中也没有符合的请求。"],
+  "requests.from.log": ["log", "日志"],
+  "requests.from.recorder": ["recorder", "记录器"],
+  "explain.token": ["This is for administrators: enter the token below, where the access log asks for it.", "仅限管理员：请在下方访问日志处输入令牌。"],
+  "explain.ask": ["Ask", "查询"],
+  "explain.verdict": ["Verdict", "结论"],
+  "explain.cause": ["Cause: {0}", "原因：{0}"],
+  "explain.steps": ["Decisions, in their order", "各步决定（按顺序）"],
+  "explain.decision": ["Decision", "决定"],
+  "explain.what": ["What and why", "内容与原因"],
+  "explain.outbound": ["caller", "调用方"],
+  "explain.inbound": ["destination", "目标方"],
+  "explain.control": ["Control plane", "控制平面"],
+  "event.accepted": ["TLS of the caller: {0}", "调用方 TLS：{0}"],
+  "event.tls": ["connection to {0} with {2} after waiting {1}", "等待 {1} 后连接到 {0}（{2}）"],
+  "event.plain": ["connection to {0} without TLS after waiting {1}", "等待 {1} 后连接到 {0}（无 TLS）"],
+  "event.retry": ["retry {0}", "重试 {0}"],
+  "event.breaker": ["circuit breaker of {0}", "{0} 的熔断器"],
+  "event.failed": ["connection failed: {0}", "连接失败：{0}"],
+  "event.sent": ["request sent", "请求已发送"],
+  "event.begun": ["response begun", "响应开始"],
+  "requests.explain.why": ["The proxies on the way say what they would do with such a request now, by the code that serves. Nothing is sent to any program.", "沿途的代理用实际服务的代码说明它们现在会如何处理这样的请求。不会向任何程序发送内容。"],
   "requests.from": ["From pod, deployment/NAME or gateway", "来自 Pod、deployment/名称 或 gateway"],
   "requests.to": ["To (service, host:port or URL)", "目标（服务、主机:端口或 URL）"],
   "requests.path": ["Path", "路径"],
   "requests.method": ["Method", "方法"],
-  "requests.header": ["Header (name: value)", "请求头（名称: 值）"],
-  "requests.command": ["Command", "命令"],
+  "requests.header": ["Headers (name: value), one in a line", "请求头（名称: 值），每行一个"],
+  "requests.command": ["The same on a terminal", "命令行等价形式"],
   "requests.traces": ["Traces", "链路追踪"],
   "requests.traces.none": ["No traces are stored.", "没有存储链路追踪。"],
   "requests.traces.off": ["No traces are stored here: proxies send spans to the collectors that Telemetry resources name.", "此处不存储链路追踪：代理将 span 发送到 Telemetry 资源指定的收集器。"],
@@ -1329,6 +1664,22 @@ export const texts = {
   "requests.events": ["Events", "事件"],
   "configuration.findings": ["Findings", "分析结果"],
   "configuration.findings.none": ["The analysis finds nothing.", "分析没有发现问题。"],
+  "configuration.changes": ["Changes", "变更"],
+  "configuration.changes.none": ["Nothing has changed since this control plane started.", "自此控制平面启动以来没有变更。"],
+  "configuration.kept": ["{0} revisions are kept: 20 of each object since this control plane started, without status and secret values.", "保留 {0} 个修订：自此控制平面启动以来每个对象 20 个，不含状态和机密值。"],
+  "configuration.when": ["When", "时间"],
+  "configuration.what": ["What", "内容"],
+  "configuration.written": ["written", "写入"],
+  "configuration.deleted": ["deleted", "删除"],
+  "configuration.found": ["found at the start", "启动时已有"],
+  "configuration.before": ["before {0}", "{0} 之前"],
+  "configuration.fields": ["Fields", "字段数"],
+  "configuration.revisions": ["Revisions", "修订"],
+  "configuration.difference": ["Difference", "差异"],
+  "configuration.same": ["The two are alike.", "两者相同。"],
+  "configuration.one": ["One revision is known: a difference needs two.", "只有一个修订：比较需要两个。"],
+  "configuration.unknown": ["No revision of this object is kept.", "没有保留此对象的修订。"],
+  "configuration.have": ["{0} of {1} have it", "{1} 个中 {0} 个已有"],
   "configuration.objects": ["Objects", "对象"],
   "configuration.field": ["Field", "字段"],
   "configuration.message": ["What and why", "说明"],
@@ -1342,6 +1693,30 @@ export const texts = {
   "configuration.generation": ["Generation", "代数"],
   "configuration.tooMany": ["Only the first {0} objects are shown.", "仅显示前 {0} 个对象。"],
   "network.nodes": ["Nodes", "节点"],
+  "network.packet": ["What do policies do with a connection?", "网络策略如何处理连接？"],
+  "network.packet.why": ["The compiler that makes the kernel's rules is asked. Pods (POD or POD.NAMESPACE), deployment/NAME, addresses; as target also service/NAME.", "由生成内核规则的编译器回答。可填 Pod（POD 或 POD.NAMESPACE）、deployment/名称、地址；目标还可填 service/名称。"],
+  "network.from": ["From pod or address", "来源 Pod 或地址"],
+  "network.to": ["To pod, address or service/NAME", "目标 Pod、地址或 service/名称"],
+  "network.port": ["Port (80, 53/udp)", "端口（80、53/udp）"],
+  "network.verdict": ["Verdict", "结论"],
+  "network.passes": ["passes: {0} from {1} to {2}", "通过：{0}，从 {1} 到 {2}"],
+  "network.dropped": ["dropped: {0} from {1} to {2}", "丢弃：{0}，从 {1} 到 {2}"],
+  "network.end": ["End", "端"],
+  "network.egress": ["leaves", "出"],
+  "network.ingress": ["arrives", "入"],
+  "network.decision": ["Decision", "决定"],
+  "network.allowed": ["accepted", "允许"],
+  "network.drops": ["dropped", "丢弃"],
+  "network.audit": ["would be dropped (audit)", "将被丢弃（审计）"],
+  "network.audited": ["without audit it would be dropped: {0}", "若非审计模式将被丢弃：{0}"],
+  "network.selected": ["Policies that select the pod", "选中该 Pod 的策略"],
+  "network.unselected": ["none", "无"],
+  "network.counted": ["First packets", "首包数"],
+  "network.noEnds": ["No pod is at either end: policies are for pods.", "两端都不是 Pod：策略只作用于 Pod。"],
+  "network.counters": ["Policy rules and what they have counted", "策略规则及其计数"],
+  "network.counters.none": ["No rule of a policy is in force on this node.", "此节点上没有生效的策略规则。"],
+  "network.flows": ["Dropped, or would be: the last quarter of an hour", "最近一刻钟内被丢弃或将被丢弃的连接"],
+  "network.flow": ["From, to, protocol, port", "来源、目标、协议、端口"],
   "network.pods": ["Pods", "Pod"],
   "network.services": ["Services", "服务"],
   "network.range": ["Pod addresses", "Pod 地址段"],
@@ -1360,6 +1735,11 @@ export const texts = {
   "certificates.trust": ["Trust domain {0}", "信任域 {0}"],
   "alerts.active": ["Pending and firing", "等待中与触发中"],
   "alerts.none": ["No alert is pending or fires.", "没有等待中或触发中的告警。"],
+  "alerts.silenced": ["silenced", "已静默"],
+  "alerts.inhibited": ["inhibited", "已抑制"],
+  "alerts.value": ["value {0}", "值 {0}"],
+  "alerts.evidence": ["Evidence", "依据"],
+  "alerts.silencing": ["Silences stand in silences.yaml of the ConfigMap skein-system/skein-alerts.", "静默规则写在 ConfigMap skein-system/skein-alerts 的 silences.yaml 中。"],
   "alerts.rules": ["Rules", "规则"],
   "alerts.query": ["Condition", "条件"],
   "alerts.health": ["Health", "健康状况"],

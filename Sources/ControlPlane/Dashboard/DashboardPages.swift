@@ -7,7 +7,7 @@ import Mesh
 import Serialization
 
 /// The dashboard's own pages for administrators, below `/skein/v1/dashboard/`: `objects`, `network`, `certificates`, `service?host=`,
-/// `plan?window=&what-if=`.
+/// `plan?window=&what-if=`, `history?kind=&namespace=&name=&from=&to=`, and what agents of nodes are asked for (`DashboardQuestions`).
 ///
 /// `@unchecked Sendable`: used on one loop.
 final class DashboardPages: @unchecked Sendable {
@@ -25,6 +25,10 @@ final class DashboardPages: @unchecked Sendable {
     /// What the analysis found, and for which revision: it is asked again and again while nothing changes.
     private var analyzed: (revision: Int64, bytes: [UInt8])?
     private var isAnalyzing = false
+    /// What agents of nodes tell; without it these pages are not there.
+    var questions: DashboardQuestions?
+    /// How objects were before.
+    var history: HistoryKeeper?
 
     init(_ source: any ObjectSource, _ streams: ProxyStreams, _ insight: InsightService) {
         self.source = source
@@ -43,9 +47,13 @@ final class DashboardPages: @unchecked Sendable {
         case "certificates": return json(certificates())
         case "service": return json(service(first("host") ?? ""))
         case "plan": return plan(first("window"), items.filter { $0.name == "what-if" }.map(\.value))
-        default:
+        case "history": return json(history?.json(items) ?? .null)
+        case let name:
+            if let answer = await questions?.answer(String(name), items) { return answer }
             return HTTPResponse(
-                status: 404, text: "see \(Self.prefix){objects,network,certificates,service,plan}\n")
+                status: 404,
+                text: "see \(Self.prefix){objects,network,certificates,service,plan,history,explain,packet,policies,"
+                    + "endpoints,access}\n")
         }
     }
 

@@ -127,6 +127,9 @@ final class AlertService: @unchecked Sendable {
         return json
     }
 
+    /// The same for the dashboard: with evidence, and what is silenced.
+    var shown: JSON { book.alertsJSON(routing, at: Int64(InsightService.seconds * 1000)) }
+
     /// The service's own figures, as a page of metrics.
     var metrics: String {
         let firing = book.alerts.count { $0.state == .firing }

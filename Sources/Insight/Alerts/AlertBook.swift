@@ -179,6 +179,25 @@ extension AlertBook {
         ["alerts": .array(alerts.filter { $0.state != .resolved }.map(Self.json))]
     }
 
+    /// The same for people: with the expression that is the evidence, and whether anybody is told of it.
+    ///
+    /// - Parameter time: milliseconds since 1970; silences have a beginning and an end.
+    public func alertsJSON(_ routing: AlertRouting, at time: Int64) -> JSON {
+        let all = alerts
+        let queries = Dictionary(
+            groups.flatMap(\.rules).map { ($0.rule.alert, $0.rule.expression) }, uniquingKeysWith: { first, _ in first })
+        return [
+            "alerts": .array(
+                all.filter { $0.state != .resolved }.map { alert in
+                    var json = Self.json(alert)
+                    json["query"] = .string(queries[alert.labels["alertname"]] ?? "")
+                    json["silenced"] = .bool(routing.isSilenced(alert, at: time))
+                    json["inhibited"] = .bool(routing.isInhibited(alert, by: all))
+                    return json
+                })
+        ]
+    }
+
     /// What `/api/v1/rules` answers.
     public var rulesJSON: JSON {
         [

@@ -95,6 +95,7 @@ public struct TraceView: Sendable {
         "upstream_address", "peer.address", "request_size", "response_size", "node_id", "zone", "grpc.status_code",
         "grpc.path", "retry.count", "route_name", "component", "error", "response_code_details", "policy",
         "upstream_tls", "downstream_tls", "guid:x-request-id", "http.request.method", "http.response.status_code",
+        "waited_us", "attempt", "reason",
     ]
 
     private func row(_ row: Row, _ isPublic: Bool) -> JSON {

@@ -87,6 +87,12 @@ extension NodeAgent {
         case ("GET", "exec") where parts.count == 4, ("GET", "attach") where parts.count == 4,
             ("GET", "portForward") where parts.count == 3:
             return await streams(request, parts)
+        case ("GET", "questions") where parts.count == 2:
+            guard let questions = configuration.questions else {
+                return HTTPResponse(status: 404, text: "nothing is answered here about \(parts[1])\n")
+            }
+            let answer = await questions(NodeQuestion(parts[1], request.queryItems))
+            return HTTPResponse(status: answer.status, contentType: "application/json", body: answer.json.bytes)
         case (_, "networks"), (_, "containers"): return await answerNetworks(request, parts)
         default: return HTTPResponse(status: 404, text: "\(request.method) \(request.path): unknown\n")
         }

@@ -40,6 +40,8 @@ public struct NodeConfiguration: Sendable {
     public var servicesChanged: (@Sendable (ServiceChanges) -> Void)?
     /// Called on the agent's loop with what the control plane says of names besides services.
     public var namesTold: (@Sendable (JSON) -> Void)?
+    /// Answers what the dashboard asks of this machine, on the agent's loop; nil: nothing is answered.
+    public var questions: (@Sendable (NodeQuestion) async -> NodeAnswer)?
     /// User and group of the control plane, which may ask for logs.
     public var controlPlaneUser: UInt32 = 7533
 

@@ -68,6 +68,9 @@ final class Node: Sendable {
         node.runtime = options.runtime
         node.dnsAddresses = [.ip(gateway, port: 53)]
         node.controlPlaneUser = ControlPlaneProcess.userID
+        let questions = NodeQuestions(
+            dataDirectory: options.dataDirectory, runDirectory: options.runDirectory, on: loop)
+        node.questions = { await questions.answer($0) }
         do throws(WorkloadError) {
             agent = try NodeAgent(node, network: network, on: loop)
         } catch {

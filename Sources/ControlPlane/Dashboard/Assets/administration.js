@@ -1,4 +1,4 @@
-// Configuration, network, certificates: for administrators. And the form that asks for the token.
+// Certificates; and what the pages for administrators share: the form that asks for the token, answers that are not there yet.
 
 import { h, table } from "./dom.js";
 import { t } from "./texts.js";
@@ -20,59 +20,8 @@ export function whenThere(entry, view) {
   return h("p", null, entry.error ? t("word.failed", entry.error.message) : t("word.loading"));
 }
 
-const objectName = (one) => (one.namespace ? one.namespace + "/" : "") + one.name;
-const yes = (value) => (value ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")));
-
-/** `SYNCED: CDS, LDS; STALE: RDS`. */
-function typesText(types) {
-  const states = new Map();
-  for (const [type, state] of Object.entries(types).sort()) states.set(state, [...(states.get(state) ?? []), type]);
-  return [...states].map(([state, names]) => `${state}: ${names.join(", ")}`).join("; ");
-}
-
-export function configuration() {
-  return [
-    h("h1", { tabindex: "-1" }, t("page.configuration")),
-    whenThere(load("/skein/v1/dashboard/objects"), (found) => [
-      h("h2", null, t("configuration.findings")),
-      table(t("configuration.findings"), [{ name: t("word.severity") }, { name: t("configuration.code") }, { name: t("word.object") }, { name: t("configuration.field") }, { name: t("configuration.message"), text: true }],
-        found.findings.map((one) => ({
-          key: one.code + one.kind + one.namespace + one.name + one.field + one.message,
-          cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, `${one.kind} ${objectName(one)}`, h("code", null, one.field), one.message],
-        })), "✓ " + t("configuration.findings.none")),
-      h("h2", null, t("configuration.objects")),
-      found.total > found.objects.length ? h("p", null, t("configuration.tooMany", found.objects.length)) : null,
-      table(t("configuration.objects"), [{ name: t("word.kind") }, { name: t("word.object") }, { name: t("configuration.generation"), number: true }, { name: t("word.status"), text: true }],
-        found.objects.map((one) => ({ key: one.kind + objectName(one), cells: [one.kind, objectName(one), one.generation, one.conditions.map((condition) => `${condition.type}: ${condition.status}${condition.reason ? " (" + condition.reason + ")" : ""}`).join(", ") || "-"] })), "-"),
-    ]),
-    h("h2", null, t("configuration.proxies")),
-    whenThere(load("/skein/v1/convergence"), (found) => h("p", { class: found.complete ? "good" : "warning" },
-      found.complete ? "✓ " + t("configuration.converged", found.revision) : t("configuration.behind", found.revision, found.waiting.length, found.proxies, found.refused.length))),
-    whenThere(load("/skein/v1/proxies"), (found) => table(t("configuration.proxies"), [{ name: t("word.pod") }, { name: t("word.kind") }, { name: t("configuration.revision"), number: true }, { name: t("configuration.types") }, { name: t("configuration.refused"), text: true }],
-      found.proxies.map((one, place) => ({
-        key: one.namespace + "/" + one.pod + place,
-        cells: [one.namespace + "/" + one.pod, `${one.role}, ${one.client}`, one.acknowledged, typesText(one.types),
-          one.refused.length ? one.refused.map((refusal) => h("p", { class: "critical" }, `${refusal.type} ${refusal.resource}: ${refusal.message} ← ${refusal.sources.map((source) => `${source.kind} ${objectName(source)} ${source.field}`).join(", ")}`)) : "-"],
-      })), "-")),
-  ];
-}
-
-export function network() {
-  return [
-    h("h1", { tabindex: "-1" }, t("page.network")),
-    whenThere(load("/skein/v1/dashboard/network"), (found) => [
-      h("h2", null, t("network.nodes")),
-      table(t("network.nodes"), [{ name: t("word.node") }, { name: t("word.ready") }, { name: t("word.address") }, { name: t("network.range") }, { name: t("word.pods"), number: true }],
-        found.nodes.map((one) => ({ key: one.name, cells: [one.name, yes(one.ready), one.addresses.join(", "), one.podRanges.join(", ") || "-", found.pods.filter((pod) => pod.node === one.name).length] })), "-"),
-      h("h2", null, t("network.services")),
-      table(t("network.services"), [{ name: t("word.service") }, { name: t("word.address") }, { name: t("network.ports") }, { name: t("network.endpoints"), number: true }],
-        found.services.map((one) => ({ key: objectName(one), cells: [h("a", { href: "#/service/" + encodeURIComponent(one.host) }, objectName(one)), one.addresses.join(", ") || "-", one.ports.join(", "), `${one.ready}/${one.endpoints}`] })), "-"),
-      h("h2", null, t("network.pods")),
-      table(t("network.pods"), [{ name: t("word.pod") }, { name: t("word.node") }, { name: t("word.address") }, { name: t("network.phase") }, { name: t("word.ready") }, { name: t("network.restarts"), number: true }],
-        found.pods.map((one) => ({ key: objectName(one), cells: [objectName(one), one.node, h("code", null, one.addresses.join(", ")), one.phase, yes(one.ready), one.restarts] })), "-"),
-    ]),
-  ];
-}
+export const objectName = (one) => (one.namespace ? one.namespace + "/" : "") + one.name;
+export const yes = (value) => (value ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")));
 
 export function certificates() {
   return [

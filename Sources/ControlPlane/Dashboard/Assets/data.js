@@ -22,7 +22,10 @@ const waiting = [];
 function forget(prefix) { for (const key of known.keys()) if (key.startsWith(prefix)) known.delete(key); }
 
 /** What was answered is asked again when it is looked at next. */
-export function refresh() { for (const entry of known.values()) entry.isOld = true; }
+export function refresh() { for (const entry of known.values()) if (!entry.isLasting) entry.isOld = true; }
+
+/** What was answered is asked again now; what was shown stays until then. */
+export function again(path) { const entry = known.get(path); if (entry) entry.isOld = true; }
 
 async function ask(path) {
   const used = token;
@@ -53,12 +56,12 @@ function start() {
   }
 }
 
-/** What a path answered: {value, error, isAsked}; asked now when it is not known or old. Shown as it was until the new answer is there. */
-export function load(path) {
+/** What a path answered: {value, error, isAsked}; asked now when it is not known or old. Shown as it was until the new answer is there. With `isLasting` (answers that cost proxies work) it is old when `again` says so only. */
+export function load(path, isLasting = false) {
   let entry = known.get(path);
   if (!entry) {
     if (known.size > 200) known.clear();
-    entry = { value: null, error: null, isAsked: false, isOld: true };
+    entry = { value: null, error: null, isAsked: false, isOld: true, isLasting };
     known.set(path, entry);
   }
   if (entry.isOld && !entry.isAsked) {

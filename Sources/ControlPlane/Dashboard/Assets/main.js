@@ -7,7 +7,9 @@ import { overview, graph, services, alerts } from "./pages.js";
 import { service } from "./service.js";
 import { requests } from "./requests.js";
 import { planner } from "./planner.js";
-import { configuration, network, certificates, tokenForm } from "./administration.js";
+import { configuration } from "./configuration.js";
+import { network } from "./network.js";
+import { certificates, tokenForm } from "./administration.js";
 
 const WINDOWS = [60, 300, 900, 3600];
 const THEMES = ["auto", "light", "dark"];

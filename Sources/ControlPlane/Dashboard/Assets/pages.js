@@ -135,15 +135,28 @@ export function graph({ mesh }) {
 
 // MARK: Alerts
 
+/** Where the evidence of an alert is: the page of its service, or of what it is about. */
+export function evidenceOf(labels) {
+  if (labels.destination_service) return "#/service/" + encodeURIComponent(labels.destination_service);
+  if (/Certificate/.test(labels.alertname)) return "#/certificates";
+  if (/Configuration|Converged|Proxy/.test(labels.alertname)) return "#/configuration";
+  if (/Address|DNS|Clock|Node/.test(labels.alertname)) return "#/network";
+  return "#/graph";
+}
+
+const active = (one) => h("li", { class: "is-" + (one.silenced || one.inhibited ? "info" : one.labels.severity ?? "info"), "data-key": JSON.stringify(one.labels) },
+  h("strong", null, one.labels.alertname), " (", t("alerts.state." + one.state), one.silenced ? ", " + t("alerts.silenced") : null, one.inhibited ? ", " + t("alerts.inhibited") : null, ") ", one.annotations?.summary ?? "",
+  one.annotations?.action ? h("p", null, t("alerts.action", one.annotations.action)) : null,
+  h("p", { class: "muted" }, t("word.since") + " " + one.activeAt + "; " + t("alerts.value", one.value)),
+  h("p", null, h("a", { href: evidenceOf(one.labels) }, t("alerts.evidence")), one.query ? [": ", h("code", null, one.query)] : null));
+
 export function alerts({ mesh }) {
   const rules = load("/api/v1/rules");
   return [
     h("h1", { tabindex: "-1" }, t("page.alerts")),
     h("h2", null, t("alerts.active")),
-    mesh.alerts?.length ? h("ul", { class: "problems" }, mesh.alerts.map((one) => h("li", { class: "is-" + (one.labels.severity ?? "info"), "data-key": JSON.stringify(one.labels) },
-      h("strong", null, one.labels.alertname), " (", t("alerts.state." + one.state), ") ", one.annotations?.summary ?? "",
-      one.annotations?.action ? h("p", null, t("alerts.action", one.annotations.action)) : null,
-      h("p", { class: "muted" }, t("word.since") + " " + one.activeAt)))) : h("p", { class: "good" }, "✓ " + t("alerts.none")),
+    mesh.alerts?.length ? h("ul", { class: "problems" }, mesh.alerts.map(active)) : h("p", { class: "good" }, "✓ " + t("alerts.none")),
+    h("p", { class: "muted" }, t("alerts.silencing")),
     h("h2", null, t("alerts.rules")),
     rules.value ? table(t("alerts.rules"), [{ name: t("word.name") }, { name: t("word.status") }, { name: t("alerts.query"), text: true }, { name: t("alerts.health"), text: true }],
       rules.value.data.groups.flatMap((group) => group.rules.map((rule) => ({

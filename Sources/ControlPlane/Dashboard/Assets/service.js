@@ -53,17 +53,26 @@ export function service({ mesh, window, operand: host }) {
     h("h2", null, t("service.callers")),
     parts(t("service.callers"), t("word.caller"), mesh, host, (edge) => edge.source),
     h("h2", null, t("service.routes")),
-    session.hasToken ? whenThere(load("/skein/v1/dashboard/service?host=" + encodeURIComponent(host)), details) : tokenForm(),
+    session.hasToken ? whenThere(load("/skein/v1/dashboard/service?host=" + encodeURIComponent(host)), (found) => details(found, load("/skein/v1/dashboard/endpoints?host=" + encodeURIComponent(host)))) : tokenForm(),
   ];
 }
 
-function details(found) {
+/** What callers see of an endpoint; undefined when none has it. */
+const viewOf = (seen, one) => seen.find((other) => other.address === one.address);
+
+function details(found, seen) {
+  const views = seen.value?.endpoints ?? [];
+  const cell = (one, show) => { const view = viewOf(views, one); return view ? show(view) : seen.value || seen.error ? "-" : "…"; };
   return [
     h("p", { class: "muted" }, found.caller ? t("service.routes.of", found.caller) : ""),
     table(t("service.routes"), [{ name: t("service.match"), text: true }, { name: t("service.action"), text: true }, { name: t("service.provenance"), text: true }],
       found.routes.map((route, place) => ({ key: String(place), cells: [h("code", null, route.match), h("code", null, route.action), route.source ? `${route.source.kind} ${route.source.namespace}/${route.source.name}: ${route.source.field}` : "-"] })), t("service.routes.none")),
     h("h2", null, t("service.endpoints")),
-    table(t("service.endpoints"), [{ name: t("word.address") }, { name: t("word.pod") }, { name: t("word.node") }, { name: t("word.ready") }, { name: t("word.version") }],
-      found.endpoints.map((one) => ({ key: one.address + one.pod, cells: [h("code", null, one.address), one.pod || "-", one.node || "-", one.ready ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")), one.version || "-"] })), t("service.endpoints.none")),
+    seen.error ? h("p", { class: "muted" }, t("service.unseen", seen.error.message)) : null,
+    seen.value ? h("p", { class: "muted" }, t("service.seen", seen.value.callers, seen.value.asked, seen.value.proxies)) : null,
+    table(t("service.endpoints"), [{ name: t("word.address") }, { name: t("word.pod") }, { name: t("word.node") }, { name: t("word.version") }, { name: t("word.ready") }, { name: t("service.state") }, { name: t("service.active"), number: true }, { name: t("service.connections"), number: true }, { name: t("service.total"), number: true }, { name: t("word.errors"), number: true }],
+      found.endpoints.map((one) => ({ key: one.address + one.pod, cells: [h("code", null, one.address), one.pod || "-", one.node || "-", one.version || "-", one.ready ? t("word.yes") : h("strong", { class: "warning" }, t("word.no")),
+        cell(one, (view) => (view.ejected ? h("strong", { class: "critical" }, t("service.ejected", view.ejected, view.views)) : view.unhealthy ? h("strong", { class: "warning" }, t("service.unhealthy", view.unhealthy, view.views)) : h("span", { class: "good" }, t("service.healthy")))),
+        cell(one, (view) => view.activeRequests), cell(one, (view) => view.activeConnections), cell(one, (view) => view.requests), cell(one, (view) => view.errors)] })), t("service.endpoints.none")),
   ];
 }
