@@ -729,7 +729,7 @@ export function stateOf(edge) {
 }
 
 """##),
-        "main.js": Asset(digest: "b8ee4de935cf8b51", text: ##"""
+        "main.js": Asset(digest: "b7a2b675e180d834", text: ##"""
 // The page around the pages: navigation, language, theme, time span, events.
 
 import { h, patch, format } from "./dom.js";
@@ -845,14 +845,23 @@ function connect() {
   });
 }
 
+function disconnect() {
+  state.source?.close();
+  state.source = null;
+}
+
 takeToken();
 useLanguage(remembered("language", navigator.language.startsWith("zh") ? "zh" : "en"));
 useTheme(remembered("theme", "auto"));
 onChange(soon);
 find("skip").addEventListener("click", (event) => { event.preventDefault(); find("content").focus(); });
 addEventListener("hashchange", () => { takeToken(); show(); });
+// A browser has six connections to one place: pages that nobody sees, in other tabs or kept for going back, leave theirs to those that are seen.
+addEventListener("pagehide", disconnect);
+addEventListener("pageshow", (event) => { if (event.persisted && !state.source) connect(); });
+document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else if (!state.source) connect(); });
 show();
-connect();
+if (!document.hidden) connect();
 
 """##),
         "network.js": Asset(digest: "79fe9ea4ab6f591b", text: ##"""

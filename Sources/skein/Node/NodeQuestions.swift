@@ -1,3 +1,4 @@
+internal import ControlPlane
 internal import HTTP
 internal import IO
 internal import KubernetesAPI
@@ -223,75 +224,5 @@ final class NodeQuestions: @unchecked Sendable {
             "lines": .array(lines), "asked": .integer(Int64(asked.count)), "proxies": .integer(Int64(all.count)),
             "silent": .array(silent),
         ]
-    }
-}
-
-/// What proxies say of the endpoints of one host on their pages `/clusters`, put together.
-struct EndpointBook {
-    private struct Seen {
-        var requests = 0.0
-        var connections = 0.0
-        var total = 0.0
-        var errors = 0.0
-        var callers = 0
-        var ejected = 0
-        var unhealthy = 0
-        var clusters: Set<String> = []
-    }
-
-    let host: String
-    private var byAddress: [String: Seen] = [:]
-    /// Proxies that know the host.
-    private(set) var callers = 0
-
-    init(host: String) { self.host = host }
-
-    /// Takes one proxy's page.
-    mutating func add(_ page: JSON) {
-        var isCaller = false
-        for cluster in page["cluster_statuses"]?.array ?? [] {
-            let name = ClusterName(cluster["name"]?.string ?? "")
-            guard name.direction == "outbound", name.host == host else { continue }
-            isCaller = true
-            for status in cluster["host_statuses"]?.array ?? [] {
-                guard let socket = status["address"]?["socket_address"], let ip = socket["address"]?.string,
-                    let port = socket["port_value"]?.int
-                else { continue }
-                var seen = byAddress["\(ip):\(port)"] ?? Seen()
-                seen.callers += 1
-                seen.clusters.insert("\(name.port)\(name.subset.isEmpty ? "" : " \(name.subset)")")
-                for metric in status["stats"]?.array ?? [] {
-                    let value = metric["value"]?.double ?? metric["value"]?.string.flatMap { Double($0) } ?? 0
-                    switch metric["name"]?.string {
-                    case "rq_active": seen.requests += value
-                    case "cx_active": seen.connections += value
-                    case "rq_total": seen.total += value
-                    case "rq_error": seen.errors += value
-                    default: break
-                    }
-                }
-                let health = status["health_status"]
-                if health?["failed_outlier_check"]?.bool == true { seen.ejected += 1 }
-                let eds = health?["eds_health_status"]?.string
-                if health?["failed_active_health_check"]?.bool == true || (eds != nil && eds != "HEALTHY") {
-                    seen.unhealthy += 1
-                }
-                byAddress["\(ip):\(port)"] = seen
-            }
-        }
-        if isCaller { callers += 1 }
-    }
-
-    var json: JSON {
-        .array(
-            byAddress.sorted { $0.key < $1.key }.map { address, seen in
-                [
-                    "address": .string(address), "activeRequests": .number(seen.requests),
-                    "activeConnections": .number(seen.connections), "requests": .number(seen.total),
-                    "errors": .number(seen.errors), "views": .integer(Int64(seen.callers)),
-                    "ejected": .integer(Int64(seen.ejected)), "unhealthy": .integer(Int64(seen.unhealthy)),
-                    "clusters": .array(seen.clusters.sorted().map { .string($0) }),
-                ]
-            })
     }
 }
