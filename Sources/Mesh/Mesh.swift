@@ -27,8 +27,10 @@ public enum Mesh {
     public static let gatewayController = "skein.dev/gateway-controller"
     /// The namespace of the gateway that is there from the start.
     static let gatewayNamespace = "skein-system"
-    /// The labels of the gateway pod that serves Ingresses.
-    static let ingressGatewayLabels = ["istio": "ingressgateway"]
+    /// The host name of the Service that leads to that gateway's own ports.
+    static let gatewayServiceHost = "istio-ingressgateway.\(gatewayNamespace).svc.\(clusterDomain)"
+    /// The labels of the gateway pod that serves Ingresses and Gateways of the Gateway API.
+    public static let ingressGatewayLabels = ["istio": "ingressgateway"]
     /// Where captured outbound connections arrive.
     static let outboundPort: UInt32 = 15001
     /// Where captured inbound connections arrive.

@@ -120,8 +120,16 @@ struct ServiceAddresses {
         let held = old.map(Self.heldOutside) ?? []
         var status = service["status"] ?? .object([:])
         if spec.type == "LoadBalancer", spec.loadBalancerClass == nil {
-            guard held.isEmpty else { return }
             let wanted = spec.loadBalancerIP
+            if let present = held.first {
+                // Asked for another one: it is given up when that one is free, and kept otherwise.
+                let before = old?["spec"]?["loadBalancerIP"]?.string ?? ""
+                guard !wanted.isEmpty, wanted != before, wanted != present, external.take(wanted) else { return }
+                held.forEach { external.release($0) }
+                status["loadBalancer"] = ["ingress": [["ip": .string(wanted), "ipMode": "VIP"]]]
+                service["status"] = status
+                return
+            }
             let address = !wanted.isEmpty && external.take(wanted) ? wanted : external.next()
             // Without an address the service waits with EXTERNAL-IP <pending>, as it does elsewhere.
             if let address { status["loadBalancer"] = ["ingress": [["ip": .string(address), "ipMode": "VIP"]]] }

@@ -97,6 +97,7 @@ final class ProxyStreams: @unchecked Sendable {
     private var namesTimer: LoopTimer?
     private var namesDue = MonotonicTime(nanoseconds: 0)
     private var statuses: StatusTeller?
+    private var gateways: GatewayServiceKeeper?
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
@@ -119,9 +120,11 @@ final class ProxyStreams: @unchecked Sendable {
     func start(wake: @escaping () -> Void) throws(StatusError) {
         let cache = try ObjectCache(source, kinds: Self.kinds, wake: wake)
         self.cache = cache
+        let gateways = GatewayServiceKeeper(source, on: loop, cache: cache) { [unowned self] in publisher.model }
+        self.gateways = gateways
         let statuses = StatusTeller(source, on: loop, cache: cache, now: now) { [unowned self] in
             StatusTeller.View(
-                model: publisher.model,
+                model: publisher.model, addresses: { [unowned self] in gateways.addresses(publisher.model) },
                 proxies: publisher.proxies(in: GatewayObjects.namespace)
                     + others.flatMap { $0.gateways(since: publisher.changedRevision) })
         }
@@ -169,6 +172,7 @@ final class ProxyStreams: @unchecked Sendable {
         if !remotes.isEmpty { endStreams(ofPodsIn: changes, cache) }
         if !namesAreStale, changes.contains(where: { $0.mayName(cache) }) { namesAreStale = true }
         if changes.contains(where: { $0.kind == .configMap }) { configMapsChanged(cache.objects(.configMap)) }
+        gateways?.changed(changes)
         statuses?.changed(changes)
     }
 
@@ -205,6 +209,7 @@ final class ProxyStreams: @unchecked Sendable {
         for (stream, messages) in publisher.flush(revision: source.revision) {
             send(messages, on: stream)
         }
+        gateways?.look()
         tellNames()
         tellDrained()
     }

@@ -212,6 +212,27 @@ final class ClusterSource: ObjectSource, @unchecked Sendable {
         }
     }
 
+    func delete(
+        _ kind: ResourceKind, _ key: NamespacedName, uid: String, _ done: @escaping (StatusError?) -> Void
+    ) {
+        guard isWriter else { return done(Self.notWriter) }
+        let path = Self.path(kind, key.namespace, version: followed[kind]?.plan.servedVersion) + "/" + key.name
+        let options: JSON = [
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": ["uid": .string(uid)],
+        ]
+        let answer = Completion { (result: Result<String, StatusError>) in
+            if case .failure(let error) = result { done(error) } else { done(nil) }
+        }
+        _ = Task(executorPreference: loop) { [connection] in
+            do throws(StatusError) {
+                _ = try await connection.send(.delete, path, options)
+                answer.call(.success(key.name))
+            } catch {
+                answer.call(.failure(error))
+            }
+        }
+    }
+
     /// `@unchecked Sendable`: made and called on the loop of the source.
     private struct Completion: @unchecked Sendable {
         let call: (Result<String, StatusError>) -> Void

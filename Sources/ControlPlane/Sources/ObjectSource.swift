@@ -53,6 +53,8 @@ public protocol ObjectSource: AnyObject {
     func create(
         _ kind: ResourceKind, _ object: JSON, namespace: String,
         _ done: @escaping (Result<String, StatusError>) -> Void)
+    /// Deletes the object with that identity; one of the same name that came since is left alone (409).
+    func delete(_ kind: ResourceKind, _ key: NamespacedName, uid: String, _ done: @escaping (StatusError?) -> Void)
 }
 
 /// Our own API in this process as a source.
@@ -115,6 +117,20 @@ public final class RegistrySource: ObjectSource {
             done(.success(try registry.create(object, kind, namespace: namespace).object.name))
         } catch {
             done(.failure(error))
+        }
+    }
+
+    /// Done when it returns.
+    public func delete(
+        _ kind: ResourceKind, _ key: NamespacedName, uid: String, _ done: @escaping (StatusError?) -> Void
+    ) {
+        var options = DeleteOptions()
+        options.uid = uid
+        do throws(StatusError) {
+            try registry.delete(kind, key.namespace, key.name, options: options)
+            done(nil)
+        } catch {
+            done(error)
         }
     }
 }

@@ -20,6 +20,8 @@ final class StatusTeller {
     /// What is asked of the publisher.
     struct View {
         var model: MeshModel
+        /// The addresses of Gateways, each its own.
+        var addresses: () -> [NamespacedName: [String]]
         var proxies: [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])]
     }
 
@@ -60,7 +62,7 @@ final class StatusTeller {
 
     /// A proxy has answered: that may be what a status waits for.
     func answered(_ pod: NamespacedName) {
-        guard pod.namespace == GatewayObjects.namespace, gateway(view()).isProgrammed != isProgrammed else { return }
+        guard pod.namespace == GatewayObjects.namespace, Self.isProgrammed(view()) != isProgrammed else { return }
         soon()
     }
 
@@ -119,13 +121,22 @@ final class StatusTeller {
         }
     }
 
+    private static func gateways(
+        _ view: View
+    ) -> [(pod: NamespacedName, isSettled: Bool, rejected: [String: String])] {
+        view.proxies.filter { $0.pod.namespace == GatewayObjects.namespace }
+    }
+
+    private static func isProgrammed(_ view: View) -> Bool {
+        gateways(view).contains { $0.isSettled && $0.rejected.isEmpty }
+    }
+
     private func gateway(_ view: View) -> GatewayState {
         let service = cache.object(
             .service, NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
-        let gateways = view.proxies.filter { $0.pod.namespace == GatewayObjects.namespace }
         return GatewayState(
             addresses: service.map { Service(json: $0.json).status.loadBalancer.ingress.compactMap(\.ip) } ?? [],
-            isProgrammed: gateways.contains { $0.isSettled && $0.rejected.isEmpty },
-            refusal: gateways.lazy.compactMap { $0.rejected.sorted { $0.key < $1.key }.first?.value }.first)
+            ownAddresses: view.addresses(), isProgrammed: Self.isProgrammed(view),
+            refusal: Self.gateways(view).lazy.compactMap { $0.rejected.sorted { $0.key < $1.key }.first?.value }.first)
     }
 }

@@ -60,6 +60,13 @@ public enum GatewayAPI {
         }
         /// Whether `infrastructure.parametersRef` is set.
         public var hasParameters: Bool { spec.json["infrastructure"]?["parametersRef"] != nil }
+        /// `infrastructure.labels`: what the labels of things made for it must have.
+        public var infrastructureLabels: [String: String] { infrastructure("labels") }
+        /// `infrastructure.annotations`, likewise.
+        public var infrastructureAnnotations: [String: String] { infrastructure("annotations") }
+        private func infrastructure(_ member: String) -> [String: String] {
+            (spec.json["infrastructure"]?[member]?.object ?? [:]).compactMapValues(\.string)
+        }
         /// The certificate that it shows to backends.
         public var backendCertificate: Reference? {
             KubernetesObject(json: spec.json["tls"]?["backend"] ?? .null).view("clientCertificateRef")

@@ -5,7 +5,8 @@ import Serialization
 /// The configuration of a gateway pod: what Gateways of both APIs and Ingresses open there.
 ///
 /// A port speaks one thing: HTTP, TLS (told apart by server name) or bytes. The first who opens it decides: Istio's
-/// Gateways, oldest first, then those of the Gateway API, then Ingresses.
+/// Gateways, oldest first, then those of the Gateway API, then Ingresses. What arrives at the own address of a Gateway of
+/// the Gateway API is for that one alone: it ends at ports of its own (`GatewayDoors`).
 struct Entrances {
     let model: MeshModel
     let namespace: String
@@ -34,8 +35,26 @@ struct Entrances {
     let families: [Int: Family]
     /// Who may enter.
     let policies: EntrancePolicies
+    /// The Gateway at whose own address this is; nil: what arrives at the pod's own ports.
+    let gateway: NamespacedName?
 
+    /// What arrives at the own address of a Gateway.
+    private init(_ shared: Entrances, of gateway: NamespacedName) {
+        (model, namespace, labels, policies) = (shared.model, shared.namespace, shared.labels, shared.policies)
+        self.gateway = gateway
+        servesSharedKinds = true
+        openings = [:]
+        var families: [Int: Family] = [:]
+        for listener in shared.model.gatewayAPI.listeners where listener.gateway == gateway && listener.isServed {
+            guard let family = listener.wire?.family, families[listener.listener.port] == nil else { continue }
+            families[listener.listener.port] = family
+        }
+        self.families = families
+    }
+
+    /// What arrives at the pod's own ports.
     init(model: MeshModel, namespace: String, labels: [String: String]) {
+        gateway = nil
         self.model = model
         self.namespace = namespace
         self.labels = labels
@@ -54,7 +73,7 @@ struct Entrances {
             }
         }
         if servesSharedKinds {
-            for listener in model.gatewayAPI.listeners where listener.isServed {
+            for listener in model.gatewayAPI.listeners where listener.isShared {
                 guard let family = listener.wire?.family, families[listener.listener.port] == nil else { continue }
                 families[listener.listener.port] = family
             }
@@ -67,7 +86,7 @@ struct Entrances {
 
     /// Whether Ingresses have a share in a port.
     func hasIngresses(port: Int) -> Bool {
-        servesSharedKinds && !model.servedIngresses.isEmpty
+        gateway == nil && servesSharedKinds && !model.servedIngresses.isEmpty
             && ((port == 80 && families[80] == .http)
                 || (port == 443 && families[443] == .tls && !IngressCertificates.entries(model).isEmpty))
     }
@@ -77,7 +96,13 @@ struct Entrances {
         guard servesSharedKinds else { return [] }
         return model.gatewayAPI.served(port: port).filter {
             $0.listener.wire?.family == families[port] && $0.listener.wire != .udp
+                && gateway.map { [listener = $0.listener] in listener.gateway == $0 } ?? $0.listener.isShared
         }
+    }
+
+    /// The port of the pod at which connections to a port arrive.
+    func local(_ port: Int) -> Int {
+        gateway.flatMap { model.gatewayAPI.doors.target($0, OpenedPort(number: port)) } ?? port
     }
 
     /// Whose policies count for the requests of a port without TLS.
@@ -97,24 +122,16 @@ struct Entrances {
     /// Everything that the pod is to know about its ports.
     func add(to snapshot: inout MeshResources) {
         policies.clusters().forEach { snapshot.add($0) }
+        var made: [Int: [FilterChain]] = [:]
         for (port, family) in families.sorted(by: { $0.key < $1.key }) {
-            switch family {
-            case .http:
-                let routes = GatewayRoutes(entrances: self, port: port)
-                snapshot.add(listener(port, [httpChain(port)]))
-                snapshot.add(routes.configuration())
-            case .tls:
-                let doors = TLSDoors(entrances: self, port: port)
-                let chains = doors.chains(&snapshot)
-                if chains.isEmpty { continue }
-                var listener = listener(port, chains)
-                listener.listenerFilters = [FilterChains.tlsInspector]
-                snapshot.add(listener)
-            case .bytes:
-                if let chain = bytesChain(port) { snapshot.add(listener(port, [chain])) }
-            }
+            let chains = chains(port, family, &snapshot)
+            made[port] = chains
+            if !chains.isEmpty { snapshot.add(listener(port, family, chains)) }
         }
-        if servesSharedKinds { DatagramListeners(model: model).add(to: &snapshot) }
+        if servesSharedKinds {
+            addOwn(made, to: &snapshot)
+            DatagramListeners(model: model).add(to: &snapshot)
+        }
         for policy in model.gatewayAPI.backendTLS.policies where !policy.targets.isEmpty {
             if let secret = policy.resource(model.objects) { snapshot.add(secret) }
         }
@@ -125,11 +142,39 @@ struct Entrances {
         }
     }
 
+    /// What the Gateways' own addresses lead to.
+    ///
+    /// - Parameter made: What the pod's own ports serve. Where that is the Gateway's own and nobody else's, as with the
+    ///   only Gateway there is, its address leads to the same routes, which the proxy keeps once.
+    private func addOwn(_ made: [Int: [FilterChain]], to snapshot: inout MeshResources) {
+        for entry in model.gatewayAPI.gateways where !entry.usesSharedAddress {
+            let own = Entrances(self, of: entry.key)
+            for (port, family) in own.families.sorted(by: { $0.key < $1.key }) where own.local(port) != port {
+                let isAlone =
+                    families[port] == family && openings[port] == nil && !hasIngresses(port: port)
+                    && gatewayListeners(port: port).map(\.position) == own.gatewayListeners(port: port).map(\.position)
+                let chains = isAlone ? made[port] ?? [] : own.chains(port, family, &snapshot)
+                if !chains.isEmpty { snapshot.add(own.listener(port, family, chains)) }
+            }
+        }
+    }
+
+    /// The filter chains of a port, their routes and secrets go into the snapshot; none: nothing can be served there.
+    private func chains(_ port: Int, _ family: Family, _ snapshot: inout MeshResources) -> [FilterChain] {
+        switch family {
+        case .http:
+            snapshot.add(GatewayRoutes(entrances: self, port: port).configuration())
+            return [httpChain(port)]
+        case .tls: return TLSDoors(entrances: self, port: port).chains(&snapshot)
+        case .bytes: return bytesChain(port).map { [$0] } ?? []
+        }
+    }
+
     private func httpChain(_ port: Int) -> FilterChain {
         FilterChains.http(
             name: "0.0.0.0_\(port)", match: nil,
             manager: manager(
-                statPrefix: "outbound_0.0.0.0_\(port)", routes: "http.\(port)", scopes: scopes(port: port)),
+                statPrefix: "outbound_0.0.0.0_\(port)", routes: "http.\(local(port))", scopes: scopes(port: port)),
             place: openings[port]?.first?.place ?? gatewayListeners(port: port).first?.listener.place)
     }
 
@@ -162,11 +207,12 @@ struct Entrances {
         return manager
     }
 
-    private func listener(_ port: Int, _ chains: [FilterChain]) -> Listener {
+    private func listener(_ port: Int, _ family: Family, _ chains: [FilterChain]) -> Listener {
         var listener = Listener()
-        listener.name = "0.0.0.0_\(port)"
-        listener.address = Addresses.any(port: UInt32(clamping: port))
+        listener.name = "0.0.0.0_\(local(port))"
+        listener.address = Addresses.any(port: UInt32(clamping: local(port)))
         listener.trafficDirection = .outbound
+        if family == .tls { listener.listenerFilters = [FilterChains.tlsInspector] }
         listener.filterChains = chains
         listener.metadata = chains.first?.metadata
         return listener
@@ -220,7 +266,7 @@ extension MeshModel {
         let datagrams =
             !entrances.servesSharedKinds
             ? []
-            : gatewayAPI.listeners.filter { $0.isServed && $0.wire == .udp }
+            : gatewayAPI.listeners.filter { $0.isShared && $0.wire == .udp }
                 .map { OpenedPort(number: $0.listener.port, isDatagram: true) }
         return Set(entrances.families.keys.map { OpenedPort(number: $0) } + datagrams)
     }

@@ -17,7 +17,7 @@ struct GatewayRoutes {
             listeners.filter { $0.listener.wire == .http }, entrances.scopes(port: port), &table)
         istio(entrances.openings[port] ?? [], &table)
         if entrances.hasIngresses(port: port) { ingresses(&table) }
-        return finished(table.configuration("http.\(port)", port: port))
+        return finished(table.configuration("http.\(entrances.local(port))", port: port))
     }
 
     /// The configuration of one server of an Istio Gateway that ends TLS.

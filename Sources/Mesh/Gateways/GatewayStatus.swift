@@ -15,16 +15,22 @@ public struct ComputedStatus: Sendable, Hashable {
 
 /// What is known of the gateway's proxy.
 public struct GatewayState: Sendable, Hashable {
-    /// The addresses at which clients reach it.
+    /// The addresses at which clients reach the pod's own ports.
     public var addresses: [String]
+    /// The addresses of Gateways of the Gateway API, each its own.
+    public var ownAddresses: [NamespacedName: [String]]
     /// Whether a proxy serves what the model says: it has acknowledged its configuration.
     public var isProgrammed: Bool
     /// What a proxy said about configuration that it refused.
     public var refusal: String?
 
     /// A gateway's state.
-    public init(addresses: [String], isProgrammed: Bool, refusal: String? = nil) {
+    public init(
+        addresses: [String], ownAddresses: [NamespacedName: [String]] = [:], isProgrammed: Bool,
+        refusal: String? = nil
+    ) {
         self.addresses = addresses
+        self.ownAddresses = ownAddresses
         self.isProgrammed = isProgrammed
         self.refusal = refusal
     }
@@ -92,7 +98,8 @@ struct GatewayStatuses {
         "BackendTLSPolicy", "BackendTLSPolicySANValidation", "GRPCRoute", "GRPCRouteNamedRouteRule",
         "GRPCRouteRequestHeaderModifier", "Gateway", "GatewayAddressEmpty", "GatewayBackendClientCertificate",
         "GatewayFrontendClientCertificateValidation", "GatewayFrontendClientCertificateValidationInsecureFallback",
-        "GatewayHTTPListenerIsolation", "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
+        "GatewayHTTPListenerIsolation", "GatewayHTTPSListenerDetectMisdirectedRequests",
+        "GatewayInfrastructurePropagation", "GatewayPort8080", "GatewayStaticAddresses",
         "HTTPRoute", "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode",
         "HTTPRoute308RedirectStatusCode", "HTTPRouteBackendProtocolH2C", "HTTPRouteBackendProtocolWebSocket",
         "HTTPRouteBackendRequestHeaderModification", "HTTPRouteBackendTimeout", "HTTPRouteCORS",
@@ -147,8 +154,11 @@ struct GatewayStatuses {
 
     private func gateway(_ gateway: GatewayAPIModel.Gateway) -> ComputedStatus {
         let own = gateway.listeners.map { api.listeners[$0] }.filter { $0.owner == .gateway(gateway.key) }
-        let wanted = gateway.gateway.addresses.map(\.value).filter { !$0.isEmpty }
-        let unusable = wanted.filter { !state.addresses.contains($0) }
+        let addresses = gateway.usesSharedAddress ? state.addresses : state.ownAddresses[gateway.key] ?? []
+        let unusable = gateway.gateway.addresses.filter { wanted in
+            if wanted.type == "Hostname" { return wanted.value != Mesh.gatewayServiceHost }
+            return !wanted.value.isEmpty && !addresses.contains(wanted.value)
+        }.map(\.value)
         var conditions = [accepted(own, gateway.refusal)]
         if gateway.refusal != nil || !own.contains(where: \.isServed) {
             conditions.append(condition("Programmed", false, "Invalid", "no listener is served"))
@@ -156,8 +166,8 @@ struct GatewayStatuses {
             conditions.append(
                 condition(
                     "Programmed", false, "AddressNotUsable",
-                    "spec.addresses: \(unusable.joined(separator: ", ")) does not belong to the gateway"))
-        } else if state.addresses.isEmpty {
+                    "spec.addresses: \(unusable.joined(separator: ", ")) cannot be given to the Gateway"))
+        } else if addresses.isEmpty {
             conditions.append(condition("Programmed", false, "AddressNotAssigned", "the gateway has no address yet"))
         } else {
             conditions.append(programmed())
@@ -178,10 +188,16 @@ struct GatewayStatuses {
         return ComputedStatus(
             kind: .gatewayAPIGateway, object: gateway.key,
             status: [
-                "addresses": .array(state.addresses.map { ["type": "IPAddress", "value": .string($0)] }),
+                "addresses": .array(addresses.map(Self.address)),
                 "conditions": .array(conditions), "listeners": .array(own.map(listener)),
                 "attachedListenerSets": .integer(Int64(sets.count)),
             ])
+    }
+
+    /// An address with its type: of a load balancer elsewhere there may be a host name.
+    private static func address(_ value: String) -> JSON {
+        let isNumber = value.contains(":") || value.utf8.allSatisfy { $0 == UInt8(ascii: ".") || (48...57).contains($0) }
+        return ["type": isNumber ? "IPAddress" : "Hostname", "value": .string(value)]
     }
 
     private func accepted(_ listeners: [GatewayAPIModel.Listener], _ refusal: Finding?) -> JSON {
@@ -207,8 +223,11 @@ struct GatewayStatuses {
         var conditions: [JSON] = []
         if let finding = listener.conflict {
             conditions.append(condition("Accepted", false, finding.reason, finding.message))
+        } else if let refusal = listener.refusal {
+            conditions.append(condition("Accepted", unless: [refusal]))
         } else {
-            conditions.append(condition("Accepted", unless: [listener.refusal].compactMap { $0 }))
+            let message = listener.sharedConflict.map { "at the Gateway's own address only: \($0.message)" }
+            conditions.append(condition("Accepted", true, "Accepted", message ?? ""))
         }
         if let finding = listener.conflict, case .listenerSet = listener.owner {
             // The API's own tests ask for the conflict here, which a Gateway's listener tells by Accepted alone.

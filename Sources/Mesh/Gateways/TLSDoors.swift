@@ -35,7 +35,7 @@ struct TLSDoors {
             switch listener.wire {
             case .https:
                 guard done.insert(listener.host).inserted, let match = claim([listener.host]) else { continue }
-                let routes = "https.\(port).\(listener.host)"
+                let routes = "https.\(entrances.local(port)).\(listener.host)"
                 let tls = self.tls(listener, http: true)
                 need(tls)
                 var chain = FilterChains.http(

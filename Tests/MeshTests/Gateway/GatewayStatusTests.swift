@@ -37,15 +37,16 @@ struct GatewayStatusTests {
         func programmed(_ state: GatewayState) throws -> String? {
             World.outline(try world.status(.gatewayAPIGateway, "gw", state)["conditions"]).last
         }
+        func state(_ own: [String], isProgrammed: Bool, refusal: String? = nil) -> GatewayState {
+            GatewayState(
+                addresses: ["10.0.0.1"], ownAddresses: [NamespacedName(namespace: "default", name: "gw"): own],
+                isProgrammed: isProgrammed, refusal: refusal)
+        }
+        #expect(try programmed(state(["10.0.0.2"], isProgrammed: true)) == "Programmed=True:Programmed")
+        #expect(try programmed(state(["10.0.0.2"], isProgrammed: false)) == "Programmed=False:Pending")
         #expect(
-            try programmed(GatewayState(addresses: ["10.0.0.1"], isProgrammed: true)) == "Programmed=True:Programmed")
-        #expect(
-            try programmed(GatewayState(addresses: ["10.0.0.1"], isProgrammed: false)) == "Programmed=False:Pending")
-        #expect(
-            try programmed(GatewayState(addresses: ["10.0.0.1"], isProgrammed: false, refusal: "no"))
-                == "Programmed=False:Invalid")
-        #expect(
-            try programmed(GatewayState(addresses: [], isProgrammed: true)) == "Programmed=False:AddressNotAssigned")
+            try programmed(state(["10.0.0.2"], isProgrammed: false, refusal: "no")) == "Programmed=False:Invalid")
+        #expect(try programmed(state([], isProgrammed: true)) == "Programmed=False:AddressNotAssigned")
         #expect(
             try world.listener("http") == [
                 "Accepted=True:Accepted", "Programmed=True:Programmed", "ResolvedRefs=True:ResolvedRefs",
@@ -53,7 +54,10 @@ struct GatewayStatusTests {
             ])
         #expect(
             try world.status(.gatewayAPIGateway, "gw")["addresses"]
-                == [["type": "IPAddress", "value": "10.96.0.9"]])
+                == [["type": "IPAddress", "value": "10.97.0.2"]])
+        #expect(
+            try world.status(.gatewayAPIGateway, "gw", state(["lb.example"], isProgrammed: true))["addresses"]
+                == [["type": "Hostname", "value": "lb.example"]])
     }
 
     @Test("I-16 a Gateway of a class that is not ours gets no status, nor do routes to it")

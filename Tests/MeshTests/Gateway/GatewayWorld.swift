@@ -111,7 +111,12 @@ extension World {
             service("far", ip: 4, namespace: "other"), yaml.joined())
     }
 
-    private static let state = GatewayState(addresses: ["10.96.0.9"], isProgrammed: true)
+    private static let state = GatewayState(
+        addresses: ["10.97.0.1"],
+        ownAddresses: Dictionary(
+            uniqueKeysWithValues: ["gw", "newer", "good"].enumerated().map { index, name in
+                (NamespacedName(namespace: "default", name: name), ["10.97.0.\(index + 2)"])
+            }), isProgrammed: true)
 
     func status(
         _ kind: MeshObjects.Kind, _ name: String, namespace: String = "default", _ state: GatewayState? = nil

@@ -14,6 +14,8 @@ struct GatewayAPIModel: Sendable {
         var listeners: [Int] = []
         /// Why the whole Gateway is not served.
         var refusal: Finding?
+        /// Whether its address is that of the pod's own Service, which it names in `spec.addresses`.
+        var usesSharedAddress = false
         /// The Secret with its certificate for backends.
         var backendCertificate: NamespacedName?
         /// Why its certificate for backends cannot be used.
@@ -41,6 +43,8 @@ struct GatewayAPIModel: Sendable {
         var conflict: Finding?
         /// Why it is not accepted.
         var refusal: Finding?
+        /// Why it is served at its Gateway's own address only: an older Gateway has the pod's port.
+        var sharedConflict: Finding?
         /// Which of its references lead nowhere.
         var unresolved: [Finding] = []
         /// How many routes have attached.
@@ -51,6 +55,8 @@ struct GatewayAPIModel: Sendable {
             guard conflict == nil, refusal == nil, let wire else { return false }
             return wire.needsCertificate ? !certificates.isEmpty : true
         }
+        /// Whether it is served at the pod's own port as well, together with everybody else's.
+        var isShared: Bool { isServed && sharedConflict == nil }
         /// The host; `*` for all.
         var host: String { listener.hostname.isEmpty ? "*" : listener.hostname }
         var place: Provenance {
@@ -171,6 +177,8 @@ struct GatewayAPIModel: Sendable {
     var callPorts: [String: Set<Int>] = [:]
     /// ListenerSets that no Gateway lets in, with the reason.
     var refusedSets: [NamespacedName: Finding] = [:]
+    /// Where the ports of the Gateways' own addresses end.
+    var doors = GatewayDoors()
     let grants: ReferenceGrants
     /// How gateways speak TLS to services.
     let backendTLS: BackendTLS
@@ -178,7 +186,7 @@ struct GatewayAPIModel: Sendable {
     /// The kinds that it is made of.
     static let kinds: Set<MeshObjects.Kind> = [
         .gatewayClass, .gatewayAPIGateway, .httpRoute, .grpcRoute, .tlsRoute, .tcpRoute, .udpRoute, .referenceGrant,
-        .backendTLSPolicy, .listenerSet, .namespace, .secret, .configMap, .service, .serviceEntry,
+        .backendTLSPolicy, .listenerSet, .namespace, .secret, .configMap, .service, .serviceEntry, .gateway,
     ]
 
     /// Without any object.

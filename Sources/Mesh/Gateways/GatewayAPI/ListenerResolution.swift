@@ -48,12 +48,36 @@ struct ListenerResolution {
             if entry.refusal != nil {
                 for index in found.indices where found[index].refusal == nil { found[index].refusal = entry.refusal }
             }
+            entry.usesSharedAddress = gateway.addresses.contains {
+                $0.type == "Hostname" && $0.value == Mesh.gatewayServiceHost
+            }
             for index in found.indices where found[index].isServed {
-                found[index].refusal = rival(of: found[index], in: model.listeners)
+                let rival = rival(of: found[index], in: model.listeners)
+                if entry.usesSharedAddress { found[index].refusal = rival } else { found[index].sharedConflict = rival }
             }
             entry.listeners = Array(model.listeners.count..<model.listeners.count + found.count)
             model.listeners += found
             model.gateways.append(entry)
+        }
+        openDoors(&model)
+    }
+
+    /// Gives each port of each Gateway one of the pod's.
+    private func openDoors(_ model: inout GatewayAPIModel) {
+        let own = Set(model.gateways.lazy.filter { !$0.usesSharedAddress && $0.refusal == nil }.map(\.key))
+        let listeners = model.listeners.indices.filter { own.contains(model.listeners[$0].gateway) }
+        let istio = objects.inOrder(.gateway).flatMap { IstioGateway(json: $0.json).servers.compactMap(\.port) }
+        model.doors = GatewayDoors(
+            listeners.compactMap { index in
+                let listener = model.listeners[index]
+                return listener.port.map { GatewayDoors.Door(gateway: listener.gateway, port: $0) }
+            }, taken: Set(istio + model.listeners.map(\.listener.port)))
+        for index in listeners {
+            let listener = model.listeners[index]
+            guard let port = listener.port, model.doors.target(listener.gateway, port) == nil else { continue }
+            model.listeners[index].refusal = Finding(
+                reason: "PortUnavailable",
+                message: "all \(GatewayDoors.range.count) ports that the gateway has for addresses are in use")
         }
     }
 
@@ -300,9 +324,9 @@ struct ListenerResolution {
         return Finding(reason: "HostnameConflict", message: "host \(one.host) is claimed by \(name), too")
     }
 
-    /// All Gateways share one proxy: what an older Gateway has is not available, unless both want the same.
+    /// All Gateways share the pod's own ports: what an older Gateway has there is not available, unless both want the same.
     private func rival(of listener: Listener, in older: [Listener]) -> Finding? {
-        for other in older where other.isServed && other.gateway != listener.gateway {
+        for other in older where other.isShared && other.gateway != listener.gateway {
             guard let conflict = Self.conflict(listener, with: other) else { continue }
             let canShare =
                 listener.wire == other.wire && listener.wire != .tcp && listener.wire != .udp

@@ -74,8 +74,11 @@ struct DatagramListeners {
             let clusters = streams.datagramClusters(attachment.route)
             guard let first = clusters.first else { continue }
             var proxy = UdpProxyConfig()
-            let port = listener.listener.port
-            proxy.statPrefix = "gateway_\(port)_udp"
+            let written = listener.listener.port
+            let door = api.doors.target(listener.gateway, OpenedPort(number: written, isDatagram: true))
+            let ports = (listener.isShared ? [written] : []) + (door.map { [$0] } ?? [])
+            guard let port = ports.first else { continue }
+            proxy.statPrefix = "gateway_\(written)_udp"
             proxy.routeSpecifier = .cluster(first.cluster)
             // Several backends share one cluster, whose endpoints carry the weights.
             if clusters.count > 1 {
@@ -90,18 +93,24 @@ struct DatagramListeners {
             var filter = ListenerFilter()
             filter.name = "envoy.filters.udp_listener.udp_proxy"
             filter.configType = .typedConfig(AnyMessage(packing: proxy))
-            var socket = SocketAddress()
-            socket.protocol = .udp
-            socket.address = "0.0.0.0"
-            socket.portSpecifier = .portValue(UInt32(clamping: port))
-            var made = Listener()
-            made.name = "0.0.0.0_\(port)_udp"
-            made.address = Addresses.socket(socket)
-            made.trafficDirection = .outbound
-            made.listenerFilters = [filter]
-            made.metadata = streams.place(attachment.route)?.metadata
-            snapshot.add(made)
+            for port in ports {
+                snapshot.add(self.listener(port, filter, streams.place(attachment.route)))
+            }
         }
+    }
+
+    private func listener(_ port: Int, _ filter: ListenerFilter, _ place: Provenance?) -> Listener {
+        var socket = SocketAddress()
+        socket.protocol = .udp
+        socket.address = "0.0.0.0"
+        socket.portSpecifier = .portValue(UInt32(clamping: port))
+        var made = Listener()
+        made.name = "0.0.0.0_\(port)_udp"
+        made.address = Addresses.socket(socket)
+        made.trafficDirection = .outbound
+        made.listenerFilters = [filter]
+        made.metadata = place?.metadata
+        return made
     }
 }
 
