@@ -21,7 +21,7 @@ from check.lib import SKEIN, check, results
 TAG = f"skl{os.getpid() % 100000}"
 
 SERVER = """
-import http.server, os, socketserver
+import http.server, os, socket, socketserver
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -34,7 +34,8 @@ class H(http.server.BaseHTTPRequestHandler):
     def log_message(self, *a): pass
 class S(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
-S(("", 8000), H).serve_forever()
+    address_family = socket.AF_INET6
+S(("::", 8000), H).serve_forever()
 """
 
 # Nobody listens at that port: who says so has had the packet.
@@ -88,6 +89,7 @@ class Host:
         self.number = number
         self.namespace = f"{TAG}h{number}"
         self.address = f"192.0.2.{number}"
+        self.addresses = f"192.0.2.{number},2001:db8::{number}"
         self.data = f"{base}/data{number}"
         self.run_dir = f"{base}/run{number}"
         self.log = f"{base}/host{number}.log"
@@ -98,7 +100,8 @@ class Host:
         run("ip", "netns", "add", self.namespace)
         run("ip", "link", "add", f"{TAG}p{self.number}", "netns", f"{TAG}lan", "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
         run("ip", "-n", f"{TAG}lan", "link", "set", f"{TAG}p{self.number}", "master", "br0", "up")
-        for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "mtu", "1500", "up"], ["address", "add", f"{self.address}/24", "dev", "eth0"]):
+        for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "mtu", "1500", "up"], ["address", "add", f"{self.address}/24", "dev", "eth0"],
+                      ["address", "add", f"2001:db8::{self.number}/64", "dev", "eth0", "nodad"]):
             run("ip", "-n", self.namespace, *words)
 
     def inside(self, *command, **options):
@@ -153,7 +156,7 @@ def pod(name, node, labels, plain=False):
 
 def service(name, selector):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-            "spec": {"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
+            "spec": {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
 
 
 def laboratory(driver):
@@ -232,7 +235,8 @@ def agents(driver, first, api):
 
 def checks(driver, hosts):
     first, second, third = hosts
-    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", "192.0.2.1", "--network", driver)
+    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, "--network", driver,
+                "--pool", "10.244.0.0/16,fd00:244::/48", "--service-pool", "10.96.0.0/16,fd00:96::/112")
     wait_for(f"{driver}: the first machine is up", lambda: "Ctrl-C" in pathlib.Path(first.log).read_text(), 120)
     first.name = api(first, "GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
     wrong = second.inside(
@@ -241,14 +245,15 @@ def checks(driver, hosts):
     check(f"{driver}: a token that nobody has made is refused", wrong == "")
     token = first.skein("node", "token").strip()
     for host in (second, third):
-        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", "--network", driver)
+        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", "--network", driver,
+                   "--node-address", host.addresses)
     def nodes():
         return {n["metadata"]["name"]: n for n in api(first, "GET", "/api/v1/nodes")["items"]}
     def ready(name):
         return [c["status"] for c in nodes()[name].get("status", {}).get("conditions", []) if c["type"] == "Ready"] == ["True"]
     wait_for(f"{driver}: two machines have joined", lambda: ready("node-2") and ready("node-3"))
     blocks = [b for n in nodes().values() for b in n["spec"]["podCIDRs"]]
-    check(f"{driver}: each has a block of its own", len(set(blocks)) == 3, blocks)
+    check(f"{driver}: each has a block of each family of its own", len(set(blocks)) == 6, blocks)
 
     names = [first.name, "node-2", "node-3"]
     for host, node in zip(hosts, names):
@@ -279,14 +284,20 @@ def checks(driver, hosts):
             answer = ask(a, f"plain-{a.number}", f"http://{ip[f'plain-{b.number}']}:8000/")
             reached.append(answer.startswith(names[b.number - 1]))
     check(f"{driver}: every pod reaches every pod by address", all(reached), reached)
+    ip6 = {name: p["status"]["podIPs"][1]["ip"] for name, p in found.items()}
+    reached = [ask(a, f"plain-{a.number}", f"http://[{ip6[f'plain-{b.number}']}]:8000/").startswith(names[b.number - 1]) for a in hosts for b in hosts]
+    check(f"{driver}: and by its IPv6 address", all(reached), reached)
 
-    def lookup(host, name):
-        return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{gateway(host)}", name, status=None).split()
+    def lookup(host, name, kind="A", server=None):
+        return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{server or gateway(host)}", name, kind,
+                           status=None).split()
     def gateway(host):
         return ip[f"plain-{host.number}"].rsplit(".", 1)[0] + ".1"
-    address = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIP"]
+    address, address6 = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIPs"]
     for host in hosts:
         wait_for(f"{driver}: names are answered on machine {host.number}", lambda: lookup(host, "plain.default.svc.cluster.local") == [address], 30)
+        check(f"{driver}: with IPv6 addresses, by both of its own", lookup(host, "plain.default.svc.cluster.local", "AAAA") == [address6]
+              == lookup(host, "plain.default.svc.cluster.local", "AAAA", ip6[f"plain-{host.number}"].rsplit(":", 1)[0] + ":1"))
     api(first, "POST", "/apis/networking.istio.io/v1/namespaces/default/serviceentries",
         {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "outside"},
          "spec": {"hosts": ["api.example.org"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "DNS"}})
@@ -296,16 +307,32 @@ def checks(driver, hosts):
     for host in hosts:
         answers = {ask(host, f"plain-{host.number}", f"http://{address}/").split(" ")[0] for _ in range(30)}
         check(f"{driver}: a service balances over all machines, asked from {host.number}", answers == set(names), sorted(answers))
+        answers = {ask(host, f"plain-{host.number}", f"http://[{address6}]/").split(" ")[0] for _ in range(30)}
+        check(f"{driver}: and by its IPv6 address", answers == set(names), sorted(answers))
     for host in hosts:
         def through_sidecars():
             answers = [ask(host, f"web-{host.number}", "http://web.default.svc.cluster.local/", "--resolve",
                            f"web.default.svc.cluster.local:80:{web}") for _ in range(12)]
             return {a.split(" ")[0] for a in answers} == set(names) and all("spiffe://cluster.local/ns/default/sa/default" in a for a in answers)
-        web = api(first, "GET", "/api/v1/namespaces/default/services/web")["spec"]["clusterIP"]
+        web = api(first, "GET", "/api/v1/namespaces/default/services/web")["spec"]["clusterIPs"][0]
         wait_for(f"{driver}: sidecars speak mTLS over machines, asked from {host.number}", through_sidecars, 60)
+        web = "[" + api(first, "GET", "/api/v1/namespaces/default/services/web")["spec"]["clusterIPs"][1] + "]"
+        wait_for(f"{driver}: and for connections to its IPv6 address", through_sidecars, 60)
     # curl's 56 (reset) or 52 (empty): no certificate, no answer.
     refused = ask(first, "plain-1", f"http://{ip['web-2']}:8000/")
     check(f"{driver}: without a certificate a STRICT pod of another machine says nothing", not refused.startswith("node-2"), refused)
+    refused = ask(first, "plain-1", f"http://[{ip6['web-2']}]:8000/")
+    check(f"{driver}: nor by its IPv6 address", not refused.startswith("node-2"), refused)
+    api(first, "POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "closed"}, "spec": {
+            "podSelector": {"matchLabels": {"app": "plain"}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"ipBlock": {"cidr": ip6["plain-1"] + "/128"}}]}]}})
+    def answering():
+        return [ask(host, f"plain-{host.number}", f"http://{to}:8000/", seconds=2).startswith("node-3") for host in (first, second)
+                for to in (ip["plain-3"], f"[{ip6['plain-3']}]")]
+    wait_for(f"{driver}: N-1 a policy lets in by one IPv6 address what comes from it, and nothing else", lambda: answering() == [False, True, False, False])
+    api(first, "DELETE", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/closed")
+    wait_for(f"{driver}: and lets all in when it is gone", lambda: all(answering()))
 
     agents(driver, first, api)
 

@@ -10,11 +10,13 @@ final class Fixture {
     private(set) var registry: ObjectRegistry
     let router: APIRouter
 
-    init() throws {
+    init(serviceRanges: ServiceRanges = .standard) throws {
         let store = try SQLiteStore(path: ":memory:")
         final class Clock { weak var owner: Fixture? }
         let clock = Clock()
-        registry = ObjectRegistry(store: store) { Timestamp(seconds: clock.owner?.seconds ?? 0) }
+        registry = ObjectRegistry(store: store, serviceRanges: serviceRanges) {
+            Timestamp(seconds: clock.owner?.seconds ?? 0)
+        }
         router = APIRouter(registry)
         clock.owner = self
         registry.defaultNodeName = "node"

@@ -33,6 +33,9 @@ struct NodeControllerTests {
         #expect(NodeBlocks(try prefix("10.0.0.0/8"))?.count == 1 << 16)
         let small = try #require(NodeBlocks(try prefix("fd00::/112"), length: 120))
         #expect(small.next(taken: [])?.description == "fd00::100/120")
+        for (pool, length) in [("fd00::/56", 64), ("fd00::/64", 112), ("fd00::/108", 116), ("fd00::/112", 120)] {
+            #expect(NodeBlocks(try prefix(pool))?.length == length)
+        }
     }
 
     private func node(_ name: String, _ blocks: [String] = [], joined: Bool = true) -> KubernetesObject {

@@ -38,6 +38,22 @@ struct WorkloadNamesTests {
         #expect(names.layer().workloads.isEmpty)
     }
 
+    @Test("a pod with addresses of both families is known by either")
+    func families() throws {
+        let pod = NamespacedName(namespace: "shop", name: "web")
+        var all = [pod: workload("10.0.0.1")]
+        all[pod]?.secondAddress = "fd00::1"
+        var names = WorkloadNames(all)
+        for address in ["10.0.0.1", "fd00::1"] {
+            let found = try message(names.layer(), address)
+            #expect(found?.pod == "web" && found?.address == address)
+        }
+        #expect(names.address(of: pod) == "10.0.0.1")
+        all[pod]?.secondAddress = ""
+        names.set(pod, all[pod], all)
+        #expect(names.layer().workloads.keys.sorted() == ["10.0.0.1"])
+    }
+
     @Test("an address that several pods share says nothing, until only one of them is left")
     func shared() throws {
         let (one, two) = (NamespacedName(namespace: "a", name: "one"), NamespacedName(namespace: "a", name: "two"))

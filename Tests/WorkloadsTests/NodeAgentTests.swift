@@ -117,7 +117,7 @@ final class TestNode: @unchecked Sendable {
         network = LoopbackNetwork(directory + "/netns")
         let layout = NodeLayout(dataDirectory: directory + "/data", runDirectory: directory + "/run")
         configuration = NodeConfiguration(
-            layout: layout, nodeName: "node", hostAddress: "192.0.2.1", imageMode: .host, proxyProgram: nil,
+            layout: layout, nodeName: "node", hostAddresses: ["192.0.2.1"], imageMode: .host, proxyProgram: nil,
             nameserver: "127.0.0.1")
     }
 

@@ -1,3 +1,4 @@
+import IO
 import KubernetesAPI
 import Serialization
 import Store
@@ -169,7 +170,7 @@ extension ObjectRegistry {
                     "name": "kubernetes", "labels": ["component": "apiserver", "provider": "kubernetes"],
                 ],
                 "spec": [
-                    "clusterIP": .string(ServiceAddresses.kubernetes),
+                    "clusterIP": .string(addresses.ranges.kubernetes.description),
                     "ports": [["name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443]],
                 ],
             ], .service, namespace: "default")

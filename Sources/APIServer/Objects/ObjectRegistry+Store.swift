@@ -9,7 +9,7 @@ extension ObjectRegistry {
         readDefinitions()
         knownPolicy = nil
         owners = OwnerIndex()
-        addresses = ServiceAddresses()
+        addresses = ServiceAddresses(addresses.ranges)
         for kind in kinds.all {
             for stored in store.list(kind.storeResource, namespace: nil) {
                 owners.insert(stored.key, stored.object)

@@ -77,7 +77,7 @@ public final class ObjectRegistry {
     public var knowsTimeZone: (String) -> Bool = { _ in true }
     let now: () -> Timestamp
     private var random: any RandomNumberGenerator
-    var addresses = ServiceAddresses()
+    var addresses: ServiceAddresses
     var owners = OwnerIndex()
     /// Who may do what; `nil` when roles or bindings have changed.
     var knownPolicy: AccessPolicy?
@@ -85,12 +85,15 @@ public final class ObjectRegistry {
     var watchTexts = WatchTexts()
 
     /// A registry over what `store` holds.
+    ///
+    /// - Parameter serviceRanges: where the addresses of services come from.
     public init(
-        store: any ObjectStore, kinds: ResourceKinds = .standard,
+        store: any ObjectStore, kinds: ResourceKinds = .standard, serviceRanges: ServiceRanges = .standard,
         random: any RandomNumberGenerator = SystemRandomNumberGenerator(),
         now: @escaping () -> Timestamp
     ) {
         self.store = store
+        addresses = ServiceAddresses(serviceRanges)
         self.kinds = kinds
         standardKinds = kinds
         self.random = random

@@ -26,7 +26,6 @@ public final class APIListeners: @unchecked Sendable {
     /// Names by which clients may call us in `Host`, besides loopback addresses.
     public var hostNames: Set<String> = [
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-        ServiceAddresses.kubernetes,
     ]
     /// Where writes and refusals are noted; without it they are not.
     public var audit: AuditLog?

@@ -14,8 +14,11 @@ public enum EndpointSliceController {
     /// What to do for a Service with a selector.
     ///
     /// `slices` are those that we made for it before, `endpoints` is the Endpoints object of its name.
+    ///
+    /// - Parameter zones: where nodes are, of those that say so.
     public static func decide(
-        _ object: KubernetesObject, pods: [KubernetesObject], slices: [KubernetesObject], endpoints: KubernetesObject?
+        _ object: KubernetesObject, pods: [KubernetesObject], slices: [KubernetesObject], endpoints: KubernetesObject?,
+        zones: [String: String] = [:]
     ) -> Decision {
         var decision = Decision()
         let service = Service(json: object.json)
@@ -26,8 +29,11 @@ public enum EndpointSliceController {
             decision.changes = slices.map { .delete(.endpointSlice, $0.key, uid: $0.metadata.uid) }
             return decision
         }
-        let members = pods.compactMap { Member($0, service) }.sorted { $0.address < $1.address }
-        let wanted = self.slices(object, service, members)
+        let families = families(of: service)
+        func members(_ isV6: Bool) -> [Member] {
+            pods.compactMap { Member($0, service, isV6: isV6, zones) }.sorted { $0.address < $1.address }
+        }
+        let wanted = families.flatMap { isV6 in self.slices(object, service, members(isV6), isV6: isV6) }
         var seen: Set<String> = []
         for slice in wanted {
             seen.insert(slice.name)
@@ -48,7 +54,8 @@ public enum EndpointSliceController {
         for slice in slices where !seen.contains(slice.name) {
             decision.changes.append(.delete(.endpointSlice, slice.key, uid: slice.metadata.uid))
         }
-        let legacy = legacyEndpoints(object, members)
+        // Readers of Endpoints know one family.
+        let legacy = legacyEndpoints(object, members(families.first ?? false))
         if let endpoints {
             if (endpoints.json["subsets"] ?? []) != (legacy.json["subsets"] ?? []) {
                 var changed = endpoints
@@ -63,7 +70,15 @@ public enum EndpointSliceController {
         return decision
     }
 
-    /// A pod of the service.
+    /// The families of a service, the primary one first: whether it is IPv6.
+    ///
+    /// One that says nothing (of a store of before) is of its address's family.
+    private static func families(of service: Service) -> [Bool] {
+        let named = service.spec.ipFamilies.filter { ["IPv4", "IPv6"].contains($0) }.map { $0 == "IPv6" }
+        return named.isEmpty ? [service.spec.clusterIP.contains(":")] : named
+    }
+
+    /// A pod of the service, at its address of one family.
     private struct Member {
         var address: String
         var ports: JSON
@@ -72,18 +87,24 @@ public enum EndpointSliceController {
         var isTerminating: Bool
         var hostname: String?
         var nodeName: String
+        var zone: String?
+        var hints: JSON?
         var reference: JSON
 
-        init?(_ object: KubernetesObject, _ service: Service) {
+        init?(_ object: KubernetesObject, _ service: Service, isV6: Bool, _ zones: [String: String]) {
             let state = PodState(object)
             let pod = Pod(json: object.json)
-            guard let address = object.status["podIP"]?.string, !address.isEmpty, !state.isFinished else { return nil }
+            let addresses = [pod.status.podIP] + pod.status.podIPs.map(\.ip)
+            guard let address = addresses.first(where: { !$0.isEmpty && $0.contains(":") == isV6 }), !state.isFinished
+            else { return nil }
             self.address = address
             isTerminating = state.isTerminating
             isServing = state.isReady
             // S-7; a pod that is being deleted takes no new traffic, whatever its probe says.
             isReady = service.spec.publishNotReadyAddresses || (state.isReady && !state.isTerminating)
             nodeName = pod.spec.nodeName
+            zone = zones[nodeName]
+            hints = isReady ? Self.hints(service.spec.trafficDistribution, node: nodeName, zone: zone) : nil
             hostname =
                 !pod.spec.hostname.isEmpty && pod.spec.subdomain == service.metadata.name ? pod.spec.hostname : nil
             reference = [
@@ -91,6 +112,15 @@ public enum EndpointSliceController {
                 "uid": .string(object.metadata.uid),
             ]
             ports = .array(service.spec.ports.compactMap { Self.port($0, pod) })
+        }
+
+        /// For whom an endpoint is meant first: its own zone, or its own node and then its zone.
+        private static func hints(_ distribution: String, node: String, zone: String?) -> JSON? {
+            guard ["PreferClose", "PreferSameZone", "PreferSameNode"].contains(distribution) else { return nil }
+            var hints: [String: JSON] = [:]
+            if let zone { hints["forZones"] = [["name": .string(zone)]] }
+            if distribution == "PreferSameNode", !node.isEmpty { hints["forNodes"] = [["name": .string(node)]] }
+            return hints.isEmpty ? nil : .object(hints)
         }
 
         /// S-5: a named target port is looked up in this pod.
@@ -122,13 +152,15 @@ public enum EndpointSliceController {
                 "targetRef": reference,
             ]
             if !nodeName.isEmpty { json["nodeName"] = .string(nodeName) }
+            if let zone { json["zone"] = .string(zone) }
+            if let hints { json["hints"] = hints }
             if let hostname { json["hostname"] = .string(hostname) }
             return json
         }
     }
 
     private static func slices(
-        _ object: KubernetesObject, _ service: Service, _ members: [Member]
+        _ object: KubernetesObject, _ service: Service, _ members: [Member], isV6: Bool
     ) -> [KubernetesObject] {
         var groups: [(ports: JSON, members: [Member])] = []
         for member in members {
@@ -145,7 +177,8 @@ public enum EndpointSliceController {
         return groups.flatMap { group in
             stride(from: 0, to: group.members.count, by: endpointsMax).map { start in
                 let part = group.members[start..<min(start + endpointsMax, group.members.count)]
-                let hash = SafeText.hash(group.ports.text + String(start / endpointsMax)).prefix(5)
+                let content = group.ports.text + String(start / endpointsMax) + (isV6 ? "IPv6" : "")
+                let hash = SafeText.hash(content).prefix(5)
                 return KubernetesObject(json: [
                     "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                     "metadata": [
@@ -153,7 +186,8 @@ public enum EndpointSliceController {
                         "labels": .object(labels.mapValues { .string($0) }),
                         "ownerReferences": [object.controllerReference(.service)],
                     ],
-                    "addressType": "IPv4", "ports": group.ports, "endpoints": .array(part.map(\.endpoint)),
+                    "addressType": isV6 ? "IPv6" : "IPv4", "ports": group.ports,
+                    "endpoints": .array(part.map(\.endpoint)),
                 ])
             }
         }

@@ -13,8 +13,13 @@ public struct NodeBlocks: Sendable, Hashable {
     public static let countMax = 1 << 16
 
     /// Blocks of that length out of the pool; nil when the pool has not two of them.
+    ///
+    /// The usual length is 24 for IPv4; for IPv6 64, and of a pool that has not 256 of these, eight bits more than its own, but
+    /// 112 at least.
     public init?(_ pool: Prefix, length: Int? = nil) {
-        let length = length ?? (pool.address.isV6 ? max(64, pool.length + 1) : max(24, pool.length + 1))
+        let usual =
+            pool.address.isV6 ? (pool.length <= 56 ? 64 : max(112, pool.length + 8)) : max(24, pool.length + 1)
+        let length = length ?? usual
         guard length > pool.length, length <= pool.address.bitCount - 2 else { return nil }
         self.pool = pool
         self.length = length

@@ -179,7 +179,14 @@ extension Controllers {
         }
         guard let object = cache.object(.service, key) else { return Decision() }
         return EndpointSliceController.decide(
-            object, pods: pods(of: object), slices: slices, endpoints: cache.object(.endpoints, key))
+            object, pods: pods(of: object), slices: slices, endpoints: cache.object(.endpoints, key), zones: zones)
+    }
+
+    /// Where nodes are, of those that say so.
+    private var zones: [String: String] {
+        Dictionary(
+            cache.objects(.node).compactMap { node in node.metadata.labels[Node.zoneLabel].map { (node.name, $0) } },
+            uniquingKeysWith: { one, _ in one })
     }
 
     /// Every namespace has its service account `default`, also after somebody has deleted it.

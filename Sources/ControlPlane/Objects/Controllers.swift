@@ -158,6 +158,10 @@ public final class Controllers {
             if event.isDeleted || before?.spec != object.spec || before?.metadata.labels != object.metadata.labels {
                 cache.objects(.daemonSet).forEach { enqueue(.daemonSet($0.key)) }
             }
+            if before?.metadata.labels[Node.zoneLabel] != object.metadata.labels[Node.zoneLabel] {
+                // Endpoints say where they are.
+                cache.objects(.service).forEach { enqueue(.service($0.key)) }
+            }
             if event.isDeleted { cache.objects(.persistentVolume).forEach { enqueue(.volume($0.key)) } }
             enqueue(.node(object.key))
         case .lease:

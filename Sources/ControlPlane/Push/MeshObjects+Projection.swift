@@ -31,6 +31,7 @@ extension KubernetesObject {
                 "nodeName": spec["nodeName"] ?? "", "hostNetwork": spec["hostNetwork"] ?? false,
             ]
             object["status"] = status["podIP"].map { ["podIP": $0, "conditions": Self.readiness(status)] }
+            if status["podIPs"]?.array?.count ?? 0 > 1 { object["status"]?["podIPs"] = status["podIPs"] }
         case "EndpointSlice":
             for member in ["addressType", "ports", "endpoints"] { object[member] = json[member] }
         case "ConfigMap": object["data"] = json["data"]

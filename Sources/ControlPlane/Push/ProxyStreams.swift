@@ -103,11 +103,11 @@ final class ProxyStreams: @unchecked Sendable {
 
     init(
         _ source: any ObjectSource, on loop: EventLoop, limits: DiscoveryLimits = DiscoveryLimits(),
-        traces: TraceService? = nil, now: @escaping () -> Timestamp
+        traces: TraceService? = nil, isDualStack: Bool = false, now: @escaping () -> Timestamp
     ) {
         self.traces = traces
         accessLogs = traces == nil ? nil : AccessLogService(on: loop)
-        publisher = SnapshotPublisher(hasTraceStore: traces != nil)
+        publisher = SnapshotPublisher(hasTraceStore: traces != nil, isDualStack: isDualStack)
         self.source = source
         self.loop = loop
         self.limits = limits

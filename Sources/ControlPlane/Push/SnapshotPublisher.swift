@@ -119,9 +119,12 @@ public struct SnapshotPublisher {
 
     /// Without objects.
     ///
-    /// - Parameter hasTraceStore: The control plane keeps traces, so that requests are traced unless the mesh configuration says otherwise.
-    public init(hasTraceStore: Bool = false) {
-        translator = MeshTranslator(MeshModel(MeshObjects(), hasTraceStore: hasTraceStore))
+    /// - Parameters:
+    ///   - hasTraceStore: The control plane keeps traces, so that requests are traced unless the mesh configuration says otherwise.
+    ///   - isDualStack: Pods have addresses of both families.
+    public init(hasTraceStore: Bool = false, isDualStack: Bool = false) {
+        translator = MeshTranslator(
+            MeshModel(MeshObjects(), hasTraceStore: hasTraceStore, isDualStack: isDualStack))
     }
 
     /// The model of the last flush, for analysis and names.

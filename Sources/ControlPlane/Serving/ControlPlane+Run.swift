@@ -141,11 +141,12 @@ public final class ControlPlaneServer: @unchecked Sendable {
     // MARK: Opening
 
     private func open(_ store: ReplicaStore) throws(ControlPlaneError) {
-        let registry = ObjectRegistry(store: store, now: Self.now)
+        let registry = ObjectRegistry(store: store, serviceRanges: options.serviceRanges, now: Self.now)
         registry.defaultNodeName = options.nodeName
         self.registry = registry
         let source = RegistrySource(registry)
-        let streams = ProxyStreams(source, on: loop, traces: TraceService(on: loop), now: Self.now)
+        let streams = ProxyStreams(
+            source, on: loop, traces: TraceService(on: loop), isDualStack: options.isDualStack, now: Self.now)
         streams.traces?.start()
         streams.hasOtherServers = store.isShared
         self.streams = streams
@@ -313,7 +314,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         api.logs = { wish throws(StatusError) in try await logs.fetch(wish) }
         do throws(TLSError) {
             context = try identities.serverContext(
-                address: options.apiAddress, further: options.apiNames, now: now)
+                address: options.apiAddress, further: apiNames, now: now)
         } catch {
             throw ControlPlaneError("the certificate of the API: \(error)")
         }
@@ -329,7 +330,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             guard let self else { return }
             do throws(TLSError) {
                 self.context = try identities.serverContext(
-                    address: self.options.apiAddress, further: self.options.apiNames, now: Self.now().seconds)
+                    address: self.options.apiAddress, further: self.apiNames, now: Self.now().seconds)
             } catch {
                 // The present one is good for months yet; the next month tries again.
                 self.log.error("the API's certificate was not renewed", ["error": "\(error)"])
@@ -340,7 +341,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         api.audit = audit
         self.audit = audit
         every(.seconds(1)) { audit.flush() }
-        api.hostNames.formUnion(options.apiNames)
+        api.hostNames.formUnion(apiNames)
         if case .ip(let address, _) = options.apiAddress { api.hostNames.insert("\(address)") }
         openNodes(registry, router, identities)
         let server = HTTPServer(on: loop, limits: api.limits) { [weak self] request in
@@ -356,12 +357,15 @@ public final class ControlPlaneServer: @unchecked Sendable {
             })
     }
 
+    /// Further names of the API: those that were given, and the address of its service.
+    private var apiNames: [String] { options.apiNames + [options.serviceRanges.kubernetes.description] }
+
     private func openNodes(_ registry: ObjectRegistry, _ router: APIRouter, _ identities: Identities) {
         guard let meshAuthority, let streams else { return }
         func texts(_ prefixes: [Prefix]) -> JSON { .array(prefixes.map { .string($0.description) }) }
         nodes = NodeService(
             registry, router, identities.authority, mesh: meshAuthority, streams: streams,
-            settings: ["podPools": texts(options.podPools), "servicePools": texts(options.servicePools)], on: loop,
+            settings: ["podPools": texts(options.podPools), "servicePools": texts(options.serviceRanges.all)], on: loop,
             now: Self.now)
         nodes?.furtherNames = { [weak self] in self?.names?.further }
     }

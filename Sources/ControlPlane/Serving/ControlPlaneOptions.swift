@@ -1,3 +1,4 @@
+public import APIServer
 public import IO
 internal import Identity
 public import Store
@@ -29,7 +30,9 @@ public struct ControlPlaneOptions: Sendable {
     /// The addresses of pods of all nodes, one range of a family, out of which each node gets a block.
     public var podPools: [Prefix] = []
     /// Addresses that only rules know: cluster IPs and load balancers.
-    public var servicePools: [Prefix] = []
+    public var serviceRanges = ServiceRanges.standard
+    /// Whether pods have addresses of both families, so that proxies listen on both.
+    public var isDualStack: Bool { Set(podPools.map(\.address.isV6)).count > 1 }
     /// The node beside this API server: pods without another one run there.
     public var nodeName: String
 

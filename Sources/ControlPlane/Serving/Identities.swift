@@ -63,7 +63,7 @@ struct Identities {
         var names: [SubjectAlternativeName] = [
             .dns("localhost"), .dns("kubernetes"), .dns("kubernetes.default"), .dns("kubernetes.default.svc"),
             .dns("kubernetes.default.svc.cluster.local"), .ip([127, 0, 0, 1]),
-            .ip([UInt8](repeating: 0, count: 15) + [1]), .ip([10, 96, 0, 1]),
+            .ip([UInt8](repeating: 0, count: 15) + [1]),
         ]
         if case .ip(let address, _) = address, !names.contains(.ip(address.bytes)) { names.append(.ip(address.bytes)) }
         names += further.map { name in IPAddress(name).map { .ip($0.bytes) } ?? .dns(name) }.filter {

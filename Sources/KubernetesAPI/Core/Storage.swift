@@ -98,6 +98,8 @@ public enum LocalStorage {
 extension Node {
     /// The fingerprint of the key that speaks for the node: on nodes that have joined over the network.
     public static let keyAnnotation = "skein.dev/node-key"
+    /// The zone in which a node is; endpoints are preferred by it.
+    public static let zoneLabel = "topology.kubernetes.io/zone"
 }
 
 extension JSON {

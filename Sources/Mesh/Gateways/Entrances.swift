@@ -210,7 +210,7 @@ struct Entrances {
     private func listener(_ port: Int, _ family: Family, _ chains: [FilterChain]) -> Listener {
         var listener = Listener()
         listener.name = "0.0.0.0_\(local(port))"
-        listener.address = Addresses.any(port: UInt32(clamping: local(port)))
+        listener.address = Addresses.any(port: UInt32(clamping: local(port)), model.config)
         listener.trafficDirection = .outbound
         if family == .tls { listener.listenerFilters = [FilterChains.tlsInspector] }
         listener.filterChains = chains

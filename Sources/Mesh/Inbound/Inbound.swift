@@ -4,7 +4,7 @@ import KubernetesAPI
 /// The listener on which a sidecar takes all captured inbound connections, and its clusters.
 ///
 /// A chain for every target port of the pod's services: HTTP, bytes, or both with sniffing in between. Other ports
-/// are passed through. The connection to the application goes to the original destination from 127.0.0.6.
+/// are passed through. The connection to the application goes to the original destination from 127.0.0.6, or ::6.
 struct Inbound {
     let model: MeshModel
     let pod: NamespacedName
@@ -119,7 +119,7 @@ struct Inbound {
         chains += passthrough(port: nil, modes.mode, nil)
         var listener = Listener()
         listener.name = "virtualInbound"
-        listener.address = Addresses.any(port: Mesh.inboundPort)
+        listener.address = Addresses.any(port: Mesh.inboundPort, model.config)
         listener.trafficDirection = .inbound
         listener.useOriginalDst = true
         // No default chain: it would take what a port's own chains do not, plain text to a STRICT port for one.

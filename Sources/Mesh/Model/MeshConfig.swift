@@ -63,6 +63,8 @@ public struct MeshConfig: Sendable, Hashable {
     public var defaultTracing: [String] = []
     /// Whether traces go to the control plane's own store when nothing is said about where they go.
     public var hasTraceStore = false
+    /// Whether pods have addresses of both families: proxies then listen on both.
+    public var isDualStack = false
     /// Where traces go unless a Telemetry says otherwise; `nil` when nowhere.
     var tracingProvider: ExtensionProvider? {
         guard let name = defaultTracing.first else { return hasTraceStore ? .traceStore : nil }
@@ -113,9 +115,12 @@ public struct MeshConfig: Sendable, Hashable {
     public init() {}
 
     /// Reads the ConfigMap; `nil` means the defaults.
-    public init(_ configMap: KubernetesObject?, hasTraceStore: Bool = false) {
+    public init(_ configMap: KubernetesObject?, hasTraceStore: Bool = false, isDualStack: Bool = false) {
         self.init()
-        defer { self.hasTraceStore = hasTraceStore }
+        defer {
+            self.hasTraceStore = hasTraceStore
+            self.isDualStack = isDualStack
+        }
         guard let text = configMap?.json["data"]?["mesh"]?.string else { return }
         do {
             guard let json = try YAML.parse(text, file: "data.mesh").first?.json, !json.isNull else { return }

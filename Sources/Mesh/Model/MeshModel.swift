@@ -47,6 +47,8 @@ public struct MeshModel: Sendable {
     struct Workload: Sendable, Hashable {
         var labels: [String: String]
         var address: String
+        /// That of the other family; empty when it has none.
+        var secondAddress = ""
         /// Container ports by name, for named target ports (S-5).
         var namedPorts: [String: Int]
         /// The node that it runs on.
@@ -90,14 +92,19 @@ public struct MeshModel: Sendable {
 
     /// Whether the control plane keeps traces itself.
     private let hasTraceStore: Bool
+    /// Whether pods have addresses of both families.
+    private let isDualStack: Bool
 
     /// Reads the objects.
     ///
-    /// - Parameter hasTraceStore: The control plane keeps traces itself, which is where they go unless something else is configured.
-    public init(_ objects: MeshObjects, hasTraceStore: Bool = false) {
+    /// - Parameters:
+    ///   - hasTraceStore: The control plane keeps traces itself, which is where they go unless something else is configured.
+    ///   - isDualStack: Pods have addresses of both families.
+    public init(_ objects: MeshObjects, hasTraceStore: Bool = false, isDualStack: Bool = false) {
         objectStore = objects
         self.hasTraceStore = hasTraceStore
-        configStore = MeshConfig(nil, hasTraceStore: hasTraceStore)
+        self.isDualStack = isDualStack
+        configStore = MeshConfig(nil, hasTraceStore: hasTraceStore, isDualStack: isDualStack)
         reread(objects.keys)
     }
 
@@ -197,7 +204,7 @@ public struct MeshModel: Sendable {
         case .configMap:
             configStore = MeshConfig(
                 objects.object(.configMap, NamespacedName(namespace: Mesh.rootNamespace, name: "istio")),
-                hasTraceStore: hasTraceStore)
+                hasTraceStore: hasTraceStore, isDualStack: isDualStack)
         case .gateway:
             entranceStore = objects.inOrder(.gateway).map {
                 Entrance(
@@ -569,30 +576,5 @@ extension MeshModel.Policy {
         for name in labels {
             failoverLabels.insert(String(name.prefix { $0 != "=" }))
         }
-    }
-}
-
-extension MeshModel.Workload {
-    init(_ object: KubernetesObject, nodes: [String: MeshLocality]) {
-        labels = object.metadata.labels
-        address = object.status["podIP"]?.string ?? ""
-        node = object.spec["nodeName"]?.string ?? ""
-        serviceAccount = object.spec["serviceAccountName"]?.string ?? "default"
-        owner = object.metadata.annotations[WorkloadIdentity.annotation] ?? object.workloadName
-        sidecar = SidecarWish(object)
-        let conditions = object.status["conditions"]?.array ?? []
-        isReady = conditions.first { $0["type"] == "Ready" }.map { $0["status"] == "True" } ?? true
-        namedPorts = [:]
-        let containers = (object.spec["containers"]?.array ?? []) + (object.spec["initContainers"]?.array ?? [])
-        for port in containers.flatMap({ $0["ports"]?.array ?? [] }) {
-            guard let name = port["name"]?.string, let number = port["containerPort"]?.int else { continue }
-            namedPorts[name] = namedPorts[name] ?? number
-        }
-        settle(nodes)
-    }
-
-    /// Finds out where it runs.
-    mutating func settle(_ nodes: [String: MeshLocality]) {
-        locality = labels["istio-locality"].map { MeshLocality($0) } ?? nodes[node] ?? MeshLocality()
     }
 }

@@ -9,7 +9,8 @@ struct WorkloadNames: Sendable {
     /// The cluster of machines, as Istio calls a single one.
     private static let cluster = "Kubernetes"
 
-    private var addresses: [NamespacedName: String] = [:]
+    /// Of each pod those of both families, the first one first.
+    private var addresses: [NamespacedName: [String]] = [:]
     private var pods: [String: Set<NamespacedName>] = [:]
     private var resources: [String: MeshResource] = [:]
     private var sealed: MeshLayer?
@@ -20,7 +21,7 @@ struct WorkloadNames: Sendable {
     }
 
     /// The address of a pod.
-    func address(of pod: NamespacedName) -> String? { addresses[pod] }
+    func address(of pod: NamespacedName) -> String? { addresses[pod]?.first }
 
     /// All of them as resources.
     mutating func layer() -> MeshLayer {
@@ -45,17 +46,17 @@ struct WorkloadNames: Sendable {
     mutating func set(
         _ pod: NamespacedName, _ workload: MeshModel.Workload?, _ all: [NamespacedName: MeshModel.Workload]
     ) {
-        let now = workload?.address ?? ""
-        if let old = addresses[pod], old != now {
+        let now = [workload?.address, workload?.secondAddress].compactMap(\.self).filter { !$0.isEmpty }
+        for old in addresses[pod] ?? [] where !now.contains(old) {
             pods[old]?.remove(pod)
             if pods[old]?.isEmpty == true { pods[old] = nil }
-            addresses[pod] = nil
             settle(old, all)
         }
-        guard !now.isEmpty else { return }
-        addresses[pod] = now
-        pods[now, default: []].insert(pod)
-        settle(now, all)
+        addresses[pod] = now.isEmpty ? nil : now
+        for address in now {
+            pods[address, default: []].insert(pod)
+            settle(address, all)
+        }
     }
 
     /// An address that several pods have (the node's) says nothing about who is behind it.
@@ -63,16 +64,18 @@ struct WorkloadNames: Sendable {
         let before = resources[address]
         var now: MeshResource?
         if let pods = pods[address], pods.count == 1, let pod = pods.first, let workload = all[pod] {
-            now = MeshResource(name: address, Self.message(pod, workload))
+            now = MeshResource(name: address, Self.message(pod, workload, address))
         }
         guard before?.version != now?.version else { return }
         resources[address] = now
         sealed = nil
     }
 
-    private static func message(_ pod: NamespacedName, _ workload: MeshModel.Workload) -> EnvoyAPI.Workload {
+    private static func message(
+        _ pod: NamespacedName, _ workload: MeshModel.Workload, _ address: String
+    ) -> EnvoyAPI.Workload {
         var message = EnvoyAPI.Workload()
-        message.address = workload.address
+        message.address = address
         message.namespace = pod.namespace
         message.pod = pod.name
         message.name = workload.owner.isEmpty ? pod.name : workload.owner

@@ -51,7 +51,7 @@ struct OutboundListener {
         }
         var listener = Listener()
         listener.name = "virtualOutbound"
-        listener.address = Addresses.any(port: Mesh.outboundPort)
+        listener.address = Addresses.any(port: Mesh.outboundPort, outbound.model.config)
         listener.trafficDirection = .outbound
         listener.useOriginalDst = true
         listener.filterChains = chains

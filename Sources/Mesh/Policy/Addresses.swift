@@ -23,9 +23,12 @@ enum Addresses {
         return Addresses.socket(socket)
     }
 
-    static func any(port: UInt32) -> Address {
+    /// Every address of the pod: of both families, in one socket, where pods have both.
+    static func any(port: UInt32, _ config: MeshConfig, isUDP: Bool = false) -> Address {
         var socket = SocketAddress()
-        socket.address = "0.0.0.0"
+        socket.protocol = isUDP ? .udp : .tcp
+        socket.address = config.isDualStack ? "::" : "0.0.0.0"
+        socket.ipv4Compat = config.isDualStack
         socket.portSpecifier = .portValue(port)
         return Addresses.socket(socket)
     }

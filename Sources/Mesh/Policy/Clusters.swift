@@ -61,6 +61,12 @@ enum Clusters {
             source.address = "127.0.0.6"
             source.portSpecifier = .portValue(0)
             bind.sourceAddress = source
+            if config.isDualStack {
+                source.address = "::6"
+                var other = ExtraSourceAddress()
+                other.address = source
+                bind.extraSourceAddresses = [other]
+            }
             cluster.upstreamBindConfig = bind
         }
         return cluster

@@ -30,6 +30,8 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
     public var runDirectory: String
     /// The device to the outside; found by the default route when nil.
     public var uplink: String?
+    /// Whether connections of the host's root to pods go past their sidecars, as a kubelet's probes must.
+    public var letsHostProbe = false
     /// How pods of other nodes are reached; nil on a machine of its own.
     public var nodes: NodeNetworking?
 
@@ -39,6 +41,28 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
         self.v6 = v6
         self.runDirectory = runDirectory
         self.uplink = uplink
+    }
+
+    /// A node's network out of the ranges of a cluster and of the node itself, of one family or two; the first address of a
+    /// block is the node's own.
+    ///
+    /// nil when there is none of IPv4, or a block of IPv6 without a pool.
+    public init?(pools: [Prefix], blocks: [Prefix], servicePools: [Prefix], runDirectory: String) {
+        func family(_ isV6: Bool) -> Family? {
+            guard let pool = pools.first(where: { $0.address.isV6 == isV6 }),
+                let block = blocks.first(where: { $0.address.isV6 == isV6 })
+            else { return nil }
+            let gateway: IPAddress =
+                switch block.address {
+                case .v4(let first): .v4(first &+ 1)
+                case .v6(let high, let low): .v6(high: high, low: low &+ 1)
+                }
+            return Family(
+                pool: pool, nodeBlock: block, gateway: gateway,
+                servicePools: servicePools.filter { $0.address.isV6 == isV6 })
+        }
+        guard let v4 = family(false) else { return nil }
+        self.init(v4: v4, v6: family(true), runDirectory: runDirectory)
     }
 
     /// Where the pods' namespaces are.
@@ -67,5 +91,6 @@ public struct HostNetworkConfiguration: Sendable, Hashable {
         }
     }
 
-    var families: [Family] { [v4] + [v6].compactMap(\.self) }
+    /// The families, IPv4 first.
+    public var families: [Family] { [v4] + [v6].compactMap(\.self) }
 }

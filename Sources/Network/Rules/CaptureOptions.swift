@@ -32,6 +32,13 @@ public struct CaptureOptions: Sendable, Hashable {
     /// Ports of the sidecar itself that peers reach directly: metrics, readiness, and Istio's name for metrics.
     public static let sidecarPorts: [UInt16] = [15020, 15021, 15090]
 
+    /// Sources that inbound capture leaves alone, of both families: those of Istio's ambient nodes.
+    ///
+    /// A node gives them to what its own root sends to pods, when it is told to, and drops whatever else bears them.
+    static let probeSources: [IPAddress] = [
+        .v4(0xa9fe_077f), .v6(high: 0xfd16_9254_7127_1337, low: .max),
+    ]
+
     /// Captures everything.
     public init() {}
 

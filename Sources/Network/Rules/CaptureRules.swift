@@ -31,6 +31,7 @@ enum CaptureRules {
 
     private static func inbound(_ options: CaptureOptions) -> [String] {
         var rules = ["meta l4proto != tcp return", "iifname lo return"]
+        rules += CaptureOptions.probeSources.map { "\($0.isV6 ? "ip6" : "ip") saddr \($0) return" }
         let excluded = (CaptureOptions.sidecarPorts + options.excludeInboundPorts).unique
         rules.append("tcp dport \(NFTables.set(excluded)) return")
         switch options.includeInboundPorts {

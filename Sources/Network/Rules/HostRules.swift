@@ -57,6 +57,12 @@ enum HostRules {
             "add chain \(table) source { type filter hook prerouting priority -300; }",
             "add chain \(table) forward { type filter hook forward priority 0; }",
             "add chain \(table) output { type filter hook output priority 0; }",
+        ]
+        // Nobody but the host itself has them, and what it sends comes in by no device.
+        lines += CaptureOptions.probeSources.map {
+            "add rule \(table) source \($0.isV6 ? "ip6" : "ip") saddr \($0) counter drop comment \"a probe's source\""
+        }
+        lines += [
             // A pod speaks from its own address: the way back to the source must be the link it came from.
             "add rule \(table) source iifgroup \(pods) fib saddr . iif oif missing counter drop"
                 + " comment \"forged source\"",
@@ -104,6 +110,17 @@ enum HostRules {
             // A host port on 127.0.0.1: the pod cannot answer to a loopback address.
             "add rule \(table) postrouting oifgroup \(pods) ip saddr 127.0.0.0/8 snat ip to \(configuration.v4.gateway)",
         ]
+        if configuration.letsHostProbe {
+            for family in configuration.families {
+                // By root's own sockets, straight to a pod: connections by a service's address pass the sidecar like all others.
+                let source = CaptureOptions.probeSources.first { $0.isV6 == family.gateway.isV6 }
+                let word = family.gateway.isV6 ? "ip6" : "ip"
+                lines += [source].compactMap(\.self).map {
+                    "add rule \(table) postrouting oifgroup \(pods) \(word) daddr \(family.nodeBlock) meta l4proto tcp"
+                        + " meta skuid 0 fib saddr type local ct status & dnat == 0 snat \(word) to \($0)"
+                }
+            }
+        }
         for family in configuration.families {
             let word = family.gateway.isV6 ? "ip6" : "ip"
             lines.append(

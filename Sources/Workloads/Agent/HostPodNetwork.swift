@@ -36,7 +36,7 @@ public final class HostPodNetwork: PodNetworking {
     private let attached = Mutex<Set<String>>([])
     /// What policies were last said to be.
     private let policies = Mutex<PolicyObjects?>(nil)
-    private let book = Mutex(ServiceBook())
+    private let book: Mutex<ServiceBook>
     /// Held while policies are compiled and written, so that a later state is never followed by an earlier one.
     private let enforcing = Mutex(())
 
@@ -53,6 +53,7 @@ public final class HostPodNetwork: PodNetworking {
         self.namespaces = namespaces
         self.networks = networks
         self.network = network
+        book = Mutex(ServiceBook(node: network.configuration.nodes?.name))
         self.addresses = addresses
         self.gatewayPorts = gatewayPorts
     }

@@ -41,9 +41,10 @@ extension NodeAgent {
 
     private func adopt(_ journal: PodJournal, _ pod: PodManifest) {
         var facts = PodFacts()
-        facts.hostIP = configuration.hostAddress
+        facts.hostIPs = configuration.hostAddresses
+        facts.apiAddress = configuration.apiAddress
         facts.nodeName = configuration.nodeName
-        facts.podIPs = pod.usesHostNetwork ? [configuration.hostAddress] : journal.place?.addresses ?? []
+        facts.podIPs = pod.usesHostNetwork ? configuration.hostAddresses : journal.place?.addresses ?? []
         facts.podIP = facts.podIPs.first ?? ""
         let record = PodRecord(
             object: journal.object, pod: pod, role: journal.role, facts: facts, startedAt: journal.startedAt)

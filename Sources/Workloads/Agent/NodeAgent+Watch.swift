@@ -156,7 +156,8 @@ extension NodeAgent {
             var role = SidecarPlan.role(of: pod, namespaceLabels: mirror.namespaceLabels(pod.namespace))
             if role == .sidecar, configuration.proxyProgram == nil { role = .none }
             var facts = PodFacts()
-            facts.hostIP = configuration.hostAddress
+            facts.hostIPs = configuration.hostAddresses
+            facts.apiAddress = configuration.apiAddress
             facts.nodeName = configuration.nodeName
             let record = PodRecord(
                 object: object, pod: pod, role: role, facts: facts, startedAt: WallClock.now.seconds)
@@ -206,7 +207,7 @@ extension NodeAgent {
     // MARK: Services
 
     /// The zone that this node's labels name.
-    private var zone: String? { mirror.nodeLabels(configuration.nodeName)["topology.kubernetes.io/zone"] }
+    private var zone: String? { mirror.nodeLabels(configuration.nodeName)[Node.zoneLabel] }
 
     /// A node is another: the ways to it may be, and where this one is.
     private func nodeChanged() {

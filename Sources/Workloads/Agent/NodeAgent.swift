@@ -241,8 +241,8 @@ public actor NodeAgent {
     private func connect(_ record: PodRecord) async throws(WorkloadError) {
         let pod = record.pod
         if pod.usesHostNetwork {
-            record.facts.podIP = configuration.hostAddress
-            record.facts.podIPs = [configuration.hostAddress]
+            record.facts.podIP = configuration.hostAddresses.first ?? ""
+            record.facts.podIPs = configuration.hostAddresses
         } else {
             let network = network
             let captures = record.role == .sidecar

@@ -16,8 +16,10 @@ public struct NodeConfiguration: Sendable {
     public var layout: NodeLayout
     /// Name of this node; pods with another `spec.nodeName` are not ours.
     public var nodeName: String
-    /// Address that is shown as `status.hostIP`.
-    public var hostAddress: String
+    /// Addresses that are shown as `status.hostIPs`, the preferred one first.
+    public var hostAddresses: [String]
+    /// Where pods find the API: the address of the service `kubernetes`.
+    public var apiAddress = "10.96.0.1"
     /// Where containers get their programs from.
     public var imageMode: ImageMode
     /// The proxy's program; nil when pods get no sidecar at all (tests).
@@ -47,12 +49,12 @@ public struct NodeConfiguration: Sendable {
 
     /// The agent of that node.
     public init(
-        layout: NodeLayout, nodeName: String, hostAddress: String, imageMode: ImageMode, proxyProgram: String?,
+        layout: NodeLayout, nodeName: String, hostAddresses: [String], imageMode: ImageMode, proxyProgram: String?,
         nameserver: String
     ) {
         self.layout = layout
         self.nodeName = nodeName
-        self.hostAddress = hostAddress
+        self.hostAddresses = hostAddresses
         self.imageMode = imageMode
         self.proxyProgram = proxyProgram
         self.nameserver = nameserver

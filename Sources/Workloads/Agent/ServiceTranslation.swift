@@ -8,8 +8,11 @@ internal import Serialization
 /// Pure.
 enum ServiceTranslation {
     /// What one service is for the rules, its ports in order.
+    ///
+    /// - Parameter node: this node's name, for the hints of endpoints.
     static func ports(
-        _ service: KubernetesObject, _ slices: [KubernetesObject], local: Set<IPAddress>, zone: String?
+        _ service: KubernetesObject, _ slices: [KubernetesObject], local: Set<IPAddress>, zone: String?,
+        node: String? = nil
     ) -> [Network.ServicePort] {
         guard service.spec["type"]?.string != "ExternalName" else { return [] }
         let key = "\(service.namespace)/\(service.name)"
@@ -20,7 +23,7 @@ enum ServiceTranslation {
             var entry = Network.ServicePort(
                 service: key, name: name.isEmpty ? String(number) : name, addresses: clusterAddresses(service),
                 port: number, transport: Transport(protocolName: port["protocol"]?.string) ?? .tcp,
-                endpoints: endpoints(slices, port: name, zone))
+                endpoints: endpoints(slices, port: name, zone, node))
             entry.external = addresses((service.spec["externalIPs"]?.array ?? []).map { $0.string })
             entry.balancer = balancerAddresses(service)
             entry.nodePort = port["nodePort"]?.int.flatMap { $0 == 0 ? nil : UInt16(exactly: $0) }
@@ -64,14 +67,16 @@ enum ServiceTranslation {
         var endpoint: Network.ServicePort.Endpoint
         var isReady: Bool
         var isServing: Bool
-        var zones: [String]?
+        var zones: [String]
+        var nodes: [String]
     }
 
     /// The endpoints that are ready; when none is, those that still serve while they end.
     ///
-    /// Those for this node's zone alone, when every endpoint says for which zones it is meant and one is for this.
+    /// Those for this node alone, when every endpoint says for which nodes it is meant and one is for this; else those for
+    /// its zone, likewise. The families are looked at each for itself.
     private static func endpoints(
-        _ slices: [KubernetesObject], port name: String, _ zone: String?
+        _ slices: [KubernetesObject], port name: String, _ zone: String?, _ node: String?
     ) -> [Network.ServicePort.Endpoint] {
         var all: [Candidate] = []
         for slice in slices {
@@ -82,23 +87,36 @@ enum ServiceTranslation {
                     // Absent means ready (discovery/v1).
                     let isReady = conditions?["ready"]?.bool ?? true
                     let isServing = conditions?["serving"]?.bool ?? isReady
-                    let zones = endpoint["hints"]?["forZones"]?.array?.compactMap { $0["name"]?.string }
+                    func names(_ member: String) -> [String] {
+                        (endpoint["hints"]?[member]?.array ?? []).compactMap { $0["name"]?.string }
+                    }
+                    let (zones, nodes) = (names("forZones"), names("forNodes"))
                     for address in (endpoint["addresses"]?.array ?? []).compactMap({ IPAddress($0.string ?? "") }) {
                         all.append(
                             Candidate(
                                 endpoint: .init(address, number), isReady: isReady,
-                                isServing: isServing && conditions?["terminating"]?.bool == true, zones: zones))
+                                isServing: isServing && conditions?["terminating"]?.bool == true, zones: zones,
+                                nodes: nodes))
                     }
                 }
             }
         }
-        var found = all.filter(\.isReady)
-        if found.isEmpty { found = all.filter(\.isServing) }
-        if let zone, found.allSatisfy({ $0.zones?.isEmpty == false }) {
-            let near = found.filter { $0.zones?.contains(zone) == true }
-            if !near.isEmpty { found = near }
+        return [false, true].flatMap { isV6 in
+            let family = all.filter { $0.endpoint.address.isV6 == isV6 }
+            var found = family.filter(\.isReady)
+            if found.isEmpty { found = family.filter(\.isServing) }
+            let near = near(found, \.nodes, node) ?? near(found, \.zones, zone)
+            return Set((near ?? found).map(\.endpoint)).sorted()
         }
-        return Set(found.map(\.endpoint)).sorted()
+    }
+
+    /// Those that are meant for a place; nil when one of them does not say for which, or none is for this.
+    private static func near(
+        _ all: [Candidate], _ places: KeyPath<Candidate, [String]>, _ place: String?
+    ) -> [Candidate]? {
+        guard let place, all.allSatisfy({ !$0[keyPath: places].isEmpty }) else { return nil }
+        let near = all.filter { $0[keyPath: places].contains(place) }
+        return near.isEmpty ? nil : near
     }
 }
 
@@ -109,6 +127,8 @@ struct ServiceBook {
         var ports: [Network.ServicePort]
     }
 
+    /// This node's name; nil where no other node is.
+    let node: String?
     private var pages: [String: Page] = [:]
     /// The services for which it matters which endpoints are on this node.
     private var localKeys: Set<String> = []
@@ -116,6 +136,9 @@ struct ServiceBook {
     private var local: Set<IPAddress> = []
     /// How many services were translated: what a change costs.
     private(set) var translations = 0
+
+    /// Of a node of that name.
+    init(node: String? = nil) { self.node = node }
 
     /// Takes changes; returns the services whose ports are others now. One that is gone has none.
     ///
@@ -130,7 +153,7 @@ struct ServiceBook {
         self.local = local
         func translate(_ parts: ServiceParts) {
             let ports = parts.service.map {
-                ServiceTranslation.ports($0, parts.slices, local: local, zone: zone)
+                ServiceTranslation.ports($0, parts.slices, local: local, zone: zone, node: node)
             }
             translations += 1
             if pages[parts.key]?.ports ?? [] != ports ?? [] { changed[parts.key] = ports ?? [] }

@@ -16,8 +16,10 @@ public struct PodFacts: Sendable, Hashable {
     public var podIP = ""
     /// All addresses.
     public var podIPs: [String] = []
-    /// The node's address.
-    public var hostIP = ""
+    /// The node's addresses, the preferred one first.
+    public var hostIPs: [String] = []
+    /// Where it finds the API.
+    public var apiAddress = "10.96.0.1"
     /// The node's name.
     public var nodeName = ""
 
@@ -44,7 +46,7 @@ enum ContainerEnvironment {
             if parts.count == 2, !parts[0].isEmpty { set(String(parts[0]), String(parts[1])) }
         }
         if values["HOME"] == nil { set("HOME", container.uid ?? 0 == 0 ? "/root" : "/") }
-        set("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+        set("KUBERNETES_SERVICE_HOST", facts.apiAddress)
         set("KUBERNETES_SERVICE_PORT", "443")
 
         for source in container.environmentSources {
@@ -148,7 +150,8 @@ enum PodField {
         case "spec.serviceAccountName": return pod.serviceAccount
         case "status.podIP": return facts.podIP
         case "status.podIPs": return facts.podIPs.joined(separator: ",")
-        case "status.hostIP": return facts.hostIP
+        case "status.hostIP": return facts.hostIPs.first ?? ""
+        case "status.hostIPs": return facts.hostIPs.joined(separator: ",")
         default:
             if let key = member(path, of: "metadata.labels") { return pod.labels[key] ?? "" }
             if let key = member(path, of: "metadata.annotations") { return pod.annotations[key] ?? "" }

@@ -13,9 +13,9 @@ public enum PodStatus {
         var status: JSON = [
             "phase": .string(life.phase.rawValue), "startTime": time(startedAt), "qosClass": "Burstable",
         ]
-        if !facts.hostIP.isEmpty {
-            status["hostIP"] = .string(facts.hostIP)
-            status["hostIPs"] = [["ip": .string(facts.hostIP)]]
+        if let first = facts.hostIPs.first {
+            status["hostIP"] = .string(first)
+            status["hostIPs"] = .array(facts.hostIPs.map { ["ip": .string($0)] })
         }
         if !facts.podIP.isEmpty {
             status["podIP"] = .string(facts.podIP)

@@ -54,6 +54,7 @@ public enum SidecarPlan {
             "LAST_GOOD_FILE": .string(stateDirectory + "/configuration.pb"),
         ]
         let service: JSON = ["resource_api_version": "V3", "ads": [:]]
+        let isDualStack = facts.podIPs.contains { $0.contains(":") }
         let asksOnDemand = !isGateway && asksOnDemand(pod)
         return [
             "node": [
@@ -73,8 +74,8 @@ public enum SidecarPlan {
             ],
             "static_resources": [
                 "listeners": [
-                    forward("metrics", port: 15_020, path: "/stats/prometheus"),
-                    forward("ready", port: 15_021, path: "/ready", from: "/healthz/ready"),
+                    forward("metrics", port: 15_020, path: "/stats/prometheus", isDualStack),
+                    forward("ready", port: 15_021, path: "/ready", from: "/healthz/ready", isDualStack),
                 ],
                 "clusters": [
                     cluster("xds", ["pipe": ["path": "/run/skein/xds.sock"]], isHTTP2: true),
@@ -132,10 +133,14 @@ public enum SidecarPlan {
     }
 
     /// A listener that shows one page of the admin port to the pod's network, and nothing else of it.
-    private static func forward(_ name: String, port: Int, path: String, from: String? = nil) -> JSON {
+    private static func forward(
+        _ name: String, port: Int, path: String, from: String? = nil, _ isDualStack: Bool
+    ) -> JSON {
         let shown = from ?? path
+        var place = address(isDualStack ? "::" : "0.0.0.0", port)
+        if isDualStack { place["socket_address"]?["ipv4_compat"] = true }
         return [
-            "name": .string(name), "address": address("0.0.0.0", port),
+            "name": .string(name), "address": place,
             "filter_chains": [
                 [
                     "filters": [

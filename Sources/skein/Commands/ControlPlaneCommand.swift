@@ -1,3 +1,4 @@
+internal import APIServer
 internal import ControlPlane
 internal import IO
 internal import Telemetry
@@ -12,7 +13,7 @@ extension Command {
         flags: [
             .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector,
             UpOptions.discovery,
-            UpOptions.pool,
+            AddressFlags.pods, AddressFlags.services, AddressFlags.balancers,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
         ] + RegistryFlags.all + StoreFlags.all,
@@ -35,9 +36,9 @@ extension Command {
         }
         options.certificateLifetime = up.certificateLifetime
         options.apiNames = up.apiNames
-        options.podPools = [up.podPool]
-        options.servicePools = UpOptions.servicePools
-        options.reversePrefixes = [up.podPool] + UpOptions.servicePools
+        options.podPools = up.podPools
+        options.serviceRanges = up.serviceRanges
+        options.reversePrefixes = up.podPools + up.serviceRanges.all
         do throws(ControlPlaneError) {
             try ControlPlane.run(options)
         } catch {

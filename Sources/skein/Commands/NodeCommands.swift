@@ -15,6 +15,7 @@ extension Command {
             """,
         flags: [
             NodeFlags.join, NodeFlags.token, NodeFlags.name, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption,
+            NodeFlags.hostProbes,
             .dataDirectory, .runDirectory, UpOptions.images, UpOptions.logLevel,
         ]
     ) { invocation throws(CommandError) in
@@ -36,7 +37,7 @@ extension Command {
             }
         }
         let name = invocation.value(NodeFlags.name) ?? Environment.hostName.lowercased()
-        let address = try NodeFlags.address(invocation, "node")
+        let addresses = try NodeFlags.addresses(invocation, "node")
         try Preflight.check(options)
         let driver = try NodeFlags.driver(invocation, "node")
         try Preflight.makeDirectories(options)
@@ -55,7 +56,7 @@ extension Command {
             let identity = try await identity(
                 options, NodeJoining(server: server, address: place, loop: loop), name: name, bootstrap)
             let node = try JoinedNode(
-                options, identity, server: place, driver: driver, address: address, on: loop)
+                options, identity, server: place, driver: driver, addresses: addresses, on: loop)
             try await node.run(stop) {
                 Console.out("node \(identity.name) is up with \(identity.server.text); Ctrl-C stops it, pods go on\n")
             }

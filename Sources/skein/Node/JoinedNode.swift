@@ -1,3 +1,4 @@
+internal import APIServer
 internal import HTTP
 internal import IO
 internal import Identity
@@ -17,7 +18,7 @@ internal import Workloads
 final class JoinedNode: @unchecked Sendable {
     private let options: UpOptions
     private let driver: NodeDriver
-    private let wantedAddress: IPAddress?
+    private let wantedAddresses: [IPAddress]
     private let loop: EventLoop
     private let log = Logger("node")
     private var identity: NodeIdentity
@@ -26,14 +27,14 @@ final class JoinedNode: @unchecked Sendable {
     private var isStopping = false
 
     init(
-        _ options: UpOptions, _ identity: NodeIdentity, server: SocketAddress, driver: NodeDriver, address: IPAddress?,
-        on loop: EventLoop
+        _ options: UpOptions, _ identity: NodeIdentity, server: SocketAddress, driver: NodeDriver,
+        addresses: [IPAddress], on loop: EventLoop
     ) throws(CommandError) {
         self.options = options
         self.identity = identity
         self.server = server
         self.driver = driver
-        wantedAddress = address
+        wantedAddresses = addresses
         self.loop = loop
         control = RemoteControlPlane(
             server, serverName: identity.server.host, context: try identity.context(), on: loop)
@@ -41,12 +42,12 @@ final class JoinedNode: @unchecked Sendable {
 
     /// Runs until a stop is asked for; pods go on, for the next start to take over.
     func run(_ stop: StopRequest, ready: () -> Void) async throws(CommandError) {
-        let address = try await ownAddress()
+        let addresses = try await ownAddresses()
         if identity.blocks.isEmpty || !NodeAgent.hasJournal(layout) {
-            try await register(address, stop)
+            try await register(addresses, stop)
             guard !stop.isRequested else { return }
         }
-        let configuration = try networkConfiguration(address)
+        let configuration = try networkConfiguration(addresses)
         let network: HostPodNetwork
         let names: NameServer
         let agent: NodeAgent
@@ -55,12 +56,17 @@ final class JoinedNode: @unchecked Sendable {
             for warning in host.warnings { log.warning("\(warning)") }
             network = HostPodNetwork(host, addresses: try IPAM(configuration), gatewayPorts: [])
             names = try NameServer(
-                configuration.v4.gateway, reverse: [configuration.v4.pool] + configuration.v4.servicePools, on: loop)
+                configuration.families.map(\.gateway),
+                reverse: configuration.families.flatMap { [$0.pool] + $0.servicePools }, on: loop)
             var node = NodeConfiguration(
-                layout: layout, nodeName: identity.name, hostAddress: address.description,
+                layout: layout, nodeName: identity.name, hostAddresses: addresses.map(\.description),
                 imageMode: options.usesHostImages ? .host : .store, proxyProgram: Preflight.path(of: "skein-proxy"),
                 nameserver: configuration.v4.gateway.description)
             node.controlPlane = control
+            let services = Array(identity.prefixes("servicePools").prefix(1))
+            if let ranges = ServiceRanges(cluster: services, balancers: []) {
+                node.apiAddress = ranges.kubernetes.description
+            }
             node.servicesChanged = { names.tell($0) }
             node.namesTold = { names.tell(further: $0) }
             agent = try NodeAgent(node, network: network, api: control, on: loop)
@@ -69,7 +75,7 @@ final class JoinedNode: @unchecked Sendable {
         }
         let tasks = [
             Task(executorPreference: loop) { await names.run() },
-            Task(executorPreference: loop) { await self.beat(address) },
+            Task(executorPreference: loop) { await self.beat(addresses) },
         ]
         do throws(WorkloadError) { try await agent.start() } catch {
             throw CommandError("skein node: \(error.message)")
@@ -86,27 +92,28 @@ final class JoinedNode: @unchecked Sendable {
         NodeLayout(dataDirectory: options.dataDirectory, runDirectory: options.runDirectory)
     }
 
-    /// The address that others know us by: what was asked for, else the one from which the API is reached.
-    private func ownAddress() async throws(CommandError) -> IPAddress {
-        if let wantedAddress { return wantedAddress }
+    /// The addresses that others know us by: what was asked for, else the one from which the API is reached.
+    private func ownAddresses() async throws(CommandError) -> [IPAddress] {
+        guard wantedAddresses.isEmpty else { return wantedAddresses }
         do throws(SystemError) {
             let stream = try await SocketStream.connect(to: server, on: loop)
             defer { stream.close() }
-            if case .ip(let address, _)? = stream.socket.localAddress, !address.isLoopback { return address }
+            if case .ip(let address, _)? = stream.socket.localAddress, !address.isLoopback { return [address] }
         } catch { throw CommandError("skein node: \(identity.server.text): \(error)") }
         throw CommandError("skein node: the API is reached from a loopback address; say --node-address ADDRESS")
     }
 
-    private func networkConfiguration(_ address: IPAddress) throws(CommandError) -> HostNetworkConfiguration {
-        guard let pool = identity.prefixes("podPools").first(where: { !$0.address.isV6 }),
-            let block = identity.blocks.first(where: { !$0.address.isV6 }), case .v4(let first) = block.address
+    private func networkConfiguration(_ addresses: [IPAddress]) throws(CommandError) -> HostNetworkConfiguration {
+        guard
+            var configuration = HostNetworkConfiguration(
+                pools: identity.prefixes("podPools"), blocks: identity.blocks,
+                servicePools: identity.prefixes("servicePools"), runDirectory: options.runDirectory)
         else { throw CommandError("skein node: the control plane has no IPv4 block for this node") }
-        var configuration = HostNetworkConfiguration(
-            v4: .init(
-                pool: pool, nodeBlock: block, gateway: .v4(first + 1),
-                servicePools: identity.prefixes("servicePools").filter { !$0.address.isV6 }),
-            runDirectory: options.runDirectory)
-        configuration.nodes = NodeNetworking(name: identity.name, addresses: [address], driver: driver)
+        if configuration.v6 != nil, !File.exists("/proc/sys/net/ipv6") {
+            throw CommandError("skein node: pods have IPv6 addresses in this cluster, and this kernel has no IPv6")
+        }
+        configuration.letsHostProbe = options.letsHostProbe
+        configuration.nodes = NodeNetworking(name: identity.name, addresses: addresses, driver: driver)
         return configuration
     }
 
@@ -115,12 +122,12 @@ final class JoinedNode: @unchecked Sendable {
     private var path: String { "/api/v1/nodes/\(identity.name)" }
 
     /// Tells who we are, and waits for the block.
-    private func register(_ address: IPAddress, _ stop: StopRequest) async throws(CommandError) {
+    private func register(_ addresses: [IPAddress], _ stop: StopRequest) async throws(CommandError) {
         let deadline = MonotonicTime.now + .seconds(60)
         var problem = ""
         while !stop.isRequested {
             do throws(APIError) {
-                try await tell(address)
+                try await tell(addresses)
                 let node = KubernetesObject(json: try await get(path))
                 let blocks = (node.spec["podCIDRs"]?.array ?? []).compactMap(\.string).compactMap { Prefix($0) }
                 if !blocks.isEmpty {
@@ -159,27 +166,27 @@ final class JoinedNode: @unchecked Sendable {
     }
 
     /// Brings the node's object up to date.
-    private func tell(_ address: IPAddress) async throws(APIError) {
+    private func tell(_ addresses: [IPAddress]) async throws(APIError) {
         let merge = "application/merge-patch+json"
         let metadata: JSON = [
             "labels": .object(NodeObject.labels(identity.name)),
             "annotations": .object([NodeJoin.driverAnnotation: .string(driver.rawValue)]),
         ]
         _ = try await control.send("PATCH", path, body: ["metadata": metadata], contentType: merge)
-        let status = NodeObject.status(identity.name, address)
+        let status = NodeObject.status(identity.name, addresses)
         _ = try await control.send("PATCH", path + "/status", body: ["status": status], contentType: merge)
     }
 
     // MARK: Heartbeats
 
     /// Says every ten seconds that we are there; after a silence also how we are.
-    private func beat(_ address: IPAddress) async {
+    private func beat(_ addresses: [IPAddress]) async {
         var wasSilent = true
         var renewal = MonotonicTime.now + .seconds(86_400)
         while !isStopping, !Task.isCancelled {
             do throws(APIError) {
                 try await renewLease()
-                if wasSilent { try await tell(address) }
+                if wasSilent { try await tell(addresses) }
                 wasSilent = false
             } catch {
                 if !wasSilent { log.warning("the control plane does not hear us", ["error": error.description]) }

@@ -12,7 +12,6 @@ internal import Workloads
 ///
 /// `@unchecked Sendable`: belongs to the agent's loop.
 final class NameServer: @unchecked Sendable {
-    private let address: IPAddress
     /// What a new one is told first, besides services.
     private var told: JSON
     /// The services that have names, as they were told last; nil: nothing is known of services yet.
@@ -31,15 +30,17 @@ final class NameServer: @unchecked Sendable {
     private var isWriting = false
     private var isStopping = false
 
-    /// Answers on port 53 of that address, the ranges of `reverse` included.
-    init(_ address: IPAddress, reverse: [Prefix], on loop: EventLoop) throws(SystemError) {
-        self.address = address
+    /// Answers on port 53 of those addresses, the ranges of `reverse` included.
+    init(_ addresses: [IPAddress], reverse: [Prefix], on loop: EventLoop) throws(SystemError) {
         self.loop = loop
         told = [
-            "reverse": .array(reverse.map { .string($0.description) }), "server": .string(address.description),
+            "reverse": .array(reverse.map { .string($0.description) }),
+            "servers": .array(addresses.map { .string($0.description) }),
         ]
-        let place = SocketAddress.ip(address, port: 53)
-        sockets = [try Socket.datagram(on: place, reusePort: true), try Socket.listen(on: place, reusePort: true)]
+        for address in addresses {
+            let place = SocketAddress.ip(address, port: 53)
+            sockets += [try Socket.datagram(on: place, reusePort: true), try Socket.listen(on: place, reusePort: true)]
+        }
     }
 
     /// Starts the process, and again whenever it has ended.
@@ -53,7 +54,8 @@ final class NameServer: @unchecked Sendable {
                 command.user = (ControlPlaneProcess.userID, ControlPlaneProcess.userID)
                 command.workingDirectory = "/"
                 command.isSessionLeader = true
-                command.descriptors = [0: theirs.fd, 2: 2, 3: sockets[0].fd, 4: sockets[1].fd]
+                command.descriptors = [0: theirs.fd, 2: 2]
+                for (index, socket) in sockets.enumerated() { command.descriptors[Int32(3 + index)] = socket.fd }
                 let started = ProcessHandle(adopting: try Child(command))
                 process = started
                 stream = try SocketStream(ours, on: loop)
@@ -150,7 +152,8 @@ final class NameServer: @unchecked Sendable {
 extension Command {
     static let nameServer = Command(
         "name-server", "", "Answer names for the pods of a node",
-        details: "skein node starts this: descriptors 3 and 4 are bound sockets, standard input tells the services.",
+        details:
+            "skein node starts this: descriptors from 3 on are bound sockets, two of an address; standard input tells the services.",
         isHidden: true
     ) { _ throws(CommandError) in
         try onLoop { loop throws(CommandError) in
@@ -176,8 +179,10 @@ extension Command {
                     guard !isServing else { continue }
                     // Not before the first services are known: "no such name" would be remembered.
                     isServing = true
-                    try server.serve(datagrams: Socket(adopting: 3))
-                    try server.serve(streams: Socket(adopting: 4))
+                    for index in names.addresses.indices {
+                        try server.serve(datagrams: Socket(adopting: Int32(3 + 2 * index)))
+                        try server.serve(streams: Socket(adopting: Int32(4 + 2 * index)))
+                    }
                 }
             } catch { throw CommandError(error) }
         }
@@ -198,7 +203,8 @@ private final class ToldNames {
     private var hosts: [String: [IPAddress]] = [:]
     private var configMaps: JSON?
     private var reverse: [Prefix] = []
-    private var address: IPAddress?
+    /// Where it answers: two sockets each, in this order.
+    private(set) var addresses: [IPAddress] = []
     private var serial: UInt32 = 0
     /// Before then names are not made anew.
     private var due = MonotonicTime.now
@@ -219,7 +225,7 @@ private final class ToldNames {
                 NameFeed.services([KubernetesObject(json: $0)], slices: slices).first
             }
         }
-        if let text = json["server"]?.string { address = IPAddress(text) }
+        if let told = json["servers"]?.array { addresses = told.compactMap(\.string).compactMap { IPAddress($0) } }
         if let ranges = json["reverse"]?.array { reverse = ranges.compactMap(\.string).compactMap { Prefix($0) } }
         if let told = json["hosts"]?.object {
             hosts = told.mapValues { ($0.array ?? []).compactMap(\.string).compactMap { IPAddress($0) } }
@@ -246,7 +252,7 @@ private final class ToldNames {
         server.publish(
             Zone(
                 services: services.sorted { $0.key < $1.key }.map(\.value), reversePrefixes: reverse, hosts: hosts,
-                servers: [address].compactMap(\.self), serial: serial))
+                servers: addresses, serial: serial))
         let end = MonotonicTime.now
         due = end + (end - begin) * 19
     }

@@ -11,8 +11,11 @@ enum NodeFlags {
         "a bootstrap token (skein node token prints one); needed once, and for a lost --data-dir")
     static let name = Flag("name", value: "NAME", "the node's name (default the machine's)")
     static let address = Flag(
-        "node-address", value: "ADDRESS", "where other nodes reach this one (default: the address that reaches the API)"
-    )
+        "node-address", value: "ADDRESS[,ADDRESS]",
+        "where other nodes reach this one, one address of each family (default: the address that reaches the API)")
+    static let hostProbes = Flag(
+        "host-probes",
+        "let connections of this machine's root to pods past their sidecars, as probes of a kubelet need under STRICT")
     static let driver = Flag(
         "network", value: "overlay|host-gw",
         "how pods of other nodes are reached: by VXLAN (default), or by routes where all nodes are on one link")
@@ -38,14 +41,21 @@ enum NodeFlags {
         }
     }
 
-    /// The address that is asked for.
-    static func address(_ invocation: Invocation, _ command: String) throws(CommandError) -> IPAddress? {
-        guard let text = invocation.value(address) else { return nil }
-        guard let address = IPAddress(text), !address.isLoopback, !address.isUnspecified else {
-            throw CommandError.usage(
-                command, "--node-address \(text): not an address at which others reach this machine")
+    /// The addresses that are asked for, in their order.
+    static func addresses(_ invocation: Invocation, _ command: String) throws(CommandError) -> [IPAddress] {
+        guard let given = invocation.value(address) else { return [] }
+        var addresses: [IPAddress] = []
+        for text in given.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let address = IPAddress(text), !address.isLoopback, !address.isUnspecified else {
+                throw CommandError.usage(
+                    command, "--node-address \(text): not an address at which others reach this machine")
+            }
+            guard !addresses.contains(where: { $0.isV6 == address.isV6 }) else {
+                throw CommandError.usage(command, "--node-address \(given): two addresses of one family")
+            }
+            addresses.append(address)
         }
-        return address
+        return addresses
     }
 }
 

@@ -47,7 +47,8 @@ final class ControlPlaneProcess: @unchecked Sendable {
 
     /// What a running control plane must have been told to be adopted: it goes on with what it has.
     private static let deciding = [
-        "--api", "--api-names", "--metrics", "--pool", "--store", "--certificate-lifetime", "--watches",
+        "--api", "--api-names", "--metrics", "--pool", "--service-pool", "--balancer-pool",
+        "--store", "--certificate-lifetime", "--watches",
         "--registry", "--registry-domain", "--registry-datacenter",
     ]
 
@@ -100,9 +101,10 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 try File.readLink("/proc/self/exe"), "control-plane", "--data-dir", options.dataDirectory, "--run-dir",
                 options.runDirectory,
                 "--api", options.apiAddress.description, "--metrics", options.metricsAddress.description,
-                "--pool", options.podPool.description, "--log-level", options.logLevelName,
+                "--log-level", options.logLevelName,
                 "--certificate-lifetime", "\(options.certificateLifetime)s",
-            ] + StoreFlags.arguments(options.store) + options.registry.arguments
+            ] + AddressFlags.arguments(pods: options.podPools, options.serviceRanges)
+                + StoreFlags.arguments(options.store) + options.registry.arguments
                 + (options.apiNames.isEmpty ? [] : ["--api-names", options.apiNames.joined(separator: ",")])
                 + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
                 + (options.metricsCollector.map { ["--metrics-otlp", $0] } ?? [])

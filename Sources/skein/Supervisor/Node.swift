@@ -1,3 +1,5 @@
+internal import APIServer
+internal import ControlPlane
 internal import Docker
 internal import IO
 internal import KubernetesAPI
@@ -12,8 +14,10 @@ final class Node: Sendable {
     private let agent: NodeAgent
     /// The address that pods know this machine by.
     let gateway: IPAddress
-    /// The range of its pods' addresses.
-    let block: Prefix
+    /// The ranges of its pods' addresses.
+    let blocks: [Prefix]
+    /// Where others reach this machine: outside, or else from its pods.
+    let addresses: [IPAddress]
     private let network: HostPodNetwork
     private let networks: ContainerNetworks
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
@@ -26,7 +30,8 @@ final class Node: Sendable {
         let log = Logger("node")
         let configuration = try Self.configuration(options)
         gateway = configuration.v4.gateway
-        block = configuration.v4.nodeBlock
+        blocks = configuration.families.map(\.nodeBlock)
+        addresses = options.nodeAddresses.isEmpty ? configuration.families.map(\.gateway) : options.nodeAddresses
         let hostNetwork: HostNetwork
         let addresses: IPAM
         do throws(NetworkError) {
@@ -61,12 +66,13 @@ final class Node: Sendable {
             namespaces: options.runtime.namespaces(Self.layout(options.dataDirectory, options.runDirectory)))
         var node = NodeConfiguration(
             layout: Self.layout(options.dataDirectory, options.runDirectory), nodeName: Environment.hostName,
-            hostAddress: (options.nodeAddress ?? gateway).description,
+            hostAddresses: self.addresses.map(\.description),
             imageMode: options.usesHostImages ? .host : .store,
             proxyProgram: Preflight.path(of: "skein-proxy"), nameserver: gateway.description)
         node.networks = networks
         node.runtime = options.runtime
-        node.dnsAddresses = [.ip(gateway, port: 53)]
+        node.dnsAddresses = configuration.families.map { .ip($0.gateway, port: 53) }
+        node.apiAddress = options.serviceRanges.kubernetes.description
         node.controlPlaneUser = ControlPlaneProcess.userID
         let questions = NodeQuestions(
             dataDirectory: options.dataDirectory, runDirectory: options.runDirectory, on: loop)
@@ -97,18 +103,20 @@ final class Node: Sendable {
         return [HostPodNetwork.GatewayPort(address: ip.description, port: port, target: target)]
     }
 
-    /// The node holds the first /24 of the pool; its first address is the gateway's.
+    /// The node holds the first block of each pool.
     private static func configuration(_ options: UpOptions) throws(CommandError) -> HostNetworkConfiguration {
-        guard case .v4(let first) = options.podPool.address, let block = Prefix(options.podPool.address, length: 24)
-        else {
-            throw CommandError("skein up: --pool \(options.podPool): not IPv4")
+        let blocks = options.podPools.compactMap {
+            $0.address.isV6 ? NodeBlocks($0)?.block(0) : Prefix($0.address, length: 24)
         }
-        var configuration = HostNetworkConfiguration(
-            v4: .init(
-                pool: options.podPool, nodeBlock: block, gateway: .v4(first + 1), servicePools: UpOptions.servicePools),
-            runDirectory: options.runDirectory)
-        configuration.nodes = options.nodeAddress.map {
-            NodeNetworking(name: Environment.hostName, addresses: [$0], driver: options.nodeDriver)
+        guard
+            var configuration = HostNetworkConfiguration(
+                pools: options.podPools, blocks: blocks, servicePools: options.serviceRanges.all,
+                runDirectory: options.runDirectory)
+        else { throw CommandError("skein up: --pool: no IPv4 range") }
+        configuration.letsHostProbe = options.letsHostProbe
+        if !options.nodeAddresses.isEmpty {
+            configuration.nodes = NodeNetworking(
+                name: Environment.hostName, addresses: options.nodeAddresses, driver: options.nodeDriver)
         }
         return configuration
     }

@@ -11,18 +11,20 @@ enum NodeObject {
     /// Makes the object, or brings it up to date.
     ///
     /// - Parameters:
-    ///   - block: the range of its pods' addresses.
+    ///   - addresses: where others reach it, the preferred one first.
+    ///   - blocks: the ranges of its pods' addresses, one of a family.
     ///   - driver: how its pods reach those of other nodes; nil on a machine of its own.
     static func register(
-        _ client: KubernetesClient, address: IPAddress, block: Prefix, driver: NodeDriver?
+        _ client: KubernetesClient, addresses: [IPAddress], blocks: [Prefix], driver: NodeDriver?
     ) async throws(CommandError) {
         let name = Environment.hostName
         var metadata: JSON = ["labels": .object(labels(name))]
         if let driver { metadata["annotations"] = .object([NodeJoin.driverAnnotation: .string(driver.rawValue)]) }
         var object: JSON = [
             "apiVersion": "v1", "kind": "Node", "metadata": metadata,
-            "spec": ["podCIDR": .string(block.description), "podCIDRs": [.string(block.description)]],
+            "spec": ["podCIDRs": .array(blocks.map { .string($0.description) })],
         ]
+        object["spec"]?["podCIDR"] = blocks.first.map { .string($0.description) }
         object["metadata"]?["name"] = .string(name)
         let kind = ResourceKind.node
         let made = try await client.call(.post, kind.path(namespace: nil), body: object)
@@ -36,7 +38,7 @@ enum NodeObject {
         }
         let path = kind.path(namespace: nil, name: name) + "/status"
         let told = try await client.call(
-            .patch, path, body: ["status": status(name, address)], contentType: "application/merge-patch+json")
+            .patch, path, body: ["status": status(name, addresses)], contentType: "application/merge-patch+json")
         guard told.isSuccess else { throw CommandError("Error from server: \(told.message)") }
     }
 
@@ -57,17 +59,16 @@ enum NodeObject {
     }
 
     /// What a node says of itself.
-    static func status(_ name: String, _ address: IPAddress) -> JSON {
+    static func status(_ name: String, _ addresses: [IPAddress]) -> JSON {
         let now = JSON.string(Timestamp(seconds: WallClock.now.seconds).secondsText)
         let resources: JSON = [
             "cpu": .string("\(Environment.processorCount)"), "memory": .string(memory), "pods": "110",
         ]
         return [
             "capacity": resources, "allocatable": resources,
-            "addresses": [
-                ["type": "InternalIP", "address": .string("\(address)")],
-                ["type": "Hostname", "address": .string(name)],
-            ],
+            "addresses": .array(
+                addresses.map { ["type": "InternalIP", "address": .string("\($0)")] }
+                    + [["type": "Hostname", "address": .string(name)]]),
             "conditions": [
                 [
                     "type": "Ready", "status": "True", "reason": "NodeReady", "message": "the node agent runs",

@@ -64,10 +64,14 @@ struct Overview: Sendable {
         let objects = try await client.call(.get, "/api/v1/services")
         let slices = try await client.call(.get, "/apis/discovery.k8s.io/v1/endpointslices")
         var ready: [String: (ready: Int, all: Int)] = [:]
+        var counted: Set<String> = []
         for item in slices.json["items"]?.array ?? [] {
             let slice = KubernetesObject(json: item)
             let key = "\(slice.namespace)/\(slice.metadata.labels["kubernetes.io/service-name"] ?? "")"
             for endpoint in item["endpoints"]?.array ?? [] {
+                // A pod with addresses of both families is in two slices, and one pod.
+                let pod = endpoint["targetRef"]?["uid"]?.string
+                guard pod.map({ counted.insert("\(key) \($0)").inserted }) ?? true else { continue }
                 let isReady = endpoint["conditions"]?["ready"]?.bool ?? true
                 ready[key, default: (0, 0)].all += 1
                 if isReady { ready[key, default: (0, 0)].ready += 1 }

@@ -40,8 +40,8 @@ final class Supervisor: Sendable {
             if !stop.isRequested, !node.hasPodsToAdopt { try await forgetStatuses() }
             if !stop.isRequested {
                 try await NodeObject.register(
-                    client, address: options.nodeAddress ?? node.gateway, block: node.block,
-                    driver: options.nodeAddress == nil ? nil : options.nodeDriver)
+                    client, addresses: node.addresses, blocks: node.blocks,
+                    driver: options.nodeAddresses.isEmpty ? nil : options.nodeDriver)
                 try await node.start()
             }
             if !stop.isRequested { try await applyAll(manifests) }

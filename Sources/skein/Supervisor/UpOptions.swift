@@ -1,3 +1,4 @@
+internal import APIServer
 internal import IO
 internal import Network
 internal import Store
@@ -20,9 +21,13 @@ struct UpOptions: Sendable {
     var discoveryAddress: SocketAddress?
     var gatewayHTTP: SocketAddress
     var gatewayHTTPS: SocketAddress
-    var podPool: Prefix
-    /// Where other nodes reach this machine; nil: there are none.
-    var nodeAddress: IPAddress?
+    /// Addresses of pods: a range of IPv4, and one of IPv6 when they get such addresses, too.
+    var podPools: [Prefix]
+    var serviceRanges: ServiceRanges
+    /// Where other nodes reach this machine, the preferred address first; none: there are no others.
+    var nodeAddresses: [IPAddress]
+    /// Whether what root of this machine sends to pods goes past their sidecars.
+    var letsHostProbe: Bool
     /// How pods of other nodes are reached.
     var nodeDriver: NodeDriver
     /// Further addresses and names under which the API is reached.
@@ -64,7 +69,6 @@ struct UpOptions: Sendable {
     static let watches = Flag(
         "watches", value: "N",
         "watches that the API takes at once (default 12000, where open files allow it); more are answered 429")
-    static let pool = Flag("pool", value: "CIDR", "addresses of pods (default 10.244.0.0/16)")
     static let runtimeFlag = Flag(
         "runtime", value: "runc|docker",
         "what makes containers: runc (default), or a container engine with Docker's API")
@@ -77,12 +81,10 @@ struct UpOptions: Sendable {
         [
             .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
             gatewayHTTPS, api, metrics, metricsCollector,
-            discovery, pool, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
+            discovery, AddressFlags.pods, AddressFlags.services, AddressFlags.balancers, NodeFlags.hostProbes,
+            NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
         ] + RegistryFlags.all + StoreFlags.all
-
-    /// Addresses of services, and of load balancers, which lie beside them.
-    static let servicePools = ["10.96.0.0/16", "10.97.0.0/24"].compactMap { Prefix($0) }
 
     /// `90s`, `30m`, `12h` as seconds.
     private static func seconds(_ text: String) throws(CommandError) -> Int64 {
@@ -121,14 +123,6 @@ struct UpOptions: Sendable {
             }
             return address
         }
-        func prefix(_ flag: Flag, _ standard: String) throws(CommandError) -> Prefix {
-            let text = invocation.value(flag) ?? standard
-            guard let prefix = Prefix(text), !prefix.address.isV6, (8...24).contains(prefix.length) else {
-                throw CommandError.usage(
-                    "up", "--\(flag.name) \(text): not an IPv4 range between /8 and /24, like 10.244.0.0/16")
-            }
-            return prefix
-        }
         guard invocation.operands.isEmpty else {
             throw CommandError.usage("up", "unexpected \"\(invocation.operands[0])\"; files are given with -f")
         }
@@ -152,8 +146,9 @@ struct UpOptions: Sendable {
         discoveryAddress = invocation.has(Self.discovery) ? try address(Self.discovery, "") : nil
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
-        podPool = try prefix(Self.pool, "10.244.0.0/16")
-        nodeAddress = try NodeFlags.address(invocation, "up")
+        (podPools, serviceRanges) = try AddressFlags.ranges(invocation)
+        nodeAddresses = try NodeFlags.addresses(invocation, "up")
+        letsHostProbe = invocation.has(NodeFlags.hostProbes)
         nodeDriver = try NodeFlags.driver(invocation, "up")
         apiNames = (invocation.value(NodeFlags.apiNames) ?? "").split(separator: ",").map(String.init)
         store = try StoreFlags.settings(invocation)

@@ -100,13 +100,9 @@ struct DatagramListeners {
     }
 
     private func listener(_ port: Int, _ filter: ListenerFilter, _ place: Provenance?) -> Listener {
-        var socket = SocketAddress()
-        socket.protocol = .udp
-        socket.address = "0.0.0.0"
-        socket.portSpecifier = .portValue(UInt32(clamping: port))
         var made = Listener()
         made.name = "0.0.0.0_\(port)_udp"
-        made.address = Addresses.socket(socket)
+        made.address = Addresses.any(port: UInt32(clamping: port), model.config, isUDP: true)
         made.trafficDirection = .outbound
         made.listenerFilters = [filter]
         made.metadata = place?.metadata

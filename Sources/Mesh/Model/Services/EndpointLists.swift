@@ -2,13 +2,19 @@ import KubernetesAPI
 
 /// Makes endpoint lists from slices and pods.
 enum EndpointLists {
-    /// The endpoints in all slices of a service: an address that is in two slices counts once (S-12), the readier one.
+    /// The endpoints in all slices of a service: an address that is in two slices counts once (S-12), the readier one, and a
+    /// pod that has addresses of both families once, by that of the preferred one.
     static func ofSlices(
         _ slices: [NamespacedName: KubernetesObject], workloads: [NamespacedName: MeshModel.Workload],
-        nodes: [String: MeshLocality]
+        nodes: [String: MeshLocality], prefersIPv6: Bool = false
     ) -> [MeshEndpoint] {
         var found: [String: MeshEndpoint] = [:]
-        for (key, object) in slices.sorted(by: { $0.key < $1.key }) {
+        var families: [NamespacedName: String] = [:]
+        let preferred = prefersIPv6 ? "IPv6" : "IPv4"
+        func rank(_ object: KubernetesObject) -> Int {
+            EndpointSlice(json: object.json).addressType == preferred ? 0 : 1
+        }
+        for (key, object) in slices.sorted(by: { (rank($0.value), $0.key) < (rank($1.value), $1.key) }) {
             let slice = EndpointSlice(json: object.json)
             let ports = Dictionary(
                 slice.ports.compactMap { port in port.port.map { (port.name, $0) } },
@@ -16,6 +22,10 @@ enum EndpointLists {
             for endpoint in slice.endpoints {
                 guard let address = endpoint.addresses.first else { continue }
                 let pod = pod(of: endpoint, namespace: key.namespace)
+                if let pod {
+                    guard families[pod] ?? slice.addressType == slice.addressType else { continue }
+                    families[pod] = slice.addressType
+                }
                 let place =
                     pod.map { Provenance(kind: "Pod", object: $0, field: "status.podIP") }
                     ?? Provenance(kind: "EndpointSlice", object: key, field: "endpoints")

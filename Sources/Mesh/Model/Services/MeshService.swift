@@ -87,6 +87,8 @@ public struct MeshService: Sendable, Hashable {
     public var sessionAffinitySeconds: Int?
     /// Whether only endpoints on the caller's node count (`internalTrafficPolicy: Local`, S-11).
     public var isNodeLocal = false
+    /// Whether pods that have addresses of both families are reached by IPv6: the service's first family.
+    public var prefersIPv6 = false
     /// Which endpoints are preferred.
     public var distribution: Distribution?
 
@@ -130,6 +132,7 @@ extension MeshService {
         host = HostName.ofService(key)
         externalName = spec.type == "ExternalName" ? spec.externalName : nil
         isHeadless = spec.clusterIP == "None"
+        prefersIPv6 = (spec.ipFamilies.first ?? "") == "IPv6"
         let listed = spec.clusterIPs.isEmpty ? [spec.clusterIP] : spec.clusterIPs
         addresses = externalName == nil ? listed.filter { !$0.isEmpty && $0 != "None" } : []
         ports = spec.ports.compactMap { port in

@@ -220,7 +220,9 @@ struct ServiceRegistry: Sendable {
         let addresses = Set(endpoints.map(\.address))
         let named = Set(endpoints.compactMap(\.pod))
         for key in podsByNamespace[namespace] ?? [] {
-            guard let pod = workloads[key], named.contains(key) || addresses.contains(pod.address) else { continue }
+            guard let pod = workloads[key],
+                named.contains(key) || addresses.contains(pod.address) || addresses.contains(pod.secondAddress)
+            else { continue }
             touched.facts.insert(.servicesOf(key))
         }
     }
@@ -231,7 +233,9 @@ struct ServiceRegistry: Sendable {
         return (kubernetesByNamespace[key.namespace] ?? []).compactMap { kubernetes[$0] }
             .filter { _, service in
                 if service.selector.isEmpty {
-                    return (endpoints[service.key] ?? []).contains { $0.pod == key || $0.address == pod.address }
+                    return (endpoints[service.key] ?? []).contains {
+                        $0.pod == key || $0.address == pod.address || $0.address == pod.secondAddress
+                    }
                 }
                 return Labels.match(service.selector, pod.labels)
             }
@@ -383,7 +387,9 @@ struct ServiceRegistry: Sendable {
 
     private mutating func rebuildEndpoints(_ key: NamespacedName, _ touched: inout Touched) {
         let before = endpoints[key] ?? []
-        var all = EndpointLists.ofSlices(slices[key] ?? [:], workloads: workloads, nodes: nodes)
+        var all = EndpointLists.ofSlices(
+            slices[key] ?? [:], workloads: workloads, nodes: nodes,
+            prefersIPv6: kubernetes[key]?.service.prefersIPv6 ?? false)
         if let service = kubernetes[key]?.service, !service.selector.isEmpty, !externals.isEmpty {
             all += externals(key.namespace, matching: service.selector, ports: service.ports)
             all.sort { $0.address < $1.address }
