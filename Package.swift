@@ -47,7 +47,7 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "Workloads",
         [
-            "Compression", "Docker", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
+            "CNI", "Compression", "Docker", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
             "Serialization", "Telemetry",
         ]
     ),

@@ -15,9 +15,46 @@ public struct CNIPlugin {
     }
 
     private let variable: (String) -> String?
+    /// Whether the process goes on after the call.
+    private let isLasting: Bool
 
     /// A call with those environment variables.
-    public init(variable: @escaping (String) -> String?) { self.variable = variable }
+    ///
+    /// - Parameter isLasting: the process goes on after the call: a node agent's.
+    public init(isLasting: Bool = false, variable: @escaping (String) -> String?) {
+        self.variable = variable
+        self.isLasting = isLasting
+    }
+
+    /// Has the node agent of this machine do what the environment asks for; without one, does it itself.
+    ///
+    /// - Parameter note: told why the agent has not done it although it could be expected to.
+    public func call(input: [UInt8], note: (String) -> Void) -> Answer {
+        call(input: input, node: NodeCall(), note: note)
+    }
+
+    /// As above, with the place of the agent.
+    func call(input: [UInt8], node: NodeCall, note: (String) -> Void) -> Answer {
+        let verb = variable("CNI_COMMAND").flatMap(CNIVerb.init(rawValue:))
+        guard let verb, verb != .version else { return run(input: input) }
+        // Another plugin that we start gets our environment, which is not the agent's.
+        let ipam = (try? JSON.parse(input))?["ipam"]?["type"]?.string ?? "skein"
+        guard ["skein", "host-local"].contains(ipam) else { return run(input: input) }
+        switch node.ask(input, variable) {
+        case .done(let answer): return answer
+        case .alone(let reason):
+            if let reason { note("skein-cni: \(reason); done without it") }
+            return run(input: input)
+        case .unknown(let reason):
+            // Doing these again does no harm; an ADD might find its own half-made link.
+            guard verb == .add else {
+                note("skein-cni: \(reason); done without it")
+                return run(input: input)
+            }
+            let error = CNIError(.tryAgainLater, "\(reason): call DEL, and try again")
+            return Answer(output: Array((error.json(version: CNIVersion.newest.rawValue).text + "\n").utf8), status: 1)
+        }
+    }
 
     /// Does what the environment asks for, with the bytes of standard input.
     ///
@@ -40,7 +77,8 @@ public struct CNIPlugin {
         let configuration = try CNIPlugin.configuration(input, for: request.verb)
         let host: LinkSocket
         do throws(SystemError) { host = try LinkSocket() } catch { throw CNIError(.inputOutput, error.description) }
-        let attachment = Attachment(request: request, configuration: configuration, host: host)
+        let attachment = Attachment(
+            request: request, configuration: configuration, host: host, isLasting: isLasting)
         switch request.verb {
         case .add: return try attachment.add().json(configuration.version)
         case .delete: try attachment.delete()

@@ -5,7 +5,7 @@ import IO
 
 func run() -> Int32 {
     let plugin = CNIPlugin(variable: Environment.variable)
-    let answer = plugin.run(input: StandardInput.read(limit: CNIPlugin.inputMax))
+    let answer = plugin.call(input: StandardInput.read(limit: CNIPlugin.inputMax)) { Console.error($0 + "\n") }
     Console.out(answer.output)
     return answer.status
 }

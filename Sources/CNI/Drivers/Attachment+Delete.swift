@@ -55,7 +55,7 @@ extension Attachment {
     /// Begins to delete the container's link; nil when there is none.
     private func deleteLink() throws(CNIError) -> LinkDeletion? {
         if let link = try reporting({ () throws(SystemError) in try host.link(owner.hostLink) }) {
-            return try reporting { () throws(SystemError) in try LinkDeletion(link.index) }
+            return try reporting { () throws(SystemError) in try LinkDeletion(link.index, inThread: isLasting) }
         }
         // No end of ours on the host: a macvlan, or a link that another plugin has made.
         guard !request.namespace.isEmpty, let container = try? ContainerNamespace(path: request.namespace),
@@ -73,7 +73,7 @@ extension Attachment {
 /// A link on its way out.
 ///
 /// The kernel's answer to RTM_DELLINK takes 13 to 30 ms, but the link is gone for everybody after about 3 ms, when the kernel
-/// says so to those who listen: a process of its own makes the call, and we go on at that word.
+/// says so to those who listen: a process or thread of its own makes the call, and we go on at that word.
 final class LinkDeletion {
     private let index: Int32
     private let watch: LinkSocket
@@ -84,12 +84,14 @@ final class LinkDeletion {
     /// Longest wait for the kernel, in milliseconds.
     private static let patience: Int32 = 30_000
 
-    init(_ index: Int32) throws(SystemError) {
+    /// - Parameter inThread: a thread of this process makes the call, which has to go on for it.
+    init(_ index: Int32, inThread: Bool) throws(SystemError) {
         self.index = index
         watch = try LinkSocket(watching: true)
         channel = try NetlinkChannel()
         call = try DetachedSend(
-            socket: channel.descriptor, LinkSocket.deletion(index).finished(sequence: 1), "delete link \(index)")
+            socket: channel.descriptor, LinkSocket.deletion(index).finished(sequence: 1), "delete link \(index)",
+            inThread: inThread)
     }
 
     /// Waits until nobody can see the link any more.

@@ -6,6 +6,8 @@ struct Attachment {
     let configuration: NetworkConfiguration
     /// The host's links.
     let host: LinkSocket
+    /// Whether this process goes on after the verb.
+    var isLasting = false
 
     var owner: AttachmentOwner { request.owner }
 

@@ -70,6 +70,7 @@ extension NodeAgent {
                 status: 200, contentType: "application/json",
                 body: (["kind": "PodList", "apiVersion": "v1", "items": .array(pods)] as JSON).bytes)
         case ("GET", "healthz") where parts.count == 1: return HTTPResponse(status: 200, text: "ok")
+        case ("POST", "cni") where parts.count == 1: return await answerPlugin(request)
         case ("GET", "podUsage") where parts.count == 1:
             let names = request.queryItems.filter { $0.name == "namespaces" }.flatMap { $0.value.split(separator: ",") }
             let countsRequests = !request.queryItems.contains { $0.name == "requests" && $0.value == "false" }

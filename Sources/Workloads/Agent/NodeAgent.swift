@@ -81,6 +81,8 @@ public actor NodeAgent {
     var followed: [FollowedReference: Task<Void, Never>] = [:]
     var knownReferences: Set<FollowedReference> = []
     var kubelet: SocketListener?
+    /// What skein-cni had this agent do.
+    var pluginCalls: UInt64 = 0
     /// Commands, attached clients and forwarded connections now.
     var sessions = 0
     /// Those that were refused because there were too many.
@@ -128,6 +130,7 @@ public actor NodeAgent {
         begin(isLasting: true) { await $0.rotateLogs() }
         begin(isLasting: true) { await $0.collectRecordings() }
         begin(isLasting: true) { await $0.watchEverything() }
+        begin { await $0.forgetGoneContainers() }
     }
 
     /// Ends the agent's own work; returns when the containers that were just being started are in the journal.
