@@ -192,17 +192,45 @@ struct DefinitionRuleTests {
             Self.definition(
                 ["cpu": ["type": "string"]],
                 [
-                    Self.rule("quantity(self.cpu).isGreaterThan(quantity('1'))"), Self.rule("self.cpu =="),
-                    Self.rule("other > 1"), Self.rule("self.cpu != ''"),
+                    Self.rule("quantity(self.cpu).isGreaterThan(quantity('1'))"),
+                    Self.rule("self.?cpu.orValue('') == '' || true"),
+                    Self.rule("self.cpu != ''"),
                 ]))
         #expect(made.status == 201)
-        #expect(made.warnings.count == 3)
+        #expect(made.warnings.count == 2)
         #expect(
             made.warnings.first?.hasPrefix(
                 "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]: is kept, and not evaluated by this server: "
             ) == true)
         #expect(try create(fixture, ["cpu": ""]).status == 422)
         #expect(try create(fixture, ["cpu": "0"]).status == 201)
+    }
+
+    @Test(
+        "a rule that is none, or names what nobody knows, makes its definition refused; one that is stored already does not"
+    )
+    func refused() throws {
+        for (rule, words) in [
+            ("self.cpu ==", "compilation failed"), ("other > 1", "other is unknown"),
+            ("self.cpu.frob()", "no function"),
+        ] {
+            let fixture = try Fixture()
+            let definition = Self.definition(["cpu": ["type": "string"]], [Self.rule(rule)])
+            let refused = try fixture.ask("POST", DefinitionTests.definitions, definition)
+            #expect(refused.status == 422, "\(refused.message)")
+            #expect(
+                refused.message.contains(
+                    "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: "
+                        + "Invalid value: \"\(rule)\": compilation failed: "), "\(refused.message)")
+            #expect(refused.message.contains(words), "\(refused.message)")
+            let good = Self.definition(["cpu": ["type": "string"]], [Self.rule("self.cpu != ''")])
+            #expect(try fixture.ask("POST", DefinitionTests.definitions, good).status == 201)
+            let changed = try fixture.ask(
+                "PATCH", DefinitionTests.definitions + "/crontabs.stable.example.com",
+                ["spec": definition["spec"] ?? .null],
+                type: "application/merge-patch+json")
+            #expect(changed.status == 422, "\(changed.message)")
+        }
     }
 
     @Test("rules that cost too much end, and refuse the object")

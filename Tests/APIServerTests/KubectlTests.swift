@@ -153,9 +153,9 @@ struct KubectlTests {
     func bad(kubectl: String) async throws {
         let fixture = try KubectlFixture()
         let kind = try await fixture.run(
-            kubectl, ["apply", "-f", "-"], input: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x}\n")
+            kubectl, ["apply", "-f", "-"], input: "apiVersion: batch/v1\nkind: CronTab\nmetadata: {name: x}\n")
         #expect(
-            kind.status == 1 && kind.error.contains("no matches for kind \"CronJob\" in version \"batch/v1\""),
+            kind.status == 1 && kind.error.contains("no matches for kind \"CronTab\" in version \"batch/v1\""),
             "\(kind)")
         let ports = try await fixture.run(
             kubectl, ["apply", "-f", "-"], input: Self.service.replacing("port: 80", with: "port: 800000"))

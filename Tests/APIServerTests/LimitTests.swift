@@ -21,7 +21,8 @@ struct LimitTests {
     @Test("a quota refuses what is one too many, in the words of Kubernetes, and takes it again when there is room")
     func quota() throws {
         let fixture = try Fixture()
-        try fixture.ask("POST", quotas, ["metadata": ["name": "few"], "spec": ["hard": ["pods": "1", "services": "1"]]])
+        try fixture.ask(
+            "POST", quotas, ["metadata": ["name": "few"], "spec": ["hard": ["pods": "1", "services": "1"]]])
         #expect(try fixture.ask("POST", pods, pod("a")).status == 201)
         let refused = try fixture.ask("POST", pods, pod("b"))
         #expect(refused.status == 403)
@@ -29,7 +30,8 @@ struct LimitTests {
             refused.message
                 == "pods \"b\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1")
         // One that has ended takes no place.
-        try fixture.ask("PATCH", pods + "/a/status", ["status": ["phase": "Succeeded"]], type: "application/merge-patch+json")
+        try fixture.ask(
+            "PATCH", pods + "/a/status", ["status": ["phase": "Succeeded"]], type: "application/merge-patch+json")
         #expect(try fixture.ask("POST", pods, pod("b")).status == 201)
         #expect(try fixture.ask("POST", services, Fixture.service("s")).status == 201)
         #expect(try fixture.ask("POST", services, Fixture.service("t")).message.contains("requested: services=1"))
@@ -45,7 +47,9 @@ struct LimitTests {
         #expect(
             silent.message
                 == "pods \"a\" is forbidden: failed quota: q: must specify requests.cpu for: c; requests.memory for: c")
-        func asking(_ cpu: String, _ memory: String) -> JSON { ["requests": ["cpu": .string(cpu), "memory": .string(memory)]] }
+        func asking(_ cpu: String, _ memory: String) -> JSON {
+            ["requests": ["cpu": .string(cpu), "memory": .string(memory)]]
+        }
         #expect(try fixture.ask("POST", pods, pod("a", asking("600m", "512Mi"))).status == 201)
         let refused = try fixture.ask("POST", pods, pod("b", asking("500m", "600Mi")))
         #expect(
@@ -92,7 +96,10 @@ struct LimitTests {
             filled.json["metadata"]?["annotations"]?["kubernetes.io/limit-ranger"]
                 == "LimitRanger plugin set: cpu request for container c; cpu limit for container c")
         for (resources, words) in [
-            (["requests": ["cpu": "50m"], "limits": ["cpu": "100m"]], "minimum cpu usage per Container is 100m, but request is 50m"),
+            (
+                ["requests": ["cpu": "50m"], "limits": ["cpu": "100m"]],
+                "minimum cpu usage per Container is 100m, but request is 50m"
+            ),
             (["limits": ["cpu": "2"]], "maximum cpu usage per Container is 1, but limit is 2"),
             (
                 ["requests": ["cpu": "100m"], "limits": ["cpu": "500m"]],
@@ -104,7 +111,10 @@ struct LimitTests {
         }
         let odd = try fixture.ask(
             "POST", ranges,
-            ["metadata": ["name": "s"], "spec": ["limits": [["type": "Container", "min": ["cpu": "2"], "max": ["cpu": "1"]]]]])
+            [
+                "metadata": ["name": "s"],
+                "spec": ["limits": [["type": "Container", "min": ["cpu": "2"], "max": ["cpu": "1"]]]],
+            ])
         #expect(odd.status == 422 && odd.message.contains("min value 2 is greater than max value 1"))
     }
 
@@ -123,8 +133,10 @@ struct LimitTests {
                 == "pods \"c\" is forbidden: no PriorityClass with name nosuch was found")
         try fixture.ask("POST", classes, ["metadata": ["name": "usual"], "value": 3, "globalDefault": true])
         #expect(try fixture.ask("POST", pods, pod("d")).json["spec"]?["priorityClassName"] == "usual")
-        let second = try fixture.ask("POST", classes, ["metadata": ["name": "other"], "value": 4, "globalDefault": true])
-        #expect(second.message.hasSuffix("PriorityClass usual is already marked as default. Only one default can exist"))
+        let second = try fixture.ask(
+            "POST", classes, ["metadata": ["name": "other"], "value": 4, "globalDefault": true])
+        #expect(
+            second.message.hasSuffix("PriorityClass usual is already marked as default. Only one default can exist"))
         let changed = try fixture.ask("PATCH", classes + "/high", ["value": 8], type: "application/merge-patch+json")
         #expect(changed.status == 422 && changed.message.contains("may not be changed in an update."))
         let large = try fixture.ask("POST", classes, ["metadata": ["name": "x"], "value": 1_000_000_001])

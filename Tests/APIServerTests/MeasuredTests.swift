@@ -36,14 +36,17 @@ struct MeasuredTests {
         let missing = try ask(fixture, metrics + "/namespaces/default/pods/b", report)
         #expect(missing.status == 404)
         #expect(missing.json["message"] == "podmetrics.metrics.k8s.io \"default/b\" not found")
-        let table = try ask(fixture, metrics + "/pods", report, accept: "application/json;as=Table;v=v1;g=meta.k8s.io").json
+        let table = try ask(fixture, metrics + "/pods", report, accept: "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .json
         #expect(table["rows"]?[0]?["cells"] == ["a", "1500000n", "2048Ki", "15.04s"])
         #expect(try ask(fixture, metrics + "/pods?watch=true", report).status == 405)
         let user = APIUser(name: "somebody", groups: ["system:authenticated"])
         #expect(try ask(fixture, metrics + "/nodes", report, user: user).status == 403)
     }
 
-    private func proxy(_ fixture: Fixture, _ path: String, method: String = "GET") throws -> (status: Int, wish: ProxyRequest?, message: String) {
+    private func proxy(_ fixture: Fixture, _ path: String, method: String = "GET") throws -> (
+        status: Int, wish: ProxyRequest?, message: String
+    ) {
         let answer = fixture.router.answer(try APIRequest(method: method, target: path))
         if case .proxy(let wish) = answer.body { return (answer.status, wish, "") }
         guard case .bytes(let bytes) = answer.body else { throw Fixture.Unexpected(what: "a stream") }
@@ -54,7 +57,9 @@ struct MeasuredTests {
     func places() throws {
         let fixture = try Fixture()
         var pod = Fixture.pod("web", labels: ["app": "web"])
-        pod["spec"]?["containers"]?[0]?["ports"] = [["containerPort": 8080, "name": "http"]]
+        pod["spec"] = [
+            "containers": [["name": "c", "image": "x:1", "ports": [["containerPort": 8080, "name": "http"]]]]
+        ]
         try fixture.ask("POST", pods, pod)
         #expect(try proxy(fixture, pods + "/web/proxy/").status == 503)
         try fixture.ask(
@@ -69,14 +74,18 @@ struct MeasuredTests {
         #expect(try proxy(fixture, pods + "/ftp:web:80/proxy/").status == 400)
         #expect(try proxy(fixture, pods + "/web:70000/proxy/").status == 400)
         try fixture.ask("POST", services, Fixture.service("web", ["ports": [["port": 80, "name": "x"]]]))
-        #expect(try proxy(fixture, services + "/web:81/proxy/").message == "no service port 81 found for service \"web\"")
+        #expect(
+            try proxy(fixture, services + "/web:81/proxy/").message == "no service port 81 found for service \"web\"")
         func slice(_ address: String, _ target: String) -> JSON {
             [
                 "metadata": [
                     "generateName": "web-", "labels": ["kubernetes.io/service-name": "web"],
                 ], "addressType": "IPv4", "ports": [["name": "x", "port": 9090, "protocol": "TCP"]],
                 "endpoints": [
-                    ["addresses": [.string(address)], "targetRef": ["kind": "Pod", "name": .string(target), "namespace": "default"]]
+                    [
+                        "addresses": [.string(address)],
+                        "targetRef": ["kind": "Pod", "name": .string(target), "namespace": "default"],
+                    ]
                 ],
             ]
         }
@@ -84,7 +93,8 @@ struct MeasuredTests {
         let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
         #expect(try fixture.ask("POST", slices, slice("169.254.169.254", "web")).status == 201)
         #expect(try fixture.ask("POST", slices, slice("10.1.1.1", "other")).status == 201)
-        #expect(try proxy(fixture, services + "/web:80/proxy/").message == "no endpoints available for service \"web:80\"")
+        #expect(
+            try proxy(fixture, services + "/web:80/proxy/").message == "no endpoints available for service \"web:80\"")
         try fixture.ask("POST", slices, slice("10.1.1.1", "web"))
         #expect(
             try proxy(fixture, services + "/web:80/proxy/").wish?.place

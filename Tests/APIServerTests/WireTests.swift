@@ -225,7 +225,7 @@ struct WireTests {
     func patchOperations() throws {
         let fixture = try Fixture()
         let index = try fixture.ask("GET", "/openapi/v3").json["paths"]?.object ?? [:]
-        for kind in ResourceKind.standard where !kind.isReview {
+        for kind in ResourceKind.standard where !kind.isReview && !kind.isMeasured {
             let path = (kind.group.isEmpty ? "api/" : "apis/\(kind.group)/") + kind.preferredVersion
             let url = try #require(index[path]?["serverRelativeURL"]?.string)
             let document = try fixture.ask("GET", url).json

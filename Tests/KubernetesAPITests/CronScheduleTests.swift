@@ -4,7 +4,9 @@ import Testing
 
 @Suite("When a CronJob runs")
 struct CronScheduleTests {
-    private func times(_ text: String, after start: String, _ count: Int, in zone: TimeZoneRules = .utc) throws -> [String] {
+    private func times(_ text: String, after start: String, _ count: Int, in zone: TimeZoneRules = .utc) throws
+        -> [String]
+    {
         let schedule = try CronSchedule(text)
         var time = try #require(Timestamp(start)).seconds
         var found: [String] = []
@@ -67,7 +69,9 @@ struct CronScheduleTests {
             + Array("\nCET-1CEST,M3.5.0,M10.5.0/3\n".utf8)
     }
 
-    @Test("a zone's clock counts, also after its table has ended; an hour that is left out has no times, one that comes twice has two")
+    @Test(
+        "a zone's clock counts, also after its table has ended; an hour that is left out has no times, one that comes twice has two"
+    )
     func zones() throws {
         let rules = try #require(TimeZoneRules(file: Self.zone()))
         #expect(rules.offset(at: 1_743_296_399) == 3600 && rules.offset(at: 1_743_296_400) == 7200)
@@ -88,8 +92,12 @@ struct CronScheduleTests {
     @Test("what is no file of a zone, and what leads out of their folder, is none")
     func noZones() {
         let file = Self.zone()
-        for count in [0, 4, 43, 44, 60, file.count / 2] { #expect(TimeZoneRules(file: Array(file.prefix(count))) == nil) }
-        for name in ["../etc/passwd", "/etc/passwd", "", "a//b", "Europe/.x", "a b"] { #expect(!TimeZoneRules.isName(name)) }
+        for count in [0, 4, 43, 44, 60, file.count / 2] {
+            #expect(TimeZoneRules(file: Array(file.prefix(count))) == nil)
+        }
+        for name in ["../etc/passwd", "/etc/passwd", "", "a//b", "Europe/.x", "a b"] {
+            #expect(!TimeZoneRules.isName(name))
+        }
         #expect(TimeZoneRules.isName("America/Argentina/Buenos_Aires") && TimeZoneRules.isName("Etc/GMT+1"))
     }
 }

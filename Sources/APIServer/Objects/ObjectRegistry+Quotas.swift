@@ -58,14 +58,17 @@ extension ObjectRegistry {
                 "the integer value of priority (\(told)) must not be provided in pod spec; priority admission controller "
                     + "computed \(priority) from the given PriorityClass name")
         }
-        if let told = spec["preemptionPolicy"]?.string, told != policy {
+        if let told = spec["preemptionPolicy"]?.string, told != policy,
+            ["Never", "PreemptLowerPriority"].contains(told)
+        {
             throw .forbidden(
                 .pod, podName,
                 "the string value of PreemptionPolicy (\(told)) must not be provided in pod spec; priority admission "
                     + "controller computed \(policy) from the given PriorityClass name")
         }
         spec["priority"] = .integer(Int64(priority))
-        spec["preemptionPolicy"] = .string(policy)
+        // What is none of them, validation refuses.
+        if spec["preemptionPolicy"] == nil { spec["preemptionPolicy"] = .string(policy) }
         object["spec"] = spec
     }
 
