@@ -45,6 +45,12 @@ final class ConfigurationStore {
     /// By EDS name (of EDS clusters), or by cluster name (of all others).
     private(set) var endpoints: [String: EndpointTable] = [:]
     private(set) var endpointVersions: [String: String] = [:]
+    /// The clusters that have their endpoints under a name.
+    private var clustersByEndpoints: [String: Set<String>] = [:]
+    /// The clusters whose endpoints have come or gone since the workers were told, and whether one of them was not complete before.
+    private var changedEndpoints: (clusters: Set<String>, isNew: Bool) = ([], false)
+    /// How often tables were made for the workers.
+    private(set) var publications = 0
     private(set) var clusterMessages: [String: PackedMessage<Cluster>] = [:]
     /// The names of the bootstrap's own, in its order.
     private(set) var staticClusters: [String] = []
@@ -130,6 +136,8 @@ final class ConfigurationStore {
         clusterMessages[name] = PackedMessage(message)
         let wasWarm = clusters[name]?.isWarm ?? false
         counts.count(clusters[name] == nil ? counts.clusterAdded : counts.clusterModified)
+        if let old = clusters[name] { forgetEndpoints(of: old.config) }
+        clustersByEndpoints[key(of: config), default: []].insert(name)
         clusters[name] = Entry(
             config: config, version: version, isStatic: isStatic, isWarm: wasWarm, wants: wants(of: message),
             updated: WallClock.now)
@@ -160,6 +168,7 @@ final class ConfigurationStore {
                 let wasWarm = self.clusters[name]?.isWarm ?? false
                 self.clusters[name]?.isWarm = true
                 self.endpointsChanged(ofCluster: name, wasWarm: wasWarm)
+                self.publishEndpoints()
             }
             discoveries[name] = discovery
             discovery.start()
@@ -175,8 +184,9 @@ final class ConfigurationStore {
         wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         healthCheckers.removeValue(forKey: name)?.cancel()
+        forgetEndpoints(of: entry.config)
         let key = key(of: entry.config)
-        if !edsNames.contains(key) {
+        if !isDiscovered(key) {
             endpoints[key] = nil
             endpointMessages[key] = nil
             endpointVersions[key] = nil
@@ -199,22 +209,27 @@ final class ConfigurationStore {
 
     // MARK: Endpoints
 
-    /// The names that EDS is asked for.
-    var edsNames: Set<String> {
-        var names: Set<String> = []
-        for entry in clusters.values {
-            if case .eds = entry.config.discovery { names.insert(key(of: entry.config)) }
+    /// Whether EDS is asked for that name.
+    private func isDiscovered(_ name: String) -> Bool {
+        (clustersByEndpoints[name] ?? []).contains { cluster in
+            if case .eds? = clusters[cluster]?.config.discovery { true } else { false }
         }
-        return names
     }
 
+    private func forgetEndpoints(of config: ClusterConfig) {
+        let key = key(of: config)
+        clustersByEndpoints[key]?.remove(config.name)
+        if clustersByEndpoints[key]?.isEmpty == true { clustersByEndpoints[key] = nil }
+    }
+
+    /// Takes endpoints; the workers get them with `publishEndpoints`, those of one update together.
     func set(_ table: EndpointTable, message: ClusterLoadAssignment, name: String, version: String) {
         endpoints[name] = table
         failures[ClusterLoadAssignment.typeURL]?[name] = nil
         endpointMessages[name] = message
         endpointVersions[name] = version
-        for (cluster, entry) in clusters where key(of: entry.config) == name {
-            let wasWarm = entry.isWarm
+        for cluster in clustersByEndpoints[name] ?? [] {
+            let wasWarm = clusters[cluster]?.isWarm ?? false
             clusters[cluster]?.isWarm = true
             endpointsChanged(ofCluster: cluster, wasWarm: wasWarm)
         }
@@ -223,18 +238,26 @@ final class ConfigurationStore {
     func removeEndpoints(_ name: String) {
         endpointMessages[name] = nil
         endpointVersions[name] = nil
-        endpoints[name] = edsNames.contains(name) ? EndpointTable() : nil
-        publish()
+        endpoints[name] = isDiscovered(name) ? EndpointTable() : nil
+        changedEndpoints.isNew = true
     }
 
-    /// The light path: one cluster's endpoints, everything else as it is (X-6: at once).
     private func endpointsChanged(ofCluster name: String, wasWarm: Bool) {
         updateHealthChecks(name)
-        guard wasWarm else { return publish() }
+        changedEndpoints.clusters.insert(name)
+        if !wasWarm { changedEndpoints.isNew = true }
+    }
+
+    /// The light path: the endpoints of some clusters, everything else as it is (X-6: at once).
+    func publishEndpoints() {
+        let changed = changedEndpoints
+        guard !changed.isNew else { return publish() }
+        guard !changed.clusters.isEmpty else { return }
+        changedEndpoints = ([], false)
         let tables = makeTables()
-        countMembership(of: name, tables)
+        for name in changed.clusters { countMembership(of: name, tables) }
         published = tables
-        for worker in workers { worker.send { $0.publish(tables, endpointsOf: name) } }
+        for worker in workers { worker.send { $0.publish(tables, endpointsOf: changed.clusters) } }
         onChange()
     }
 
@@ -285,14 +308,6 @@ final class ConfigurationStore {
         routeMessages[name] = nil
         forgetHosts(of: name)
         wantsChanged()
-    }
-
-    private func isComplete(_ config: ListenerConfig) -> Bool {
-        config.allChains.allSatisfy { chain in
-            chain.rdsNames.allSatisfy { routes[$0] != nil }
-                && (chain.scopesSource == nil || (hasScopes && scopeRoutes.allSatisfy { routes[$0] != nil }))
-                && chain.discoveredFilters.allSatisfy(\.isReady)
-        }
     }
 
     /// Listeners that waited for the last thing that came begin to serve.
@@ -415,17 +430,6 @@ final class ConfigurationStore {
     /// The addresses that listeners are really bound to.
     private(set) var boundAddresses: [String: IO.SocketAddress] = [:]
 
-    /// The socket of a listener, made in its network namespace: it stays there, whichever thread uses it.
-    private static func listen(
-        _ config: ListenerConfig, on address: IO.SocketAddress
-    ) throws(SystemError) -> Socket {
-        guard let path = config.namespacePath else { return try config.openSocket(on: address) }
-        let fd = try NetworkNamespace.open(path: path).run { () throws(SystemError) in
-            try config.openSocket(on: address).release()
-        }
-        return Socket(adopting: fd)
-    }
-
     private func warm(_ name: String) {
         guard let config = listeners[name]?.config else { return }
         listeners[name]?.isWarm = true
@@ -459,6 +463,7 @@ final class ConfigurationStore {
     }
 
     private func makeTables() -> Tables {
+        publications &+= 1
         var configs: [String: ClusterConfig] = [:]
         var tables: [String: EndpointTable] = [:]
         for (name, entry) in clusters where entry.isWarm {
@@ -472,6 +477,7 @@ final class ConfigurationStore {
 
     /// Sends everything that is complete to the workers.
     func publish() {
+        changedEndpoints = ([], false)
         let tables = makeTables()
         for name in tables.clusters.keys {
             // Also a cluster that nothing ever happens to has its zeros in the statistics.
@@ -484,9 +490,4 @@ final class ConfigurationStore {
         answerDemand()
         onChange()
     }
-
-    /// Whether everything that is configured is complete.
-    var isWarm: Bool { clustersAreWarm && listeners.values.allSatisfy(\.isWarm) }
-
-    var clustersAreWarm: Bool { clusters.values.allSatisfy(\.isWarm) }
 }

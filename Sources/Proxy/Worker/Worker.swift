@@ -196,10 +196,10 @@ final class Worker {
         endTurn()
     }
 
-    /// Takes new endpoints of one cluster: the frequent update, which touches nothing else.
-    func publish(_ new: Tables, endpointsOf name: String) {
+    /// Takes new endpoints of some clusters: the frequent update, which touches nothing else.
+    func publish(_ new: Tables, endpointsOf names: Set<String>) {
         tables = new
-        if let endpoints = new.endpoints[name] { clusters[name]?.apply(endpoints) }
+        for name in names { if let endpoints = new.endpoints[name] { clusters[name]?.apply(endpoints) } }
         endTurn()
     }
 

@@ -88,6 +88,7 @@ struct ResourceApplier {
             store.set(table, message: message, name: resource.name, version: resource.version)
         }
         for name in update.removed { store.removeEndpoints(name) }
+        store.publishEndpoints()
         return outcome
     }
 
