@@ -57,7 +57,7 @@ struct DashboardTests {
             try registry.bootstrap()
             let source = RegistrySource(registry)
             let streams = ProxyStreams(source, on: loop, now: { time })
-            let insight = InsightService(directory: "/nonexistent", kubelet: "/nonexistent", on: loop)
+            let insight = InsightService(directory: "/nonexistent", on: loop)
             let dashboard = Dashboard(insight, streams, token: DashboardToken(token), on: loop)
             dashboard.pages = { request in HTTPResponse(status: 200, text: "for administrators: \(request.path)\n") }
             let page = OverviewPage(source: source, streams: streams)

@@ -75,7 +75,7 @@ struct NodeDialerTests {
             await #expect(throws: HTTPError.self) {
                 try await dialer.client(of: "silent").send(HTTPClientRequest(.get, "/pods"))
             }
-            #expect(told == NodeDialer.waitingMax)
+            #expect(told == NodeDialer.waitingMax && dialer.turnedAway == 1)
             dialer.forget("silent")
             for question in questions {
                 let result = await question.result

@@ -9,8 +9,10 @@ import Telemetry
 // What the insight service is told about the world.
 extension ControlPlaneServer {
     func openInsight(_ source: any ObjectSource, _ streams: ProxyStreams, _ page: OverviewPage) {
-        let service = InsightService(
-            directory: control + "/insight", kubelet: options.runDirectory + "/kubelet.sock", on: loop)
+        let service = InsightService(directory: control + "/insight", on: loop)
+        service.usage = { [weak self, agents = agents()] path in
+            await self?.usage(path, from: agents, patience: InsightService.patience) ?? []
+        }
         service.targets = { [weak streams, weak source] in
             guard let streams, let source else { return [] }
             let pods = Set(streams.publisher.proxies.map(\.pod))

@@ -10,8 +10,8 @@ import Telemetry
 ///
 /// `@unchecked Sendable`: used on one loop.
 final class InsightService: @unchecked Sendable {
-    /// How long one proxy is waited for.
-    private static let patience = Duration.seconds(2)
+    /// How long one proxy, or the agents of nodes, are waited for.
+    static let patience = Duration.seconds(2)
     /// Bytes of a page at most (ATK-19).
     private static let pageBytesMax = 8 << 20
     /// Pages that are asked for at the same time.
@@ -42,10 +42,11 @@ final class InsightService: @unchecked Sendable {
     private let files: InsightFiles
     private let loop: EventLoop
     private let log = Logger("insight")
-    private let kubelet: HTTPClient
     private var clients: [String: (address: IPAddress, client: HTTPClient)] = [:]
     private var lastTick: Int64 = 0
     private var task: Task<Void, Never>?
+    /// Asks the agents of all nodes what pods use.
+    var usage: (_ path: String) async -> [(node: String, page: JSON)] = { _ in [] }
     /// Rules over the samples.
     let alerts: AlertService
     /// Queries that are worked on.
@@ -71,12 +72,10 @@ final class InsightService: @unchecked Sendable {
     /// Seconds that the last tick took, most of them waiting.
     private(set) var lastDuration = 0.0
 
-    init(directory: String, kubelet: String, on loop: EventLoop) {
+    init(directory: String, on loop: EventLoop) {
         self.loop = loop
         alerts = AlertService(on: loop)
         files = InsightFiles(directory, log: Logger("insight"))
-        self.kubelet = HTTPClient(to: .unix(kubelet), on: loop)
-        self.kubelet.headTimeout = Self.patience
     }
 
     static var seconds: Double {
@@ -112,7 +111,7 @@ final class InsightService: @unchecked Sendable {
 
     // MARK: A tick
 
-    private func collect() async {
+    func collect() async {
         let begin = Self.seconds
         let tick = SeriesStore.tick(begin)
         guard tick > lastTick else { return }
@@ -147,7 +146,8 @@ final class InsightService: @unchecked Sendable {
             collector.setCounter(Labels("skein_pod_restarts_total", labels), pod.restarts)
         }
         collector.keep(only: targets.map(\.pod))
-        take(usage, pods)
+        nodeFigures = []
+        for (node, page) in usage { take(page, of: node, pods) }
         for (pod, traffic) in streams() {
             let labels = ["namespace": pod.namespace, "pod": pod.name]
             collector.setCounter(Labels("skein_control_sent_bytes_total", labels), Double(traffic.responseBytes))
@@ -226,26 +226,17 @@ final class InsightService: @unchecked Sendable {
 
     // MARK: Pods and node
 
-    private func podUsage(_ pods: [Pod]) async -> JSON? {
+    private func podUsage(_ pods: [Pod]) async -> [(node: String, page: JSON)] {
         let namespaces = Set(pods.map(\.observed.namespace)).sorted()
-        guard !namespaces.isEmpty else { return nil }
-        do throws(HTTPError) {
-            let path = "/podUsage?requests=false&namespaces=" + namespaces.joined(separator: ",")
-            let response = try await kubelet.send(HTTPClientRequest(.get, path))
-            let deadline = loop.schedule(after: Self.patience) { response.close() }
-            defer { deadline.cancel() }
-            let bytes = try await response.collect(limit: Self.pageBytesMax)
-            return response.status == 200 ? try? JSON.parse(bytes) : nil
-        } catch {
-            log.debug("the node agent did not say what pods use", ["error": "\(error)"])
-            return nil
-        }
+        guard !namespaces.isEmpty else { return [] }
+        return await usage("/podUsage?requests=false&namespaces=" + namespaces.joined(separator: ","))
     }
 
-    private func take(_ usage: JSON?, _ pods: [Pod]) {
-        guard let usage else { return }
-        nodeFigures = NodeFigure.read(usage, now: Self.seconds)
-        collector.take(nodeFigures, node: Environment.hostName)
+    /// Takes what the agent of a node said.
+    private func take(_ usage: JSON, of node: String, _ pods: [Pod]) {
+        let figures = NodeFigure.read(usage, now: usage["time"]?.double ?? Self.seconds)
+        if node == Environment.hostName || nodeFigures.isEmpty { nodeFigures = figures }
+        collector.take(figures, node: node)
         let names = Dictionary(pods.map { ($0.uid, $0.observed) }, uniquingKeysWith: { first, _ in first })
         for pod in usage["pods"]?.array ?? [] {
             guard let known = pod["uid"]?.string.flatMap({ names[$0] }) else { continue }
@@ -264,7 +255,7 @@ final class InsightService: @unchecked Sendable {
         }
     }
 
-    /// What the node agent says of the node as a whole.
+    /// What this machine's node agent says of the node as a whole.
     private(set) var nodeFigures: [NodeFigure] = []
 
     private func takeNode() {

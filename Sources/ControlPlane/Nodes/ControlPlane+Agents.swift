@@ -9,7 +9,7 @@ extension ControlPlaneServer {
     /// A page of usage may be so large: 5,000 pods.
     private static let usageBytesMax = 16 << 20
     /// How long an agent may take for it.
-    private static let usagePatience = Duration.seconds(10)
+    static let usagePatience = Duration.seconds(10)
 
     /// The agent of this machine by its socket, those of joined machines by the connections that they open.
     func agents() -> NodeClients {
@@ -50,8 +50,10 @@ extension ControlPlaneServer {
 
     /// What all agents say at that path, all asked at once, by node; who does not answer is left out, and said so for debugging.
     ///
-    /// The time in a page is this machine's: clocks differ, and pages of one book are compared.
-    func usage(_ path: String, from agents: @escaping NodeClients) async -> [(node: String, page: JSON)] {
+    /// The time in a page is this machine's: clocks differ, and pages of one book are compared. What the agent's clock said is beside it, as `nodeTime`.
+    func usage(
+        _ path: String, from agents: @escaping NodeClients, patience: Duration = ControlPlaneServer.usagePatience
+    ) async -> [(node: String, page: JSON)] {
         let names = [options.nodeName] + (nodes?.connected.filter { $0 != options.nodeName } ?? [])
         let questions = names.map { name in
             Task(executorPreference: loop) { [log] () -> JSON? in
@@ -61,6 +63,7 @@ extension ControlPlaneServer {
                     guard response.status == 200 else { return nil }
                     var page = try JSON.parse(bytes)
                     let now = WallClock.now
+                    page["nodeTime"] = page["time"]
                     page["time"] = .number(Double(now.seconds) + Double(now.nanoseconds) / 1e9)
                     return page
                 } catch {
@@ -69,7 +72,7 @@ extension ControlPlaneServer {
                 }
             }
         }
-        let timer = loop.schedule(after: Self.usagePatience) { questions.forEach { $0.cancel() } }
+        let timer = loop.schedule(after: patience) { questions.forEach { $0.cancel() } }
         defer { timer.cancel() }
         var pages: [(String, JSON)] = []
         for (name, question) in zip(names, questions) {

@@ -24,6 +24,10 @@ final class NodeDialer: @unchecked Sendable {
     private let loop: EventLoop
     private let makeID: () -> String
     private var waiters: [String: Waiter] = [:]
+    /// How often a connection was not asked for because too many of that node were waited for.
+    private(set) var turnedAway: UInt64 = 0
+    /// How often one that was asked for has not come.
+    private(set) var late: UInt64 = 0
     private var clients: [String: HTTPClient] = [:]
     /// Tells a node something; false when it is not connected.
     var tell: (_ node: String, JSON) -> Bool = { _, _ in false }
@@ -47,12 +51,15 @@ final class NodeDialer: @unchecked Sendable {
 
     private func dial(_ node: String) async throws(HTTPError) -> any ByteStream {
         guard waiters.values.count(where: { $0.node == node }) < Self.waitingMax else {
+            turnedAway &+= 1
             throw .connection(SystemError(EAGAIN, "wait for more than \(Self.waitingMax) connections of node \(node)"))
         }
         let id = makeID()
         let result = await withCheckedContinuation { continuation in
             let timer = loop.schedule(after: Self.patience) { [weak self] in
-                self?.settle(id, .failure(.connection(SystemError(ETIMEDOUT, "wait for node \(node)"))))
+                guard let self else { return }
+                let problem = SystemError(ETIMEDOUT, "wait for node \(node)")
+                if settle(id, .failure(.connection(problem))) { late &+= 1 }
             }
             waiters[id] = Waiter(node: node, timer: timer) { continuation.resume(returning: $0) }
             if !tell(node, ["op": "dial", "id": .string(id)]) {

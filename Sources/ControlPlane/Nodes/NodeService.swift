@@ -69,6 +69,28 @@ final class NodeService: @unchecked Sendable {
     /// Nodes whose agents are connected here.
     var connected: [String] { agents.keys.sorted() }
 
+    /// The figures of joined nodes, in Prometheus' text format.
+    var metrics: String {
+        var text = """
+            # HELP skein_control_nodes Joined nodes whose agents are connected.
+            # TYPE skein_control_nodes gauge
+            skein_control_nodes \(agents.count)
+            # HELP skein_control_node_dials_turned_away_total Connections of a node not asked for: more than \(NodeDialer.waitingMax) were waited for.
+            # TYPE skein_control_node_dials_turned_away_total counter
+            skein_control_node_dials_turned_away_total \(dialer.turnedAway)
+            # HELP skein_control_node_dials_late_total Connections of a node that were asked for and did not come in time.
+            # TYPE skein_control_node_dials_late_total counter
+            skein_control_node_dials_late_total \(dialer.late)
+            # HELP skein_control_node_requests_refused_total What nodes asked for and did not get, by reason.
+            # TYPE skein_control_node_requests_refused_total counter
+
+            """
+        for (reason, count) in refused.sorted(by: { $0.key < $1.key }) {
+            text += "skein_control_node_requests_refused_total{reason=\"\(reason)\"} \(count)\n"
+        }
+        return text
+    }
+
     /// A client of a node's agent; nil when it is not connected here.
     func client(of node: String) -> HTTPClient? { agents[node] == nil ? nil : dialer.client(of: node) }
 

@@ -455,6 +455,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         page.names = { [weak self] in self?.names?.counts }
         openInsight(source, streams, page)
         page.api = api
+        page.nodes = { [weak self] in self?.nodes?.metrics ?? "" }
         page.programs = { [weak self] in self?.programs?.metrics ?? "" }
         router?.metrics = { [weak page] in page?.allMetrics ?? "" }
         try openMetricExporter(page)

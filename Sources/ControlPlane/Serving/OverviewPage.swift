@@ -22,6 +22,8 @@ final class OverviewPage: @unchecked Sendable {
     weak var api: APIListeners?
     /// The figures of the registry of programs that are no pods.
     var programs: () -> String = { "" }
+    /// The figures of joined nodes.
+    var nodes: () -> String = { "" }
     /// The dashboard, once the time series are there.
     var dashboard: Dashboard?
 
@@ -95,7 +97,7 @@ final class OverviewPage: @unchecked Sendable {
         for (kind, count) in source.counts {
             text += "skein_control_objects{kind=\"\(kind.kind)\",group=\"\(kind.group)\"} \(count)\n"
         }
-        return text + storeMetrics + nameMetrics + (streams.rateLimits?.metrics ?? "")
+        return text + storeMetrics + nameMetrics + nodes() + (streams.rateLimits?.metrics ?? "")
     }
 
     private var nameMetrics: String { names()?.metrics ?? "" }

@@ -9,7 +9,8 @@ public struct NodeFigure: Sendable, Hashable {
     /// The number.
     public var value: Double
 
-    /// What a node agent says of its node: addresses, health checks, and its clock (`time`, seconds since 1970) against ours.
+    /// What a node agent says of its node: addresses, health checks, connections for the control plane, and its clock (`nodeTime`, or
+    /// `time`, seconds since 1970) against ours.
     public static func read(_ usage: JSON, now: Double) -> [NodeFigure] {
         var figures: [NodeFigure] = []
         if let used = usage["addresses"]?["used"]?.double, let size = usage["addresses"]?["size"]?.double {
@@ -26,7 +27,14 @@ public struct NodeFigure: Sendable, Hashable {
                     help: "Connections to health-check ports of services that were too many (100 at once for each).",
                     value: count))
         }
-        if let time = usage["time"]?.double {
+        if let count = usage["dials"]?["turnedAway"]?.double {
+            figures.append(
+                NodeFigure(
+                    name: "skein_node_dials_turned_away",
+                    help: "Connections that the control plane asked the node for and did not get: 512 at once.",
+                    value: count))
+        }
+        if let time = usage["nodeTime"]?.double ?? usage["time"]?.double {
             // What the answer was under way is in it: some milliseconds.
             figures.append(
                 NodeFigure(

@@ -10,8 +10,6 @@ internal import Telemetry
 extension NodeAgent {
     /// Streams of one pod's proxy at once.
     private static let streamsMax = 32
-    /// Connections at once over which the control plane asks this agent.
-    private static let dialedMax = 512
     /// A control plane that says nothing for so long is gone: it answers every heartbeat.
     private static let patience = Duration.seconds(30)
 
@@ -109,8 +107,10 @@ extension NodeAgent {
         guard let remote = configuration.controlPlane, let id = json["id"]?.string else {
             return log.warning("the control plane asked for a connection that it cannot have")
         }
-        guard dialed < Self.dialedMax else {
-            return log.warning("the control plane holds too many connections", ["at_most": "\(Self.dialedMax)"])
+        guard dialed < configuration.dialedMax else {
+            dialsTurnedAway &+= 1
+            let limit = "\(configuration.dialedMax)"
+            return log.warning("the control plane holds too many connections", ["at_most": limit])
         }
         dialed += 1
         let (loop, log, kubelet) = (loop, log, configuration.kubeletSocket)

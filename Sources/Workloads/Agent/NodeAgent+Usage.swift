@@ -58,6 +58,9 @@ extension NodeAgent {
         if !healthPlaces.isEmpty {
             page["healthChecks"] = ["turnedAway": .integer(Int64(clamping: healthChecksTurnedAway))]
         }
+        if configuration.controlPlane != nil {
+            page["dials"] = ["turnedAway": .integer(Int64(clamping: dialsTurnedAway))]
+        }
         if let use = network.addressUse {
             page["addresses"] = ["used": .integer(Int64(use.used)), "size": .integer(Int64(use.size))]
         }

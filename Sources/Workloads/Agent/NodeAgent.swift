@@ -59,6 +59,8 @@ public actor NodeAgent {
     var servedZone: String?
     /// Connections over which a control plane elsewhere asks this agent.
     var dialed = 0
+    /// How many it did not get because there were too many.
+    var dialsTurnedAway: UInt64 = 0
     var isLeadingToNodes = false
     var mustLeadToNodes = false
     /// What was said last of nodes that cannot be reached.

@@ -44,6 +44,8 @@ public struct NodeConfiguration: Sendable {
     public var namesTold: (@Sendable (JSON) -> Void)?
     /// Answers what the dashboard asks of this machine, on the agent's loop; nil: nothing is answered.
     public var questions: (@Sendable (NodeQuestion) async -> NodeAnswer)?
+    /// Connections at once over which a control plane elsewhere may ask this agent; counted when there are too many.
+    public var dialedMax = 512
     /// User and group of the control plane, which may ask for logs.
     public var controlPlaneUser: UInt32 = 7533
 

@@ -140,7 +140,9 @@ struct ServiceBook {
     /// Of a node of that name.
     init(node: String? = nil) { self.node = node }
 
-    /// Takes changes; returns the services whose ports are others now. One that is gone has none.
+    /// Takes changes; returns the services whose ports are others now.
+    ///
+    /// One that is gone has none.
     ///
     /// - Parameters:
     ///   - local: addresses of the pods of this node.

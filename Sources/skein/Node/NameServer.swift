@@ -237,7 +237,9 @@ private final class ToldNames {
         }
     }
 
-    /// Makes the names anew: at once, unless that has just taken long. Then it takes a twentieth of the time at most.
+    /// Makes the names anew: at once, unless that has just taken long.
+    ///
+    /// Then it takes a twentieth of the time at most.
     func publish() {
         guard timer == nil else { return }
         let begin = MonotonicTime.now
