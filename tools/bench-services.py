@@ -3,18 +3,20 @@
 connection to a service costs.
 
 `skein up` in a network namespace of its own gets N services without selector, each with ten endpoints. A change is one EndpointSlice
-patched through the API; it has arrived when `nft monitor` shows the rule with the new address. A connection is opened, and reset, from
+patched through the API; it has arrived when the kernel tells of rules with the new address. A connection is opened, and reset, from
 the namespace of one pod to a service whose endpoint is another pod; its cost is the time of a row of them, one after the other.
 
-usage: bench-services.py [--services 10 10000] [--changes 20] [--connections 20000]
+Each round ends with what the control plane, the node's agent and the gateway's proxy hold, and the CPU they took since the round before.
+
+usage: bench-services.py [--services 10 1000 10000] [--changes 20] [--connections 20000] [--seconds 900]
 """
 import argparse
 import concurrent.futures
+import ctypes
 import http.client
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -82,7 +84,7 @@ class Plane:
     """`skein up` in a namespace, its API by its unix socket."""
 
     def __init__(self, base):
-        self.base, self.local = base, threading.local()
+        self.base, self.local, self.slowest = base, threading.local(), 0
         self.words = ["--data-dir", f"{base}/data", "--run-dir", f"{base}/run"]
         self.log = open(f"{base}/log", "ab")
         run("ip", "netns", "add", TAG)
@@ -107,18 +109,46 @@ class Plane:
         # The server ends connections that nobody uses: after a pause there is a new one.
         if time.monotonic() - getattr(self.local, "used", 0) > 5:
             self.local.connection = UnixConnection(f"{self.base}/run/api.sock")
-        self.local.used = time.monotonic()
+        self.local.used = begin = time.monotonic()
         self.local.connection.request(method, path, json.dumps(body) if body else None, {"content-type": content})
         answer = self.local.connection.getresponse()
         text = answer.read()
+        self.slowest = max(self.slowest, time.monotonic() - begin)
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]}")
         return json.loads(text)
 
     def agent_cpu(self):
         """CPU seconds of the process that writes the rules."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return self.cost(self.process.pid)[0]
+
+    @staticmethod
+    def cost(pid):
+        """CPU seconds of a process, and MiB that it holds."""
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def processes(self):
+        """The agent, its control plane, and the proxy in the gateway's pod."""
+        found = {"agent": self.process.pid}
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            if b"control-plane" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found["control plane"] = int(pid)
+        for path in pathlib.Path("/proc").glob("[0-9]*/net"):
+            try:
+                if path.parent.joinpath("comm").read_text().strip() == "skein-proxy" and self.gateway_namespace() == path.parent.joinpath("ns/net").stat().st_ino:
+                    found["gateway"] = int(path.parent.name)
+            except OSError:
+                continue  # It has ended meanwhile.
+        return found
+
+    def gateway_namespace(self):
+        """The inode of the gateway pod's network namespace."""
+        if not getattr(self, "gateway", None):
+            pods = self.api("GET", "/api/v1/namespaces/skein-system/pods?labelSelector=istio%3Dingressgateway")["items"]
+            self.gateway = os.stat(f"{self.base}/run/netns/{pods[0]['metadata']['uid']}").st_ino if pods else None
+        return self.gateway
 
     def serves(self, endpoint):
         """Whether a rule leads to the endpoint; to list the whole table would take seconds."""
@@ -159,50 +189,74 @@ def pod(name):
             {"name": "sleeper", "image": "host/python", "command": ["/usr/bin/python3", "-c", "import time; time.sleep(100000)"]}]}}
 
 
-def changes(plane, count, total):
+class Monitor:
+    """Tells when an address has come into the kernel's rules, by the kernel's own messages about them.
+
+    `nft monitor` would read all that there is before it listens: with 10,000 services longer than a change takes.
+    """
+
+    NETLINK_NETFILTER, NFNLGRP_NFTABLES, SOL_NETLINK, ADD_MEMBERSHIP, SO_RCVBUFFORCE = 12, 7, 270, 1, 33
+
+    def __init__(self):
+        self.seen, self.arrived, self.wanted = {}, threading.Condition(), None
+        opened = threading.Event()
+        threading.Thread(target=self.listen, args=(opened,), daemon=True).start()
+        if not opened.wait(10):
+            raise RuntimeError("the kernel's messages about rules cannot be read")
+
+    def listen(self, opened):
+        # This thread stays in the namespace; nothing else does.
+        with open(f"/run/netns/{TAG}") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0x40000000):
+                raise OSError(ctypes.get_errno(), "setns")
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, self.NETLINK_NETFILTER)
+        self.socket.setsockopt(socket.SOL_SOCKET, self.SO_RCVBUFFORCE, 64 << 20)
+        self.socket.bind((0, 0))
+        self.socket.setsockopt(self.SOL_NETLINK, self.ADD_MEMBERSHIP, self.NFNLGRP_NFTABLES)
+        opened.set()
+        while True:
+            message = self.socket.recv(1 << 20)
+            with self.arrived:
+                if self.wanted and socket.inet_aton(self.wanted) in message:
+                    self.seen.setdefault(self.wanted, time.monotonic())
+                    self.arrived.notify_all()
+
+    def wait(self, address, seconds):
+        with self.arrived:
+            return self.arrived.wait_for(lambda: address in self.seen, seconds)
+
+    def want(self, address):
+        with self.arrived:
+            self.wanted = address
+
+
+def rounds(plane, monitor, count, total, seconds):
     """Milliseconds from the patch of a slice until the rule is there, and CPU milliseconds of the agent for it."""
-    monitor = subprocess.Popen(plane.enter("stdbuf", "-oL", "nft", "monitor", "rules"), stdout=subprocess.PIPE, text=True)
-    seen, arrived = {}, threading.Condition()
-
-    def listen():
-        for line in monitor.stdout:
-            for found in re.findall(r"172\.31\.25[0-9]\.[0-9]+", line):
-                with arrived:
-                    seen.setdefault(found, time.monotonic())
-                    arrived.notify_all()
-
-    threading.Thread(target=listen, daemon=True).start()
-    try:
-        time.sleep(1)
-        return rounds(plane, count, total, seen, arrived)
-    finally:
-        monitor.terminate()
-        monitor.wait()
-
-
-def rounds(plane, count, total, seen, arrived):
-    times, before = [], plane.agent_cpu()
+    times, before, end = [], plane.agent_cpu(), time.monotonic() + seconds
     for index in range(count):
         # No address twice, also not in the next round: nothing would change.
         number, fresh = (index * 7919) % total, next(FRESH)
         path = f"/apis/discovery.k8s.io/v1/namespaces/many/endpointslices/s{number}-0"
         endpoints = [{"addresses": [address(number, at)], "conditions": {"ready": True}} for at in range(1, ENDPOINTS)]
+        monitor.want(fresh)
         begin = time.monotonic()
         plane.api("PATCH", path, {"endpoints": endpoints + [{"addresses": [fresh], "conditions": {"ready": True}}]},
                   "application/merge-patch+json")
-        with arrived:
-            if not arrived.wait_for(lambda: fresh in seen, 60):
-                raise RuntimeError(f"the change of s{number} did not arrive")
-        times.append((seen[fresh] - begin) * 1000)
+        if not monitor.wait(fresh, max(1, end - time.monotonic())):
+            raise RuntimeError(f"the change of s{number} did not arrive")
+        times.append((monitor.seen[fresh] - begin) * 1000)
         time.sleep(0.2)
-    return sorted(times), (plane.agent_cpu() - before) * 1000 / count
+        if time.monotonic() > end:
+            break
+    return sorted(times), (plane.agent_cpu() - before) * 1000 / len(times)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--services", type=int, nargs="+", default=[10, 10_000])
+    parser.add_argument("--services", type=int, nargs="+", default=[10, 1000, 10_000])
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--connections", type=int, default=20_000)
+    parser.add_argument("--seconds", type=int, default=900, help="in which the services of a round have to be made and served")
     options = parser.parse_args()
     # Ended from outside it cleans up, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -226,25 +280,28 @@ def main():
         direct = plane.api("GET", "/api/v1/namespaces/default/pods/server")["status"]["podIP"]
         servers.append(subprocess.Popen(["nsenter", pods["server"], f"{base}/connect", "listen", "9000"]))
         plane.until(lambda: plane.serves(direct), "the rules of the service")
-        have = 0
+        have, spent, monitor = 0, {}, Monitor()
         for total in options.services:
-            begin = time.monotonic()
+            begin, plane.slowest = time.monotonic(), 0
             with concurrent.futures.ThreadPoolExecutor(16) as pool:
                 list(pool.map(lambda number: service(plane, number), range(have, total)))
             have = max(have, total)
-            made = time.monotonic() - begin
-            plane.until(lambda: plane.serves(address(total - 1, 0)), "the rules of all services", 300)
+            made, slowest = time.monotonic() - begin, plane.slowest
+            plane.until(lambda: plane.serves(address(total - 1, 0)), "the rules of all services", max(1, options.seconds - made))
             whole = time.monotonic() - begin
             time.sleep(3)
-            times, cpu = changes(plane, options.changes, total)
+            times, cpu = rounds(plane, monitor, options.changes, total, 60)
             # Rounds take turns; the least is what the rules cost, the rest is what else the machine did.
             costs = {"pod": [], "service": []}
             for _ in range(5):
                 for name, words in (("pod", [direct, "9000"]), ("service", [target, "80"])):
                     costs[name].append(int(run("nsenter", pods["client"], f"{base}/connect", "connect", *words, str(options.connections))))
-            print(f"{total} services: made in {made:.1f} s, served after {whole:.1f} s; a changed endpoint: median {statistics.median(times):.1f} ms, "
+            print(f"{total} services: made in {made:.1f} s (one request {slowest * 1000:.0f} ms at most), served after {whole:.1f} s; a changed endpoint: median {statistics.median(times):.1f} ms, "
                   f"most {times[-1]:.1f} ms, CPU {cpu:.1f} ms; a connection: {min(costs['service'])} ns by the service, {min(costs['pod'])} ns to the pod "
                   f"(medians {int(statistics.median(costs['service']))}, {int(statistics.median(costs['pod']))})", flush=True)
+            now = {name: plane.cost(pid) for name, pid in plane.processes().items()}
+            print("  " + "; ".join(f"{name}: {mib:.0f} MiB, {cpu - spent.get(name, 0):.1f} s of CPU" for name, (cpu, mib) in now.items()), flush=True)
+            spent = {name: cpu for name, (cpu, _) in now.items()}
     finally:
         for server in servers:
             server.kill()
