@@ -1,6 +1,7 @@
 import DNS
 import IO
 import KubernetesAPI
+import Mesh
 import Serialization
 import Synchronization
 import Testing
@@ -9,6 +10,32 @@ import Testing
 
 @Suite("Names of the cluster")
 struct NameServiceTests {
+    @Test("names follow from the slices of headless services: no others are read, however many there are")
+    func headless() {
+        func service(_ name: String, _ address: String) -> KubernetesObject {
+            KubernetesObject(json: [
+                "metadata": ["name": .string(name), "namespace": "shop"],
+                "spec": ["clusterIP": .string(address), "ports": [["name": "http", "port": 80]]],
+            ])
+        }
+        func slice(_ service: String) -> KubernetesObject {
+            KubernetesObject(json: [
+                "metadata": [
+                    "name": .string(service + "-0"), "namespace": "shop",
+                    "labels": ["kubernetes.io/service-name": .string(service)],
+                ],
+                "endpoints": [["addresses": ["10.244.0.5"], "conditions": ["ready": true]]],
+            ])
+        }
+        let services = (0..<50).map { service("s\($0)", "10.96.0.\($0)") } + [service("db", "None")]
+        let slices = (0..<50).map { slice("s\($0)") } + [slice("db")]
+        let read = NameFeed.headlessSlices(services, slices)
+        #expect(read.keys.map(\.name) == ["db"] && read.values.first?.count == 1)
+        let names = NameFeed.services(services, slices: slices)
+        #expect(names.count == 51 && names.first { $0.name == "db" }?.endpoints.count == 1)
+        #expect(names.allSatisfy { $0.name == "db" || $0.endpoints.isEmpty })
+    }
+
     @Test("S-17 hosts of ServiceEntries are answered here, and told to joined machines with the settings of names")
     func names() async throws {
         let names = try NameService(reversePrefixes: [])

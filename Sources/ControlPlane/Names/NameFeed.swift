@@ -8,13 +8,25 @@ import Serialization
 public enum NameFeed {
     /// The names of all services, sorted; equal objects give equal names.
     public static func services(_ services: [KubernetesObject], slices: [KubernetesObject]) -> [ServiceNames] {
-        var slicesByService: [NamespacedName: [EndpointSlice]] = [:]
-        for object in slices.sorted(by: { $0.key < $1.key }) {
-            guard let service = object.metadata.labels[EndpointSliceController.serviceLabel] else { continue }
-            slicesByService[NamespacedName(namespace: object.namespace, name: service), default: []].append(
-                EndpointSlice(json: object.json))
+        let slices = headlessSlices(services, slices)
+        return services.sorted { $0.key < $1.key }.map { names($0, slices[$0.key] ?? []) }
+    }
+
+    /// The slices from which names follow, by service: those of others than headless ones are not read.
+    static func headlessSlices(
+        _ services: [KubernetesObject], _ slices: [KubernetesObject]
+    ) -> [NamespacedName: [EndpointSlice]] {
+        let headless = Set(services.lazy.filter { $0.spec["clusterIP"]?.string == "None" }.map(\.key))
+        guard !headless.isEmpty else { return [:] }
+        var found: [NamespacedName: [KubernetesObject]] = [:]
+        for object in slices {
+            guard let service = object.json["metadata"]?["labels"]?[EndpointSliceController.serviceLabel]?.string else {
+                continue
+            }
+            let key = NamespacedName(namespace: object.namespace, name: service)
+            if headless.contains(key) { found[key, default: []].append(object) }
         }
-        return services.sorted { $0.key < $1.key }.map { names($0, slicesByService[$0.key] ?? []) }
+        return found.mapValues { $0.sorted { $0.key < $1.key }.map { EndpointSlice(json: $0.json) } }
     }
 
     /// The hosts of ServiceEntries that have addresses, their own or those that the mesh chose (S-17).
