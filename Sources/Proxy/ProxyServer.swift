@@ -34,6 +34,7 @@ public final class ProxyServer: @unchecked Sendable {
     private(set) var discovery: Discovery?
     private var loadReporter: LoadReportSession?
     private var sinks: [MetricSink] = []
+    private var statsdSinks: [StatsdSink] = []
     let runtimeLayers: RuntimeLayers
     let overload: OverloadState
     private(set) var overloadMonitor: OverloadMonitor?
@@ -223,6 +224,8 @@ public final class ProxyServer: @unchecked Sendable {
             loadReporter = LoadReportSession.start(self)
             sinks = bootstrap.sinks.map { MetricSink($0, interval: bootstrap.flushInterval, self) }
             for sink in sinks { sink.start() }
+            statsdSinks = bootstrap.statsdSinks.map { StatsdSink($0, interval: bootstrap.flushInterval, self) }
+            for sink in statsdSinks { sink.start() }
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -412,6 +415,8 @@ public final class ProxyServer: @unchecked Sendable {
         for worker in workers { _ = await worker.ask { $0.accessLog.flush() } }
         for sink in sinks { await sink.finish() }
         sinks = []
+        for sink in statsdSinks { await sink.finish() }
+        statsdSinks = []
         await collectors.finish()
         for worker in workers { worker.loop.stop() }
         admin?.close()

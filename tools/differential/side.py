@@ -285,7 +285,7 @@ def udp_names(config) -> set:
     """Names of ports of UDP listeners."""
     if isinstance(config, str):
         return set()
-    addresses = [item["address"].get("socket_address", {}) for item in config["static_resources"]["listeners"]]
+    addresses = [item.get("address", {}).get("socket_address", {}) for item in config["static_resources"]["listeners"]]
     return {a["port_value"].removeprefix("$port:") for a in addresses if a.get("protocol") == "UDP"}
 
 

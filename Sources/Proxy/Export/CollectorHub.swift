@@ -92,6 +92,7 @@ private final class CollectorSender: @unchecked Sendable {
     private var client: GRPCClient?
     private var stream: GRPCStream?
     private var http: (address: SocketAddress, client: HTTPClient)?
+    private var connection: (any DirectStream)?
     private var turn = 0
     private var isSending = false
     private var hasFailed = false
@@ -154,6 +155,8 @@ private final class CollectorSender: @unchecked Sendable {
         client = nil
         http?.client.close()
         http = nil
+        connection?.close()
+        connection = nil
     }
 
     private func send(_ records: [[UInt8]], _ queue: ExportQueue) async -> Bool {
@@ -164,6 +167,7 @@ private final class CollectorSender: @unchecked Sendable {
         case .grpcStream(let path): return await sendOnStream(records, queue, path)
         case .grpcUnary(let path): return await sendCall(queue.encode(records, true), path) != nil
         case .http(let path, let type): return await post(queue.encode(records, true), path, type) != nil
+        case .bytes: return await write(queue.encode(records, true))
         }
     }
 
@@ -175,6 +179,26 @@ private final class CollectorSender: @unchecked Sendable {
         case .grpcStream: return nil
         case .grpcUnary(let path): return await sendCall(message, path)
         case .http(let path, let type): return await post(message, path, type)
+        case .bytes: return await write(message) ? [] : nil
+        }
+    }
+
+    private func write(_ bytes: [UInt8]) async -> Bool {
+        do throws(SystemError) {
+            let stream: any DirectStream
+            if let known = connection {
+                stream = known
+            } else {
+                guard let address = nextAddress() else { return false }
+                stream = try await connect(to: address)
+                connection = stream
+            }
+            try await stream.write(bytes)
+            return true
+        } catch {
+            Self.log.debug("write: \(error)")
+            disconnect()
+            return false
         }
     }
 

@@ -13,6 +13,8 @@ struct CollectorTarget: Sendable, Hashable {
         case grpcUnary(path: String)
         /// One POST for each batch (OTLP over HTTP, Zipkin).
         case http(path: String, contentType: String)
+        /// Bytes as they are, on one connection (statsd over TCP).
+        case bytes
     }
 
     var cluster: String
