@@ -39,6 +39,9 @@ enum Limits {
     /// Body that a filter may keep of one message (Envoy: `per_connection_buffer_limit_bytes`, 1 MiB); beyond it 413 or 500.
     static let filterBufferBytes = 1_048_576
 
+    /// The most that a filter's own configuration may let a stream hold.
+    static let configuredBufferBytes = 67_108_864
+
     /// Fields of a response with what an authorization service adds, where `enforce_response_header_limits` is set; Envoy's default for
     /// responses of upstreams.
     static let checkedResponseFields = 100

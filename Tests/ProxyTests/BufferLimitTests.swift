@@ -47,6 +47,7 @@ struct BufferLimitTests {
     func filters() async throws {
         let filters = FakeFilters.entry("limit.keeps") { _ in
             let filter = FakeFilter("keeps", FakeFilter.Trace(), [.requestBody, .responseBody])
+            filter.onResponseHead = { _, _ in .stop }
             filter.onRequestBody = { _, _, _, isEnd in isEnd ? .next : .hold }
             filter.onResponseBody = { _, _, _, isEnd in isEnd ? .next : .hold }
             return filter

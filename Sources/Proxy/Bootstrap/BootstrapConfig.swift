@@ -256,6 +256,7 @@ final class BootstrapConfig: Sendable {
             if type == UdpaTypedStruct.schema.name, let any = config.typedConfig {
                 let inner = try HTTPFilters.decode(any, as: UdpaTypedStruct.self, at: here + ".typed_config")
                 type = inner.typeUrl.split(separator: "/").last.map(String.init) ?? ""
+                IgnoredFieldCollector.current?.note(here, "what it says of buffers: the kernel has its own")
             }
             guard type == InternalListenerExtension.schema.name else {
                 throw ConfigurationError(

@@ -168,6 +168,10 @@ struct CheckedBody: Sendable {
         guard message.maxRequestBytes > 0 else {
             throw ConfigurationError(at: path + ".max_request_bytes", "must be above 0")
         }
+        guard message.maxRequestBytes <= Limits.configuredBufferBytes else {
+            throw ConfigurationError(
+                at: path + ".max_request_bytes", "is above \(Limits.configuredBufferBytes), which a stream may hold")
+        }
         bytesMax = Int(message.maxRequestBytes)
         allowsPart = message.allowPartialMessage
         isRaw = message.packAsBytes
