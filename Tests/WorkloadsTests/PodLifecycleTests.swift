@@ -238,4 +238,42 @@ struct PodLifecycleTests {
         #expect(next.life.isReady)
         #expect(next.exit("a", 1) == [.start(container: "a", attempt: 1)])
     }
+
+    @Test(
+        "a container that joins starts at once, counts for nothing, never comes again, and is stopped with the others")
+    func ephemeral() throws {
+        var life = try Life(full)
+        #expect(life.on(.networkReady) == [.start(container: "first", attempt: 0)])
+        life.life.add(ephemeral: "debug")
+        #expect(life.on(.tick) == [.start(container: "debug", attempt: 0)])
+        _ = life.on(.started(container: "debug", id: "d"))
+        #expect(!life.life.isReady && life.life.phase == .pending)
+        #expect(life.exit("debug", 1) == [])
+        #expect(life.after(.seconds(1000)) == [])
+        var ready = try Life(one)
+        _ = ready.on(.networkReady)
+        _ = ready.on(.started(container: "app", id: "a"))
+        ready.life.add(ephemeral: "debug")
+        ready.life.add(ephemeral: "debug")
+        #expect(ready.on(.tick) == [.start(container: "debug", attempt: 0)])
+        #expect(ready.life.isReady)
+        _ = ready.on(.started(container: "debug", id: "d"))
+        #expect(ready.on(.deletionRequested(graceSeconds: 30)) == [])
+        #expect(ready.on(.drained) == [.terminate(container: "app"), .terminate(container: "debug")])
+        #expect(ready.exit("app", 0) == [])
+        #expect(ready.exit("debug", 0) == [.remove])
+    }
+
+    @Test("what a machine and a process use is read as the kernel tells it")
+    func figures() throws {
+        let machine = try #require(
+            MachineUsage(
+                stat: "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 1 1 1\n",
+                memory: "MemTotal:  1000 kB\nMemFree:   200 kB\nInactive(file):  300 kB\n"))
+        #expect(machine.cpuSeconds == 1.71 && machine.memoryBytes == 500 * 1024)
+        #expect(MachineUsage(stat: "", memory: "") == nil)
+        let line = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 20 10 20 0 1 0 5 1000 25 0"
+        #expect(ProcessUsage.usage(stat: line) == ContainerUsage(cpuSeconds: 2.3, memoryBytes: 102_400))
+        #expect(ProcessUsage.usage(stat: "7 (a) S 1") == nil)
+    }
 }

@@ -97,8 +97,6 @@ def debugs(one, tag):
         out, _ = one("describe", "pod", "box")
         check(f"{tag}: describe shows it", "Ephemeral Containers:" in out and name in out, out)
     if one.minor >= 25:
-        _, errors = one("debug", "box", "--image=debian", "-c", name, "--", "true", code=1)
-        check(f"{tag}: its name is taken", "already" in errors or "Duplicate" in errors or "may not be" in errors, errors)
         _, errors = one("debug", "box", "--image=debian", "-c", name + "x", "--target=nosuch", "--", "true", code=1)
         check(f"{tag}: a target that there is not", "targetContainerName: Not found" in errors, errors)
         text, code = terminal([one.program, "--kubeconfig", one.kubeconfig, "debug", "-it", "echo", "--image=debian", "-c", name, "--", "sh"],
