@@ -22,7 +22,7 @@ struct LimitTests {
     func quota() throws {
         let fixture = try Fixture()
         try fixture.ask(
-            "POST", quotas, ["metadata": ["name": "few"], "spec": ["hard": ["pods": "1", "services": "1"]]])
+            "POST", quotas, ["metadata": ["name": "few"], "spec": ["hard": ["pods": "1", "services": "2"]]])
         #expect(try fixture.ask("POST", pods, pod("a")).status == 201)
         let refused = try fixture.ask("POST", pods, pod("b"))
         #expect(refused.status == 403)

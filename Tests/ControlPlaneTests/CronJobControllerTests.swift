@@ -1,4 +1,5 @@
 import KubernetesAPI
+import Mesh
 import Serialization
 import Testing
 

@@ -76,6 +76,7 @@ struct CELEvaluator<Activation: CELActivation> {
             try budget.charge(bytes: text.utf8.count)
             return .bool(try patterns(pattern).isFound(in: text))
         case .call(let function, let nodes): return try call(function, values(nodes))
+        case .library(let function, let nodes): return try call(function, values(nodes))
         }
     }
 
@@ -130,6 +131,8 @@ struct CELEvaluator<Activation: CELActivation> {
             guard let value = map[name] else { throw .noSuchKey(name) }
             return value
         case .reference(let reference): return try member(of: reference, name)
+        case .optional(nil): return operand
+        case .optional(.map(let map)?): return .optional(map[name])
         default: throw .noSuchOverload(".\(name)")
         }
     }
@@ -163,7 +166,8 @@ struct CELEvaluator<Activation: CELActivation> {
 
     private func isThere(_ operand: CELValue, _ name: String) throws(CELError) -> Bool {
         switch operand {
-        case .map(let map): return map[name] != nil
+        case .map(let map), .optional(.map(let map)?): return map[name] != nil
+        case .optional(nil): return false
         // The field of a message is a map, which is there when it is not empty.
         case .reference(.root(.metadata)) where name == "filter_metadata": return activation.hasMetadata(.dynamic)
         case .reference(.metadata(let source)) where name == "filter_metadata": return activation.hasMetadata(source)
@@ -178,7 +182,7 @@ struct CELEvaluator<Activation: CELActivation> {
         }
     }
 
-    private func element(_ operand: CELValue, _ key: CELValue) throws(CELError) -> CELValue {
+    private mutating func element(_ operand: CELValue, _ key: CELValue) throws(CELError) -> CELValue {
         switch (operand, key) {
         case (.list(let elements), .int), (.list(let elements), .uint), (.list(let elements), .double):
             guard case .int(let index)? = CELKey(key), let place = Int(exactly: index), elements.indices.contains(place)
@@ -188,6 +192,7 @@ struct CELEvaluator<Activation: CELActivation> {
             guard let value = map[key] else { throw .noSuchKey(key.shown) }
             return value
         case (.reference(let reference), .string(let name)): return try member(of: reference, name)
+        case (.optional, _): return try call(.optionalElement, [operand, key])
         default: throw .noSuchOverload("[]")
         }
     }
@@ -255,6 +260,8 @@ extension CELValue {
         case .duration(let value): CELTime.text(value)
         case .type(let value): value
         case .reference(let value): value.text
+        case .optional(let value): value.map { "optional(\($0.shown))" } ?? "optional.none()"
+        case .library(let value): value.text
         }
     }
 }

@@ -111,6 +111,7 @@ extension CELValue {
         case .double(let value): return Int64(exactly: value).map { "\($0)" } ?? "\(value)"
         case .timestamp(let time): return time.description
         case .duration(let length): return CELTime.text(length)
+        case .library(.address), .library(.network): return shown
         case .bytes(let bytes):
             guard let text = String(validating: bytes, as: UTF8.self) else { throw .badText("the bytes are not UTF-8") }
             return text

@@ -29,6 +29,7 @@ indirect enum CELNode: Sendable {
     case loop(CELLoop)
     case matches(CELNode, any CELPattern)
     case call(CELFunction, [CELNode])
+    case library(CELLibrary, [CELNode])
 }
 
 /// A loop with its two variables on top of the stack: what is gathered, then the element.

@@ -195,6 +195,7 @@ struct CELProgramBuilder {
         _ target: CELExpression?, _ name: String, _ arguments: [CELExpression], _ depth: Int
     ) throws(CELSyntaxError) -> CELNode {
         if target == nil, let node = try operation(name, arguments, depth) { return node }
+        if given != nil, let node = try library(target, name, arguments, depth) { return node }
         let operands = try nodes((target.map { [$0] } ?? []) + arguments, depth)
         if name == "matches", operands.count == 2 {
             if given == nil, case .constant(.string(let pattern)) = operands[1] {
@@ -213,6 +214,27 @@ struct CELProgramBuilder {
             throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function", unknownName: name)
         }
         return .call(function, operands)
+    }
+
+    /// A function of Kubernetes' libraries; nil where it is none.
+    private mutating func library(
+        _ target: CELExpression?, _ name: String, _ arguments: [CELExpression], _ depth: Int
+    ) throws(CELSyntaxError) -> CELNode? {
+        if case .identifier(let space)? = target, CELLibrary.namespaces.contains(space), !locals.contains(space) {
+            guard let (function, before) = CELLibrary.member(of: space, name, arguments.count) else {
+                throw CELSyntaxError(
+                    "\(space).\(name)() with \(arguments.count) arguments is no function", unknownName: space)
+            }
+            return .library(function, before + (try nodes(arguments, depth)))
+        }
+        if target == nil,
+            let function = [CELLibrary.optionalMember, .optionalElement].first(where: { $0.rawValue == name })
+        {
+            return .library(function, try nodes(arguments, depth))
+        }
+        let count = arguments.count + (target == nil ? 0 : 1)
+        guard let function = CELLibrary(name, isMember: target != nil, count: count) else { return nil }
+        return .library(function, try nodes((target.map { [$0] } ?? []) + arguments, depth))
     }
 
     /// The operators, by the names that they have in messages.

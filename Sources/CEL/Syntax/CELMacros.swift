@@ -5,6 +5,7 @@ extension CELParser {
 
     /// `target.name(arguments)` where it is a macro; nil where it is a call.
     mutating func macro(_ name: String, on target: Tree, _ arguments: [Tree]) throws(CELSyntaxError) -> Tree? {
+        if name == "optMap" || name == "optFlatMap" { return try optional(name, target, arguments) }
         let counts: ClosedRange<Int>
         switch name {
         case "all", "exists", "exists_one", "existsOne", "filter": counts = 2...2
@@ -56,5 +57,29 @@ extension CELParser {
         let inner = Tree(
             node: .comprehension(loop), height: ([target] + arguments).map(\.height).max().map { $0 + 3 } ?? 3)
         return try make(inner.node, [inner])
+    }
+
+    /// `optMap` and `optFlatMap`: what is made of the value of an optional, where it has one.
+    private mutating func optional(
+        _ name: String, _ target: Tree, _ arguments: [Tree]
+    ) throws(CELSyntaxError) -> Tree? {
+        guard arguments.count == 2 else { return nil }
+        guard case .identifier(let variable) = arguments[0].node else {
+            throw error("\(name)() takes the name of a variable first")
+        }
+        func member(_ function: String) -> CELExpression {
+            .call(target: target.node, function: function, arguments: [])
+        }
+        // A loop without turns: what it begins with has a name while its result is made.
+        let bound = CELExpression.comprehension(
+            CELComprehension(
+                variable: "@unused", range: .list([]), accumulator: variable, start: member("value"),
+                condition: .constant(.bool(false)), step: .identifier(variable), result: arguments[1].node))
+        let space = CELExpression.identifier("optional")
+        let made = name == "optMap" ? CELExpression.call(target: space, function: "of", arguments: [bound]) : bound
+        let none = CELExpression.call(target: space, function: "none", arguments: [])
+        let node = CELExpression.call(target: nil, function: "_?_:_", arguments: [member("hasValue"), made, none])
+        let height = ([target] + arguments).map(\.height).max().map { $0 + 3 } ?? 3
+        return try make(node, [Tree(node: node, height: height)])
     }
 }

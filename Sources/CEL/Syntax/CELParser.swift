@@ -168,10 +168,15 @@ struct CELParser {
         var tree = first
         while true {
             if try take(".") {
+                let isOptional = try take("?")
                 guard case .identifier(let name) = token else { throw unexpected("a name") }
                 guard !["in", "true", "false", "null"].contains(name) else { throw unexpected("a name") }
                 try advance()
-                if name.hasPrefix("`") {
+                if isOptional {
+                    let field = try make(
+                        .constant(.string(name.hasPrefix("`") ? String(name.dropFirst()) : name)), [])
+                    tree = try call(CELLibrary.optionalMember.rawValue, [tree, field])
+                } else if name.hasPrefix("`") {
                     tree = try make(.select(tree.node, field: String(name.dropFirst()), isTest: false), [tree])
                 } else if try take("(") {
                     let arguments = try list(until: ")")
@@ -184,9 +189,10 @@ struct CELParser {
                     tree = try make(.select(tree.node, field: name, isTest: false), [tree])
                 }
             } else if try take("[") {
+                let isOptional = try take("?")
                 let key = try expression()
                 try expect("]")
-                tree = try call("_[_]", [tree, key])
+                tree = try call(isOptional ? CELLibrary.optionalElement.rawValue : "_[_]", [tree, key])
             } else if token == .sign("{"), Self.isName(tree.node) {
                 throw lexer.error("messages cannot be made")
             } else {

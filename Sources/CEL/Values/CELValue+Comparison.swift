@@ -16,6 +16,9 @@ extension CELValue {
         case (.timestamp(let left), .timestamp(let right)): return left == right
         case (.duration(let left), .duration(let right)): return left == right
         case (.type(let left), .type(let right)): return left == right
+        case (.library(let left), .library(let right)): return left == right
+        case (.optional(nil), .optional(nil)): return true
+        case (.optional(let left?), .optional(let right?)): return try left.isEqual(right, &budget)
         case (.list(let left), .list(let right)):
             guard left.count == right.count else { return false }
             for (one, two) in zip(left, right) {

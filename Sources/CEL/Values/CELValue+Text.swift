@@ -16,6 +16,7 @@ extension CELValue {
         case .type: "CelType value"
         case .list: "CelList value"
         case .map, .reference: "CelMap value"
+        case .optional, .library: shown
         }
     }
 

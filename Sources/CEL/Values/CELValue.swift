@@ -28,6 +28,10 @@ public indirect enum CELValue: Sendable {
     case type(String)
     /// Something of the request whose members are asked for one by one.
     case reference(CELReference)
+    /// A value or none.
+    case optional(CELValue?)
+    /// A value of Kubernetes' libraries.
+    case library(CELLibraryValue)
 
     /// The name of the value's type.
     public var typeName: String {
@@ -44,6 +48,8 @@ public indirect enum CELValue: Sendable {
         case .timestamp: "google.protobuf.Timestamp"
         case .duration: "google.protobuf.Duration"
         case .type: "type"
+        case .optional: "optional_type"
+        case .library(let value): value.typeName
         }
     }
 }

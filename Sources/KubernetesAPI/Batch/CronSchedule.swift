@@ -161,7 +161,7 @@ struct CivilTime: Hashable {
     var hour: Int
     var minute: Int
 
-    /// The time so many seconds after the begin of 1970, where that clock hangs (H. Hinnant's `civil_from_days`).
+    /// The time so many seconds after the begin of 1970, where that clock hangs; by the algorithm civil_from_days.
     init(seconds: Int64) {
         let days = Int((Double(seconds) / 86_400).rounded(.down))
         let rest = Int(seconds) - days * 86_400

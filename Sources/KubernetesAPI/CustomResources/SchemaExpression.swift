@@ -18,7 +18,9 @@ struct SchemaExpression: Sendable {
     private static let variables = ["self", "oldSelf"]
 
     /// A rule that names what was there before: it counts where something was.
-    var isTransition: Bool { program.variables.contains("oldSelf") }
+    var isTransition: Bool { program.variables.contains("oldSelf") && !isOldOptional }
+    /// Whether what was there before may be nothing, and is an optional value.
+    private let isOldOptional: Bool
 
     /// The rules of a schema; those that cannot be evaluated here are told with their places.
     static func read(_ json: JSON?, _ path: String) -> (rules: [SchemaExpression], unread: [Unread]) {
@@ -46,25 +48,22 @@ struct SchemaExpression: Sendable {
 
     /// What Kubernetes knows and this evaluator does not: functions of its libraries, and their namespaces.
     private static let foreignNames: Set<String> = [
-        "optional", "optMap", "optFlatMap", "hasValue", "value", "orValue", "or", "quantity", "isQuantity", "ip",
-        "isIP",
-        "cidr", "isCIDR", "url", "isURL", "find", "findAll", "format", "named", "sets", "math", "base64", "cel", "bind",
-        "semver", "isSemver", "strings", "lists", "authorizer", "transformList", "transformMap", "transformMapEntry",
-        "existsOne", "slice", "flatten", "range", "distinct", "sort", "sortBy", "first", "last", "reverse", "jsonpatch",
-        "containsAny", "containsAll", "dyn", "charAt", "quote", "validate",
+        "find", "findAll", "math", "base64", "cel", "bind", "semver", "isSemver", "strings", "lists", "authorizer",
+        "transformList", "transformMap", "transformMapEntry", "slice", "flatten", "range", "distinct", "sort", "sortBy",
+        "first", "last", "jsonpatch", "quote", "unwrap", "unwrapOpt",
     ]
 
     /// Whether another evaluator may know what this one does not.
     private static func isForeign(_ error: CELSyntaxError, _ entry: JSON) -> Bool {
-        if entry["optionalOldSelf"]?.bool == true { return true }
         if let name = error.unknownName { return foreignNames.contains(name) }
         let texts = [entry["rule"]?.string ?? "", entry["messageExpression"]?.string ?? ""]
-        return texts.contains { text in ["?.", ".?", "[?", "{?"].contains { text.contains($0) } }
+        // Optional elements of literals.
+        return texts.contains { text in ["[?", "{?", ", ?", ",?"].contains { text.contains($0) } }
     }
 
     private init(_ json: JSON) throws(CELSyntaxError) {
         rule = json["rule"]?.string ?? ""
-        if json["optionalOldSelf"]?.bool == true { throw CELSyntaxError("optionalOldSelf is not known here") }
+        isOldOptional = json["optionalOldSelf"]?.bool == true
         program = try CELProgram(CELExpression(parsing: rule), variables: Self.variables)
         message = json["message"]?.string ?? ""
         messageProgram = try json["messageExpression"]?.string.map { text throws(CELSyntaxError) in
@@ -83,7 +82,7 @@ struct SchemaExpression: Sendable {
     func problem(
         _ value: CELValue, old: CELValue?, _ path: String, type: String, _ run: inout ExpressionRun
     ) -> FieldProblem? {
-        let values = [value, old ?? .null]
+        let values = [value, isOldOptional ? .optional(old) : old ?? .null]
         let here = path.isEmpty ? "<nil>" : path
         switch program.evaluate(values, patterns: run.patterns, steps: &run.steps) {
         case .success(.bool(true)): return nil

@@ -247,7 +247,7 @@ extension CELValue {
         case .timestamp(let value): .string(value.description)
         case .duration(let value): .string(CELTime.text(value))
         case .type(let value): .string(value)
-        case .reference: nil
+        case .reference, .optional, .library: nil
         }
     }
 }
