@@ -213,7 +213,8 @@ def run(plane):
         first("apply", "-f", "-", stdin=PODS + MORE)
         first("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s", timeout=70)
         wait("endpoints", lambda: "10." in first("get", "endpointslices", "-l", "kubernetes.io/service-name=answer")[0])
-        for number, program in enumerate(programs):
+        # The newest and the oldest.
+        for number, program in enumerate(programs[-2:]):
             one = Kubectl(program, node.kubeconfig, f"{node.directory.name}/home{number}")
             tag = f"kubectl 1.{one.minor}"
             for body in (top, proxies, through_kubectl_proxy, debugs):
