@@ -100,7 +100,8 @@ def debugs(one, tag):
         _, errors = one("debug", "box", "--image=debian", "-c", name + "x", "--target=nosuch", "--", "true", code=1)
         check(f"{tag}: a target that there is not", "targetContainerName: Not found" in errors, errors)
         text, code = terminal([one.program, "--kubeconfig", one.kubeconfig, "debug", "-it", "echo", "--image=debian", "-c", name, "--", "sh"],
-                              [(b"#", b"echo a$((40+2))\n"), (b"a42", b"exit\n")], {**os.environ, "HOME": one.home}, 60)
+                              # What was written before it is attached is not seen.
+                              [(b"enter.", b"\n"), (b"#", b"echo a$((40+2))\n"), (b"a42", b"exit\n")], {**os.environ, "HOME": one.home}, 60)
         check(f"{tag}: debug -it is a terminal", "a42" in text, (text, code))
         one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--share-processes=false", "--", "sleep", "1000")
         copy = wait("the copy", lambda: [p for p in [json.loads(one("get", "pod", f"copy{one.minor}", "-o", "json")[0])]
