@@ -25,6 +25,8 @@ public enum Mesh {
     static let ingressClasses: Set<String> = ["skein", "istio"]
     /// The controller that our GatewayClasses name.
     public static let gatewayController = "skein.dev/gateway-controller"
+    /// The label with the name of the Gateway (Gateway API) that something was made for.
+    public static let gatewayNameLabel = "gateway.networking.k8s.io/gateway-name"
     /// The namespace of the gateway that is there from the start.
     static let gatewayNamespace = "skein-system"
     /// The host name of the Service that leads to that gateway's own ports.

@@ -36,7 +36,8 @@ struct GatewayServiceTests {
 
     @Test("a Gateway gets a Service that is its own, with its labels, and an address once that leads where it should")
     func service() throws {
-        let decision = GatewayServices.decide(address(asks: "10.97.0.7"), owner: owner, service: nil, slice: nil, pods: [])
+        let decision = GatewayServices.decide(
+            address(asks: "10.97.0.7"), owner: owner, service: nil, slice: nil, pods: [])
         #expect(decision.changes.count == 1, "the endpoints are the Service's own, which has no identity yet")
         let service = try #require(created(decision))
         #expect(service.name == "gw-skein" && service.namespace == "shop")

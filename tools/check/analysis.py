@@ -29,6 +29,18 @@ spec:
     - route:
         - destination: {host: cart, subset: v9}
 """
+OLDER = """apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: bytes}
+spec: {parentRefs: [{name: nowhere}], rules: [{backendRefs: [{name: web, port: 9000}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: bytes}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: TCPRoute, namespace: other}]
+  to: [{group: "", kind: Service}]
+"""
 REFUSED = DEAD[DEAD.index("---"):].replace("{host: crt}", "{host: cart}\n      retries: {attempts: 1, retryOn: sometimes}")
 SCHEMA = """apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -105,6 +117,11 @@ def live():
     check("analyze --live -n: findings of that namespace only", status == 0 and text.startswith("No findings"), text)
     status, text, _ = analyze("--live", "-A", "--failure-threshold", "warning")
     check("analyze --live -A: all namespaces", status == 1 and "SKN0301" in text, text)
+    older = file("older.yaml", OLDER)
+    steps = [subprocess.run([SKEIN, *words], capture_output=True, text=True, timeout=60) for words in (
+        ("apply", "-f", older), ("apply", "-f", file("older.yaml", OLDER.replace("9000", "9001"))), ("delete", "-f", older))]
+    check("apply: what is written in an older version of the API is made, changed and deleted", all(s.returncode == 0 for s in steps)
+          and steps[1].stdout.count("configured") == 1, [s.stdout + s.stderr for s in steps])
     mended = file("mended.yaml", DEAD[DEAD.index("---"):].replace("crt", "cart").replace(", subset: v9", ""))
     alone, beside = analyze("-f", mended)[1], analyze("-f", mended, "--use-live")[1]
     check("analyze --use-live: files see what runs", "SKN0301" in alone and "No findings in 1 object." in beside, alone + beside)

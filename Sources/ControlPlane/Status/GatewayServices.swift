@@ -8,7 +8,7 @@ import Serialization
 /// written here, and leads to ports of the pods that are that Gateway's alone. Both are the Gateway's own and go with it.
 public enum GatewayServices {
     /// The label with the Gateway's name, as the API defines it.
-    public static let gatewayLabel = "gateway.networking.k8s.io/gateway-name"
+    public static let gatewayLabel = Mesh.gatewayNameLabel
     /// The label with the Gateway's class.
     static let classLabel = "gateway.networking.k8s.io/gateway-class-name"
     static let managedBy = "gateways.skein.dev"
@@ -47,25 +47,23 @@ public enum GatewayServices {
         pods: [KubernetesObject]
     ) -> Decision {
         var decision = Decision()
-        if let service {
-            guard isOwn(service, owner), service.metadata.deletionTimestamp == nil else { return decision }
-            let wanted = updated(service.json, address)
-            if wanted != service.json { decision.changes.append(.update(.service, KubernetesObject(json: wanted))) }
-        } else {
+        guard let service else {
             decision.changes.append(.create(.service, KubernetesObject(json: made(address, owner))))
             return decision  // The slice is the Service's own, and comes when that has its identity.
         }
-        guard let service else { return decision }
-        let wanted = self.slice(address, service, pods)
-        if let slice {
-            guard slice.controllerUID == service.metadata.uid else { return decision }
-            var changed = slice
-            changed.json["ports"] = wanted["ports"]
-            changed.json["endpoints"] = wanted["endpoints"]
-            if changed.json != slice.json { decision.changes.append(.update(.endpointSlice, changed)) }
-        } else {
-            decision.changes.append(.create(.endpointSlice, KubernetesObject(json: wanted)))
+        guard isOwn(service, owner), service.metadata.deletionTimestamp == nil else { return decision }
+        let wanted = updated(service.json, address)
+        if wanted != service.json { decision.changes.append(.update(.service, KubernetesObject(json: wanted))) }
+        let made = self.slice(address, service, pods)
+        guard let slice else {
+            decision.changes.append(.create(.endpointSlice, KubernetesObject(json: made)))
+            return decision
         }
+        guard slice.controllerUID == service.metadata.uid else { return decision }
+        var changed = slice
+        changed.json["ports"] = made["ports"]
+        changed.json["endpoints"] = made["endpoints"]
+        if changed.json != slice.json { decision.changes.append(.update(.endpointSlice, changed)) }
         return decision
     }
 
@@ -123,7 +121,9 @@ public enum GatewayServices {
         merged("annotations", address.annotations)
         service["metadata"] = metadata
         var spec = service["spec"] ?? .object([:])
-        if spec["loadBalancerIP"]?.string != address.address { spec["loadBalancerIP"] = address.address.map { .string($0) } }
+        if spec["loadBalancerIP"]?.string != address.address {
+            spec["loadBalancerIP"] = address.address.map { .string($0) }
+        }
         let known = spec["ports"]?.array ?? []
         spec["ports"] = .array(
             address.ports.map { port in
@@ -142,7 +142,9 @@ public enum GatewayServices {
         return service
     }
 
-    private static func slice(_ address: GatewayAddress, _ service: KubernetesObject, _ pods: [KubernetesObject]) -> JSON {
+    private static func slice(
+        _ address: GatewayAddress, _ service: KubernetesObject, _ pods: [KubernetesObject]
+    ) -> JSON {
         let ready = pods.compactMap(endpoint).sorted { $0.address < $1.address }.map(\.json)
         return [
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -164,7 +166,9 @@ public enum GatewayServices {
         ]
     }
 
-    /// A pod as an endpoint. It names no pod: that would be one of another namespace than the slice's.
+    /// A pod as an endpoint.
+    ///
+    /// It names no pod: that would be one of another namespace than the slice's.
     private static func endpoint(_ pod: KubernetesObject) -> (address: String, json: JSON)? {
         let state = PodState(pod)
         guard let address = pod.status["podIP"]?.string, !address.isEmpty, !state.isFinished else { return nil }

@@ -166,6 +166,9 @@ extension DiagnosticCode {
         .identityOfPlainText: Entry(
             .warning, "A policy that asks plain text for an identity",
             "use STRICT or PERMISSIVE, or ipBlocks in the policy"),
+        .policySelectsGateway: Entry(
+            .warning, istio: ["IST0166"], "A policy that selects a Gateway by its label",
+            "name the Gateway in targetRefs instead of selector"),
         .sidecarTwice: Entry(
             .warning, istio: ["IST0110", "IST0111"], "Two Sidecars for the same pods",
             "merge them: the older one wins"),

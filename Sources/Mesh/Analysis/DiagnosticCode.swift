@@ -162,6 +162,7 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case issuerTwice = "SKN0817"
     case policyWithoutSidecar = "SKN0818"
     case identityOfPlainText = "SKN0819"
+    case policySelectsGateway = "SKN0820"
 
     // Sidecar, Telemetry, ProxyConfig, EnvoyFilter and the mesh configuration
     case sidecarTwice = "SKN0901"

@@ -273,12 +273,6 @@ struct PolicyAnalysis {
         var found: [Diagnostic] = []
         let names = [tls.clientCertificate, tls.privateKey, tls.caCertificates, tls.credentialName]
         switch tls.mode {
-        case "SIMPLE" where tls.caCertificates.isEmpty && tls.credentialName.isEmpty && !tls.insecureSkipVerify:
-            found.append(
-                finding(
-                    .serverNotVerified,
-                    "\(field).caCertificates",
-                    "absent: the server's certificate is verified with those of the system in the proxy's image (D-8)"))
         case "MUTUAL" where tls.credentialName.isEmpty && (tls.clientCertificate.isEmpty || tls.privateKey.isEmpty):
             found.append(
                 finding(.invalidClientTLS, field, "MUTUAL requires clientCertificate and privateKey, or credentialName")
@@ -287,6 +281,15 @@ struct PolicyAnalysis {
             found.append(
                 finding(.invalidClientTLS, field, "ISTIO_MUTUAL uses the mesh's certificates: others cannot be given"))
         default: break
+        }
+        if ["SIMPLE", "MUTUAL"].contains(tls.mode), tls.caCertificates.isEmpty, tls.credentialName.isEmpty,
+            !tls.insecureSkipVerify
+        {
+            found.append(
+                finding(
+                    .serverNotVerified,
+                    "\(field).caCertificates",
+                    "absent: the server's certificate is verified with those of the system in the proxy's image (D-8)"))
         }
         if !tls.credentialName.isEmpty, !tls.caCertificates.isEmpty || !tls.clientCertificate.isEmpty {
             found.append(finding(.policyFieldWithoutEffect, field, "files have no effect beside credentialName"))

@@ -34,11 +34,26 @@ struct SecurityAnalysis {
             target.problem.map { finding(.policyTarget, "spec.targetRefs[\(index)]", $0) }
         }
         guard let selector, targets.isEmpty else { return found }
+        if let name = selector[Mesh.gatewayNameLabel], let gateway = gateway(name) {
+            found.append(
+                finding(
+                    .policySelectsGateway, "spec.selector",
+                    "Gateway \(gateway) has no pod of its own, and no pod has its name as a label: nobody is held to the policy"
+                ))
+            return found
+        }
         if !tables.hasPod(in: key.namespace == Mesh.rootNamespace ? nil : key.namespace, with: selector) {
             found.append(
                 finding(.policySelectsNothing, "spec.selector", "no pod has these labels: the policy has no effect"))
         }
         return found
+    }
+
+    /// A Gateway of the Gateway API that a policy of this namespace may mean.
+    private func gateway(_ name: String) -> NamespacedName? {
+        model.gatewayAPI.gateways.lazy.map(\.key).first {
+            $0.name == name && (key.namespace == Mesh.rootNamespace || $0.namespace == key.namespace)
+        }
     }
 
     private func peer() -> [Diagnostic] {

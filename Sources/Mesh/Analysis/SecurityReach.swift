@@ -139,6 +139,12 @@ struct SecurityReach {
                     .unknownSourceNamespace, "\(field).namespaces[\(index)]",
                     "there is nothing in a namespace \(name): no request comes from it"))
         }
+        for (index, name) in source.values("notNamespaces").enumerated() where !tables.hasNamespace(name) {
+            found.append(
+                finding(
+                    .unknownSourceNamespace, "\(field).notNamespaces[\(index)]",
+                    "there is nothing in a namespace \(name): nobody is left out by it"))
+        }
         for (index, principal) in source.values("principals").enumerated() where !principal.contains("*") {
             let parts = principal.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
             guard parts.count == 5, parts[1] == "ns", parts[3] == "sa", !tables.hasNamespace(parts[2]) else {

@@ -132,8 +132,9 @@ struct ServiceEntryAnalysis {
                 found.append(finding(.datagramPort, "\(field).protocol", "UDP is never proxied (S-1)"))
             }
             // S-4: who else takes any address of the port?
+            // What speaks TLS is told apart by the server name.
             guard let mine = tables.anyAddressEntries[key], let written = mine.port(port.number),
-                !written.portProtocol.isHTTP
+                !written.portProtocol.isHTTP, written.portProtocol != .tls
             else { continue }
             if let rival = tables.anyAddress[port.number], rival.id != mine.id {
                 found.append(

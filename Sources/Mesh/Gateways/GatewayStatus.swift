@@ -196,7 +196,8 @@ struct GatewayStatuses {
 
     /// An address with its type: of a load balancer elsewhere there may be a host name.
     private static func address(_ value: String) -> JSON {
-        let isNumber = value.contains(":") || value.utf8.allSatisfy { $0 == UInt8(ascii: ".") || (48...57).contains($0) }
+        let isNumber =
+            value.contains(":") || value.utf8.allSatisfy { $0 == UInt8(ascii: ".") || (48...57).contains($0) }
         return ["type": isNumber ? "IPAddress" : "Hostname", "value": .string(value)]
     }
 

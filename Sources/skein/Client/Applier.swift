@@ -29,7 +29,7 @@ struct Applier: Sendable {
 
     private func apply(_ manifest: Manifest) async throws(CommandError) -> Int64 {
         let (kind, object) = (manifest.kind, manifest.object)
-        let path = kind.path(namespace: object.namespace, name: object.name)
+        let path = kind.path(namespace: object.namespace, name: object.name, version: manifest.version)
         let query = [("fieldManager", "skein-apply"), ("fieldValidation", "Strict")]
         var wanted = object.json
         let configuration = wanted.text
@@ -45,7 +45,7 @@ struct Applier: Sendable {
         let answer: Answer
         let verb: String
         if live.status == 404 {
-            let collection = kind.path(namespace: object.namespace)
+            let collection = kind.path(namespace: object.namespace, version: manifest.version)
             answer = try await client.call(.post, collection, query: query, body: wanted)
             verb = "created"
         } else if live.isSuccess {

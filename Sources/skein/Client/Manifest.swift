@@ -12,6 +12,9 @@ struct Manifest: Sendable {
     /// `bookstore.yaml:12`.
     let place: String
 
+    /// The version of the API that it is written in.
+    var version: String { String(object.apiVersion.split(separator: "/").last ?? "") }
+
     /// `deployment.apps/web`: how results are printed.
     var label: String { "\(kind.qualifiedName)/\(object.name)" }
 
@@ -115,8 +118,11 @@ extension ResourceKind {
     var qualifiedName: String { group.isEmpty ? singular : singular + "." + group }
 
     /// The path of the collection, or of one object in it.
-    func path(namespace: String?, name: String? = nil) -> String {
-        var path = group.isEmpty ? "/api/\(preferredVersion)" : "/apis/\(group)/\(preferredVersion)"
+    ///
+    /// - Parameter version: The version of the API in which it is spoken of; nil: the preferred one.
+    func path(namespace: String?, name: String? = nil, version: String? = nil) -> String {
+        let version = version ?? preferredVersion
+        var path = group.isEmpty ? "/api/\(version)" : "/apis/\(group)/\(version)"
         if isNamespaced, let namespace { path += "/namespaces/\(namespace)" }
         path += "/\(plural)"
         if let name { path += "/\(name)" }

@@ -41,6 +41,69 @@ struct AnalysisTests {
             ])
     }
 
+    private func found(_ yaml: String) throws -> [String] {
+        try MeshAnalysis(Repository.objects(yaml)).run().findings.map {
+            "\($0.diagnostic.code.id) \($0.diagnostic.field)"
+        }
+    }
+
+    @Test("S-4 ServiceEntries without addresses share a port that speaks TLS, by the server name, and no other")
+    func namesWithoutAddresses() throws {
+        func entries(_ protocolName: String) throws -> [String] {
+            try found(
+                ["one.example", "two.example"].map { host in
+                    """
+                    ---
+                    apiVersion: networking.istio.io/v1
+                    kind: ServiceEntry
+                    metadata: {name: \(host)}
+                    spec:
+                      hosts: [\(host)]
+                      resolution: NONE
+                      ports: [{number: 443, name: p, protocol: \(protocolName)}]
+
+                    """
+                }.joined())
+        }
+        #expect(try entries("TCP").filter { $0.hasPrefix("SKN0710") } == ["SKN0710 spec.addresses"])
+        for name in ["TLS", "HTTPS"] { #expect(try entries(name).allSatisfy { !$0.hasPrefix("SKN0710") }, "\(name)") }
+    }
+
+    @Test("MUTUAL without authorities is verified with those of the system, as SIMPLE is, unless nobody shall verify")
+    func mutualWithoutAuthorities() throws {
+        func codes(_ tls: String) throws -> [String] {
+            try found(
+                """
+                apiVersion: networking.istio.io/v1
+                kind: DestinationRule
+                metadata: {name: db}
+                spec: {host: db.example, trafficPolicy: {tls: {mode: MUTUAL, \(tls)}}}
+
+                """
+            ).filter { $0.hasPrefix("SKN0415") }
+        }
+        let files = "clientCertificate: /c, privateKey: /k"
+        #expect(try codes(files) == ["SKN0415 spec.trafficPolicy.tls.caCertificates"])
+        #expect(try codes(files + ", caCertificates: /a").isEmpty)
+        #expect(try codes(files + ", insecureSkipVerify: true").isEmpty)
+        #expect(try codes("credentialName: s").isEmpty)
+    }
+
+    @Test("a policy that leaves out a namespace which is not there leaves out nobody")
+    func absentNamespaces() throws {
+        let policy = """
+            apiVersion: security.istio.io/v1
+            kind: AuthorizationPolicy
+            metadata: {name: web}
+            spec: {rules: [{from: [{source: {notNamespaces: [default, banc]}}]}]}
+
+            """
+        #expect(
+            try found(policy).filter { $0.hasPrefix("SKN0814") } == [
+                "SKN0814 spec.rules[0].from[0].source.notNamespaces[1]"
+            ])
+    }
+
     /// So many services with a Deployment, a rule, a policy and an authorization each.
     private func mesh(_ count: Int) throws -> [KubernetesObject] {
         var text = ""
