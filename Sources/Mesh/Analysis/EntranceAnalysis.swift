@@ -9,7 +9,7 @@ struct EntranceAnalysis {
     private var model: MeshModel { tables.model }
 
     func diagnostics() -> [Diagnostic] {
-        var found = gateway.servers.enumerated().flatMap { server($0.offset, $0.element) }
+        var found = invalid() + gateway.servers.enumerated().flatMap { server($0.offset, $0.element) }
         if !tables.hasPod(in: nil, with: gateway.selector) {
             found.append(
                 finding(
@@ -21,6 +21,35 @@ struct EntranceAnalysis {
 
     private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
         Diagnostic(code, kind: "Gateway", object: key, field: field, message: message)
+    }
+
+    /// What no Gateway can say.
+    private func invalid() -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        if gateway.servers.isEmpty { found.append(finding(.invalidValue, "spec.servers", "at least one is required")) }
+        for (index, server) in gateway.servers.enumerated() {
+            let field = "spec.servers[\(index)]"
+            if let port = server.port, !(1...65535).contains(port) {
+                found.append(
+                    finding(.invalidValue, "\(field).port.number", "\(port) is not between 1 and 65535"))
+            }
+            // Routes choose servers by the names of their ports.
+            let name = server.portName
+            if !name.isEmpty, gateway.servers.prefix(index).contains(where: { $0.portName == name }) {
+                found.append(
+                    finding(.invalidValue, "\(field).port.name", "\"\(name)\" is the name of an earlier port"))
+            }
+            for (position, written) in server.hosts.enumerated() {
+                let host = written.split(separator: "/", maxSplits: 1).last.map(String.init) ?? written
+                if host != "*", host.dropFirst(host.hasPrefix("*.") ? 2 : 0).contains("*") {
+                    found.append(
+                        finding(
+                            .invalidValue, "\(field).hosts[\(position)]",
+                            "\"\(host)\": a host is a name, * or *. and a suffix"))
+                }
+            }
+        }
+        return found
     }
 
     private func server(_ index: Int, _ server: IstioGateway.Server) -> [Diagnostic] {

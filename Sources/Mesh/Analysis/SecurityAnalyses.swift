@@ -133,12 +133,35 @@ struct SecurityAnalysis {
         tables.tokenNamespaces.contains(policy.key.namespace) || tables.tokenNamespaces.contains(Mesh.rootNamespace)
     }
 
+    /// Lists that are there and empty: read as absent they mean everybody, and their author meant nobody.
+    private func emptyLists() -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        for (index, rule) in (object.spec["rules"]?.array ?? []).enumerated() {
+            for member in ["from", "to", "when"] {
+                let field = "spec.rules[\(index)].\(member)"
+                guard let list = rule[member]?.array else { continue }
+                if list.isEmpty {
+                    found.append(finding(.invalidValue, field, "is empty: leave it out where everything is meant"))
+                }
+                guard member == "when" else { continue }
+                for (position, condition) in list.enumerated() {
+                    for values in ["values", "notValues"] where condition[values]?.array?.contains("") == true {
+                        found.append(
+                            finding(.invalidValue, "\(field)[\(position)].\(values)", "a value cannot be empty"))
+                    }
+                }
+            }
+        }
+        return found
+    }
+
     private func authorization() -> [Diagnostic] {
         let policy = AuthorizationPolicy(object)
         var found = selection(policy.selector, policy.targets)
         if policy.action == .deny, policy.rules.isEmpty {
             found.append(finding(.denyWithoutRules, "spec.rules", "DENY without rules denies nothing (A-2)"))
         }
+        found += emptyLists()
         if policy.action == .custom {
             if model.config.security.providers[policy.provider] == nil {
                 found.append(

@@ -58,7 +58,8 @@ struct ServiceEntryAnalysis {
             let field = "spec.hosts[\(index)]"
             if host == "*" || host.isEmpty { note(.invalidEntryHost, field, "a host cannot be \"\(host)\"") }
             let isWildcard = HostName.isWildcard(host)
-            if isWildcard && resolves && (entry.endpoints.isEmpty || resolution == .dns) {
+            // The names of endpoints are resolved, whatever the host is.
+            if isWildcard && resolves && entry.endpoints.isEmpty {
                 note(.invalidEntryHost, field, "\(entry.resolution) cannot resolve a wildcard (S-14)")
             }
             if !isWildcard && resolution == .dynamicDNS {

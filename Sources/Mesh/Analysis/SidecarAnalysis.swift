@@ -56,6 +56,16 @@ struct SidecarAnalysis {
                 finding(.invalidSidecarEgress, "\(field).captureMode", "IPTABLES cannot capture what goes to a path")
             }
             let earlier = (sidecar.egress ?? []).prefix(index)
+            if let port = entry.port {
+                let isPath = entry.bind.hasPrefix("unix://")
+                if !((isPath ? 0 : 1)...65535).contains(port.number) {
+                    finding(
+                        .invalidSidecarEgress, "\(field).port.number", "\(port.number) is not between 1 and 65535")
+                }
+                if earlier.contains(where: { isPath ? $0.bind == entry.bind : $0.port?.number == port.number }) {
+                    finding(.invalidSidecarEgress, "\(field).port", "an earlier entry is for the same, too")
+                }
+            }
             if entry.port == nil, entry.bind.isEmpty, earlier.contains(where: { $0.port == nil && $0.bind.isEmpty }) {
                 finding(.invalidSidecarEgress, field, "only one entry may be without a port")
             }
@@ -66,7 +76,10 @@ struct SidecarAnalysis {
                 finding(
                     .invalidSidecarIngress, "\(field).port.number", "\(entry.port.number) is not between 1 and 65535")
             }
-            if !entry.defaultEndpoint.isEmpty, SidecarScope.endpoint(entry.defaultEndpoint) == nil {
+            if sidecar.ingress.prefix(index).contains(where: { $0.port.number == entry.port.number }) {
+                finding(.invalidSidecarIngress, "\(field).port.number", "an earlier entry is for the port, too")
+            }
+            if !entry.defaultEndpoint.isEmpty, !Self.isOwn(entry.defaultEndpoint) {
                 finding(
                     .invalidSidecarIngress, "\(field).defaultEndpoint",
                     "\"\(entry.defaultEndpoint)\" is none of 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, unix:///PATH")
@@ -83,5 +96,13 @@ struct SidecarAnalysis {
             }
         }
         return found
+    }
+
+    /// Whether an endpoint is the pod itself: what comes to a port is handed to nobody else.
+    private static func isOwn(_ endpoint: String) -> Bool {
+        guard SidecarScope.endpoint(endpoint) != nil else { return false }
+        if endpoint.hasPrefix("unix://") { return endpoint.drop { $0 != ":" }.dropFirst().contains { $0 != "/" } }
+        let host = endpoint.lastIndex(of: ":").map { endpoint[..<$0] } ?? ""
+        return ["", "127.0.0.1", "0.0.0.0", "[::1]", "[::]"].contains(host)
     }
 }

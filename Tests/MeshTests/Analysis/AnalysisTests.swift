@@ -89,6 +89,81 @@ struct AnalysisTests {
         #expect(try codes("credentialName: s").isEmpty)
     }
 
+    private func errors(_ api: String, _ kind: String, _ spec: String) throws -> [String] {
+        let yaml = "apiVersion: \(api).istio.io/v1\nkind: \(kind)\nmetadata: {name: a}\nspec: {\(spec)}\n"
+        return try MeshAnalysis(Repository.objects(yaml)).run().findings.filter {
+            $0.diagnostic.severity == .error
+        }.map { "\($0.diagnostic.code.id) \($0.diagnostic.field)" }
+    }
+
+    @Test("S-14 DNS resolves the names of endpoints, whatever the host; a wildcard without endpoints is refused")
+    func wildcardsWithEndpoints() throws {
+        let entry = "hosts: ['*.example'], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]"
+        #expect(try errors("networking", "ServiceEntry", entry) == ["SKN0701 spec.hosts[0]"])
+        #expect(try errors("networking", "ServiceEntry", entry + ", endpoints: [{address: one.example}]").isEmpty)
+    }
+
+    @Test("a policy whose from, to or when is there and empty is refused: read as absent it would let everybody in")
+    func emptyRules() throws {
+        for member in ["from", "to", "when"] {
+            #expect(
+                try errors("security", "AuthorizationPolicy", "rules: [{\(member): []}]")
+                    == ["SKN0102 spec.rules[0].\(member)"])
+        }
+        #expect(try errors("security", "AuthorizationPolicy", "rules: [{}]").isEmpty)
+        #expect(try errors("security", "AuthorizationPolicy", "rules: []").isEmpty)
+        #expect(
+            try errors(
+                "security", "AuthorizationPolicy", "rules: [{when: [{key: 'request.headers[x]', values: [a, '']}]}]")
+                == ["SKN0102 spec.rules[0].when[0].values"])
+    }
+
+    @Test("a Gateway needs servers, with ports that there are, names of their own, and hosts")
+    func gatewayServers() throws {
+        func server(_ port: String, _ host: String = "a.example") -> String {
+            "{port: {\(port), protocol: HTTP}, hosts: ['\(host)']}"
+        }
+        func errors(_ servers: String) throws -> [String] {
+            try self.errors("networking", "Gateway", "selector: {istio: ingressgateway}, servers: [\(servers)]")
+        }
+        #expect(try errors("") == ["SKN0102 spec.servers"])
+        #expect(try errors(server("number: 66000, name: a")) == ["SKN0102 spec.servers[0].port.number"])
+        #expect(
+            try errors(server("number: 80, name: a") + ", " + server("number: 81, name: a"))
+                == ["SKN0102 spec.servers[1].port.name"])
+        #expect(try errors(server("number: 80, name: a", "*a.example")) == ["SKN0102 spec.servers[0].hosts[0]"])
+        for host in ["*", "*.a.example", "./*.example", "ns/a.example"] {
+            #expect(try errors(server("number: 80, name: a", host)).isEmpty, "\(host)")
+        }
+    }
+
+    @Test("a Sidecar hands what comes to its pod to nobody else, and has each port once")
+    func sidecarPorts() throws {
+        func ingress(_ endpoint: String) throws -> [String] {
+            try errors(
+                "networking", "Sidecar",
+                "ingress: [{port: {number: 90, name: p, protocol: HTTP}, defaultEndpoint: '\(endpoint)'}]")
+        }
+        for fine in ["127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "unix:///a", ":80"] {
+            #expect(try ingress(fine).isEmpty, "\(fine)")
+        }
+        for bad in ["1.1.1.1:80", "[1:1:1:1:1:1:1:1]:90", "unix:///", "127.0.0.1", "127.0.0.1:0"] {
+            #expect(try ingress(bad) == ["SKN0907 spec.ingress[0].defaultEndpoint"], "\(bad)")
+        }
+        let port = "{port: {number: 90, name: p, protocol: HTTP}"
+        #expect(
+            try errors("networking", "Sidecar", "ingress: [\(port)}, \(port)}]")
+                == ["SKN0907 spec.ingress[1].port.number"])
+        #expect(
+            try errors("networking", "Sidecar", "egress: [\(port), hosts: ['./*']}, \(port), hosts: ['./*']}]")
+                == ["SKN0906 spec.egress[1].port"])
+        #expect(
+            try errors(
+                "networking", "Sidecar",
+                "egress: [{port: {number: 70000, name: p, protocol: HTTP}, hosts: ['./*']}]")
+                == ["SKN0906 spec.egress[0].port.number"])
+    }
+
     @Test("a policy that leaves out a namespace which is not there leaves out nobody")
     func absentNamespaces() throws {
         let policy = """
