@@ -10,6 +10,10 @@ import tempfile
 import time
 
 
+# Seconds for one answer of the browser: what is quick alone may wait for a processor.
+PATIENCE = 120
+
+
 class PageError(RuntimeError):
     """A script in the page failed, or the browser refused a command."""
 
@@ -47,7 +51,7 @@ class Chromium:
         self.version = self.call("Browser.getVersion", session=None)["product"]
 
     # Messages end with a zero byte.
-    def call(self, method, timeout=30, session="own", **parameters):
+    def call(self, method, timeout=PATIENCE, session="own", **parameters):
         number = next(self.numbers)
         message = {"id": number, "method": method, "params": parameters}
         if session == "own" and self.session:
@@ -95,7 +99,7 @@ class Chromium:
         elif method == "Network.loadingFailed" and not told.get("canceled"):
             self.failed.append(told.get("errorText"))
 
-    def evaluate(self, script, timeout=30):
+    def evaluate(self, script, timeout=PATIENCE):
         """The value of an expression in the page; promises are awaited."""
         answer = self.call("Runtime.evaluate", timeout, expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:

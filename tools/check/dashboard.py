@@ -3,10 +3,12 @@ import http.client
 import json
 import os
 import pathlib
+import sys
 import time
 import urllib.parse
 import urllib.request
 
+from check import explorer as explorer_module
 from check.chromium import Chromium
 from check.lib import DATA, check, get, many, run, wait
 
@@ -19,6 +21,7 @@ EDGES = {("skein-system/istio-ingressgateway", "default/web"), ("default/web", "
          ("default/reviews-v2", "default/ratings"), ("default/web", "default/ratings")}
 
 browser = None
+explorer = explorer_module.Explorer(sys.modules[__name__])
 
 
 def end():
@@ -67,7 +70,8 @@ def doors():
     check("other host names and origins are refused", set(foreign) == {403}, foreign)
     own = {"Authorization": f"Bearer {token()}"}
     pages = ("proxies", "convergence", "config?type=clusters", "dashboard/objects", "dashboard/network", "dashboard/certificates", "dashboard/plan",
-             "dashboard/service?host=web.default.svc.cluster.local")
+             "dashboard/service?host=web.default.svc.cluster.local", "dashboard/history", "dashboard/explain?from=gateway&to=web", "dashboard/packet", "dashboard/policies",
+             "dashboard/endpoints?host=web.default.svc.cluster.local", "dashboard/access")
     closed = {page: [ask(f"/skein/v1/{page}")[0], ask(f"/skein/v1/{page}", {"Authorization": "Bearer " + "0" * 64})[0]] for page in pages}
     check("ATK-32 what is for administrators needs the token", all(found == [401, 401] for found in closed.values()), closed)
     check("and is there with it", ask("/skein/v1/proxies", own)[0] == 200)
@@ -159,12 +163,12 @@ ACCESSIBILITY = r"""(() => {
   const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('.skip');
   const nameOf = (e) => (e.getAttribute('aria-label') || (e.getAttribute('aria-labelledby') || '').split(' ').map((i) => document.getElementById(i)?.textContent ?? '').join('')
     || [...(e.labels ?? [])].map((l) => l.textContent).join('') || e.textContent || e.alt || '').trim();
-  for (const e of document.querySelectorAll('a, button, input, select, [tabindex="0"], [role="img"], [role="region"]')) if (shown(e) && !nameOf(e)) problems.push('no name: ' + e.outerHTML.slice(0, 80));
+  for (const e of document.querySelectorAll('a, button, input, select, textarea, [tabindex="0"], [role="img"], [role="region"]')) if (shown(e) && !nameOf(e)) problems.push('no name: ' + e.outerHTML.slice(0, 80));
   for (const e of document.querySelectorAll('img')) if (!e.hasAttribute('alt')) problems.push('no alt');
   for (const role of ['header', 'nav', 'main', 'footer']) if (document.querySelectorAll(role).length !== 1) problems.push('not one ' + role);
   if (document.querySelectorAll('h1').length !== 1) problems.push('h1: ' + document.querySelectorAll('h1').length);
   const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
-  for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) problems.push('twice: #' + id);
+  if (new Set(ids).size !== ids.length) problems.push('twice: ' + ids.filter((id, place) => ids.indexOf(id) !== place));
   for (const t of document.querySelectorAll('table')) if (!t.caption || [...t.querySelectorAll('th')].some((h) => !h.scope)) problems.push('table without caption or scope');
   let level = 1;
   for (const e of document.querySelectorAll('h1, h2, h3')) { const own = Number(e.tagName[1]); if (own > level + 1) problems.push('heading jumps: ' + e.textContent); level = own; }
@@ -174,7 +178,9 @@ ACCESSIBILITY = r"""(() => {
 
 CONTRAST = r"""(() => {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
-  const rgba = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const known = new Map();
+  const rgba = (text) => { if (!known.has(text)) known.set(text, read(text)); return known.get(text); };
+  const read = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
   const light = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
   const ratio = (one, other) => { const [a, b] = [light(one), light(other)].sort((x, y) => y - x); return (a + 0.05) / (b + 0.05); };
   const behind = (e) => { for (let at = e; at; at = at.parentElement) { const c = rgba(getComputedStyle(at).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
@@ -192,7 +198,7 @@ CONTRAST = r"""(() => {
     least = Math.min(least, found);
     if (found < 4.5) problems.push(found.toFixed(2) + ' ' + node.nodeValue.trim().slice(0, 40));
   }
-  for (const e of document.querySelectorAll('select, input, button')) { const found = ratio(rgba(getComputedStyle(e).borderTopColor), behind(e.parentElement)); if (found < 3) problems.push('border ' + found.toFixed(2) + ' ' + e.outerHTML.slice(0, 60)); }
+  for (const e of document.querySelectorAll('select, input:not([type=checkbox]), textarea, button')) { const found = ratio(rgba(getComputedStyle(e).borderTopColor), behind(e.parentElement)); if (found < 3) problems.push('border ' + found.toFixed(2) + ' ' + e.outerHTML.slice(0, 60)); }
   for (const e of document.querySelectorAll('.graph path.line, .chart polyline')) { const found = ratio(rgba(getComputedStyle(e).stroke), behind(e.ownerSVGElement.parentElement)); if (found < 3) problems.push('line ' + found.toFixed(2) + ' ' + e.getAttribute('class')); }
   return { problems: [...new Set(problems)], least };
 })()"""
@@ -285,8 +291,6 @@ def administrators():
     there = browser.wait("/p99/.test(document.querySelector('main table')?.innerText ?? '') && /No prediction|×/.test(document.querySelector('main').innerText)", 5)
     check("the planner predicts, or says why not", there or browser.evaluate("!!document.querySelector('main .notice')"),
           browser.evaluate("document.querySelector('main').innerText")[:300].replace("\n", " "))
-    show("requests")
-    check("the command that explains a request is there", browser.evaluate("document.querySelector('pre').innerText") == "skein explain deployment/web catalog GET /")
 
 
 def functions():
@@ -295,8 +299,10 @@ def functions():
         const { layout, curve, widthOf, stateOf } = await import('/dashboard/layout.js');
         const { niceTop, disjoint, scale } = await import('/dashboard/charts.js');
         const { texts } = await import('/dashboard/texts.js');
-        const { shellWord, explainCommand, bar } = await import('/dashboard/requests.js');
-        const { merged } = await import('/dashboard/pages.js');
+        const { shellWord, explainCommand, questionOf } = await import('/dashboard/explain.js');
+        const { bar, eventTexts, isWanted } = await import('/dashboard/requests.js');
+        const { acknowledgedBy } = await import('/dashboard/configuration.js');
+        const { merged, evidenceOf } = await import('/dashboard/pages.js');
         const wrong = [], check = (name, good) => { if (!good) wrong.push(name); };
         const ids = ['a', 'b', 'c', 'd', 'e'], edges = [['a', 'b'], ['b', 'c'], ['a', 'c'], ['c', 'd'], ['d', 'b'], ['e', 'e']];
         const one = layout(ids, edges), places = (plan) => JSON.stringify([...plan.nodes].sort());
@@ -332,6 +338,13 @@ def functions():
         const sum = merged([{ source: 'a', target: 'b', requestsPerSecond: 3, success: 1, p95Milliseconds: 5, share: null, mutualTLS: true }, { source: 'a', target: 'b', requestsPerSecond: 1, success: 0, p95Milliseconds: 9, share: null, mutualTLS: false }]);
         check('sum', sum.length === 1 && sum[0].requestsPerSecond === 4 && sum[0].success === 0.75 && sum[0].p95Milliseconds === 9 && sum[0].mutualTLS === false);
         check('bars', JSON.stringify([bar({ offsetMicroseconds: 25, durationMicroseconds: 50 }, 100), bar({ offsetMicroseconds: -5, durationMicroseconds: 200 }, 100), bar({ offsetMicroseconds: 0, durationMicroseconds: 0 }, 0)]) === '[{"begin":0.25,"width":0.5},{"begin":0,"width":1},{"begin":0,"width":0}]');
+        const span = { pod: 'shop/web-1', error: false, attributes: { upstream_cluster: 'outbound|80|v1|b.shop.svc.cluster.local', 'http.method': 'PUT', 'http.path': '/x' }, events: [{ name: 'retry', offsetMicroseconds: 5, attributes: { attempt: '2' } }, { name: 'other', offsetMicroseconds: 6 }] };
+        check('question', JSON.stringify(questionOf(span)) === '{"from":"web-1","namespace":"shop","to":"b.shop.svc.cluster.local:80","method":"PUT","path":"/x"}' && questionOf({ pod: 'a/b', attributes: { upstream_cluster: 'inbound|80||' } }) === null && questionOf({}) === null);
+        check('events', eventTexts(span).map((one) => one.text).join() === 'retry 2,other');
+        const line = { pod: 'shop/web-1', method: 'GET', path: '/x', status: 503, flags: 'UH' };
+        check('filter', isWanted(line, { text: 'web uh', errors: true }) && !isWanted(line, { text: 'web ok', errors: false }) && !isWanted({ ...line, status: 200, flags: '' }, { text: '', errors: true }));
+        check('acknowledged', JSON.stringify(acknowledgedBy([{ acknowledged: 4 }, { acknowledged: 7 }], 5)) === '{"have":1,"all":2}');
+        check('evidence', evidenceOf({ alertname: 'A', destination_service: 'b.c' }) === '#/service/b.c' && evidenceOf({ alertname: 'CertificateExpiry' }) === '#/certificates');
         return [...new Set(wrong)];
     })()""", 60)
     check("the page's own arithmetic: layout, scales, buckets, texts, commands, bars", result == [], result)
@@ -370,5 +383,11 @@ def screenshots(folder):
     return pictures
 
 
+def open_pages():
+    """The pages that stand for something: a trace, a question, an object."""
+    PAGES.extend([f"requests/{explorer.trace_id}", "requests/" + urllib.parse.quote("explain?from=deployment/web&to=catalog&method=GET&path=/books/1", safe=""),
+                  "configuration/" + urllib.parse.quote("VirtualService/default/reviews", safe="")])
+
+
 def phases():
-    return (doors, first, picture, numbers, widths, everybody, keyboard, functions, administrators, widths, everybody, quiet)
+    return (doors, first, picture, numbers, widths, everybody, keyboard, functions, administrators, *explorer.phases(), open_pages, widths, everybody, quiet)

@@ -150,7 +150,7 @@ export function heat(title, series) {
 }
 
 """##),
-        "configuration.js": Asset(digest: "e975ef31ea241027", text: ##"""
+        "configuration.js": Asset(digest: "a1a28c5fdfcb77c5", text: ##"""
 // Configuration: what changed, and how; objects with their status and what the analysis finds; who has acknowledged what.
 
 import { h, table, format } from "./dom.js";
@@ -183,7 +183,7 @@ function whoHas(revision) {
 const when = (one) => (one.what === "found" ? t("configuration.before", format.clock(one.time)) : format.clock(one.time));
 
 function object(operand, show) {
-  const [kind, space, name] = operand.split("/").map(decodeURIComponent);
+  const [kind, space = "-", name = ""] = partsOf(operand);
   const namespace = space === "-" ? "" : space;
   if (chosen.key !== operand) Object.assign(chosen, { key: operand, from: "", to: "" });
   const items = Object.entries({ kind, namespace, name, from: chosen.from, to: chosen.to }).filter(([, value]) => value !== "");
@@ -209,11 +209,16 @@ const findings = (found) => table(t("configuration.findings"), [{ name: t("word.
     cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, objectLink(one, `${one.kind} ${objectName(one)}`), h("code", null, one.field), one.message],
   })), "✓ " + t("configuration.findings.none"));
 
+const partsOf = (operand) => operand.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
+
+/** The title of the page of an object. */
+export function objectTitle(operand) {
+  const [kind, space, name] = partsOf(operand);
+  return t("configuration.object", `${kind} ${space && space !== "-" ? space + "/" : ""}${name ?? ""}`);
+}
+
 export function configuration({ operand, show }) {
-  if (operand) {
-    const [kind, space, name] = operand.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
-    return [h("h1", { tabindex: "-1" }, `${kind ?? ""} ${space && space !== "-" ? space + "/" : ""}${name ?? ""}`), name ? object(operand, show) : h("p", null, t("page.missing"))];
-  }
+  if (operand) return [h("h1", { tabindex: "-1" }, objectTitle(operand)), object(operand, show)];
   return [
     h("h1", { tabindex: "-1" }, t("page.configuration")),
     whenThere(load("/skein/v1/dashboard/objects"), (found) => [
@@ -729,7 +734,7 @@ export function stateOf(edge) {
 }
 
 """##),
-        "main.js": Asset(digest: "b7a2b675e180d834", text: ##"""
+        "main.js": Asset(digest: "66026a055dfdee1a", text: ##"""
 // The page around the pages: navigation, language, theme, time span, events.
 
 import { h, patch, format } from "./dom.js";
@@ -737,9 +742,9 @@ import { t, languages, currentLanguage, useLanguage } from "./texts.js";
 import { onChange, refresh, session } from "./data.js";
 import { overview, graph, services, alerts } from "./pages.js";
 import { service } from "./service.js";
-import { requests } from "./requests.js";
+import { requests, requestTitle } from "./requests.js";
 import { planner } from "./planner.js";
-import { configuration } from "./configuration.js";
+import { configuration, objectTitle } from "./configuration.js";
 import { network } from "./network.js";
 import { certificates, tokenForm } from "./administration.js";
 
@@ -805,7 +810,8 @@ function show() {
   const { name, operand } = route();
   frame(name);
   const page = name === "service" ? service : pages[name];
-  const title = page ? (name === "service" ? t("page.service", operand) : t("page." + name)) : t("page.missing");
+  const of = operand && { service: () => t("page.service", operand), configuration: () => objectTitle(operand), requests: () => requestTitle(operand) }[name];
+  const title = page ? (of ? of() : t("page." + name)) : t("page.missing");
   document.title = title + " – Skein";
   let content;
   if (!page) content = [h("h1", { tabindex: "-1" }, t("page.missing"))];
@@ -1132,7 +1138,7 @@ export function planner({ window, show }) {
 }
 
 """##),
-        "requests.js": Asset(digest: "0f89aea8da98f10e", text: ##"""
+        "requests.js": Asset(digest: "5ab8dd057b1d4b17", text: ##"""
 // Requests: the traces that are stored, the access log, and what would become of a request.
 
 import { h, s, table, format } from "./dom.js";
@@ -1269,8 +1275,11 @@ function access(show) {
   ];
 }
 
+/** The title of the page of a trace, or with a question in it. */
+export const requestTitle = (operand) => (operand.startsWith("explain?") ? t("requests.explain") : t("requests.trace", operand.slice(0, 8)));
+
 export function requests({ show, operand }) {
-  if (operand && !operand.startsWith("explain?")) return [h("h1", { tabindex: "-1" }, t("requests.trace", operand.slice(0, 8))), whenThere(load("/skein/v1/traces/" + encodeURIComponent(operand)), (found) => trace(found, show))];
+  if (operand && !operand.startsWith("explain?")) return [h("h1", { tabindex: "-1" }, requestTitle(operand)), whenThere(load("/skein/v1/traces/" + encodeURIComponent(operand)), (found) => trace(found, show))];
   const parts = [[h("h2", null, t("requests.traces")), traces(show)], explain(show, operand), access(show)];
   // Who comes with a question sees its answer first.
   if (operand) parts.unshift(parts.splice(1, 1)[0]);
@@ -1482,7 +1491,7 @@ summary { cursor: pointer; }
 @media (prefers-reduced-motion: no-preference) { .graph .edge path.line { transition: stroke-width .3s; } }
 
 """##),
-        "texts.js": Asset(digest: "f92df60ca2d7a0d9", text: ##"""
+        "texts.js": Asset(digest: "66a151a8e0ae8dff", text: ##"""
 // Every text that is shown, in English and Chinese. {0}, {1} … are what is put in.
 
 export const texts = {
@@ -1673,6 +1682,7 @@ export const texts = {
   "requests.events": ["Events", "事件"],
   "configuration.findings": ["Findings", "分析结果"],
   "configuration.findings.none": ["The analysis finds nothing.", "分析没有发现问题。"],
+  "configuration.object": ["Object {0}", "对象 {0}"],
   "configuration.changes": ["Changes", "变更"],
   "configuration.changes.none": ["Nothing has changed since this control plane started.", "自此控制平面启动以来没有变更。"],
   "configuration.kept": ["{0} revisions are kept: 20 of each object since this control plane started, without status and secret values.", "保留 {0} 个修订：自此控制平面启动以来每个对象 20 个，不含状态和机密值。"],

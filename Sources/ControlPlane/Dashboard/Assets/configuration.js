@@ -30,7 +30,7 @@ function whoHas(revision) {
 const when = (one) => (one.what === "found" ? t("configuration.before", format.clock(one.time)) : format.clock(one.time));
 
 function object(operand, show) {
-  const [kind, space, name] = operand.split("/").map(decodeURIComponent);
+  const [kind, space = "-", name = ""] = partsOf(operand);
   const namespace = space === "-" ? "" : space;
   if (chosen.key !== operand) Object.assign(chosen, { key: operand, from: "", to: "" });
   const items = Object.entries({ kind, namespace, name, from: chosen.from, to: chosen.to }).filter(([, value]) => value !== "");
@@ -56,11 +56,16 @@ const findings = (found) => table(t("configuration.findings"), [{ name: t("word.
     cells: [h("strong", { class: one.severity === "error" ? "critical" : one.severity === "warning" ? "warning" : null }, t("severity." + one.severity)), one.code, objectLink(one, `${one.kind} ${objectName(one)}`), h("code", null, one.field), one.message],
   })), "✓ " + t("configuration.findings.none"));
 
+const partsOf = (operand) => operand.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
+
+/** The title of the page of an object. */
+export function objectTitle(operand) {
+  const [kind, space, name] = partsOf(operand);
+  return t("configuration.object", `${kind} ${space && space !== "-" ? space + "/" : ""}${name ?? ""}`);
+}
+
 export function configuration({ operand, show }) {
-  if (operand) {
-    const [kind, space, name] = operand.split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
-    return [h("h1", { tabindex: "-1" }, `${kind ?? ""} ${space && space !== "-" ? space + "/" : ""}${name ?? ""}`), name ? object(operand, show) : h("p", null, t("page.missing"))];
-  }
+  if (operand) return [h("h1", { tabindex: "-1" }, objectTitle(operand)), object(operand, show)];
   return [
     h("h1", { tabindex: "-1" }, t("page.configuration")),
     whenThere(load("/skein/v1/dashboard/objects"), (found) => [

@@ -5,9 +5,9 @@ import { t, languages, currentLanguage, useLanguage } from "./texts.js";
 import { onChange, refresh, session } from "./data.js";
 import { overview, graph, services, alerts } from "./pages.js";
 import { service } from "./service.js";
-import { requests } from "./requests.js";
+import { requests, requestTitle } from "./requests.js";
 import { planner } from "./planner.js";
-import { configuration } from "./configuration.js";
+import { configuration, objectTitle } from "./configuration.js";
 import { network } from "./network.js";
 import { certificates, tokenForm } from "./administration.js";
 
@@ -73,7 +73,8 @@ function show() {
   const { name, operand } = route();
   frame(name);
   const page = name === "service" ? service : pages[name];
-  const title = page ? (name === "service" ? t("page.service", operand) : t("page." + name)) : t("page.missing");
+  const of = operand && { service: () => t("page.service", operand), configuration: () => objectTitle(operand), requests: () => requestTitle(operand) }[name];
+  const title = page ? (of ? of() : t("page." + name)) : t("page.missing");
   document.title = title + " – Skein";
   let content;
   if (!page) content = [h("h1", { tabindex: "-1" }, t("page.missing"))];

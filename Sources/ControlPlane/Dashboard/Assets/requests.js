@@ -134,8 +134,11 @@ function access(show) {
   ];
 }
 
+/** The title of the page of a trace, or with a question in it. */
+export const requestTitle = (operand) => (operand.startsWith("explain?") ? t("requests.explain") : t("requests.trace", operand.slice(0, 8)));
+
 export function requests({ show, operand }) {
-  if (operand && !operand.startsWith("explain?")) return [h("h1", { tabindex: "-1" }, t("requests.trace", operand.slice(0, 8))), whenThere(load("/skein/v1/traces/" + encodeURIComponent(operand)), (found) => trace(found, show))];
+  if (operand && !operand.startsWith("explain?")) return [h("h1", { tabindex: "-1" }, requestTitle(operand)), whenThere(load("/skein/v1/traces/" + encodeURIComponent(operand)), (found) => trace(found, show))];
   const parts = [[h("h2", null, t("requests.traces")), traces(show)], explain(show, operand), access(show)];
   // Who comes with a question sees its answer first.
   if (operand) parts.unshift(parts.splice(1, 1)[0]);

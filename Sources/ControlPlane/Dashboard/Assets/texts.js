@@ -188,6 +188,7 @@ export const texts = {
   "requests.events": ["Events", "事件"],
   "configuration.findings": ["Findings", "分析结果"],
   "configuration.findings.none": ["The analysis finds nothing.", "分析没有发现问题。"],
+  "configuration.object": ["Object {0}", "对象 {0}"],
   "configuration.changes": ["Changes", "变更"],
   "configuration.changes.none": ["Nothing has changed since this control plane started.", "自此控制平面启动以来没有变更。"],
   "configuration.kept": ["{0} revisions are kept: 20 of each object since this control plane started, without status and secret values.", "保留 {0} 个修订：自此控制平面启动以来每个对象 20 个，不含状态和机密值。"],
