@@ -36,6 +36,61 @@ struct NameServiceTests {
         #expect(names.allSatisfy { $0.name == "db" || $0.endpoints.isEmpty })
     }
 
+    @Test("a joined machine's name server is told services one by one, and everything anew when it begins")
+    func told() async throws {
+        func service(_ name: String, _ address: String) -> JSON {
+            [
+                "service": [
+                    "metadata": ["name": .string(name), "namespace": "shop"],
+                    "spec": ["clusterIP": .string(address), "ports": [["name": "http", "port": 80]]],
+                ], "slices": [],
+            ]
+        }
+        let loop = try EventLoop.start(name: "told-names")
+        defer { loop.stop() }
+        try await Task(executorPreference: loop) {
+            let socket = try Socket.datagram(on: .ip(.v4(0x7F00_0001), port: 0))
+            let address = try #require(socket.localAddress)
+            let fallback = UpstreamGroup(ResolverConfiguration.host())
+            let server = DNSServer(on: loop, forwarder: Forwarder(ForwardingPlan(fallback), on: loop))
+            let names = ToldNames(server, fallback, loop)
+            var configuration = ResolverConfiguration(servers: [address])
+            configuration.timeout = .seconds(30)
+            let resolver = DNSResolver(on: loop, configuration: configuration, hosts: HostsFile(text: ""))
+            func found(_ host: String) async -> [String] {
+                (try? await resolver.resolve(host, .v4).addresses.map(\.description)) ?? []
+            }
+            /// Names are made anew after a while when that has just taken time; answers are kept for their own.
+            func until(_ host: String, _ wanted: [String]) async {
+                let end = loop.now + .seconds(30)
+                while await found(host) != wanted, loop.now < end { await loop.sleep(for: .milliseconds(50)) }
+                #expect(await found(host) == wanted)
+            }
+            names.take([
+                "isWhole": true, "servers": ["127.0.0.1"], "reverse": ["10.96.0.0/16"],
+                "hosts": ["x.example": ["192.0.2.1"]],
+                "services": [
+                    "shop/a": service("a", "10.96.0.1"), "shop/b": service("b", "10.96.0.2"),
+                    "shop/e": service("e", "10.96.0.5"),
+                ],
+            ])
+            names.publish()
+            try server.serve(datagrams: socket)
+            await until("b.shop.svc.cluster.local", ["10.96.0.2"])
+            names.take(["isWhole": false, "services": ["shop/a": .null, "shop/c": service("c", "10.96.0.3")]])
+            names.publish()
+            await until("c.shop.svc.cluster.local", ["10.96.0.3"])
+            await until("a.shop.svc.cluster.local", [])
+            await until("b.shop.svc.cluster.local", ["10.96.0.2"])
+            await until("x.example", ["192.0.2.1"])
+            names.take(["isWhole": true, "services": ["shop/d": service("d", "10.96.0.4")]])
+            names.publish()
+            await until("d.shop.svc.cluster.local", ["10.96.0.4"])
+            await until("e.shop.svc.cluster.local", [])
+            server.stop()
+        }.value
+    }
+
     @Test("S-17 hosts of ServiceEntries are answered here, and told to joined machines with the settings of names")
     func names() async throws {
         let names = try NameService(reversePrefixes: [])
