@@ -46,14 +46,17 @@ struct BufferLimitTests {
     @Test("a filter that keeps more of a body gets 413, of a response 500")
     func filters() async throws {
         let filters = FakeFilters.entry("limit.keeps") { _ in
-            let filter = FakeFilter("keeps", FakeFilter.Trace(), [.requestBody, .responseBody])
+            let filter = FakeFilter("keeps", FakeFilter.Trace(), [.requestBody, .responseHead, .responseBody])
             filter.onResponseHead = { _, _ in .stop }
             filter.onRequestBody = { _, _, _, isEnd in isEnd ? .next : .hold }
             filter.onResponseBody = { _, _, _, isEnd in isEnd ? .next : .hold }
             return filter
         }
         try await run(
-            1000, filters: filters, answer: { _, body in ScriptedUpstream.ok(String(repeating: "y", count: body.count == 1 ? 2000 : body.count)) }
+            1000, filters: filters,
+            answer: { _, body in
+                ScriptedUpstream.ok(String(repeating: "y", count: body.count == 1 ? 2000 : body.count))
+            }
         ) { client in
             try await client.write(Self.post(900))
             #expect(try await client.response().body.count == 900)

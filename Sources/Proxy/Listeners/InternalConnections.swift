@@ -4,7 +4,7 @@ internal import Upstream
 
 // Connections from a cluster to a listener of the same process, on the same loop (`envoy_internal_address`).
 extension Worker {
-    /// ECONNREFUSED
+    /// ECONNREFUSED.
     private static let refused: Int32 = 111
 
     /// A connection to an internal listener: one end of a pair of sockets, of which the listener gets the other.

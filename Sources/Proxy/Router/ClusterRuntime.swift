@@ -354,7 +354,8 @@ final class ClusterRuntime {
         to address: SocketAddress, of host: Host, from client: UpstreamSource? = nil
     ) throws(SystemError) -> Socket {
         if case .listener(let name, _) = host.endpoint.address {
-            return try worker.connect(toListener: name, metadata: transport?.passedMetadata(of: host, in: config) ?? [:])
+            let metadata = transport?.passedMetadata(of: host, in: config) ?? [:]
+            return try worker.connect(toListener: name, metadata: metadata)
         }
         let socket: Socket
         do throws(SystemError) {

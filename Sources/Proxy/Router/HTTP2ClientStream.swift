@@ -73,7 +73,9 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
         connection.worker.markDirtyForPass(connection)
     }
 
-    var requestIsBlocked: Bool { (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= connection.pool.cluster.rules.bufferBytes }
+    var requestIsBlocked: Bool {
+        (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= connection.pool.cluster.rules.bufferBytes
+    }
 
     func drained(_ stream: HTTP2Stream) { client?.requestMayContinue() }
 

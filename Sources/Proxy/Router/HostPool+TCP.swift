@@ -15,7 +15,8 @@ extension HostPool {
         do throws(SystemError) {
             let tls = try cluster.beginTLS(host, key)
             let connection = TCPUpstreamConnection(
-                try cluster.openSocket(to: address, of: host, from: key.source), pool: self, priority: priority, tls: tls,
+                try cluster.openSocket(to: address, of: host, from: key.source), pool: self, priority: priority,
+                tls: tls,
                 opening: opening,
                 for: client)
             host.activeConnections &+= 1

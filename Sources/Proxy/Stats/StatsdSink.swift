@@ -96,7 +96,9 @@ final class StatsdSink: @unchecked Sendable {
     }
 }
 
-/// What samples are in statsd's words. Pure.
+/// What samples are in statsd's words.
+///
+/// Pure.
 struct StatsdLines {
     let prefix: String
     let tagsValues: Bool
@@ -144,7 +146,8 @@ struct StatsdLines {
                     let old = before.flatMap { $0.indices.contains(index) ? $0[index] : nil } ?? 0
                     let fresh = count >= old ? count - old : count
                     guard fresh > 0 else { continue }
-                    let bound = snapshot.bounds.indices.contains(index) ? snapshot.bounds[index] : snapshot.bounds.last ?? 0
+                    let bounds = snapshot.bounds
+                    let bound = bounds.indices.contains(index) ? bounds[index] : bounds.last ?? 0
                     line(Self.text(bound), fresh == 1 ? "ms" : "ms|@\(1 / Double(fresh))")
                 }
             }

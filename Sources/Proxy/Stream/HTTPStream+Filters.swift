@@ -79,4 +79,22 @@ extension HTTPStream {
             armTimer()
         }
     }
+
+    /// A filter keeps more of a body than it may.
+    func bodyTooLarge(_ flow: FilterDirection.Flow) {
+        if flow.isRequest {
+            router?.abandon()
+            localReply(status: 413, body: "Payload Too Large", details: "request_payload_too_large")
+        } else {
+            router?.abandon()
+            responseFilters.bypass()
+            info.details = "response_payload_too_large"
+            localReply(status: 500, body: "Internal Server Error", details: "response_payload_too_large")
+        }
+    }
+
+    /// What a filter held is on its way: whoever filled it may go on.
+    func heldBodyLeft(_ flow: FilterDirection.Flow) {
+        if flow.isRequest { connection?.requestMayContinue() } else { router?.responseMayContinue() }
+    }
 }

@@ -311,24 +311,6 @@ final class HTTPStream {
         }
     }
 
-    /// A filter keeps more of a body than it may.
-    func bodyTooLarge(_ flow: FilterDirection.Flow) {
-        if flow.isRequest {
-            router?.abandon()
-            localReply(status: 413, body: "Payload Too Large", details: "request_payload_too_large")
-        } else {
-            router?.abandon()
-            responseFilters.bypass()
-            info.details = "response_payload_too_large"
-            localReply(status: 500, body: "Internal Server Error", details: "response_payload_too_large")
-        }
-    }
-
-    /// What a filter held is on its way: whoever filled it may go on.
-    func heldBodyLeft(_ flow: FilterDirection.Flow) {
-        if flow.isRequest { connection?.requestMayContinue() } else { router?.responseMayContinue() }
-    }
-
     // MARK: Response
 
     /// An interim response goes straight through.

@@ -217,12 +217,12 @@ private struct NoFields: ResponseView {
 }
 
 extension RetryPolicy.Conditions {
-    /// The words of `retry_on` and `x-envoy-retry-on`.
     /// Whether a word of `x-envoy-retry-on` or `x-envoy-retry-grpc-on` means something.
     public static func isKnown(_ word: String, isGRPC: Bool) -> Bool {
         named[word].map { ($0.rawValue >= grpcCancelled.rawValue) == isGRPC } ?? false
     }
 
+    /// The words of `retry_on` and `x-envoy-retry-on`.
     static let named: [String: RetryPolicy.Conditions] = [
         "5xx": .serverError, "gateway-error": .gatewayError, "connect-failure": .connectFailure, "reset": .reset,
         "reset-before-request": .resetBeforeRequest, "refused-stream": .refusedStream, "retriable-4xx": .retriable4xx,

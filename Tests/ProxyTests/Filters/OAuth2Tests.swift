@@ -100,7 +100,8 @@ struct OAuth2Tests {
             // Somebody else's state with one's own cookies leads nowhere.
             let forged = try await client.get("/callback?code=c0de&state=e30", Self.cookies(first.head))
             #expect(forged.status == 401)
-            let letIn = try await client.get("/wanted?x=1", Self.cookies(back.head) + "authorization: Bearer stolen\r\n")
+            let letIn = try await client.get(
+                "/wanted?x=1", Self.cookies(back.head) + "authorization: Bearer stolen\r\n")
             #expect(letIn.status == 200 && letIn.body.contains("authorization: Bearer token"), "\(letIn.body)")
             #expect(!letIn.body.contains("stolen") && !letIn.body.contains("OauthHMAC"))
             let out = try await client.get("/signout", Self.cookies(back.head))

@@ -53,7 +53,8 @@ struct UpstreamFilterTests {
     @Test("retries are decided by what the filters made of the response")
     func retries() async throws {
         let filters = Self.mutation("response_mutations: [ \(Self.append("x-envoy-ratelimited", "true")) ]")
-        let routes = Yaml.forward("backend", "retry_policy: { retry_on: envoy-ratelimited, num_retries: 1 }, timeout: 30s")
+        let routes = Yaml.forward(
+            "backend", "retry_policy: { retry_on: envoy-ratelimited, num_retries: 1 }, timeout: 30s")
         let count = Counted()
         try await run(
             filters + ", " + Self.codec, routes: routes,

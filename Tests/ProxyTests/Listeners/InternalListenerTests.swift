@@ -7,17 +7,18 @@ import Testing
 struct InternalListenerTests {
     private static func inner(_ more: String = "") -> String {
         Yaml.tcpListener("inner", "cluster: backend").replacing(
-            "address: { socket_address: { address: 127.0.0.1, port_value: 0 } }", with: "internal_listener: {}\n    \(more)")
+            "address: { socket_address: { address: 127.0.0.1, port_value: 0 } }",
+            with: "internal_listener: {}\n    \(more)")
     }
 
     private static func cluster(_ listener: String) -> String {
         """
-              - name: inside
-                type: STATIC
-                connect_timeout: 5s
-                load_assignment: { cluster_name: inside, endpoints: [ { lb_endpoints: [ { endpoint: { address: { envoy_internal_address: { server_listener_name: \(listener) } } } } ] } ] }
+          - name: inside
+            type: STATIC
+            connect_timeout: 5s
+            load_assignment: { cluster_name: inside, endpoints: [ { lb_endpoints: [ { endpoint: { address: { envoy_internal_address: { server_listener_name: \(listener) } } } } ] } ] }
 
-            """
+        """
     }
 
     @Test("a cluster reaches a listener of the same process, and 1 MiB goes there and back")
@@ -33,7 +34,8 @@ struct InternalListenerTests {
             let size = 1 << 20
             for _ in 0..<2 {
                 try await client.write(
-                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n" + String(repeating: "x", count: size))
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n"
+                        + String(repeating: "x", count: size))
                 #expect(try await client.response().body.utf8.count == size)
             }
         }

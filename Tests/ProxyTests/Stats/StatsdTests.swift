@@ -16,7 +16,8 @@ struct StatsdTests {
         let none: (MetricName) -> (String, [(name: String, value: String)]) = { ($0.dotted, []) }
         let gauge = MetricSample(MetricName(masked: "server.live"), .gauge(1))
         func time(_ counts: [UInt64]) -> MetricSample {
-            MetricSample(MetricName(masked: "t"), .histogram(HistogramSnapshot(bounds: [1, 5], counts: counts, sum: 0)))
+            MetricSample(
+                MetricName(masked: "t"), .histogram(HistogramSnapshot(bounds: [1, 5], counts: counts, sum: 0)))
         }
         #expect(
             lines.make([Self.counter(3), gauge, time([1, 0, 0])], tags: none) == [

@@ -170,7 +170,8 @@ final class OAuth2HTTPFilter: HTTPFilter {
         let own = stream.schemeText + "://" + String(decoding: stream.request.authorityBytes, as: UTF8.self) + "/"
         var location = own
         if !settings.endSession.isEmpty {
-            location = "\(settings.endSession)?id_token_hint=\(cookies[settings.id.name] ?? "")&client_id=\(settings.clientID)"
+            let hint = cookies[settings.id.name] ?? ""
+            location = "\(settings.endSession)?id_token_hint=\(hint)&client_id=\(settings.clientID)"
             if settings.tellsPostLogout {
                 let target = settings.postLogout.map { stream.text(of: $0) } ?? own
                 location += "&post_logout_redirect_uri=" + OAuth2Tokens.escape(target)
@@ -217,7 +218,8 @@ final class OAuth2HTTPFilter: HTTPFilter {
     private func redirect(_ stream: HTTPStream, _ settings: OAuth2Settings, _ secret: [UInt8]) -> FilterStep {
         let host = String(decoding: stream.request.authorityBytes, as: UTF8.self)
         let base =
-            settings.originalURI.map { stream.text(of: $0) } ?? (stream.schemeText == "http" ? "http" : "https") + "://" + host
+            settings.originalURI.map { stream.text(of: $0) } ?? (stream.schemeText == "http" ? "http" : "https") + "://"
+            + host
         if !settings.allowedDomains.isEmpty, AbsoluteURL(base)?.isAllowed(settings.allowedDomains) != true {
             return refuse(
                 stream, settings, "authority or original_request_uri failed domain allow-list validation: \(base)")

@@ -1,7 +1,9 @@
 internal import HTTP
 internal import Upstream
 
-/// The tokens of a user, and how long they last. Pure.
+/// The tokens of a user, and how long they last.
+///
+/// Pure.
 struct OAuth2Session {
     var access: String
     var id: String

@@ -101,7 +101,9 @@ final class HTTP2ServerStream: DownstreamStream, HTTP2StreamDelegate {
 
     // MARK: Response out
 
-    var responseIsBlocked: Bool { (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= manager.config.buffers.wire }
+    var responseIsBlocked: Bool {
+        (wire?._withUnsafeGuaranteedRef { $0.queuedBytes } ?? 0) >= manager.config.buffers.wire
+    }
 
     func sendInterim(_ head: borrowing ResponseHead) {
         guard let stream else { return }
