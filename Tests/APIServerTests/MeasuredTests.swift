@@ -89,7 +89,7 @@ struct MeasuredTests {
                 ],
             ]
         }
-        // ATK-34: an address that somebody has written is not asked.
+        // An address that somebody has written is not asked.
         let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
         #expect(try fixture.ask("POST", slices, slice("169.254.169.254", "web")).status == 201)
         #expect(try fixture.ask("POST", slices, slice("10.1.1.1", "other")).status == 201)
