@@ -35,7 +35,7 @@ extension NodeAgent {
             CNIPlugin(isLasting: true) { call.environment[$0] }.run(input: call.input)
         }
         pluginCalls &+= 1
-        if answer.status == 0 { begin { await $0.tellMesh(call, answer.output) } }
+        if answer.status == 0 { inTurn { await $0.tellMesh(call, answer.output) } }
         let body: JSON = [
             "status": .integer(Int64(answer.status)), "output": .string(String(decoding: answer.output, as: UTF8.self)),
         ]
@@ -43,6 +43,15 @@ extension NodeAgent {
     }
 
     // MARK: The mesh
+
+    /// Does what concerns the mesh's containers one after the other, in the order of the calls.
+    func inTurn(_ body: @escaping @Sendable (isolated NodeAgent) async -> Void) {
+        let before = meshTurn
+        meshTurn = Task(executorPreference: loop) {
+            await before?.value
+            await body(self)
+        }
+    }
 
     private static let workloadPath = "/apis/networking.istio.io/v1/namespaces/default/workloadentries"
 
@@ -55,15 +64,21 @@ extension NodeAgent {
             switch call.verb {
             case "ADD":
                 guard let entry = call.workload(try? JSON.parse(output), node: configuration.nodeName) else { return }
-                _ = try await api.send("POST", Self.workloadPath, body: entry, contentType: "application/json")
+                do throws(APIError) {
+                    _ = try await api.send("POST", Self.workloadPath, body: entry, contentType: "application/json")
+                } catch  where error.status == 409 {
+                    // Of an ADD whose DEL nobody has told us of: the same container, which may have another address now.
+                    let path = "\(Self.workloadPath)/\(call.workloadName ?? "")"
+                    _ = try await api.send("PATCH", path, body: entry, contentType: "application/merge-patch+json")
+                }
             case "DEL":
-                guard let name = call.workloadName else { return }
+                guard call.container != nil, let name = call.workloadName else { return }
                 _ = try await api.send("DELETE", "\(Self.workloadPath)/\(name)", body: nil, contentType: "")
             default: break
             }
         } catch {
-            // 404: it never was in the mesh. 409: an earlier ADD whose DEL nobody told us of; it is the same container.
-            guard error.status != 404, error.status != 409 else { return }
+            // 404: it never was in the mesh.
+            guard error.status != 404 else { return }
             log.warning("the mesh was not told of a container", ["call": call.verb, "error": error.description])
         }
     }
@@ -117,7 +132,7 @@ struct PluginCall: Sendable {
     }
 
     /// What the runtime calls the container; Kubernetes' pods, which say their uid too, are in the API already.
-    private var container: String? {
+    var container: String? {
         var values: [String: String] = [:]
         for pair in (environment["CNI_ARGS"] ?? "").split(separator: ";") {
             let parts = pair.split(separator: "=", maxSplits: 1).map(String.init)

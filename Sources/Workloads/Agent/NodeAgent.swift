@@ -83,7 +83,8 @@ public actor NodeAgent {
     var followed: [FollowedReference: Task<Void, Never>] = [:]
     var knownReferences: Set<FollowedReference> = []
     var kubelet: SocketListener?
-    /// What skein-cni had this agent do.
+    /// What skein-cni had this agent do, and the last of what the mesh is told of it.
+    var meshTurn: Task<Void, Never>?
     var pluginCalls: UInt64 = 0
     /// Commands, attached clients and forwarded connections now.
     var sessions = 0
@@ -132,7 +133,7 @@ public actor NodeAgent {
         begin(isLasting: true) { await $0.rotateLogs() }
         begin(isLasting: true) { await $0.collectRecordings() }
         begin(isLasting: true) { await $0.watchEverything() }
-        begin { await $0.forgetGoneContainers() }
+        inTurn { await $0.forgetGoneContainers() }
     }
 
     /// Ends the agent's own work; returns when the containers that were just being started are in the journal.
