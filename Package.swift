@@ -47,7 +47,8 @@ let layers: [(name: String, dependencies: [String])] = [
     (
         "Workloads",
         [
-            "CNI", "Compression", "Docker", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS", "IO",
+            "CNI", "Compression", "Docker", "Network", "KubernetesAPI", "XDS", "EnvoyAPI", "HTTP", "Identity", "TLS",
+            "IO",
             "Serialization", "Telemetry",
         ]
     ),
