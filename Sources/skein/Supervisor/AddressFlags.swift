@@ -75,7 +75,7 @@ enum AddressFlags {
             }
             ranges.append(range)
         }
-        if !ranges.contains(where: { !$0.address.isV6 }), let range = Prefix(usual) { ranges.append(range) }
+        if !ranges.contains(where: { !$0.address.isV6 }), let range = Prefix(usual) { ranges.insert(range, at: 0) }
         return ranges
     }
 }
