@@ -131,6 +131,7 @@ struct DashboardHistoryTests {
         for one in [page(3, ejected: true), page(4, ejected: false), [:]] { book.add(one) }
         let found = book.json[0]
         #expect(book.callers == 2 && book.json.array?.count == 1 && found?["address"]?.string == "10.244.0.7:8000")
+        #expect(found?["ip"]?.string == "10.244.0.7")
         #expect(found?["activeRequests"]?.double == 7 && found?["activeConnections"]?.double == 4)
         #expect(found?["ejected"]?.int == 1 && found?["views"]?.int == 2 && found?["unhealthy"]?.int == 0)
     }

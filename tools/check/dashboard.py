@@ -31,7 +31,7 @@ def end():
 
 def ask(path, headers=None):
     """Status, fields and body, without a browser."""
-    connection = http.client.HTTPConnection("127.0.0.1", 9400, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", 9400, timeout=60)
     try:
         connection.request("GET", path, headers=headers or {})
         answer = connection.getresponse()
@@ -42,7 +42,7 @@ def ask(path, headers=None):
 
 def query(text, when=None):
     parameters = {"query": text} | ({"time": when} if when else {})
-    with urllib.request.urlopen(f"{BASE}/api/v1/query?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{BASE}/api/v1/query?{urllib.parse.urlencode(parameters)}", timeout=60) as answer:
         return [(s["metric"], float(s["value"][1])) for s in json.load(answer)["data"]["result"]]
 
 
@@ -301,6 +301,7 @@ def functions():
         const { texts } = await import('/dashboard/texts.js');
         const { shellWord, explainCommand, questionOf } = await import('/dashboard/explain.js');
         const { bar, eventTexts, isWanted } = await import('/dashboard/requests.js');
+        const { viewOf } = await import('/dashboard/service.js');
         const { acknowledgedBy } = await import('/dashboard/configuration.js');
         const { merged, evidenceOf } = await import('/dashboard/pages.js');
         const wrong = [], check = (name, good) => { if (!good) wrong.push(name); };
@@ -344,6 +345,8 @@ def functions():
         const line = { pod: 'shop/web-1', method: 'GET', path: '/x', status: 503, flags: 'UH' };
         check('filter', isWanted(line, { text: 'web uh', errors: true }) && !isWanted(line, { text: 'web ok', errors: false }) && !isWanted({ ...line, status: 200, flags: '' }, { text: '', errors: true }));
         check('acknowledged', JSON.stringify(acknowledgedBy([{ acknowledged: 4 }, { acknowledged: 7 }], 5)) === '{"have":1,"all":2}');
+        const load = { activeRequests: 1, activeConnections: 2, requests: 3, errors: 0, views: 1, ejected: 1, unhealthy: 0 };
+        check('endpoint', viewOf([{ ip: 'a', ...load }, { ip: 'b', ...load }, { ip: 'a', ...load }], 'a').requests === 6 && viewOf([], 'a') === null);
         check('evidence', evidenceOf({ alertname: 'A', destination_service: 'b.c' }) === '#/service/b.c' && evidenceOf({ alertname: 'CertificateExpiry' }) === '#/certificates');
         return [...new Set(wrong)];
     })()""", 60)

@@ -1287,7 +1287,7 @@ export function requests({ show, operand }) {
 }
 
 """##),
-        "service.js": Asset(digest: "3572c28e01af204f", text: ##"""
+        "service.js": Asset(digest: "52d11ec866df4644", text: ##"""
 // One service: rate, errors, latency, versions, callers; for administrators its routes and endpoints.
 
 import { h, table, format } from "./dom.js";
@@ -1347,12 +1347,16 @@ export function service({ mesh, window, operand: host }) {
   ];
 }
 
-/** What callers see of an endpoint; undefined when none has it. */
-const viewOf = (seen, one) => seen.find((other) => other.address === one.address);
+/** What callers see of an address, all its ports together; null when none has it. */
+export function viewOf(seen, address) {
+  const found = seen.filter((one) => one.ip === address);
+  const sum = (name) => found.reduce((all, one) => all + one[name], 0);
+  return found.length ? Object.fromEntries(["activeRequests", "activeConnections", "requests", "errors", "views", "ejected", "unhealthy"].map((name) => [name, sum(name)])) : null;
+}
 
 function details(found, seen) {
   const views = seen.value?.endpoints ?? [];
-  const cell = (one, show) => { const view = viewOf(views, one); return view ? show(view) : seen.value || seen.error ? "-" : "…"; };
+  const cell = (one, show) => { const view = viewOf(views, one.address); return view ? show(view) : seen.value || seen.error ? "-" : "…"; };
   return [
     h("p", { class: "muted" }, found.caller ? t("service.routes.of", found.caller) : ""),
     table(t("service.routes"), [{ name: t("service.match"), text: true }, { name: t("service.action"), text: true }, { name: t("service.provenance"), text: true }],

@@ -6,6 +6,7 @@ public import Serialization
 /// Pure: pages in, JSON out.
 public struct EndpointBook: Sendable {
     private struct Seen: Sendable {
+        var ip = ""
         var requests = 0.0
         var connections = 0.0
         var total = 0.0
@@ -36,6 +37,7 @@ public struct EndpointBook: Sendable {
                     let port = socket["port_value"]?.int
                 else { continue }
                 var seen = byAddress["\(ip):\(port)"] ?? Seen()
+                seen.ip = ip
                 seen.callers += 1
                 seen.clusters.insert("\(name.port)\(name.subset.isEmpty ? "" : " \(name.subset)")")
                 for metric in status["stats"]?.array ?? [] {
@@ -66,7 +68,7 @@ public struct EndpointBook: Sendable {
         .array(
             byAddress.sorted { $0.key < $1.key }.map { address, seen in
                 [
-                    "address": .string(address), "activeRequests": .number(seen.requests),
+                    "address": .string(address), "ip": .string(seen.ip), "activeRequests": .number(seen.requests),
                     "activeConnections": .number(seen.connections), "requests": .number(seen.total),
                     "errors": .number(seen.errors), "views": .integer(Int64(seen.callers)),
                     "ejected": .integer(Int64(seen.ejected)), "unhealthy": .integer(Int64(seen.unhealthy)),
