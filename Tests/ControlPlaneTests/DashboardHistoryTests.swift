@@ -14,7 +14,9 @@ struct DashboardHistoryTests {
                 "name": "reviews", "namespace": "shop", "resourceVersion": .string("\(version)"),
                 "generation": .integer(Int64(version)), "annotations": ["note": .string(note)],
             ],
-            "spec": ["http": [["route": [["weight": .integer(Int64(weight))], ["weight": .integer(Int64(100 - weight))]]]]],
+            "spec": [
+                "http": [["route": [["weight": .integer(Int64(weight))], ["weight": .integer(Int64(100 - weight))]]]]
+            ],
             "status": ["seen": .integer(Int64(version))],
         ])
     }
@@ -22,7 +24,8 @@ struct DashboardHistoryTests {
     private static let key = ObjectHistory.Key(
         kind: "VirtualService", name: NamespacedName(namespace: "shop", name: "reviews"))
 
-    @Test("a revision is what somebody wrote: a status is none; two are compared field by field, and a deletion is told")
+    @Test(
+        "a revision is what somebody wrote: a status is none; two are compared field by field, and a deletion is told")
     func revisions() {
         var history = ObjectHistory()
         history.take(.replaced([Self.service(1, weight: 90)]), "VirtualService", at: 1_000, isFirst: true)

@@ -28,7 +28,8 @@ struct AccessLogLineTests {
     }
 
     @Test(
-        "other formats are none", arguments: [
+        "other formats are none",
+        arguments: [
             "", "listening on 8000", "[info] ready", "[t] \"GET /\" 200", "{\"level\":\"info\"}", "{", "[t] \"x\" y \"",
             "[2026] \"GET / HTTP/1.1\"", "[2026] \"GET / HTTP/1.1\" x -", "[",
         ])

@@ -127,7 +127,7 @@ def picture():
     check("an event moves the numbers", wait(lambda: shown()["table"] != before["table"], 40, 0.5), shown()["state"])
     check("and no node", shown()["places"] == before["places"])
     browser.evaluate("document.querySelector('[data-node=\"default/web\"]').dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true, view: window}))")
-    check("a click leads to the service", browser.wait("document.title.includes('web.default.svc.cluster.local')", 5), browser.evaluate("document.title"))
+    check("a click leads to the service", browser.wait("document.title.includes('web.default.svc.cluster.local')", 30), browser.evaluate("document.title"))
 
 
 def numbers():
@@ -265,7 +265,7 @@ def keyboard():
     browser.evaluate("document.querySelector('[data-node=\"default/catalog\"]').focus()")
     browser.press("Enter")
     check("Enter on a node of the graph opens it, and focus goes to its heading",
-          browser.wait("document.title.includes('catalog') && document.activeElement.tagName === 'H1'", 5), browser.evaluate("document.title"))
+          browser.wait("document.title.includes('catalog') && document.activeElement.tagName === 'H1'", 30), browser.evaluate("document.title"))
 
 
 def administrators():
@@ -288,7 +288,7 @@ def administrators():
         missing = [word for word in words if word not in browser.evaluate("document.querySelector('main').innerText")]
         check(f"{page.split('/')[0]} shows what is there", not missing, missing)
     show("planner")
-    there = browser.wait("/p99/.test(document.querySelector('main table')?.innerText ?? '') && /No prediction|×/.test(document.querySelector('main').innerText)", 5)
+    there = browser.wait("/p99/.test(document.querySelector('main table')?.innerText ?? '') && /No prediction|×/.test(document.querySelector('main').innerText)", 10)
     check("the planner predicts, or says why not", there or browser.evaluate("!!document.querySelector('main .notice')"),
           browser.evaluate("document.querySelector('main').innerText")[:300].replace("\n", " "))
 

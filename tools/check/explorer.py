@@ -136,11 +136,15 @@ class Explorer:
         for question in ({"from": "deployment/web", "to": "catalog", "method": "GET", "path": "/books/1"}, {"from": "deployment/web", "to": "nowhere", "method": "POST", "path": "/x"},
                          {"from": "deployment/web", "to": "reviews", "method": "GET", "path": "/reviews/1", "header": "end-user: jason"}):
             words = [question["from"], question["to"], question["method"], question["path"]] + (["--header", question["header"]] if "header" in question else [])
-            said = command("explain", *words)
-            self.fill("explain", {"header": "", "namespace": "", **question})
-            # Of several pods that would do, another may be picked.
-            wanted = re.sub(r"pod \S+ at \S+", "pod", said["verdict"])
-            shown = self.browser.wait(r"document.querySelector('main .verdict')?.innerText.slice(2).replace(/pod \S+ at \S+/, 'pod') === " + json.dumps(wanted), 40)
+            said = {}
+
+            def alike():
+                # Of several pods that would do, another may be picked; only the command opens the files that objects came from.
+                said.update(command("explain", *words))
+                self.fill("explain", {"header": "", "namespace": "", **question})
+                wanted = re.sub(r"pod \S+ at \S+|, [\w.-]+\.yaml:\d+", "", said["verdict"])
+                return self.browser.wait(r"document.querySelector('main .verdict')?.innerText.slice(2).replace(/pod \S+ at \S+/, '') === " + json.dumps(wanted), 10)
+            shown = wait(alike, 60)
             steps = self.rows("Decisions", least=0)
             origins = {f"{o['kind']} {o['namespace']}/{o['name']} {o['field']}" for o in said["origins"]}
             # A name that nobody has leads to no proxy's decision.

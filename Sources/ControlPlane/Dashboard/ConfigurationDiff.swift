@@ -1,6 +1,8 @@
 import Serialization
 
-/// What differs between two forms of an object, field by field. Pure.
+/// What differs between two forms of an object, field by field.
+///
+/// Pure.
 enum ConfigurationDiff {
     /// A field that differs.
     struct Line: Hashable {
@@ -70,7 +72,8 @@ enum ConfigurationDiff {
 
     private static func join(_ field: String, _ name: String) -> String {
         let plain = name.utf8.allSatisfy { byte in
-            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45 || byte == 95
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45
+                || byte == 95
         }
         let part = plain && !name.isEmpty ? name : "[\"\(name)\"]"
         return field.isEmpty || !plain ? field + part : "\(field).\(part)"
@@ -99,7 +102,9 @@ enum ShownConfiguration {
         "credentialname", "credentialnames", "secretname", "secretref", "forwardoriginaltoken", "tokenlocation",
         "fromcookies", "httpcookie", "serviceaccounttoken",
     ]
-    private static let unshownAnnotations = ["kubectl.kubernetes.io/last-applied-configuration", "skein.dev/last-applied"]
+    private static let unshownAnnotations = [
+        "kubectl.kubernetes.io/last-applied-configuration", "skein.dev/last-applied",
+    ]
 
     static func of(_ object: JSON) -> JSON {
         var shown: [String: JSON] = [:]

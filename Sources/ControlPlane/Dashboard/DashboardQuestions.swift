@@ -103,7 +103,8 @@ final class DashboardQuestions: @unchecked Sendable {
         let asked = Array(all.prefix(Self.logsMax))
         var book = AccessBook(since: since, until: until)
         for pod in asked {
-            let path = "/containerLogs/\(pod.namespace)/\(pod.name)/skein-proxy"
+            let path =
+                "/containerLogs/\(pod.namespace)/\(pod.name)/skein-proxy"
                 + Self.query([("tailLines", "\(Self.linesMax)"), ("limitBytes", "\(Self.logBytesMax)")])
             let place = pod.spec["nodeName"]?.string ?? node
             // A pod without a proxy of ours has no such container.
@@ -130,7 +131,9 @@ final class DashboardQuestions: @unchecked Sendable {
     }
 }
 
-/// Lines of access logs and of recorders, put in the order of their times. Pure.
+/// Lines of access logs and of recorders, put in the order of their times.
+///
+/// Pure.
 struct AccessBook {
     private var lines: [(time: Int64, json: JSON)] = []
     /// Lines in a format that is not read.
@@ -171,7 +174,8 @@ struct AccessBook {
             guard isWanted(time) else { continue }
             var json: JSON = [
                 "timeMilliseconds": .integer(time), "from": "recorder", "requestId": "",
-                "status": record["status"] ?? 0, "durationMilliseconds": .number((record["duration_us"]?.double ?? 0) / 1000),
+                "status": record["status"] ?? 0,
+                "durationMilliseconds": .number((record["duration_us"]?.double ?? 0) / 1000),
             ]
             for (name, member) in [
                 ("pod", "pod"), ("method", "method"), ("path", "path"), ("authority", "authority"),

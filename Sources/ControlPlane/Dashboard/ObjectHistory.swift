@@ -147,7 +147,8 @@ struct ObjectHistory {
         return [
             "kind": .string(key.kind), "namespace": .string(key.name.namespace), "name": .string(key.name.name),
             "revisions": .array(all.map(Self.json)),
-            "from": first.map { .integer(all[$0].number) } ?? .null, "to": last.map { .integer(all[$0].number) } ?? .null,
+            "from": first.map { .integer(all[$0].number) } ?? .null,
+            "to": last.map { .integer(all[$0].number) } ?? .null,
             "differences": .array(lines.map(\.json)),
         ]
     }

@@ -185,7 +185,8 @@ extension AlertBook {
     public func alertsJSON(_ routing: AlertRouting, at time: Int64) -> JSON {
         let all = alerts
         let queries = Dictionary(
-            groups.flatMap(\.rules).map { ($0.rule.alert, $0.rule.expression) }, uniquingKeysWith: { first, _ in first })
+            groups.flatMap(\.rules).map { ($0.rule.alert, $0.rule.expression) }, uniquingKeysWith: { first, _ in first }
+        )
         return [
             "alerts": .array(
                 all.filter { $0.state != .resolved }.map { alert in

@@ -138,7 +138,9 @@ final class NodeQuestions: @unchecked Sendable {
         ]
     }
 
-    /// Read on another thread: the kernel may have many rules. Without the right, or without policies, there are none.
+    /// Read on another thread: the kernel may have many rules.
+    ///
+    /// Without the right, or without policies, there are none.
     private static func counters() async -> [PolicyCounter] {
         await Task.detached { (try? PolicyCounter.read()) ?? [] }.value
     }
