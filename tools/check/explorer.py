@@ -182,9 +182,11 @@ class Explorer:
         kubectl("patch", "virtualservice", "reviews", "--type=merge", "-p", json.dumps({"spec": {"http": http}}))
         check("another change is another revision", wait(lambda: len(self.rows("Revisions", 1)) == len(revisions) + 1, 40, 0.5), len(revisions))
         self.show("configuration")
-        listed = self.rows("Changes")
-        latest = self.admin("dashboard/history")["changes"]
-        check("the list of changes is the API's", [(row[1], row[4]) for row in listed[:5]] == [(f"{c['kind']} {c['namespace']}/{c['name']}", str(c["revision"])) for c in latest[:5]], listed[:2])
+
+        def listed():
+            latest = self.admin("dashboard/history")["changes"]
+            return [(row[1], row[4]) for row in self.rows("Changes")[:5]] == [(f"{c['kind']} {c['namespace']}/{c['name']}", str(c["revision"])) for c in latest[:5]]
+        check("the list of changes is the API's", wait(listed, 40, 1), self.rows("Changes")[:2])
 
     # MARK: Network
 
