@@ -377,7 +377,8 @@ def screenshots(folder):
             time.sleep(0.5)
         browser.open(f"{BASE}/dashboard#token={token()}")
         browser.wait("!!document.querySelector('dl.tiles')", 30)
-        for page, name, theme in (("graph", "graph", "light"), ("overview", "overview", "dark"), ("service/reviews.default.svc.cluster.local", "service", "light")):
+        for page, name, theme in (("graph", "graph", "light"), ("overview", "overview", "dark"), ("service/reviews.default.svc.cluster.local", "service", "light"),
+                                  ("requests/" + urllib.parse.quote("explain?from=gateway&to=web&method=GET&path=/api/books/1", safe=""), "explain", "light")):
             choose("theme", theme)
             show(page)
             time.sleep(1)
