@@ -138,8 +138,11 @@ struct ServiceAddresses {
                 let asked = wanted.flatMap { ServiceRanges.family($0) == family ? $0 : nil }
                 if let kept = held.first(where: { ServiceRanges.family($0) == family }) {
                     // Asked for another one: it is given up when that one is free, and kept otherwise.
-                    let isOther = isAskedAnew && asked.map { $0 != kept && external[family]?.take($0) ?? false } ?? false
-                    addresses.append(isOther ? asked ?? kept : kept)
+                    if let asked, isAskedAnew, asked != kept, external[family]?.take(asked) == true {
+                        addresses.append(asked)
+                    } else {
+                        addresses.append(kept)
+                    }
                     continue
                 }
                 let isTaken = asked.map { external[family]?.take($0) ?? false } ?? false
