@@ -88,7 +88,7 @@ class Record:
     """What the event stream of a run tells: which tests began, ended, were left out and failed."""
 
     def __init__(self, path):
-        self.names, self.running, self.left_out, self.failed = {}, [], [], []
+        self.names, self.running, self.left_out, self.failed, self.ended = {}, [], [], [], 0
         begun, ended = [], set()
         try:
             file = open(path, errors="replace")
@@ -114,6 +114,7 @@ class Record:
                     self.left_out.append(" ".join([test] + [message["text"] for message in payload["messages"]]))
                 elif kind == "issueRecorded" and not payload.get("issue", {}).get("isKnown") and test not in self.failed:
                     self.failed.append(test)
+        self.ended = len(ended)
         self.running = [test for test in begun if test not in ended]
 
     def save(self):
@@ -178,9 +179,13 @@ def main():
         print(f"  {line}")
     print(f"tests took {time.time() - begin:.0f} s")
     print(closing or f"no closing line: the test process ended with status {status}")
-    if status == 0 and (not closing or not record.names):
-        print("the run left no record of its tests", file=sys.stderr)
-        status = 1
+    counted = re.search(r"Test run with (\d+) test", closing)
+    if counted and int(counted.group(1)) != record.ended or status == 0 and not record.ended:
+        # Somebody else has written into it, or nobody: what failed is not known from it.
+        print(f"the record of the run has {record.ended} tests", file=sys.stderr)
+        if os.path.exists(FAILED):
+            os.remove(FAILED)
+        status = status or 1
     for line in watch.threads:
         print(f"  {line}")
     if not closing:

@@ -45,6 +45,31 @@ struct AccessTests {
         #expect(try fixture.ask("GET", pods, user: Self.jane).status == 403)
     }
 
+    @Test("at each start a role of ours gets the rules that it lacks, unless it says that it takes none")
+    func defaults() throws {
+        let fixture = try Fixture()
+        let path = Self.rbac + "/clusterroles/system:aggregate-to-view"
+        let added: JSON = ["apiGroups": ["example.org"], "resources": ["things"], "verbs": ["get"]]
+        func rules() throws -> [JSON] { try fixture.ask("GET", path).json["rules"]?.array ?? [] }
+        func write(_ rules: [JSON], keeps: String) throws {
+            var object = try fixture.ask("GET", path).json
+            object["rules"] = .array(rules)
+            object["metadata"]?["annotations"] = .object(["rbac.authorization.kubernetes.io/autoupdate": .string(keeps)])
+            #expect(try fixture.ask("PUT", path, object).status == 200)
+        }
+        let all = try rules()
+        // As a version had it that knew of fewer kinds, and somebody has added one.
+        try write([added] + all.dropLast(2), keeps: "true")
+        try fixture.registry.bootstrap()
+        #expect(try Set(rules()) == Set([added] + all))
+        let settled = try fixture.ask("GET", path).json["metadata"]?["resourceVersion"]
+        try fixture.registry.bootstrap()
+        #expect(try fixture.ask("GET", path).json["metadata"]?["resourceVersion"] == settled)
+        try write([added], keeps: "false")
+        try fixture.registry.bootstrap()
+        #expect(try rules() == [added])
+    }
+
     @Test("names, wildcards and sub-resources are looked at")
     func details() throws {
         let fixture = try Fixture()

@@ -96,8 +96,11 @@ struct CrashTests {
         // `swift test` starts the bundle by a helper or by itself: either way the same words start the same tests.
         var words = CommandLine.arguments
         words[0] = program
-        while let index = words.firstIndex(of: "--filter"), index + 1 < words.count {
-            words.removeSubrange(index...(index + 1))
+        // The record of the run that this test belongs to is not the victim's to write.
+        for option in ["--filter", "--event-stream-output-path", "--event-stream-version"] {
+            while let index = words.firstIndex(of: option), index + 1 < words.count {
+                words.removeSubrange(index...(index + 1))
+            }
         }
         var command = Child.Command(words + ["--filter", "CrashTests/victim"])
         command.environment = ["\(variable)=\(path)", Child.Command.standardPath]

@@ -3,6 +3,8 @@ import Serialization
 
 /// The roles and bindings that are there from the start, with the names that people know from Kubernetes.
 enum DefaultRoles {
+    /// The annotation of roles that get what they lack at each start.
+    static let autoupdate = "rbac.authorization.kubernetes.io/autoupdate"
     private static let all = ["*"]
     private static let reading = ["get", "list", "watch"]
     private static let writing = ["create", "delete", "deletecollection", "patch", "update"]
@@ -35,7 +37,7 @@ enum DefaultRoles {
         var role: JSON = [
             "metadata": [
                 "name": .string(name), "labels": labels,
-                "annotations": ["rbac.authorization.kubernetes.io/autoupdate": "true"],
+                "annotations": .object([autoupdate: "true"]),
             ], "rules": .array(rules),
         ]
         if let aggregates {
@@ -155,7 +157,7 @@ enum DefaultRoles {
         [
             "metadata": [
                 "name": .string(role), "labels": ["kubernetes.io/bootstrapping": "rbac-defaults"],
-                "annotations": ["rbac.authorization.kubernetes.io/autoupdate": "true"],
+                "annotations": .object([autoupdate: "true"]),
             ], "roleRef": ["apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": .string(role)],
             "subjects": [["apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": .string(group)]],
         ]

@@ -52,12 +52,34 @@ extension ObjectRegistry {
         }
     }
 
-    /// Makes the roles and bindings that are missing; those that are there stay as somebody has made them.
+    /// Makes the roles and bindings that are missing; a role that is there gets the rules that it lacks, as an earlier version knew fewer.
+    ///
+    /// What somebody has added stays, and so does all of a role whose annotation `rbac.authorization.kubernetes.io/autoupdate`
+    /// is not `true`.
     func createDefaultRoles() throws(StatusError) {
         isAggregating = true
         for role in DefaultRoles.clusterRoles {
             let name = role["metadata"]?["name"]?.string ?? ""
-            if store.get(key(.clusterRole, "", name)) == nil { _ = try create(role, .clusterRole) }
+            guard let stored = store.get(key(.clusterRole, "", name)) else {
+                _ = try create(role, .clusterRole)
+                continue
+            }
+            guard stored.object["metadata"]?["annotations"]?[DefaultRoles.autoupdate]?.string == "true" else { continue }
+            let known = stored.object["rules"]?.array ?? []
+            let own = known.map(PolicyRule.init(json:))
+            let missing = (role["rules"]?.array ?? []).filter { rule in
+                !known.contains(rule)
+                    && PolicyRule(json: rule).parts?.contains { part in !own.contains { $0.covers(part) } } ?? true
+            }
+            guard !missing.isEmpty else { continue }
+            var object = stored.object
+            object["rules"] = .array(known + missing)
+            do throws(StatusError) {
+                _ = try replace(stored, with: object, .clusterRole, "")
+            } catch {
+                // Another server over the same store has just done it.
+                guard error.code == 409 else { throw error }
+            }
         }
         for binding in DefaultRoles.clusterBindings {
             let name = binding["metadata"]?["name"]?.string ?? ""

@@ -108,6 +108,10 @@ extension NodeAgent {
 struct PluginCall: Sendable {
     /// Which node's container a WorkloadEntry is.
     static let nodeLabel = "skein.dev/cni-node"
+    /// The container's name: what a Service says to have it among its endpoints.
+    ///
+    /// Not `app`: a container that happens to be called as an application of the mesh must not get its requests.
+    static let containerLabel = "skein.dev/container"
     /// The host's end of its link.
     static let linkAnnotation = "skein.dev/cni-link"
 
@@ -144,7 +148,7 @@ struct PluginCall: Sendable {
         return isLabel && name.utf8.first != 0x2d && name.utf8.last != 0x2d && !name.isEmpty ? name : nil
     }
 
-    /// The container as a WorkloadEntry: label `app` is its name; nil when it has no name or no link of its own here.
+    /// The container as a WorkloadEntry: label `skein.dev/container` is its name; nil when it has no name or no link of its own here.
     func workload(_ result: JSON?, node: String) -> JSON? {
         let interfaces = result?["interfaces"]?.array ?? []
         guard let name = workloadName, let container,
@@ -153,11 +157,11 @@ struct PluginCall: Sendable {
                 $0["sandbox"]?.string ?? "" == "" && $0["name"]?.string?.hasPrefix("skc") == true
             })?["name"]
         else { return nil }
-        let labels: JSON = ["app": .string(container), Self.nodeLabel: .string(node)]
+        let labels: JSON = [Self.containerLabel: .string(container), Self.nodeLabel: .string(node)]
         return [
             "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
             "metadata": ["name": .string(name), "labels": labels, "annotations": [Self.linkAnnotation: link]],
-            "spec": ["address": .string(String(address)), "labels": ["app": .string(container)]],
+            "spec": ["address": .string(String(address)), "labels": [Self.containerLabel: .string(container)]],
         ]
     }
 }

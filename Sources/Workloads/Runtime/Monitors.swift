@@ -4,8 +4,12 @@ internal import IO
 /// The conmon processes of an agent, found by what they were started with.
 enum Monitors {
     /// The monitors that write into that exit directory.
+    ///
+    /// Under the same path another mount namespace has another directory: what runs there is another agent's.
     static func find(exitDirectory: String) -> [Int32] {
-        ((try? File.list("/proc")) ?? []).compactMap { Int32($0) }.filter { pid in
+        let own = try? File.readLink("/proc/self/ns/mnt")
+        return ((try? File.list("/proc")) ?? []).compactMap { Int32($0) }.filter { pid in
+            guard let own, (try? File.readLink("/proc/\(pid)/ns/mnt")) == own else { return false }
             guard let bytes = try? File.read("/proc/\(pid)/cmdline", limit: 1 << 16) else { return false }
             let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
             guard words.first?.hasSuffix("conmon") == true, let index = words.firstIndex(of: "--exit-dir") else {
