@@ -69,8 +69,8 @@ def end(session):
 
 
 def threads_of(session):
-    """What the threads of the test process wait for, and the processes it has started: where to look for what is stuck."""
-    found, children = {}, {}
+    """What the threads of the test process do, and the processes it has started: where to look for what is stuck."""
+    found, children, lines = {}, {}, []
     for pid in members(session):
         name = read(f"/proc/{pid}/comm")
         if "xctest" not in read(f"/proc/{pid}/cmdline").split("\0")[0]:
@@ -78,10 +78,29 @@ def threads_of(session):
             continue
         for thread in os.listdir(f"/proc/{pid}/task"):
             place = f"/proc/{pid}/task/{thread}"
-            what = f"{read(place + '/comm')}: {read(place + '/wchan')} {' '.join(read(place + '/syscall').split()[:2])}"
+            what = f"{read(place + '/comm')}: {read(place + '/wchan')}"
             found[what] = found.get(what, 0) + 1
-    lines = [f"{count} x thread {what}" for what, count in sorted(found.items())]
+        lines += stacks(pid)
+    lines += [f"{count} x thread {what}" for what, count in sorted(found.items())]
     return lines + [f"{count} x process {name}" for name, count in sorted(children.items())]
+
+
+def stacks(pid):
+    """The functions that the threads of a process are in, those of its own code; a loop that waits for events is not told of."""
+    try:
+        text = subprocess.run(
+            ["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "set print frame-arguments none", "-ex", "thread apply all bt 40"],
+            capture_output=True, text=True, errors="replace", timeout=150).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"no stacks: {error}"]
+    lines = []
+    for thread in re.split(r"^Thread ", text, flags=re.M)[1:]:
+        frames = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?(.+?)(?: \(\.*\))?(?: at \S*/([^/\s]+:\d+)| from \S+)?$", thread, flags=re.M)
+        if any("epoll_wait" in name for name, _ in frames[:3]):
+            continue
+        own = [f"{name.split('(')[0].strip()[:90]} {place}" for name, place in frames if place and not place.startswith("<")]
+        lines += [f"thread {thread.splitlines()[0][:80]} in {frames[0][0][:60] if frames else '?'}"] + [f"    {frame}" for frame in own[:8]]
+    return lines
 
 
 class Record:

@@ -69,7 +69,8 @@ struct NodeCallTests {
         let input = configuration(ipam.map { ["ipam": $0] } ?? [:]).bytes
         // Only of one that never answers is it waited for that nothing comes.
         let patience: Int32 = if case .neverAnswers = behaviour { 300 } else { 30_000 }
-        let answer = plugin.call(input: input, node: NodeCall(socket: agent.path, patience: patience)) { notes.append($0) }
+        let node = NodeCall(socket: agent.path, patience: patience)
+        let answer = plugin.call(input: input, node: node) { notes.append($0) }
         return ((try? JSON.parse(answer.output))?["code"]?.int, answer.status, notes, agent.request)
     }
 

@@ -38,29 +38,13 @@ func exchange(_ text: String, with address: SocketAddress, on loop: EventLoop) a
     }
 }
 
+/// What a program writes to standard output; it is killed when it takes longer than a minute.
 func run(_ command: String...) throws -> String {
-    var pipe: [Int32] = [0, 0]
-    try #require(Glibc.pipe(&pipe) == 0)
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_adddup2(&actions, pipe[1], 1)
-    posix_spawn_file_actions_addclose(&actions, pipe[0])
-    var arguments = command.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var child: pid_t = 0
-    try #require(posix_spawnp(&child, command[0], &actions, nil, &arguments, environ) == 0)
-    close(pipe[1])
-    var output: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65536)
-    while true {
-        let count = read(pipe[0], &buffer, buffer.count)
-        if count <= 0 { break }
-        output += buffer[..<count]
-    }
-    close(pipe[0])
-    var status: Int32 = 0
-    waitpid(child, &status, 0)
-    return String(decoding: output, as: UTF8.self)
+    let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
+    defer { close(null) }
+    var wish = Child.Command(command)
+    wish.descriptors = [2: null]
+    return String(decoding: try Child.run(wish).1, as: UTF8.self)
 }
 
 /// Something that happens once, awaited by a test.

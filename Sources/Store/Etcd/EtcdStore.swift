@@ -268,7 +268,7 @@ public final class EtcdStore: ReplicaStore {
             do {
                 // Whether etcd was set back while nobody looked; a watch would wait for revisions that come again.
                 if failures > 0 { try await store.compareClock() }
-                let after = max(store.seen, store.applied)
+                let after = store.seen
                 var mustLoad = false
                 try await client.watch(from: layout.everything, to: EtcdLayout.end(of: layout.everything), after: after)
                 {
