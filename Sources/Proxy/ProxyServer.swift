@@ -35,6 +35,7 @@ public final class ProxyServer: @unchecked Sendable {
     private var loadReporter: LoadReportSession?
     private var sinks: [MetricSink] = []
     private var statsdSinks: [StatsdSink] = []
+    private var serviceSinks: [MetricsServiceSink] = []
     let runtimeLayers: RuntimeLayers
     let overload: OverloadState
     private(set) var overloadMonitor: OverloadMonitor?
@@ -226,6 +227,10 @@ public final class ProxyServer: @unchecked Sendable {
             for sink in sinks { sink.start() }
             statsdSinks = bootstrap.statsdSinks.map { StatsdSink($0, interval: bootstrap.flushInterval, self) }
             for sink in statsdSinks { sink.start() }
+            serviceSinks = bootstrap.serviceSinks.map {
+                MetricsServiceSink($0, interval: bootstrap.flushInterval, self)
+            }
+            for sink in serviceSinks { sink.start() }
         } catch {
             throw ProxyError(options.configPath, error)
         }
@@ -417,6 +422,8 @@ public final class ProxyServer: @unchecked Sendable {
         sinks = []
         for sink in statsdSinks { await sink.finish() }
         statsdSinks = []
+        for sink in serviceSinks { await sink.finish() }
+        serviceSinks = []
         await collectors.finish()
         for worker in workers { worker.loop.stop() }
         admin?.close()

@@ -32,6 +32,7 @@ final class BootstrapConfig: Sendable {
     /// Who gets metrics (`stats_sinks`), and how often (`stats_flush_interval`).
     let sinks: [MetricSinkConfig]
     let statsdSinks: [StatsdSinkConfig]
+    let serviceSinks: [MetricsServiceSinkConfig]
     let flushInterval: Duration
     private static let flushIntervalDefault = Duration.seconds(5)
     private static let flushIntervalMin = Duration.milliseconds(100)
@@ -190,6 +191,7 @@ final class BootstrapConfig: Sendable {
             } ?? StatsConfiguration()
         sinks = try MetricSinkConfig.compile(message.statsSinks, node: node, at: "stats_sinks")
         statsdSinks = try StatsdSinkConfig.compile(message.statsSinks, at: "stats_sinks")
+        serviceSinks = try MetricsServiceSinkConfig.compile(message.statsSinks, node: node, at: "stats_sinks")
         flushInterval = message.statsFlushInterval ?? Self.flushIntervalDefault
         guard flushInterval >= Self.flushIntervalMin, flushInterval <= Self.flushIntervalMax else {
             throw ConfigurationError(at: "stats_flush_interval", "a time from 100 ms to 5 min is needed")

@@ -37,8 +37,11 @@ final class CollectorHub: @unchecked Sendable {
         }
     }
 
-    /// Sends one message, of a call or a POST of its own, on the control loop; what was answered, or nil when it did not arrive.
-    func send(_ message: [UInt8], to target: CollectorTarget) async -> [UInt8]? {
+    /// Sends one message on the control loop: of a call or a POST of its own, or on the stream that lasts.
+    ///
+    /// - Parameter introduction: Fields that the first message of each stream begins with.
+    /// - Returns: What was answered (nothing on a stream), or nil when the message did not arrive.
+    func send(_ message: [UInt8], introduction: [UInt8] = [], to target: CollectorTarget) async -> [UInt8]? {
         let known = direct[target]
         let sender =
             known
@@ -47,7 +50,7 @@ final class CollectorHub: @unchecked Sendable {
                 addresses: { [weak self] in self?.addresses(target.cluster) ?? [] },
                 cluster: { [weak self] in self?.cluster(target.cluster) })
         direct[target] = sender
-        return await sender.sendOnce(message)
+        return await sender.sendOnce(message, introduction)
     }
 
     private func sender(_ queue: ExportQueue) -> CollectorSender {
@@ -164,7 +167,7 @@ private final class CollectorSender: @unchecked Sendable {
         let timer = loop.schedule(after: target.timeout) { [weak self] in self?.disconnect() }
         defer { timer.cancel() }
         switch target.transport {
-        case .grpcStream(let path): return await sendOnStream(records, queue, path)
+        case .grpcStream(let path): return await sendOnStream(path) { queue.encode(records, $0) }
         case .grpcUnary(let path): return await sendCall(queue.encode(records, true), path) != nil
         case .http(let path, let type): return await post(queue.encode(records, true), path, type) != nil
         case .bytes: return await write(queue.encode(records, true))
@@ -172,11 +175,11 @@ private final class CollectorSender: @unchecked Sendable {
     }
 
     /// One message that is no queue's; what was answered, or nil when it did not arrive.
-    func sendOnce(_ message: [UInt8]) async -> [UInt8]? {
+    func sendOnce(_ message: [UInt8], _ introduction: [UInt8]) async -> [UInt8]? {
         let timer = loop.schedule(after: target.timeout) { [weak self] in self?.disconnect() }
         defer { timer.cancel() }
         switch target.transport {
-        case .grpcStream: return nil
+        case .grpcStream(let path): return await sendOnStream(path) { $0 ? introduction + message : message } ? [] : nil
         case .grpcUnary(let path): return await sendCall(message, path)
         case .http(let path, let type): return await post(message, path, type)
         case .bytes: return await write(message) ? [] : nil
@@ -202,7 +205,7 @@ private final class CollectorSender: @unchecked Sendable {
         }
     }
 
-    private func sendOnStream(_ records: [[UInt8]], _ queue: ExportQueue, _ path: String) async -> Bool {
+    private func sendOnStream(_ path: String, _ encode: (_ isFirst: Bool) -> [UInt8]) async -> Bool {
         // A stream that has broken meanwhile is noticed by sending: once more on a new one.
         for _ in 0..<2 {
             do throws(GRPCStatus) {
@@ -210,9 +213,9 @@ private final class CollectorSender: @unchecked Sendable {
                     guard let client = await connected() else { return false }
                     let fresh = try client.call(path, metadata: metadata)
                     stream = fresh
-                    try await fresh.send(queue.encode(records, true))
+                    try await fresh.send(encode(true))
                 } else {
-                    try await stream?.send(queue.encode(records, false))
+                    try await stream?.send(encode(false))
                 }
                 if stream?.isClosed == false { return true }
             } catch {

@@ -11,6 +11,36 @@ struct MetricExport: Sendable {
         var name: String
         var attributes: [(name: String, value: String)]
         var value: MetricSample.Value
+
+        /// Everything of a process that has been used, under the names that a sink wants.
+        ///
+        /// - Parameters:
+        ///   - prefix: In front of each name.
+        ///   - usesExtractedName: Names are without what tags say.
+        ///   - emitsAttributes: Tags are attributes.
+        static func all(
+            of proxy: ProxyServer, prefix: String = "", usesExtractedName: Bool, emitsAttributes: Bool
+        ) async -> [Point] {
+            var points: [Point] = []
+            let stats = proxy.stats
+            for sample in await MetricReport.samples(proxy) where sample.isUsed && stats.shows(sample.name.dotted) {
+                let (left, tags) = stats.tags.extract(sample.name)
+                points.append(
+                    Point(
+                        name: prefix + (usesExtractedName ? left : sample.name.dotted),
+                        attributes: emitsAttributes ? tags.map { ($0.name, $0.value) } : [], value: sample.value))
+            }
+            for (name, labels, value) in StandardMetricsText.values(proxy.metrics.standard, shows: stats.shows) {
+                points.append(
+                    Point(
+                        name: prefix + name,
+                        attributes: labels.sorted { $0.key < $1.key }.filter { !$0.value.isEmpty }.map {
+                            ($0.key, $0.value)
+                        },
+                        value: value))
+            }
+            return points
+        }
     }
 
     /// What stands for a series.
@@ -134,7 +164,7 @@ struct MetricExport: Sendable {
             metrics[point.name, default: OTLPMetric(named: point.name)].append(sum: number, temporality(point.value))
         case .histogram(let value):
             var snapshot = value
-            if isDelta(point.value), case .histogram(let old)? = before?.value { snapshot = Self.grown(value, old) }
+            if isDelta(point.value), case .histogram(let old)? = before?.value { snapshot = value.grown(since: old) }
             guard !isDelta(point.value) || snapshot.count > 0 else { return false }
             var number = HistogramDataPoint()
             number.attributes = attributes
@@ -154,14 +184,6 @@ struct MetricExport: Sendable {
         isDelta(value) ? .delta : .cumulative
     }
 
-    private static func grown(_ now: HistogramSnapshot, _ old: HistogramSnapshot) -> HistogramSnapshot {
-        guard now.bounds == old.bounds, now.counts.count == old.counts.count,
-            zip(now.counts, old.counts).allSatisfy({ $0 >= $1 })
-        else { return now }
-        return HistogramSnapshot(
-            bounds: now.bounds, counts: zip(now.counts, old.counts).map { $0 - $1 }, sum: max(0, now.sum - old.sum))
-    }
-
     private func message(_ metrics: [String: OTLPMetric]) -> [UInt8] {
         var scope = ScopeMetrics()
         scope.scope = InstrumentationScope()
@@ -174,6 +196,16 @@ struct MetricExport: Sendable {
         var request: [UInt8] = []
         ProtobufParts.field(1, all, to: &request)
         return request
+    }
+}
+
+extension HistogramSnapshot {
+    /// What has come since an earlier look at the same distribution; all of it where that has been reset meanwhile.
+    func grown(since old: HistogramSnapshot) -> HistogramSnapshot {
+        guard bounds == old.bounds, counts.count == old.counts.count, zip(counts, old.counts).allSatisfy({ $0 >= $1 })
+        else { return self }
+        return HistogramSnapshot(
+            bounds: bounds, counts: zip(counts, old.counts).map { $0 - $1 }, sum: max(0, sum - old.sum))
     }
 }
 

@@ -76,7 +76,9 @@ final class MetricSink: @unchecked Sendable {
         guard !isFlushing, let proxy else { return }
         isFlushing = true
         defer { isFlushing = false }
-        let values = await Self.points(proxy, config)
+        let values = await MetricExport.Point.all(
+            of: proxy, prefix: config.prefix, usesExtractedName: config.usesExtractedName,
+            emitsAttributes: config.emitsAttributes)
         let (batches, left) = export.batches(values, now: Self.now, started: started)
         leftOut.add(UInt64(left), row: row)
         for batch in batches {
@@ -108,30 +110,5 @@ final class MetricSink: @unchecked Sendable {
             if let answer = await hub.send(message, to: config.target) { return answer }
         }
         return nil
-    }
-
-    // MARK: Values
-
-    /// Everything that has been used, under the names that the sink wants.
-    private static func points(_ proxy: ProxyServer, _ config: MetricSinkConfig) async -> [MetricExport.Point] {
-        var points: [MetricExport.Point] = []
-        let stats = proxy.stats
-        for sample in await MetricReport.samples(proxy) where sample.isUsed && stats.shows(sample.name.dotted) {
-            let (left, tags) = stats.tags.extract(sample.name)
-            points.append(
-                MetricExport.Point(
-                    name: config.prefix + (config.usesExtractedName ? left : sample.name.dotted),
-                    attributes: config.emitsAttributes ? tags.map { ($0.name, $0.value) } : [], value: sample.value))
-        }
-        for (name, labels, value) in StandardMetricsText.values(proxy.metrics.standard, shows: stats.shows) {
-            points.append(
-                MetricExport.Point(
-                    name: config.prefix + name,
-                    attributes: labels.sorted { $0.key < $1.key }.filter { !$0.value.isEmpty }.map {
-                        ($0.key, $0.value)
-                    },
-                    value: value))
-        }
-        return points
     }
 }

@@ -29,11 +29,12 @@ struct MetricSinkConfig: Sendable {
             guard case .typedConfig(let any)? = sink.configType else {
                 throw ConfigurationError(at: here, "typed_config is needed")
             }
-            if StatsdSinkConfig.takes(any) { continue }
+            if StatsdSinkConfig.takes(any) || any.holds(MetricsServiceConfig.self) { continue }
             guard any.name == OpenTelemetrySinkConfig.schema.name else {
                 throw ConfigurationError(
                     at: here,
-                    "unknown sink \(any.typeURL); supported: envoy.stat_sinks.open_telemetry, statsd, dog_statsd")
+                    "unknown sink \(any.typeURL); supported: envoy.stat_sinks.open_telemetry, metrics_service, "
+                        + "statsd, dog_statsd")
             }
             let message = try HTTPFilters.unpack(any, as: OpenTelemetrySinkConfig.self, at: here)
             compiled.append(try MetricSinkConfig(compiling: message, node: node, at: here + ".typed_config"))

@@ -104,7 +104,7 @@ struct StatsdLines {
     let tagsValues: Bool
     /// What has been told of counters and histograms.
     private var told: [String: UInt64] = [:]
-    private var toldBuckets: [String: [UInt64]] = [:]
+    private var toldHistograms: [String: HistogramSnapshot] = [:]
 
     init(prefix: String, tagsValues: Bool) {
         self.prefix = prefix
@@ -119,7 +119,7 @@ struct StatsdLines {
         _ samples: [MetricSample], tags: (MetricName) -> (String, [(name: String, value: String)])
     ) -> [String] {
         var lines: [String] = []
-        var (seen, seenBuckets): ([String: UInt64], [String: [UInt64]]) = ([:], [:])
+        var (seen, seenHistograms): ([String: UInt64], [String: HistogramSnapshot]) = ([:], [:])
         for sample in samples {
             var (name, behind) = (sample.name.dotted, "")
             if tagsValues {
@@ -140,12 +140,9 @@ struct StatsdLines {
                 // Somebody has reset it: what it has is what has come since.
                 line("\(value >= before ? value - before : value)", "c")
             case .histogram(let snapshot):
-                seenBuckets[key] = snapshot.counts
-                let before = toldBuckets[key]
-                for (index, count) in snapshot.counts.enumerated() {
-                    let old = before.flatMap { $0.indices.contains(index) ? $0[index] : nil } ?? 0
-                    let fresh = count >= old ? count - old : count
-                    guard fresh > 0 else { continue }
+                seenHistograms[key] = snapshot
+                let grown = toldHistograms[key].map { snapshot.grown(since: $0) } ?? snapshot
+                for (index, fresh) in grown.counts.enumerated() where fresh > 0 {
                     let bounds = snapshot.bounds
                     let bound = bounds.indices.contains(index) ? bounds[index] : bounds.last ?? 0
                     line(Self.text(bound), fresh == 1 ? "ms" : "ms|@\(1 / Double(fresh))")
@@ -153,7 +150,7 @@ struct StatsdLines {
             }
         }
         told = seen
-        toldBuckets = seenBuckets
+        toldHistograms = seenHistograms
         return lines
     }
 

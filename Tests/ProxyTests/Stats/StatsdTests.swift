@@ -70,4 +70,44 @@ struct StatsdTests {
             }
         }
     }
+
+    @Test("by TCP lines go to a cluster's host; a connection that ends is followed by another, and nothing is cut")
+    func tcp() async throws {
+        try await onLoop { loop in
+            let received = Received()
+            let server = try await ScriptedUpstream(on: loop) { wire, number in
+                while true {
+                    let line = try await wire.read(until: "\n")
+                    received.add("\(number)", Array(line.utf8.prefix { $0 != UInt8(ascii: "\n") }))
+                    // The first connection ends in the middle of everything.
+                    if number == 0, received.all.count == 5 { return }
+                }
+            }
+            let proxy = try await RunningProxy.start(
+                """
+                stats_flush_interval: 0.1s
+                stats_sinks: [ { name: s, typed_config: { "@type": type.googleapis.com/envoy.config.metrics.v3.StatsdSink, prefix: me, tcp_cluster_name: collector } } ]
+
+                """
+                    + Yaml.bootstrap(
+                        listeners: Yaml.listener(routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [9]) + Yaml.cluster("collector", [server.port]), admin: true))
+            defer { proxy.stop() }
+            try await until {
+                received.all.contains {
+                    $0.head != "0" && String(decoding: $0.body, as: UTF8.self) == "me.server.live:1|g"
+                }
+            }
+            let lines = received.all.map { String(decoding: $0.body, as: UTF8.self) }
+            for line in lines {
+                let parts = line.split(separator: "|", omittingEmptySubsequences: false)
+                #expect(
+                    parts.count >= 2 && ["c", "g", "ms"].contains(parts[1]) && parts[0].hasPrefix("me."), "\(line)")
+                #expect(parts[0].split(separator: ":").count == 2, "\(line)")
+            }
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            let stats = try await admin.get("/stats?filter=stats_sinks").body
+            #expect(!stats.contains("lines_sent: 0"))
+        }
+    }
 }

@@ -18,6 +18,8 @@ public struct OpenTelemetrySinkConfig: EnvoyMessage {
     public var resourceDetectors: [TypedExtensionConfig] = []
     /// `custom_metric_conversions`, field 8.
     public var customMetricConversions: Matcher?
+    /// `max_data_points_per_request`, field 10.
+    public var maxDataPointsPerRequest: UInt32 = 0
     /// At most one of the fields of `protocol_specifier`.
     public var protocolSpecifier: ProtocolSpecifier?
     /// The message with every field at its default.
@@ -27,16 +29,21 @@ public struct OpenTelemetrySinkConfig: EnvoyMessage {
     public indirect enum ProtocolSpecifier: Hashable, Sendable {
         /// `grpc_service`, field 1.
         case grpcService(GrpcService)
+        /// `http_service`, field 9.
+        case httpService(HttpService)
     }
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig", "grpc_service 1 report_counters_as_deltas 2 report_histograms_as_deltas 3 emit_tags_as_attributes 4 use_tag_extracted_name 5 prefix 6 resource_detectors 7 custom_metric_conversions 8")
+    public static let schema = MessageSchema("envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig", "grpc_service 1 http_service 9 report_counters_as_deltas 2 report_histograms_as_deltas 3 emit_tags_as_attributes 4 use_tag_extracted_name 5 prefix 6 resource_detectors 7 custom_metric_conversions 8 max_data_points_per_request 10")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
         case 1:
             try decoder.exclusive(self.protocolSpecifier == nil)
             self.protocolSpecifier = .grpcService(try decoder.value())
+        case 9:
+            try decoder.exclusive(self.protocolSpecifier == nil)
+            self.protocolSpecifier = .httpService(try decoder.value())
         case 2: try decoder.singular(&self.reportCountersAsDeltas)
         case 3: try decoder.singular(&self.reportHistogramsAsDeltas)
         case 4: try decoder.wrapped(&self.emitTagsAsAttributes)
@@ -44,6 +51,7 @@ public struct OpenTelemetrySinkConfig: EnvoyMessage {
         case 6: try decoder.singular(&self.prefix)
         case 7: try decoder.repeated(&self.resourceDetectors)
         case 8: try decoder.message(&self.customMetricConversions)
+        case 10: try decoder.singular(&self.maxDataPointsPerRequest)
         default: try decoder.unknown()
         }
     }
@@ -52,6 +60,7 @@ public struct OpenTelemetrySinkConfig: EnvoyMessage {
         switch protocolSpecifier {
         case nil: break
         case .grpcService(let value): encoder.field(1, value)
+        case .httpService(let value): encoder.field(9, value)
         }
         encoder.singular(2, self.reportCountersAsDeltas)
         encoder.singular(3, self.reportHistogramsAsDeltas)
@@ -60,5 +69,6 @@ public struct OpenTelemetrySinkConfig: EnvoyMessage {
         encoder.singular(6, self.prefix)
         encoder.repeated(7, self.resourceDetectors)
         encoder.optional(8, self.customMetricConversions)
+        encoder.singular(10, self.maxDataPointsPerRequest)
     }
 }
