@@ -3,7 +3,7 @@
 
     sudo tools/api-check.py [--skein .build/release/skein] [PART]...
 
-Parts: kubectl, python, clients, definitions, limits, streams, pods, kinds. Runs alone in network, mount and process namespaces. Each check prints one line, the last line is a
+Parts: kubectl, python, clients, definitions, limits, streams, pods, kinds, servers. Runs alone in network, mount and process namespaces. Each check prints one line, the last line is a
 count; ends with 1 when a check failed.
 """
 import argparse
@@ -15,7 +15,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from apicheck import clients, definitions, kinds, kubectl, lib, limits, pods, python, streams  # noqa: E402
+from apicheck import clients, definitions, kinds, kubectl, lib, limits, pods, python, servers, streams  # noqa: E402
 
 
 def kubectl_part(plane):
@@ -29,7 +29,7 @@ def kubectl_part(plane):
 
 
 PARTS = {"kubectl": kubectl_part, "python": python.run, "clients": clients.run, "definitions": definitions.run, "limits": limits.run,
-         "streams": streams.run, "pods": pods.run, "kinds": kinds.run}
+         "streams": streams.run, "pods": pods.run, "kinds": kinds.run, "servers": servers.run}
 
 
 def main():

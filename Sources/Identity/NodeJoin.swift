@@ -73,6 +73,9 @@ public enum NodeJoin {
         return name.isEmpty ? nil : String(name)
     }
 
+    /// The group of control planes that ask each other for their nodes; it has no rights in the API.
+    public static let serverGroup = "skein:control-planes"
+
     /// The fingerprint of a key.
     public static func fingerprint(_ key: PublicKey) -> String { SHA256.hexadecimal(key.der) }
 

@@ -63,5 +63,29 @@ struct ObjectText: Sendable {
         }
     }
 
+    // MARK: What is no object
+
+    /// Seals what belongs to all servers; nil without a key.
+    func seal(_ bytes: [UInt8], as name: String) throws(StoreError) -> [UInt8]? {
+        guard let key else { return nil }
+        do throws(TLSError) {
+            return key.name + (try key.cipher.seal(bytes, context: Self.commonContext(name)))
+        } catch { throw .failed(path: "", detail: "\(name) cannot be encrypted: \(error)") }
+    }
+
+    /// Opens what `seal` made, under the same name only.
+    func open(_ bytes: [UInt8], as name: String) throws(StoreError) -> [UInt8] {
+        guard let key else { throw .failed(path: "", detail: "\(name) is encrypted, and there is no key file") }
+        guard bytes.starts(with: key.name) else {
+            throw .failed(path: "", detail: "\(name) is encrypted with another key than \(key.path)")
+        }
+        do throws(TLSError) {
+            return try key.cipher.open(Array(bytes.dropFirst(key.name.count)), context: Self.commonContext(name))
+        } catch { throw .corrupted(path: "", detail: "\(name): \(error)") }
+    }
+
+    // The resources of objects have no such name.
+    private static func commonContext(_ name: String) -> [UInt8] { Array("//common/\(name)".utf8) }
+
     private func context(_ key: StoreKey) -> [UInt8] { Array("\(key.resource)/\(key.namespace)/\(key.name)".utf8) }
 }

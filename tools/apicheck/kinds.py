@@ -28,6 +28,16 @@ spec:
   jobTemplate: {spec: {template: {spec: {restartPolicy: OnFailure, containers: [{name: tick, image: x, command: [date]}]}}}}
 """
 
+CONTROLLER = """
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  replicas: 2
+  selector: {app: old}
+  template: {metadata: {labels: {app: old}}, spec: {containers: [{name: c, image: x}]}}
+"""
+
 BUDGET = """
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -178,8 +188,32 @@ def run_one(one, namespace):
         run("delete", "quota/few", "limits/range", "svc/a")
         run("delete", "pod/one", "--force", "--grace-period=0")
 
+    def controllers():
+        run("apply", "-f", "-", stdin=CONTROLLER)
+        wait("pods of the controller", lambda: len(read("pods", "-l", "app=old")["items"]) == 2)
+        run("scale", "rc/old", "--replicas=3")
+        wait("one more", lambda: len(read("pods", "-l", "app=old")["items"]) == 3)
+        out, _ = run("get", "rc", "-o", "wide")
+        check(f"{tag}: get rc", out.split()[:8] == ["NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"]
+              and "app=old" in out and " 3 " in out, out)
+        out, _ = run("describe", "rc", "old")
+        check(f"{tag}: describe rc", "3 current / 3 desired" in out and "app=old" in out and "SuccessfulCreate" in out, out)
+        out, _ = run("get", "all")
+        check(f"{tag}: get all shows it", "replicationcontroller/old" in out, out)
+        run("expose", "rc", "old", "--port=80", "--name=old")
+        run("autoscale", "rc", "old", "--min=2", "--max=4")
+        check(f"{tag}: expose and autoscale rc", read("svc/old")["spec"]["selector"] == {"app": "old"}
+              and read("hpa/old")["spec"]["scaleTargetRef"]["kind"] == "ReplicationController")
+        out, _ = run("explain", "rc.spec.selector")
+        check(f"{tag}: explain rc", "map[string]string" in out, out)
+        _, errors = run("apply", "-f", "-", stdin=CONTROLLER.replace("{app: old}}, spec", "{app: other}}, spec").replace("name: old}", "name: bad}"),
+                        code=1)
+        check(f"{tag}: a selector that does not match", "`selector` does not match template `labels`" in errors, errors)
+        run("delete", "hpa/old", "svc/old", "rc/old")
+        wait("its pods to go", lambda: all("deletionTimestamp" in p["metadata"] for p in read("pods", "-l", "app=old")["items"]))
+
     one("create", "namespace", namespace)
-    for body in (priorities, quotas, budgets, cron):
+    for body in (priorities, quotas, controllers, budgets, cron):
         attempt(f"{tag}: {body.__name__}", body)
     one("delete", "namespace", namespace, "--wait=false")
 

@@ -13,8 +13,8 @@ enum DefaultRoles {
         "gateway.networking.k8s.io",
     ]
     private static let core: [JSON] = [
-        "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "serviceaccounts",
-        "services",
+        "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers",
+        "replicationcontrollers/scale", "serviceaccounts", "services",
     ]
     private static let apps: [JSON] = [
         "daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets",
@@ -56,6 +56,7 @@ enum DefaultRoles {
             reading, [""],
             core + [
                 "limitranges", "resourcequotas", "events", "namespaces", "persistentvolumeclaims/status", "pods/log",
+                "replicationcontrollers/status",
                 "pods/status", "services/status",
             ]),
         rule(reading, ["apps"], apps + ["deployments/status", "replicasets/status"]),

@@ -64,7 +64,9 @@ extension ObjectRegistry {
                 _ = try create(role, .clusterRole)
                 continue
             }
-            guard stored.object["metadata"]?["annotations"]?[DefaultRoles.autoupdate]?.string == "true" else { continue }
+            guard stored.object["metadata"]?["annotations"]?[DefaultRoles.autoupdate]?.string == "true" else {
+                continue
+            }
             let known = stored.object["rules"]?.array ?? []
             let own = known.map(PolicyRule.init(json:))
             let missing = (role["rules"]?.array ?? []).filter { rule in

@@ -28,8 +28,8 @@ extension ObjectRegistry {
             }
             object["spec"] = spec
             object["status"] = ["loadBalancer": [:]]
-        case .deployment, .replicaSet, .service:
-            object["status"] = object["status"] ?? .object(kind == .replicaSet ? ["replicas": 0] : [:])
+        case .replicaSet, .replicationController: object["status"] = object["status"] ?? ["replicas": 0]
+        case .deployment, .service: object["status"] = object["status"] ?? .object([:])
         case .statefulSet: object["status"] = ["replicas": 0, "availableReplicas": 0]
         case .daemonSet:
             object["status"] = [

@@ -49,7 +49,7 @@ public struct Selection: Sendable {
         case .secret: return common + ["type"]
         case .namespace: return common + ["status.phase"]
         case .node: return common + ["spec.unschedulable"]
-        case .replicaSet: return common + ["status.replicas"]
+        case .replicaSet, .replicationController: return common + ["status.replicas"]
         case .service: return common + ["spec.clusterIP", "spec.type"]
         default: return common
         }

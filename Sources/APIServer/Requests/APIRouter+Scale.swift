@@ -64,7 +64,7 @@ extension APIRouter {
             if let selector = custom.selector?.values(in: object).first { status["selector"] = selector }
         } else {
             let spec = DeploymentSpec(json: object["spec"] ?? .null)
-            let selector = TableColumn.selectorText(spec.selector)
+            let selector = TableColumn.selectorText(KubernetesObject(json: object).podSelector)
             wanted = .integer(Int64(spec.replicas))
             status = [
                 "replicas": .integer(Int64(object["status"]?["replicas"]?.int ?? 0)),

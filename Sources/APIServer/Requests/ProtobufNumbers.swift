@@ -146,6 +146,8 @@ enum ProtobufNumbers {
         PodResourceClaim name=1:string resourceClaimName=3?:string resourceClaimTemplateName=4?:string
         PodSchedulingGroup podGroupName=1?:string
         EvictionResponder name=1:string priority=2?:int32
+        ReplicationController metadata=1 spec=2 status=3
+        ReplicationControllerSpec replicas=1? selector=2 template=3 minReadySeconds=4
         Service metadata=1 spec=2 status=3
         ServiceSpec ports=1 selector=2 clusterIP=3 clusterIPs=18 type=4 externalIPs=5 sessionAffinity=7 loadBalancerIP=8 loadBalancerSourceRanges=9 externalName=10 externalTrafficPolicy=11 healthCheckNodePort=12 publishNotReadyAddresses=13 sessionAffinityConfig=14 ipFamilies=19 ipFamilyPolicy=17? allocateLoadBalancerNodePorts=20? loadBalancerClass=21? internalTrafficPolicy=22? trafficDistribution=23?
         ServicePort name=1 protocol=2 appProtocol=6? port=3 targetPort=4 nodePort=5

@@ -8,7 +8,7 @@ extension TableColumn {
         case .pod: pods
         case .service: services
         case .deployment: deployments
-        case .replicaSet: replicaSets
+        case .replicaSet, .replicationController: replicaSets
         case .statefulSet: statefulSets
         case .daemonSet: daemonSets
         case .job: jobs
@@ -134,7 +134,7 @@ extension TableColumn {
     static let template: [TableColumn] = [
         text("Containers", wide: true) { containers($0).map(\.name).joined(separator: ",") },
         text("Images", wide: true) { containers($0).map(\.image).joined(separator: ",") },
-        text("Selector", wide: true) { selectorText(DeploymentSpec(json: $0.spec).selector) },
+        text("Selector", wide: true) { selectorText($0.podSelector) },
     ]
 
     static func containers(_ object: KubernetesObject) -> [Container] {

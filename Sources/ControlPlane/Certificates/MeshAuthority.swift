@@ -48,6 +48,8 @@ final class MeshAuthority: @unchecked Sendable {
     private var tokenUses: TokenUses
     /// Called when other roots are to be trusted, or all certificates to be replaced.
     var onTrust: [() -> Void] = []
+    /// Called with the authority, keys and all, when it was kept anew.
+    var onSave: ([UInt8]) -> Void = { _ in }
     /// How the certificates stand that proxies have from us without an agent between.
     var otherReports: () -> [IdentityReport] = { [] }
     /// How long certificates of workloads hold, in seconds.
@@ -93,11 +95,13 @@ final class MeshAuthority: @unchecked Sendable {
     }
 
     private func save() throws(ControlPlaneError) {
+        let bytes = authority.secretJSON.bytes
         do throws(SystemError) {
-            try File.replace("\(directory)/\(Self.fileName)", authority.secretJSON.bytes, mode: 0o600)
+            try File.replace("\(directory)/\(Self.fileName)", bytes, mode: 0o600)
         } catch {
             throw ControlPlaneError("the mesh's certificate authority cannot be kept: \(error)")
         }
+        onSave(bytes)
     }
 
     /// Begins to look at what is due.

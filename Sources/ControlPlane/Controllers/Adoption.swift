@@ -8,7 +8,7 @@ import Serialization
 enum Adoption {
     /// The selector of what owns others; nothing is wanted by an empty one.
     static func selector(_ owner: KubernetesObject) -> LabelMatcher {
-        owner.spec["selector"].map { LabelSelector(json: $0).matcher } ?? LabelMatcher()
+        owner.podSelector.matcher
     }
 
     /// The changes that make the objects of kind `kind` among `all` an owner's own or nobody's.

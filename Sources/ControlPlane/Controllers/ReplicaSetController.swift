@@ -2,14 +2,14 @@ public import KubernetesAPI
 import Mesh
 public import Serialization
 
-/// Keeps the number of pods that a ReplicaSet asks for.
+/// Keeps the number of pods that a ReplicaSet or a ReplicationController asks for.
 public enum ReplicaSetController {
     /// Pods made or deleted in one decision at most; more follow when these are seen.
     static let burstMax = 50
 
-    /// What to do for a ReplicaSet, given the pods that it controls.
+    /// What to do for an object of that kind, given the pods that it controls.
     public static func decide(
-        _ object: KubernetesObject, pods: [KubernetesObject], now: Timestamp
+        _ object: KubernetesObject, _ kind: ResourceKind = .replicaSet, pods: [KubernetesObject], now: Timestamp
     ) -> Decision {
         var decision = Decision()
         let replicaSet = ReplicaSet(json: object.json)
@@ -19,7 +19,7 @@ public enum ReplicaSetController {
         if object.metadata.deletionTimestamp == nil {
             if active.count < wanted {
                 let missing = min(wanted - active.count, burstMax)
-                decision.changes += (0..<missing).map { _ in .create(.pod, newPod(of: object)) }
+                decision.changes += (0..<missing).map { _ in .create(.pod, newPod(of: object, kind)) }
             } else if active.count > wanted {
                 for pod in victims(active, count: min(active.count - wanted, burstMax), now: now) {
                     decision.changes.append(.delete(.pod, pod.object.key, uid: pod.object.metadata.uid))
@@ -48,18 +48,18 @@ public enum ReplicaSetController {
         }
         status["observedGeneration"] = .integer(Int64(object.metadata.generation))
         status["conditions"] = object.status["conditions"]
-        if status != object.status { decision.changes.append(.updateStatus(.replicaSet, object.key, status)) }
+        if status != object.status { decision.changes.append(.updateStatus(kind, object.key, status)) }
         return decision
     }
 
-    private static func newPod(of object: KubernetesObject) -> KubernetesObject {
+    private static func newPod(of object: KubernetesObject, _ kind: ResourceKind) -> KubernetesObject {
         let template = object.spec["template"] ?? .object([:])
         var metadata = template["metadata"] ?? .object([:])
         metadata["creationTimestamp"] = nil
         metadata["name"] = nil
         metadata["generateName"] = .string(object.name + "-")
         metadata["namespace"] = .string(object.namespace)
-        metadata["ownerReferences"] = [object.controllerReference(.replicaSet)]
+        metadata["ownerReferences"] = [object.controllerReference(kind)]
         return KubernetesObject(json: [
             "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] ?? .object([:]),
         ])

@@ -2,6 +2,7 @@ import APIServer
 import HTTP
 import IO
 import Serialization
+import Store
 import Telemetry
 
 // The agents of nodes, as the control plane asks them.
@@ -11,16 +12,43 @@ extension ControlPlaneServer {
     /// How long an agent may take for it.
     static let usagePatience = Duration.seconds(10)
 
-    /// The agent of this machine by its socket, those of joined machines by the connections that they open.
+    /// The agent of this machine by its socket, those of joined machines by the connections that they open, those of other servers' machines through these.
     func agents() -> NodeClients {
-        let local = HTTPClient(to: .unix(options.runDirectory + "/kubelet.sock"), on: loop)
+        let path = options.runDirectory + "/kubelet.sock"
+        let local = HTTPClient(to: .unix(path), on: loop)
         let name = options.nodeName
         return { [weak self] node throws(StatusError) in
-            if node == name { return local }
-            guard let client = self?.nodes?.client(of: node) else {
-                throw .agentUnreachable(node, "it is not connected with this control plane")
+            if node == name, self?.peers == nil || File.exists(path) { return local }
+            guard let client = self?.nodes?.client(of: node) ?? self?.peers?.client(of: node) else {
+                throw .agentUnreachable(
+                    node, "it is not connected with \(self?.peers == nil ? "this" : "any") control plane")
             }
             return client
+        }
+    }
+
+    /// Tells the other servers of a store which nodes are connected here, and hears of theirs.
+    func shareNodes(_ store: EtcdStore) {
+        guard let nodes else { return }
+        let peers: PeerServers
+        do throws(ControlPlaneError) {
+            let identities = try Identities(directory: control, now: Self.now().seconds)
+            peers = PeerServers(identities.authority, on: loop, now: { WallClock.now.seconds })
+        } catch {
+            return log.error("nodes of other servers cannot be asked", ["error": "\(error)"])
+        }
+        self.peers = peers
+        nodes.serverName = store.writer
+        let place = PeerServers.place(of: options.apiAddress, names: options.apiNames)
+        if place.hosts.isEmpty {
+            log.warning(
+                "other servers of the store cannot ask for the nodes that are connected here: say with --api-name where this one is reached"
+            )
+        }
+        store.report(.nodes) { [weak nodes] in
+            PeerServers.report(place, nodes: nodes?.reachable ?? [])
+        } changed: { [weak peers] in
+            peers?.heard($0)
         }
     }
 
@@ -54,7 +82,8 @@ extension ControlPlaneServer {
     func usage(
         _ path: String, from agents: @escaping NodeClients, patience: Duration = ControlPlaneServer.usagePatience
     ) async -> [(node: String, page: JSON)] {
-        let names = [options.nodeName] + (nodes?.connected.filter { $0 != options.nodeName } ?? [])
+        let joined = Set(nodes?.connected ?? []).union(peers?.nodes ?? []).subtracting([options.nodeName])
+        let names = [options.nodeName] + joined.sorted()
         let questions = names.map { name in
             Task(executorPreference: loop) { [log] () -> JSON? in
                 do {

@@ -49,7 +49,8 @@ final class NodeDialer: @unchecked Sendable {
         return client
     }
 
-    private func dial(_ node: String) async throws(HTTPError) -> any ByteStream {
+    /// A connection to the agent of a node, which the node opens when it is asked.
+    func dial(_ node: String) async throws(HTTPError) -> any ByteStream {
         guard waiters.values.count(where: { $0.node == node }) < Self.waitingMax else {
             turnedAway &+= 1
             throw .connection(SystemError(EAGAIN, "wait for more than \(Self.waitingMax) connections of node \(node)"))

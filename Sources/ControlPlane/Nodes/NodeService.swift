@@ -31,13 +31,13 @@ final class NodeService: @unchecked Sendable {
     private let authority: CertificateAuthority
     private let mesh: MeshAuthority
     private let streams: ProxyStreams
-    private let loop: EventLoop
+    let loop: EventLoop
     private let now: () -> Timestamp
     private let log = Logger("nodes")
     private let settings: JSON
-    private var agents: [String: RemoteAgent] = [:]
-    private let dialer: NodeDialer
-    private var open: [String: [ObjectIdentifier: any ByteStream]] = [:]
+    private(set) var agents: [String: RemoteAgent] = [:]
+    let dialer: NodeDialer
+    var open: [String: [ObjectIdentifier: any ByteStream]] = [:]
     /// What a node's name server must know besides services.
     var furtherNames: () -> JSON? = { nil }
     /// What was refused, by reason.
@@ -66,6 +66,21 @@ final class NodeService: @unchecked Sendable {
         }
     }
 
+    /// This server's name among those of its store; nil where there are no others.
+    var serverName: String?
+    /// The node beside this server, and the socket of its agent.
+    var localSocket: (node: String, path: String)?
+    /// Connections of other servers to agents here at once.
+    static let relaysMax = 1024
+    var relays = 0
+    var relayed: UInt64 = 0
+
+    /// Nodes whose agents can be asked through this server.
+    var reachable: [String] {
+        guard let localSocket, File.exists(localSocket.path) else { return connected }
+        return Set(connected + [localSocket.node]).sorted()
+    }
+
     /// Nodes whose agents are connected here.
     var connected: [String] { agents.keys.sorted() }
 
@@ -81,6 +96,12 @@ final class NodeService: @unchecked Sendable {
             # HELP skein_control_node_dials_late_total Connections of a node that were asked for and did not come in time.
             # TYPE skein_control_node_dials_late_total counter
             skein_control_node_dials_late_total \(dialer.late)
+            # HELP skein_control_node_relays Connections of other servers to agents of nodes here; at most \(Self.relaysMax).
+            # TYPE skein_control_node_relays gauge
+            skein_control_node_relays \(relays)
+            # HELP skein_control_node_relayed_total Connections that were made for other servers to agents of nodes here.
+            # TYPE skein_control_node_relayed_total counter
+            skein_control_node_relayed_total \(relayed)
             # HELP skein_control_node_requests_refused_total What nodes asked for and did not get, by reason.
             # TYPE skein_control_node_requests_refused_total counter
 
@@ -124,6 +145,7 @@ final class NodeService: @unchecked Sendable {
             case ("POST", "join"): return try await join(request, user)
             case ("GET", "agent"): return try serveAgent(try node(user))
             case ("GET", "xds"): return try serveProxy(request, try node(user))
+            case ("GET", "relay"): return try await serveRelay(request, user)
             case ("GET", "kubelet"): return try serveDialed(request, try node(user))
             default: throw StatusError(code: 404, reason: "NotFound", message: "\(request.path) is not served here")
             }
@@ -231,7 +253,7 @@ final class NodeService: @unchecked Sendable {
         HTTPResponse(status: 200, contentType: "application/json", body: value.bytes)
     }
 
-    private func upgrade(_ name: String, _ use: @escaping @Sendable (any ByteStream) async -> Void) -> HTTPResponse {
+    func upgrade(_ name: String, _ use: @escaping @Sendable (any ByteStream) async -> Void) -> HTTPResponse {
         var head = ResponseHead(status: 101)
         // A name of ours: it holds no byte that a field may not have.
         try? head.headers.append(.upgrade, name)

@@ -8,7 +8,8 @@ extension Controllers {
     func decide(_ work: Work) -> Decision {
         switch work {
         case .deployment(let key): decideDeployment(key)
-        case .replicaSet(let key): decideReplicaSet(key)
+        case .replicaSet(let key): decideReplicas(.replicaSet, key)
+        case .replicationController(let key): decideReplicas(.replicationController, key)
         case .statefulSet(let key): decideStatefulSet(key)
         case .daemonSet(let key): decideDaemonSet(key)
         case .job(let key): decideJob(key)
@@ -78,10 +79,10 @@ extension Controllers {
         return DeploymentController.decide(object, replicaSets: sets, podCounts: counts, now: now())
     }
 
-    private func decideReplicaSet(_ key: NamespacedName) -> Decision {
-        guard let object = cache.object(.replicaSet, key) else { return Decision() }
-        let (pods, claims) = pods(of: object, .replicaSet)
-        return claims.isEmpty ? ReplicaSetController.decide(object, pods: pods, now: now()) : Decision(claims)
+    private func decideReplicas(_ kind: ResourceKind, _ key: NamespacedName) -> Decision {
+        guard let object = cache.object(kind, key) else { return Decision() }
+        let (pods, claims) = pods(of: object, kind)
+        return claims.isEmpty ? ReplicaSetController.decide(object, kind, pods: pods, now: now()) : Decision(claims)
     }
 
     private func decideStatefulSet(_ key: NamespacedName) -> Decision {
@@ -151,8 +152,11 @@ extension Controllers {
 
     /// What has the sub-resource `scale`.
     private func scaled(_ target: ScaleTarget, _ namespace: String) -> (object: KubernetesObject, kind: ResourceKind)? {
-        let kinds: [ResourceKind] = [.deployment, .replicaSet, .statefulSet]
-        guard let kind = kinds.first(where: { $0.kind == target.kind && ["apps/v1", ""].contains(target.apiVersion) }),
+        let kinds: [ResourceKind] = [.deployment, .replicaSet, .statefulSet, .replicationController]
+        guard
+            let kind = kinds.first(where: {
+                $0.kind == target.kind && [$0.group.isEmpty ? "v1" : "apps/v1", ""].contains(target.apiVersion)
+            }),
             let object = cache.object(kind, NamespacedName(namespace: namespace, name: target.name))
         else { return nil }
         return (object, kind)

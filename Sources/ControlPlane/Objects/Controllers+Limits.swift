@@ -56,6 +56,9 @@ extension Controllers {
             (object.metadata.uid, object.spec["replicas"]?.int ?? 1)
         }
         if let key = owner(of: pod, .statefulSet), let set = cache.object(.statefulSet, key) { return replicas(set) }
+        if let key = owner(of: pod, .replicationController), let set = cache.object(.replicationController, key) {
+            return replicas(set)
+        }
         guard let key = owner(of: pod, .replicaSet), let set = cache.object(.replicaSet, key) else { return nil }
         if let key = owner(of: set, .deployment), let deployment = cache.object(.deployment, key) {
             return replicas(deployment)

@@ -13,6 +13,7 @@ public final class Controllers {
     enum Work: Hashable {
         case deployment(NamespacedName)
         case replicaSet(NamespacedName)
+        case replicationController(NamespacedName)
         case statefulSet(NamespacedName)
         case daemonSet(NamespacedName)
         case job(NamespacedName)
@@ -32,6 +33,7 @@ public final class Controllers {
             switch kind {
             case .deployment: self = .deployment(key)
             case .replicaSet: self = .replicaSet(key)
+            case .replicationController: self = .replicationController(key)
             case .statefulSet: self = .statefulSet(key)
             case .daemonSet: self = .daemonSet(key)
             case .job: self = .job(key)
@@ -53,13 +55,14 @@ public final class Controllers {
     /// Decisions in one run at most, so that requests are served in between.
     static let decisionsMax = 200
     static let kinds: [ResourceKind] = [
-        .deployment, .replicaSet, .statefulSet, .daemonSet, .controllerRevision, .job, .cronJob, .podDisruptionBudget,
+        .deployment, .replicaSet, .replicationController, .statefulSet, .daemonSet, .controllerRevision, .job, .cronJob,
+        .podDisruptionBudget,
         .resourceQuota, .horizontalPodAutoscaler, .pod,
         .node, .lease, .service, .endpointSlice, .endpoints, .ingress, .namespace, .serviceAccount,
         .storageClass, .persistentVolume, .persistentVolumeClaim,
     ]
     /// What makes pods, each by a selector.
-    static let podOwners: [ResourceKind] = [.replicaSet, .statefulSet, .daemonSet, .job]
+    static let podOwners: [ResourceKind] = [.replicaSet, .replicationController, .statefulSet, .daemonSet, .job]
 
     /// By what controllers find objects, so that a change costs what it concerns and not what there is.
     private static var indexes: [ObjectIndex] {
@@ -139,10 +142,12 @@ public final class Controllers {
         let object = event.object
         switch event.kind {
         case .deployment, .statefulSet, .daemonSet, .job, .horizontalPodAutoscaler, .ingress, .namespace, .cronJob,
-            .podDisruptionBudget, .resourceQuota:
+            .podDisruptionBudget, .resourceQuota, .replicationController:
             Work(event.kind, object.key).map { enqueue($0) }
             if event.kind == .job { noticeOwned(event, by: [.cronJob]) }
-            if [.deployment, .statefulSet].contains(event.kind), event.previous?.spec != object.spec {
+            if [.deployment, .statefulSet, .replicationController].contains(event.kind),
+                event.previous?.spec != object.spec
+            {
                 noticeBudgets(object.namespace)
             }
             if event.isDeleted, event.kind == .horizontalPodAutoscaler { autoscalerMemory[object.key] = nil }

@@ -51,6 +51,8 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var authorityFacts: JSON { meshAuthority?.run(.list) ?? .null }
     var controllers: Controllers?
     private(set) var nodes: NodeService?
+    /// The other servers of the store, for what only their nodes know.
+    var peers: PeerServers?
     /// The objects of our own store, where several servers share it.
     private var ownSource: RegistrySource?
     var cluster: ClusterSource?
@@ -99,6 +101,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             if let kubeconfig = options.kubeconfig { return try openCluster(kubeconfig) }
             let store = try await StoreOpening.open(options.store, directory: control, on: loop)
             self.store = store
+            try await shareIdentity(store)
             guard !isStopping else { return await store.close() }
             try open(store)
             log.info(
@@ -127,6 +130,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         programs?.stop()
         agent?.close()
         nodes?.close()
+        peers?.close()
         meshAuthority?.stop()
         streams?.identities?.stop()
         discovery?.close()
@@ -232,6 +236,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             streams?.others = reports.sorted { $0.key < $1.key }.compactMap { ServerReport($0.value) }
         }
         rateLimits.share(in: shared)
+        shareNodes(shared)
     }
 
     private func lead(_ leads: Bool) {
@@ -367,6 +372,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
             registry, router, identities.authority, mesh: meshAuthority, streams: streams,
             settings: ["podPools": texts(options.podPools), "servicePools": texts(options.serviceRanges.all)], on: loop,
             now: Self.now)
+        nodes?.localSocket = (options.nodeName, options.runDirectory + "/kubelet.sock")
         nodes?.furtherNames = { [weak self] in self?.names?.further }
     }
 
@@ -417,6 +423,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         authority.account = { [weak source] in source?.known(.serviceAccount, $0)?.metadata.uid }
         authority.lifetime = options.certificateLifetime
         authority.tokens = tokens
+        authority.onSave = { [weak self] in self?.tellMeshAuthority($0) }
         authority.start()
         meshAuthority = authority
         streams.certify(by: authority, now: { WallClock.now.seconds })
@@ -455,7 +462,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         page.names = { [weak self] in self?.names?.counts }
         openInsight(source, streams, page)
         page.api = api
-        page.nodes = { [weak self] in self?.nodes?.metrics ?? "" }
+        page.nodes = { [weak self] in (self?.nodes?.metrics ?? "") + (self?.peers?.metrics ?? "") }
         page.programs = { [weak self] in self?.programs?.metrics ?? "" }
         router?.metrics = { [weak page] in page?.allMetrics ?? "" }
         try openMetricExporter(page)

@@ -145,3 +145,11 @@ public struct ReplicaSetStatus: JSONView {
     /// Conditions.
     public var conditions: [Condition] { views("conditions") }
 }
+
+extension KubernetesObject {
+    /// The pods that an object with a template selects; a ReplicationController tells it as labels.
+    public var podSelector: LabelSelector {
+        let selector = spec["selector"] ?? .object([:])
+        return LabelSelector(json: kind == "ReplicationController" ? ["matchLabels": selector] : selector)
+    }
+}

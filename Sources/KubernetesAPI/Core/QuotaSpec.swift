@@ -44,6 +44,7 @@ public struct QuotaSpec: JSONView {
         guard !isScoped else { return use }
         use.add("count/\(kind.plural)\(group)", one)
         switch kind {
+        case .replicationController: use.add("replicationcontrollers", one)
         case .service:
             use.add("services", one)
             let spec = ServiceSpec(json: object["spec"] ?? .null)

@@ -4,7 +4,8 @@ extension ResourceKind {
     /// A kind that nobody would act on is not here: kubectl then says that there is no such kind.
     public static let standard: [ResourceKind] =
         [
-            namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, deployment, replicaSet,
+            namespace, pod, service, endpoints, configMap, secret, serviceAccount, node, event, replicationController,
+            deployment, replicaSet,
             statefulSet, daemonSet, controllerRevision, job, cronJob, horizontalPodAutoscaler, eventView, endpointSlice,
             ingress,
             ingressClass, networkPolicy, adminNetworkPolicy, baselineAdminNetworkPolicy, lease, persistentVolumeClaim,
@@ -54,6 +55,10 @@ extension ResourceKind {
     /// `deployments`.
     public static let deployment = ResourceKind(
         "apps", ["v1"], "Deployment", "deployments", short: ["deploy"], categories: ["all"],
+        subresources: ["scale", "status"])
+    /// `replicationcontrollers`: what ReplicaSets have followed, with a selector of equal labels only.
+    public static let replicationController = ResourceKind(
+        "", ["v1"], "ReplicationController", "replicationcontrollers", short: ["rc"], categories: ["all"],
         subresources: ["scale", "status"])
     /// `replicasets`.
     public static let replicaSet = ResourceKind(

@@ -42,6 +42,7 @@ enum Defaults {
                 spec["enableServiceLinks"] = true
                 members["spec"] = .object(spec)
             }
+        case "ReplicationController": replicationController(&members)
         case "EndpointSlice":
             members["ports"] = members["ports"]?.array.map { ports in
                 .array(ports.map { $0["name"] == nil ? named($0) : $0 })
@@ -104,6 +105,19 @@ enum Defaults {
         behavior["scaleUp"] = up
         behavior["scaleDown"] = down
         members["behavior"] = behavior
+    }
+
+    /// Without a selector the labels of the template are it, without labels of its own they are those too.
+    private static func replicationController(_ members: inout [String: JSON]) {
+        guard case .object(var spec)? = members["spec"],
+            let labels = spec["template"]?["metadata"]?["labels"]?.object, !labels.isEmpty
+        else { return }
+        if spec["selector"]?.object?.isEmpty ?? true { spec["selector"] = .object(labels) }
+        members["spec"] = .object(spec)
+        guard members["metadata"]?["labels"]?.object?.isEmpty ?? true else { return }
+        var metadata = members["metadata"]?.object ?? [:]
+        metadata["labels"] = .object(labels)
+        members["metadata"] = .object(metadata)
     }
 
     /// Of containers: who says what most is says what is usual, and that what is asked for; else the least is asked for.

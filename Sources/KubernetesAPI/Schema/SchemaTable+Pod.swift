@@ -5,6 +5,21 @@ extension SchemaTable {
         Pod
           spec! PodSpec
           status PodStatus
+        ReplicationController
+          spec! ReplicationControllerSpec
+          status ReplicationControllerStatus
+        ReplicationControllerSpec
+          replicas int32 default=1
+          minReadySeconds int32
+          selector map(string)
+          template PodTemplateSpec
+        ReplicationControllerStatus
+          replicas int32
+          fullyLabeledReplicas int32
+          readyReplicas int32
+          availableReplicas int32
+          observedGeneration int64
+          conditions []Condition merge=type
         PodTemplateSpec
           metadata ObjectMeta
           spec PodSpec

@@ -5,7 +5,7 @@ extension Validator {
     mutating func kind(_ object: KubernetesObject, _ kind: ResourceKind) {
         switch kind {
         case .pod: podSpec(PodSpec(json: object.spec), "spec")
-        case .deployment, .replicaSet: workload(object)
+        case .deployment, .replicaSet, .replicationController: workload(object)
         case .statefulSet, .daemonSet: workload(object)
         case .job: job(object)
         case .cronJob: cronJob(object)
@@ -43,10 +43,17 @@ extension Validator {
         if spec.replicas < 0 {
             add(.invalid("spec.replicas", String(spec.replicas), "must be greater than or equal to 0"))
         }
-        labelSelector(object.spec["selector"], "spec.selector")
-        let selector = spec.selector
+        let isReplicationController = object.kind == "ReplicationController"
+        if isReplicationController {
+            labels("spec.selector", object.podSelector.matchLabels)
+            if object.spec["template"] == nil { add(.required("spec.template")) }
+            if object.podSelector.matchLabels.isEmpty { add(.required("spec.selector")) }
+        } else {
+            labelSelector(object.spec["selector"], "spec.selector")
+        }
+        let selector = object.podSelector
         if selector.matcher.requirements.isEmpty {
-            if object.spec["selector"] != nil {
+            if object.spec["selector"] != nil, !isReplicationController {
                 add(.invalid("spec.selector", "{}", "empty selector is invalid for \(object.kind.lowercased())"))
             }
         } else if !selector.matcher.matches(spec.template.metadata.labels) {

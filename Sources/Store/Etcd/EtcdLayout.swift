@@ -9,6 +9,8 @@ import Serialization
 ///     PREFIX/leader                             who runs the controllers, as long as its lease
 ///     PREFIX/servers/NAME                       what a server says of its proxies, as long as its lease
 ///     PREFIX/limits/NAME                        what a server has counted against the limits of the whole mesh, likewise
+///     PREFIX/nodes/NAME                         the nodes that are connected with a server, and where it is asked for them, likewise
+///     PREFIX/common/NAME                        what all servers have in common and nobody else may know, sealed (`EtcdStore.common`)
 ///
 /// Every step is one transaction that compares the clock's `mod_revision` with the one known and writes the clock anew: all
 /// servers' steps stand in one order, and each was made knowing all before it.
@@ -28,6 +30,8 @@ struct EtcdLayout: Sendable {
     var clock: [UInt8] { Array((prefix + "/clock").utf8) }
     var key: [UInt8] { Array((prefix + "/key").utf8) }
     var leader: [UInt8] { Array((prefix + "/leader").utf8) }
+    /// What all servers have in common under a name.
+    func common(_ name: String) -> [UInt8] { Array("\(prefix)/common/\(name)".utf8) }
     /// Where all servers' reports on something are.
     func reports(_ topic: ReportTopic) -> [UInt8] { Array("\(prefix)/\(topic.rawValue)/".utf8) }
     /// The server that a key is a report of, if it is one on `topic`.

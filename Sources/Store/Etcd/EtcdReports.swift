@@ -9,6 +9,8 @@ public enum ReportTopic: String, Sendable, CaseIterable {
     case proxies = "servers"
     /// Their counts against the limits of the whole mesh.
     case limits
+    /// The nodes whose agents are connected with them, and where they can be asked for those.
+    case nodes
 }
 
 /// What each of several servers says on one topic, under a lease of its own: who has died says nothing any more.

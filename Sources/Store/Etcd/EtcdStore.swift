@@ -63,8 +63,8 @@ public final class EtcdStore: ReplicaStore {
     let loop: EventLoop
     private let options: Options
     private let log = Logger("store")
-    /// Which process this is, for the clock.
-    let writer: String
+    /// Which process this is, for the clock and for other servers.
+    public let writer: String
     private var steps: Int64 = 0
     private var step: Step?
     private let commit: GroupCommit
@@ -142,7 +142,7 @@ public final class EtcdStore: ReplicaStore {
         }
     }
 
-    private func ask<Answer: Message>(
+    func ask<Answer: Message>(
         _ method: EtcdMethod<Answer>, _ question: some Message
     ) async throws(StoreError) -> Answer {
         do throws(GRPCStatus) { return try await client.call(method, question) } catch { throw failure(error) }
