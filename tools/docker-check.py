@@ -3,7 +3,7 @@
 
 Everything happens in network, mount and PID namespaces of its own, with a dockerd started there. Each check prints one line; the exit status is 1
 when one failed.
-usage: docker-check.py [PART…]      parts: words options ports compose calls crashes parallel own pods podman
+usage: docker-check.py [PART…]      parts: words options ports overlay compose calls crashes parallel own pods podman
 SKEIN names another program than that of the release build.
 """
 import argparse
@@ -11,10 +11,10 @@ import sys
 import time
 import traceback
 
-from dockercheck import compose, crash, engine, own, pods
+from dockercheck import compose, crash, engine, overlay, own, pods
 from dockercheck.lab import Lab, check, enter, note, results
 
-PARTS = {"words": engine.words, "options": engine.options, "ports": engine.ports, "compose": compose.compose, "calls": engine.calls, "crashes": crash.crashes, "parallel": crash.parallel,
+PARTS = {"words": engine.words, "options": engine.options, "ports": engine.ports, "overlay": overlay.overlay, "compose": compose.compose, "calls": engine.calls, "crashes": crash.crashes, "parallel": crash.parallel,
          "own": own.own, "pods": pods.pods, "podman": pods.podman}
 
 # The same parts with another engine: for those who change what engines are asked.

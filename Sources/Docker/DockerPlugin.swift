@@ -66,7 +66,7 @@ package final class DockerPlugin: @unchecked Sendable {
                 continue
             }
             // A container that has ended while nobody was here took its end of the link along.
-            guard endpoint.isJoined, network.wish.driver == .bridge, view.links[endpoint.hostLink] == nil else {
+            guard endpoint.isJoined, network.wish.driver.hasBridge, view.links[endpoint.hostLink] == nil else {
                 continue
             }
             if let error = kernel.performAll(state.takeDown(endpoint, network)) {
@@ -189,7 +189,7 @@ package final class DockerPlugin: @unchecked Sendable {
         for network in state.networks.values.sorted(by: { $0.id < $1.id }) {
             let changes =
                 state.endpoints(of: network.id).flatMap { state.takeDown($0, network) }
-                + (network.wish.driver == .bridge ? [.noBridge(network)] : [])
+                + state.takeDown(network)
             if let problem = kernel.performAll(changes) { problems.append(problem) }
         }
         return problems

@@ -29,7 +29,32 @@ struct NetworkTests {
                 ["com.docker.network.bridge.trusted_host_interfaces": "x"],
                 "com.docker.network.bridge.trusted_host_interfaces"
             ),
-            (["skein.driver": "overlay"], "spans hosts"),
+            (["skein.driver": "host-gw"], "overlay"),
+            (["skein.driver": "overlay"], "skein.vni is missing"),
+            (["skein.driver": "overlay", "skein.vni": "7"], "skein.peers is missing"),
+            (["skein.driver": "overlay", "skein.vni": "0", "skein.peers": "192.0.2.2"], "not from 1 to 16777215"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2,x"], "'x' is no address"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "224.0.0.1"], "no address of a machine"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "127.0.0.1"], "no address of a machine"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2,2001:db8::1"], "two families"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2,192.0.2.2"], "is there twice"),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "2001:db8::1"], "has no IPv6 address"),
+            (
+                [
+                    "skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2",
+                    "skein.address": "198.51.100.1",
+                ],
+                "in no network of this machine"
+            ),
+            (
+                [
+                    "skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2",
+                    "com.docker.network.driver.mtu": "1451",
+                ], "more than the 1450 bytes"
+            ),
+            (["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.2", "parent": "eth0"], "parent"),
+            (["skein.vni": "7"], "skein.vni"), (["skein.peers": "192.0.2.2"], "skein.peers"),
+            (["skein.driver": "macvlan", "parent": "eth0", "skein.port": "4789"], "skein.port"),
             (["skein.driver": "token-ring"], "token-ring"),
             (["skein.driver": "macvlan"], "parent is missing"),
             (["skein.driver": "macvlan", "parent": "eth7"], "no device eth7"),
@@ -45,10 +70,75 @@ struct NetworkTests {
         let lab = try Laboratory()
         var view = HostView()
         view.links = ["eth0": ""]
+        view.sizes = ["eth0": 1500]
+        view.connected = [(try #require(Prefix("192.0.2.0/24")), "eth0")]
         lab.kernel.show(view)
         let text = try lab.refusal("NetworkDriver.CreateNetwork", Laboratory.network("n1", options: options))
         #expect(text.contains(words), "\(text)")
         #expect(!lab.kernel.done.contains { if case .bridge = $0 { true } else { false } })
+    }
+
+    /// A machine with a link of 1,500 bytes to its neighbours and one of 9,000 to elsewhere.
+    private func machine() throws -> HostView {
+        var view = HostView()
+        view.links = ["eth0": "", "eth1": ""]
+        view.sizes = ["eth0": 1500, "eth1": 9000]
+        view.connected = [
+            (try #require(Prefix("192.0.2.0/24")), "eth0"), (try #require(Prefix("198.51.100.0/24")), "eth1"),
+            (try #require(Prefix("2001:db8::/64")), "eth1"),
+        ]
+        return view
+    }
+
+    @Test(
+        "N-14 a network over several machines has packets that fit into the tunnel, by the device that leads to them",
+        arguments: [
+            ("192.0.2.7,192.0.2.8", 1450), ("198.51.100.7", 8950), ("2001:db8::7", 8930),
+            // Behind a router: it may be the way with the smaller packets.
+            ("203.0.113.7", 1450), ("198.51.100.7,203.0.113.7", 1450),
+        ])
+    func tunnelSize(_ peers: String, _ size: Int) throws {
+        let lab = try Laboratory()
+        lab.kernel.show(try machine())
+        let options: JSON = ["skein.driver": "overlay", "skein.vni": "7", "skein.peers": .string(peers)]
+        #expect(try lab.call("NetworkDriver.CreateNetwork", Laboratory.network("n1", options: options)).status == 200)
+        let made = lab.kernel.done.compactMap {
+            if case .tunnel(let network, let tunnel) = $0 { (network, tunnel) } else { nil }
+        }
+        #expect(made.map(\.0.wish.mtu) == [size])
+        #expect(made.first?.1.peers.map(\.description).joined(separator: ",") == peers)
+        // The engine asks again after its start, without the size that we have chosen.
+        #expect(try lab.call("NetworkDriver.CreateNetwork", Laboratory.network("n1", options: options)).status == 200)
+        // What was written down is read as it was, and the machine's start makes it again.
+        try lab.start(boot: "two")
+        let again = lab.kernel.done.compactMap {
+            if case .tunnel(let network, let tunnel) = $0 { (network, tunnel) } else { nil }
+        }
+        #expect(again.allSatisfy { $0.0 == made.first?.0 && $0.1 == made.first?.1 } && again.count == 3)
+        #expect(try lab.call("NetworkDriver.DeleteNetwork", ["NetworkID": "n1"]).status == 200)
+        let gone = lab.kernel.done.suffix(2)
+        #expect(made.first.map { Array(gone) == [.noTunnel($0.0, $0.1), .noBridge($0.0)] } == true)
+    }
+
+    @Test("a tunnel's number is one network's, and what the kernel refuses takes the bridge along")
+    func tunnelNumber() throws {
+        let lab = try Laboratory()
+        lab.kernel.show(try machine())
+        func options(_ more: JSON) -> JSON {
+            var all: JSON = ["skein.driver": "overlay", "skein.vni": "7", "skein.peers": "192.0.2.7"]
+            for (name, value) in more.object ?? [:] { all[name] = value }
+            return all
+        }
+        func create(_ id: String, _ subnet: String, _ more: JSON) throws -> String {
+            try lab.refusal("NetworkDriver.CreateNetwork", Laboratory.network(id, subnet, options: options(more)))
+        }
+        #expect(try create("n1", "10.5.0.0/24", [:]) == "")
+        #expect(try create("n2", "10.6.0.0/24", [:]).contains("that of network n1"))
+        #expect(try create("n2", "10.6.0.0/24", ["skein.port": "4790"]) == "")
+        #expect(try create("n3", "10.7.0.0/24", ["skein.vni": "8"]) == "")
+        let network = DockerNetwork(NetworkWish(id: "x", subnets: []))
+        let tunnel = EngineNetwork.Tunnel(identifier: 1, port: 4789, own: nil, peers: [])
+        #expect(KernelChange.tunnel(network, tunnel).inverse == .noTunnel(network, tunnel))
     }
 
     @Test("an option outside of -o that nobody knows is refused, too")

@@ -123,7 +123,8 @@ struct NodeNetworkTests {
         for (request, words) in [
             (["Name": "web"] as JSON, "network with name web already exists"),
             (["Name": "host"], "predefined host network"), (["Name": "a b"], "invalid network name"),
-            (["Name": "x", "Driver": "overlay"], "--driver overlay"),
+            (["Name": "x", "Driver": "overlay"], "skein.vni is missing"),
+            (["Name": "x", "Driver": "ring"], "--driver ring"),
             (["Name": "x", "Options": ["skein.driver": "bridge"]], "--driver"),
             (["Name": "x", "IPAM": ["Config": [["Subnet": "10.1.0.0/16"]]]], "it overlaps 10.1.0.0/24"),
             (["Name": "x", "IPAM": ["Config": [["Subnet": "fd00::/64"]]]], "--ipv6"),

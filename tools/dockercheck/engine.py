@@ -74,7 +74,7 @@ def options(lab):
           (six, lab.ask("double-1", six["double-2"])))
     docker("rm", "-f", *(f"{network}-{number}" for network in ("closed", "silent", "double") for number in (1, 2)))
     docker("network", "rm", "closed", "silent", "double")
-    for words, expected in [(["-o", "com.example.colour=red"], "com.example.colour"), (["-o", "skein.driver=overlay"], "spans hosts"), (["-o", "skein.driver=macvlan"], "parent"),
+    for words, expected in [(["-o", "com.example.colour=red"], "com.example.colour"), (["-o", "skein.driver=overlay"], "skein.vni"), (["-o", "skein.driver=macvlan"], "parent"),
                             (["--subnet", "192.0.2.0/28"], "up0"), (["--ipam-driver", "skein", "--ipam-opt", "speed=high", "--subnet", "10.34.0.0/24"], "speed"),
                             (["-o", "com.docker.network.driver.mtu=much"], "mtu")]:
         text = docker("network", "create", "-d", "skein", *words, "never", okay=False)

@@ -181,7 +181,7 @@ class Lab:
     # What is there.
 
     def links(self):
-        return sorted(link["ifname"] for link in json.loads(shell("ip -j link") or "[]") if link["ifname"].startswith(("skb-", "skd", "skp")))
+        return sorted(link["ifname"] for link in json.loads(shell("ip -j link") or "[]") if link["ifname"].startswith(("skb-", "skd", "skp", "skv")))
 
     def elements(self):
         """The elements of our tables, as text."""

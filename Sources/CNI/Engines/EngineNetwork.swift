@@ -7,7 +7,7 @@ internal import Netlink
 /// it has happened when it returns, and what is there already is well, so that a call may be made again after a crash.
 package final class EngineNetwork: Sendable {
     let links: LinkSocket
-    private let rules: RuleSocket
+    let rules: RuleSocket
 
     /// A link of this machine, as far as an owner of links looks at it.
     package struct Link: Hashable, Sendable {
@@ -235,13 +235,18 @@ package final class EngineNetwork: Sendable {
     package func collectRules(notePrefix: String, keeping valid: Set<String>) throws(SystemError) -> Int {
         var count = 0
         for table in RuleTable.all {
-            for set in table.sets {
-                let lost = try rules.elements(of: set.name, in: table).filter {
-                    $0.note.hasPrefix(notePrefix) && !valid.contains($0.note)
-                }
-                try rules.remove(lost, from: table)
-                count += lost.count
-            }
+            count += try collectRules(in: table) { $0.hasPrefix(notePrefix) && !valid.contains($0) }
+        }
+        return count
+    }
+
+    /// Removes the rules of a table whose note meets a condition; how many that were.
+    func collectRules(in table: RuleTable, where isLost: (String) -> Bool) throws(SystemError) -> Int {
+        var count = 0
+        for set in table.sets {
+            let lost = try rules.elements(of: set.name, in: table).filter { isLost($0.note) }
+            try rules.remove(lost, from: table)
+            count += lost.count
         }
         return count
     }

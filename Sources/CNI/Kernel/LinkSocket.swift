@@ -207,6 +207,22 @@ final class LinkSocket: Sendable {
         }
     }
 
+    /// Sends frames of unknown hardware addresses, and those for everybody, to another machine, too; one that is told already is well.
+    func addForwarding(to machine: IPAddress, device: Int32) throws(SystemError) {
+        // NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND
+        var message = NetlinkMessage(type: 28, flags: 0xc05)
+        message.append(UInt32(7))  // AF_BRIDGE
+        message.append(device)
+        message.append(UInt16(0x80))  // NUD_PERMANENT
+        message.append(UInt8(2))  // NTF_SELF: of the device, not of its bridge
+        message.append(UInt8(0))
+        message.attribute(2, [UInt8](repeating: 0, count: 6))
+        message.attribute(1, machine.bytes)
+        do throws(SystemError) { try channel.request(message, "send frames to \(machine)") } catch {
+            guard error.errno == EEXIST else { throw error }
+        }
+    }
+
     // MARK: Addresses
 
     private static func family(_ address: IPAddress) -> UInt8 { UInt8(address.isV6 ? AF_INET6 : AF_INET) }

@@ -15,6 +15,8 @@ struct RuleTable: Sendable {
         /// A part of a key, with the number by which `nft` knows its type and its length in bytes.
         enum Part: Sendable {
             case v4, v6, transport, port, device
+            /// The number of a tunnel, as it stands in its packets: 24 bits and eight of zero.
+            case tunnel
 
             var type: UInt32 {
                 switch self {
@@ -23,12 +25,14 @@ struct RuleTable: Sendable {
                 case .transport: 12
                 case .port: 13
                 case .device: 41
+                // `nft` has no type for it; it shows four bytes as an IPv4 address.
+                case .tunnel: 7
                 }
             }
 
             var length: Int {
                 switch self {
-                case .v4: 4
+                case .v4, .tunnel: 4
                 case .v6, .device: 16
                 case .transport: 1
                 case .port: 2

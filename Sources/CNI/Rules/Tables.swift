@@ -197,7 +197,34 @@ extension RuleTable {
         return table
     }()
 
-    static let all = [masquerade, isolation, ports, enclosure, seclusion]
+    /// Tunnels take frames from their own machines only; tunnels of others on the same port are none of its business.
+    static let tunnels: RuleTable = {
+        var table = RuleTable(
+            name: "skeincni_tunnels", purpose: "skein-cni: who may send into tunnels",
+            chains: [Chain(name: "input", type: "filter", hook: 1, priority: 0)], sets: [], rules: [])
+        for isV6 in [false, true] {
+            let end = isV6 ? "6" : "4"
+            table.sets += [
+                Elements(name: "tunnels\(end)", key: [.tunnel, .port]),
+                Elements(name: "peers\(end)", key: [.tunnel, .port, isV6 ? .v6 : .v4]),
+            ]
+            table.rules.append(
+                Rule(
+                    "input",
+                    .family(isV6: isV6) + [
+                        .meta(.transport, register: 0), .compare(register: 0, isEqual: true, [17]),
+                        // Behind the UDP header: VXLAN's flags, then the number.
+                        .payload(base: 2, offset: 12, length: 4, register: 0),
+                        .payload(base: 2, offset: 2, length: 2, register: 1),
+                    ] + .source(isV6: isV6, 2) + [
+                        .lookup(set: "tunnels\(end)", register: 0, inverted: false),
+                        .lookup(set: "peers\(end)", register: 0, inverted: true), .count, .drop,
+                    ]))
+        }
+        return table
+    }()
+
+    static let all = [masquerade, isolation, ports, enclosure, seclusion, tunnels]
 
     private static func pods(_ isV6: Bool) -> Elements {
         Elements(name: isV6 ? "pods6" : "pods4", key: [isV6 ? .v6 : .v4], address: 0..<(isV6 ? 16 : 4))

@@ -72,7 +72,7 @@ extension PluginState {
         let network = try known(endpoint.network)
         var changes: [KernelChange] = []
         switch network.wish.driver {
-        case .bridge:
+        case .bridge, .overlay:
             // The rules stand before the link: nothing gets through that they would stop (ATK-42).
             for member in endpoint.members(network) {
                 changes += network.purposes.map { .rules(member, $0, note: endpoint.note) }

@@ -9,7 +9,7 @@ extension PluginState {
             throw Refusal("endpoint \(id.prefix(12)): there is none", status: 404)
         }
         guard !wishes.isEmpty else { return Decision() }
-        guard network.wish.driver == .bridge else {
+        guard network.wish.driver.hasBridge else {
             throw Refusal(
                 "-p: a container of the driver \(network.wish.driver.rawValue) is reached at its own address; leave out -p, or take the driver bridge"
             )

@@ -65,6 +65,11 @@ struct Kernel: KernelWork {
             try UserChain.forget(it)
             if let link = try network.link(it.device), link.alias == it.alias { try network.delete(it.device) }
             try network.forgetLoopback(of: it.device)
+        case .tunnel(let it, let tunnel):
+            try network.makeTunnel(
+                it.tunnelDevice, tunnel, bridge: it.device, mtu: it.wish.mtu, alias: it.alias,
+                isIsolated: !it.wish.connectsContainers)
+        case .noTunnel(let it, let tunnel): try network.deleteTunnel(it.tunnelDevice, tunnel, alias: it.alias)
         case .pair(let endpoint, let it):
             try network.makePair(
                 endpoint.hostLink, peer: endpoint.containerLink, bridge: it.device, mtu: it.wish.mtu,
@@ -91,7 +96,8 @@ struct Kernel: KernelWork {
         let links = try network.allLinks()
         return HostView(
             connected: try network.connectedPrefixes(), routed: try network.routedPrefixes(),
-            links: Dictionary(links.map { ($0.name, $0.alias) }, uniquingKeysWith: { first, _ in first }))
+            links: Dictionary(links.map { ($0.name, $0.alias) }, uniquingKeysWith: { first, _ in first }),
+            sizes: Dictionary(links.map { ($0.name, $0.mtu) }, uniquingKeysWith: { first, _ in first }))
     }
 
     /// Binds the port for a moment: a program that has it would lose its connections to the container.
@@ -116,8 +122,17 @@ struct Kernel: KernelWork {
     func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int) {
         let notes = Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
         var removed: [String] = []
-        for link in try network.allLinks() where link.alias.hasPrefix(owner.notePrefix) {
-            guard !notes.contains(link.alias) else { continue }
+        let tunnels = Set(state.networks.values.map(\.tunnelDevice))
+        for link in try network.allLinks() {
+            // A tunnel of a call that was ended before it had its alias.
+            let isNameless =
+                link.alias.isEmpty && link.kind == "vxlan" && link.name.hasPrefix(DockerNetwork.tunnelPrefix)
+                && NetworkOwner(network: String(link.name.dropFirst(DockerNetwork.tunnelPrefix.count))) == owner
+            guard
+                isNameless
+                    ? !tunnels.contains(link.name)
+                    : link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
+            else { continue }
             try network.delete(link.name)
             removed.append(link.name)
         }
@@ -133,4 +148,6 @@ struct HostView: Sendable {
     var routed: [Prefix] = []
     /// Devices, with their aliases.
     var links: [String: String] = [:]
+    /// Devices, with the bytes of their largest packets.
+    var sizes: [String: Int] = [:]
 }

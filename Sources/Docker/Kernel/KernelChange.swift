@@ -6,6 +6,8 @@ enum KernelChange: Hashable, Sendable {
     case forward(isV6: Bool)
     case bridge(DockerNetwork)
     case noBridge(DockerNetwork)
+    case tunnel(DockerNetwork, EngineNetwork.Tunnel)
+    case noTunnel(DockerNetwork, EngineNetwork.Tunnel)
     case pair(DockerEndpoint, DockerNetwork)
     case macvlan(DockerEndpoint, DockerNetwork)
     case noLink(DockerEndpoint)
@@ -17,8 +19,9 @@ enum KernelChange: Hashable, Sendable {
     /// What takes it back; nil where nothing must be.
     var inverse: KernelChange? {
         switch self {
-        case .forward, .noLink, .noBridge: nil
+        case .forward, .noLink, .noBridge, .noTunnel: nil
         case .bridge(let network): .noBridge(network)
+        case .tunnel(let network, let tunnel): .noTunnel(network, tunnel)
         case .pair(let endpoint, _), .macvlan(let endpoint, _): .noLink(endpoint)
         case .rules(let member, let purpose, let note): .noRules(member, purpose, note: note)
         case .noRules(let member, let purpose, let note): .rules(member, purpose, note: note)

@@ -6,8 +6,13 @@ internal import Serialization
 enum DriverKind: String, CaseIterable, Sendable {
     /// A bridge of this machine.
     case bridge
+    /// A bridge of this machine, and a tunnel to those of others.
+    case overlay
     /// Interfaces of their own on a device of this machine.
     case macvlan
+
+    /// Whether containers are on a bridge of this machine.
+    var hasBridge: Bool { self != .macvlan }
 }
 
 /// CreateNetwork: what `docker network create` says.
@@ -26,6 +31,8 @@ struct NetworkWish: Hashable, Sendable {
     /// A name for the bridge.
     var bridge: String?
     var parent: String?
+    /// `overlay`: the way to the network's other machines.
+    var tunnel: EngineNetwork.Tunnel?
     var mode = "bridge"
     var mtu: Int?
     var isInternal = false
@@ -104,6 +111,7 @@ struct NetworkWish: Hashable, Sendable {
         interfacePrefix = try reader.string("com.docker.network.container_iface_prefix") ?? "eth"
         parent = try reader.string("parent")
         let mode = try reader.string("macvlan_mode")
+        tunnel = try NetworkWish.tunnel(reader)
         if let name = reader.unread.first { throw NetworkWish.unknown(name) }
         for (option, name) in [
             ("com.docker.network.bridge.name", bridge), ("com.docker.network.container_iface_prefix", interfacePrefix),
@@ -115,9 +123,10 @@ struct NetworkWish: Hashable, Sendable {
             }
         }
         switch driver {
-        case .bridge:
+        case .bridge, .overlay:
             if parent != nil { throw at("parent") }
             if mode != nil { throw at("macvlan_mode") }
+            try checkTunnel(reader, at)
         case .macvlan:
             guard parent != nil else {
                 throw Refusal("the network option parent is missing: it names the device below, as in -o parent=eth0")
@@ -131,22 +140,77 @@ struct NetworkWish: Hashable, Sendable {
                 "name", "enable_ip_masquerade", "enable_icc", "host_binding_ipv4",
             ].map { "com.docker.network.bridge.\($0)" }
             if let name = ofBridges.first(where: { reader.value($0) != nil }) { throw at(name) }
+            try checkTunnel(reader, at)
             if isInternal {
                 throw Refusal("--internal: the driver macvlan is on the network of its parent; take the driver bridge")
             }
         }
     }
 
+    /// The options of `overlay`; nil when there is none of them.
+    private static func tunnel(_ reader: FieldReader) throws(Refusal) -> EngineNetwork.Tunnel? {
+        let number = try reader.integer("skein.vni", 1...16_777_215)
+        let port = try reader.integer("skein.port", 1...65_535)
+        let own = try reader.parsed("skein.address", "address of this machine", machine)
+        var peers: [IPAddress] = []
+        for word in try reader.string("skein.peers")?.split(separator: ",", omittingEmptySubsequences: false) ?? [] {
+            guard let peer = machine(String(word)) else {
+                throw reader.error("skein.peers", "'\(word.prefix(40))' is no address of a machine")
+            }
+            guard !peers.contains(peer) else { throw reader.error("skein.peers", "\(peer) is there twice") }
+            peers.append(peer)
+        }
+        guard peers.count <= Limits.peers else {
+            throw reader.error("skein.peers", "\(peers.count) machines are more than \(Limits.peers)")
+        }
+        if let first = peers.first,
+            let other = (peers + [own].compactMap(\.self)).first(where: { $0.isV6 != first.isV6 })
+        {
+            throw reader.error("skein.peers", "\(first) and \(other) are of two families")
+        }
+        guard number != nil || port != nil || own != nil || !peers.isEmpty else { return nil }
+        // 4789 is VXLAN's own. What is missing is said by `checkTunnel`.
+        return EngineNetwork.Tunnel(
+            identifier: UInt32(number ?? 0), port: UInt16(port ?? 4789), own: own, peers: peers)
+    }
+
+    /// An address that a machine can have for other machines.
+    private static func machine(_ text: String) -> IPAddress? {
+        guard let address = IPAddress(text), !address.isUnspecified, !address.isLoopback,
+            let first = address.bytes.first
+        else { return nil }
+        let isMulticast = address.isV6 ? first == 0xff : first >= 224
+        return isMulticast ? nil : address
+    }
+
+    private func checkTunnel(_ reader: FieldReader, _ misplaced: (String) -> Refusal) throws(Refusal) {
+        guard driver == .overlay else {
+            let names = ["skein.vni", "skein.peers", "skein.address", "skein.port"]
+            if let name = names.first(where: { reader.value($0) != nil }) { throw misplaced(name) }
+            return
+        }
+        guard let tunnel, tunnel.identifier > 0 else {
+            throw Refusal(
+                "the network option skein.vni is missing: the network's number, the same on all of its machines, as in -o skein.vni=42"
+            )
+        }
+        guard !tunnel.peers.isEmpty else {
+            throw Refusal(
+                "the network option skein.peers is missing: the addresses of its machines, as in -o skein.peers=192.0.2.1,192.0.2.2"
+            )
+        }
+    }
+
     private static func refused(driver word: String) -> Refusal {
         switch word {
-        case "overlay", "host-gw":
+        case "host-gw":
             Refusal(
-                "the network option skein.driver: '\(word)' spans hosts, which Docker networks of ours do not; take bridge or macvlan"
+                "the network option skein.driver: 'host-gw' is for the pods of nodes; networks over several machines have the driver overlay"
             )
         case "host", "none":
             Refusal("the network option skein.driver: the engine has '--network \(word)' itself")
         default:
-            Refusal("the network option skein.driver: '\(word.prefix(40))' is none of bridge, macvlan")
+            Refusal("the network option skein.driver: '\(word.prefix(40))' is none of bridge, overlay, macvlan")
         }
     }
 

@@ -24,6 +24,8 @@ enum Limits {
     static let pools = 2048
     /// Addresses that are held in one pool.
     static let addresses = 65_536
+    /// Machines of one network.
+    static let peers = 256
     /// Subnets of one network.
     static let subnets = 16
     /// Published ports of one container.

@@ -11,6 +11,10 @@ struct DockerNetwork: Hashable, Sendable {
     /// The bridge: the name that was asked for, or one of the network's id.
     var device: String { wish.bridge ?? "skb-\(wish.id.prefix(11))" }
 
+    /// The end of the tunnel to the other machines.
+    var tunnelDevice: String { "\(DockerNetwork.tunnelPrefix)\(wish.id.prefix(11))" }
+    static let tunnelPrefix = "skv"
+
     /// What the bridge's alias says.
     var alias: String { "\(NetworkOwner(network: wish.id).notePrefix)\(wish.id.prefix(12))" }
 
@@ -20,7 +24,7 @@ struct DockerNetwork: Hashable, Sendable {
     var purposes: [EngineNetwork.Purpose] {
         switch wish.driver {
         case .macvlan: []
-        case .bridge:
+        case .bridge, .overlay:
             [.isolation, .seclusion] + (wish.isInternal ? [.enclosure] : wish.masquerades ? [.masquerade] : [])
         }
     }
@@ -40,6 +44,14 @@ struct DockerNetwork: Hashable, Sendable {
         ]
         if let bridge = wish.bridge { json["bridge"] = .string(bridge) }
         if let parent = wish.parent { json["parent"] = .string(parent) }
+        if let tunnel = wish.tunnel {
+            var item: JSON = [
+                "vni": .integer(Int64(tunnel.identifier)), "port": .integer(Int64(tunnel.port)),
+                "peers": .array(tunnel.peers.map { .string($0.description) }),
+            ]
+            if let own = tunnel.own { item["address"] = .string(own.description) }
+            json["tunnel"] = item
+        }
         if let mtu = wish.mtu { json["mtu"] = .integer(Int64(mtu)) }
         if let address = wish.hostBinding { json["hostBinding"] = .string(address.description) }
         return json
@@ -63,6 +75,15 @@ struct DockerNetwork: Hashable, Sendable {
         wish.driver = driver
         wish.bridge = json["bridge"]?.string
         wish.parent = json["parent"]?.string
+        if let item = json["tunnel"] {
+            guard let identifier = item["vni"]?.int.flatMap({ UInt32(exactly: $0) }),
+                let port = item["port"]?.int.flatMap({ UInt16(exactly: $0) })
+            else { return nil }
+            wish.tunnel = EngineNetwork.Tunnel(
+                identifier: identifier, port: port, own: item["address"]?.string.flatMap { IPAddress($0) },
+                peers: (item["peers"]?.array ?? []).compactMap { $0.string.flatMap { IPAddress($0) } })
+        }
+        guard (driver == .overlay) == (wish.tunnel != nil) else { return nil }
         wish.mode = json["mode"]?.string ?? "bridge"
         wish.mtu = json["mtu"]?.int
         wish.isInternal = json["internal"]?.bool ?? false

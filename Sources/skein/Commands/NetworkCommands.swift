@@ -6,7 +6,7 @@ internal import Workloads
 
 // `skein network …`: Docker's words, without Docker.
 extension Command {
-    private static let driver = Flag("driver", short: "d", value: "DRIVER", "bridge (default) or macvlan")
+    private static let driver = Flag("driver", short: "d", value: "DRIVER", "bridge (default), overlay or macvlan")
     private static let subnet = Flag("subnet", value: "CIDR", "addresses of the network; may be repeated")
     private static let range = Flag(
         "ip-range", value: "CIDR", "the part of the subnet that containers get addresses from")
