@@ -3,7 +3,7 @@
 
 Nothing outside of the namespaces that it makes is ever asked: they have no way out. Each check prints one line; the last line is a
 summary; the exit status is 1 when a check failed.
-usage: hosts-check.py [overlay] [host-gw]   (both by default)
+usage: hosts-check.py [--short] [overlay] [host-gw]   (both by default; --short: nothing that waits for a machine to be given up)
 SKEIN_BINARY names another binary than that of the release build.
 """
 import json
@@ -43,7 +43,7 @@ WHOLE = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
-s.settimeout(5)
+s.settimeout(30)
 s.connect((sys.argv[1], 9))
 s.send(bytes(int(sys.argv[2])))
 try:
@@ -159,7 +159,7 @@ def service(name, selector):
             "spec": {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
 
 
-def laboratory(driver):
+def laboratory(driver, is_short):
     base = tempfile.mkdtemp(prefix="skein-hosts-")
     os.chmod(base, 0o711)  # The control plane is somebody else than root.
     run("ip", "netns", "add", f"{TAG}lan")
@@ -169,7 +169,7 @@ def laboratory(driver):
     try:
         for host in hosts:
             host.make()
-        checks(driver, hosts)
+        checks(driver, hosts, is_short)
     except (RuntimeError, subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError) as error:
         check(f"{driver}: ran to its end", False, f"{type(error).__name__}: {error}")
     finally:
@@ -186,7 +186,32 @@ def laboratory(driver):
         shutil.rmtree(base, ignore_errors=True)
 
 
-def agents(driver, first, api):
+def containers(driver, first, second):
+    """A container that a runtime puts on a joined machine with skein-cni, whose call its agent does."""
+    box = f"{TAG}box"
+    network = {"cniVersion": "1.0.0", "name": TAG, "type": "skein-cni", "bridge": f"{TAG}b", "isGateway": True, "ipMasq": True,
+               "ipam": {"type": "host-local", "subnet": "10.240.0.0/24", "dataDir": f"{second.data}/cni"}}
+    def call(verb):
+        environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": box, "CNI_NETNS": f"/run/netns/{box}", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere",
+                       "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=my-box;K8S_POD_NAME=my-box"}
+        words = ["curl", "-sS", "--max-time", "30", "--unix-socket", f"{second.run_dir}/kubelet.sock", "http://node/cni", "-d", "@-"]
+        return json.loads(second.inside(*words, text=json.dumps({"environment": environment, "input": json.dumps(network)})))
+    def entries():
+        items = api(first, "GET", "/apis/networking.istio.io/v1/namespaces/default/workloadentries")["items"]
+        return [(e["spec"]["address"], e["metadata"]["labels"]) for e in items]
+    run("ip", "netns", "add", box)
+    try:
+        answer = call("ADD")
+        address = json.loads(answer["output"])["ips"][0]["address"].split("/")[0] if answer["status"] == 0 else str(answer)
+        wait_for(f"{driver}: the mesh learns of a container that skein-cni puts on a joined machine",
+                 lambda: entries() == [(address, {"skein.dev/container": "my-box", "skein.dev/cni-node": second.name})], 30)
+        answer = call("DEL")
+        wait_for(f"{driver}: and forgets it", lambda: answer["status"] == 0 and entries() == [], 30)
+    finally:
+        run("ip", "netns", "del", box)
+
+
+def agents(driver, first, api, is_short):
     """What only the agent of a joined machine knows, asked through the API of the first one."""
     kubectl = ["kubectl", "--kubeconfig", f"{first.data}/control/kubeconfig"]
     said = first.inside(
@@ -202,9 +227,14 @@ def agents(driver, first, api):
         "name": "talker", "image": "host/python", "command": ["/usr/bin/python3", "-u", "-c", "import time\nfor n in range(600): print('line', n); time.sleep(0.1)"]}
     api(first, "POST", "/api/v1/namespaces/default/pods", talker)
     wait_for(f"{driver}: kubectl logs of a joined machine", lambda: "line 5\n" in first.inside(*kubectl, "logs", "talker"), 60)
-    followed = first.inside("timeout", "3", *kubectl, "logs", "-f", "--tail=1", "talker", status=124).splitlines()
-    check(f"{driver}: kubectl logs -f goes on", len(followed) > 5, followed[:3])
-    check(f"{driver}: skein logs of a joined machine", "line 5\n" in first.skein("logs", "talker"))
+    follower = subprocess.Popen(["nsenter", f"--net=/run/netns/{first.namespace}", "timeout", "60", *kubectl, "logs", "-f", "--tail=1", "talker"],
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    followed = [follower.stdout.readline() for _ in range(6)]
+    follower.terminate()
+    follower.wait()
+    follower.stdout.close()
+    check(f"{driver}: kubectl logs -f goes on", all(line.startswith("line ") for line in followed), followed[:3])
+    wait_for(f"{driver}: skein logs of a joined machine", lambda: "line 5\n" in first.skein("logs", "talker"), 30)
     forward = subprocess.Popen(
         ["nsenter", f"--net=/run/netns/{first.namespace}", *kubectl, "port-forward", "pod/plain-2", "18000:8000"], stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
@@ -214,6 +244,9 @@ def agents(driver, first, api):
     finally:
         forward.terminate()
         forward.wait()
+    if is_short:
+        api(first, "DELETE", "/api/v1/namespaces/default/pods/talker")
+        return
     template = pod("busy", "node-2", {"app": "busy"})
     template["spec"].pop("terminationGracePeriodSeconds")
     api(first, "POST", "/apis/apps/v1/namespaces/default/deployments", {
@@ -233,7 +266,25 @@ def agents(driver, first, api):
         api(first, "DELETE", path)
 
 
-def checks(driver, hosts):
+def partition(driver, hosts, names, address, ip, ready, ask):
+    """Who is cut off goes on, is taken out of the services, and comes back by itself."""
+    first, second, third = hosts
+    third.plug(False)
+    wait_for(f"{driver}: a machine that is cut off is not ready", lambda: not ready("node-3"), 90)
+    def endpoints():
+        slices = api(first, "GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")["items"]
+        return {a for s in slices if s["metadata"]["labels"].get("kubernetes.io/service-name") == "plain" for e in s["endpoints"] or []
+                if e["conditions"].get("ready", True) for a in e["addresses"]}
+    wait_for(f"{driver}: its pods have left their services", lambda: ip["plain-3"] not in endpoints(), 20)
+    answers = [ask(second, "plain-2", f"http://{address}/").split(" ")[0] for _ in range(10)]
+    check(f"{driver}: the others go on without it", set(answers) == {names[0], "node-2"}, answers)
+    third.plug(True)
+    wait_for(f"{driver}: after the repair it is ready again", lambda: ready("node-3"), 90)
+    wait_for(f"{driver}: and its pods are back in their services", lambda: ip["plain-3"] in endpoints(), 60)
+    wait_for(f"{driver}: and are reached", lambda: ask(second, "plain-2", f"http://{ip['plain-3']}:8000/").startswith("node-3"), 30)
+
+
+def checks(driver, hosts, is_short):
     first, second, third = hosts
     first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, "--network", driver,
                 "--pool", "10.244.0.0/16,fd00:244::/48", "--service-pool", "10.96.0.0/16,fd00:96::/112")
@@ -278,15 +329,11 @@ def checks(driver, hosts):
     def ask(host, who, url, *more, seconds=5):
         return host.in_pod(uid[who], "curl", "-sS", "--max-time", str(seconds), *more, url, status=None, timeout=seconds + 20)
 
-    reached = []
-    for a in hosts:
-        for b in hosts:
-            answer = ask(a, f"plain-{a.number}", f"http://{ip[f'plain-{b.number}']}:8000/")
-            reached.append(answer.startswith(names[b.number - 1]))
-    check(f"{driver}: every pod reaches every pod by address", all(reached), reached)
     ip6 = {name: p["status"]["podIPs"][1]["ip"] for name, p in found.items()}
-    reached = [ask(a, f"plain-{a.number}", f"http://[{ip6[f'plain-{b.number}']}]:8000/").startswith(names[b.number - 1]) for a in hosts for b in hosts]
-    check(f"{driver}: and by its IPv6 address", all(reached), reached)
+    def all_reached(written):
+        return all(ask(a, f"plain-{a.number}", f"http://{written[f'plain-{b.number}']}:8000/").startswith(names[b.number - 1]) for a in hosts for b in hosts)
+    wait_for(f"{driver}: every pod reaches every pod by address", lambda: all_reached(ip))
+    wait_for(f"{driver}: and by its IPv6 address", lambda: all_reached({name: f"[{one}]" for name, one in ip6.items()}))
 
     def lookup(host, name, kind="A", server=None):
         return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{server or gateway(host)}", name, kind,
@@ -296,8 +343,8 @@ def checks(driver, hosts):
     address, address6 = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIPs"]
     for host in hosts:
         wait_for(f"{driver}: names are answered on machine {host.number}", lambda: lookup(host, "plain.default.svc.cluster.local") == [address], 30)
-        check(f"{driver}: with IPv6 addresses, by both of its own", lookup(host, "plain.default.svc.cluster.local", "AAAA") == [address6]
-              == lookup(host, "plain.default.svc.cluster.local", "AAAA", ip6[f"plain-{host.number}"].rsplit(":", 1)[0] + ":1"))
+        wait_for(f"{driver}: with IPv6 addresses, by both of its own", lambda: lookup(host, "plain.default.svc.cluster.local", "AAAA") == [address6]
+                 == lookup(host, "plain.default.svc.cluster.local", "AAAA", ip6[f"plain-{host.number}"].rsplit(":", 1)[0] + ":1"), 30)
     api(first, "POST", "/apis/networking.istio.io/v1/namespaces/default/serviceentries",
         {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "outside"},
          "spec": {"hosts": ["api.example.org"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "DNS"}})
@@ -305,10 +352,10 @@ def checks(driver, hosts):
         wait_for(f"{driver}: S-17 a host of a ServiceEntry is answered on machine {host.number}",
                  lambda: [a.startswith("240.240.") for a in lookup(host, "api.example.org")] == [True], 30)
     for host in hosts:
-        answers = {ask(host, f"plain-{host.number}", f"http://{address}/").split(" ")[0] for _ in range(30)}
-        check(f"{driver}: a service balances over all machines, asked from {host.number}", answers == set(names), sorted(answers))
-        answers = {ask(host, f"plain-{host.number}", f"http://[{address6}]/").split(" ")[0] for _ in range(30)}
-        check(f"{driver}: and by its IPv6 address", answers == set(names), sorted(answers))
+        def balanced(written):
+            return {ask(host, f"plain-{host.number}", f"http://{written}/").split(" ")[0] for _ in range(30)} == set(names)
+        wait_for(f"{driver}: a service balances over all machines, asked from {host.number}", lambda: balanced(address))
+        wait_for(f"{driver}: and by its IPv6 address", lambda: balanced(f"[{address6}]"))
     for host in hosts:
         def through_sidecars():
             answers = [ask(host, f"web-{host.number}", "http://web.default.svc.cluster.local/", "--resolve",
@@ -334,35 +381,24 @@ def checks(driver, hosts):
     api(first, "DELETE", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/closed")
     wait_for(f"{driver}: and lets all in when it is gone", lambda: all(answering()))
 
-    agents(driver, first, api)
+    agents(driver, first, api, is_short)
+    containers(driver, first, second)
 
-    size = ask(first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20)
-    check(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", size == "1048576", size)
+    wait_for(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", lambda: ask(
+        first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20) == "1048576")
     mtu = first.in_pod(uid["plain-1"], "ip", "-o", "link", "show", "eth0", status=None).split(" mtu ")[-1].split(" ")[0]
     payload = (1450 if driver == "overlay" else 1500) - 28
     whole = first.in_pod(uid["plain-1"], "/usr/bin/python3", "-c", WHOLE, ip["plain-3"], str(payload), status=None)
     check(f"{driver}: N-14 the largest packet passes with don't fragment, and no larger one is sent", whole.strip() == "refused there, too long here",
           f"{whole.strip()}, payload {payload}, mtu {mtu}")
 
-    # A partition: who is cut off goes on, is taken out of the services, and comes back by itself.
-    third.plug(False)
-    wait_for(f"{driver}: a machine that is cut off is not ready", lambda: not ready("node-3"), 90)
-    def endpoints():
-        slices = api(first, "GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")["items"]
-        return {a for s in slices if s["metadata"]["labels"].get("kubernetes.io/service-name") == "plain" for e in s["endpoints"] or []
-                if e["conditions"].get("ready", True) for a in e["addresses"]}
-    wait_for(f"{driver}: its pods have left their services", lambda: ip["plain-3"] not in endpoints(), 20)
-    answers = [ask(second, "plain-2", f"http://{address}/").split(" ")[0] for _ in range(10)]
-    check(f"{driver}: the others go on without it", set(answers) == {first.name, "node-2"}, answers)
-    third.plug(True)
-    wait_for(f"{driver}: after the repair it is ready again", lambda: ready("node-3"), 90)
-    wait_for(f"{driver}: and its pods are back in their services", lambda: ip["plain-3"] in endpoints(), 60)
-    wait_for(f"{driver}: and are reached", lambda: ask(second, "plain-2", f"http://{ip['plain-3']}:8000/").startswith("node-3"), 30)
+    if not is_short:
+        partition(driver, hosts, names, address, ip, ready, ask)
 
     # The agent is killed: its pods go on, and the next agent takes them over without the token.
     before = pods()["web-2"]["status"]["containerStatuses"][0].get("containerID")
     second.kill()
-    check(f"{driver}: pods go on without their agent", ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
+    wait_for(f"{driver}: pods go on without their agent", lambda: ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
     second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", "--network", driver)
     wait_for(f"{driver}: the next agent takes them over", lambda: pathlib.Path(second.log).read_text().count("is up with") == 2, 60)
     check(f"{driver}: without a restart", pods()["web-2"]["status"]["containerStatuses"][0].get("containerID") == before)
@@ -385,11 +421,12 @@ def main():
         print("hosts-check: run as root (it makes network namespaces)", file=sys.stderr)
         return 1
     begin = time.time()
-    if set(sys.argv[1:]) - {"overlay", "host-gw"}:
-        print("usage: hosts-check.py [overlay] [host-gw]", file=sys.stderr)
+    if set(sys.argv[1:]) - {"--short", "overlay", "host-gw"}:
+        print("usage: hosts-check.py [--short] [overlay] [host-gw]", file=sys.stderr)
         return 2
-    for driver in sys.argv[1:] or ["overlay", "host-gw"]:
-        laboratory(driver)
+    drivers = [word for word in sys.argv[1:] if word != "--short"]
+    for driver in drivers or ["overlay", "host-gw"]:
+        laboratory(driver, "--short" in sys.argv)
     passed = sum(1 for _, is_good in results if is_good)
     print(f"hosts-check: {passed} passed, {len(results) - passed} failed, {time.time() - begin:.0f} s")
     return 0 if passed == len(results) else 1

@@ -126,6 +126,63 @@ struct NodeRestrictionTests {
         #expect(try fixture.ask("GET", base + "secrets").status == 200)
     }
 
+    @Test(
+        "containers that runtimes have put on it: their name and address, and nothing else; those of other nodes never")
+    func containers() throws {
+        let fixture = try scene()
+        let base = "/apis/networking.istio.io/v1/namespaces/default/workloadentries"
+        func entry(_ name: String, node: String = "b", spec: JSON = [:], labels: JSON = [:], metadata: JSON = [:])
+            -> JSON
+        {
+            var body: JSON = [
+                "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
+                "metadata": [
+                    "name": .string(name),
+                    "labels": ["skein.dev/container": "box", "skein.dev/cni-node": .string(node)],
+                    "annotations": ["skein.dev/cni-link": "skc1"],
+                ],
+                "spec": ["address": "10.9.0.2", "labels": ["skein.dev/container": "box"]],
+            ]
+            for (key, value) in spec.object ?? [:] { body["spec"]?[key] = value }
+            for (key, value) in labels.object ?? [:] { body["metadata"]?["labels"]?[key] = value }
+            for (key, value) in metadata.object ?? [:] { body["metadata"]?[key] = value }
+            return body
+        }
+        func send(_ method: String, _ path: String, _ body: JSON? = nil, type: String = "application/json") throws
+            -> Int
+        {
+            try fixture.ask(method, base + path, body, type: type, user: Self.node).status
+        }
+        #expect(try send("POST", "", entry("cni-1")) == 201)
+        #expect(try fixture.ask("POST", base, entry("cni-2", node: "a")).status == 201)
+        #expect(
+            try fixture.ask("POST", base, ["metadata": ["name": "vm"], "spec": ["address": "10.9.0.9"]]).status == 201)
+        for forged in [
+            entry("vm-1"), entry("cni-3", node: "a"), entry("cni-3", spec: ["serviceAccount": "admin"]),
+            entry("cni-3", spec: ["labels": ["app": "web"]]), entry("cni-3", spec: ["address": .null]),
+            entry("cni-3", spec: ["weight": 100]), entry("cni-3", labels: ["app": "web"]),
+            entry("cni-3", metadata: ["finalizers": ["x/y"]]), entry("cni-3", metadata: ["annotations": ["x": "y"]]),
+            entry("cni-3", metadata: ["labels": .null]), ["metadata": ["generateName": "cni-"]], [:],
+        ] { #expect(try send("POST", "", forged) == 403, "\(forged.text)") }
+        let moved = entry("cni-1", spec: ["address": "10.9.0.3"])
+        #expect(try send("PATCH", "/cni-1", moved, type: Self.merge) == 200)
+        #expect(try send("PATCH", "/cni-1", entry("cni-1", spec: ["serviceAccount": "admin"]), type: Self.merge) == 403)
+        // Kinds of the mesh have no strategic merge patch.
+        #expect(try send("PATCH", "/cni-1", moved, type: "application/strategic-merge-patch+json") == 415)
+        let operations: JSON = [["op": "remove", "path": "/metadata/labels"]]
+        #expect(try send("PATCH", "/cni-1", operations, type: "application/json-patch+json") == 403)
+        for other in ["/cni-2", "/vm", "/missing"] {
+            #expect(try send("PATCH", other, entry(String(other.dropFirst())), type: Self.merge) == 403, "\(other)")
+            #expect(try send("DELETE", other) == 403, "\(other)")
+        }
+        #expect(try send("PUT", "/cni-1", moved) == 403 && send("DELETE", "") == 403)
+        let elsewhere = "/apis/networking.istio.io/v1/namespaces/other/workloadentries"
+        #expect(try fixture.ask("POST", elsewhere, entry("cni-1"), user: Self.node).status == 403)
+        #expect(try send("GET", "?labelSelector=skein.dev/cni-node%3Db") == 200)
+        #expect(try fixture.ask("GET", base + "/cni-1").json["spec"]?["address"] == "10.9.0.3")
+        #expect(try send("DELETE", "/cni-1") == 200)
+    }
+
     @Test("of a volume that it keeps, that its directory is removed: nothing else, and of no other volume")
     func volumes() throws {
         let fixture = try scene()

@@ -135,6 +135,7 @@ enum DefaultRoles {
                 rule(["patch", "update"], [""], ["nodes", "nodes/status", "pods/status"]),
                 rule(["delete"], [""], ["pods"]), rule(["create", "patch"], [""], ["events"]),
                 rule(["create", "get", "patch", "update"], ["coordination.k8s.io"], ["leases"]),
+                rule(reading + ["create", "delete", "patch"], ["networking.istio.io"], ["workloadentries"]),
             ]),
         role(
             "system:aggregated-metrics-reader", [rule(reading, ["metrics.k8s.io"], ["nodes", "pods"])],

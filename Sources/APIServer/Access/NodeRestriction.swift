@@ -1,7 +1,7 @@
 import KubernetesAPI
 import Serialization
 
-// What a node may write: its own object and heartbeat, and the pods that are bound to it; what of others' Secrets and
+// What a node may write: its own object and heartbeat, the pods that are bound to it, and its containers; what of others' Secrets and
 // ConfigMaps it may read: those that its pods use. Its role says the kinds, this the names.
 extension APIRouter {
     /// The group of all nodes.
@@ -55,6 +55,10 @@ extension APIRouter {
                 case .merge(let body) = try RequestBody.patch(request, target.kind, duplicates: &duplicates),
                 body == ["metadata": ["annotations": .object([LocalStorage.reclaimedAnnotation: "true"])]]
             else { throw refuse("may say of a volume only that it is removed") }
+        case .workloadEntry:
+            guard try isOwnContainer(request, target, node) else {
+                throw refuse("may name and place the containers that are on it, and say no more of them")
+            }
         case .event: break
         default: throw refuse("may not change \(target.kind.plural)")
         }

@@ -53,13 +53,13 @@ extension NodeAgent {
         }
     }
 
-    private static let workloadPath = "/apis/networking.istio.io/v1/namespaces/default/workloadentries"
+    private static let workloadPath =
+        "/apis/networking.istio.io/v1/namespaces/\(MachineContainer.namespace)/workloadentries"
 
     /// Writes down, or takes back, that a container with a name is on this machine.
     ///
-    /// Where the agent may write no such objects (a joined machine), and for Kubernetes' own pods, the mesh learns nothing here.
+    /// Of Kubernetes' own pods the mesh learns otherwise.
     private func tellMesh(_ call: PluginCall, _ output: [UInt8]) async {
-        guard configuration.controlPlane == nil else { return }
         do throws(APIError) {
             switch call.verb {
             case "ADD":
@@ -85,13 +85,12 @@ extension NodeAgent {
 
     /// Takes back what containers left that ended while no agent ran: their links are gone.
     func forgetGoneContainers() async {
-        guard configuration.controlPlane == nil else { return }
         do throws(APIError) {
-            let selector = "?labelSelector=\(PluginCall.nodeLabel)%3D\(configuration.nodeName)"
+            let selector = "?labelSelector=\(MachineContainer.nodeLabel)%3D\(configuration.nodeName)"
             let list = try await api.send("GET", Self.workloadPath + selector, body: nil, contentType: "")
             for item in list["items"]?.array ?? [] {
                 let object = KubernetesObject(json: item)
-                guard let link = object.metadata.annotations[PluginCall.linkAnnotation], if_nametoindex(link) == 0
+                guard let link = object.metadata.annotations[MachineContainer.linkAnnotation], if_nametoindex(link) == 0
                 else {
                     continue
                 }
@@ -106,15 +105,6 @@ extension NodeAgent {
 ///
 /// Pure.
 struct PluginCall: Sendable {
-    /// Which node's container a WorkloadEntry is.
-    static let nodeLabel = "skein.dev/cni-node"
-    /// The container's name: what a Service says to have it among its endpoints.
-    ///
-    /// Not `app`: a container that happens to be called as an application of the mesh must not get its requests.
-    static let containerLabel = "skein.dev/container"
-    /// The host's end of its link.
-    static let linkAnnotation = "skein.dev/cni-link"
-
     var environment: [String: String]
     var input: [UInt8]
 
@@ -130,7 +120,7 @@ struct PluginCall: Sendable {
     /// The object's name: of this container and interface, and a name of the API; nil when it cannot be one.
     var workloadName: String? {
         let container = (environment["CNI_CONTAINERID"] ?? "").lowercased().prefix(64)
-        let name = "cni-\(container)-\((environment["CNI_IFNAME"] ?? "").lowercased())"
+        let name = "\(MachineContainer.namePrefix)\(container)-\((environment["CNI_IFNAME"] ?? "").lowercased())"
         let isName = name.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d }
         return isName && name.utf8.last != 0x2d && !container.isEmpty ? name : nil
     }
@@ -157,11 +147,17 @@ struct PluginCall: Sendable {
                 $0["sandbox"]?.string ?? "" == "" && $0["name"]?.string?.hasPrefix("skc") == true
             })?["name"]
         else { return nil }
-        let labels: JSON = [Self.containerLabel: .string(container), Self.nodeLabel: .string(node)]
+        let labels: JSON = [
+            MachineContainer.containerLabel: .string(container), MachineContainer.nodeLabel: .string(node),
+        ]
         return [
             "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
-            "metadata": ["name": .string(name), "labels": labels, "annotations": [Self.linkAnnotation: link]],
-            "spec": ["address": .string(String(address)), "labels": [Self.containerLabel: .string(container)]],
+            "metadata": [
+                "name": .string(name), "labels": labels, "annotations": [MachineContainer.linkAnnotation: link],
+            ],
+            "spec": [
+                "address": .string(String(address)), "labels": [MachineContainer.containerLabel: .string(container)],
+            ],
         ]
     }
 }
