@@ -277,16 +277,9 @@ final class AnalysisTables {
         return table
     }()
 
-    /// The oldest ServiceEntry for each `HOST PORT`.
-    private(set) lazy var entryPorts: [String: MeshService] = {
-        var table: [String: MeshService] = [:]
-        for service in counted(model.sortedServices) where service.registry == .serviceEntry {
-            for port in service.ports where table["\(service.host) \(port.number)"] == nil {
-                table["\(service.host) \(port.number)"] = service
-            }
-        }
-        return table
-    }()
+    /// The oldest ServiceEntry with each protocol of each `HOST PORT`.
+    private(set) lazy var entryProtocols: [String: [EntryProtocol]] = EntryProtocol.table(
+        counted(model.objects(.serviceEntry)))
 
     private lazy var workloadEntries: [LabelKey: [[String: String]]] = {
         var table: [LabelKey: [[String: String]]] = [:]
@@ -321,25 +314,25 @@ final class AnalysisTables {
         grouping: counted(model.sidecars), by: { Scope(namespace: $0.key.namespace, labels: $0.selector) }
     ).mapValues { $0.map(\.key) }
 
-    /// The oldest Sidecar with a selector of each pod.
-    private(set) lazy var sidecarOfPod: [NamespacedName: NamespacedName] = {
-        var table: [NamespacedName: NamespacedName] = [:]
+    /// The Sidecars with a selector of each pod, oldest first.
+    private(set) lazy var sidecarsOfPod: [NamespacedName: [NamespacedName]] = {
+        var table: [NamespacedName: [NamespacedName]] = [:]
         for scope in counted(model.sidecars) where !scope.selector.isEmpty {
-            for pod in counted(pods(in: scope.key.namespace, with: scope.selector)) where table[pod.key] == nil {
-                table[pod.key] = scope.key
+            for pod in counted(pods(in: scope.key.namespace, with: scope.selector)) {
+                table[pod.key, default: []].append(scope.key)
             }
         }
         return table
     }()
 
-    /// The oldest Telemetry for the same pods.
-    private(set) lazy var telemetries: [Scope: NamespacedName] = {
-        var table: [Scope: NamespacedName] = [:]
+    /// The Telemetries for the same pods, oldest first.
+    private(set) lazy var telemetries: [Scope: [NamespacedName]] = {
+        var table: [Scope: [NamespacedName]] = [:]
         for object in counted(model.objects(.telemetry)) {
             let telemetry = IstioTelemetry(json: object.json)
             let scope = Scope(namespace: object.namespace, labels: telemetry.selector)
-            if telemetry.hasTargets || table[scope] != nil { continue }
-            table[scope] = NamespacedName(namespace: object.namespace, name: object.name)
+            if telemetry.hasTargets { continue }
+            table[scope, default: []].append(NamespacedName(namespace: object.namespace, name: object.name))
         }
         return table
     }()

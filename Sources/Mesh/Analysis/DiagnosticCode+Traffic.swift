@@ -22,6 +22,24 @@ extension DiagnosticCode {
         .annotationWithoutEffect: Entry(
             .info, "An annotation of Istio that has no effect here",
             "remove the annotation, or leave it for clusters that run Istio"),
+        .statusRefused: Entry(
+            .warning, istio: ["IST0171"], "A status that says that the object is not in force",
+            "mend what the condition's message names; its controller says why"),
+        .namespaceLabels: Entry(
+            .warning, istio: ["IST0123"], "A namespace with two labels about sidecars",
+            "keep one of istio-injection and istio.io/rev"),
+        .userOfProxy: Entry(
+            .error, istio: ["IST0144"], "A container that runs as the proxy's user",
+            "choose another runAsUser than 1337"),
+        .imageOfInjector: Entry(
+            .error, istio: ["IST0146", "IST0147"], "A container whose image an injector is to choose",
+            "name the image; a gateway is part of Skein and needs no Deployment"),
+        .rulesInsideOnly: Entry(
+            .info, istio: ["IST0140"], "Routes of a host that a gateway does not heed",
+            "name the gateway in spec.gateways of the other rule, or write its routes here"),
+        .certificateShared: Entry(
+            .warning, istio: ["IST0138"], "One certificate for hosts of two Gateways",
+            "put the hosts into one Gateway, or give each a certificate of its own"),
         .serviceSelectsNothing: Entry(
             .warning, "A Service whose selector no pod fits",
             "make the selector fit the labels of the pods' template, or remove the Service"),
@@ -71,8 +89,8 @@ extension DiagnosticCode {
             .error, "Weights that cannot be used",
             "give weights of 0 or more, at least one of them more than 0"),
         .routeNeverReached: Entry(
-            .warning, istio: ["IST0130"], "A route behind one that takes everything",
-            "put the route before the one without conditions, or remove it"),
+            .warning, istio: ["IST0130", "IST0131"], "A route that is never reached",
+            "put the route before the one that takes its requests, or remove it"),
         .hostClaimedTwice: Entry(
             .warning, istio: ["IST0109"], "Two VirtualServices for one host",
             "merge the two rules into one, or divide the hosts"),

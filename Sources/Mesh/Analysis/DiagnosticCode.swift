@@ -11,6 +11,7 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case annotationValue = "SKN0105"
     case misplacedAnnotation = "SKN0106"
     case annotationWithoutEffect = "SKN0107"
+    case statusRefused = "SKN0108"
 
     // Services and workloads
     case serviceSelectsNothing = "SKN0201"
@@ -23,6 +24,9 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case externalNameCircle = "SKN0208"
     case deploymentsShareSelector = "SKN0209"
     case externalNamePort = "SKN0210"
+    case namespaceLabels = "SKN0211"
+    case userOfProxy = "SKN0212"
+    case imageOfInjector = "SKN0213"
 
     // VirtualService
     case unknownDestinationHost = "SKN0301"
@@ -64,6 +68,7 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case sourceWithoutWorkload = "SKN0337"
     case ruleHostWithoutService = "SKN0338"
     case claimCondition = "SKN0339"
+    case rulesInsideOnly = "SKN0340"
 
     // DestinationRule
     case policyHostUnknown = "SKN0401"
@@ -96,6 +101,7 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case gatewayCredential = "SKN0506"
     case gatewayWithoutRules = "SKN0507"
     case gatewayPortNotOnService = "SKN0508"
+    case certificateShared = "SKN0509"
     case unknownIngressClass = "SKN0511"
     case ingressCertificate = "SKN0512"
     case ingressBackend = "SKN0513"

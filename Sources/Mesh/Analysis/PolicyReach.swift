@@ -31,6 +31,14 @@ struct PolicyReach {
                     "outside of the service's namespace it counts for callers in \(namespace), which has no pods (D-1)")
             }
         }
+        // Without any endpoint the admission of an object says nothing: its pods may come next.
+        if let service = services.first, service.registry == .kubernetes, model.endpoints(of: service).isEmpty {
+            for (index, subset) in policy.subsets.enumerated() where !subset.labels.isEmpty {
+                note(
+                    .subsetWithoutEndpoints, "spec.subsets[\(index)].labels",
+                    "\"\(policy.host)\" has no endpoint, with these labels or others: such requests get 503")
+            }
+        }
         for (field, settings) in levels { found += security(field, settings, services) }
         let selector = policy.rule.workloadSelector
         if !selector.isEmpty, !tables.hasPod(in: namespace, with: selector) {

@@ -11,10 +11,11 @@ struct RuleReach {
         var found = hosts()
         var earlier = EarlierConditions()
         for (index, route) in rule.http.enumerated() {
+            var covered: [Diagnostic] = []
             for (position, match) in route.match.enumerated() {
                 let place = "spec.http[\(index)].match[\(position)]"
                 if let by = earlier.cover(match), model.config.warnsOfConflicts {
-                    found.append(
+                    covered.append(
                         finding(.matchCovered, place, "\(by) before it takes every such request (H-2)"))
                 } else if rule.setAside[index] == nil {
                     earlier.add(match, place)
@@ -23,6 +24,7 @@ struct RuleReach {
                     place, port: match.port, labels: match.sourceLabels, namespace: match.sourceNamespace,
                     gateways: match.gateways)
             }
+            found += reached(covered, of: route.match.count, "spec.http[\(index)]")
         }
         for (name, routes) in [("tls", rule.tls.map(\.match)), ("tcp", rule.tcp.map(\.match))] {
             var seen: [JSON: String] = [:]
@@ -35,18 +37,57 @@ struct RuleReach {
                             "never reached: spec.\(name)[\(all)] takes every connection before it"))
                 }
                 if matches.isEmpty { all = all ?? index }
+                var covered: [Diagnostic] = []
                 for (position, match) in matches.enumerated() {
                     let place = "spec.\(name)[\(index)].match[\(position)]"
                     if let first = seen[match.json], model.config.warnsOfConflicts {
-                        found.append(
+                        covered.append(
                             finding(.matchCovered, place, "\(first) before it takes every such connection"))
                     } else {
                         seen[match.json] = place
                     }
                     found += conditions(
-                        "spec.\(name)[\(index)].match[\(position)]", port: match.port, labels: match.sourceLabels,
-                        namespace: match.sourceNamespace, gateways: match.gateways)
+                        place, port: match.port, labels: match.sourceLabels, namespace: match.sourceNamespace,
+                        gateways: match.gateways)
                 }
+                // Behind a route without conditions that is said of the whole route already.
+                found += reached(covered, of: all == nil ? matches.count : 0, "spec.\(name)[\(index)]")
+            }
+        }
+        return found + inside()
+    }
+
+    /// What is covered of a route's conditions; with all of them the route itself.
+    private func reached(_ covered: [Diagnostic], of count: Int, _ route: String) -> [Diagnostic] {
+        guard let first = covered.first, covered.count == count else { return covered }
+        let more = count == 1 ? "" : ", and so are its other conditions"
+        return [finding(.routeNeverReached, route, "never reached: \(first.message)\(more)")]
+    }
+
+    /// Whether a route does no more than send everything to one service.
+    private static func isPlain(_ route: VirtualService.HTTPRoute) -> Bool {
+        let members = (route.json.object ?? [:]).filter { !["name", "route"].contains($0.key) && !$0.value.isNull }
+        return members.isEmpty && route.route.count == 1 && route.route.allSatisfy { $0.subset.isEmpty }
+    }
+
+    /// Routes of a gateway to hosts whose own rules are for callers inside of the mesh.
+    private func inside() -> [Diagnostic] {
+        if isForMesh || rule.gateways.isEmpty { return [] }
+        var found: [Diagnostic] = []
+        for (index, route) in rule.http.enumerated() {
+            for (position, destination) in route.route.enumerated() where destination.subset.isEmpty {
+                let host = HostName.expanded(destination.host, ruleNamespace: rule.key.namespace)
+                guard
+                    let other = tables.meshRules(host).first(where: {
+                        $0.key != rule.key && !$0.http.allSatisfy(Self.isPlain)
+                            && $0.gateways.isDisjoint(with: rule.gateways)
+                    })
+                else { continue }
+                found.append(
+                    finding(
+                        .rulesInsideOnly, "spec.http[\(index)].route[\(position)].destination.host",
+                        "the routes of VirtualService \(other.key) for \"\(host)\" count for callers inside of the mesh, not "
+                            + "for what the gateway sends there"))
             }
         }
         return found
@@ -138,9 +179,15 @@ struct RuleReach {
 /// The conditions that stand before one, as far as they can be compared without trying all pairs: the same ones, and
 /// those that look at the path alone.
 struct EarlierConditions {
+    /// Places by path, of conditions that agree in everything else.
+    private struct Paths {
+        var prefixes: [String: String] = [:]
+        var exacts: [String: String] = [:]
+    }
+
     private var same: [JSON: String] = [:]
-    private var prefixes: [String: String] = [:]
-    private var exacts: [String: String] = [:]
+    /// By what a condition asks for beside the path.
+    private var paths: [JSON: Paths] = [:]
 
     /// What makes two conditions alike.
     private func essence(_ match: VirtualService.HTTPMatchRequest) -> JSON {
@@ -150,22 +197,36 @@ struct EarlierConditions {
         return .object(members)
     }
 
+    /// What a condition asks for beside the path.
+    private func rest(_ match: VirtualService.HTTPMatchRequest) -> JSON {
+        let others = (match.json.object ?? [:]).filter {
+            !$0.value.isNull && !["uri", "name", "statPrefix"].contains($0.key)
+        }
+        return .object(others)
+    }
+
     /// Where a condition stands that takes everything that this one takes.
     func cover(_ match: VirtualService.HTTPMatchRequest) -> String? {
         if let place = same[essence(match)] { return place }
         guard !match.ignoreUriCase else { return nil }
-        switch match.uri {
-        case .exact(let path): return exacts[path] ?? prefix(of: path)
-        case .prefix(let path): return prefix(of: path)
-        default: return nil
-        }
+        // A condition that looks at the path alone takes more than one that looks at something else, too.
+        let rest = rest(match)
+        let isBare = rest.object?.isEmpty ?? true
+        let tables = [paths[.object([:])], isBare ? nil : paths[rest]].compactMap { $0 }
+        return tables.lazy.compactMap { paths in
+            switch match.uri {
+            case .exact(let path): paths.exacts[path] ?? Self.prefix(of: path, in: paths.prefixes)
+            case .prefix(let path): Self.prefix(of: path, in: paths.prefixes)
+            default: nil
+            }
+        }.first
     }
 
-    private func prefix(of path: String) -> String? {
+    private static func prefix(of path: String, in prefixes: [String: String]) -> String? {
         guard !prefixes.isEmpty else { return nil }
         var part = ""
         if let place = prefixes[part] { return place }
-        for character in path.prefix(Self.pathMax) {
+        for character in path.prefix(pathMax) {
             part.append(character)
             if let place = prefixes[part] { return place }
         }
@@ -178,13 +239,12 @@ struct EarlierConditions {
     mutating func add(_ match: VirtualService.HTTPMatchRequest, _ place: String) {
         same[essence(match)] = same[essence(match)] ?? place
         // Conditions that take every path are `routeNeverReached`'s.
-        let others = (match.json.object ?? [:]).filter {
-            !$0.value.isNull && !["uri", "name", "statPrefix"].contains($0.key)
-        }
-        guard others.isEmpty else { return }
+        guard !match.ignoreUriCase else { return }
+        let rest = rest(match)
         switch match.uri {
-        case .exact(let path): exacts[path] = exacts[path] ?? place
-        case .prefix(let path) where path != "/" && !path.isEmpty: prefixes[path] = prefixes[path] ?? place
+        case .exact(let path): paths[rest, default: Paths()].exacts[path] = paths[rest]?.exacts[path] ?? place
+        case .prefix(let path) where path != "/" && !path.isEmpty:
+            paths[rest, default: Paths()].prefixes[path] = paths[rest]?.prefixes[path] ?? place
         default: break
         }
     }

@@ -113,14 +113,16 @@ struct EntryReach {
             let spoken = PortProtocol(
                 transport: port.protocol, appProtocol: port.protocol, name: port.name, port: port.number)
             for host in entry.hosts {
-                guard let older = tables.entryPorts["\(host.lowercased()) \(port.number)"], older.key != key,
-                    older.key.namespace != key.namespace,
-                    let known = older.port(port.number)?.portProtocol, known != spoken,
-                    HostName.meet(older.exportTo, older.key.namespace, entry.exportTo, key.namespace)
+                guard
+                    let other = tables.entryProtocols["\(host.lowercased()) \(port.number)"]?.first(where: { other in
+                        other.key != key && other.protocol != spoken
+                            && HostName.meet(other.exportTo, other.key.namespace, entry.exportTo, key.namespace)
+                    })
                 else { continue }
                 note(
                     .entryProtocolConflict, "spec.ports[\(index)].protocol",
-                    "\(spoken) here, \(known) for the same host in the older ServiceEntry \(older.key)")
+                    "\(spoken) here, \(other.protocol) for the same host in ServiceEntry \(other.key): the older one counts"
+                )
                 break
             }
         }
@@ -135,5 +137,35 @@ struct EntryReach {
             }
         }
         return found
+    }
+}
+
+/// What a ServiceEntry says of a port of a host.
+struct EntryProtocol {
+    var key: NamespacedName
+    var `protocol`: PortProtocol
+    var exportTo: [String]
+
+    /// By `HOST PORT`, the oldest of each protocol and namespace; also those that another one for the host stands before.
+    static func table(_ objects: [KubernetesObject]) -> [String: [EntryProtocol]] {
+        var table: [String: [EntryProtocol]] = [:]
+        for object in objects {
+            let entry = ServiceEntry(json: object.json)
+            let key = NamespacedName(namespace: object.namespace, name: object.name)
+            for port in entry.ports {
+                let spoken = PortProtocol(
+                    transport: port.protocol, appProtocol: port.protocol, name: port.name, port: port.number)
+                for host in entry.hosts {
+                    let place = "\(host.lowercased()) \(port.number)"
+                    let isKnown = table[place]?.contains {
+                        $0.protocol == spoken && $0.key.namespace == key.namespace
+                    }
+                    if isKnown == true { continue }
+                    table[place, default: []].append(
+                        EntryProtocol(key: key, protocol: spoken, exportTo: entry.exportTo))
+                }
+            }
+        }
+        return table
     }
 }

@@ -14,12 +14,17 @@ struct TelemetryAnalysis {
         if telemetry.hasTargets {
             found.append(finding(.telemetryFieldWithoutEffect, "spec.targetRefs", "has no effect: use selector"))
         }
-        if let winner = rival() {
+        let same = rivals()
+        if let winner = same.first, winner != key {
             found.append(
                 finding(
                     .telemetryTwice, "spec.selector",
-                    "the older Telemetry \(winner) is for the same workloads; this one has no effect")
-            )
+                    "the older Telemetry \(winner) is for the same workloads; this one has no effect"))
+        } else if let loser = same.dropFirst().first {
+            found.append(
+                finding(
+                    .telemetryTwice, "spec.selector",
+                    "Telemetry \(loser) is for the same workloads; this one is older and wins"))
         }
         for (index, entry) in telemetry.accessLogging.enumerated() {
             let field = "spec.accessLogging[\(index)]"
@@ -81,10 +86,10 @@ struct TelemetryAnalysis {
         return found
     }
 
-    private func rival() -> NamespacedName? {
+    /// The Telemetries for the same workloads, oldest first.
+    private func rivals() -> [NamespacedName] {
         let scope = AnalysisTables.Scope(namespace: key.namespace, labels: telemetry.selector)
-        guard !telemetry.hasTargets, let first = tables.telemetries[scope], first != key else { return nil }
-        return first
+        return telemetry.hasTargets ? [] : tables.telemetries[scope] ?? []
     }
 
     private func providers(
@@ -109,5 +114,47 @@ struct TelemetryAnalysis {
 
     private func finding(_ code: DiagnosticCode, _ field: String, _ message: String) -> Diagnostic {
         Diagnostic(code, kind: "Telemetry", object: key, field: field, message: message)
+    }
+}
+
+/// Which Telemetries with selectors that differ meet in a pod: the oldest counts there.
+struct TelemetryReach {
+    private var ofPod: [NamespacedName: [NamespacedName]] = [:]
+    private var selectors: [NamespacedName: [String: String]] = [:]
+
+    init(_ tables: AnalysisTables) {
+        for object in tables.model.objects(.telemetry) {
+            let telemetry = IstioTelemetry(json: object.json)
+            let key = NamespacedName(namespace: object.namespace, name: object.name)
+            if telemetry.hasTargets || telemetry.selector.isEmpty { continue }
+            selectors[key] = telemetry.selector
+            for pod in tables.pods(in: Self.place(key), with: telemetry.selector) {
+                tables.count(1)
+                ofPod[pod.key, default: []].append(key)
+            }
+        }
+    }
+
+    /// Those of the root namespace are for the pods of all.
+    private static func place(_ key: NamespacedName) -> String? {
+        key.namespace == Mesh.rootNamespace ? nil : key.namespace
+    }
+
+    /// What meets one of them; the same selector in the same namespace is told elsewhere.
+    func diagnostics(_ key: NamespacedName, _ selector: [String: String], _ tables: AnalysisTables) -> [Diagnostic] {
+        guard !selector.isEmpty else { return [] }
+        for pod in tables.pods(in: Self.place(key), with: selector) {
+            let all = ofPod[pod.key] ?? []
+            let other = all.first { $0 != key && ($0.namespace != key.namespace || selectors[$0] != selector) }
+            guard let other, let winner = all.first else { continue }
+            return [
+                Diagnostic(
+                    .telemetryTwice, kind: "Telemetry", object: key, field: "spec.selector",
+                    message: winner == key
+                        ? "Telemetry \(other) is for pod \(pod.key), too; this one is older and wins"
+                        : "the older Telemetry \(winner) is for pod \(pod.key), too, and wins there")
+            ]
+        }
+        return []
     }
 }

@@ -6,33 +6,46 @@ struct WholeAnalysis {
     let tables: AnalysisTables
     private let workloads: WorkloadTables
     private let gatewayAPI: GatewayAPIAnalysis
+    private let gateways: GatewayTables
+    private let telemetries: TelemetryReach
 
     init(_ tables: AnalysisTables, _ objects: [KubernetesObject]) {
         self.tables = tables
         workloads = WorkloadTables(tables, objects)
         gatewayAPI = GatewayAPIAnalysis(tables)
+        gateways = GatewayTables(tables)
+        telemetries = TelemetryReach(tables)
     }
 
     func diagnostics(_ object: KubernetesObject) -> [Diagnostic] {
         let key = NamespacedName(namespace: object.namespace, name: object.name)
+        return PodTemplateAnalysis(key: key, object: object).diagnostics() + reach(key, object)
+            + StatusAnalysis(key: key, object: object).diagnostics()
+    }
+
+    private func reach(_ key: NamespacedName, _ object: KubernetesObject) -> [Diagnostic] {
         switch (object.group, object.kind) {
         case ("", "Service"):
             return ServiceReach(tables: tables, workloads: workloads, key: key, service: Service(json: object.json))
                 .diagnostics()
         case ("apps", "Deployment"): return workloads.diagnostics(key)
+        case ("", "Namespace"): return NamespaceAnalysis(key: key, object: object).diagnostics()
         default: break
         }
         switch MeshObjects.kind(of: object) {
         case .virtualService: return RuleReach(tables: tables, rule: tables.rule(object)).diagnostics()
         case .destinationRule: return PolicyReach(tables: tables, policy: MeshModel.Policy(object)).diagnostics()
-        case .gateway: return GatewayReach(tables: tables, key: key, object: object).diagnostics()
+        case .gateway:
+            return GatewayReach(tables: tables, key: key, object: object).diagnostics() + gateways.diagnostics(key)
         case .ingress: return workloads.diagnostics(ingress: key)
         case .serviceEntry:
             return EntryReach(tables: tables, key: key, entry: ServiceEntry(json: object.json)).diagnostics()
         case .sidecar: return sidecar(SidecarScope(object))
         case .telemetry:
             let telemetry = IstioTelemetry(json: object.json)
-            return telemetry.hasTargets ? [] : selection(.telemetrySelectsNothing, object, telemetry.selector)
+            if telemetry.hasTargets { return [] }
+            return selection(.telemetrySelectsNothing, object, telemetry.selector)
+                + telemetries.diagnostics(key, telemetry.selector, tables)
         case .proxyConfig:
             let selector = KubernetesObject(json: object.spec["selector"] ?? .null).map("matchLabels")
             return selection(.proxyConfigSelectsNothing, object, selector)
@@ -60,11 +73,15 @@ struct WholeAnalysis {
         guard !scope.selector.isEmpty else { return [] }
         let same = tables.sidecars[AnalysisTables.Scope(namespace: scope.key.namespace, labels: scope.selector)] ?? []
         for pod in tables.pods(in: scope.key.namespace, with: scope.selector) {
-            guard let older = tables.sidecarOfPod[pod.key], !same.contains(older) else { continue }
+            let all = tables.sidecarsOfPod[pod.key] ?? []
+            guard let other = all.first(where: { $0 != scope.key && !same.contains($0) }) else { continue }
             return [
                 Diagnostic(
                     .sidecarTwice, kind: "Sidecar", object: scope.key, field: "spec.workloadSelector",
-                    message: "pod \(pod.key) belongs to the older Sidecar \(older), too, which wins (R-11)")
+                    message: all.first == scope.key
+                        ? "pod \(pod.key) belongs to Sidecar \(other), too; this one is older and wins (R-11)"
+                        : "pod \(pod.key) belongs to Sidecar \(all.first ?? other), too, which is older and wins (R-11)"
+                )
             ]
         }
         return []

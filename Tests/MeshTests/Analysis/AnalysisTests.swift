@@ -414,7 +414,7 @@ struct AnalysisTests {
         #expect(found.map { "\($0.code.id) \($0.field)" } == ["SKN0205 spec.ports[1]"])
     }
 
-    @Test("Sidecars whose selectors differ and meet in a pod are told of the older one")
+    @Test("Sidecars whose selectors differ and meet in a pod are both told, and which one wins")
     func sidecars() throws {
         func sidecar(_ name: String, _ labels: String) -> String {
             """
@@ -428,7 +428,7 @@ struct AnalysisTests {
         }
         let found = try Repository.findings(
             sidecar("a", "{app: reviews}") + sidecar("b", "{version: v1}") + sidecar("c", "{app: web}"))
-        #expect(found.map { "\($0.code.id) \($0.object.name)" } == ["SKN0901 b"])
+        #expect(found.map { "\($0.code.id) \($0.object.name)" } == ["SKN0901 a", "SKN0901 b"])
     }
 
     @Test("connections: a route behind one without conditions, and the same conditions twice")
@@ -445,7 +445,7 @@ struct AnalysisTests {
                 - {match: [{sourceLabels: {app: web}}], route: [{destination: {host: db}}]}
                 """))
         #expect(
-            found.map { "\($0.code.id) \($0.field)" } == ["SKN0334 spec.tcp[1].match[0]", "SKN0307 spec.tcp[3]"])
+            found.map { "\($0.code.id) \($0.field)" } == ["SKN0307 spec.tcp[1]", "SKN0307 spec.tcp[3]"])
     }
 
     @Test("conditions are covered by the same ones and by shorter paths, whatever else they say")
@@ -458,13 +458,13 @@ struct AnalysisTests {
                         + matches.split(separator: "|").map {
                             "- {match: [\($0)], route: [{destination: {host: reviews}}]}"
                         }.joined(separator: "\n"))
-            ).filter { $0.code == .matchCovered }.map(\.field)
+            ).filter { [.matchCovered, .routeNeverReached].contains($0.code) }.map(\.field)
         }
-        #expect(try codes("{uri: {prefix: /a}}|{uri: {exact: /a/b}}") == ["spec.http[1].match[0]"])
+        #expect(try codes("{uri: {prefix: /a}}|{uri: {exact: /a/b}}") == ["spec.http[1]"])
         #expect(
-            try codes("{uri: {prefix: /a}}|{uri: {prefix: /ab}, method: {exact: GET}}") == ["spec.http[1].match[0]"])
+            try codes("{uri: {prefix: /a}}|{uri: {prefix: /ab}, method: {exact: GET}}") == ["spec.http[1]"])
         #expect(
-            try codes("{headers: {x: {exact: y}}}|{name: n, headers: {x: {exact: y}}}") == ["spec.http[1].match[0]"])
+            try codes("{headers: {x: {exact: y}}}|{name: n, headers: {x: {exact: y}}}") == ["spec.http[1]"])
         #expect(try codes("{uri: {exact: /a}}|{uri: {prefix: /a}}").isEmpty)
         #expect(try codes("{uri: {prefix: /a}, method: {exact: GET}}|{uri: {prefix: /a/b}}").isEmpty)
         #expect(try codes("{uri: {prefix: /a}}|{uri: {prefix: /A/b}, ignoreUriCase: true}").isEmpty)
