@@ -69,7 +69,99 @@ QUERIES = [
     "scalar(count(up)) * vector(2)",
     "-sum(rate(http_requests_total[5m])) + 10",
     "sum(rate(restarting_total[10m]))",
+    # Every other function, aggregation and operator that docs/insight.md lists, and what is easily got wrong about them.
+    "idelta(memory_bytes[5m])",
+    "irate(restarting_total[10m])",
+    "increase(restarting_total[1h30m])",
+    "stdvar_over_time(up[10m])",
+    "stddev_over_time(up[40s])",
+    "present_over_time(up[1m])",
+    "absent_over_time(nothing_here{a=\"b\",c=~\"d\"}[5m])",
+    "absent_over_time(up[5m])",
+    "absent(sum(nothing_here))",
+    "max_over_time(up[1m] offset -5m)",
+    "quantile_over_time(-1, up[5m])",
+    "quantile_over_time(1.5, up[5m])",
+    "avg by (service) (memory_bytes)",
+    "min without (pod) (memory_bytes)",
+    "max by (nowhere) (memory_bytes)",
+    "group by (service) (up)",
+    "stdvar without (pod, code) (http_requests_total)",
+    "quantile by (service) (0.9, memory_bytes)",
+    "quantile(2, up)",
+    "topk by (service) (1, memory_bytes)",
+    "bottomk(0, up)",
+    "topk(2, up) by (service)",
+    "count(http_requests_total) by ()",
+    "sort(sum by (service) (memory_bytes))",
+    "sort_desc(avg by (service) (memory_bytes))",
+    "abs(delta(memory_bytes[5m]))",
+    "ceil(memory_bytes / 1e7)",
+    "floor(-memory_bytes / 1e7)",
+    "exp(-memory_bytes / 1e8)",
+    "ln(memory_bytes)",
+    "log2(up)",
+    "log10(memory_bytes - 3e8)",
+    "sqrt(delta(memory_bytes[5m]))",
+    "sgn(delta(memory_bytes[5m]))",
+    "clamp(memory_bytes, 2.5e8, 3.5e8)",
+    "clamp(memory_bytes, 3.5e8, 2.5e8)",
+    "clamp_min(memory_bytes, 3e8)",
+    "round(memory_bytes)",
+    "round(-up / 2)",
+    "round(memory_bytes, -1e6)",
+    "vector(time())",
+    "scalar(up)",
+    "timestamp(memory_bytes offset 10m)",
+    "timestamp(vector(1))",
+    "timestamp(sum(up))",
+    'label_replace(up, "pod", "${2}x$1", "pod", "(.*)-([0-9]+)")',
+    'label_replace(up, "pod", "", "pod", ".*-0")',
+    'label_replace(sum by (service) (up), "added", "fixed", "nothing", "")',
+    'label_join(up, "pod", "", "service", "nothing", "pod")',
+    "build_info * on(pod) group_right(version) up",
+    "up / ignoring(service, version) group_left(version) build_info",
+    "sum by (service) (up) - ignoring(code) group_right() sum by (service, code) (http_requests_total)",
+    "up * ignoring(version, service) group_left build_info",
+    "memory_bytes > bool 3e8",
+    "3e8 < memory_bytes",
+    "3 >= bool 3",
+    "up == bool on(pod) build_info",
+    "up != 1",
+    "memory_bytes <= on(pod) (memory_bytes offset 5m)",
+    "2 ^ 3 ^ 2 - -2 ^ 2",
+    "-up ^ 2",
+    "(0 - memory_bytes) % 7e6 + 1 / 0 - 7 % 0",
+    "up / 0 or vector(NaN) or vector(-Inf)",
+    "up unless up == 1 and up or memory_bytes",
+    'up{pod=~"web-.*",pod!~".*-[12]",service!="x"}',
+    'up{pod=~"web-0|orders-.+"}',
+    '{__name__=~"up|build_info",pod="web-0"}',
+    'up{nothing=""}',
+    "sum({__name__=\"up\"} offset 1h)",
+    "histogram_quantile(0, sum by (le) (rate(duration_seconds_bucket[5m])))",
+    "histogram_quantile(1, sum by (le) (rate(duration_seconds_bucket[5m])))",
+    "histogram_quantile(-1, sum by (le) (rate(duration_seconds_bucket[5m])))",
+    "histogram_quantile(2, sum by (le) (rate(duration_seconds_bucket[5m])))",
+    'histogram_quantile(0.9, duration_seconds_bucket{le!="+Inf"})',
+    'histogram_quantile(0.5, rate(duration_seconds_bucket{le=~"0.005|[+]Inf"}[5m]))',
+    "histogram_quantile(0.9, memory_bytes)",
+    "rate(http_requests_total[16s])",
+    "rate(http_requests_total[20s])",
+    "sum(count_over_time(http_requests_total[1d]))",
+    "0x1F + 1e3 + .5 + 1e-3",
+    '"text"',
+    "1 + time() % 60",
+    "# a comment\nup # another\n",
 ]
+# Queries to which no series is the answer.
+EMPTY = {"absent_over_time(up[5m])", "bottomk(0, up)", "clamp(memory_bytes, 3.5e8, 2.5e8)", "histogram_quantile(0.9, memory_bytes)"}
+# What Prometheus has beside: refused, and by its name.
+REFUSED = {
+    "max_over_time(rate(http_requests_total[5m])[30m:1m])": "subqueries", "up @ 100": "@", "up @ end()": "@", "predict_linear(memory_bytes[1h], 60)": "predict_linear",
+    "deriv(memory_bytes[5m])": "deriv", "holt_winters(memory_bytes[5m], 0.5, 0.5)": "holt_winters", 'count_values("v", up)': "count_values", "hour()": "hour", "day_of_week(up)": "day_of_week",
+    "sin(up)": "sin", "pi()": "pi", "deg(up)": "deg", "up atan2 up": "atan2", "days_in_month()": "days_in_month", "asinh(up)": "asinh", "minute()": "minute",
+}
 
 results = []
 
@@ -176,6 +268,8 @@ def flat(data):
 
 
 def same(first, second):
+    if first == second:
+        return True
     a, b = float(first.replace("Inf", "inf")), float(second.replace("Inf", "inf"))
     if math.isnan(a) or math.isnan(b) or math.isinf(a) or math.isinf(b):
         return str(a) == str(b)
@@ -196,6 +290,10 @@ def compare(port, file, end):
         try:
             reference = flat(theirs(port, "query", query=query, time=end))
             problems.append(differences(flat(ours(file, query, "--at", str(end))), reference))
+            count = len(reference)
+            if query.startswith('"'):  # A text has no range.
+                check(query, not any(problems) and count, problems)
+                continue
             span = {"start": end - 3000, "end": end, "step": 137}
             reference = flat(theirs(port, "query_range", query=query, **span))
             count = len(reference)
@@ -204,7 +302,29 @@ def compare(port, file, end):
         except (RuntimeError, subprocess.SubprocessError, ValueError) as error:
             problems.append(str(error))
         problem = "; ".join(p for p in problems if p)
-        check(f"{query}", not problem and (count or query.startswith("absent")), problem or f"{count} points")
+        check(f"{query}", not problem and bool(count) != (query in EMPTY), problem or f"{count} points")
+
+
+def refusals(port, file, end):
+    """What is no part of the subset is refused by its name, and is something that Prometheus does take."""
+    for query, name in REFUSED.items():
+        theirs(port, "query", query=query, time=end)
+        done = subprocess.run([SKEIN, "query", "--samples", file, "--at", str(end), "--", query], capture_output=True, text=True, timeout=60)
+        check(f"{query} is refused by its name", done.returncode == 1 and name in done.stderr and not done.stdout, done.stderr.strip() or done.stdout[:80])
+
+
+def listed():
+    """The names that the documentation lists are all compared with Prometheus."""
+    text = (ROOT / "docs/insight.md").read_text(encoding="utf-8").split("## Queries", 1)[1].split("Not in it:", 1)[0]
+    text = text[text.index("\n- "):]
+    names = set()
+    for group in re.findall(r"((?:`[^`]+`(?:, | and )?)+) `_over_time`", text):
+        names |= {name + "_over_time" for name in re.findall(r"`([a-z]+)`", group)}
+    prefixes = {name.removesuffix("_over_time") for name in names}
+    names |= {name for name in re.findall(r"`([^`]+)`", text) if name != "_over_time"} - (prefixes - {"avg", "min", "max", "sum", "count", "stddev", "stdvar", "quantile", "absent"})
+    names = {word for name in names for word in name.split()}
+    missing = sorted(name for name in names if not any(name in query for query in QUERIES))
+    check(f"each of the {len(names)} names and signs of the subset that is documented is compared", len(names) > 70 and not missing, missing)
 
 
 # Ranges leave out their beginning in Prometheus 3 and ours, not in Prometheus 2: samples every 7 s meet few of the moments at which rules are asked, and those are left out.
@@ -316,7 +436,9 @@ def main():
                     break
             except (OSError, RuntimeError):
                 time.sleep(0.1)
+        listed()
         compare(port, file, end)
+        refusals(port, file, end)
     finally:
         server.terminate()
         server.wait(20)

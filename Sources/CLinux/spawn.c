@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -164,6 +165,11 @@ int clinux_pidfd_wait(int pidfd, int block, int *code, int *status) {
 }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
+
+int clinux_memory_file(const char *name) {
+    int file = memfd_create(name, MFD_CLOEXEC);
+    return file < 0 ? -errno : file;
+}
 
 int clinux_mount_filesystem(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
     return mount(source, target, type, flags, options) < 0 ? -errno : 0;

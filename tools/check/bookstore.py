@@ -17,7 +17,7 @@ FIRST_ANSWER_SECONDS_MAX = 5.0
 SIDECAR_RSS_MIB_MAX = 10
 
 
-def start():
+def start(*more):
     begin = time.time()
     answer = {}
 
@@ -28,7 +28,7 @@ def start():
             time.sleep(0.05)
     watcher = threading.Thread(target=first)
     watcher.start()
-    output = up("-f", BOOKSTORE)
+    output = up("-f", BOOKSTORE, *more)
     watcher.join()
     check("skein up prints a table with the services and the address to try",
           re.search(r"web\s+2/2", output) and "http://127.0.0.1:8080" in output, output if "web" not in output else "")

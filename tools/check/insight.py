@@ -16,7 +16,7 @@ import urllib.parse
 import urllib.request
 import uuid
 
-from check import bookstore, live
+from check import bookstore, live, receivers
 from check.lib import BOOKSTORE, DATA, ROOT, SKEIN, check, get, kubectl, many, pods, processes, run, skein, up, wait
 
 RULES = """apiVersion: v1
@@ -33,7 +33,9 @@ data:
             annotations: {summary: "{{ $labels.destination_service_name }} gets {{ $value | humanize }} requests a second"}
   alertmanager.yaml: |
     route: {receiver: check, group_by: [alertname], group_wait: 1s, group_interval: 5s}
-    receivers: [{name: check, webhook_configs: [{url: "http://127.0.0.1:PORT/hook"}]}]
+    receivers: [{name: check, webhook_configs: [{url: "http://127.0.0.1:PORT/hook"}], email_configs: [{to: ops@example.com, send_resolved: true}]}]
+  alertmanagers.yaml: |
+    - static_configs: [{targets: ["127.0.0.1:MANAGER"]}]
 """
 
 
@@ -323,6 +325,12 @@ class Silent:
 
 
 def alerts():
+    """Shipped rules fire by real causes, and everybody is told: a webhook, a real Alertmanager, a mail program."""
+    with receivers.alertmanager() as port:
+        alerted(port)
+
+
+def alerted(manager):
     """Shipped rules fire by real causes; one of our own fires once by load, its receiver is told, and told again when it is over."""
     told = []
     kubectl("scale", "deployment", "orders", "--replicas=0")
@@ -342,7 +350,7 @@ def alerts():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     path = pathlib.Path(f"{DATA}.alerts.yaml")
-    path.write_text(RULES.replace("PORT", str(server.server_port)), encoding="utf-8")
+    path.write_text(RULES.replace("PORT", str(server.server_port)).replace("MANAGER", str(manager)), encoding="utf-8")
     kubectl("apply", "-f", str(path))
     path.unlink()
 
@@ -351,6 +359,7 @@ def alerts():
             get()
         return any(t["status"] == "firing" for t in told)
     check("an alert fires and its receiver is told", wait(firing, 60, 0.5), told and told[0]["commonAnnotations"])
+    receivers.told(manager)
     text = run(SKEIN, "alerts", status=1)
     check("skein alerts shows it", "SomebodyAsks" in text and "firing" in text, text.splitlines()[:2])
     orphaned = {("NoHealthyUpstream", "web", "orders")}
@@ -358,6 +367,7 @@ def alerts():
     kubectl("scale", "deployment", "orders", "--replicas=1")
     check("its end is told, too", wait(lambda: told and told[-1]["status"] == "resolved", 75, 1), [t["status"] for t in told])
     check("each was told exactly once", [t["status"] for t in told] == ["firing", "resolved"], [t["status"] for t in told])
+    receivers.over(manager)
     server.shutdown()
 
 
@@ -551,8 +561,17 @@ def restart():
     check("and counting goes on from there", there)
 
 
+def start():
+    bookstore.start(*receivers.prepare())
+
+
+def down(before):
+    receivers.end()
+    bookstore.down(before, "insight")
+
+
 def phases(before):
-    return (bookstore.start, traffic, standard, traces, tap, collector, queries, alerts, prometheus, plan, restart, lambda: bookstore.down(before, "insight"))
+    return (start, traffic, standard, traces, tap, collector, receivers.exported, queries, alerts, prometheus, plan, restart, lambda: down(before))
 
 
 class Live:

@@ -1,9 +1,11 @@
 """A real client and a real collector of OTLP: the messages of opentelemetry-proto over grpcio.
 
 usage: otlp.py receive PORT     prints each span as a line of JSON, as it comes
+       otlp.py metrics          takes metrics over HTTP: prints its port, then each export as a line of JSON; the first one is answered 503
        otlp.py send TARGET      sends two spans of a trace, and prints what the collector answered (TARGET: unix:PATH, HOST:PORT)
 """
 import concurrent.futures
+import http.server
 import json
 import os
 import sys
@@ -11,7 +13,9 @@ import threading
 import time
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 
@@ -46,6 +50,50 @@ def receive(port):
     server.wait_for_termination(timeout=120)
 
 
+def point(data):
+    """A value with its labels, and when counting began."""
+    found = {"labels": {a.key: text(a.value) for a in data.attributes}, "start": data.start_time_unix_nano, "time": data.time_unix_nano}
+    if isinstance(data, metrics_pb2.NumberDataPoint):
+        return found | {"value": getattr(data, data.WhichOneof("value"))}
+    return found | {"sum": data.sum, "count": data.count, "bounds": list(data.explicit_bounds), "buckets": list(data.bucket_counts)}
+
+
+def described(metric):
+    kind = metric.WhichOneof("data")
+    data = getattr(metric, kind)
+    cumulative = metrics_pb2.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    return {"kind": kind, "monotonic": getattr(data, "is_monotonic", False), "cumulative": getattr(data, "aggregation_temporality", None) == cumulative,
+            "points": [point(one) for one in data.data_points]}
+
+
+class MetricReceiver(http.server.BaseHTTPRequestHandler):
+    count = 0
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        MetricReceiver.count += 1
+        status, answer = (503, b"") if MetricReceiver.count == 1 else (200, metrics_service_pb2.ExportMetricsServiceResponse().SerializeToString())
+        request = metrics_service_pb2.ExportMetricsServiceRequest.FromString(body)
+        if status == 200:
+            print(json.dumps({"path": self.path, "type": self.headers["content-type"],
+                              "resource": {a.key: text(a.value) for r in request.resource_metrics for a in r.resource.attributes},
+                              "metrics": {m.name: described(m) for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics}}), flush=True)
+        self.send_response(status)
+        self.send_header("content-type", "application/x-protobuf")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+def metrics():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), MetricReceiver)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
 def send(target):
     trace, now = os.urandom(16), time.time_ns()
     request = trace_service_pb2.ExportTraceServiceRequest()
@@ -68,6 +116,8 @@ def send(target):
 
 if sys.argv[1:2] == ["receive"]:
     receive(int(sys.argv[2]))
+elif sys.argv[1:2] == ["metrics"]:
+    metrics()
 elif sys.argv[1:2] == ["send"]:
     send(sys.argv[2])
 else:

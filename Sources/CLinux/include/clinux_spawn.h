@@ -37,6 +37,8 @@ int clinux_pidfd_signal(int pidfd, int signal);
 int clinux_pidfd_wait(int pidfd, int block, int *code, int *status);
 /// A close-on-exec pipe into `ends`; 0 or -errno.
 int clinux_pipe(int ends[2]);
+/// A close-on-exec file without a name, in memory; its descriptor or -errno.
+int clinux_memory_file(const char *name);
 /// `mount(2)`; 0 or -errno.
 int clinux_mount_filesystem(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
 /// `umount2(2)` with MNT_DETACH and UMOUNT_NOFOLLOW; 0 or -errno.

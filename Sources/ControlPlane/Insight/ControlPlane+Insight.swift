@@ -52,6 +52,7 @@ extension ControlPlaneServer {
         service.ownPage = { [weak page] in page?.metrics ?? "" }
         service.streams = { [weak streams] in streams?.publisher.states.map { ($0.pod, $0.traffic) } ?? [] }
         service.others = { [weak streams] in streams?.others.map(\.proxies) ?? [] }
+        service.alerts.mailProgram = options.mailProgram
         service.alerts.configuration = { [weak source] in
             let data = source?.known(.configMap, AlertService.object)?.json["data"]?.object ?? [:]
             return data.compactMapValues(\.string)

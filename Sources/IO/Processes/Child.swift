@@ -172,12 +172,17 @@ extension Child {
     /// most `limit` bytes of it.
     ///
     /// Blocks the thread. A program that has not ended after `timeout` is killed, and the error is `ETIMEDOUT`.
+    ///
+    /// - Parameter input: What it finds at standard input, whole, in memory; nil: what the command says.
     public static func run(
-        _ command: Command, limit: Int = 1 << 20, timeout: Duration = runTimeout
+        _ command: Command, input: [UInt8]? = nil, limit: Int = 1 << 20, timeout: Duration = runTimeout
     ) throws(SystemError) -> (ExitStatus, [UInt8]) {
+        let source = try input.map { bytes throws(SystemError) in try inMemory(bytes) }
+        defer { if let source { close(source) } }
         let (readEnd, writeEnd) = try pipe()
         defer { close(readEnd) }
         var command = command
+        if let source { command.descriptors[0] = source }
         command.descriptors[1] = command.descriptors[1] ?? writeEnd
         command.descriptors[2] = command.descriptors[2] ?? writeEnd
         let child: Child
@@ -199,6 +204,24 @@ extension Child {
         // It may have closed its output and go on. A pidfd can be read when its process has ended.
         guard waitUntilReadable(child.pidfd, deadline) else { return try child.killAsLate(command, timeout) }
         return (try child.wait(), output)
+    }
+
+    /// A file without a name that has these bytes and stands at its beginning; the caller closes it.
+    private static func inMemory(_ bytes: [UInt8]) throws(SystemError) -> Int32 {
+        let file = try check(clinux_memory_file("input"), "make a file in memory")
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                let error = SystemError.last("write a file in memory")
+                close(file)
+                throw error
+            }
+            rest = rest.dropFirst(count)
+        }
+        lseek(file, 0, SEEK_SET)
+        return file
     }
 
     /// Whether there is something to read, or the end, before the deadline.

@@ -1,20 +1,33 @@
-public import Serialization
+internal import Serialization
 
 /// Whom alerts are told to: the part of Alertmanager's configuration that one route needs, and silences.
 ///
 /// `route` (`receiver`, `group_by`, `group_wait`, `group_interval`, `repeat_interval`), `receivers` with `webhook_configs` (`url`, `send_resolved`,
-/// `max_alerts`), `inhibit_rules`. Anything else is refused with its path.
+/// `max_alerts`) and `email_configs` (`to`, `from`, `send_resolved`), `inhibit_rules`. Anything else is refused with its path.
 public struct AlertRouting: Sendable {
     /// Somebody who is told.
-    public struct Webhook: Sendable, Hashable {
+    public struct Receiver: Sendable, Hashable {
+        /// How somebody is told.
+        public enum Channel: Sendable, Hashable {
+            /// By a POST to this URL.
+            case webhook(url: String)
+            /// By a message that the mail program takes (`--mail-program`).
+            case mail(from: String, to: [String])
+        }
+
         /// The receiver's name.
-        public var receiver: String
-        /// Where it is posted to.
-        public var url: String
+        public var name: String
+        /// How it is told.
+        public var channel: Channel
         /// Whether it is told of the end, too.
         public var tellsResolved: Bool
         /// Alerts in one message at most; 0: all.
         public var alertsMax: Int
+        /// Whether it needs a mail program.
+        public var isMail: Bool {
+            if case .mail = channel { return true }
+            return false
+        }
     }
 
     struct Inhibition: Sendable {
@@ -31,7 +44,7 @@ public struct AlertRouting: Sendable {
     }
 
     /// Who is told.
-    public var webhooks: [Webhook] = []
+    public var receivers: [Receiver] = []
     /// Labels whose values make a group; nil: all labels.
     var groupBy: [String]? = []
     var groupWait: Int64 = 30_000
@@ -61,11 +74,14 @@ public struct AlertRouting: Sendable {
         for (place, receiver) in (root["receivers"]?.array ?? []).enumerated() {
             let path = "\(file): receivers[\(place)]"
             let members = try Self.members(receiver, path)
-            try Self.only(["name", "webhook_configs"], members, path)
+            try Self.only(["name", "webhook_configs", "email_configs"], members, path)
             guard members["name"]?.string == wanted else { continue }
             isKnown = true
             for (number, hook) in (members["webhook_configs"]?.array ?? []).enumerated() {
-                webhooks.append(try Self.webhook(hook, wanted, "\(path).webhook_configs[\(number)]"))
+                receivers.append(try Self.webhook(hook, wanted, "\(path).webhook_configs[\(number)]"))
+            }
+            for (number, mail) in (members["email_configs"]?.array ?? []).enumerated() {
+                receivers.append(try Self.mail(mail, wanted, "\(path).email_configs[\(number)]"))
             }
         }
         guard isKnown else { throw RuleError("\(file): route.receiver: there is no receiver \"\(wanted)\"") }
@@ -103,18 +119,18 @@ public struct AlertRouting: Sendable {
         return found
     }
 
-    private static func parse(_ text: String, _ file: String) throws(RuleError) -> JSON {
+    static func parse(_ text: String, _ file: String) throws(RuleError) -> JSON {
         do throws(YAMLError) { return try YAML.parse(text, file: file).first?.json ?? .object([:]) } catch {
             throw RuleError("\(error)")
         }
     }
 
-    private static func members(_ json: JSON, _ path: String) throws(RuleError) -> [String: JSON] {
+    static func members(_ json: JSON, _ path: String) throws(RuleError) -> [String: JSON] {
         guard let members = json.object else { throw RuleError("\(path): not an object") }
         return members
     }
 
-    private static func only(_ known: Set<String>, _ members: [String: JSON], _ path: String) throws(RuleError) {
+    static func only(_ known: Set<String>, _ members: [String: JSON], _ path: String) throws(RuleError) {
         for name in members.keys.sorted() where !known.contains(name) {
             throw RuleError("\(path).\(name) is not supported")
         }
@@ -128,15 +144,31 @@ public struct AlertRouting: Sendable {
         return time
     }
 
-    private static func webhook(_ json: JSON, _ receiver: String, _ path: String) throws(RuleError) -> Webhook {
+    private static func webhook(_ json: JSON, _ receiver: String, _ path: String) throws(RuleError) -> Receiver {
         let members = try members(json, path)
         try only(["url", "send_resolved", "max_alerts"], members, path)
         guard let url = members["url"]?.string, WebhookAddress(url) != nil else {
             throw RuleError("\(path).url: http://ADDRESS:PORT/PATH is needed, with an IP address or localhost")
         }
-        return Webhook(
-            receiver: receiver, url: url, tellsResolved: members["send_resolved"]?.bool ?? true,
+        return Receiver(
+            name: receiver, channel: .webhook(url: url), tellsResolved: members["send_resolved"]?.bool ?? true,
             alertsMax: max(0, members["max_alerts"]?.int ?? 0))
+    }
+
+    /// As in Alertmanager an end is told only where that is asked for.
+    private static func mail(_ json: JSON, _ receiver: String, _ path: String) throws(RuleError) -> Receiver {
+        let members = try members(json, path)
+        try only(["to", "from", "send_resolved"], members, path)
+        let to = (members["to"]?.string ?? "").split(separator: ",").map { $0.filter { $0 != " " } }
+        guard !to.isEmpty, to.count <= AlertMail.addressesMax, to.allSatisfy(AlertMail.isAddress) else {
+            throw RuleError(
+                "\(path).to: addresses like a@example.com, at most \(AlertMail.addressesMax), are needed")
+        }
+        let from = members["from"]?.string ?? AlertMail.sender
+        guard AlertMail.isAddress(from) else { throw RuleError("\(path).from: no address like a@example.com") }
+        return Receiver(
+            name: receiver, channel: .mail(from: from, to: to), tellsResolved: members["send_resolved"]?.bool ?? false,
+            alertsMax: AlertMail.alertsMax)
     }
 
     /// `severity="critical"`, `severity=~"a|b"`; the quotation marks may be left out.
@@ -204,140 +236,5 @@ public struct WebhookAddress: Sendable, Hashable {
         authority = (port?.count ?? 1) > 1 ? name : name + ":80"
         let tail = rest.dropFirst(host.count)
         path = tail.isEmpty ? "/" : String(tail)
-    }
-}
-
-/// Groups alerts into messages: who is told what, and when.
-///
-/// Pure: a message counts as told when the shell says that it has arrived.
-public struct AlertNotifier: Sendable {
-    /// A message to be sent.
-    public struct Message: Sendable {
-        /// The group that it is about.
-        public var key: String
-        /// To whom.
-        public var webhook: AlertRouting.Webhook
-        /// Alertmanager's webhook body, version 4.
-        public var body: JSON
-        var firing: Set<Labels>
-    }
-
-    private struct Group: Sendable {
-        var since: Int64
-        var sentAt: Int64?
-        var told: Set<Labels> = []
-        var isOnTheWay = false
-    }
-    private var groups: [String: Group] = [:]
-
-    /// Nothing told yet.
-    public init() {}
-
-    /// The messages that are due.
-    public mutating func due(_ alerts: [Alert], _ routing: AlertRouting, at time: Int64) -> [Message] {
-        let told = alerts.filter {
-            $0.state != .pending && !routing.isSilenced($0, at: time) && !routing.isInhibited($0, by: alerts)
-        }
-        var members: [Labels: [Alert]] = [:]
-        for alert in told {
-            let key = routing.groupBy.map { alert.labels.keeping(Set($0)) } ?? alert.labels
-            members[key, default: []].append(alert)
-        }
-        var messages: [Message] = []
-        var known: Set<String> = []
-        for (labels, alerts) in members.sorted(by: { $0.key < $1.key }) {
-            for (number, webhook) in routing.webhooks.enumerated() {
-                let key = "{}/\(webhook.receiver)/\(number):\(labels.text)"
-                known.insert(key)
-                if let message = message(key, labels, alerts, webhook, routing, at: time) { messages.append(message) }
-            }
-        }
-        for key in groups.keys where !known.contains(key) && groups[key]?.isOnTheWay == false { groups[key] = nil }
-        return messages
-    }
-
-    private mutating func message(
-        _ key: String, _ labels: Labels, _ alerts: [Alert], _ webhook: AlertRouting.Webhook, _ routing: AlertRouting,
-        at time: Int64
-    ) -> Message? {
-        let firing = alerts.filter { $0.state == .firing }
-        let before = groups[key]?.told ?? []
-        let ended = webhook.tellsResolved ? alerts.filter { $0.state == .resolved && before.contains($0.labels) } : []
-        guard !firing.isEmpty || !ended.isEmpty else {
-            if groups[key]?.isOnTheWay == false { groups[key] = nil }
-            return nil
-        }
-        var group = groups[key] ?? Group(since: time)
-        defer { groups[key] = group }
-        guard !group.isOnTheWay else { return nil }
-        let now = Set(firing.map(\.labels))
-        if let sentAt = group.sentAt {
-            let isNew = !now.isSubset(of: before) || !ended.isEmpty
-            guard time - sentAt >= (isNew ? routing.groupInterval : routing.repeatInterval) else { return nil }
-        } else {
-            guard time - group.since >= routing.groupWait else { return nil }
-        }
-        group.isOnTheWay = true
-        return Message(
-            key: key, webhook: webhook, body: Self.body(key, labels, firing + ended, webhook), firing: now)
-    }
-
-    /// A message has arrived, or has not: then it is sent again when it is due.
-    public mutating func sent(_ message: Message, at time: Int64, arrived: Bool) {
-        groups[message.key]?.isOnTheWay = false
-        guard arrived else { return }
-        groups[message.key]?.sentAt = time
-        groups[message.key]?.told = message.firing
-        if message.firing.isEmpty { groups[message.key] = nil }
-    }
-
-    private static func time(_ milliseconds: Int64?) -> JSON {
-        guard let milliseconds else { return "0001-01-01T00:00:00Z" }
-        return .string(
-            Timestamp(seconds: milliseconds / 1000, nanoseconds: Int32(milliseconds % 1000) * 1_000_000).description)
-    }
-
-    private static func body(
-        _ key: String, _ labels: Labels, _ alerts: [Alert], _ webhook: AlertRouting.Webhook
-    ) -> JSON {
-        let shown = webhook.alertsMax > 0 ? Array(alerts.prefix(webhook.alertsMax)) : alerts
-        func common(_ all: [[String: String]]) -> JSON {
-            guard let first = all.first else { return [:] }
-            return .object(
-                first.filter { pair in all.allSatisfy { $0[pair.key] == pair.value } }.mapValues { .string($0) })
-        }
-        func dictionary(_ labels: Labels) -> [String: String] {
-            Dictionary(labels.pairs.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
-        }
-        return [
-            "version": "4", "groupKey": .string(key), "truncatedAlerts": .integer(Int64(alerts.count - shown.count)),
-            "status": alerts.contains { $0.state == .firing } ? "firing" : "resolved",
-            "receiver": .string(webhook.receiver), "groupLabels": PrometheusAPI.json(labels),
-            "commonLabels": common(alerts.map { dictionary($0.labels) }),
-            "commonAnnotations": common(alerts.map(\.annotations)), "externalURL": "http://127.0.0.1:9400",
-            "alerts": .array(
-                shown.map { alert in
-                    [
-                        "status": .string(alert.state == .resolved ? "resolved" : "firing"),
-                        "labels": PrometheusAPI.json(alert.labels),
-                        "annotations": .object(alert.annotations.mapValues { .string($0) }),
-                        "startsAt": time(alert.activeAt), "endsAt": time(alert.resolvedAt),
-                        "generatorURL": "http://127.0.0.1:9400/api/v1/rules",
-                        "fingerprint": .string(fingerprint(alert.labels)),
-                    ]
-                }),
-        ]
-    }
-
-    /// FNV-1a over the labels: the same alert has the same one each time.
-    private static func fingerprint(_ labels: Labels) -> String {
-        var hash: UInt64 = 14_695_981_039_346_656_037
-        for pair in labels.pairs {
-            for byte in pair.name.utf8 + [0xFF] + pair.value.utf8 + [0xFF] {
-                hash = (hash ^ UInt64(byte)) &* 1_099_511_628_211
-            }
-        }
-        let text = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - text.count) + text
     }
 }

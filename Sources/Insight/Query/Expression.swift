@@ -158,9 +158,9 @@ enum QueryFunctions {
 
     /// What Prometheus has beside them.
     static let refused: Set<String> = [
-        "absent_over_time_", "count_values", "day_of_month", "day_of_week", "day_of_year", "days_in_month", "deriv",
+        "atan2", "count_values", "day_of_month", "day_of_week", "day_of_year", "days_in_month", "deriv",
         "double_exponential_smoothing", "histogram_avg", "histogram_count", "histogram_fraction", "histogram_stddev",
-        "histogram_stdvar", "histogram_sum", "holt_winters", "hour", "info", "label_join", "limitk", "limit_ratio",
+        "histogram_stdvar", "histogram_sum", "holt_winters", "hour", "info", "limitk", "limit_ratio",
         "mad_over_time", "minute", "month", "pi", "predict_linear", "sort_by_label", "sort_by_label_desc", "year",
         "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "deg", "rad", "sin", "sinh", "tan", "tanh",
     ]

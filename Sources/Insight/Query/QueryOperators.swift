@@ -98,7 +98,7 @@ enum QueryOperators {
             if matching.group == .none {
                 labels =
                     matching.isOn
-                    ? element.labels.keeping(Set(matching.labels + (isNamed ? [Labels.metricName] : [])))
+                    ? element.labels.keeping(Set(matching.labels))
                     : element.labels.dropping(Set(matching.labels + (isNamed ? [] : [Labels.metricName])))
             } else {
                 labels = isNamed ? element.labels : element.labels.unnamed

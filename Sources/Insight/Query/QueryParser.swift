@@ -77,9 +77,6 @@ struct QueryParser {
         guard depth <= Self.depthMax else { throw QueryError("at \(place): too deep") }
         var left = try unary()
         while let name = self.operator, let strength = Self.precedence[name], strength > least {
-            if case .word(let word) = peek, word == "atan2" {
-                throw QueryError("at \(place): atan2 is not of this subset")
-            }
             let place = place
             position += 1
             let isBool = takes(word: "bool")
@@ -89,6 +86,9 @@ struct QueryParser {
             let matching = try matching(name)
             let right = try expression(name == "^" ? strength - 1 : strength)
             left = try joined(name, left, right, matching, isBool, place)
+        }
+        if case .word(let word) = peek, QueryFunctions.refused.contains(word) {
+            throw QueryError("at \(place): \(word) is not of this subset of PromQL")
         }
         return left
     }

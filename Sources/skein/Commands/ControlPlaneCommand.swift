@@ -12,7 +12,7 @@ extension Command {
             """,
         flags: [
             .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector,
-            UpOptions.discovery,
+            UpOptions.mailProgram, UpOptions.discovery,
             AddressFlags.pods, AddressFlags.services, AddressFlags.balancers,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
@@ -25,6 +25,7 @@ extension Command {
         options.apiAddress = up.apiAddress
         options.metricsAddress = up.metricsAddress
         options.metricsCollector = up.metricsCollector
+        options.mailProgram = up.mailProgram
         options.store = up.store
         options.watchesMax = up.watchesMax
         options.discoveryAddress = up.discoveryAddress

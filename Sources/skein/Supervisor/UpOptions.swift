@@ -17,6 +17,8 @@ struct UpOptions: Sendable {
     var metricsAddress: SocketAddress
     /// Where the control plane's metrics go by OTLP.
     var metricsCollector: String?
+    /// The program that sends alerts by mail; nil for none.
+    var mailProgram: String?
     /// Where proxies of other machines subscribe; nil: nowhere.
     var discoveryAddress: SocketAddress?
     var gatewayHTTP: SocketAddress
@@ -60,6 +62,9 @@ struct UpOptions: Sendable {
     static let metricsCollector = Flag(
         "metrics-otlp", value: "URL",
         "a collector that gets the control plane's metrics by OTLP: http://ADDR:PORT/v1/metrics (default none)")
+    static let mailProgram = Flag(
+        "mail-program", value: "PATH",
+        "what sends alerts by mail, called as PATH -i -t by the control plane: /usr/sbin/sendmail (default none)")
     static let discovery = Flag(
         "discovery", value: "ADDR:PORT",
         "where proxies without a node agent subscribe, with mTLS (usually :15012; default none)")
@@ -80,7 +85,7 @@ struct UpOptions: Sendable {
     static let flags: [Flag] =
         [
             .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
-            gatewayHTTPS, api, metrics, metricsCollector,
+            gatewayHTTPS, api, metrics, metricsCollector, mailProgram,
             discovery, AddressFlags.pods, AddressFlags.services, AddressFlags.balancers, NodeFlags.hostProbes,
             NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
@@ -143,6 +148,10 @@ struct UpOptions: Sendable {
         apiAddress = try address(Self.api, "127.0.0.1:6443")
         metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
         metricsCollector = invocation.value(Self.metricsCollector)
+        mailProgram = invocation.value(Self.mailProgram)
+        if let mailProgram, !mailProgram.hasPrefix("/") {
+            throw CommandError.usage("up", "--\(Self.mailProgram.name) \(mailProgram): not an absolute path")
+        }
         discoveryAddress = invocation.has(Self.discovery) ? try address(Self.discovery, "") : nil
         gatewayHTTP = try address(Self.gatewayHTTP, "127.0.0.1:8080")
         gatewayHTTPS = try address(Self.gatewayHTTPS, "127.0.0.1:8443")
