@@ -204,6 +204,10 @@ public enum HeaderID: UInt8, Sendable, Hashable, CaseIterable {
     case xContentTypeOptions
     /// The field `x-frame-options`.
     case xFrameOptions
+    /// The field `x-client-trace-id`.
+    case xClientTraceId
+    /// The field `x-envoy-force-trace`.
+    case xEnvoyForceTrace
 
     /// The field name in lower case; empty for `other`.
     public var name: StaticString {
@@ -309,6 +313,8 @@ public enum HeaderID: UInt8, Sendable, Hashable, CaseIterable {
         case .strictTransportSecurity: "strict-transport-security"
         case .xContentTypeOptions: "x-content-type-options"
         case .xFrameOptions: "x-frame-options"
+        case .xClientTraceId: "x-client-trace-id"
+        case .xEnvoyForceTrace: "x-envoy-force-trace"
         }
     }
 }

@@ -31,6 +31,12 @@ struct HeaderMemory {
     private(set) var fieldCount: Int
     private(set) var presence: HeaderIDSet
 
+    /// The bytes of a run, which lies in what is stored.
+    @inline(__always)
+    func run(_ run: HeaderTable.Run) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(start: bytes, count: byteCount)[run.range])
+    }
+
     /// What a line has besides name and value.
     static var lineBytes: Int { 4 }
 

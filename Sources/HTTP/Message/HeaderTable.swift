@@ -97,6 +97,43 @@ public struct HeaderTable: Sendable {
         return span(fields[index].value)
     }
 
+    /// What looking a value up needs, without a reference that would be counted: a table that is part of an object would be copied for it.
+    public struct Parts {
+        let memory: UnsafeMutablePointer<HeaderMemory>?
+
+        /// Whether there is a field with an id.
+        @inline(__always)
+        public func contains(_ id: HeaderID) -> Bool {
+            guard let memory, memory.pointee.presence.contains(id) else { return false }
+            return value(of: id) != nil
+        }
+
+        /// The value of the first field with an id, good as long as nobody changes or drops the table.
+        public func value(of id: HeaderID) -> UnsafeRawBufferPointer? {
+            guard let memory, memory.pointee.presence.contains(id) else { return nil }
+            for index in 0..<memory.pointee.fieldCount where memory.pointee.fields[index].id == id {
+                return memory.pointee.run(memory.pointee.fields[index].value)
+            }
+            return nil
+        }
+
+        /// The value of the first field with a name in lower case, good as long as nobody changes or drops the table.
+        public func value(named name: RawSpan) -> UnsafeRawBufferPointer? {
+            guard let memory else { return nil }
+            for index in 0..<memory.pointee.fieldCount {
+                let field = memory.pointee.fields[index]
+                let isMeant = name.withUnsafeBytes { wanted in
+                    wanted.count == Int(field.name.count) && wanted.elementsEqual(memory.pointee.run(field.name))
+                }
+                if isMeant { return memory.pointee.run(field.value) }
+            }
+            return nil
+        }
+    }
+
+    /// What it consists of now.
+    public var parts: Parts { @inline(__always) get { Parts(memory: memory) } }
+
     /// All stored bytes, good as long as nobody changes or drops the table.
     var unsafeBytes: UnsafeRawBufferPointer {
         @inline(__always) get {

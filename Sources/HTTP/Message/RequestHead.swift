@@ -34,6 +34,15 @@ public struct RequestHead: Sendable {
         let method: HTTPMethod
         let methodRun, schemeRun, authorityRun, pathRun: HeaderTable.Run
         let isUpgrade: Bool
+
+        /// Those of a head in which nothing is said.
+        public static var none: Parts {
+            @inline(__always) get {
+                Parts(
+                    memory: nil, method: .other, methodRun: .empty, schemeRun: .empty, authorityRun: .empty,
+                    pathRun: .empty, isUpgrade: false)
+            }
+        }
     }
 
     /// What it consists of now.

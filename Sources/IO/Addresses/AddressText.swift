@@ -1,12 +1,32 @@
 /// The text of an address while it is made, in place: logs write several for each request, so none becomes a `String` on the way.
 struct AddressText {
     /// Room for `[` + 39 bytes of IPv6 + `]:65535`.
-    private var bytes = InlineArray<48, UInt8>(repeating: 0)
-    private var count = 0
+    static let room = 48
+
+    /// Where it is made: `room` bytes.
+    private let memory: UnsafeMutablePointer<UInt8>
+    private(set) var count = 0
+
+    /// Makes a text in memory that has `room` bytes.
+    init(in memory: UnsafeMutablePointer<UInt8>) { self.memory = memory }
+
+    /// Calls `use` with what `make` adds.
+    @inline(__always)
+    static func with<Result>(
+        _ make: (inout AddressText) -> Void, _ use: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { memory in
+            // Of a capacity that is not zero, so there is an address.
+            guard let base = memory.baseAddress else { return use(UnsafeBufferPointer(start: nil, count: 0)) }
+            var text = AddressText(in: base)
+            make(&text)
+            return use(UnsafeBufferPointer(start: base, count: text.count))
+        }
+    }
 
     mutating func add(_ byte: UInt8) {
-        guard count < 48 else { return }
-        bytes[count] = byte
+        guard count < Self.room else { return }
+        memory[count] = byte
         count &+= 1
     }
 
@@ -25,9 +45,7 @@ struct AddressText {
         let offset = count
         guard offset <= 44 else { return }
         // Four bytes are written, and so many count as are digits or the dot.
-        withUnsafeMutableBytes(of: &bytes) {
-            $0.storeBytes(of: Self.octets[index], toByteOffset: offset, as: UInt32.self)
-        }
+        UnsafeMutableRawPointer(memory + offset).storeBytes(of: Self.octets[index], as: UInt32.self)
         count = offset &+ (index < 10 ? 2 : index < 100 ? 3 : 4)
     }
 
@@ -95,12 +113,12 @@ struct AddressText {
         }
     }
 
-    /// Appends what was added.
-    func append(to result: inout [UInt8]) {
-        bytes.span.extracting(first: count).withUnsafeBufferPointer { result.append(contentsOf: $0) }
-    }
-
-    var string: String {
-        bytes.span.extracting(first: count).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+    /// Adds `10.0.0.1:80` or `[fd00::1]:80`.
+    mutating func add(_ address: IPAddress, _ port: UInt16) {
+        if address.isV6 { add(UInt8(ascii: "[")) }
+        add(address)
+        if address.isV6 { add(UInt8(ascii: "]")) }
+        add(UInt8(ascii: ":"))
+        add(decimal: UInt32(port))
     }
 }

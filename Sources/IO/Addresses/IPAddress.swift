@@ -146,16 +146,19 @@ public enum IPAddress: Hashable, Sendable, Comparable {
 extension IPAddress: CustomStringConvertible {
     /// Dotted IPv4, or IPv6 in the canonical form of RFC 5952.
     public var description: String {
-        var text = AddressText()
-        text.add(self)
-        return text.string
+        AddressText.with({ $0.add(self) }, { String(decoding: $0, as: UTF8.self) })
     }
 
     /// Appends the text of `description`.
     public func append(to bytes: inout [UInt8]) {
-        var text = AddressText()
+        AddressText.with({ $0.add(self) }, { bytes.append(contentsOf: $0) })
+    }
+
+    /// Writes the text of `description` where there is room for `SocketAddress.textBytesMax` bytes, and says how many it wrote.
+    public func writeText(to memory: UnsafeMutablePointer<UInt8>) -> Int {
+        var text = AddressText(in: memory)
         text.add(self)
-        text.append(to: &bytes)
+        return text.count
     }
 }
 

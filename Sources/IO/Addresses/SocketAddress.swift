@@ -37,7 +37,8 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// `10.0.0.1:80`, `[fd00::1]:80`, or the path of a unix socket.
     public var description: String {
         switch self {
-        case .ip(let address, let port): Self.text(address, port).string
+        case .ip(let address, let port):
+            AddressText.with({ $0.add(address, port) }, { String(decoding: $0, as: UTF8.self) })
         case .unix(let path): path
         }
     }
@@ -45,19 +46,22 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// Appends the text of `description`.
     public func append(to bytes: inout [UInt8]) {
         switch self {
-        case .ip(let address, let port): Self.text(address, port).append(to: &bytes)
+        case .ip(let address, let port):
+            AddressText.with({ $0.add(address, port) }, { bytes.append(contentsOf: $0) })
         case .unix(let path): bytes += path.utf8
         }
     }
 
-    private static func text(_ address: IPAddress, _ port: UInt16) -> AddressText {
-        var text = AddressText()
-        if address.isV6 { text.add(UInt8(ascii: "[")) }
-        text.add(address)
-        if address.isV6 { text.add(UInt8(ascii: "]")) }
-        text.add(UInt8(ascii: ":"))
-        text.add(decimal: UInt32(port))
-        return text
+    /// The most bytes that an IP address with its port has as text.
+    public static let textBytesMax = AddressText.room
+
+    /// Writes the text of `description` where there is room for `textBytesMax` bytes, and says how many it wrote; nil for a unix socket,
+    /// whose path may be longer.
+    public func writeText(to memory: UnsafeMutablePointer<UInt8>) -> Int? {
+        guard case .ip(let address, let port) = self else { return nil }
+        var text = AddressText(in: memory)
+        text.add(address, port)
+        return text.count
     }
 
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.

@@ -9,7 +9,7 @@ internal import Upstream
 final class AccessLogConfig: Sendable {
     /// Where lines go.
     enum Sink: Sendable {
-        case file(LogFileName, SubstitutionFormat)
+        case file(FileLog)
         case remote(RemoteLog)
     }
 
@@ -57,22 +57,22 @@ final class AccessLogConfig: Sendable {
             case .logFormat(let message): format = try SubstitutionFormat(compiling: message, at: here + ".log_format")
             }
             switch message.path {
-            case "/dev/stdout": return .file(.stdout, format)
-            case "/dev/stderr": return .file(.stderr, format)
-            default: return .file(.path(message.path), format)
+            case "/dev/stdout": return .file(FileLog(.stdout, format))
+            case "/dev/stderr": return .file(FileLog(.stderr, format))
+            default: return .file(FileLog(.path(message.path), format))
             }
         case StdoutAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StdoutAccessLog.self, at: path)
             if case .logFormat(let format) = message.accessLogFormat {
-                return .file(.stdout, try SubstitutionFormat(compiling: format, at: here + ".log_format"))
+                return .file(FileLog(.stdout, try SubstitutionFormat(compiling: format, at: here + ".log_format")))
             }
-            return .file(.stdout, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here))
+            return .file(FileLog(.stdout, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here)))
         case StderrAccessLog.schema.name:
             let message = try HTTPFilters.unpack(any, as: StderrAccessLog.self, at: path)
             if case .logFormat(let format) = message.accessLogFormat {
-                return .file(.stderr, try SubstitutionFormat(compiling: format, at: here + ".log_format"))
+                return .file(FileLog(.stderr, try SubstitutionFormat(compiling: format, at: here + ".log_format")))
             }
-            return .file(.stderr, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here))
+            return .file(FileLog(.stderr, try SubstitutionFormat(text: SubstitutionFormat.standard, path: here)))
         case HttpGrpcAccessLogConfig.schema.name:
             let message = try HTTPFilters.unpack(any, as: HttpGrpcAccessLogConfig.self, at: path)
             return .remote(.grpc(try GRPCAccessLog(compiling: message, at: here, context: context)))
@@ -88,6 +88,17 @@ final class AccessLogConfig: Sendable {
                 "unknown access logger \(any.typeURL); supported: file, stdout, stderr, http_grpc, tcp_grpc and "
                     + "open_telemetry")
         }
+    }
+}
+
+/// A log of lines: an object for the same reason.
+final class FileLog: Sendable {
+    let name: LogFileName
+    let format: SubstitutionFormat
+
+    init(_ name: LogFileName, _ format: SubstitutionFormat) {
+        self.name = name
+        self.format = format
     }
 }
 

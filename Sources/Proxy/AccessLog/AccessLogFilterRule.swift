@@ -176,16 +176,14 @@ indirect enum AccessLogFilterRule: Sendable {
         case .statusCode(let comparison, let value): return comparison.holds(Int64(context.info.status), value)
         case .duration(let comparison, let value):
             let end = context.info.lastDownstreamByteSent ?? moment.now
-            return comparison.holds(Int64(clamping: (end - context.info.started).wholeNanoseconds / 1_000_000), value)
+            return comparison.holds(Int64(clamping: end.nanoseconds(since: context.info.started) / 1_000_000), value)
         case .notHealthCheck: return !context.info.isHealthCheck
         case .traceable: return context.traceContext?.isSampled ?? false
         case .runtime(_, let percent, _): return percent.includes(random: random())
         case .all(let rules): return rules.allSatisfy { $0.passes(context, moment, random: random) }
         case .any(let rules): return rules.contains { $0.passes(context, moment, random: random) }
         case .header(let matcher):
-            var value: [UInt8] = []
-            let isThere = context.appendRequestField(FormatField(matcher.name), to: &value)
-            return matcher.matches(isThere ? value : nil)
+            return matcher.matches(context.requestField(FormatField(matcher.name)))
         case .flags(let flags, let anyFlag):
             return anyFlag ? !context.info.flags.isEmpty : !context.info.flags.isDisjoint(with: flags)
         case .grpcStatus(let statuses, let excludes):

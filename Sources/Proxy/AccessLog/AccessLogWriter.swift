@@ -14,13 +14,14 @@ final class AccessLogWriter {
     private let metrics: LogFileMetrics
     private let row: Int
     private var files: [LogFileName: LogFile] = [:]
-    private var lastFile: (name: LogFileName, file: LogFile)?
+    /// Whose line was the last, and where it went: nearly always the same again.
+    private var last: (log: FileLog, file: LogFile)?
     private var isScheduled = false
 
     /// One open log.
     private final class LogFile {
         var file: AppendFile?
-        var pending: [UInt8] = []
+        var pending = FormatLine(capacity: 4096)
         var hasFailed = false
     }
 
@@ -38,7 +39,7 @@ final class AccessLogWriter {
         for config in configs {
             if let filter = config.filter, !filter.passes(context, moment, random: random) { continue }
             switch config.sink {
-            case .file(let name, let format): write(name, format, context, moment)
+            case .file(let log): write(log, context, moment)
             case .remote(.grpc(let log)): log.write(context, moment, row: row)
             case .remote(.openTelemetry(let log)): log.write(context, moment, row: row)
             }
@@ -46,15 +47,15 @@ final class AccessLogWriter {
     }
 
     private func write<Context: FormatContext>(
-        _ name: LogFileName, _ format: SubstitutionFormat, _ context: Context, _ moment: FormatMoment
+        _ log: FileLog, _ context: Context, _ moment: FormatMoment
     ) {
-        let file = file(name)
+        let file = file(log)
         guard file.pending.count < Limits.logBufferBytes else { return metrics.failed.add(row: row) }
         let before = file.pending.count
-        format.appendLine(context, moment, to: &file.pending)
+        log.format.appendLine(context, moment, to: &file.pending)
         metrics.buffered.add(row: row)
         metrics.bytesBuffered.add(UInt64(file.pending.count - before), row: row)
-        if file.pending.count >= batchBytes { flush(name, file) }
+        if file.pending.count >= batchBytes { flush(log.name, file) }
         guard !isScheduled else { return }
         isScheduled = true
         loop.schedule(after: interval) { [weak self] in
@@ -65,12 +66,11 @@ final class AccessLogWriter {
         }
     }
 
-    /// The log of a name: nearly always the one of the line before.
-    private func file(_ name: LogFileName) -> LogFile {
-        if let lastFile, lastFile.name == name { return lastFile.file }
-        let file = files[name] ?? LogFile()
-        files[name] = file
-        lastFile = (name, file)
+    private func file(_ log: FileLog) -> LogFile {
+        if let last, last.log === log { return last.file }
+        let file = files[log.name] ?? LogFile()
+        files[log.name] = file
+        last = (log, file)
         return file
     }
 
@@ -99,7 +99,7 @@ final class AccessLogWriter {
                 file.file = open
             }
             var failure: SystemError?
-            let written = file.pending.withUnsafeBytes { bytes in
+            let written = file.pending.withBytes { bytes in
                 do throws(SystemError) {
                     return try open.write(bytes)
                 } catch {
@@ -110,11 +110,11 @@ final class AccessLogWriter {
             if let failure { throw failure }
             metrics.bytesBuffered.subtract(UInt64(written), row: row)
             if written == file.pending.count {
-                file.pending.removeAll(keepingCapacity: true)
+                file.pending.cut(to: 0)
                 metrics.completed.add(row: row)
             } else {
                 // Whoever reads the pipe is slow: the rest waits, up to a limit.
-                file.pending.removeFirst(written)
+                file.pending.remove(0..<written)
             }
             file.hasFailed = false
         } catch {
@@ -124,7 +124,7 @@ final class AccessLogWriter {
             if file.file == nil { metrics.reopenFailed.add(row: row) }
             metrics.failed.add(row: row)
             metrics.bytesBuffered.subtract(UInt64(file.pending.count), row: row)
-            file.pending.removeAll(keepingCapacity: true)
+            file.pending.cut(to: 0)
             file.file = nil
         }
     }

@@ -144,9 +144,11 @@ struct GRPCAccessLog: Sendable {
 
     private static let requestID = FormatField("x-request-id")
 
-    private func text(_ append: (inout [UInt8]) -> Bool) -> String {
-        var bytes: [UInt8] = []
-        return append(&bytes) ? String(decoding: bytes.prefix(Limits.formatValueBytes), as: UTF8.self) : ""
+    private func text(_ append: (inout FormatLine) -> Bool) -> String {
+        var bytes = FormatLine(capacity: 64)
+        guard append(&bytes) else { return "" }
+        bytes.cut(to: Limits.formatValueBytes)
+        return bytes.text
     }
 
     private func address(_ address: IO.SocketAddress?) -> Address? {

@@ -69,10 +69,7 @@ struct RequestAttributes<Context: FormatContext>: CELActivation {
         return path[(mark + 1)...].prefix { $0 != UInt8(ascii: "#") }
     }
 
-    private func bytes(_ field: FormatField) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        return context.appendRequestField(field, to: &bytes) ? bytes : nil
-    }
+    private func bytes(_ field: FormatField) -> [UInt8]? { context.requestField(field) }
 
     private func field(_ field: FormatField) -> CELValue? { bytes(field).map { text($0) } }
 

@@ -37,9 +37,9 @@ enum StandardLabels {
         labels["request_protocol"] = "\(key.outcome.kind)"
         labels["response_code"] = "\(key.outcome.status)"
         labels["grpc_response_status"] = key.outcome.grpcStatus == 255 ? "" : "\(key.outcome.grpcStatus)"
-        var flags: [UInt8] = []
+        var flags = FormatLine(capacity: 64)
         key.outcome.flags.append(isLong: false, limitFirst: true, to: &flags)
-        labels["response_flags"] = String(decoding: flags, as: UTF8.self)
+        labels["response_flags"] = flags.text
         // Only the server's side knows what it asked for.
         labels["connection_security_policy"] = key.plan.isServer ? key.isMutualTLS ? "mutual_tls" : "none" : unknown
         return labels

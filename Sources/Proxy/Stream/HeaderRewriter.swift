@@ -47,20 +47,20 @@ struct HeaderRewriter<Context: FormatContext> {
     /// The value with its operators filled in.
     func render(_ template: HeaderTemplate) -> [UInt8] {
         if let literal = template.literal { return literal }
-        var bytes: [UInt8] = []
+        var bytes = FormatLine(capacity: 128)
         for segment in template.segments {
             switch segment {
-            case .literal(let literal): bytes += literal
+            case .literal(let literal): bytes.append(literal)
             case .command(let name, let argument, let lengthMax):
                 let start = bytes.count
                 guard let operation = worker.formatOperator(name, argument),
                     operation.append(context, FormatMoment(now: worker.loop.now), to: &bytes)
                 else { continue }
                 let limit = min(lengthMax ?? .max, Limits.formatValueBytes)
-                if bytes.count - start > limit { bytes.removeLast(bytes.count - start - limit) }
+                if bytes.count - start > limit { bytes.cut(to: start + limit) }
             }
         }
-        return bytes
+        return bytes.bytes
     }
 }
 

@@ -45,7 +45,7 @@ extension RequestHeadView {
     }
 
     /// Appends a field or a pseudo header; says whether there is one.
-    func append(_ field: borrowing FormatField, to bytes: inout [UInt8]) -> Bool {
+    func append(_ field: borrowing FormatField, to bytes: inout FormatLine) -> Bool {
         let value: RawSpan
         switch field.kind {
         case .method: value = head.method

@@ -60,7 +60,7 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
     /// Appends the flags as an access log prints them: `UF,URX`, or `-` when there are none.
     ///
     /// Envoy prints them as they come about: for a request the limit of retries is met before what it ended with is known.
-    func append(isLong: Bool, limitFirst: Bool = false, to bytes: inout [UInt8]) {
+    func append(isLong: Bool, limitFirst: Bool = false, to bytes: inout FormatLine) {
         guard !isEmpty else { return bytes.append(UInt8(ascii: "-")) }
         if limitFirst, contains(.upstreamRetryLimitExceeded), self != .upstreamRetryLimitExceeded {
             bytes.append(isLong ? "UpstreamRetryLimitExceeded" : "URX")
@@ -77,8 +77,8 @@ struct ResponseFlags: OptionSet, Sendable, Hashable {
 
     /// The flags' letters: `UF,URX`, or `-` when there are none.
     var text: String {
-        var bytes: [UInt8] = []
+        var bytes = FormatLine(capacity: 64)
         append(isLong: false, to: &bytes)
-        return String(decoding: bytes, as: UTF8.self)
+        return bytes.text
     }
 }

@@ -59,8 +59,7 @@ struct CustomTagRule: Sendable {
         switch source {
         case .literal(let text): return text.isEmpty ? nil : text
         case .header(let field, let otherwise):
-            var bytes: [UInt8] = []
-            if context.appendRequestField(field, to: &bytes) { return String(decoding: bytes, as: UTF8.self) }
+            if let value = context.requestField(field) { return String(decoding: value, as: UTF8.self) }
             return otherwise.isEmpty ? nil : otherwise
         case .metadata(let source, let path, let otherwise):
             if let json = FormatOperator.metadata(source, path: path).json(context) {

@@ -29,8 +29,8 @@ private struct Scene: FormatContext {
         try? request.headers.append("x-a", "\"\\\u{7F}é")
     }
 
-    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { request.append(field, to: &bytes) }
-    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
+    func readRequestFields<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result { request.read(body) }
+    func appendPath(isOriginal: Bool, to bytes: inout FormatLine) -> Bool {
         request.appendPath(to: &bytes)
         return true
     }

@@ -48,14 +48,14 @@ struct FakeContext: FormatContext {
         }
     }
 
-    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { request.append(field, to: &bytes) }
-    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
-        response.append(field, to: &bytes)
+    func readRequestFields<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result { request.read(body) }
+    func appendResponseField(_ field: FormatField, to bytes: inout FormatLine) -> Bool {
+        response.parts.append(field, to: &bytes)
     }
-    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
-        trailers.append(field, to: &bytes)
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout FormatLine) -> Bool {
+        trailers.parts.append(field, to: &bytes)
     }
-    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
+    func appendPath(isOriginal: Bool, to bytes: inout FormatLine) -> Bool {
         request.appendPath(to: &bytes)
         return true
     }

@@ -17,21 +17,22 @@ protocol FormatContext {
     var isGRPC: Bool { get }
     /// The gRPC status of the response; nil when it has none.
     var grpcStatus: Int? { get }
-    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
-    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
-    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool
+    /// Calls the body with the fields of the request, which stay where they are for that long; with none where there is no request.
+    func readRequestFields<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result
+    func appendResponseField(_ field: FormatField, to bytes: inout FormatLine) -> Bool
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout FormatLine) -> Bool
     /// The path with its query: as the client sent it, or as it is now.
-    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool
+    func appendPath(isOriginal: Bool, to bytes: inout FormatLine) -> Bool
     /// Bytes of names and values in the request's, the response's head, and the response's trailers.
     func fieldBytes(_ part: FieldPart) -> Int?
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON?
     /// Whether there is metadata under any namespace.
     func hasMetadata(_ source: FormatOperator.MetadataSource) -> Bool
     func appendTLS(
-        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
+        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout FormatLine
     ) -> Bool
     /// A new random UUID.
-    func appendUniqueID(to bytes: inout [UInt8])
+    func appendUniqueID(to bytes: inout FormatLine)
     /// Trace and span of the request, if it is traced.
     var traceContext: TraceContext? { get }
     /// The values of all fields of a name, joined with commas; pseudo headers included.
@@ -45,6 +46,11 @@ protocol FormatContext {
 }
 
 extension FormatContext {
+    /// Appends a field of the request, or a pseudo header.
+    func appendRequestField(_ field: FormatField, to bytes: inout FormatLine) -> Bool {
+        readRequestFields { $0.append(field, to: &bytes) }
+    }
+
     var observedCluster: String? { info.upstreamCluster }
 
     /// The name for metrics of the cluster that was chosen; what was chosen may be one that is not there.
@@ -107,14 +113,16 @@ extension FormatContext {
     var grpcStatus: Int? { nil }
     var traceContext: TraceContext? { nil }
     func expressionGaveUp() {}
-    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
-    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
-    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { false }
-    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool { false }
+    func readRequestFields<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result {
+        body(RequestHeadView(unsafe: .none))
+    }
+    func appendResponseField(_ field: FormatField, to bytes: inout FormatLine) -> Bool { false }
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout FormatLine) -> Bool { false }
+    func appendPath(isOriginal: Bool, to bytes: inout FormatLine) -> Bool { false }
     func fieldBytes(_ part: FieldPart) -> Int? { nil }
     func fieldCount(_ part: FieldPart) -> Int { 0 }
     func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]? {
-        var bytes: [UInt8] = []
+        var bytes = FormatLine(capacity: 64)
         let field = FormatField(name)
         let isThere =
             switch part {
@@ -122,14 +130,14 @@ extension FormatContext {
             case .responseHead: appendResponseField(field, to: &bytes)
             case .responseTrailers: appendResponseTrailer(field, to: &bytes)
             }
-        return isThere ? bytes : nil
+        return isThere ? bytes.bytes : nil
     }
     func metadata(_ source: FormatOperator.MetadataSource, _ namespace: String) -> JSON? {
         source == .dynamic ? info.metadata[namespace] : nil
     }
     func hasMetadata(_ source: FormatOperator.MetadataSource) -> Bool { source == .dynamic && !info.metadata.isEmpty }
     func appendTLS(
-        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout [UInt8]
+        _ field: FormatOperator.TLSField, isUpstream: Bool, time: TimeFormat?, to bytes: inout FormatLine
     ) -> Bool {
         guard let facts = isUpstream ? info.upstreamTLS : connectionInfo.tls else { return false }
         if let time {
@@ -138,10 +146,10 @@ extension FormatContext {
             return true
         }
         guard let text = facts.value(of: field.rawValue) else { return false }
-        bytes += text.utf8
+        bytes.append(text)
         return true
     }
-    func appendUniqueID(to bytes: inout [UInt8]) {
+    func appendUniqueID(to bytes: inout FormatLine) {
         var generator = SystemRandomNumberGenerator()
         bytes.append(uuid: generator.next(), generator.next())
     }
@@ -158,31 +166,34 @@ extension HTTPStream: FormatContext {
         return responseHasBegun ? GRPCFailure.of(httpStatus: info.status) : nil
     }
 
-    func appendRequestField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
-        guard !isRefused else { return false }
-        return readRequest { $0.append(field, to: &bytes) }
+    @inline(__always)
+    func readRequestFields<Result>(_ body: (borrowing RequestHeadView) -> Result) -> Result {
+        let result = body(RequestHeadView(unsafe: isRefused ? .none : request.parts))
+        // The stream has the head, and outlives the view.
+        withExtendedLifetime(self) {}
+        return result
     }
 
-    func appendResponseField(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
+    func appendResponseField(_ field: FormatField, to bytes: inout FormatLine) -> Bool {
         if field.kind == .status {
             guard info.status > 0 else { return false }
             bytes.append(padded: Int(info.status), 1)
             return true
         }
-        if response.headers.append(field, to: &bytes) { return true }
+        if response.headers.parts.append(field, to: &bytes) { return true }
         // The codec writes it: in a response of the proxy's own no field says it.
         guard field.kind == .contentLength, case .length(let count) = response.body else { return false }
         bytes.append(padded: count, 1)
         return true
     }
 
-    func appendResponseTrailer(_ field: FormatField, to bytes: inout [UInt8]) -> Bool {
-        responseTrailers?.append(field, to: &bytes) ?? false
+    func appendResponseTrailer(_ field: FormatField, to bytes: inout FormatLine) -> Bool {
+        responseTrailers?.parts.append(field, to: &bytes) ?? false
     }
 
-    func appendPath(isOriginal: Bool, to bytes: inout [UInt8]) -> Bool {
+    func appendPath(isOriginal: Bool, to bytes: inout FormatLine) -> Bool {
         if isOriginal, let originalPath {
-            bytes += originalPath
+            bytes.append(originalPath)
         } else {
             // CONNECT has none.
             guard !request.pathIsEmpty else { return false }
@@ -225,7 +236,7 @@ extension HTTPStream: FormatContext {
         return false
     }
 
-    func appendUniqueID(to bytes: inout [UInt8]) { bytes.append(uuid: worker.random.next(), worker.random.next()) }
+    func appendUniqueID(to bytes: inout FormatLine) { bytes.append(uuid: worker.random.next(), worker.random.next()) }
 
     func fieldValues(_ name: HeaderName, _ part: FieldPart) -> [UInt8]? {
         switch part {
@@ -262,7 +273,7 @@ extension Worker {
 }
 
 extension RequestHead {
-    func appendPath(to bytes: inout [UInt8]) { bytes.append(span: path) }
+    func appendPath(to bytes: inout FormatLine) { bytes.append(span: path) }
 
     /// Bytes of names and values; those of the pseudo headers count, as Envoy counts them.
     var fieldBytes: Int {

@@ -29,17 +29,12 @@ struct FormatField: Sendable {
     init(_ name: String) { self.init(HeaderName(name)) }
 }
 
-extension RequestHead {
-    /// Appends a field or a pseudo header; says whether there is one.
-    func append(_ field: FormatField, to bytes: inout [UInt8]) -> Bool { read { $0.append(field, to: &bytes) } }
-}
-
-extension HeaderTable {
+extension HeaderTable.Parts {
     /// Appends the first field of a name.
-    func append(_ field: borrowing FormatField, to bytes: inout [UInt8]) -> Bool {
-        let found = field.id == .other ? index(named: field.name.bytes.span.bytes) : index(of: field.id)
+    func append(_ field: borrowing FormatField, to bytes: inout FormatLine) -> Bool {
+        let found = field.id == .other ? value(named: field.name.bytes.span.bytes) : value(of: field.id)
         guard let found else { return false }
-        bytes.append(span: value(at: found))
+        bytes.append(found)
         return true
     }
 }

@@ -6,11 +6,12 @@ internal import Upstream
 
 extension FormatOperator {
     /// Appends the value and says whether there was one.
-    func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) -> Bool {
+    func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine) -> Bool
+    {
         switch self {
         case .plain(let plain): return plain.append(context, moment, to: &bytes)
         case .constant(let constant):
-            bytes += constant
+            bytes.append(constant)
             return true
         case .request(let header):
             if context.appendRequestField(header.field, to: &bytes) { return true }
@@ -21,7 +22,7 @@ extension FormatOperator {
             if !isThere, let alternate = header.alternate {
                 isThere = context.appendRequestField(alternate, to: &bytes)
             }
-            if let mark = bytes[start...].firstIndex(of: UInt8(ascii: "?")) { bytes.removeSubrange(mark...) }
+            if let mark = bytes.firstIndex(of: UInt8(ascii: "?"), from: start) { bytes.cut(to: mark) }
             return isThere
         case .response(let header):
             if context.appendResponseField(header.field, to: &bytes) { return true }
@@ -47,46 +48,44 @@ extension FormatOperator {
             return true
         case .metadata:
             guard let json = json(context) else { return false }
-            if case .string(let text) = json { bytes += text.utf8 } else { bytes += json.bytes }
+            if case .string(let text) = json { bytes.append(text) } else { bytes.append(json.bytes) }
             return true
         case .filterState(let key, let field):
             guard let text = context.info.filterStateText(key) else { return false }
             guard let field else {
-                bytes += text.utf8
+                bytes.append(text)
                 return true
             }
             guard let json = try? JSON.parse(text), let member = json[field] else { return false }
-            if case .string(let text) = member { bytes += text.utf8 } else { bytes += member.bytes }
+            if case .string(let text) = member { bytes.append(text) } else { bytes.append(member.bytes) }
             return true
         case .path(let withQuery, let original, _):
             let start = bytes.count
             guard context.appendPath(isOriginal: original, to: &bytes) else { return false }
-            if !withQuery, let mark = bytes[start...].firstIndex(of: UInt8(ascii: "?")) {
-                bytes.removeSubrange(mark...)
-            }
+            if !withQuery, let mark = bytes.firstIndex(of: UInt8(ascii: "?"), from: start) { bytes.cut(to: mark) }
             return true
         case .query:
             let start = bytes.count
             guard context.appendPath(isOriginal: true, to: &bytes) else { return false }
-            guard let mark = bytes[start...].firstIndex(of: UInt8(ascii: "?")) else {
-                bytes.removeSubrange(start...)
+            guard let mark = bytes.firstIndex(of: UInt8(ascii: "?"), from: start) else {
+                bytes.cut(to: start)
                 return false
             }
-            bytes.removeSubrange(start...mark)
+            bytes.remove(start..<(mark + 1))
             return true
         case .queryParameter(let name):
-            var path: [UInt8] = []
-            guard context.appendPath(isOriginal: true, to: &path), let value = QueryText.value(of: name, in: path)
+            var path = FormatLine(capacity: 256)
+            guard context.appendPath(isOriginal: true, to: &path), let value = QueryText.value(of: name, in: path.bytes)
             else {
                 return false
             }
-            bytes += value
+            bytes.append(value)
             return true
         case .tls(let field, let isUpstream, let time):
             return context.appendTLS(field, isUpstream: isUpstream, time: time, to: &bytes)
         case .expression(let condition, _):
             guard case .success(let value) = context.value(of: condition, now: moment.now) else { return false }
-            bytes += value.printed.utf8
+            bytes.append(value.printed)
             return true
         }
     }
@@ -124,12 +123,24 @@ extension FormatOperator.Moment {
 }
 
 extension FormatOperator.Plain {
-    func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) -> Bool {
-        if isNumber {
-            guard let number = number(context, moment) else { return false }
-            bytes.append(padded: Int(clamping: number), 1)
-            return true
-        }
+    func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine) -> Bool
+    {
+        isNumber ? appendNumber(context, moment, to: &bytes) : appendText(context, moment, to: &bytes)
+    }
+
+    /// Appends a value of those that are numbers (`isNumber`).
+    func appendNumber<Context: FormatContext>(
+        _ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine
+    ) -> Bool {
+        guard let number = number(context, moment) else { return false }
+        bytes.append(padded: Int(clamping: number), 1)
+        return true
+    }
+
+    /// Appends a value of those that are none.
+    func appendText<Context: FormatContext>(
+        _ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine
+    ) -> Bool {
         switch self {
         case .PROTOCOL: return append(context.protocolVersion, to: &bytes)
         case .UPSTREAM_PROTOCOL: return append(context.info.upstreamProtocol, to: &bytes)
@@ -149,13 +160,13 @@ extension FormatOperator.Plain {
         case .UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: return append(ip: context.info.upstreamHost, to: &bytes)
         case .UPSTREAM_HOST_NAME:
             if let name = context.info.upstreamHostname, !name.isEmpty {
-                bytes += name.utf8
+                bytes.append(name)
                 return true
             }
             return append(context.info.upstreamHost, to: &bytes)
         case .UPSTREAM_HOST_NAME_WITHOUT_PORT:
             if let name = context.info.upstreamHostname, !name.isEmpty {
-                bytes += name.utf8
+                bytes.append(name)
                 return true
             }
             return append(ip: context.info.upstreamHost, to: &bytes)
@@ -194,18 +205,19 @@ extension FormatOperator.Plain {
             return true
         case .FILTER_CHAIN_NAME: return append(text: context.connectionInfo.filterChain, to: &bytes)
         case .ACCESS_LOG_TYPE:
-            bytes += moment.type.rawValue.utf8
+            bytes.append(moment.type.rawValue)
             return true
         case .LOCAL_REPLY_BODY:
-            bytes += moment.localReplyBody ?? []
+            bytes.append(moment.localReplyBody ?? [])
             return true
         case .TRACE_ID:
             guard let trace = context.traceContext else { return false }
-            trace.appendTraceID(to: &bytes)
+            bytes.append(hex: trace.traceHigh)
+            bytes.append(hex: trace.traceLow)
             return true
         case .SPAN_ID:
             guard let trace = context.traceContext else { return false }
-            trace.appendSpanID(to: &bytes)
+            bytes.append(hex: trace.span)
             return true
         default: return false
         }
@@ -256,41 +268,41 @@ extension FormatOperator.Plain {
 
     private func milliseconds(_ end: MonotonicTime?, _ start: MonotonicTime?) -> Int64? {
         guard let end, let start else { return nil }
-        return Int64(clamping: (end - start).wholeNanoseconds / 1_000_000)
+        return Int64(clamping: end.nanoseconds(since: start) / 1_000_000)
     }
 
     private func port(_ address: SocketAddress?) -> Int64? { address?.port.map { Int64($0) } }
 
-    private func append(text: String?, to bytes: inout [UInt8]) -> Bool {
+    private func append(text: String?, to bytes: inout FormatLine) -> Bool {
         guard let text, !text.isEmpty else { return false }
-        bytes += text.utf8
+        bytes.append(text)
         return true
     }
 
     /// Fields of a text log are separated by blanks, so a value has none (as Envoy).
-    private func append(blankless text: String?, to bytes: inout [UInt8]) -> Bool {
+    private func append(blankless text: String?, to bytes: inout FormatLine) -> Bool {
         guard let text, !text.isEmpty else { return false }
         let start = bytes.count
-        bytes += text.utf8
+        bytes.append(text)
         for index in start..<bytes.count where bytes[index] == 0x20 { bytes[index] = 0x5F }
         return true
     }
 
-    private func append(_ version: HTTPVersion?, to bytes: inout [UInt8]) -> Bool {
+    private func append(_ version: HTTPVersion?, to bytes: inout FormatLine) -> Bool {
         guard let version else { return false }
         bytes.append(version.text)
         return true
     }
 
-    private func append(_ address: SocketAddress?, to bytes: inout [UInt8]) -> Bool {
+    private func append(_ address: SocketAddress?, to bytes: inout FormatLine) -> Bool {
         guard let address else { return false }
-        address.append(to: &bytes)
+        bytes.append(address)
         return true
     }
 
-    private func append(ip address: SocketAddress?, to bytes: inout [UInt8]) -> Bool {
+    private func append(ip address: SocketAddress?, to bytes: inout FormatLine) -> Bool {
         guard let ip = address?.address else { return false }
-        ip.append(to: &bytes)
+        bytes.append(ip)
         return true
     }
 }
@@ -308,7 +320,7 @@ enum GRPCStatusText {
         "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
     ]
 
-    static func append(_ status: Int, _ style: FormatOperator.StatusStyle, to bytes: inout [UInt8]) {
+    static func append(_ status: Int, _ style: FormatOperator.StatusStyle, to bytes: inout FormatLine) {
         switch style {
         case .camel where camel.indices.contains(status): bytes.append(camel[status])
         case .snake where snake.indices.contains(status): bytes.append(snake[status])

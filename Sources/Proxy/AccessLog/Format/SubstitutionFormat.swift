@@ -152,13 +152,27 @@ struct SubstitutionFormat: Sendable {
     // MARK: Rendering
 
     /// Appends a line with its end.
-    func appendLine<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) {
+    func appendLine<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine) {
         append(context, moment, to: &bytes)
         if isJSON { bytes.append(0x0A) }
     }
 
+    /// Appends a line with its end.
+    func appendLine<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) {
+        var line = FormatLine()
+        appendLine(context, moment, to: &line)
+        line.withBytes { bytes.append(contentsOf: $0) }
+    }
+
     /// Appends what the format says, without a line's end of its own.
     func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]) {
+        var line = FormatLine()
+        append(context, moment, to: &line)
+        line.withBytes { bytes.append(contentsOf: $0) }
+    }
+
+    /// Appends what the format says, without a line's end of its own.
+    func append<Context: FormatContext>(_ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine) {
         switch form {
         case .text(let text):
             text.append(context, moment, otherwise: omitsEmptyValues ? nil : UInt8(ascii: "-"), to: &bytes)
@@ -169,21 +183,21 @@ struct SubstitutionFormat: Sendable {
     /// Appends an operator's value, cut to what is asked for and to what a line may hold.
     private static func append<Context: FormatContext>(
         _ operation: FormatOperator, _ lengthMax: Int?, _ context: Context, _ moment: FormatMoment,
-        to bytes: inout [UInt8]
+        to bytes: inout FormatLine
     ) -> Bool {
         let start = bytes.count
         guard operation.append(context, moment, to: &bytes) else { return false }
         let limit = min(lengthMax ?? .max, Limits.formatValueBytes)
-        if bytes.count - start > limit { bytes.removeLast(bytes.count - start - limit) }
+        if bytes.count - start > limit { bytes.cut(to: start + limit) }
         return true
     }
 
     /// Whether there was something to say.
     private func render<Context: FormatContext>(
-        _ node: Node, _ context: Context, _ moment: FormatMoment, to bytes: inout [UInt8]
+        _ node: Node, _ context: Context, _ moment: FormatMoment, to bytes: inout FormatLine
     ) -> Bool {
         switch node {
-        case .constant(let constant): bytes += constant
+        case .constant(let constant): bytes.append(constant)
         case .array(let elements):
             bytes.append(UInt8(ascii: "["))
             for (index, element) in elements.enumerated() {
@@ -197,10 +211,10 @@ struct SubstitutionFormat: Sendable {
             for (key, member) in members {
                 let start = bytes.count
                 if !isFirst { bytes.append(UInt8(ascii: ",")) }
-                bytes += key
+                bytes.append(key)
                 let isThere = render(member, context, moment, to: &bytes)
                 if !isThere, omitsEmptyValues {
-                    bytes.removeLast(bytes.count - start)
+                    bytes.cut(to: start)
                 } else {
                     isFirst = false
                 }
@@ -212,7 +226,7 @@ struct SubstitutionFormat: Sendable {
             let start = bytes.count
             for piece in pieces {
                 switch piece {
-                case .literal(let literal): bytes += literal
+                case .literal(let literal): bytes.append(literal)
                 case .command(let operation, let lengthMax):
                     if !Self.append(operation, lengthMax, context, moment, to: &bytes), !omitsEmptyValues {
                         bytes.append(UInt8(ascii: "-"))
@@ -227,7 +241,7 @@ struct SubstitutionFormat: Sendable {
                     bytes.append("null")
                     return false
                 }
-                bytes += json.bytes
+                bytes.append(json.bytes)
             } else if operation.isNumber {
                 guard operation.append(context, moment, to: &bytes) else {
                     bytes.append("null")
@@ -237,7 +251,7 @@ struct SubstitutionFormat: Sendable {
                 let start = bytes.count
                 bytes.append(UInt8(ascii: "\""))
                 guard Self.append(operation, lengthMax, context, moment, to: &bytes) else {
-                    bytes.removeLast(bytes.count - start)
+                    bytes.cut(to: start)
                     bytes.append("null")
                     return false
                 }

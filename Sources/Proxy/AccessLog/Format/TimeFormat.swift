@@ -56,14 +56,21 @@ struct TimeFormat: Sendable {
         self.pieces = pieces
     }
 
-    func append(_ moment: Moment, to bytes: inout [UInt8]) {
+    func append(_ moment: Moment, to bytes: inout FormatLine) {
         let offset = isLocal ? Environment.localTimeOffset(at: moment.seconds) : 0
-        let date = CivilTime(seconds: moment.seconds &+ Int64(offset))
         let nanoseconds = Int(max(0, min(moment.nanoseconds, 999_999_999)))
-        if pieces.isEmpty { return Self.appendISO(date, nanoseconds, offset, isLocal: isLocal, to: &bytes) }
+        if pieces.isEmpty {
+            bytes.append(iso: moment.seconds &+ Int64(offset), nanoseconds)
+            if isLocal {
+                bytes.cut(to: bytes.count - 1)
+                Self.appendOffset(offset, to: &bytes)
+            }
+            return
+        }
+        let date = CivilTime(seconds: moment.seconds &+ Int64(offset))
         for piece in pieces {
             switch piece {
-            case .literal(let literal): bytes += literal
+            case .literal(let literal): bytes.append(literal)
             case .fraction(let digits):
                 var value = nanoseconds
                 for _ in digits..<9 { value /= 10 }
@@ -73,11 +80,12 @@ struct TimeFormat: Sendable {
         }
     }
 
-    private static func appendISO(
-        _ date: CivilTime, _ nanoseconds: Int, _ offset: Int, isLocal: Bool, to bytes: inout [UInt8]
-    ) {
-        // `2026-01-02T03:04:05.678`: the usual form, so its digits find their places in a copy of a pattern.
-        var text = isoPattern
+    /// `2026-01-02T03:04:05.000Z`: where each digit of a moment has its place.
+    static func isoText(_ date: CivilTime) -> InlineArray<24, UInt8> {
+        var text: InlineArray<24, UInt8> = [
+            0x30, 0x30, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x54, 0x30, 0x30, 0x3A, 0x30, 0x30, 0x3A, 0x30,
+            0x30, 0x2E, 0x30, 0x30, 0x30, 0x5A,
+        ]
         func put(_ value: Int, _ digits: Int, at start: Int) {
             var (value, index) = (value, start + digits)
             while index > start {
@@ -92,18 +100,10 @@ struct TimeFormat: Sendable {
         put(date.hour, 2, at: 11)
         put(date.minute, 2, at: 14)
         put(date.second, 2, at: 17)
-        put(nanoseconds / 1_000_000, 3, at: 20)
-        text.span.extracting(first: isLocal ? 23 : 24).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
-        if isLocal { appendOffset(offset, to: &bytes) }
+        return text
     }
 
-    private static let isoPattern: InlineArray<24, UInt8> = [
-        0x30, 0x30, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x2D, 0x30, 0x30, 0x54, 0x30, 0x30, 0x3A, 0x30, 0x30, 0x3A, 0x30,
-        0x30, 0x2E, 0x30,
-        0x30, 0x30, 0x5A,
-    ]
-
-    private static func appendDate(_ date: CivilTime, to bytes: inout [UInt8]) {
+    private static func appendDate(_ date: CivilTime, to bytes: inout FormatLine) {
         bytes.append(padded: date.year, 4)
         bytes.append(UInt8(ascii: "-"))
         bytes.append(padded: date.month, 2)
@@ -111,7 +111,7 @@ struct TimeFormat: Sendable {
         bytes.append(padded: date.day, 2)
     }
 
-    private static func appendTime(_ date: CivilTime, to bytes: inout [UInt8]) {
+    private static func appendTime(_ date: CivilTime, to bytes: inout FormatLine) {
         bytes.append(padded: date.hour, 2)
         bytes.append(UInt8(ascii: ":"))
         bytes.append(padded: date.minute, 2)
@@ -119,7 +119,7 @@ struct TimeFormat: Sendable {
         bytes.append(padded: date.second, 2)
     }
 
-    private static func appendOffset(_ offset: Int, to bytes: inout [UInt8]) {
+    private static func appendOffset(_ offset: Int, to bytes: inout FormatLine) {
         bytes.append(offset < 0 ? UInt8(ascii: "-") : UInt8(ascii: "+"))
         bytes.append(padded: abs(offset) / 3600, 2)
         bytes.append(padded: abs(offset) / 60 % 60, 2)
@@ -134,7 +134,7 @@ struct TimeFormat: Sendable {
     ]
 
     private func append(
-        _ conversion: UInt8, _ date: CivilTime, _ seconds: Int64, _ offset: Int, to bytes: inout [UInt8]
+        _ conversion: UInt8, _ date: CivilTime, _ seconds: Int64, _ offset: Int, to bytes: inout FormatLine
     ) {
         let local = max(0, seconds &+ Int64(offset))
         switch conversion {
@@ -149,7 +149,7 @@ struct TimeFormat: Sendable {
         case UInt8(ascii: "I"): bytes.append(padded: (date.hour + 11) % 12 + 1, 2)
         case UInt8(ascii: "M"): bytes.append(padded: date.minute, 2)
         case UInt8(ascii: "S"): bytes.append(padded: date.second, 2)
-        case UInt8(ascii: "p"): bytes += (date.hour < 12 ? "AM" : "PM").utf8
+        case UInt8(ascii: "p"): bytes.append(date.hour < 12 ? "AM" : "PM")
         case UInt8(ascii: "j"):
             let first = CivilTime.days(year: date.year, month: 1, day: 1)
             bytes.append(padded: Int(local / 86_400) - first + 1, 3)
@@ -171,7 +171,7 @@ struct TimeFormat: Sendable {
             bytes.append(UInt8(ascii: ":"))
             bytes.append(padded: date.minute, 2)
         case UInt8(ascii: "z"): Self.appendOffset(offset, to: &bytes)
-        case UInt8(ascii: "Z"): bytes += (isLocal && offset != 0 ? "LOCAL" : "UTC").utf8
+        case UInt8(ascii: "Z"): bytes.append(isLocal && offset != 0 ? "LOCAL" : "UTC")
         case UInt8(ascii: "n"): bytes.append(0x0A)
         default: bytes.append(0x09)
         }
