@@ -161,6 +161,46 @@ import Testing
         #expect(other.decide(after: .response(status: 429), response: limited, random: 0) == .retry(after: .zero))
     }
 
+    @Test("what is final without a look at the fields is final with every look")
+    func finalOutcomes() throws {
+        let words = [
+            "5xx", "gateway-error", "connect-failure", "reset", "reset-before-request", "refused-stream",
+            "retriable-4xx",
+            "retriable-status-codes", "retriable-headers", "envoy-ratelimited", "cancelled", "unavailable",
+        ]
+        var outcomes: [TryOutcome] = [
+            .connectFailure, .reset(requestBytesSent: true), .reset(requestBytesSent: false), .refusedStream,
+            .perTryTimeout, .overflow, .noHealthyHost,
+        ]
+        for status: UInt16 in [200, 204, 404, 409, 418, 429, 500, 502, 503, 504, 505] {
+            outcomes += [nil, 0, 1, 4, 14].map { .response(status: status, grpcStatus: $0) }
+        }
+        let responses = [
+            TestResponse([:]), TestResponse(["x-envoy-ratelimited": "true"]), TestResponse(["x-again": "1"]),
+        ]
+        var finals = 0
+        for first in words {
+            for second in words {
+                let policy = try policy(
+                    #"{"retry_on":"\#(first),\#(second)","retriable_status_codes":[418],"retriable_headers":[{"name":"x-again"}],"num_retries":9}"#
+                )
+                for outcome in outcomes {
+                    let state = RetryState(policy: policy, request: TestRequest(), honorsHeaders: false)
+                    guard state.isFinal(outcome) else { continue }
+                    finals += 1
+                    for response in responses {
+                        var asked = state
+                        #expect(asked.decide(after: outcome, response: response, random: 0) == .deliver(.notRetriable))
+                    }
+                }
+            }
+        }
+        #expect(finals > 1000)
+        let usual = try policy(#"{"retry_on":"connect-failure,refused-stream"}"#)
+        let state = RetryState(policy: usual, request: TestRequest(), honorsHeaders: false)
+        #expect(state.isFinal(.response(status: 200)))
+    }
+
     @Test("retriable_request_headers choose the requests")
     func requestHeaders() throws {
         let policy = try policy(

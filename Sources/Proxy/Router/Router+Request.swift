@@ -158,9 +158,12 @@ extension HTTPMethod {
 
 extension TryOutcome {
     /// The outcome that a response head is.
-    static func of(_ head: borrowing ResponseHead) -> TryOutcome {
-        let status = head.headers[.grpcStatus].flatMap { UInt32($0) }
-        return .response(status: head.status, grpcStatus: status)
+    static func of(_ head: borrowing ResponseHead) -> TryOutcome { of(head.status, head.headers.parts) }
+
+    /// The same of a head that is part of an object, and would be copied.
+    static func of(_ status: UInt16, _ headers: HeaderTable.Parts) -> TryOutcome {
+        let text = headers.value(of: .grpcStatus).map { String(decoding: $0, as: UTF8.self) }
+        return .response(status: status, grpcStatus: text.flatMap { UInt32($0) })
     }
 }
 

@@ -225,5 +225,7 @@ extension Router {
     }
 
     /// Seconds since 1970, for responses that name a time.
-    var wallSeconds: Int64 { forwarding?.retryPolicy?.rateLimitedBackOff == nil ? 0 : WallClock.now.seconds }
+    var wallSeconds: Int64 {
+        forwarding?.sharedRetryPolicy?.policy.rateLimitedBackOff == nil ? 0 : WallClock.now.seconds
+    }
 }

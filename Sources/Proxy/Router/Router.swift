@@ -151,9 +151,9 @@ final class Router: PoolClient, UpstreamClient {
             }
             : RequestTimeouts(forwarding)
         if !isUpgrade {
-            if forwarding.retryPolicy != nil || isInternal {
+            if forwarding.sharedRetryPolicy != nil || isInternal {
                 retry = stream.readRequest {
-                    RetryState(policy: forwarding.retryPolicy, request: $0, honorsHeaders: isInternal)
+                    RetryState(shared: forwarding.sharedRetryPolicy, request: $0, honorsHeaders: isInternal)
                 }
             }
             keepsBody = retry.mayRetry || forwarding.internalRedirects != nil
@@ -251,6 +251,7 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     /// Sends what of the body has come so far.
+    @inline(__always)
     func sendCollected() {
         if let body, !body.isEmpty {
             sendUpstream(body.bytes)
@@ -350,6 +351,7 @@ final class Router: PoolClient, UpstreamClient {
     }
 
     /// The head of the response has passed the filters of the try: it is repeated, or delivered.
+    @inline(__always)
     func responseHeadPassed() {
         guard let cluster, state == .active else { return }
         let now = worker.loop.now
@@ -364,10 +366,13 @@ final class Router: PoolClient, UpstreamClient {
             if cluster.rules.learnsFromResponses { learn(from: stream.response, of: host, in: cluster) }
         }
         if let policy = forwarding?.internalRedirects, status / 100 == 3, followRedirect(policy) { return }
-        if retry.isOn && canRepeat {
+        if retry.isOn, canRepeat,
+            case let outcome = TryOutcome.of(stream.response.status, stream.response.headers.parts),
+            !retry.isFinal(outcome)
+        {
             let decision = retry.decide(
-                after: TryOutcome.of(stream.response), response: ResponseHeadView(head: stream.response),
-                random: worker.random.next(), wallSeconds: wallSeconds)
+                after: outcome, response: ResponseHeadView(head: stream.response), random: worker.random.next(),
+                wallSeconds: wallSeconds)
             switch decision {
             case .retry(let wait):
                 if acquireRetry() {
@@ -425,9 +430,8 @@ final class Router: PoolClient, UpstreamClient {
         stream.response.headers.remove(.xEnvoyUpstreamServiceTime)
         // It tells what passed since the end of the request, which a tunnel's has not and an early answer's neither.
         if !stream.manager.config.suppressesEnvoyHeaders, requestIsComplete, !stream.requestOpensTunnel {
-            let time = now - (stream.info.firstUpstreamByteSent ?? tryStarted)
-            stream.response.headers.append(
-                .xEnvoyUpstreamServiceTime, number: Int(clamping: time.wholeNanoseconds / 1_000_000))
+            let time = now.nanoseconds(since: stream.info.firstUpstreamByteSent ?? tryStarted)
+            stream.response.headers.append(.xEnvoyUpstreamServiceTime, number: Int(clamping: time / 1_000_000))
         }
         if route.includesAttemptCountInResponse {
             stream.response.headers.append(.xEnvoyAttemptCount, number: stream.info.attempts)
@@ -442,6 +446,7 @@ final class Router: PoolClient, UpstreamClient {
         responseBodyPassed(bytes)
     }
 
+    @inline(__always)
     func responseBodyPassed(_ bytes: UnsafeRawBufferPointer) {
         guard state == .responding else { return }
         if let timeout = timeouts?.perTryIdle { tryIdleDeadline = worker.loop.now + timeout }

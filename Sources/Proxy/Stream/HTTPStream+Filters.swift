@@ -11,20 +11,27 @@ extension HTTPStream {
 
     private func makeFilters(from start: Int) {
         let route = firstRoute ?? currentRoute
-        for position in start..<manager.filters.count {
-            let factory = manager.filters[position]
-            let isOff = route.map { $0.isDisabled(factory.name, otherwise: factory.isDisabled) } ?? factory.isDisabled
-            guard !isOff || explanation != nil, let filter = makeFilter(factory, isOff: isOff) else { continue }
-            filters.append(filter)
-            requestFilters.append(filter, position: position)
+        // Few routes switch filters: only for those their names are asked for.
+        let switching = route.flatMap { $0.filterSwitches.isEmpty ? nil : $0 }
+        // Where they lie: one taken out of the list is a copy whose references are counted.
+        let list = manager.filters
+        let factories = list.span
+        for position in start..<factories.count {
+            var isOff = factories[position].isDisabled
+            if let switching { isOff = switching.isDisabled(factories[position].name, otherwise: isOff) }
+            guard !isOff || explanation != nil else { continue }
+            let made: (any HTTPFilter)? =
+                if let explanation {
+                    explainFilter(explanation, factories[position], isOff: isOff)
+                } else {
+                    factories[position].make(self)
+                }
+            guard let made else { continue }
+            filters.append(made)
+            requestFilters.append(made, position: position)
         }
-        responseFilters.replace(with: filters.reversed())
+        if !filters.isEmpty || !responseFilters.isEmpty { responseFilters.replace(with: filters.reversed()) }
         filtersAreStale = false
-    }
-
-    private func makeFilter(_ factory: any HTTPFilterConfig, isOff: Bool) -> (any HTTPFilter)? {
-        guard let explanation else { return factory.make(self) }
-        return explainFilter(explanation, factory, isOff: isOff)
     }
 
     /// Makes those filters anew that have not seen the head: the route is another, and may configure them otherwise.

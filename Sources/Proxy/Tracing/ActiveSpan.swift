@@ -33,7 +33,7 @@ final class ActiveSpan {
     /// Marks the request's id, and counts why.
     private static func sample(_ stream: HTTPStream, _ config: TracingConfig) -> TraceSampling.Reason {
         let row = stream.worker
-        if stream.route?.tracing == nil, leaves(stream.request.headers, config.sampling) {
+        if stream.route?.tracing == nil, leaves(stream.request.headers.parts, config.sampling) {
             stream.manager.count(.tracing_not_traceable, row)
             return .notTraceable
         }
@@ -49,8 +49,8 @@ final class ActiveSpan {
             sampling.overall = route.overallSampling.map(share) ?? sampling.overall
         }
         let reason = sampling.decide(
-            requestID: &bytes, hasClientTraceID: stream.request.headers["x-client-trace-id"] != nil,
-            isForced: stream.request.headers["x-envoy-force-trace"] != nil)
+            requestID: &bytes, hasClientTraceID: stream.request.headers.parts.contains(.xClientTraceId),
+            isForced: stream.request.headers.parts.contains(.xEnvoyForceTrace))
         try? stream.request.headers.set(.xRequestId, bytes.span.bytes)
         switch reason {
         case .notTraceable: stream.manager.count(.tracing_not_traceable, row)
@@ -62,11 +62,11 @@ final class ActiveSpan {
     }
 
     /// Whether it is clear at once that a request is not traced; most have no field with which they could ask for it.
-    private static func leaves(_ headers: borrowing HeaderTable, _ sampling: TraceSampling) -> Bool {
-        guard !headers.hasName(beginningWith: "x-client"), !headers.hasName(beginningWith: "x-envoy-"),
-            let id = headers.value(.xRequestId)
+    private static func leaves(_ headers: HeaderTable.Parts, _ sampling: TraceSampling) -> Bool {
+        guard !headers.contains(.xClientTraceId), !headers.contains(.xEnvoyForceTrace),
+            let id = headers.value(of: .xRequestId)
         else { return false }
-        return sampling.leaves(id)
+        return sampling.leaves(id.bytes)
     }
 
     /// A share as parts of 10,000.
@@ -94,7 +94,7 @@ final class ActiveSpan {
             startedAt = 0
         }
         routeFound(stream)
-        if !config.isEgress, stream.request.headers.hasName(beginningWith: "x-envoy-"),
+        if !config.isEgress, stream.request.headers.parts.contains(.xEnvoyDecoratorOperation),
             let operation = stream.request.headers[Self.decorator]
         {
             name = operation
@@ -198,13 +198,11 @@ final class ActiveSpan {
 
     /// The response's head is about to be sent.
     func respond(_ stream: HTTPStream) {
-        if stream.request.headers.hasName(beginningWith: "x-envoy-"),
-            stream.request.headers["x-envoy-force-trace"] != nil, let id = stream.request.headers[.xRequestId]
-        {
+        if stream.request.headers.parts.contains(.xEnvoyForceTrace), let id = stream.request.headers[.xRequestId] {
             try? stream.response.headers.set(.xRequestId, id)
         }
         if config.isEgress {
-            if stream.response.headers.hasName(beginningWith: "x-envoy-"),
+            if stream.response.headers.parts.contains(.xEnvoyDecoratorOperation),
                 let operation = stream.response.headers[Self.decorator]
             {
                 name = operation

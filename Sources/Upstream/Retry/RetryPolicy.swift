@@ -71,6 +71,15 @@ public struct RetryPolicy: Sendable {
     /// The back-off that a response asks for; nil is none.
     public var rateLimitedBackOff: RateLimitedBackOff?
 
+    /// A policy that many requests have: an object, so that they share it.
+    public final class Shared: Sendable {
+        /// What it says.
+        public let policy: RetryPolicy
+
+        /// Shares a policy.
+        public init(_ policy: RetryPolicy) { self.policy = policy }
+    }
+
     /// A policy.
     public init(conditions: Conditions, retriesMax: UInt32 = 1, backOff: BackOff = BackOff()) {
         self.conditions = conditions

@@ -45,14 +45,15 @@ public struct RetryState: Sendable {
     public let retriesMax: UInt32
     /// Conditions in force, request headers included.
     public let conditions: RetryPolicy.Conditions
-    private let policy: RetryPolicy?
+    /// Shared with all requests of the route: a copy would count what each of its lists holds.
+    private let shared: RetryPolicy.Shared?
     private let statusCodes: [UInt16]
     /// Response headers that the request itself names.
     private let headerNames: [HeaderName]
 
     /// A request without retries.
     public init() {
-        policy = nil
+        shared = nil
         retriesMax = 0
         conditions = []
         statusCodes = []
@@ -69,13 +70,20 @@ public struct RetryState: Sendable {
     public init(
         policy: RetryPolicy?, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
     ) {
-        var conditions = policy?.conditions ?? []
-        var retriesMax = policy?.retriesMax ?? 1
-        var statusCodes = policy?.retriableStatusCodes ?? []
+        self.init(shared: policy.map { RetryPolicy.Shared($0) }, request: request, honorsHeaders: honorsHeaders)
+    }
+
+    /// The retries of a request whose policy others have too; see the other initializer.
+    public init(
+        shared: RetryPolicy.Shared?, request: borrowing some RequestView & ~Copyable & ~Escapable, honorsHeaders: Bool
+    ) {
+        var conditions = shared?.policy.conditions ?? []
+        var retriesMax = shared?.policy.retriesMax ?? 1
+        var statusCodes = shared?.policy.retriableStatusCodes ?? []
         var headerNames: [HeaderName] = []
-        if let policy, !policy.retriableRequestHeaders.isEmpty {
+        if let shared, !shared.policy.retriableRequestHeaders.isEmpty {
             var qualifies = false
-            for header in policy.retriableRequestHeaders where header.matches(request) { qualifies = true }
+            for header in shared.policy.retriableRequestHeaders where header.matches(request) { qualifies = true }
             if !qualifies { conditions = [] }
         }
         if honorsHeaders {
@@ -105,7 +113,7 @@ public struct RetryState: Sendable {
                 retriesMax = UInt32(clamping: number)
             }
         }
-        self.policy = policy
+        self.shared = shared
         self.conditions = conditions
         self.retriesMax = conditions.isEmpty ? 0 : retriesMax
         self.statusCodes = statusCodes
@@ -131,7 +139,12 @@ public struct RetryState: Sendable {
     }
 
     /// Limit for one try of the policy; nil is none.
-    public var perTryTimeout: Duration? { policy?.perTryTimeout }
+    public var perTryTimeout: Duration? { shared?.policy.perTryTimeout }
+
+    /// Whether it is clear without a look at a response's fields that no other try follows: true of nearly all that come.
+    public func isFinal(_ outcome: TryOutcome) -> Bool {
+        conditions.isDisjoint(with: [.envoyRateLimited, .retriableHeaders]) && !isRetriable(outcome, NoFields())
+    }
 
     /// What to do after a try without response headers to look at.
     public mutating func decide(after outcome: TryOutcome, random: UInt64) -> Decision {
@@ -147,12 +160,12 @@ public struct RetryState: Sendable {
         guard isRetriable(outcome, response) else { return .deliver(.notRetriable) }
         guard retries < retriesMax else { return .deliver(.limitExceeded) }
         retries += 1
-        if let limited = policy?.rateLimitedBackOff,
+        if let limited = shared?.policy.rateLimitedBackOff,
             let wait = limited.wait(for: response, wallSeconds: wallSeconds, random: random)
         {
             return .retry(after: wait)
         }
-        return .retry(after: (policy?.backOff ?? BackOff()).wait(beforeRetry: retries, random: random))
+        return .retry(after: (shared?.policy.backOff ?? BackOff()).wait(beforeRetry: retries, random: random))
     }
 
     private func isRetriable(
@@ -178,7 +191,9 @@ public struct RetryState: Sendable {
             if conditions.contains(.retriable4xx), status == 409 { return true }
             if conditions.contains(.retriableStatusCodes), statusCodes.contains(status) { return true }
             if conditions.contains(.retriableHeaders) {
-                for header in policy?.retriableHeaders ?? [] where header.matches(response: response) { return true }
+                for header in shared?.policy.retriableHeaders ?? [] where header.matches(response: response) {
+                    return true
+                }
                 for name in headerNames where response.nextField(named: name, from: 0) != nil { return true }
             }
             if let grpcStatus, let condition = RetryPolicy.Conditions.grpc[grpcStatus] {
@@ -208,12 +223,10 @@ public struct RetryState: Sendable {
 
 /// A response without fields.
 private struct NoFields: ResponseView {
-    private let bytes: [UInt8] = []
-
     func nextField(named name: borrowing HeaderName, from start: Int) -> Int? { nil }
 
     @_lifetime(borrow self)
-    func fieldValue(at index: Int) -> Span<UInt8> { bytes.span }
+    func fieldValue(at index: Int) -> Span<UInt8> { Span() }
 }
 
 extension RetryPolicy.Conditions {

@@ -65,8 +65,10 @@ public final class Forwarding: Sendable {
     public let grpcStreamMax: Duration?
     /// What is taken off a `grpc-timeout` that rules the whole stream.
     public let grpcStreamOffset: Duration?
+    /// Retries, as requests share them; nil is none.
+    public let sharedRetryPolicy: RetryPolicy.Shared?
     /// Retries; nil is none.
-    public let retryPolicy: RetryPolicy?
+    public var retryPolicy: RetryPolicy? { sharedRetryPolicy?.policy }
     /// Change of the path; nil is none.
     ///
     /// Apply it with `Route.rewrittenPath`.
@@ -148,9 +150,9 @@ public final class Forwarding: Sendable {
         self.grpcStreamMax = grpcStreamMax
         self.grpcStreamOffset = grpcStreamOffset
         if let retry = message.retryPolicy {
-            retryPolicy = try RetryPolicy(compiling: retry, path / "retry_policy")
+            sharedRetryPolicy = RetryPolicy.Shared(try RetryPolicy(compiling: retry, path / "retry_policy"))
         } else {
-            retryPolicy = hostDefaults.retryPolicy
+            sharedRetryPolicy = hostDefaults.retryPolicy.map { RetryPolicy.Shared($0) }
         }
         pathRewrite = try PathRewrite(compiling: message, path, matcher)
         var hostRewrite = HostRewrite.none

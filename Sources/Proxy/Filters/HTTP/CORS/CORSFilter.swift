@@ -23,7 +23,7 @@ struct CORSFilterConfig: HTTPFilterConfig {
         })
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
-        guard stream.readRequest({ $0.contains(.origin) }), let policy = policy(stream) else { return nil }
+        guard stream.request.headers.parts.contains(.origin), let policy = policy(stream) else { return nil }
         return CORSFilter(policy, self)
     }
 

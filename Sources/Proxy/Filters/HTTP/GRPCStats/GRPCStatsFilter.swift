@@ -65,10 +65,12 @@ final class GRPCStatsFilterConfig: HTTPFilterConfig {
 
     func make(_ stream: HTTPStream) -> (any HTTPFilter)? {
         // Another filter may still turn these into gRPC; all else costs nothing.
-        let isCandidate = stream.readRequest {
-            $0.value(.contentType, hasPrefix: "application/grpc")
-                || $0.value(.contentType, hasPrefix: "application/x-protobuf")
-        }
+        let isCandidate =
+            stream.request.headers.parts.contains(.contentType)
+            && stream.readRequest {
+                $0.value(.contentType, hasPrefix: "application/grpc")
+                    || $0.value(.contentType, hasPrefix: "application/x-protobuf")
+            }
         guard isCandidate else { return nil }
         return GRPCStatsFilter(self)
     }
