@@ -20,6 +20,27 @@ struct PreparedFieldTests {
         #expect(one == other)
     }
 
+    @Test("what is found without a reference to a table is what the table finds")
+    func parts() throws {
+        var table = HeaderTable()
+        #expect(table.parts.value(of: .age) == nil && table.parts.value(named: Array("x-a".utf8).span.bytes) == nil)
+        try table.append("x-a", "one")
+        try table.append("X-A", "two")
+        try table.append("x-ab", "")
+        table.append(.age, number: 7)
+        try table.append(.via, "gone")
+        table.remove(.via)
+        func text(_ found: UnsafeRawBufferPointer?) -> String? { found.map { String(decoding: $0, as: UTF8.self) } }
+        for name in ["x-a", "x-ab", "x-", "x-abc", "age", "via"] {
+            #expect(text(table.parts.value(named: Array(name.utf8).span.bytes)) == table[name])
+        }
+        for id in HeaderID.allCases where id != .other {
+            #expect(text(table.parts.value(of: id)) == table[id])
+            #expect(table.parts.contains(id) == table.contains(id))
+        }
+        #expect(RequestHead.Parts.none.memory == nil)
+    }
+
     @Test("a value with a control character is refused, not prepared")
     func refused() {
         #expect(throws: HTTPFieldError.self) { try PreparedField(.server, Array("a\r\nb: c".utf8).span.bytes) }

@@ -249,20 +249,21 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     private func drainMailbox() -> Bool {
-        let (messages, jobs) = mailbox.withLock { box -> ([@Sendable () -> Void], [UnownedJob]) in
+        let mail = mailbox.withLock { box -> ([@Sendable () -> Void], [UnownedJob])? in
             box.isSignalled = false
-            guard !box.messages.isEmpty || !box.jobs.isEmpty else { return ([], []) }
+            guard !box.messages.isEmpty || !box.jobs.isEmpty else { return nil }
             let taken = (box.messages, box.jobs)
             clinux_taken_over(address)
             box.messages = []
             box.jobs = []
             return taken
         }
+        guard let (messages, jobs) = mail else { return false }
         for message in messages { message() }
         for job in jobs {
             job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
         }
-        return !messages.isEmpty || !jobs.isEmpty
+        return true
     }
 
     private func runEndOfPass() {

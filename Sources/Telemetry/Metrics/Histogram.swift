@@ -42,7 +42,9 @@ public struct Histogram: Sendable {
 
     private func record(thousandths: UInt64, row: Int) {
         let value = Double(thousandths) / 1000
-        var bucket = 0
+        let bounds = bounds.span
+        // The first bound that is not below the value; bounds rise. Durations end among the first eight, sizes of messages behind them.
+        var bucket = bounds.count > 8 && value > bounds[7] ? 8 : 0
         while bucket < bounds.count && value > bounds[bucket] { bucket &+= 1 }
         block.add(first &+ bucket, row: row)
         block.add(first &+ bounds.count &+ 1, thousandths, row: row)

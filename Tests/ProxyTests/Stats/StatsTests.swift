@@ -142,6 +142,20 @@ struct StatsTests {
         #expect(block.value(1) == 1)
     }
 
+    @Test("every value is counted in the first bucket whose bound it does not exceed, however many buckets there are")
+    func buckets() {
+        for bounds in [Histogram.bounds, [], [1], [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 8, 9]] {
+            var values = bounds.flatMap { [UInt64($0), UInt64($0) + 1, UInt64($0) &- ($0 < 1 ? 0 : 1)] }
+            values += [0, 1, 7, 4_000_000_000]
+            for value in values {
+                let histogram = Histogram(rows: 1, bounds: bounds)
+                histogram.record(value: value, row: 0)
+                let expected = bounds.firstIndex { Double(value) <= $0 } ?? bounds.count
+                #expect(histogram.snapshot.counts.firstIndex(of: 1) == expected, "\(value) in \(bounds)")
+            }
+        }
+    }
+
     @Test("quantiles lie inside the bucket they fall into")
     func quantiles() {
         let histogram = Histogram(rows: 1)

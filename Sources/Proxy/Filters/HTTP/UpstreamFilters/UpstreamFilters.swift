@@ -127,7 +127,13 @@ extension HTTPStream {
     }
 
     /// The try is over.
+    @inline(__always)
     func endUpstreamFilters() {
+        // Nearly no request has any.
+        if upstreamFilters != nil { endThem() }
+    }
+
+    private func endThem() {
         guard let run = upstreamFilters else { return }
         upstreamFilters = nil
         for filter in run.request.all + run.extra { filter.streamEnded(self) }

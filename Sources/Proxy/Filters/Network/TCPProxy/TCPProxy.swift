@@ -391,7 +391,8 @@ final class TCPSession: FormatContext {
                 if sink.output.count >= Limits.directWriteBytes { sink.flush() }
                 if isOver { return }
             }
-            if source.hasEnded || sink.output.count >= bufferBytes(to: sink) { return }
+            // No bound is zero: where nothing waits, none is looked up.
+            if source.hasEnded || !sink.output.isEmpty && sink.output.count >= bufferBytes(to: sink) { return }
             reads += 1
             if reads > Limits.readsPerTurn {
                 worker.loop.atEndOfPass { [weak self] in
