@@ -98,7 +98,7 @@ static int release_segments(struct dl_phdr_info *program, size_t size, void *con
 
 void clinux_release_program(void) { dl_iterate_phdr(release_segments, NULL); }
 
-void clinux_heap_trim(void) { malloc_trim(0); }
+void clinux_heap_trim(long kept) { malloc_trim(kept > 0 ? (size_t)kept : 0); }
 
 int clinux_set_window(int fd, uint16_t columns, uint16_t rows) {
     struct winsize size = {.ws_row = rows, .ws_col = columns};

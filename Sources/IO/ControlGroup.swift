@@ -53,6 +53,21 @@ public enum ControlGroup {
         return quota
     }
 
+    /// Processor time that the innermost group has used, in microseconds.
+    public static var processorMicroseconds: UInt64? {
+        for directory in directories("cpu") {
+            if let text = try? File.text(directory + "/cpu.stat") {
+                for line in text.split(separator: "\n") where line.hasPrefix("usage_usec ") {
+                    return UInt64(line.dropFirst("usage_usec ".utf8.count))
+                }
+            }
+        }
+        for directory in directories("cpuacct") {
+            if let nanoseconds = number(directory + "/cpuacct.usage") { return nanoseconds / 1000 }
+        }
+        return nil
+    }
+
     /// Bytes of memory that the innermost group uses.
     public static var memoryBytes: UInt64? {
         for directory in directories("memory") {

@@ -68,8 +68,8 @@ public enum Environment {
         return (allocated, total)
     }
 
-    /// Gives memory that is allocated and free back to the system.
-    public static func returnFreeMemory() { clinux_heap_trim() }
+    /// Gives memory that is allocated and free back to the system, but for so many bytes at the heap's end.
+    public static func returnFreeMemory(keeping bytes: Int = 0) { clinux_heap_trim(max(0, bytes)) }
 
     /// Whether the descriptor is a terminal.
     public static func isTerminal(_ fd: Int32) -> Bool { isatty(fd) == 1 }

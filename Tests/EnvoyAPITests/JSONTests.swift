@@ -189,4 +189,43 @@ struct MessageJSONTests {
         let socket = try TransportSocket(json: json)
         #expect(socket.json == json)
     }
+
+    @Test(
+        "a structure with a type stands for the message of that type, in files and on the wire",
+        arguments: ["xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"])
+    func typedStructures(name: String) throws {
+        let router = "envoy.extensions.filters.http.router.v3.Router"
+        let text = """
+            {name: r, typed_config: {"@type": type.googleapis.com/\(name), type_url: type.googleapis.com/\(router),
+            value: {start_child_span: true}}}
+            """
+        let filter = try HttpFilter(json: json(text))
+        guard case .typedConfig(let any)? = filter.configType else { throw Missing() }
+        let startsSpans = try any.unpack(as: Router.self).startChildSpan
+        #expect(any.name == router && startsSpans)
+        // As a control plane sends it: nothing has looked into it.
+        var inner = TypedStruct()
+        inner.typeUrl = "type.googleapis.com/" + router
+        inner.value = .object(["start_child_span": .bool(true)])
+        var sent = HttpFilter()
+        sent.configType = .typedConfig(
+            AnyMessage(typeURL: "type.googleapis.com/" + name, value: inner.serialized()))
+        let received = try HttpFilter(serialized: sent.serialized())
+        guard case .typedConfig(let unpacked)? = received.configType else { throw Missing() }
+        #expect(unpacked == any)
+        // What is not known stays what it is, what is wrong is told with its place.
+        inner.typeUrl = "type.googleapis.com/nobody.knows"
+        sent.configType = .typedConfig(
+            AnyMessage(typeURL: "type.googleapis.com/" + name, value: inner.serialized()))
+        #expect(try HttpFilter(serialized: sent.serialized()) == sent)
+        let broken = try json(text.split(separator: "start_child_span").joined(separator: "nothing"))
+        do throws(MessageError) {
+            _ = try HttpFilter(json: broken)
+            Issue.record("taken")
+        } catch {
+            #expect(error.path == "typed_config.value.nothing", "\(error.path)")
+        }
+    }
+
+    private struct Missing: Error {}
 }

@@ -1,4 +1,5 @@
 import IO
+import Proxy
 import Synchronization
 import Testing
 
@@ -43,7 +44,7 @@ struct HealthTests {
             }
             let well = try await ScriptedUpstream(on: loop) { _, _ in ScriptedUpstream.ok("well") }
             let check = """
-                health_checks: [ { timeout: 1s, interval: 0.02s, unhealthy_threshold: 1, healthy_threshold: 1, \
+                health_checks: [ { timeout: 30s, interval: 0.02s, unhealthy_threshold: 1, healthy_threshold: 1, \
                 no_traffic_interval: 0.02s, http_health_check: { path: /healthz } } ]
                 """
             let proxy = try await RunningProxy.start(
@@ -67,5 +68,42 @@ struct HealthTests {
         let isWell = Atomic<Bool>(false)
         let checks = Atomic<Int>(0)
         let requests = Atomic<Int>(0)
+    }
+
+    @Test("a health check sends a body where it has one")
+    func payload() async throws {
+        try await onLoop { loop in
+            let asked = Atomic<Int>(0)
+            let upstream = try await ScriptedUpstream(on: loop) { head, body in
+                if head.hasPrefix("POST /healthz"), body == "ping", head.lowercased().contains("content-length: 4") {
+                    asked.add(1, ordering: .relaxed)
+                }
+                return ScriptedUpstream.ok("ok")
+            }
+            func check(_ method: String) -> String {
+                """
+                health_checks: [ { timeout: 30s, interval: 0.02s, unhealthy_threshold: 1, healthy_threshold: 1, \
+                no_traffic_interval: 0.02s, http_health_check: { path: /healthz, method: \(method), send: { text: 70696e67 }, \
+                receive: [ { text: 6f6b } ] } } ]
+                """
+            }
+            func yaml(_ method: String) -> String {
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()),
+                    clusters: Yaml.cluster("backend", [upstream.port], check(method)), admin: true)
+            }
+            let proxy = try await RunningProxy.start(yaml("POST"))
+            defer { proxy.stop() }
+            try await until { asked.load(ordering: .relaxed) > 0 }
+            try await until {
+                let count = try await Admin.stat(proxy, "cluster.backend.health_check.success", on: loop)
+                return (count ?? 0) > 0
+            }
+            var options = Options()
+            options.configYAML = yaml("GET")
+            #expect { _ = try ProxyServer.validate(options) } throws: {
+                "\($0)".contains("http_health_check.send: a request of method GET has no body")
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 import IO
-import Proxy
 import Telemetry
 import Testing
+
+@testable import Proxy
 
 @Suite("Overload manager")
 struct OverloadTests {
@@ -234,5 +235,45 @@ struct IgnoredFieldTests {
         #expect(lines.contains { $0.hasPrefix("watchdog: ignored: ") })
         #expect(lines.contains { $0.hasPrefix("--cpuset-threads: ignored: ") })
         #expect(!lines.contains { $0.contains("stat_prefix") })
+    }
+
+    @Test("processors are busy by what was used of what there was, damped: one busy second is no overload")
+    func processors() throws {
+        let before = try #require(ProcessorUse(stat: "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3\n"))
+        #expect(before == ProcessorUse(used: 200, available: 1000))
+        let after = ProcessorUse(used: 1200, available: 2000)
+        #expect(after.pressure(since: before, former: 0) == 0.05)
+        #expect(before.pressure(since: before, former: 0.7) == 0.7)
+        var pressure = 0.0
+        for _ in 0..<100 { pressure = after.pressure(since: before, former: pressure) }
+        #expect(pressure > 0.99 && pressure <= 1)
+        #expect(ProcessorUse(stat: "cpu 1 2") == nil && ProcessorUse(stat: "") == nil)
+        // Counters that go back, as those of a virtual machine may: nothing is known.
+        #expect(ProcessorUse(used: 0, available: 10).pressure(since: before, former: 0.5) == 0.5)
+        #expect(ProcessorUse.ofMachine() != nil)
+    }
+
+    @Test("a monitor of processors and the bounds of giving memory back are understood")
+    func more() throws {
+        var options = Options()
+        options.configYAML = """
+            overload_manager:
+              resource_monitors:
+              - name: cpu
+                typed_config: { "@type": type.googleapis.com/envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig, mode: CONTAINER }
+              actions:
+              - name: envoy.overload_actions.shrink_heap
+                triggers: [ { name: cpu, threshold: { value: 0.9 } } ]
+                typed_config: { "@type": type.googleapis.com/envoy.config.overload.v3.ShrinkHeapConfig, timer_interval: 5s, max_unfreed_memory_bytes: 52428800 }
+
+            """
+            + Yaml.bootstrap(
+                listeners: Yaml.listener(routes: Yaml.forward()), clusters: Yaml.cluster("backend", [9]))
+        _ = try ProxyServer.validate(options)
+        options.configYAML = options.configYAML?.split(separator: "timer_interval: 5s").joined(
+            separator: "timer_interval: 0.5s")
+        #expect { _ = try ProxyServer.validate(options) } throws: {
+            "\($0)".contains("actions[0].typed_config.timer_interval: must be at least 1 s")
+        }
     }
 }

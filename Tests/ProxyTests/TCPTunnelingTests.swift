@@ -32,6 +32,8 @@ struct TCPTunnelingTests {
             try await client.write("ping")
             (client.stream as? SocketStream)?.socket.shutdownWrite()
             #expect(await client.readToEnd() == "got ping")
+            // One request, however far it came (Envoy).
+            #expect(try await Admin.stat(proxy, "cluster.backend.upstream_rq_total", on: loop) == 1)
         }
     }
 

@@ -234,4 +234,11 @@ struct YAMLTests {
             _ = try? YAML.parse((0..<count).map { _ in pieces.randomElement(using: &random) ?? "" }.joined())
         }
     }
+
+    @Test("a member that is tagged !ignore is there for its anchors alone")
+    func ignored() throws {
+        let document = try #require(
+            YAML.parse("base: !ignore &b {x: 1}\nname: !ignore &n text\n!ignore list: [1]\nown: *b\nsaid: *n\n").first)
+        #expect(document.json == .object(["own": .object(["x": .integer(1)]), "said": .string("text")]))
+    }
 }

@@ -17,7 +17,7 @@ void clinux_heap(uint64_t *allocated, uint64_t *total);
 /// Lets go of the pages of the program's file that nobody can have written to.
 void clinux_release_program(void);
 /// Gives free memory of the allocator back to the system.
-void clinux_heap_trim(void);
+void clinux_heap_trim(long kept);
 /// Sets the size of a terminal's window; 0 or -errno.
 int clinux_set_window(int fd, uint16_t columns, uint16_t rows);
 /// The size of a terminal's window; 0 or -errno.

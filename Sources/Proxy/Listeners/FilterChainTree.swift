@@ -6,15 +6,18 @@ internal import Upstream
 /// A compiled `filter_chain_matcher`: a tree of conditions whose actions name filter chains.
 struct FilterChainTree: Sendable {
     private let tree: MatchTree<NetworkMatchInput, Int>
+    /// The listener's network namespace, as its address says it; empty where it is the process' own.
+    private let namespace: String
     let usesApplicationProtocol: Bool
     let usesTLS: Bool
 
     init(
-        compiling message: Matcher, chains: [String], at path: String
+        compiling message: Matcher, chains: [String], namespace: String, at path: String
     ) throws(ConfigurationError) {
+        self.namespace = namespace
         var inputs: Set<NetworkMatchInput> = []
         tree = try MatchTree(compiling: message, at: path) { (any, path) throws(ConfigurationError) in
-            guard let input = NetworkMatchInput(typeName: any.name) else {
+            guard let input = NetworkMatchInput(typeName: any.name, knowsNamespace: true) else {
                 throw ConfigurationError(at: path, "unknown input \(any.typeURL)")
             }
             inputs.insert(input)
@@ -34,7 +37,7 @@ struct FilterChainTree: Sendable {
     }
 
     func find(_ connection: FilterChainMatcher.Connection) -> Int? {
-        tree.find { $0.value(of: connection) }
+        tree.find { $0.value(of: connection, namespace: namespace) }
     }
 }
 
@@ -49,16 +52,19 @@ enum NetworkMatchInput: String, Sendable, Hashable {
     case serverName = "ServerNameInput"
     case transportProtocol = "TransportProtocolInput"
     case applicationProtocol = "ApplicationProtocolInput"
+    case networkNamespace = "NetworkNamespaceInput"
 
     static let package = "envoy.extensions.matching.common_inputs.network.v3."
 
-    init?(typeName: String) {
+    /// - Parameter knowsNamespace: Whoever asks can say in which network namespace a connection came.
+    init?(typeName: String, knowsNamespace: Bool = false) {
         guard typeName.hasPrefix(Self.package) else { return nil }
         self.init(rawValue: String(typeName.dropFirst(Self.package.utf8.count)))
+        if self == .networkNamespace, !knowsNamespace { return nil }
     }
 
     /// The value; nil where the connection has none.
-    func value(of connection: FilterChainMatcher.Connection) -> String? {
+    func value(of connection: FilterChainMatcher.Connection, namespace: String = "") -> String? {
         switch self {
         case .destinationIP: connection.destination.address?.description
         case .destinationPort: connection.destination.port.map { String($0) }
@@ -71,6 +77,7 @@ enum NetworkMatchInput: String, Sendable, Hashable {
         case .applicationProtocol:
             connection.applicationProtocols.isEmpty
                 ? nil : connection.applicationProtocols.map { "'\($0)'" }.joined(separator: ",")
+        case .networkNamespace: namespace.isEmpty ? nil : namespace
         }
     }
 }

@@ -140,7 +140,8 @@ final class ListenerConfig: Sendable {
             throw ConfigurationError(at: path + ".filter_chains", "at least one filter chain is needed")
         }
         if let tree = message.filterChainMatcher {
-            matcher = FilterChainMatcher(try Self.compile(tree, message.filterChains, at: path))
+            matcher = FilterChainMatcher(
+                try Self.compile(tree, message.filterChains, namespace: namespacePath ?? "", at: path))
         } else {
             matcher = try FilterChainMatcher(message.filterChains.map(\.filterChainMatch), at: path)
         }
@@ -226,7 +227,7 @@ final class ListenerConfig: Sendable {
     }
 
     private static func compile(
-        _ tree: Matcher, _ chains: [FilterChain], at path: String
+        _ tree: Matcher, _ chains: [FilterChain], namespace: String, at path: String
     ) throws(ConfigurationError) -> FilterChainTree {
         var names: Set<String> = []
         for (index, chain) in chains.enumerated() {
@@ -241,7 +242,7 @@ final class ListenerConfig: Sendable {
             }
         }
         return try FilterChainTree(
-            compiling: tree, chains: chains.map(\.name), at: path + ".filter_chain_matcher")
+            compiling: tree, chains: chains.map(\.name), namespace: namespace, at: path + ".filter_chain_matcher")
     }
 
     /// The chain that serves a connection; nil when none does.

@@ -12,6 +12,8 @@ struct OverloadConfig: Sendable {
         case cgroupMemory(maxBytes: UInt64)
         /// A file that holds the pressure, for tests.
         case injected(path: String)
+        /// Processor time: of the machine, or of the control group's quota.
+        case processors(ofGroup: Bool)
         /// Downstream connections; enforced at each accept.
         case connections(max: UInt64)
     }
@@ -65,6 +67,15 @@ struct OverloadConfig: Sendable {
     var monitors: [(name: String, monitor: Monitor)]
     var actions: [(action: Action, triggers: [Trigger])]
     var timers: [Timer]
+    var shrinking = Shrinking()
+
+    /// How free memory is given back.
+    struct Shrinking: Sendable, Hashable {
+        /// At least so long after the time before; nil is at each refresh.
+        var interval: Duration?
+        /// Bytes at the end of the heap that stay.
+        var keptBytes = 0
+    }
 
     /// The limit of downstream connections, of all listeners together.
     var connectionsMax: UInt64? {
@@ -107,6 +118,12 @@ struct OverloadConfig: Sendable {
                 return .cgroupMemory(maxBytes: try any.unpack(as: CgroupMemoryConfig.self).maxMemoryBytes)
             case InjectedResourceConfig.schema.name:
                 return .injected(path: try any.unpack(as: InjectedResourceConfig.self).filename)
+            case CpuUtilizationConfig.schema.name:
+                switch try any.unpack(as: CpuUtilizationConfig.self).mode {
+                case .host: return .processors(ofGroup: false)
+                case .container: return .processors(ofGroup: true)
+                case .unrecognized(let number): throw MessageError("\(number) is no mode", path: "mode")
+                }
             case DownstreamConnectionsConfig.schema.name:
                 let max = try any.unpack(as: DownstreamConnectionsConfig.self).maxActiveDownstreamConnections
                 guard max > 0 else {
@@ -115,7 +132,7 @@ struct OverloadConfig: Sendable {
                 return .connections(max: UInt64(max))
             default:
                 throw MessageError(
-                    "unknown resource monitor \(any.typeURL); supported: fixed_heap, cgroup_memory, injected_resource, downstream_connections"
+                    "unknown resource monitor \(any.typeURL); supported: fixed_heap, cgroup_memory, cpu_utilization, injected_resource, downstream_connections"
                 )
             }
         } catch {
@@ -159,10 +176,22 @@ struct OverloadConfig: Sendable {
         guard !triggers.isEmpty else { throw ConfigurationError(at: path + ".triggers", "a trigger is needed") }
         if action == .reduceTimeouts {
             timers = try Self.timers(message.typedConfig, at: path + ".typed_config")
+        } else if action == .shrinkHeap, let any = message.typedConfig {
+            shrinking = try Self.shrinking(any, at: path)
         } else if message.typedConfig != nil {
             throw ConfigurationError(at: path + ".typed_config", "\(message.name) has none")
         }
         actions.append((action, triggers))
+    }
+
+    private static func shrinking(_ any: AnyMessage, at path: String) throws(ConfigurationError) -> Shrinking {
+        let message = try HTTPFilters.unpack(any, as: ShrinkHeapConfig.self, at: path)
+        let interval = message.timerInterval ?? .seconds(10)
+        guard interval >= .seconds(1) else {
+            throw ConfigurationError(at: path + ".typed_config.timer_interval", "must be at least 1 s")
+        }
+        return Shrinking(
+            interval: interval, keptBytes: Int(clamping: message.maxUnfreedMemoryBytes ?? 100 << 20))
     }
 
     private static func timers(_ any: AnyMessage?, at path: String) throws(ConfigurationError) -> [Timer] {

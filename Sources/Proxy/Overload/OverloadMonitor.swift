@@ -15,6 +15,9 @@ final class OverloadMonitor {
     /// Ends the most expensive streams, the given share of them.
     var resetStreams: (Double) -> Void = { _ in }
     private var timer: LoopTimer?
+    /// Processor time by monitor, as last read.
+    private var processors: [Int: ProcessorUse] = [:]
+    private var lastShrinking: MonotonicTime?
 
     init(_ config: OverloadConfig, state: OverloadState, loop: EventLoop) {
         self.config = config
@@ -29,6 +32,14 @@ final class OverloadMonitor {
 
     private func measure() {
         for (index, monitor) in config.monitors.enumerated() {
+            if case .processors(let isOfGroup) = monitor.monitor {
+                let now = isOfGroup ? ProcessorUse.ofGroup(at: loop.now) : ProcessorUse.ofMachine()
+                if let now, let before = processors[index] {
+                    pressures[index] = now.pressure(since: before, former: pressures[index])
+                }
+                processors[index] = now ?? processors[index]
+                continue
+            }
             pressures[index] = Self.pressure(monitor.monitor, connections: state.connections) ?? pressures[index]
         }
         for (action, level) in Self.decide(config, pressures) {
@@ -37,11 +48,18 @@ final class OverloadMonitor {
             }
             state.set(action, level)
             if level > 0 {
-                if action == .shrinkHeap { Environment.returnFreeMemory() }
+                if action == .shrinkHeap { shrink() }
                 if action == .resetStreams { resetStreams(level) }
             }
         }
         timer = loop.schedule(after: config.refreshInterval) { [weak self] in self?.measure() }
+    }
+
+    private func shrink() {
+        let now = loop.now
+        if let interval = config.shrinking.interval, let lastShrinking, now - lastShrinking < interval { return }
+        lastShrinking = now
+        Environment.returnFreeMemory(keeping: config.shrinking.keptBytes)
     }
 
     /// The state of each action at these pressures: the highest of its triggers.
@@ -65,6 +83,7 @@ final class OverloadMonitor {
             guard let text = try? File.text(path) else { return nil }
             return Double(String(text.prefix { $0 != "\n" && $0 != " " }))
         case .connections(let max): return Double(connections) / Double(max)
+        case .processors: return nil
         }
     }
 }

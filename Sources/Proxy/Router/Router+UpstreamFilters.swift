@@ -80,4 +80,24 @@ extension Router {
         worker.accessLog.log(logs, stream, .upstreamEnd) { worker.random.next() }
         stream.info = info
     }
+
+    /// What is written of a try before it is over, where the router's options ask for it: it has its connection.
+    func logTryBeginning() {
+        let config = stream.manager.config.router
+        guard !config.upstreamLogs.isEmpty else { return }
+        if config.logsNewTries {
+            worker.accessLog.log(config.upstreamLogs, stream, .upstreamPoolReady) { worker.random.next() }
+        }
+        if let interval = config.tryLogInterval { logTryPeriodically(stream.info.attempts, interval) }
+    }
+
+    private func logTryPeriodically(_ attempt: Int, _ interval: Duration) {
+        _ = worker.schedule(after: interval) { [weak self] in
+            guard let self, self.isTryOpen, self.stream.info.attempts == attempt else { return }
+            self.worker.accessLog.log(
+                self.stream.manager.config.router.upstreamLogs, self.stream, .upstreamPeriodic
+            ) { self.worker.random.next() }
+            self.logTryPeriodically(attempt, interval)
+        }
+    }
 }

@@ -244,6 +244,7 @@ final class Router: PoolClient, UpstreamClient {
         startTryEnd()
         finishHead()
         if let span = stream.span { beginTry(span, upstream) }
+        logTryBeginning()
         if let chain = upstreamChain, stream.beginUpstreamFilters(chain) { return runUpstreamFilters() }
         upstream.begin(stream.request, isUpgrade: isUpgrade, for: self)
         stream.info.firstUpstreamByteSent = worker.loop.now

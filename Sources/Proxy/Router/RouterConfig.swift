@@ -11,6 +11,10 @@ struct RouterConfig: Sendable {
     var upstreamFilters: UpstreamFilterChain?
     /// Where a line is written for each try.
     var upstreamLogs: [AccessLogConfig] = []
+    /// A line is written when a try has its connection, too, and then each so often.
+    var logsNewTries = false
+    var tryLogInterval: Duration?
+    private static let tryLogIntervalMin = Duration.milliseconds(1)
     /// Fields of trusted clients that have to be well formed; others are answered by 400.
     var strictHeaders: [StrictHeader] = []
     /// `x-envoy-expected-rq-timeout-ms` of a request is its time, since an Envoy before us has decided.
@@ -45,7 +49,7 @@ struct RouterConfig: Sendable {
             message,
             reads: [
                 "suppress_envoy_headers", "start_child_span", "upstream_http_filters", "upstream_log",
-                "strict_check_headers", "respect_expected_rq_timeout",
+                "upstream_log_options", "strict_check_headers", "respect_expected_rq_timeout",
             ], at: path)
         suppressesEnvoyHeaders = message.suppressEnvoyHeaders
         upstreamFilters = try UpstreamFilterChain(
@@ -53,6 +57,12 @@ struct RouterConfig: Sendable {
             isOfCluster: false, context: context)
         upstreamLogs = try AccessLogConfig.compile(
             message.upstreamLog, at: path + ".upstream_log", context: context)
+        logsNewTries = message.upstreamLogOptions?.flushUpstreamLogOnUpstreamStream ?? false
+        tryLogInterval = message.upstreamLogOptions?.upstreamLogFlushInterval
+        if let tryLogInterval, tryLogInterval < Self.tryLogIntervalMin {
+            throw ConfigurationError(
+                at: path + ".upstream_log_options.upstream_log_flush_interval", "is below 1 ms")
+        }
         for (index, name) in message.strictCheckHeaders.enumerated() {
             guard let header = StrictHeader(rawValue: name.lowercased()) else {
                 throw ConfigurationError(

@@ -114,7 +114,8 @@ struct MetricExport: Sendable {
             bytes += 64 + point.name.utf8.count
             for attribute in point.attributes { bytes += 8 + attribute.name.utf8.count + attribute.value.utf8.count }
             if case .histogram(let snapshot) = point.value { bytes += snapshot.counts.count * 16 }
-            if batch.points >= Self.messagePoints || bytes >= Self.messageBytes { close() }
+            let most = min(Self.messagePoints, config.messagePointsMax ?? Self.messagePoints)
+            if batch.points >= most || bytes >= Self.messageBytes { close() }
         }
         close()
         // What is not there any more begins anew when it comes back.

@@ -4,6 +4,7 @@ internal import Upstream
 
 /// A sink of metrics (`stats_sinks`): a collector that gets them by OTLP, `envoy.stat_sinks.open_telemetry`.
 struct MetricSinkConfig: Sendable {
+    private static let contentType = "application/x-protobuf"
     private static let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
     var target: CollectorTarget
@@ -17,6 +18,8 @@ struct MetricSinkConfig: Sendable {
     var usesExtractedName = true
     /// In front of each name, with a dot.
     var prefix = ""
+    /// Points at most of one message; nil when nothing is asked for.
+    var messagePointsMax: Int?
     /// Who tells.
     var resource: OTLPResource
 
@@ -46,14 +49,20 @@ struct MetricSinkConfig: Sendable {
         try FieldCheck.check(
             message,
             reads: [
-                "grpc_service", "report_counters_as_deltas", "report_histograms_as_deltas", "emit_tags_as_attributes",
+                "grpc_service", "http_service", "max_data_points_per_request", "report_counters_as_deltas",
+                "report_histograms_as_deltas", "emit_tags_as_attributes",
                 "use_tag_extracted_name", "prefix", "resource_detectors",
             ], at: path)
-        guard case .grpcService(let service)? = message.protocolSpecifier else {
-            throw ConfigurationError(at: path + ".grpc_service", "a gRPC service is needed")
+        switch message.protocolSpecifier {
+        case .grpcService(let service)?:
+            target = try CollectorTarget(
+                compiling: service, transport: .grpcUnary(path: Self.path), at: path + ".grpc_service")
+        case .httpService(let service)?:
+            target = try CollectorTarget(
+                compiling: service, contentType: Self.contentType, at: path + ".http_service")
+        case nil: throw ConfigurationError(at: path, "grpc_service or http_service is needed")
         }
-        target = try CollectorTarget(
-            compiling: service, transport: .grpcUnary(path: Self.path), at: path + ".grpc_service")
+        if message.maxDataPointsPerRequest > 0 { messagePointsMax = Int(clamping: message.maxDataPointsPerRequest) }
         sendsCounterDeltas = message.reportCountersAsDeltas
         sendsHistogramDeltas = message.reportHistogramsAsDeltas
         emitsAttributes = message.emitTagsAsAttributes ?? true

@@ -189,7 +189,7 @@ final class HealthChecker: @unchecked Sendable {
         defer { client.close() }
         let method = HTTPMethod.allCases.first { "\($0.name)" == check.method } ?? .get
         do throws(HTTPError) {
-            var request = HTTPClientRequest(method, check.path)
+            var request = HTTPClientRequest(method, check.path, body: check.send)
             try? request.headers.append(.userAgent, "Envoy/HC")
             for mutation in check.requestMutations {
                 guard let value = mutation.constantValue else {

@@ -102,6 +102,8 @@ public enum IgnoredProxyFields {
         "envoy.config.bootstrap.v3.Admin.access_log": "the admin server keeps no access log",
         "envoy.config.bootstrap.v3.Admin.access_log_path": "the admin server keeps no access log",
         "envoy.config.bootstrap.v3.Admin.profile_path": "there is no profiler",
+        "envoy.config.bootstrap.v3.Bootstrap.stats_eviction_interval":
+            "series stay up to a bound, further ones count as one",
         "envoy.config.bootstrap.v3.Bootstrap.DynamicResources.cds_resources_locator": "wildcard subscription",
         "envoy.config.bootstrap.v3.Bootstrap.DynamicResources.lds_resources_locator": "wildcard subscription",
     ]

@@ -55,7 +55,7 @@ public struct AnyMessage: FieldValue, CustomStringConvertible {
             }
         }
         decoder.leave(outer)
-        return result
+        return try structured(result, decoder) ?? result
     }
 
     private static func decodeJSON(_ decoder: MessageDecoder) throws(MessageError) -> AnyMessage {
@@ -65,12 +65,52 @@ public struct AnyMessage: FieldValue, CustomStringConvertible {
             throw MessageError("\"@type\" is missing")
         }
         guard case .string(let typeURL) = type else { throw MessageError("expected a string", path: "@type") }
+        if let name = typeURL.split(separator: "/").last, structures.contains(String(name)),
+            let inner = (members["type_url"] ?? members["typeUrl"])?.string,
+            members.keys.allSatisfy({ ["type_url", "typeUrl", "value"].contains($0) }),
+            let message = try structured(inner, members["value"], decoder)
+        {
+            return message
+        }
         if let value = try wellKnown(typeURL, members, decoder) { return AnyMessage(typeURL: typeURL, value: value) }
         guard let messageType = decoder.registry.type(of: typeURL) else {
             throw MessageError("unknown type URL \(typeURL)", path: "@type")
         }
         let value = try decoder.nested { () throws(MessageError) in try serialize(messageType, members, decoder) }
         return AnyMessage(typeURL: typeURL, value: value)
+    }
+
+    /// Messages that hold another as a structure, with its type beside it.
+    private static let structures: Set<String> = ["xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"]
+
+    /// The message that a structure with a type stands for; nil where it is none, or its type is not known: then it stays as it is.
+    private static func structured(
+        _ message: AnyMessage, _ outer: MessageDecoder
+    ) throws(MessageError) -> AnyMessage? {
+        guard structures.contains(message.name) else { return nil }
+        var (typeURL, value) = ("", JSON?.none)
+        let decoder = MessageDecoder(bytes: message.value, registry: outer.registry)
+        while let number = try decoder.nextTag() {
+            switch number {
+            case 1: typeURL = try decoder.value()
+            case 2: try decoder.dynamic(&value, .structure)
+            default: try decoder.skip()
+            }
+        }
+        return try structured(typeURL, value, outer)
+    }
+
+    private static func structured(
+        _ typeURL: String, _ value: JSON?, _ decoder: MessageDecoder
+    ) throws(MessageError) -> AnyMessage? {
+        guard let type = decoder.registry.type(of: typeURL) else { return nil }
+        let value = value ?? .object([:])
+        guard case .object = value else { throw MessageError("expected an object", path: "value") }
+        do throws(MessageError) {
+            return AnyMessage(typeURL: typeURL, value: try type.init(json: value).serialized())
+        } catch {
+            throw error.inside("value")
+        }
     }
 
     private static func serialize<M: Message>(

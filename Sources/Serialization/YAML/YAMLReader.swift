@@ -95,6 +95,20 @@ struct YAMLReader: ~Copyable {
         return node
     }
 
+    /// Whether a key or value is tagged `!ignore`: what it stands for is there for its anchors alone, and no member of the mapping (Envoy).
+    private var hasIgnoreTag: Bool {
+        let tag: UnsafeMutablePointer<yaml_char_t>? =
+            switch event.type {
+            case YAML_SCALAR_EVENT: event.data.scalar.tag
+            case YAML_SEQUENCE_START_EVENT: event.data.sequence_start.tag
+            case YAML_MAPPING_START_EVENT: event.data.mapping_start.tag
+            default: nil
+            }
+        return tag.map { String(cString: $0) == Self.ignoreTag } ?? false
+    }
+
+    private static let ignoreTag = "!ignore"
+
     private var anchorName: String? {
         let name: UnsafeMutablePointer<yaml_char_t>? =
             switch event.type {
@@ -142,13 +156,17 @@ struct YAMLReader: ~Copyable {
             try next()
             if event.type == YAML_MAPPING_END_EVENT { break }
             let keyLine = line
+            // Envoy's own files have the tag on the key, others on the value.
+            let isTagged = hasIgnoreTag
             let (key, isMerge) = try key()
             let inner = !keepsLines ? "" : path.isEmpty ? key : path + "." + key
             if keepsLines && !isMerge { lines[inner] = lines[inner] ?? keyLine }
             try next()
+            let isLeftOut = isTagged || hasIgnoreTag
             let member = try value(path: isMerge ? path : inner, depth: depth)
             result.nodes += member.nodes
             result.depth = max(result.depth, member.depth + 1)
+            if isLeftOut { continue }
             if isMerge {
                 try merge(member.json, into: &merged, line: keyLine)
             } else if members.updateValue(member.json, forKey: key) != nil {
@@ -193,7 +211,7 @@ struct YAMLReader: ~Copyable {
         let text = String(decoding: bytes, as: UTF8.self)
         let tag = scalar.tag.map { String(cString: $0) }
         switch tag {
-        case nil: break
+        case nil, Self.ignoreTag: break
         case "tag:yaml.org,2002:str", "!": return .string(text)
         case "tag:yaml.org,2002:binary": return .string(text.filter { !$0.isWhitespace })
         case "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null":

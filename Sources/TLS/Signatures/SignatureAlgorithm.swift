@@ -1,3 +1,5 @@
+internal import COpenSSL
+
 /// A signature algorithm of JSON Web Signatures (RFC 7518 §3, RFC 8037), by the name that `alg` has.
 public enum SignatureAlgorithm: String, Sendable, Hashable, CaseIterable {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -46,6 +48,22 @@ public enum SignatureAlgorithm: String, Sendable, Hashable, CaseIterable {
         case .rs384, .ps384, .es384, .hs384: 384
         case .rs512, .ps512, .es512, .hs512, .edDSA: 512
         }
+    }
+}
+
+extension SignatureAlgorithm {
+    /// OpenSSL's digest.
+    var digest: OpaquePointer? {
+        switch digestBits {
+        case 256: EVP_sha256()
+        case 384: EVP_sha384()
+        default: EVP_sha512()
+        }
+    }
+
+    /// Bytes of one half of an ECDSA signature.
+    var coordinateBytes: Int {
+        [SignatureCurve.p256, .p384, .p521].first { $0.algorithm == self }?.coordinateBytes ?? 0
     }
 }
 

@@ -130,20 +130,12 @@ public final class VerificationKey: @unchecked Sendable {
         }
     }
 
-    private static func digest(_ algorithm: SignatureAlgorithm) -> OpaquePointer? {
-        switch algorithm.digestBits {
-        case 256: EVP_sha256()
-        case 384: EVP_sha384()
-        default: EVP_sha512()
-        }
-    }
-
     private func isCode(
         _ code: [UInt8], _ message: [UInt8], _ secret: [UInt8], _ algorithm: SignatureAlgorithm
     ) -> Bool {
         var expected = [UInt8](repeating: 0, count: 64)
         var count: UInt32 = 0
-        let digest = VerificationKey.digest(algorithm)
+        let digest = algorithm.digest
         guard
             HMAC(digest, secret, Int32(clamping: secret.count), message, message.count, &expected, &count) != nil,
             code.count == Int(count)
@@ -157,7 +149,7 @@ public final class VerificationKey: @unchecked Sendable {
         guard let context = EVP_MD_CTX_new() else { return false }
         defer { EVP_MD_CTX_free(context) }
         var parameters: OpaquePointer?
-        let digest = algorithm.family == .eddsa ? nil : VerificationKey.digest(algorithm)
+        let digest = algorithm.family == .eddsa ? nil : algorithm.digest
         guard EVP_DigestVerifyInit(context, &parameters, digest, nil, key) == 1 else { return false }
         if algorithm.family == .pss {
             guard EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1,

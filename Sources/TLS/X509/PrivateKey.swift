@@ -81,12 +81,49 @@ public final class PrivateKey: @unchecked Sendable {
         EVP_PKEY_get_base_id(pointer) == EVP_PKEY_ED25519 ? nil : EVP_sha256()
     }
 
+    /// Whether JSON Web Signatures of an algorithm can be made with this key: RSA with PKCS#1 padding, or ECDSA on the algorithm's own curve.
+    public func allows(_ algorithm: SignatureAlgorithm) -> Bool {
+        switch algorithm.family {
+        case .rsa: EVP_PKEY_get_base_id(pointer) == EVP_PKEY_RSA
+        case .ecdsa:
+            EVP_PKEY_get_base_id(pointer) == EVP_PKEY_EC
+                && (Int(EVP_PKEY_get_bits(pointer)) + 7) / 8 == algorithm.coordinateBytes
+        default: false
+        }
+    }
+
+    /// Signs a message as JSON Web Signatures are made (RFC 7518 §3): for EC keys `r || s`.
+    public func sign(_ message: [UInt8], _ algorithm: SignatureAlgorithm) throws(TLSError) -> [UInt8] {
+        let operation = "signing with \(algorithm.rawValue)"
+        guard allows(algorithm) else { throw TLSError(operation, "the key is of another kind") }
+        let signature = try sign(message, digest: algorithm.digest)
+        guard algorithm.family == .ecdsa else { return signature }
+        let parsed = signature.withUnsafeBufferPointer { buffer in
+            var position = buffer.baseAddress
+            return d2i_ECDSA_SIG(nil, &position, buffer.count)
+        }
+        let pair = try made(parsed, operation)
+        defer { ECDSA_SIG_free(pair) }
+        let half = algorithm.coordinateBytes
+        var raw: [UInt8] = []
+        for number in [ECDSA_SIG_get0_r(pair), ECDSA_SIG_get0_s(pair)] {
+            var bytes = [UInt8](repeating: 0, count: half)
+            guard BN_bn2binpad(number, &bytes, Int32(half)) == half else {
+                throw TLSError(operation, "no signature of that curve")
+            }
+            raw += bytes
+        }
+        return raw
+    }
+
     /// Signs a message with SHA-256; for EC keys the result is a DER sequence of two integers.
-    public func sign(_ message: [UInt8]) throws(TLSError) -> [UInt8] {
+    public func sign(_ message: [UInt8]) throws(TLSError) -> [UInt8] { try sign(message, digest: EVP_sha256()) }
+
+    private func sign(_ message: [UInt8], digest: OpaquePointer?) throws(TLSError) -> [UInt8] {
         ERR_clear_error()
         let context = try made(EVP_MD_CTX_new(), "signing")
         defer { EVP_MD_CTX_free(context) }
-        try checked(EVP_DigestSignInit(context, nil, EVP_sha256(), nil, pointer), "signing")
+        try checked(EVP_DigestSignInit(context, nil, digest, nil, pointer), "signing")
         var count = 0
         try checked(EVP_DigestSign(context, nil, &count, message, message.count), "signing")
         var signature = [UInt8](repeating: 0, count: count)

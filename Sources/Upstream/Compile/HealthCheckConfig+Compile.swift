@@ -75,7 +75,7 @@ extension HealthCheckConfig {
         try FieldCheck.check(
             message, path,
             handles:
-                "host path receive response_buffer_size service_name_matcher request_headers_to_add request_headers_to_remove expected_statuses retriable_statuses codec_client_type method"
+                "host path send receive response_buffer_size service_name_matcher request_headers_to_add request_headers_to_remove expected_statuses retriable_statuses codec_client_type method"
         )
         var check = HTTPCheck()
         guard message.path.hasPrefix("/") else { throw (path / "path").error("must begin with a slash") }
@@ -88,6 +88,12 @@ extension HealthCheckConfig {
         case .connect: throw (path / "method").error("CONNECT checks nothing")
         case .unrecognized(let number): throw (path / "method").error("\(number) is no method")
         default: check.method = message.method.protoName
+        }
+        if let payload = message.send {
+            check.send = try bytes(payload, path / "send")
+            guard check.send.isEmpty || Self.methodsWithBody.contains(check.method) else {
+                throw (path / "send").error("a request of method \(check.method) has no body")
+            }
         }
         check.requestMutations = try HeaderMutation.list(
             add: message.requestHeadersToAdd, path / "request_headers_to_add",
@@ -114,6 +120,8 @@ extension HealthCheckConfig {
         }
         return check
     }
+
+    private static let methodsWithBody: Set<String> = ["POST", "PUT", "PATCH", "OPTIONS"]
 
     /// No more of an answer is kept, whatever is configured.
     private static let bodyBytesLimit = 1 << 20

@@ -29,6 +29,8 @@ public struct HealthCheckConfig: Sendable {
         public var path = "/"
         /// Method.
         public var method = "GET"
+        /// The body of the request.
+        public var send: [UInt8] = []
         /// Healthy statuses, half-open; empty is 200 ..< 201.
         public var expectedStatuses: [Range<UInt16>] = []
         /// Statuses that count as failure without making the host unhealthy at once.

@@ -17,7 +17,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] =
         [http1Requests, http1Responses, http2Server, http2Client, proxyHeader, clientHello, dns, x509]
-        + [messages, json, yaml, bootstrap, formats, expressions, cel, paths, addresses, jwt, unpack]
+        + [messages, json, yaml, bootstrap, formats, expressions, cel, paths, addresses, jwt, oauth2, unpack]
 }
 
 /// A promise that an input broke.

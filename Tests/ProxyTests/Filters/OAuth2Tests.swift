@@ -1,7 +1,9 @@
+import EnvoyAPI
 import HTTP
 import IO
 import Serialization
 import Synchronization
+import TLS
 import Testing
 
 @testable import Proxy
@@ -33,6 +35,61 @@ struct OAuth2Tests {
         #expect(OAuth2Tokens.expiry(of: "e30.\(claims).x") == 1234)
         #expect(OAuth2Tokens.expiry(of: "opaque") == nil && OAuth2Tokens.expiry(of: "a.b.c") == nil)
         #expect(OAuth2Tokens.escape("a b/é~") == "a%20b%2F%C3%A9~")
+    }
+
+    @Test("what Envoy encrypts by default is read and written where it is wanted, and by no other way taken for sealed")
+    func legacy() throws {
+        // As Envoy seals "verifier" with the secret "hmac": SHA-256 of it is the key, the vector stands in front.
+        let sealed = try #require(OAuth2Tokens.encrypt("verifier", secret: Self.secret, isLegacy: true))
+        #expect(!sealed.contains(".") && Base64.decode(sealed)?.count == 32)
+        #expect(OAuth2Tokens.decryptLegacy(sealed, secret: Self.secret) == "verifier")
+        #expect(
+            OAuth2Tokens.decryptLegacy("AAECAwQFBgcICQoLDA0OD4BOeMGf9IaeyIKHqLNVAtE", secret: Self.secret) == "verifier"
+        )
+        #expect(OAuth2Tokens.decrypt(sealed, secret: Self.secret) == nil)
+        for wrong in ["", "AAAA", String(sealed.dropLast(4)), "gcm." + sealed] {
+            #expect(OAuth2Tokens.decryptLegacy(wrong, secret: Self.secret) == nil, "\(wrong)")
+        }
+        let ours = OAuth2Settings.Ciphers(isEnvoys: false)
+        #expect(ours.encrypt("a", secret: Self.secret)?.hasPrefix("gcm.") == true)
+        #expect(ours.decrypt(sealed, secret: Self.secret) == nil)
+        let envoys = OAuth2Settings.Ciphers(isEnvoys: true)
+        #expect(envoys.encrypt("a", secret: Self.secret)?.hasPrefix("gcm.") == false)
+        #expect(envoys.decrypt(sealed, secret: Self.secret)?.isLegacy == true)
+        let modern = try #require(ours.encrypt("a", secret: Self.secret))
+        #expect(envoys.decrypt(modern, secret: Self.secret)?.isLegacy == false)
+    }
+
+    @Test(
+        "a client that says who it is by a signed token signs with the key of the algorithm, and with no other",
+        arguments: [
+            (PrivateKey.Kind.rsa2048, PrivateKeyJwtConfig.SigningAlgorithm.rs256, SignatureAlgorithm.rs256),
+            (.rsa2048, .rs512, .rs512), (.p256, .es256, .es256), (.p384, .es384, .es384), (.p521, .es512, .es512),
+        ])
+    func assertions(
+        kind: PrivateKey.Kind, algorithm: PrivateKeyJwtConfig.SigningAlgorithm, name: SignatureAlgorithm
+    ) throws {
+        let key = try PrivateKey.make(kind)
+        var message = PrivateKeyJwtConfig()
+        message.signingAlgorithm = algorithm
+        let assertion = try OAuth2Assertion(message, client: "me\"", audience: "https://auth/token", at: "x")
+        let token = try #require(assertion.token(key: key.pem, now: 1000, id: "1"))
+        let parts = token.split(separator: ".").map(String.init)
+        let header = try JSON.parse(#require(Base64.decode(parts[0])))
+        #expect(header == .object(["alg": .string(name.rawValue), "typ": "JWT"]))
+        let claims = try JSON.parse(#require(Base64.decode(parts[1])))
+        #expect(claims["iss"] == "me\"" && claims["sub"] == "me\"" && claims["aud"] == "https://auth/token")
+        #expect(claims["exp"] == .integer(1060) && claims["nbf"] == .integer(1000) && claims["jti"] == "1")
+        let pem = "-----BEGIN PUBLIC KEY-----\n\(Base64.encode(key.publicKey.der))\n-----END PUBLIC KEY-----\n"
+        let verification = try VerificationKey(pem: Array(pem.utf8))
+        let signature = try #require(Base64.decode(parts[2]))
+        #expect(verification.isValid(signature, for: Array("\(parts[0]).\(parts[1])".utf8), name))
+        #expect(!verification.isValid(signature, for: Array("\(parts[0]).x".utf8), name))
+        let other = try PrivateKey.make(kind == .rsa2048 ? .p256 : .ed25519)
+        #expect(assertion.token(key: other.pem, now: 1000, id: "1") == nil)
+        #expect(assertion.token(key: Array("none".utf8), now: 1000, id: "1") == nil)
+        message.assertionLifetime = .milliseconds(500)
+        #expect(throws: (any Error).self) { try OAuth2Assertion(message, client: "me", audience: "a", at: "x") }
     }
 
     @Test("users are led to allowed hosts only, however an address is written")

@@ -115,4 +115,37 @@ struct UpstreamFilterTests {
             #expect("\(error)".contains(path) && "\(error)".contains(text), "\(error)")
         }
     }
+
+    @Test("the router's log of tries has a line when a try has its connection, and then each so often")
+    func logOptions() async throws {
+        try await onLoop { loop in
+            let answers = Counted()
+            let upstream = try await ScriptedUpstream(on: loop) { wire, _ in
+                _ = try await wire.request()
+                try await until { answers.value > 0 }
+                try await wire.write(ScriptedUpstream.ok("late"))
+            }
+            let path = "/tmp/skein-tries-\(Environment.processID).log"
+            defer { try? File.remove(path) }
+            let log =
+                "upstream_log: [ { name: f, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: \(path), log_format: { text_format_source: { inline_string: \"%ACCESS_LOG_TYPE% %RESPONSE_CODE%\\n\" } } } } ]"
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(routes: Yaml.forward()).split(
+                        separator: "envoy.extensions.filters.http.router.v3.Router"
+                    ).joined(
+                        separator:
+                            "envoy.extensions.filters.http.router.v3.Router\n              \(log)\n              upstream_log_options: { flush_upstream_log_on_upstream_stream: true, upstream_log_flush_interval: 0.05s }"
+                    ), clusters: Yaml.cluster("backend", [upstream.port])))
+            defer { proxy.stop() }
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            try await client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            try await until { (try? File.text(path))?.contains("UpstreamPeriodic") ?? false }
+            answers.add()
+            #expect(try await client.response().body == "late")
+            try await until { (try? File.text(path))?.contains("UpstreamEnd 200\n") ?? false }
+            let lines = try File.text(path).split(separator: "\n")
+            #expect(lines.first == "UpstreamPoolReady 0" && lines.last == "UpstreamEnd 200")
+        }
+    }
 }

@@ -1,6 +1,9 @@
+import EnvoyAPI
 import IO
-import Proxy
+import Serialization
 import Testing
+
+@testable import Proxy
 
 @Suite("Listener filters and network filters")
 struct ListenerFilterTests {
@@ -237,5 +240,29 @@ struct ListenerFilterTests {
             defer { limited.stop() }
             for expected in ["in", "in", "", ""] { #expect(try await talk(limited, loop, []) == expected) }
         }
+    }
+
+    @Test("a matcher tree knows the network namespace of its listener")
+    func namespaces() throws {
+        let matcher = try Matcher(
+            json: try #require(
+                YAML.parse(
+                    """
+                    matcher_tree:
+                      input: { name: n, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.NetworkNamespaceInput } }
+                      exact_match_map:
+                        map:
+                          /run/netns/a: { action: { name: a, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: a } } }
+                    on_no_match: { action: { name: b, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: b } } }
+                    """
+                ).first
+            ).json)
+        let place = IO.SocketAddress.ip(.v4(0x7F00_0001), port: 1)
+        let connection = FilterChainMatcher.Connection(destination: place, source: place, directSource: place)
+        for (namespace, chain) in [("/run/netns/a", 0), ("/run/netns/b", 1), ("", 1)] {
+            let tree = try FilterChainTree(compiling: matcher, chains: ["a", "b"], namespace: namespace, at: "m")
+            #expect(tree.find(connection) == chain)
+        }
+        #expect(NetworkMatchInput(typeName: NetworkMatchInput.package + "NetworkNamespaceInput") == nil)
     }
 }

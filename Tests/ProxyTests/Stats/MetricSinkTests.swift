@@ -181,4 +181,45 @@ struct MetricSinkTests {
             #expect(!stats.contains("exports_sent: 0"))
         }
     }
+
+    @Test("the same by POSTs, with no more values in one than are wanted")
+    func posted() async throws {
+        try await onLoop { loop in
+            let received = Received()
+            let collector = try await ScriptedUpstream(on: loop) { wire, _ in
+                while true {
+                    let head = try await wire.read(until: "\r\n\r\n")
+                    let length = head.lowercased().split(separator: "\r\n").first { $0.hasPrefix("content-length:") }
+                    let count = length.flatMap { Int($0.dropFirst("content-length:".count).filter(\.isNumber)) } ?? 0
+                    received.add(head, try await wire.bytes(count))
+                    try await wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                }
+            }
+            let proxy = try await RunningProxy.start(
+                """
+                stats_flush_interval: 0.2s
+                stats_sinks: [ { name: o, typed_config: { "@type": type.googleapis.com/envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig, http_service: { http_uri: { uri: "http://otel.example/v1/metrics", cluster: collector, timeout: 30s } }, max_data_points_per_request: 5 } } ]
+
+                """
+                    + Yaml.bootstrap(
+                        listeners: Yaml.listener(routes: Yaml.forward()),
+                        clusters: Yaml.cluster("backend", [9]) + Yaml.cluster("collector", [collector.port])))
+            defer { proxy.stop() }
+            try await until {
+                try received.all.contains { message in
+                    let request = try ExportMetricsServiceRequest(serialized: message.body)
+                    return request.resourceMetrics.flatMap(\.scopeMetrics).flatMap(\.metrics).contains {
+                        $0.name == "server.live"
+                    }
+                }
+            }
+            for message in received.all {
+                #expect(message.head.hasPrefix("POST /v1/metrics HTTP/1.1\r\n"))
+                #expect(message.head.lowercased().contains("content-type: application/x-protobuf\r\n"))
+                let request = try ExportMetricsServiceRequest(serialized: message.body)
+                let metrics = request.resourceMetrics.flatMap(\.scopeMetrics).flatMap(\.metrics)
+                #expect(metrics.count <= 5)
+            }
+        }
+    }
 }

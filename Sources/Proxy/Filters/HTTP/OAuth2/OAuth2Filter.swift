@@ -51,7 +51,7 @@ final class OAuth2HTTPFilter: HTTPFilter {
             return .stop
         }
         var cookies = RequestCookies(stream.request.headers)
-        if settings.encrypts, decrypt(&cookies, settings, secret) { cookies.write(to: &stream.request.headers) }
+        if settings.encrypts, decrypt(&cookies, settings, secret, stream) { cookies.write(to: &stream.request.headers) }
         if !settings.keepsAuthorization { stream.request.headers.remove(named: "authorization") }
         let path = stream.request.pathText
         let bare = String(path.prefix { $0 != "?" && $0 != "#" })
@@ -90,14 +90,24 @@ final class OAuth2HTTPFilter: HTTPFilter {
     }
 
     /// Decrypts the tokens among the cookies; what cannot be decrypted stays, and makes no session.
-    private func decrypt(_ cookies: inout RequestCookies, _ settings: OAuth2Settings, _ secret: [UInt8]) -> Bool {
+    private func decrypt(
+        _ cookies: inout RequestCookies, _ settings: OAuth2Settings, _ secret: [UInt8], _ stream: HTTPStream
+    ) -> Bool {
         var hasAny = false
         for cookie in [settings.access, settings.id, settings.refresh] {
             guard let value = cookies[cookie.name], !value.isEmpty else { continue }
             hasAny = true
-            if let text = OAuth2Tokens.decrypt(value, secret: secret) { cookies[cookie.name] = text }
+            if let text = decrypt(value, settings, secret, stream) { cookies[cookie.name] = text }
         }
         return hasAny
+    }
+
+    private func decrypt(
+        _ text: String, _ settings: OAuth2Settings, _ secret: [UInt8], _ stream: HTTPStream
+    ) -> String? {
+        guard let (opened, isLegacy) = settings.ciphers.decrypt(text, secret: secret) else { return nil }
+        if isLegacy { settings.counters.legacyDecrypted.add(row: stream.worker.index) }
+        return opened
     }
 
     private func isLoggedIn(
@@ -224,8 +234,7 @@ final class OAuth2HTTPFilter: HTTPFilter {
             return refuse(
                 stream, settings, "authority or original_request_uri failed domain allow-list validation: \(base)")
         }
-        let number = Array(SecureRandom.bytes(8))
-        let flow = number.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let flow = OAuth2Tokens.hexadecimal(SecureRandom.bytes(8))
         let token = OAuth2Tokens.csrfToken(nonce: flow, secret: secret)
         let state = JSON.object([
             "url": .string(base + stream.request.pathText), "csrf_token": .string(token), "flow_id": .string(flow),
@@ -235,7 +244,7 @@ final class OAuth2HTTPFilter: HTTPFilter {
             return refuse(stream, settings, "redirect_uri failed domain allow-list validation: \(callbackURI)")
         }
         let verifier = Base64.encodeURL(SecureRandom.bytes(32))
-        guard let sealed = OAuth2Tokens.encrypt(verifier, secret: secret) else {
+        guard let sealed = settings.ciphers.encrypt(verifier, secret: secret) else {
             return refuse(stream, settings, "Failed to encrypt the code verifier")
         }
         var query = settings.authorizationQuery
@@ -297,15 +306,16 @@ final class OAuth2HTTPFilter: HTTPFilter {
     private func check(
         state: String, _ settings: OAuth2Settings, _ secret: [UInt8], _ cookies: RequestCookies
     ) -> Result<String, Problem> {
-        let bytes = Base64.decode(state) ?? []
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard let json = try? JSON.parse(bytes), case .object = json else {
+        let url: String
+        let token: String
+        let flow: String
+        switch OAuth2State(reading: state) {
+        case .noObject(let text):
             return .failure(Problem(details: "State query param is not a valid JSON: \(text)"))
-        }
-        guard let url = json["url"]?.string, let token = json["csrf_token"]?.string else {
+        case .incomplete(let text):
             return .failure(Problem(details: "State query param does not contain url or CSRF token: \(text)"))
+        case .complete(let state): (url, token, flow) = state
         }
-        let flow = json["flow_id"]?.string ?? ""
         guard let cookie = cookie(settings.nonce, flow, cookies), OAuth2Tokens.isValid(cookie, token),
             OAuth2Tokens.isOurs(token, secret: secret)
         else { return .failure(Problem(details: "CSRF token validation failed")) }
@@ -340,12 +350,13 @@ final class OAuth2HTTPFilter: HTTPFilter {
         guard let sealed = cookie(settings.verifier, flow, cookies) else {
             return refuse(stream, settings, "Code verifier cookie is missing in the request")
         }
-        guard let verifier = OAuth2Tokens.decrypt(sealed, secret: secret) else {
+        guard let verifier = decrypt(sealed, settings, secret, stream) else {
             return refuse(stream, settings, "Failed to decrypt code verifier")
         }
         var form = [("grant_type", "authorization_code"), ("code", found.code)]
         if settings.proof != .basic { form.append(("client_id", OAuth2Tokens.escape(settings.clientID))) }
-        if settings.proof == .body { form.append(("client_secret", OAuth2Tokens.escape(clientSecret(settings)))) }
+        guard let proof = proof(settings) else { return refuse(stream, settings, Self.noAssertion) }
+        form += proof
         form.append(("redirect_uri", OAuth2Tokens.escape(stream.text(of: settings.redirectURI))))
         form.append(("code_verifier", verifier))
         return ask(stream, settings, form) { [weak self] result in self?.exchanged(result, stream, settings, secret) }
@@ -354,8 +365,28 @@ final class OAuth2HTTPFilter: HTTPFilter {
     private func refresh(_ stream: HTTPStream, _ settings: OAuth2Settings, _ token: String) -> FilterStep {
         var form = [("grant_type", "refresh_token"), ("refresh_token", OAuth2Tokens.escape(token))]
         if settings.proof != .basic { form.append(("client_id", OAuth2Tokens.escape(settings.clientID))) }
-        if settings.proof == .body { form.append(("client_secret", OAuth2Tokens.escape(clientSecret(settings)))) }
+        guard let proof = proof(settings) else { return refuse(stream, settings, Self.noAssertion) }
+        form += proof
         return ask(stream, settings, form) { [weak self] result in self?.refreshed(result, stream, settings) }
+    }
+
+    private static let noAssertion = "Failed to create the client assertion"
+
+    /// What of the form says who we are, beside the client's id; nil when it cannot be made.
+    private func proof(_ settings: OAuth2Settings) -> [(String, String)]? {
+        switch settings.proof {
+        case .basic, .certificate: return []
+        case .body: return [("client_secret", OAuth2Tokens.escape(clientSecret(settings)))]
+        case .assertion:
+            let id = OAuth2Tokens.hexadecimal(SecureRandom.bytes(16))
+            guard let key = settings.clientSecret?.value,
+                let token = settings.assertion?.token(key: key, now: WallClock.now.seconds, id: id)
+            else { return nil }
+            return [
+                ("client_assertion_type", OAuth2Tokens.escape(OAuth2Assertion.type)),
+                ("client_assertion", OAuth2Tokens.escape(token)),
+            ]
+        }
     }
 
     private func clientSecret(_ settings: OAuth2Settings) -> String {

@@ -35,7 +35,37 @@ struct OAuth2FilterConfig: HTTPFilterConfig {
 /// What is asked of users, and where.
 final class OAuth2Settings: Sendable {
     /// How we say who we are to the authorization server.
-    enum ClientProof: Sendable { case body, basic, certificate }
+    enum ClientProof: Sendable { case body, basic, certificate, assertion }
+
+    /// How cookies are encrypted: by runtime keys of Envoy's, so that both may share cookies while one takes the other's place.
+    struct Ciphers: Sendable {
+        let writesGCM: RuntimeSwitch
+        let readsCBC: RuntimeSwitch
+
+        /// - Parameter isEnvoys: Without the keys as Envoy: CBC is written and read. Otherwise neither.
+        init(isEnvoys: Bool) {
+            writesGCM = Self.flag("envoy.reloadable_features.oauth2_use_gcm_encryption", !isEnvoys)
+            readsCBC = Self.flag("envoy.reloadable_features.oauth2_legacy_cbc_decrypt_compat", isEnvoys)
+        }
+
+        private static func flag(_ key: String, _ standard: Bool) -> RuntimeSwitch {
+            var flag = RuntimeFeatureFlag()
+            flag.defaultValue = standard
+            flag.runtimeKey = key
+            return RuntimeSwitch(flag)
+        }
+
+        func encrypt(_ text: String, secret: [UInt8]) -> String? {
+            OAuth2Tokens.encrypt(text, secret: secret, isLegacy: !writesGCM.value)
+        }
+
+        /// What was encrypted, and whether it was so in the old way.
+        func decrypt(_ text: String, secret: [UInt8]) -> (text: String, isLegacy: Bool)? {
+            if let opened = OAuth2Tokens.decrypt(text, secret: secret) { return (opened, false) }
+            guard readsCBC.value else { return nil }
+            return OAuth2Tokens.decryptLegacy(text, secret: secret).map { ($0, true) }
+        }
+    }
 
     /// How a cookie is set.
     struct Cookie: Sendable {
@@ -44,7 +74,7 @@ final class OAuth2Settings: Sendable {
         var attributes = ""
     }
 
-    /// The counters; `oauth_legacy_cbc_decrypt` is never raised, since nothing is encrypted so.
+    /// The counters.
     struct Counters: Sendable {
         let unauthorized: MetricCounter
         let failure: MetricCounter
@@ -53,6 +83,7 @@ final class OAuth2Settings: Sendable {
         let refreshed: MetricCounter
         let refreshFailed: MetricCounter
         let allowedFailed: MetricCounter
+        let legacyDecrypted: MetricCounter
     }
 
     let target: HTTPTarget
@@ -67,6 +98,8 @@ final class OAuth2Settings: Sendable {
     let tellsPostLogout: Bool
     let clientID: String
     let proof: ClientProof
+    /// How assertions are signed; nil where none is made.
+    let assertion: OAuth2Assertion?
     let clientSecret: FilterSecret?
     let secret: FilterSecret
     let redirectURI: SubstitutionFormat
@@ -86,6 +119,7 @@ final class OAuth2Settings: Sendable {
     let keepsIDToken: Bool
     let keepsRefreshToken: Bool
     let encrypts: Bool
+    let ciphers: Ciphers
     let idTokenLastsAsAccess: Bool
     let expiresIn: Int64
     let refreshExpiresIn: Int64
@@ -104,9 +138,6 @@ final class OAuth2Settings: Sendable {
     init(
         compiling message: OAuth2Config, at path: String, scope: [String], context: CompileContext
     ) throws(ConfigurationError) {
-        guard message.privateKeyJwtConfig == nil else {
-            throw ConfigurationError(at: path + ".private_key_jwt_config", "not supported")
-        }
         target = try HTTPTarget(compiling: message.tokenEndpoint, at: path + ".token_endpoint")
         scheme = AbsoluteURL(message.tokenEndpoint?.uri ?? "")?.scheme ?? "http"
         retry = try message.retryPolicy.map { policy throws(ConfigurationError) in
@@ -127,9 +158,17 @@ final class OAuth2Settings: Sendable {
         case .urlEncodedBody: proof = .body
         case .basicAuth: proof = .basic
         case .tlsClientAuth: proof = .certificate
-        case .privateKeyJwt: throw ConfigurationError(at: path + ".auth_type", "PRIVATE_KEY_JWT is not supported")
+        case .privateKeyJwt: proof = .assertion
         case .unrecognized(let number): throw ConfigurationError(at: path + ".auth_type", "\(number) is no type")
         }
+        guard proof == .assertion || message.privateKeyJwtConfig == nil else {
+            throw ConfigurationError(at: path + ".private_key_jwt_config", "is for auth_type PRIVATE_KEY_JWT")
+        }
+        assertion =
+            proof == .assertion
+            ? try OAuth2Assertion(
+                message.privateKeyJwtConfig, client: credentials.clientId, audience: message.tokenEndpoint?.uri ?? "",
+                at: path + ".private_key_jwt_config") : nil
         clientSecret =
             proof == .certificate
             ? nil : try FilterSecret(credentials.tokenSecret, at: place + ".token_secret", secrets: context.secrets)
@@ -185,6 +224,7 @@ final class OAuth2Settings: Sendable {
         keepsIDToken = !message.disableIdTokenSetCookie
         keepsRefreshToken = !message.disableRefreshTokenSetCookie
         encrypts = !message.disableTokenEncryption
+        ciphers = Ciphers(isEnvoys: context.usesEnvoyDefaults)
         idTokenLastsAsAccess = message.useAccessTokenExpiryForIdTokenCookie
         func seconds(_ duration: Duration?, _ usual: Int64) -> Int64 { duration?.components.seconds ?? usual }
         expiresIn = seconds(message.defaultExpiresIn, 0)
@@ -219,7 +259,8 @@ final class OAuth2Settings: Sendable {
             passThrough: metrics.counter("oauth_passthrough"), success: metrics.counter("oauth_success"),
             refreshed: metrics.counter("oauth_refreshtoken_success"),
             refreshFailed: metrics.counter("oauth_refreshtoken_failure"),
-            allowedFailed: metrics.counter("oauth_allow_failed_passthrough"))
+            allowedFailed: metrics.counter("oauth_allow_failed_passthrough"),
+            legacyDecrypted: metrics.counter("oauth_legacy_cbc_decrypt"))
     }
 
     private static func matcher(

@@ -43,7 +43,7 @@ struct OAuth2Session {
             (settings.refresh, refresh, refreshExpiresIn),
         ] {
             if !token.isEmpty {
-                let value = settings.encrypts ? OAuth2Tokens.encrypt(token, secret: secret) : token
+                let value = settings.encrypts ? settings.ciphers.encrypt(token, secret: secret) : token
                 if let value { headers.append(settings.setting(cookie, value, seconds: seconds)) }
             } else if had[cookie.name] != nil {
                 headers.append(settings.deleting(cookie.name, path: cookie.path))

@@ -39,7 +39,14 @@ enum OAuth2Tokens {
     static func challenge(of verifier: String) -> String { Base64.encodeURL(SHA256.hash(Array(verifier.utf8))) }
 
     /// Encrypted for a cookie.
-    static func encrypt(_ text: String, secret: [UInt8]) -> String? {
+    ///
+    /// - Parameter isLegacy: As Envoy does by default, by AES-256-CBC, which nothing authenticates (CVE-2026-47775).
+    static func encrypt(_ text: String, secret: [UInt8], isLegacy: Bool = false) -> String? {
+        if isLegacy {
+            guard let cipher = try? AESCBC(key: SHA256.hash(secret)), let sealed = try? cipher.seal(Array(text.utf8))
+            else { return nil }
+            return Base64.encodeURL(sealed)
+        }
         guard let cipher = try? AESGCM(key: SHA256.hash(secret)),
             let sealed = try? cipher.seal(Array(text.utf8), context: [])
         else { return nil }
@@ -49,10 +56,22 @@ enum OAuth2Tokens {
     /// What was encrypted; nil when it is not, or not with this secret, or no text that a header field may have.
     static func decrypt(_ text: String, secret: [UInt8]) -> String? {
         guard text.hasPrefix(marker), let sealed = Base64.decode(String(text.dropFirst(marker.utf8.count))),
-            let cipher = try? AESGCM(key: SHA256.hash(secret)), let opened = try? cipher.open(sealed, context: []),
-            opened.allSatisfy({ $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) })
+            let cipher = try? AESGCM(key: SHA256.hash(secret)), let opened = try? cipher.open(sealed, context: [])
         else { return nil }
-        return String(decoding: opened, as: UTF8.self)
+        return fieldText(opened)
+    }
+
+    /// What was encrypted as Envoy does by default: without a marker, by AES-256-CBC.
+    static func decryptLegacy(_ text: String, secret: [UInt8]) -> String? {
+        guard !text.hasPrefix(marker), let sealed = Base64.decode(text),
+            let cipher = try? AESCBC(key: SHA256.hash(secret)), let opened = try? cipher.open(sealed)
+        else { return nil }
+        return fieldText(opened)
+    }
+
+    private static func fieldText(_ bytes: [UInt8]) -> String? {
+        guard bytes.allSatisfy({ $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) }) else { return nil }
+        return String(validating: bytes, as: UTF8.self)
     }
 
     /// The moment at which a token of JWT's form ends, in seconds since 1970; nil when it does not say.
@@ -62,6 +81,11 @@ enum OAuth2Tokens {
             case .integer(let seconds)? = claims["exp"], seconds > 0
         else { return nil }
         return seconds
+    }
+
+    /// Two lower-case digits for each byte.
+    static func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     /// Percent-encoded but for letters, digits and `-._~`.
@@ -78,6 +102,30 @@ enum OAuth2Tokens {
             }
         }
         return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// What a user brings back from the authorization server: where he wanted to go, and what shows that we sent him there.
+///
+/// Pure. Nothing in it is trusted before its token is known.
+enum OAuth2State {
+    case complete((url: String, token: String, flow: String))
+    /// JSON without what is needed.
+    case incomplete(String)
+    case noObject(String)
+
+    init(reading state: String) {
+        let bytes = Base64.decode(state) ?? []
+        let text = String(decoding: bytes, as: UTF8.self)
+        guard let json = try? JSON.parse(bytes), case .object = json else {
+            self = .noObject(text)
+            return
+        }
+        guard let url = json["url"]?.string, let token = json["csrf_token"]?.string else {
+            self = .incomplete(text)
+            return
+        }
+        self = .complete((url, token, json["flow_id"]?.string ?? ""))
     }
 }
 

@@ -305,10 +305,13 @@ final class TCPSession: FormatContext {
     func connected() {
         connectTimer?.cancel()
         connectTimer = nil
-        cluster?.count(.upstream_rq_total)
-        if tunnel == nil, host != nil {
-            countsActive = true
-            cluster?.count(.upstream_rq_active)
+        if tunnel == nil {
+            // A tunnel's request was counted when it began.
+            cluster?.count(.upstream_rq_total)
+            if host != nil {
+                countsActive = true
+                cluster?.count(.upstream_rq_active)
+            }
         }
         if let cluster, let host { cluster.outlier?.report(.response(200), host) }
         if !proxy.config.accessLogs.isEmpty {
