@@ -4,6 +4,10 @@ import hashlib
 import hmac
 import json
 
+from cryptography.hazmat.primitives import padding, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 from client import Request, get, post
 from config import cluster, http, http_filter, match, route, typed
 from model import Group, answer
@@ -87,6 +91,32 @@ s = setup("refreshed by basic", disable_token_encryption=True, auth_type="BASIC_
 s.case("refreshed by basic", there("/wanted", OVER, [("x-ajax", "1")]), upstream=said(FRESH), ignore=["client.*.headers.set-cookie*", "upstream.*.headers.x-forwarded-for", "upstream.*.headers.cookie"])
 s = setup("never refreshed", disable_token_encryption=True, use_refresh_token=False, deny_redirect_matcher=[{"name": "x-ajax", "present_match": True}])
 s.case("never refreshed", there("/wanted", OVER, [("x-ajax", "1")]))
+
+
+def sealed(text, vector=bytes(range(16))):
+    """A cookie's value as Envoy encrypts it by default: AES-256-CBC, and the vector in front."""
+    padder = padding.PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES(hashlib.sha256(SECRET).digest()), modes.CBC(vector)).encryptor()
+    made = vector + encryptor.update(padder.update(text.encode()) + padder.finalize()) + encryptor.finalize()
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+# With the hardened defaults such cookies are nobody's, unless the file says so.
+BOTH = {"layered_runtime": {"layers": [{"name": "s", "static_layer": {"envoy.reloadable_features.oauth2_legacy_cbc_decrypt_compat": True, "envoy.reloadable_features.oauth2_use_gcm_encryption": False}}]}}
+made = http([route("/", "a")], [cluster("a"), cluster("auth")], filters=[http_filter(NAME, X + "OAuth2", config=config(forward_bearer_token=True, deny_redirect_matcher=[{"name": "x-ajax", "present_match": True}]))])
+made["static_resources"]["secrets"] = SECRETS
+s = GROUP.setup("sealed", {**made, **BOTH}, stats=["http.ingress.oauth_*"])
+SEALED = session().replace("BearerToken=token", "BearerToken=" + sealed("token"))
+s.case("sealed: a session", there("/wanted", SEALED, [("x-ajax", "1")]))
+s.case("sealed: spoiled", there("/wanted", SEALED.replace("BearerToken=AA", "BearerToken=BA"), [("x-ajax", "1")]))
+s.case("sealed: no token", there("/wanted", session(), [("x-ajax", "1")]))
+s.case("sealed: the verifier", there("/callback?code=1&state=" + state()[0], state()[1] + "; CodeVerifier.0123456789abcdef=" + sealed("verifier")), upstream=said(FRESH), ignore=["client.*.headers.set-cookie*", "upstream.*.headers.x-forwarded-for"])
+KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+for name, algorithm in (("assertion", "ES256"), ("assertion: another kind of key", "RS256")):
+    made = http([route("/", "a")], [cluster("a"), cluster("auth")], filters=[http_filter(NAME, X + "OAuth2", config=config(disable_token_encryption=True, auth_type="PRIVATE_KEY_JWT", private_key_jwt_config={"signing_algorithm": algorithm}, deny_redirect_matcher=[{"name": "x-ajax", "present_match": True}]))])
+    made["static_resources"]["secrets"] = [{"name": "token", "generic_secret": {"secret": {"inline_string": KEY}}}, SECRETS[1]]
+    s = GROUP.setup(name, made, stats=["http.ingress.oauth_*"])
+    s.case(name, there("/wanted", OVER, [("x-ajax", "1")]), upstream=said(FRESH), ignore=["client.*.headers.set-cookie*", "upstream.*.headers.x-forwarded-for", "upstream.*.headers.cookie", "upstream.*.body", "upstream.*.headers.content-length", "log.*.details"])
 NAMES = ("H", "E", "B", "I", "R")
 s = setup("named", disable_token_encryption=True, forward_id_token={"header": "X-Identity"}, preserve_authorization_header=True, end_session_endpoint="https://auth.example/end", auth_scopes=["openid", "email"], cookie_configs={"bearer_token_cookie_config": {"path": "/app"}},
     credentials={"cookie_names": dict(zip(("oauth_hmac", "oauth_expires", "bearer_token", "id_token", "refresh_token"), NAMES)), "cookie_domain": "example"})
