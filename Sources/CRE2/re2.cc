@@ -44,10 +44,11 @@ extern "C" bool cre2_full_match(const cre2_regex *regex, const char *text, size_
     return RE2::FullMatch(re2::StringPiece(text, length), regex->regex);
 }
 
-extern "C" bool cre2_find(const cre2_regex *regex, const char *text, size_t length, int64_t *bounds, int groups) {
+extern "C" bool cre2_find(const cre2_regex *regex, const char *text, size_t length, size_t start, int64_t *bounds, int groups) {
     re2::StringPiece found[8];
     if (groups > 8) groups = 8;
-    if (!regex->regex.Match(re2::StringPiece(text, length), 0, length, RE2::UNANCHORED, found, groups)) return false;
+    if (start > length) return false;
+    if (!regex->regex.Match(re2::StringPiece(text, length), start, length, RE2::UNANCHORED, found, groups)) return false;
     for (int index = 0; index < groups; index++) {
         bool took_part = found[index].data() != nullptr;
         bounds[2 * index] = took_part ? found[index].data() - text : -1;

@@ -54,7 +54,8 @@ struct AccessTests {
         func write(_ rules: [JSON], keeps: String) throws {
             var object = try fixture.ask("GET", path).json
             object["rules"] = .array(rules)
-            object["metadata"]?["annotations"] = .object(["rbac.authorization.kubernetes.io/autoupdate": .string(keeps)])
+            object["metadata"]?["annotations"] = .object(["rbac.authorization.kubernetes.io/autoupdate": .string(keeps)]
+            )
             #expect(try fixture.ask("PUT", path, object).status == 200)
         }
         let all = try rules()

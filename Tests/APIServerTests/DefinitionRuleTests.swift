@@ -192,7 +192,7 @@ struct DefinitionRuleTests {
             Self.definition(
                 ["cpu": ["type": "string"]],
                 [
-                    Self.rule("self.cpu.find('[0-9]+') == '1'"), Self.rule("[?self.?cpu].size() > 0"),
+                    Self.rule("math.greatest(1, 2) == 2"), Self.rule("[?self.?cpu].size() > 0"),
                     Self.rule("self.cpu != ''"),
                 ]))
         #expect(made.status == 201, "\(made.message)")
@@ -207,6 +207,11 @@ struct DefinitionRuleTests {
 
     /// A rule of Kubernetes' libraries, a text that breaks it, and one that does not.
     private static let libraries: [(String, String, String)] = [
+        ("semver(self.a).isLessThan(semver('1.10.0')) && semver(self.a).minor() == 9", "1.10.0", "1.9.3"),
+        ("isSemver(self.a)", "v1.0.0", "1.0.0-rc.1+build.5"), ("isSemver(self.a, true)", "1.x", "v1"),
+        ("self.a.split('').all(i, c, i > 2 || c == 'a')", "aab", "aaaz"),
+        ("self.a.split(',').transformList(i, c, i > 0, c + string(i)) == ['b1', 'c2']", "a,b", "a,b,c"),
+        (#"strings.quote(self.a) == '"a"'"#, "b", "a"),
         ("quantity(self.a).isLessThan(quantity('1.5Gi'))", "2Gi", "1Gi"),
         ("quantity(self.a).add(quantity('500m')).sub(1).compareTo(quantity('0')) == 0", "1", "500m"),
         ("quantity(self.a).isInteger() && quantity(self.a).asInteger() == 2048", "1.5", "2Ki"),

@@ -359,6 +359,20 @@ struct RouterTests {
     }
 
     @Test(
+        "a new pod that would share processes is refused with the field and what to do",
+        arguments: ["shareProcessNamespace", "hostPID", "hostIPC"])
+    func sharing(field: String) throws {
+        let fixture = try Fixture()
+        let pods = "/api/v1/namespaces/default/pods"
+        var pod: JSON = ["metadata": ["name": "p"], "spec": ["containers": [["name": "c", "image": "x"]]]]
+        pod["spec"]?[field] = true
+        let answer = try fixture.ask("POST", pods, pod)
+        #expect(answer.status == 422 && answer.message.contains("spec.\(field): Forbidden: "), "\(answer.message)")
+        pod["spec"]?[field] = false
+        #expect(try fixture.ask("POST", pods, pod).status == 201)
+    }
+
+    @Test(
         "a pod in protobuf, as `kubectl debug --copy-to` sends it: volumes, probes, security; a zero behind a pointer is kept"
     )
     func protobufPod() throws {

@@ -105,6 +105,9 @@ def debugs(one, tag):
                               # What was written before it is attached is not seen.
                               [(b"enter.", b"\n"), (b"#", b"echo a$((40+2))\n"), (b"a42", b"exit\n")], {**os.environ, "HOME": one.home}, 60)
         check(f"{tag}: debug -it is a terminal", "a42" in text, (text, code))
+        _, errors = one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--", "sleep", "1000", code=1)
+        check(f"{tag}: debug --copy-to with shared processes is refused and says what to do", "spec.shareProcessNamespace: Forbidden" in errors
+              and "--share-processes=false" in errors, errors)
         one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--share-processes=false", "--", "sleep", "1000")
         copy = wait("the copy", lambda: [p for p in [json.loads(one("get", "pod", f"copy{one.minor}", "-o", "json")[0])]
                                          if p["status"].get("phase") == "Running"], 40)

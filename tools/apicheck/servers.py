@@ -30,6 +30,48 @@ spec:
 """
 
 
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: kept}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}
+"""
+
+HOLDER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  nodeName: far-away
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: debian, command: [sh, -c, "SCRIPT"], volumeMounts: [{name: data, mountPath: /data}]}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: kept}}]
+"""
+
+
+def claims(servers, one):
+    """A claim of a pod on a joined machine is a directory there: it outlives the pod, and goes with the claim."""
+    def holder(name, script):
+        one("apply", "-f", "-", stdin=HOLDER.replace("NAME", name).replace("SCRIPT", script))
+    one("apply", "-f", "-", stdin=CLAIM)
+    holder("writer", "echo written > /data/f; sleep 100000")
+    one("wait", "--for=condition=Ready", "pod/writer", "--timeout=90s", timeout=100)
+    volume = json.loads(one("get", "pvc", "kept", "-o", "json")[0])
+    name = volume["spec"]["volumeName"]
+    place = json.loads(one("get", "pv", name, "-o", "json")[0])["spec"]
+    check("claims on a joined machine: bound to a volume there", volume["status"]["phase"] == "Bound" and "far-away" in json.dumps(
+        place.get("nodeAffinity", {})), place)
+    one("delete", "pod", "writer", "--timeout=60s", timeout=70)
+    holder("reader", "cat /data/f; sleep 100000")
+    wait("what was written", lambda: "written" in one("logs", "reader", code=None)[0], 90, servers.output)
+    check("claims on a joined machine: what a pod has written the next one reads", True)
+    one("delete", "pod", "reader", "--timeout=60s", timeout=70)
+    one("delete", "pvc", "kept", "--timeout=60s", timeout=70)
+    wait("the volume to go", lambda: name not in one("get", "pv", code=None)[0], 90, servers.output)
+    left = [str(p) for p in pathlib.Path(servers.directory.name, "data").rglob(name + "*")]
+    check("claims on a joined machine: the volume goes with its claim, and so does its directory", not left, left)
+
+
 def shell(*words):
     subprocess.run(words, check=True, capture_output=True, text=True, timeout=30)
 
@@ -176,6 +218,7 @@ def run(plane):
             status, body = servers.bench.Client(servers.planes[1].path, 30).call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
             check("servers: a token of one is good at the other", json.loads(body)["status"].get("authenticated") is True, body[:300])
         refusals(servers, ones[0])
+        claims(servers, ones[1])
         servers.planes[0].kill()
         _, errors = wait("the second to notice", lambda: (found := ones[1]("logs", "far", code=None, timeout=60)) and "does not answer" in found[1]
                          and found, 60)

@@ -165,14 +165,18 @@ extension ObjectRegistry {
         let found = Validator.problems(of: view, kind: kind, schema: definition.schema, matches: patternMatches)
         // Rules speak of values that have their shape.
         guard found.isEmpty else { return found }
-        return definition.schema.expressionProblems(object, old: old, matches: patternMatches)
+        return definition.schema.expressionProblems(
+            object, old: old, matches: patternMatches, finds: patternFinds)
     }
 
     /// What is wrong with an object, with the codes of its kind if it has any.
     ///
     /// Where admission knows a field better than the schema does, its word stands alone: so `skein analyze` says it, too.
     func refusals(of object: JSON, old: JSON?, _ kind: ResourceKind, _ version: String) -> [FieldProblem] {
-        let found = problems(of: object, old: old, kind, version)
+        let isNewPod = kind == .pod && old == nil
+        let found =
+            problems(of: object, old: old, kind, version)
+            + (isNewPod ? Validator.unsharable(KubernetesObject(json: object)) : [])
         guard !found.isEmpty, let codes = schemaCodes(kind) else { return found }
         let more = old?["spec"] == object["spec"] ? [] : admissionProblems(KubernetesObject(json: object), kind)
         let better = Set(more.map(\.path))

@@ -61,6 +61,8 @@ public final class ObjectRegistry {
     ///
     /// Without it patterns are looked for as plain text: set it to a linear-time matcher.
     public var patternMatches: (_ pattern: String, _ text: String) -> Bool? = { $1.contains($0) }
+    /// Where a pattern of a custom kind's rules is found first in a text, at or behind a place; without an engine nowhere.
+    public var patternFinds: (_ pattern: String, _ text: [UInt8], _ start: Int) -> Range<Int>? = { _, _, _ in nil }
     /// Where the objects are.
     public let store: any ObjectStore
     /// The node that new pods without `nodeName` are bound to; without it they stay unbound.

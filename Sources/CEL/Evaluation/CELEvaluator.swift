@@ -217,9 +217,22 @@ struct CELEvaluator<Activation: CELActivation> {
 
     private mutating func run(_ loop: CELLoop) throws(CELError) -> CELValue {
         let elements: [CELValue]
+        var places: [CELValue] = []
         switch try value(loop.range) {
-        case .list(let list): elements = list
-        case .map(let map): elements = map.keys
+        case .list(let list):
+            elements = list
+            if loop.hasPlaces {
+                try budget.charge(steps: list.count)
+                places = list.indices.map { .int(Int64($0)) }
+            }
+        case .map(let map):
+            if loop.hasPlaces {
+                try budget.charge(steps: map.count)
+                places = map.keys
+                elements = places.map { map[$0] ?? .null }
+            } else {
+                elements = map.keys
+            }
         default: throw .noSuchOverload("a macro")
         }
         let start = try value(loop.start)
@@ -227,9 +240,15 @@ struct CELEvaluator<Activation: CELActivation> {
         defer { locals.removeSubrange(place...) }
         locals.append(.success(start))
         locals.append(.success(.null))
-        for element in elements {
+        if loop.hasPlaces { locals.append(.success(.null)) }
+        for (number, element) in elements.enumerated() {
             try budget.charge(steps: 1)
-            locals[place + 1] = .success(element)
+            if loop.hasPlaces {
+                locals[place + 1] = .success(places[number])
+                locals[place + 2] = .success(element)
+            } else {
+                locals[place + 1] = .success(element)
+            }
             guard case .bool(true) = try value(loop.condition) else { break }
             do throws(CELError) {
                 locals[place] = .success(try value(loop.step))
@@ -238,7 +257,7 @@ struct CELEvaluator<Activation: CELActivation> {
                 locals[place] = .failure(error)
             }
         }
-        locals.removeLast()
+        locals.removeSubrange((place + 1)...)
         return try value(loop.result)
     }
 }

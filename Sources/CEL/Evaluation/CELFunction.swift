@@ -8,6 +8,8 @@ enum CELFunction: String, Sendable {
     case getMilliseconds
     // Lists, as Kubernetes has them.
     case isSorted, sum, min, max
+    // Patterns, likewise.
+    case find, findAll
     // Texts.
     case lowerAscii, upperAscii, trim, reverse, charAt, indexOf, lastIndexOf, substring, replace, split, join
 
@@ -19,19 +21,19 @@ enum CELFunction: String, Sendable {
     }
 
     /// Whether it is one that expressions about requests do not know.
-    var isOfLists: Bool { [.isSorted, .sum, .min, .max].contains(self) }
+    var isKubernetes: Bool { [.isSorted, .sum, .min, .max, .find, .findAll].contains(self) }
 
     private func counts(isMember: Bool) -> ClosedRange<Int>? {
         switch self {
         case .size: 1...1
         case .matches: 2...2
         case .int, .uint, .double, .string, .bytes, .bool, .type, .dyn, .timestamp, .duration: isMember ? nil : 1...1
-        case .contains, .startsWith, .endsWith, .charAt: isMember ? 2...2 : nil
+        case .contains, .startsWith, .endsWith, .charAt, .find: isMember ? 2...2 : nil
         case .getFullYear, .getMonth, .getDate, .getDayOfMonth, .getDayOfWeek, .getDayOfYear, .getHours, .getMinutes,
             .getSeconds, .getMilliseconds, .join:
             isMember ? 1...2 : nil
         case .lowerAscii, .upperAscii, .trim, .reverse, .isSorted, .sum, .min, .max: isMember ? 1...1 : nil
-        case .indexOf, .lastIndexOf, .substring, .split: isMember ? 2...3 : nil
+        case .indexOf, .lastIndexOf, .substring, .split, .findAll: isMember ? 2...3 : nil
         case .replace: isMember ? 3...4 : nil
         }
     }
@@ -66,6 +68,7 @@ extension CELEvaluator {
             .getSeconds, .getMilliseconds:
             return .int(try CELTime.part(function, operands))
         case .matches: throw .noSuchOverload(function.rawValue)
+        case .find, .findAll: return try find(function, operands)
         case .isSorted, .sum, .min, .max:
             guard case .list(let elements) = first else { throw .noSuchOverload(function.rawValue) }
             return try ofList(function, elements)
@@ -78,6 +81,36 @@ extension CELEvaluator {
             .join:
             return try CELText.call(function, operands, &budget)
         }
+    }
+
+    /// The first match, or all of them, as Go tells them: none that is empty and touches the one before.
+    private mutating func find(_ function: CELFunction, _ operands: [CELValue]) throws(CELError) -> CELValue {
+        guard operands.count > 1, case .string(let text) = operands[0], case .string(let pattern) = operands[1] else {
+            throw .noSuchOverload(function.rawValue)
+        }
+        var limit = function == .find ? 1 : Int.max
+        if operands.count > 2 {
+            guard case .int(let told) = operands[2] else { throw .noSuchOverload(function.rawValue) }
+            if told >= 0 { limit = Int(clamping: told) }
+        }
+        try budget.charge(steps: CELLimits.patternSteps)
+        let engine = try patterns(pattern)
+        let bytes = Array(text.utf8)
+        var (found, position, last) = ([CELValue](), 0, -1)
+        while found.count < limit, position <= bytes.count {
+            // Each search may look at all of the rest.
+            try budget.charge(bytes: bytes.count - position + CELLimits.bytesPerStep)
+            guard let range = engine.range(in: bytes, from: position), bytes.count >= range.upperBound else { break }
+            if !range.isEmpty || range.lowerBound != last {
+                found.append(.string(String(decoding: bytes[range], as: UTF8.self)))
+            }
+            last = range.upperBound
+            position = max(range.upperBound, position)
+            guard range.isEmpty else { continue }
+            position += 1
+            while position < bytes.count, bytes[position] & 0xC0 == 0x80 { position += 1 }
+        }
+        return function == .find ? found.first ?? .string("") : .list(found)
     }
 
     private mutating func ofList(_ function: CELFunction, _ elements: [CELValue]) throws(CELError) -> CELValue {

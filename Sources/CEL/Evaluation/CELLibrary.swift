@@ -28,18 +28,29 @@ enum CELLibrary: String, Sendable {
     case setsContains = "sets.contains"
     case setsEquivalent = "sets.equivalent"
     case setsIntersects = "sets.intersects"
+    // Versions.
+    case semver, isSemver, major, minor, patch
+    /// A text as Go writes it in quotes.
+    case quote = "strings.quote"
+    // What loops over two variables gather; nobody can write these names.
+    case mapInsert = "@map_insert"
+    case mapMerge = "@map_merge"
 
     /// Names before a dot that are no variables.
-    static let namespaces: Set<String> = ["optional", "ip", "format", "sets"]
+    static let namespaces: Set<String> = ["optional", "ip", "format", "sets", "strings"]
 
     /// The function of a name; nil where there is none that takes so many operands (the target is one).
     init?(_ name: String, isMember: Bool, count: Int) {
-        guard !name.hasPrefix("_"), !name.contains("."), let function = CELLibrary(rawValue: name) else { return nil }
+        guard !name.hasPrefix("_"), !name.hasPrefix("@"), !name.contains("."), let function = CELLibrary(rawValue: name)
+        else { return nil }
         let wanted: Int
         switch function {
         case .quantity, .isQuantity, .isIP, .cidr, .isCIDR, .url, .isURL:
             guard !isMember else { return nil }
             wanted = 1
+        case .semver, .isSemver:
+            guard !isMember else { return nil }
+            wanted = count == 2 ? 2 : 1
         case .ip: wanted = 1
         case .add, .sub, .isLessThan, .isGreaterThan, .compareTo, .containsIP, .containsCIDR, .orValue, .or, .format,
             .validate:
@@ -159,7 +170,41 @@ extension CELEvaluator {
             guard operands.count == 2, case .list(let values) = operands[1] else { throw wrong }
             return .string(try CELFormatting.text(pattern, values, &budget))
         case .setsContains, .setsEquivalent, .setsIntersects: return .bool(try sets(function, operands))
+        case .semver, .isSemver:
+            let text = try text(0)
+            var isNormalized = false
+            if operands.count > 1 {
+                guard case .bool(let told) = operands[1] else { throw wrong }
+                isNormalized = told
+            }
+            let version = CELVersion(text, normalizing: isNormalized)
+            if function == .isSemver { return .bool(version != nil) }
+            guard let version else { throw .badText("\(CELExpression.quoted(text)) is no semantic version") }
+            return .library(.version(version))
+        case .major, .minor, .patch:
+            guard case .library(.version(let version))? = operands.first else { throw wrong }
+            let number = function == .major ? version.major : function == .minor ? version.minor : version.patch
+            return .int(Int64(clamping: number))
+        case .quote: return .string(CELText.quoted(try text(0)))
+        case .mapInsert, .mapMerge: return try gather(function, operands)
         }
+    }
+
+    /// A map with one or more entries more; each key comes once.
+    private mutating func gather(_ function: CELLibrary, _ operands: [CELValue]) throws(CELError) -> CELValue {
+        guard case .map(var map)? = operands.first, operands.count > 1 else { throw .noSuchOverload("transformMap") }
+        // The map before stays as it is until the loop goes on.
+        try budget.charge(steps: map.count)
+        if function == .mapInsert {
+            guard operands.count == 3, map.insert(operands[1], operands[2]) else { throw .badKey }
+            return .map(map)
+        }
+        guard case .map(let more) = operands[1] else { throw .noSuchOverload("transformMapEntry") }
+        try budget.charge(steps: more.count)
+        for key in more.keys {
+            guard let value = more[key], map.insert(key, value) else { throw .badKey }
+        }
+        return .map(map)
     }
 
     // MARK: Optional values
@@ -190,6 +235,18 @@ extension CELEvaluator {
     // MARK: Amounts and addresses
 
     private func amount(_ function: CELLibrary, _ operands: [CELValue]) throws(CELError) -> CELValue {
+        if case .library(.version(let left))? = operands.first {
+            guard operands.count == 2, case .library(.version(let right)) = operands[1] else {
+                throw .noSuchOverload(function.rawValue)
+            }
+            let order = left.order(to: right)
+            switch function {
+            case .isLessThan: return .bool(order < 0)
+            case .isGreaterThan: return .bool(order > 0)
+            case .compareTo: return .int(Int64(order))
+            default: throw .noSuchOverload(function.rawValue)
+            }
+        }
         guard case .library(.quantity(let left))? = operands.first else { throw .noSuchOverload(function.rawValue) }
         let unit: Int128 = 1_000_000_000
         switch function {
@@ -404,6 +461,26 @@ enum CELFormatting {
 }
 
 extension CELText {
+    /// A text in quotes, with Go's escapes for what would not be seen.
+    static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\u{07}": result += "\\a"
+            case "\u{08}": result += "\\b"
+            case "\u{0C}": result += "\\f"
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            case "\u{0B}": result += "\\v"
+            case "\\": result += "\\\\"
+            case "\"": result += "\\\""
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+
     /// Percent-encoding resolved, `+` as a space; what is no valid escape stays.
     static func decoded(_ text: Substring) -> String {
         var (bytes, rest) = ([UInt8](), Array(text.utf8)[...])

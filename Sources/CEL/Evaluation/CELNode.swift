@@ -32,8 +32,10 @@ indirect enum CELNode: Sendable {
     case library(CELLibrary, [CELNode])
 }
 
-/// A loop with its two variables on top of the stack: what is gathered, then the element.
+/// A loop with its variables on top of the stack: what is gathered, then the element, or place and element.
 struct CELLoop: Sendable {
+    /// Whether it names the place (of a list the index, of a map the key) besides the element.
+    var hasPlaces = false
     var range: CELNode
     var start: CELNode
     var condition: CELNode
@@ -72,6 +74,13 @@ enum CELArithmetic: String, Sendable {
 public protocol CELPattern: Sendable {
     /// Whether it is found anywhere in a text.
     func isFound(in text: String) -> Bool
+    /// Where it is found first, at or behind a place; nil where it is not, and where the engine tells no places.
+    func range(in bytes: [UInt8], from start: Int) -> Range<Int>?
+}
+
+extension CELPattern {
+    /// Of an engine that tells no places: none.
+    public func range(in bytes: [UInt8], from start: Int) -> Range<Int>? { nil }
 }
 
 /// Compiles a pattern; the error is `CELError.badText`.

@@ -23,8 +23,8 @@ public struct CELProgram: Sendable {
 
     /// Compiles an expression about variables whose values come with the evaluation; requests and their attributes are unknown to it.
     ///
-    /// It knows the functions of lists, too, that Kubernetes has (`sum`, `min`, `max`, `isSorted`, `indexOf`, `lastIndexOf`). Patterns are
-    /// compiled when they are met.
+    /// It knows the functions of lists, too, that Kubernetes has (`sum`, `min`, `max`, `isSorted`, `indexOf`, `lastIndexOf`), `find` and `findAll`, and
+    /// loops with two variables. Patterns are compiled when they are met.
     ///
     /// - Throws: A name or function that does not exist, or more than `CELLimits` allow.
     public init(_ expression: CELExpression, variables names: [String]) throws(CELSyntaxError) {
@@ -177,16 +177,23 @@ struct CELProgramBuilder {
     // MARK: Loops
 
     private mutating func comprehension(_ loop: CELComprehension, _ depth: Int) throws(CELSyntaxError) -> CELNode {
+        guard given != nil || loop.second == nil else {
+            throw CELSyntaxError("loops with two variables are not supported")
+        }
         let range = try node(loop.range, depth + 1)
         let start = try node(loop.start, depth + 1)
         locals.append(loop.accumulator)
         locals.append(loop.variable)
+        if let second = loop.second { locals.append(second) }
         let condition = try node(loop.condition, depth + 1)
         let step = try node(loop.step, depth + 1)
-        locals.removeLast()
+        locals.removeLast(loop.second == nil ? 1 : 2)
         let result = try node(loop.result, depth + 1)
         locals.removeLast()
-        return .loop(CELLoop(range: range, start: start, condition: condition, step: step, result: result))
+        return .loop(
+            CELLoop(
+                hasPlaces: loop.second != nil, range: range, start: start, condition: condition, step: step,
+                result: result))
     }
 
     // MARK: Calls
@@ -208,7 +215,7 @@ struct CELProgramBuilder {
             return .call(.matches, operands)
         }
         guard let function = CELFunction(name, isMember: target != nil, count: operands.count),
-            given != nil || !function.isOfLists
+            given != nil || !function.isKubernetes
         else {
             let shown = target == nil ? "\(name)()" : ".\(name)()"
             throw CELSyntaxError("\(shown) with \(arguments.count) arguments is no function", unknownName: name)
@@ -251,6 +258,8 @@ struct CELProgramBuilder {
         case ("_?_:_", 3):
             let parts = try nodes(arguments, depth)
             return .choice(parts[0], parts[1], parts[2])
+        case (CELLibrary.mapInsert.rawValue, 3): return .library(.mapInsert, try nodes(arguments, depth))
+        case (CELLibrary.mapMerge.rawValue, 2): return .library(.mapMerge, try nodes(arguments, depth))
         case (_, 2): break
         default: return nil
         }

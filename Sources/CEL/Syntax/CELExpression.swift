@@ -36,8 +36,10 @@ public struct CELEntry: Hashable, Sendable {
 
 /// A loop over a list or over the keys of a map.
 public struct CELComprehension: Hashable, Sendable {
-    /// The name of the element.
+    /// The name of the element, or of its place where the element has a name of its own.
     public var variable: String
+    /// The name of the element where `variable` is the place: of a list the index, of a map the key.
+    public var second: String?
     /// What is walked.
     public var range: CELExpression
     /// The name of what is gathered.
@@ -53,10 +55,12 @@ public struct CELComprehension: Hashable, Sendable {
 
     /// All parts.
     public init(
-        variable: String, range: CELExpression, accumulator: String, start: CELExpression, condition: CELExpression,
+        variable: String, second: String? = nil, range: CELExpression, accumulator: String, start: CELExpression,
+        condition: CELExpression,
         step: CELExpression, result: CELExpression
     ) {
         self.variable = variable
+        self.second = second
         self.range = range
         self.accumulator = accumulator
         self.start = start

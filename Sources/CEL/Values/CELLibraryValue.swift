@@ -10,6 +10,8 @@ public enum CELLibraryValue: Sendable, Hashable {
     case url(CELURL)
     /// A named format of texts.
     case format(CELFormat)
+    /// A semantic version.
+    case version(CELVersion)
 
     var typeName: String {
         switch self {
@@ -18,6 +20,7 @@ public enum CELLibraryValue: Sendable, Hashable {
         case .network: "net.CIDR"
         case .url: "kubernetes.URL"
         case .format: "kubernetes.NamedFormat"
+        case .version: "kubernetes.Semver"
         }
     }
 
@@ -30,6 +33,7 @@ public enum CELLibraryValue: Sendable, Hashable {
         case .network(let address, let length): "\(address.text)/\(length)"
         case .url(let url): url.text
         case .format(let format): format.rawValue
+        case .version(let version): version.text
         }
     }
 }

@@ -14,9 +14,9 @@ cre2_regex *cre2_compile(const char *pattern, size_t length, int64_t max_mem, ch
 void cre2_free(cre2_regex *regex);
 /// True when the pattern matches the whole text.
 bool cre2_full_match(const cre2_regex *regex, const char *text, size_t length);
-/// Finds the first match anywhere in the text. `bounds` takes start and end of the match and of each group, `groups` pairs
+/// Finds the first match anywhere at or behind `start` in the text; what is before is still seen by `^` and `\b`. `bounds` takes start and end of the match and of each group, `groups` pairs
 /// in all; -1 for a group that took no part. False when there is no match.
-bool cre2_find(const cre2_regex *regex, const char *text, size_t length, int64_t *bounds, int groups);
+bool cre2_find(const cre2_regex *regex, const char *text, size_t length, size_t start, int64_t *bounds, int groups);
 /// Size of the compiled program: what a pattern costs.
 int cre2_program_size(const cre2_regex *regex);
 /// Number of capturing groups.

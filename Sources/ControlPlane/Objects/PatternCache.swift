@@ -10,14 +10,19 @@ final class PatternCache {
 
     /// Whether the pattern is found anywhere in the text; `nil` when it is no pattern.
     func matches(_ pattern: String, _ text: String) -> Bool? {
-        let expression: RegularExpression?
-        if let known = compiled[pattern] {
-            expression = known
-        } else {
-            if compiled.count >= Self.patternsMax { compiled = [:] }
-            expression = try? RegularExpression(pattern)
-            compiled[pattern] = .some(expression)
-        }
-        return expression.map { $0.find(in: Array(text.utf8)) != nil }
+        expression(pattern).map { $0.find(in: Array(text.utf8)) != nil }
+    }
+
+    /// Where the pattern is found first at or behind `start`.
+    func find(_ pattern: String, in text: [UInt8], from start: Int) -> Range<Int>? {
+        expression(pattern)?.find(in: text, from: start)?.match
+    }
+
+    private func expression(_ pattern: String) -> RegularExpression? {
+        if let known = compiled[pattern] { return known }
+        if compiled.count >= Self.patternsMax { compiled = [:] }
+        let made = try? RegularExpression(pattern)
+        compiled[pattern] = .some(made)
+        return made
     }
 }

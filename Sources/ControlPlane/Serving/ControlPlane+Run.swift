@@ -166,6 +166,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         registry.knowsTimeZone = { [zones] in zones.rules($0) != nil }
         let patterns = PatternCache()
         registry.patternMatches = { patterns.matches($0, $1) }
+        registry.patternFinds = { patterns.find($0, in: $1, from: $2) }
         registry.podAnnotations = { [weak streams] pod in streams?.podAnnotations(pod) ?? [:] }
         registry.schemaCodes = { kind in
             DiagnosticCode.standsBesideRefusals(of: kind)

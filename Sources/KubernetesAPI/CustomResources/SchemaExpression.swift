@@ -48,9 +48,8 @@ struct SchemaExpression: Sendable {
 
     /// What Kubernetes knows and this evaluator does not: functions of its libraries, and their namespaces.
     private static let foreignNames: Set<String> = [
-        "find", "findAll", "math", "base64", "cel", "bind", "semver", "isSemver", "strings", "lists", "authorizer",
-        "transformList", "transformMap", "transformMapEntry", "slice", "flatten", "range", "distinct", "sort", "sortBy",
-        "first", "last", "jsonpatch", "quote", "unwrap", "unwrapOpt",
+        "math", "base64", "cel", "bind", "strings", "lists", "authorizer", "image", "isImage", "slice", "flatten",
+        "range", "distinct", "sort", "sortBy", "first", "last", "jsonpatch", "unwrap", "unwrapOpt",
     ]
 
     /// Whether another evaluator may know what this one does not.
@@ -126,8 +125,10 @@ struct ExpressionRun {
     var isOver = false
     let patterns: CELPatternCompiler
 
-    init(matches: @escaping (String, String) -> Bool?) {
-        let engine = Engine(matches)
+    init(
+        matches: @escaping (String, String) -> Bool?, finds: @escaping (String, [UInt8], Int) -> Range<Int>?
+    ) {
+        let engine = Engine(matches, finds)
         patterns = { (pattern: String) throws(CELError) -> any CELPattern in
             guard engine.matches(pattern, "") != nil else { throw .badText("\(pattern) is no pattern") }
             return Pattern(engine: engine, text: pattern)
@@ -137,13 +138,20 @@ struct ExpressionRun {
     /// `@unchecked Sendable`: used on the thread that validates, while it does.
     private final class Engine: @unchecked Sendable {
         let matches: (String, String) -> Bool?
-        init(_ matches: @escaping (String, String) -> Bool?) { self.matches = matches }
+        let finds: (String, [UInt8], Int) -> Range<Int>?
+        init(
+            _ matches: @escaping (String, String) -> Bool?, _ finds: @escaping (String, [UInt8], Int) -> Range<Int>?
+        ) {
+            self.matches = matches
+            self.finds = finds
+        }
     }
 
     private struct Pattern: CELPattern {
         let engine: Engine
         let text: String
         func isFound(in subject: String) -> Bool { engine.matches(text, subject) ?? false }
+        func range(in bytes: [UInt8], from start: Int) -> Range<Int>? { engine.finds(text, bytes, start) }
     }
 }
 
@@ -153,11 +161,13 @@ extension StructuralSchema {
     /// - Parameters:
     ///   - old: What was there before; nil where nothing was, or nobody can tell what of it became this.
     ///   - matches: As of `problems`.
+    ///   - finds: Where a pattern is found first in a text, at or behind a place.
     public func expressionProblems(
-        _ value: JSON, old: JSON?, matches: @escaping (_ pattern: String, _ text: String) -> Bool?
+        _ value: JSON, old: JSON?, matches: @escaping (_ pattern: String, _ text: String) -> Bool?,
+        finds: @escaping (_ pattern: String, _ text: [UInt8], _ start: Int) -> Range<Int>? = { _, _, _ in nil }
     ) -> [FieldProblem] {
         guard hasExpressions else { return [] }
-        var run = ExpressionRun(matches: matches)
+        var run = ExpressionRun(matches: matches, finds: finds)
         var result: [FieldProblem] = []
         check(value, old, "", isRoot: true, &run, &result)
         return result

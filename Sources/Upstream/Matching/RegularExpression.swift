@@ -49,14 +49,19 @@ public final class RegularExpression: @unchecked Sendable {
     }
 
     /// The first match anywhere in the bytes: where it lies, and where its first groups lie (at most `groups` of them).
-    public func find(in bytes: [UInt8], groups: Int = 0) -> (match: Range<Int>, groups: [Range<Int>?])? {
+    ///
+    /// - Parameter start: where a match may begin at the earliest; what is before it is still seen by `^` and `\b`.
+    public func find(
+        in bytes: [UInt8], from start: Int = 0, groups: Int = 0
+    ) -> (match: Range<Int>, groups: [Range<Int>?])? {
         let count = min(max(groups, 0), 7) + 1
         var bounds = [Int64](repeating: -1, count: count * 2)
+        guard start >= 0, start <= bytes.count else { return nil }
         let isFound = bytes.withUnsafeBufferPointer { buffer in
             buffer.withMemoryRebound(to: CChar.self) { text in
                 // An empty array has no address; RE2 wants one.
                 withUnsafePointer(to: CChar(0)) { empty in
-                    cre2_find(handle, text.baseAddress ?? empty, text.count, &bounds, Int32(count))
+                    cre2_find(handle, text.baseAddress ?? empty, text.count, start, &bounds, Int32(count))
                 }
             }
         }
