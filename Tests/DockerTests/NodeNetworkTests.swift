@@ -94,6 +94,28 @@ struct NodeNetworkTests {
         #expect(machine.fake.wayOut("/netns/a") == "eth1")
     }
 
+    @Test(
+        "a network of the node's own reaches over machines, too; its description says how, and its removal takes the tunnel along"
+    )
+    func overlay() throws {
+        let machine = Machine()
+        var view = HostView()
+        view.links = ["eth0": ""]
+        view.sizes = ["eth0": 1500]
+        view.connected = [(try #require(Prefix("192.0.2.0/24")), "eth0")]
+        machine.fake.kernel.show(view)
+        let networks = try machine.start()
+        let options: JSON = ["skein.vni": "42", "skein.peers": "192.0.2.7,192.0.2.8"]
+        _ = try networks.create(["Name": "wide", "Driver": "overlay", "Options": options], created: Self.time)
+        let made = machine.fake.kernel.done.compactMap {
+            if case .tunnel(let network, let tunnel) = $0 { (network, tunnel) } else { nil }
+        }
+        #expect(made.map(\.1.identifier) == [42] && made.map(\.0.wish.mtu) == [1450])
+        #expect(made.first?.0.tunnelDevice.hasPrefix("skvnode") == true)
+        _ = try networks.remove("wide")
+        #expect(machine.fake.kernel.done.contains { if case .noTunnel = $0 { true } else { false } })
+    }
+
     @Test("a published port follows its container to the network that remains")
     func ports() throws {
         let machine = Machine()

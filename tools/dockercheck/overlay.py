@@ -2,6 +2,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 
 from .engine import gone
 from .lab import PROGRAM, SOCKET, check, shell, until
@@ -32,9 +34,11 @@ class Second:
         self.lab = lab
         self.log = open(f"{lab.folder}/second.log", "a")
         self.plugin = subprocess.Popen(
-            ["ip", "netns", "exec", "out", "sh", "-c", f'mount -t tmpfs tmpfs /run/docker && exec "{PROGRAM}" docker-plugin --data-dir "{lab.folder}/second"'],
+            ["ip", "netns", "exec", "out", "sh", "-c", f'mount -t tmpfs tmpfs /run/docker && touch /run/docker/second && exec "{PROGRAM}" docker-plugin --data-dir "{lab.folder}/second"'],
             stdout=self.log, stderr=self.log)
-        if not until(lambda: self.call("Plugin.Activate").get("Implements"), 60):
+        # Before it has a /run/docker of its own, the first plugin would answer there.
+        inside = ["nsenter", "-t", str(self.plugin.pid), "-m", "test", "-e", "/run/docker/second"]
+        if not until(lambda: subprocess.run(inside, capture_output=True).returncode == 0 and self.call("Plugin.Activate").get("Implements"), 60):
             raise RuntimeError("the second plugin does not start: " + lab.log("second"))
 
     def call(self, method, **body):
@@ -111,3 +115,25 @@ def overlay(lab):
     lab.docker("rm", "-f", "near")
     lab.docker("network", "rm", "wide")
     gone(lab, "overlay")
+    killed(lab)
+
+
+def killed(lab):
+    """The plugin is killed while it makes such a network, a little later each time."""
+    problems, made = [], 0
+    for attempt in range(6):
+        request = {"NetworkID": f"k{attempt}", "Options": {"com.docker.network.generic": OPTIONS}, "IPv4Data": [{"Pool": "10.38.0.0/24", "Gateway": "10.38.0.1/24"}], "IPv6Data": []}
+        caller = threading.Thread(target=lab.call, args=("NetworkDriver.CreateNetwork", request))
+        caller.start()
+        time.sleep(0.005 * 2 ** attempt)
+        lab.kill_plugin()
+        caller.join(60)
+        lab.start_plugin()
+        is_known = bool(lab.journal()["networks"])
+        made += is_known
+        there = sorted(link[:3] for link in lab.links())
+        if there != (["skb", "skv"] if is_known else []) or bool([e for e in lab.elements() if "skeincni_tunnels" in e]) != is_known:
+            problems.append((attempt, is_known, lab.links(), lab.elements()))
+        lab.call("NetworkDriver.DeleteNetwork", {"NetworkID": f"k{attempt}"})
+    check(f"ATK-41 overlay: a plugin that is killed while it makes a network has made all of it or nothing ({made} of 6 were made)", not problems, problems)
+    gone(lab, "killed")

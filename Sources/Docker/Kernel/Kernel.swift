@@ -118,20 +118,25 @@ struct Kernel: KernelWork {
         return true
     }
 
+    /// Whether a call was ended between making a device of a network and giving it its alias.
+    private func isNameless(_ link: EngineNetwork.Link) -> Bool {
+        guard link.alias.isEmpty else { return false }
+        return [(DockerNetwork.bridgePrefix, "bridge"), (DockerNetwork.tunnelPrefix, "vxlan")].contains {
+            prefix, kind in
+            link.kind == kind && link.name.hasPrefix(prefix)
+                && NetworkOwner(network: String(link.name.dropFirst(prefix.count))) == owner
+        }
+    }
+
     /// Removes links and rules of ours that no state knows; what was found.
     func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int) {
         let notes = Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
         var removed: [String] = []
-        let tunnels = Set(state.networks.values.map(\.tunnelDevice))
+        let known = Set(state.networks.values.flatMap { [$0.device, $0.tunnelDevice] })
         for link in try network.allLinks() {
-            // A tunnel of a call that was ended before it had its alias.
-            let isNameless =
-                link.alias.isEmpty && link.kind == "vxlan" && link.name.hasPrefix(DockerNetwork.tunnelPrefix)
-                && NetworkOwner(network: String(link.name.dropFirst(DockerNetwork.tunnelPrefix.count))) == owner
             guard
-                isNameless
-                    ? !tunnels.contains(link.name)
-                    : link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
+                isNameless(link)
+                    ? !known.contains(link.name) : link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
             else { continue }
             try network.delete(link.name)
             removed.append(link.name)

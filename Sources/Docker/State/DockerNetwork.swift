@@ -9,7 +9,8 @@ struct DockerNetwork: Hashable, Sendable {
     var id: String { wish.id }
 
     /// The bridge: the name that was asked for, or one of the network's id.
-    var device: String { wish.bridge ?? "skb-\(wish.id.prefix(11))" }
+    var device: String { wish.bridge ?? "\(DockerNetwork.bridgePrefix)\(wish.id.prefix(11))" }
+    static let bridgePrefix = "skb-"
 
     /// The end of the tunnel to the other machines.
     var tunnelDevice: String { "\(DockerNetwork.tunnelPrefix)\(wish.id.prefix(11))" }
