@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 
+from check import probes
+
 EVENTS, FAILED = ".build/test-events.json", ".build/test.failed"
 ARGUMENTS = ["swift", "test", "--skip-build", "--disable-xctest", "--event-stream-output-path", EVENTS, "--event-stream-version", "0"]
 # How long the tests may say nothing before they count as stuck.
@@ -161,6 +163,8 @@ def selection(arguments):
 def main():
     begin = time.time()
     arguments = selection(sys.argv[1:])
+    if os.geteuid() == 0:
+        probes.show()
     environment = {**os.environ, "SWIFT_BACKTRACE": "enable=no"}
     if os.path.exists(EVENTS):
         os.remove(EVENTS)

@@ -175,8 +175,6 @@ def drivers(lab):
                   and not lab.taken("k"), answer)
         else:
             check(f"{kind}: this kernel has it", lab.addresses("a") and lab.call("DEL", configuration, "a", "a")[0] == 0, answer)
-    probe = shell("ip link add wgprobe type wireguard && ip link del wgprobe && echo there")
-    note(f"probe: wireguard is {'there' if 'there' in probe else 'not in this kernel'}")
     nothing = {"cniVersion": "1.0.0", "name": "n", "type": "skein-cni", "driver": "none"}
     check("none and host make nothing", lab.call("ADD", nothing, "a", "a") == (0, {"cniVersion": "1.0.0"})
           and lab.call("ADD", {**nothing, "driver": "host"}, "a", "a")[0] == 0 and not lab.links())

@@ -30,8 +30,7 @@ extension ControlPlaneServer {
         let source = ClusterSource(connection, kinds: kinds, on: loop)
         source.isWriter = false
         cluster = source
-        let streams = ProxyStreams(source, on: loop, traces: TraceService(on: loop), now: Self.now)
-        streams.traces?.start()
+        let streams = openStreams(source)
         self.streams = streams
         _ = RateLimitService(for: streams)
         try openSignals()

@@ -144,14 +144,20 @@ public final class ControlPlaneServer: @unchecked Sendable {
 
     // MARK: Opening
 
+    /// The proxies' subscriptions to what a source has, wherever that keeps its objects.
+    func openStreams(_ source: some ObjectSource) -> ProxyStreams {
+        let streams = ProxyStreams(
+            source, on: loop, traces: TraceService(on: loop), isDualStack: options.isDualStack, now: Self.now)
+        streams.traces?.start()
+        return streams
+    }
+
     private func open(_ store: ReplicaStore) throws(ControlPlaneError) {
         let registry = ObjectRegistry(store: store, serviceRanges: options.serviceRanges, now: Self.now)
         registry.defaultNodeName = options.nodeName
         self.registry = registry
         let source = RegistrySource(registry)
-        let streams = ProxyStreams(
-            source, on: loop, traces: TraceService(on: loop), isDualStack: options.isDualStack, now: Self.now)
-        streams.traces?.start()
+        let streams = openStreams(source)
         streams.hasOtherServers = store.isShared
         self.streams = streams
         let rateLimits = RateLimitService(for: streams)
