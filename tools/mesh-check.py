@@ -5,7 +5,8 @@
 
 Parts: envoy-delta (a pod's own unix socket), envoy-world (TCP with mTLS, state of the world), logs (Envoy's access
 logs as metrics), skein (our proxy as the caller),
-grpc, grpc-server (gRPC on both sides without a proxy), identity, demand, upgrade (to another build and back), rotation. The service `web` has two pods: one with our proxy and one with Envoy as sidecar. Certificates come
+grpc, grpc-server (gRPC on both sides without a proxy), workloads (an Envoy that is no pod), identity, demand,
+upgrade (to another build and back), rotation. The service `web` has two pods: one with our proxy and one with Envoy as sidecar. Certificates come
 over the discovery streams. Each check prints one line, the last line is a count; ends with 1 when a check failed.
 """
 import argparse
@@ -24,7 +25,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from peers import demand, logs, mesh, upgrade  # noqa: E402
+from peers import demand, logs, mesh, upgrade, workloads  # noqa: E402
 
 results = []
 ADDRESS = "10.96.0.80"
@@ -446,7 +447,7 @@ def check_tokens(plane, subscribe, node):
 
 # Larger regular expressions are refused by Envoy, and by nobody else here.
 RUNTIME = {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 200}}]}
-PARTS = ["envoy-delta", "envoy-world", "logs", "skein", "grpc", "grpc-server", "identity", "demand", "upgrade", "rotation"]
+PARTS = ["envoy-delta", "envoy-world", "logs", "skein", "grpc", "grpc-server", "workloads", "identity", "demand", "upgrade", "rotation"]
 
 
 def main():
@@ -552,6 +553,8 @@ def run(part, plane, pipe, ours, backends, grpc_backends, options):
             client.stop()
     elif part == "grpc-server":
         check_grpc_server(plane, pipe)
+    elif part == "workloads":
+        check_workloads(plane, pipe)
     elif part == "demand":
         demand.run(check, plane, ours, ADDRESS, OTHER, options.grows)
     elif part == "identity":
@@ -620,15 +623,28 @@ def check_grpc_server(plane, pipe):
             program.stop()
 
 
+def check_workloads(plane, pipe):
+    """An Envoy of a machine that is no pod, called by Envoy."""
+    peer_mode(plane, "STRICT")
+    plane.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "vm"}})
+    text = envoy_example(plane, "vm").replace("sidecar~10.244.0.5~caller.default", f"sidecar~{workloads.ADDRESS}~machine.default")
+    text = text.replace("    skein.access_logs: xds", "    AUTO_REGISTER_GROUP: vms").replace("cluster: caller.default", "cluster: machine.default")
+    caller = mesh.Sidecar(envoy_program(), plane, {**mesh.bootstrap("caller", "10.244.0.5", pipe), "layered_runtime": RUNTIME})
+    try:
+        workloads.run(check, plane, lambda path: mesh.get(workloads.SERVICE, path, "vms", port=90), text, envoy_program())
+    finally:
+        caller.stop()
+
+
 def example(name, plane, certificates):
     """The text of a file of examples/agentless with this control plane's files."""
     text = (HERE.parent / "examples/agentless" / name).read_text()
     return text.replace("/etc/skein/certs", str(certificates)).replace("/etc/skein", str(plane.path / "control"))
 
 
-def envoy_example(plane):
+def envoy_example(plane, account="default"):
     """The bootstrap that users copy, here with state of the world."""
-    certificates = plane.certificate("default")
+    certificates = plane.certificate(account)
     (certificates / "envoy-secret.yaml").write_text(example("envoy-secret.yaml", plane, certificates))
     return example("envoy.yaml", plane, certificates).replace("DELTA_GRPC", "GRPC") + f"layered_runtime: {json.dumps(RUNTIME)}\n"
 

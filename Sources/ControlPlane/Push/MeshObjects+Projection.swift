@@ -39,6 +39,12 @@ extension KubernetesObject {
             object["type"] = json["type"]
             object["data"] = json["data"]
         case "Node": break  // Its labels tell where it stands; its heartbeats concern nobody here.
+        case "WorkloadEntry":
+            object["spec"] = json["spec"]
+            // Of its health only whether it takes traffic.
+            if meta.annotations[MeshModel.healthAnnotation] != nil {
+                object["status"] = ["conditions": Self.condition("Healthy", status)]
+            }
         default: object["spec"] = json["spec"]
         }
         return KubernetesObject(json: object)
@@ -52,12 +58,15 @@ extension KubernetesObject {
         "kubernetes.io/ingress.class", "networking.istio.io/exportTo", "sidecar.istio.io/inject",
         "ingressclass.kubernetes.io/is-default-class", "networking.istio.io/traffic-distribution",
         "skein.dev/gateway", "istio.io/dry-run", "skein.dev/proxyless", "inject.istio.io/templates",
+        WorkloadRegistration.groupAnnotation, MeshModel.healthAnnotation,
     ]
 
     /// Of the conditions the one that says whether a pod takes traffic, for ServiceEntries that select pods.
-    private static func readiness(_ status: JSON) -> JSON {
-        let ready = (status["conditions"]?.array ?? []).first { $0["type"] == "Ready" }
-        return .array(ready.map { [["type": "Ready", "status": $0["status"] ?? "False"]] } ?? [])
+    private static func readiness(_ status: JSON) -> JSON { condition("Ready", status) }
+
+    private static func condition(_ type: String, _ status: JSON) -> JSON {
+        let found = (status["conditions"]?.array ?? []).first { $0["type"]?.string == type }
+        return .array(found.map { [["type": .string(type), "status": $0["status"] ?? "False"]] } ?? [])
     }
 
     private static func ports(_ containers: JSON?) -> JSON {

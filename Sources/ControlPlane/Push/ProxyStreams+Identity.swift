@@ -12,6 +12,7 @@ extension ProxyStreams {
         _ who: Subscriber, _ node: EnvoyAPI.Node?
     ) throws(GRPCStatus) -> (ProxyIdentity, uid: String) {
         guard let node else { throw GRPCStatus(.invalidArgument, "the first request says no node") }
+        if let (registration, account) = try registration(who, node) { return try registered(registration, account) }
         let key: NamespacedName
         switch who {
         case .pod(let pod, let uid): key = try present(pod, uid: uid)

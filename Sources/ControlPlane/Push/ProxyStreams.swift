@@ -98,6 +98,8 @@ final class ProxyStreams: @unchecked Sendable {
     private var namesDue = MonotonicTime(nanoseconds: 0)
     private var statuses: StatusTeller?
     private var gateways: GatewayServiceKeeper?
+    /// Workloads outside of the cluster that register themselves.
+    let registrations: WorkloadRegistrations
     /// Called with the services and slices when they have changed.
     var namesChanged: ([KubernetesObject], [KubernetesObject]) -> Void = { _, _ in }
 
@@ -114,6 +116,7 @@ final class ProxyStreams: @unchecked Sendable {
         self.now = now
         openings = TokenBucket(burst: limits.openingBurst, rate: limits.openingRate)
         events = EventRecorder(source, component: "skein-mesh", now: now)
+        registrations = WorkloadRegistrations(source, on: loop, now: now)
     }
 
     /// Begins to follow the objects; `wake` has `objectsChanged` called soon.
@@ -135,6 +138,7 @@ final class ProxyStreams: @unchecked Sendable {
         }
         configMapsChanged(cache.objects(.configMap))
         namesAreStale = true
+        registrations.start()
         publish()
     }
 
@@ -179,11 +183,12 @@ final class ProxyStreams: @unchecked Sendable {
     /// Whoever was a pod that is gone is nobody any more; who comes again is asked anew who he is.
     private func endStreams(ofPodsIn changes: [ObjectEvent], _ cache: ObjectCache) {
         let pods = Set(
-            changes.lazy.filter { $0.kind == .pod }.map {
+            changes.lazy.filter { $0.kind == .pod || $0.kind == .workloadEntry && $0.isDeleted }.map {
                 NamespacedName(namespace: $0.object.namespace, name: $0.object.name)
             })
         guard !pods.isEmpty else { return }
         for (number, remote) in remotes where pods.contains(remote.pod) {
+            if boundEntry(uid: remote.uid, remote.pod) != nil { continue }
             let present = cache.object(.pod, remote.pod)
             let hasEnded = ["Succeeded", "Failed"].contains(present?.status["phase"]?.string ?? "")
             guard hasEnded || present?.metadata.uid != remote.uid else { continue }
@@ -315,6 +320,7 @@ final class ProxyStreams: @unchecked Sendable {
     /// The pod of that uid as the API has it now.
     func boundPod(uid: String, name: NamespacedName?) -> BoundPod? {
         objectsChanged()
+        if let entry = boundEntry(uid: uid, name) { return entry }
         let found =
             if let name { cache?.object(.pod, name) } else { cache?.objects(.pod).first { $0.metadata.uid == uid } }
         guard let object = found, object.metadata.uid == uid else { return nil }
@@ -384,7 +390,9 @@ final class ProxyStreams: @unchecked Sendable {
         objectsChanged()
         let proxy: ProxyIdentity
         let uid: String
+        let own: WorkloadRegistration?
         do throws(GRPCStatus) {
+            own = try await register(who, first?.request.node)
             (proxy, uid) = try identify(who, first?.request.node)
         } catch {
             counts.refusedIdentities += 1
@@ -396,6 +404,7 @@ final class ProxyStreams: @unchecked Sendable {
             throw GRPCStatus(.resourceExhausted, "more than \(limits.streamsPerPod) streams of pod \(proxy.pod)")
         }
         let number = publisher.open(proxy, form, isForSecrets: isForSecrets)
+        if own != nil { registrations.opened(proxy.pod, number) }
         let outbox = Outbox(call, loop, unreadTime: limits.unreadTime)
         outboxes[number] = outbox
         if case .pod = who {} else { remotes[number] = (proxy.pod, uid, call) }
@@ -407,6 +416,7 @@ final class ProxyStreams: @unchecked Sendable {
                 log.warning("a proxy does not read what it asked for", ["pod": "\(proxy.pod)"])
             }
             publisher.close(number)
+            if own != nil { registrations.closed(proxy.pod, number) }
             identities?.close(number)
             outboxes[number] = nil
             remotes[number] = nil
@@ -425,6 +435,13 @@ final class ProxyStreams: @unchecked Sendable {
                 counts.violations += 1
                 throw GRPCStatus(.invalidArgument, "\(request.typeURL) is asked for on a stream for secrets")
             }
+            if let health = WorkloadHealth(request) {
+                guard own != nil else {
+                    counts.violations += 1
+                    throw GRPCStatus(.invalidArgument, "health is told by workloads that register themselves")
+                }
+                return registrations.report(health, of: proxy.pod)
+            }
             try provide(request, number, who, proxy.pod, uid: uid)
             try self.take(request, bytes, number, proxy.pod)
         }
@@ -440,7 +457,15 @@ final class ProxyStreams: @unchecked Sendable {
                 return self.answered(proxy.pod)
             }
             let request = try Self.decoded([UInt8](bytes), form)
-            if let node = request.node { try NodeID.check(node, proxy) }
+            if let node = request.node {
+                guard let own else {
+                    try NodeID.check(node, proxy)
+                    return try take(request, bytes.count)
+                }
+                guard node.id == own.node else {
+                    throw GRPCStatus(.permissionDenied, "node \(node.id) is not \(own.node), whose stream this is")
+                }
+            }
             try take(request, bytes.count)
         }
     }
@@ -501,7 +526,9 @@ final class ProxyStreams: @unchecked Sendable {
 
     /// A refusal is told where people look: in the log, and as an event of the pod.
     private func report(_ rejection: SnapshotPublisher.Rejection) {
-        guard let object = cache?.object(.pod, rejection.pod) else { return }
+        guard let object = cache?.object(.pod, rejection.pod) ?? cache?.object(.workloadEntry, rejection.pod) else {
+            return
+        }
         let type = rejection.typeURL.split(separator: ".").last.map(String.init) ?? rejection.typeURL
         events.record(
             EventNote(

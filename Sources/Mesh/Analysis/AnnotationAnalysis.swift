@@ -49,6 +49,11 @@ struct AnnotationAnalysis {
             ["Service"], .oneOf(["PreferClose", "PreferSameZone", "PreferSameNode", "Any"])),
         "galley.istio.io/analyze-suppress": Entry([]),
         "skein.dev/analyze-suppress": Entry([]),
+        "istio.io/autoRegistrationGroup": Entry(["WorkloadEntry"]),
+        "istio.io/connectedAt": Entry(["WorkloadEntry"]),
+        "istio.io/disconnectedAt": Entry(["WorkloadEntry"]),
+        "istio.io/workloadController": Entry(["WorkloadEntry"]),
+        "proxy.istio.io/health-checks-enabled": Entry(["WorkloadEntry"], .flag),
         "skein.dev/source": Entry([]),
         "skein.dev/gateway": Entry(["Pod"], .flag),
         "skein.dev/proxyless": Entry(["Pod"], .flag),
@@ -59,8 +64,7 @@ struct AnnotationAnalysis {
     /// Istio's that have no effect here: its injector, its other data plane, its operator.
     static let without: Set<String> = [
         "alpha.istio.io/identity", "ambient.istio.io/redirection", "ambient.istio.io/bypass-inbound-capture",
-        "ambient.istio.io/dns-capture", "istio.io/rev", "istio.io/autoRegistrationGroup", "istio.io/connectedAt",
-        "istio.io/disconnectedAt", "istio.io/workloadController", "istio.io/reroute-virtual-interfaces",
+        "ambient.istio.io/dns-capture", "istio.io/rev", "istio.io/reroute-virtual-interfaces",
         "networking.istio.io/address-type", "networking.istio.io/service-type", "prometheus.istio.io/merge-metrics",
         "proxy.istio.io/overrides", "readiness.status.sidecar.istio.io/applicationPorts",
         "readiness.status.sidecar.istio.io/failureThreshold",

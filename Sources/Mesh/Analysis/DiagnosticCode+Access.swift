@@ -89,8 +89,8 @@ extension DiagnosticCode {
             .warning, istio: ["IST0134"], "A port of any address that somebody else has",
             "give the ServiceEntry addresses"),
         .workloadGroupProbe: Entry(
-            .warning, "A probe of workloads outside of the cluster",
-            "write WorkloadEntries by hand"),
+            .info, "A probe that the workload's own agent makes",
+            "run Istio's agent beside the workload's proxy, or remove the probe"),
         .workloadEntryWithoutAddress: Entry(
             .error, "A WorkloadEntry without an address",
             "set spec.address"),

@@ -197,7 +197,8 @@ struct WorkloadAnalysis {
                     finding(
                         .workloadGroupProbe,
                         "spec.probe",
-                        "workloads outside of the cluster are not probed; write their WorkloadEntries by hand")
+                        "the workload's agent makes it: entries of the group take no traffic before it has said that they are healthy"
+                    )
                 ]
                 : []
         }

@@ -22,8 +22,33 @@ extension MeshModel.Workload {
         settle(nodes)
     }
 
+    /// A workload outside of the cluster that has a proxy of this mesh: one that has registered itself.
+    init?(registered object: KubernetesObject) {
+        guard object.metadata.annotations["istio.io/autoRegistrationGroup"] != nil else { return nil }
+        let entry = WorkloadEntry(json: object.json)
+        labels = entry.labels
+        address = entry.address
+        namedPorts = entry.ports
+        serviceAccount = entry.serviceAccount.isEmpty ? "default" : entry.serviceAccount
+        owner = object.metadata.annotations["istio.io/autoRegistrationGroup"] ?? ""
+        sidecar.isWanted = true
+        isReady = MeshModel.isHealthy(object)
+        locality = MeshLocality(entry.locality)
+    }
+
     /// Finds out where it runs.
     mutating func settle(_ nodes: [String: MeshLocality]) {
         locality = labels["istio-locality"].map { MeshLocality($0) } ?? nodes[node] ?? MeshLocality()
+    }
+}
+
+extension MeshModel {
+    /// Istio's annotation of WorkloadEntries that take traffic only after they have been said to be healthy.
+    public static let healthAnnotation = "proxy.istio.io/health-checks-enabled"
+
+    /// Whether a WorkloadEntry takes traffic: its condition `Healthy` says so, where its health is checked.
+    static func isHealthy(_ object: KubernetesObject) -> Bool {
+        guard object.metadata.annotations[healthAnnotation] == "true" else { return true }
+        return (object.status["conditions"]?.array ?? []).first { $0["type"] == "Healthy" }?["status"] == "True"
     }
 }

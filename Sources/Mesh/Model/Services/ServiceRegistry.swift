@@ -19,6 +19,8 @@ struct ServiceRegistry: Sendable {
     struct External: Sendable {
         var entry: WorkloadEntry
         var labels: [String: String]
+        /// Whether it takes traffic.
+        var isReady: Bool
     }
 
     // What the objects say.
@@ -36,6 +38,8 @@ struct ServiceRegistry: Sendable {
     /// The pods.
     private(set) var workloads: [NamespacedName: MeshModel.Workload] = [:]
     private var podsByNamespace: [String: Set<NamespacedName>] = [:]
+    /// Those of `workloads` that are no pods, but have registered themselves.
+    private var registrations: Set<NamespacedName> = []
     /// Whether there was no pod before the update under way: then all of them have noted their services themselves, and
     /// a first load does not compare each service with each pod.
     private var podsAreNew = false
@@ -111,8 +115,16 @@ struct ServiceRegistry: Sendable {
         var dirt = Dirt()
         podsAreNew = workloads.isEmpty
         for key in changed[.node] ?? [] { updateNode(key.name, objects.object(.node, key), &dirt, &touched) }
-        for key in changed[.pod] ?? [] {
-            update(pod: key, objects.object(.pod, key).map { MeshModel.Workload($0, nodes: nodes) }, &dirt, &touched)
+        // A registered workload is one like a pod, unless a pod has its name.
+        let registered = (changed[.workloadEntry] ?? []).filter { key in
+            registrations.contains(key)
+                || objects.object(.workloadEntry, key).flatMap { MeshModel.Workload(registered: $0) } != nil
+        }
+        for key in (changed[.pod] ?? []).union(registered) {
+            let pod = objects.object(.pod, key).map { MeshModel.Workload($0, nodes: nodes) }
+            let entry = objects.object(.workloadEntry, key).flatMap { MeshModel.Workload(registered: $0) }
+            if pod == nil, entry != nil { registrations.insert(key) } else { registrations.remove(key) }
+            update(pod: key, pod ?? entry, &dirt, &touched)
         }
         for key in changed[.endpointSlice] ?? [] { update(slice: key, objects.object(.endpointSlice, key), &dirt) }
         for key in changed[.workloadEntry] ?? [] { update(external: key, objects.object(.workloadEntry, key), &dirt) }
@@ -190,7 +202,7 @@ struct ServiceRegistry: Sendable {
         let before = externals[key]
         let now = object.map { object -> External in
             let entry = WorkloadEntry(json: object.json)
-            return External(entry: entry, labels: entry.labels)
+            return External(entry: entry, labels: entry.labels, isReady: MeshModel.isHealthy(object))
         }
         externals[key] = now
         noteSelecting(key.namespace, [before?.labels, now?.labels], &dirt)
@@ -428,7 +440,7 @@ struct ServiceRegistry: Sendable {
         if service.resolution == .none || service.resolution == .dynamicDNS { return [] }
         if let selector = entry.entry.workloadSelector {
             var found = externals(service.key.namespace, matching: selector, ports: service.ports)
-            for key in podsByNamespace[service.key.namespace] ?? [] {
+            for key in podsByNamespace[service.key.namespace] ?? [] where !registrations.contains(key) {
                 guard let pod = workloads[key], pod.isReady, !pod.address.isEmpty, Labels.match(selector, pod.labels)
                 else { continue }
                 found.append(EndpointLists.ofPod(key, pod, ports: service.ports))
@@ -453,14 +465,16 @@ struct ServiceRegistry: Sendable {
     private func externals(
         _ namespace: String, matching selector: [String: String], ports: [MeshService.Port]
     ) -> [MeshEndpoint] {
-        externals.filter { $0.key.namespace == namespace && Labels.match(selector, $0.value.labels) }
-            .sorted { $0.key < $1.key }
-            .map { key, external in
-                MeshEndpoint(
-                    external.entry, namespace: namespace, ports: ports,
-                    place: Provenance(kind: "WorkloadEntry", object: key, field: "spec"))
-            }
-            .filter { !$0.address.isEmpty }
+        externals.filter {
+            $0.key.namespace == namespace && $0.value.isReady && Labels.match(selector, $0.value.labels)
+        }
+        .sorted { $0.key < $1.key }
+        .map { key, external in
+            MeshEndpoint(
+                external.entry, namespace: namespace, ports: ports,
+                place: Provenance(kind: "WorkloadEntry", object: key, field: "spec"))
+        }
+        .filter { !$0.address.isEmpty }
     }
 }
 
