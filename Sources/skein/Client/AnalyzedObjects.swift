@@ -124,7 +124,7 @@ struct AnalyzedObject: Sendable {
             throw fail("", "not a Kubernetes object: it needs apiVersion and kind")
         }
         guard let kind = ResourceKinds.standard.kind(apiVersion: object.apiVersion, kind: object.kind) else {
-            throw fail("kind", "no matches for kind \"\(object.kind)\" in version \"\(object.apiVersion)\"")
+            throw fail("kind", UnknownKind.message(apiVersion: object.apiVersion, kind: object.kind))
         }
         if kind.isNamespaced, object.namespace.isEmpty, object.json["metadata"]?.object != nil {
             object.metadata.namespace = namespace

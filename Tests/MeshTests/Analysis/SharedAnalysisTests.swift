@@ -155,4 +155,14 @@ struct SharedAnalysisTests {
         #expect(try pod("{hostNetwork: true, containers: [{name: a, image: i, \(user)}]}").isEmpty)
         #expect(try pod("{containers: [{name: istio-proxy, image: i, \(user)}]}").isEmpty)
     }
+
+    @Test("Istio's kinds that are not there are refused with what to use instead; others in Kubernetes' words alone")
+    func unknownKinds() {
+        let wasm = UnknownKind.message(apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin")
+        #expect(wasm.hasPrefix("no matches for kind \"WasmPlugin\" in version \"extensions.istio.io/v1alpha1\": "))
+        #expect(wasm.contains("EnvoyFilter"))
+        #expect(
+            UnknownKind.message(apiVersion: "v1", kind: "WasmPlugin")
+                == "no matches for kind \"WasmPlugin\" in version \"v1\"")
+    }
 }
