@@ -22,6 +22,10 @@ struct MetricExporterTests {
         seconds_bucket{path="/",le="+Inf"} 6
         seconds_sum{path="/"} 4.5
         seconds_count{path="/"} 6
+        # TYPE answer_seconds summary
+        answer_seconds{quantile="0.5"} 0.25
+        answer_seconds_sum 12.5
+        answer_seconds_count 40
         strange NaN
 
         """
@@ -29,12 +33,12 @@ struct MetricExporterTests {
     @Test("a page becomes sums, gauges and histograms, with when they began")
     func conversion() throws {
         let (bytes, points, leftOut) = MetricPage.request(Array(Self.page.utf8), now: 50, started: 20)
-        #expect(points == 4 && leftOut == 0)
+        #expect(points == 6 && leftOut == 0)
         let message = try ExportMetricsServiceRequest(serialized: bytes)
         let resource = try #require(message.resourceMetrics.first)
         #expect(resource.resource?.attributes.contains { $0.key == "service.name" } == true)
         let metrics = Dictionary(uniqueKeysWithValues: resource.scopeMetrics.flatMap(\.metrics).map { ($0.name, $0) })
-        #expect(metrics.keys.sorted() == ["a_total", "level", "seconds"])
+        #expect(metrics.keys.sorted() == ["a_total", "answer_seconds", "answer_seconds_quantile", "level", "seconds"])
         guard case .sum(let sum)? = metrics["a_total"]?.data, case .gauge(let gauge)? = metrics["level"]?.data,
             case .histogram(let histogram)? = metrics["seconds"]?.data
         else {
@@ -48,6 +52,13 @@ struct MetricExporterTests {
         let point = try #require(histogram.dataPoints.first)
         #expect(point.explicitBounds == [0.1, 1] && point.bucketCounts.map(\.rawValue) == [3, 2, 1])
         #expect(point.count.rawValue == 6 && point.sum == 4.5 && point.attributes.map(\.key) == ["path"])
+        guard case .histogram(let summary)? = metrics["answer_seconds"]?.data, let whole = summary.dataPoints.first
+        else {
+            Issue.record("a summary's sum and count are cumulative")
+            return
+        }
+        #expect(summary.aggregationTemporality == .cumulative && whole.explicitBounds == [])
+        #expect(whole.count.rawValue == 40 && whole.sum == 12.5 && whole.bucketCounts.map(\.rawValue) == [40])
     }
 
     @Test("ATK-19 a page of any size makes a bounded message; what is left out is counted")

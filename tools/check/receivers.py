@@ -58,7 +58,8 @@ def end():
 
 # MARK: OTLP
 
-KINDS = {"counter": "sum", "gauge": "gauge", "histogram": "histogram"}
+# Summaries of ours have no quantiles: a histogram without bounds.
+KINDS = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "summary": "histogram"}
 LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$", re.M)
 LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\\]|\\\\.)*)"')
 

@@ -140,7 +140,8 @@ enum MetricPage {
             }
             for (suffix, part) in [("_bucket", HistogramParts.Part.bucket), ("_sum", .sum), ("_count", .count)] {
                 let family = String(sample.name.dropLast(suffix.utf8.count))
-                guard sample.name.hasSuffix(suffix), types[family] == "histogram" else { continue }
+                // A summary's sum and count are a histogram without bounds: as a gauge they would not be counters.
+                guard sample.name.hasSuffix(suffix), ["histogram", "summary"].contains(types[family]) else { continue }
                 let labels = sample.labels.filter { $0.name != "le" }.sorted()
                 histograms[family, default: [:]][labels, default: HistogramParts()].add(sample, part)
                 return
@@ -155,7 +156,9 @@ enum MetricPage {
                 number.startTimeUnixNano = Fixed64(rawValue: started)
                 sums[sample.name, default: []].append(number)
             } else {
-                gauges[sample.name, default: []].append(number)
+                // A name is one metric: the quantiles of a summary stand beside its sum and count.
+                let suffix = types[sample.name] == "summary" ? "_quantile" : ""
+                gauges[sample.name + suffix, default: []].append(number)
             }
         }
         var metrics: [String: OTLPMetric] = [:]
