@@ -16,7 +16,7 @@ import urllib.parse
 import urllib.request
 import uuid
 
-from check import bookstore, live, receivers
+from check import bookstore, commands, live, receivers
 from check.lib import BOOKSTORE, DATA, ROOT, SKEIN, check, get, kubectl, many, pods, processes, run, skein, up, wait
 
 RULES = """apiVersion: v1
@@ -571,7 +571,7 @@ def down(before):
 
 
 def phases(before):
-    return (start, traffic, standard, traces, tap, collector, receivers.exported, queries, alerts, prometheus, plan, restart, lambda: down(before))
+    return (start, traffic, standard, traces, tap, collector, receivers.exported, queries, commands.commands, alerts, prometheus, plan, restart, lambda: down(before))
 
 
 class Live:

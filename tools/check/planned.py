@@ -119,20 +119,23 @@ class Planned:
     # MARK: Marks
 
     def traced(self, seconds, wanted):
-        """A trace of which a span has an event of that name: asks until there is one."""
+        """A trace of which a span has an event of that name, and that gets no more spans: asks until there is one."""
         found = {}
 
         def there():
             many(6, {"x-client-trace-id": str(uuid.uuid4())}, workers=6)
-            for line in json.loads(self.ask("/skein/v1/traces?limit=50&since=1m")[2])["traces"]:
-                if not line["complete"]:
-                    continue
+            for line in json.loads(self.ask("/skein/v1/traces?limit=50&since=30s")[2])["traces"]:
                 trace = json.loads(self.ask("/skein/v1/traces/" + line["traceId"])[2])
                 if any(event["name"] == wanted for span in trace.get("spans", []) for event in span["events"]):
                     found.update(trace)
                     return True
             return False
-        wait(there, seconds, 1)
+
+        def complete():
+            found.update(json.loads(self.ask("/skein/v1/traces/" + found["traceId"])[2]))
+            return found["complete"]
+        if wait(there, seconds, 2):
+            wait(complete, 90, 1)
         return found
 
     def marked(self, trace, event, words):

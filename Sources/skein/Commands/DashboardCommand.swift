@@ -14,6 +14,7 @@ extension Command {
             """,
         flags: [address, plain, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
+        guard invocation.operands.isEmpty else { throw CommandError.usage("dashboard", "takes no operands") }
         let text = invocation.value(address) ?? "127.0.0.1:9400"
         guard case .ip? = SocketAddress(text) else {
             throw CommandError.usage("dashboard", "--address \(text): not an IP address with a port")

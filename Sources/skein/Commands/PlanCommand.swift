@@ -26,6 +26,7 @@ extension Command {
             """,
         flags: [whatIf, target, window, change, .files, .namespace, form, .dataDirectory, .runDirectory]
     ) { invocation throws(CommandError) in
+        guard invocation.operands.isEmpty else { throw CommandError.usage("plan", "takes no operands") }
         let form = invocation.value(form) ?? "table"
         guard ["table", "json"].contains(form) else {
             throw CommandError.usage("plan", "-o \(form): table and json are known")

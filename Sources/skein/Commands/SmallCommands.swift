@@ -59,7 +59,7 @@ enum Completion {
                 case "$previous" in
                     --failure-threshold|--output-threshold) COMPREPLY=($(compgen -W "info warning error" -- "$current")); return ;;
                     -f|--filename|--data-dir|--run-dir|--kubeconfig) COMPREPLY=($(compgen -f -- "$current")); return ;;
-                    -o|--output) case "${COMP_WORDS[1]}" in explain|diff) COMPREPLY=($(compgen -W "text json" -- "$current")); return ;; stat|top|edges|query|alerts|plan|services) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
+                    -o|--output) case "${COMP_WORDS[1]}" in explain|diff) COMPREPLY=($(compgen -W "text json" -- "$current")); return ;; stat|top|edges|query|alerts|plan|services|traces|tap) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
                         graph) COMPREPLY=($(compgen -W "dot mermaid json" -- "$current")); return ;; esac
                         COMPREPLY=($(compgen -W "table wide json yaml name text" -- "$current")); return ;;
                     --runtime) COMPREPLY=($(compgen -W "runc docker" -- "$current")); return ;;

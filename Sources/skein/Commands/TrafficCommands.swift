@@ -18,8 +18,8 @@ extension Command {
             """,
         flags: common
     ) { invocation throws(CommandError) in
-        let view = try fetch(invocation, "stat")
         let form = try format(invocation, "stat", ["table", "json"])
+        let view = try fetch(invocation, "stat")
         var services = view.items("services").filter { keeps($0, invocation) }
         if !invocation.operands.isEmpty {
             services = services.filter { item in
@@ -46,8 +46,8 @@ extension Command {
             "One line for each workload and service that it has asked in the last minute, as the asking proxy saw it.",
         flags: common
     ) { invocation throws(CommandError) in
-        let view = try fetch(invocation, "edges")
         let form = try format(invocation, "edges", ["table", "json"])
+        let view = try fetch(invocation, "edges")
         let edges = view.edges(invocation)
         if form == "json" {
             Console.out(JSON.array(edges).pretty + "\n")
@@ -66,6 +66,7 @@ extension Command {
             .allNamespaces, .dataDirectory, .runDirectory,
         ]
     ) { invocation throws(CommandError) in
+        guard invocation.operands.isEmpty else { throw CommandError.usage("graph", "takes no operands") }
         let form = try format(invocation, "graph", ["dot", "mermaid", "json"])
         let view = try fetch(invocation, "graph")
         let edges = view.edges(invocation)
