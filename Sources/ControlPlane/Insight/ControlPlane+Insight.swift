@@ -9,7 +9,8 @@ import Telemetry
 // What the insight service is told about the world.
 extension ControlPlaneServer {
     func openInsight(_ source: any ObjectSource, _ streams: ProxyStreams, _ page: OverviewPage) {
-        let service = InsightService(directory: control + "/insight", on: loop)
+        let limits = SeriesLimits(mebibytes: options.insightMebibytes)
+        let service = InsightService(directory: control + "/insight", limits: limits, on: loop)
         service.usage = { [weak self, agents = agents()] path in
             await self?.usage(path, from: agents, patience: InsightService.patience) ?? []
         }

@@ -37,7 +37,7 @@ final class InsightService: @unchecked Sendable {
         var restarts: Double
     }
 
-    private(set) var store = SeriesStore()
+    private(set) var store: SeriesStore
     private var collector = Collector()
     private let files: InsightFiles
     private let loop: EventLoop
@@ -72,8 +72,9 @@ final class InsightService: @unchecked Sendable {
     /// Seconds that the last tick took, most of them waiting.
     private(set) var lastDuration = 0.0
 
-    init(directory: String, on loop: EventLoop) {
+    init(directory: String, limits: SeriesLimits = SeriesLimits(), on loop: EventLoop) {
         self.loop = loop
+        store = SeriesStore(limits)
         alerts = AlertService(on: loop)
         files = InsightFiles(directory, log: Logger("insight"))
     }

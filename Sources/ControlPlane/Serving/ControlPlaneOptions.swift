@@ -23,6 +23,8 @@ public struct ControlPlaneOptions: Sendable {
     public var metricsAddress: SocketAddress
     /// The collector that gets them by OTLP over HTTP (`http://ADDRESS:PORT/v1/metrics`); nil for none.
     public var metricsCollector: String?
+    /// Memory of the built-in time series at most, in MiB; series are limited in proportion.
+    public var insightMebibytes = 96
     /// The program that sends the messages of alerts, called as `PROGRAM -i -t`; nil: none are sent.
     public var mailProgram: String?
     /// The addresses of services and pods, whose reverse names are answered here.

@@ -29,6 +29,16 @@ public struct SeriesLimits: Sendable {
 
     /// The usual limits.
     public init() {}
+
+    /// The limits for so much memory: as many series as can have some samples each.
+    public init(mebibytes: Int) {
+        let mebibytes = min(max(mebibytes, Self.mebibytesRange.lowerBound), Self.mebibytesRange.upperBound)
+        bytesMax = mebibytes << 20
+        seriesMax = mebibytes * 40_000 / 96
+    }
+
+    /// What can be chosen.
+    public static let mebibytesRange = 8...4096
 }
 
 /// The built-in time series: 24 hours in steps of 10 seconds, 30 days in steps of 5 minutes.

@@ -12,7 +12,7 @@ extension Command {
             """,
         flags: [
             .dataDirectory, .runDirectory, UpOptions.api, UpOptions.metrics, UpOptions.metricsCollector,
-            UpOptions.mailProgram, UpOptions.discovery,
+            UpOptions.mailProgram, UpOptions.insightMemory, UpOptions.discovery,
             AddressFlags.pods, AddressFlags.services, AddressFlags.balancers,
             NodeFlags.apiNames,
             UpOptions.certificateLifetime, UpOptions.watches, UpOptions.logLevel, .kubeconfig,
@@ -26,6 +26,7 @@ extension Command {
         options.metricsAddress = up.metricsAddress
         options.metricsCollector = up.metricsCollector
         options.mailProgram = up.mailProgram
+        options.insightMebibytes = up.insightMebibytes
         options.store = up.store
         options.watchesMax = up.watchesMax
         options.discoveryAddress = up.discoveryAddress

@@ -108,6 +108,7 @@ final class ControlPlaneProcess: @unchecked Sendable {
                 + (options.apiNames.isEmpty ? [] : ["--api-names", options.apiNames.joined(separator: ",")])
                 + (options.discoveryAddress.map { ["--discovery", $0.description] } ?? [])
                 + (options.metricsCollector.map { ["--metrics-otlp", $0] } ?? [])
+                + ["--insight-memory", String(options.insightMebibytes)]
                 + (options.mailProgram.map { ["--mail-program", $0] } ?? [])
                 + (options.watchesMax.map { ["--watches", String($0)] } ?? [])
         } catch {

@@ -17,6 +17,8 @@ struct UpOptions: Sendable {
     var metricsAddress: SocketAddress
     /// Where the control plane's metrics go by OTLP.
     var metricsCollector: String?
+    /// Memory of the built-in time series at most, in MiB.
+    var insightMebibytes: Int
     /// The program that sends alerts by mail; nil for none.
     var mailProgram: String?
     /// Where proxies of other machines subscribe; nil: nowhere.
@@ -62,6 +64,9 @@ struct UpOptions: Sendable {
     static let metricsCollector = Flag(
         "metrics-otlp", value: "URL",
         "a collector that gets the control plane's metrics by OTLP: http://ADDR:PORT/v1/metrics (default none)")
+    static let insightMemory = Flag(
+        "insight-memory", value: "MIB",
+        "memory of the built-in time series, 8 to 4096 (default 96); beyond it the oldest samples go early")
     static let mailProgram = Flag(
         "mail-program", value: "PATH",
         "what sends alerts by mail, called as PATH -i -t by the control plane: /usr/sbin/sendmail (default none)")
@@ -85,7 +90,7 @@ struct UpOptions: Sendable {
     static let flags: [Flag] =
         [
             .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
-            gatewayHTTPS, api, metrics, metricsCollector, mailProgram,
+            gatewayHTTPS, api, metrics, metricsCollector, mailProgram, insightMemory,
             discovery, AddressFlags.pods, AddressFlags.services, AddressFlags.balancers, NodeFlags.hostProbes,
             NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
@@ -149,6 +154,11 @@ struct UpOptions: Sendable {
         metricsAddress = try address(Self.metrics, "127.0.0.1:9400")
         metricsCollector = invocation.value(Self.metricsCollector)
         mailProgram = invocation.value(Self.mailProgram)
+        let memory = invocation.value(Self.insightMemory) ?? "96"
+        guard let number = Int(memory), (8...4096).contains(number) else {
+            throw CommandError.usage("up", "--\(Self.insightMemory.name) \(memory): not a number from 8 to 4096")
+        }
+        insightMebibytes = number
         if let mailProgram, !mailProgram.hasPrefix("/") {
             throw CommandError.usage("up", "--\(Self.mailProgram.name) \(mailProgram): not an absolute path")
         }
