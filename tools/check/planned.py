@@ -17,12 +17,12 @@ TOLD = {"refusal": None, "workloads": [
     "nodes": [{"name": "n", "pods": 9, "nowBusy": 0.2, "busy": 0.4}], "notes": ["the own time of ratings stays as it is <b>"],
     "curve": [{"name": "default/web", "points": [[0.2, 60], [1, 71.25], [2, 140]]}, {"name": "default/ratings", "points": [[0.2, 52], [1, 52]]}]}
 
-# Its second endpoint is nobody: who is sent there has to try again.
+# Nobody listens at its second endpoint (a pod's sidecar would): who is sent there has to try again.
 FLAKY = """
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: flaky, namespace: default, labels: {check: planned}}
-spec: {hosts: [flaky.check], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: ADDRESS, ports: {http: 8000}}, {address: ADDRESS, ports: {http: 1}}]}
+spec: {hosts: [flaky.check], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: ADDRESS, ports: {http: 8000}}, {address: 10.244.0.1, ports: {http: 1}}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
