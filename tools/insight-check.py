@@ -249,7 +249,7 @@ def theirs(port, path, **parameters):
 
 
 def ours(file, query, *flags):
-    done = subprocess.run([SKEIN, "query", "--samples", file, "-o", "json", *flags, "--", query], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([SKEIN, "query", "--samples", file, "-o", "json", *flags, "--", query], capture_output=True, text=True, timeout=180)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
     return json.loads(done.stdout)
@@ -285,12 +285,17 @@ def differences(mine, reference):
 
 
 def compare(port, file, end):
-    for query in QUERIES:
+    for place, query in enumerate(QUERIES):
         problems, count = [], 0
         try:
-            reference = flat(theirs(port, "query", query=query, time=end))
-            problems.append(differences(flat(ours(file, query, "--at", str(end))), reference))
-            count = len(reference)
+            # A range asks the same of many moments: one alone is for what has an order, or no range.
+            if place < 42 or query.startswith(("sort", '"')):
+                reference = flat(theirs(port, "query", query=query, time=end))
+                mine = flat(ours(file, query, "--at", str(end)))
+                problems.append(differences(mine, reference))
+                if query.startswith("sort") and list(mine) != list(reference):
+                    problems.append("another order")
+                count = len(reference)
             if query.startswith('"'):  # A text has no range.
                 check(query, not any(problems) and count, problems)
                 continue
@@ -309,7 +314,7 @@ def refusals(port, file, end):
     """What is no part of the subset is refused by its name, and is something that Prometheus does take."""
     for query, name in REFUSED.items():
         theirs(port, "query", query=query, time=end)
-        done = subprocess.run([SKEIN, "query", "--samples", file, "--at", str(end), "--", query], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([SKEIN, "query", "--samples", file, "--at", str(end), "--", query], capture_output=True, text=True, timeout=180)
         check(f"{query} is refused by its name", done.returncode == 1 and name in done.stderr and not done.stdout, done.stderr.strip() or done.stdout[:80])
 
 
