@@ -162,13 +162,17 @@ struct RandomMesh {
     }
 
     private mutating func workload(_ day: Int) -> KubernetesObject {
-        object(
-            "networking.istio.io/v1", "WorkloadEntry", namespace(), one(["w0", "w1"]), day,
+        // Some have registered themselves, and some of these have the name of a pod.
+        let group = "istio.io/autoRegistrationGroup"
+        return object(
+            "networking.istio.io/v1", "WorkloadEntry", namespace(), one(["w0", "w1", "p0", "p3"]), day,
+            annotations: one([[:], [group: "g"], [group: "g", MeshModel.healthAnnotation: "true"]]),
             [
+                "status": one([[:], ["conditions": [["type": "Healthy", "status": one(["True", "False"])]]]]),
                 "spec": [
                     "address": one(["192.0.2.8", "192.0.2.9"]), "labels": one([["app": "x"], ["app": "y"]]),
                     "locality": one(["", "eu/1"]), "ports": one([[:], ["http": 88]]),
-                ]
+                ],
             ])
     }
 
