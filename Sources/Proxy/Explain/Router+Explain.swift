@@ -121,9 +121,29 @@ extension Router {
         return socket.serverName.isEmpty ? nil : socket.serverName
     }
 
+    /// The filters that each try would pass; they do not run here, since there is no try.
+    private func explainUpstreamFilters(_ explanation: Explanation, _ cluster: ClusterRuntime) {
+        guard let chain = upstreamChain else { return }
+        let place =
+            cluster.upstreamFilters == nil
+            ? nil
+            : explanation.places.cluster(cluster.name)
+                + ".typed_extension_protocol_options.\(HttpProtocolOptions.schema.name).http_filters"
+        let route = stream.currentRoute
+        for filter in chain.filters {
+            let isOff = route.map { $0.isDisabled(filter.name, otherwise: filter.isDisabled) } ?? filter.isDisabled
+            if !isOff { explanation.isExact = false }
+            explanation.note(
+                "upstream_filters",
+                "\(filter.name): " + (isOff ? "switched off" : "each try passes it; taken to change and refuse nothing"),
+                at: place)
+        }
+    }
+
     /// A byte would leave now.
     func explainEnd(_ explanation: Explanation, _ cluster: ClusterRuntime) {
         finishHead()
+        explainUpstreamFilters(explanation, cluster)
         explainRetries(explanation, cluster)
         guard explainConnection(explanation, cluster) else { return }
         explanation.outcome = .forwarded

@@ -60,6 +60,21 @@ struct ExplainTests {
         #expect(added?["path"]?.string == Self.place + ".routes[3].request_headers_to_add[0]")
     }
 
+    @Test func `Filters behind the router are told, and that they do not run here`() throws {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        let buffer =
+            "{ name: bounded, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: 100 } }"
+        let codec =
+            "{ name: codec, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec } }"
+        let more =
+            "typed_extension_protocol_options: { \(options): { \"@type\": type.googleapis.com/\(options), explicit_http_config: { http_protocol_options: {} }, http_filters: [ \(buffer), \(codec) ] } }"
+        let clusters = Yaml.cluster("v1", [1]) + Yaml.cluster("v2", [2, 3], more)
+        let (_, json) = try Self.json(Self.bootstrap(clusters: clusters), ["GET http://reviews/x"])
+        let step = json["steps"]?.array?.first { $0["step"]?.string == "upstream_filters" }
+        #expect(step?["text"]?.string?.hasPrefix("bounded: each try passes it") == true)
+        #expect(step?["path"]?.string?.hasSuffix("\(options).http_filters") == true)
+    }
+
     @Test func `The exit status says whether the request would be forwarded, answered, or refused`() throws {
         let yaml = Self.bootstrap()
         #expect(try Self.run(yaml, ["GET http://reviews/x", "-H", "end-user: jason"]).status == 0)
