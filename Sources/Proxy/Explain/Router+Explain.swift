@@ -128,15 +128,13 @@ extension Router {
             cluster.upstreamFilters == nil
             ? nil
             : explanation.places.cluster(cluster.name)
-                + ".typed_extension_protocol_options.\(HttpProtocolOptions.schema.name).http_filters"
+                + ".typed_extension_protocol_options.\(UpstreamHttpProtocolOptions.schema.name).http_filters"
         let route = stream.currentRoute
         for filter in chain.filters {
             let isOff = route.map { $0.isDisabled(filter.name, otherwise: filter.isDisabled) } ?? filter.isDisabled
             if !isOff { explanation.isExact = false }
-            explanation.note(
-                "upstream_filters",
-                "\(filter.name): " + (isOff ? "switched off" : "each try passes it; taken to change and refuse nothing"),
-                at: place)
+            let text = isOff ? "switched off" : "each try passes it; taken to change and refuse nothing"
+            explanation.note("upstream_filters", "\(filter.name): \(text)", at: place)
         }
     }
 
