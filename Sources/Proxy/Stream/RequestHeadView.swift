@@ -46,16 +46,23 @@ extension RequestHeadView {
 
     /// Appends a field or a pseudo header; says whether there is one.
     func append(_ field: borrowing FormatField, to bytes: inout FormatLine) -> Bool {
+        guard field.place.needsName else { return append(field.place, to: &bytes) }
+        guard let found = head.index(named: field.name.bytes.span.bytes) else { return false }
+        bytes.append(span: head.value(at: found))
+        return true
+    }
+
+    /// The same of a field that is found without its name.
+    func append(_ place: FormatField.Place, to bytes: inout FormatLine) -> Bool {
         let value: RawSpan
-        switch field.kind {
+        switch place.kind {
         case .method: value = head.method
         case .path: value = head.path
         case .authority: value = head.authority
         case .scheme: value = head.scheme
         case .status, .noField: return false
         case .field, .contentLength:
-            let found = field.id == .other ? head.index(named: field.name.bytes.span.bytes) : head.index(of: field.id)
-            guard let found else { return false }
+            guard let found = head.index(of: place.id) else { return false }
             bytes.append(span: head.value(at: found))
             return true
         }

@@ -6,15 +6,24 @@ struct FormatField: Sendable {
     /// What needs more than a look at the fields.
     enum Kind: Sendable { case method, path, authority, scheme, status, contentLength, field, noField }
 
+    /// What suffices to find a field whose name has a number, and pseudo headers: nothing of it is counted.
+    struct Place: Sendable {
+        var kind = Kind.noField
+        var id = HeaderID.other
+
+        /// Whether the name itself is needed.
+        var needsName: Bool { id == .other && (kind == .field || kind == .contentLength) }
+    }
+
     let name: HeaderName
-    let kind: Kind
-    let id: HeaderID
+    let place: Place
+    var kind: Kind { place.kind }
+    var id: HeaderID { place.id }
 
     init(_ name: HeaderName) {
         self.name = name
         let id = HeaderID.of(lowercased: name.bytes.span.bytes)
-        self.id = id
-        kind =
+        let kind: Kind =
             switch name.description {
             case ":method": .method
             case ":path": .path
@@ -24,6 +33,7 @@ struct FormatField: Sendable {
             case "content-length": .contentLength
             default: name.isPseudo ? .noField : .field
             }
+        place = Place(kind: kind, id: id)
     }
 
     init(_ name: String) { self.init(HeaderName(name)) }

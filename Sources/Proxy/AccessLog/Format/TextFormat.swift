@@ -20,6 +20,9 @@ final class TextFormat: Sendable {
         var index = 0
         /// Of the field that stands in, in `fields`; below zero for none.
         var alternate = -1
+        /// The two fields as far as they are found without their names.
+        var place = FormatField.Place()
+        var alternatePlace = FormatField.Place()
         /// Bytes that the value may have.
         var limit = Limits.formatValueBytes
     }
@@ -49,9 +52,11 @@ final class TextFormat: Sendable {
         func place(_ header: FormatOperator.Header, _ kind: Kind) -> Step {
             fields.append(header.field)
             var step = place(kind, index: fields.count - 1)
+            step.place = header.field.place
             if let alternate = header.alternate {
                 fields.append(alternate)
                 step.alternate = fields.count - 1
+                step.alternatePlace = alternate.place
             }
             return step
         }
@@ -127,8 +132,10 @@ final class TextFormat: Sendable {
             case .number: isThere = step.plain.appendNumber(context, moment, to: &bytes)
             case .plain: isThere = step.plain.appendText(context, moment, to: &bytes)
             case .request:
-                isThere = request.append(fields[step.index], to: &bytes)
-                if !isThere, step.alternate >= 0 { isThere = request.append(fields[step.alternate], to: &bytes) }
+                isThere = append(step.place, step.index, of: request, to: &bytes)
+                if !isThere, step.alternate >= 0 {
+                    isThere = append(step.alternatePlace, step.alternate, of: request, to: &bytes)
+                }
             case .response:
                 isThere = context.appendResponseField(fields[step.index], to: &bytes)
                 if !isThere, step.alternate >= 0 {
@@ -149,5 +156,13 @@ final class TextFormat: Sendable {
             if bytes.count &- start > step.limit { bytes.cut(to: start &+ step.limit) }
             if step.isEscaped { LogEscape.text(&bytes, from: start) }
         }
+    }
+
+    /// Appends a field of the request: one whose name is not needed without a reference to it.
+    @inline(__always)
+    private func append(
+        _ place: FormatField.Place, _ index: Int, of request: borrowing RequestHeadView, to bytes: inout FormatLine
+    ) -> Bool {
+        place.needsName ? request.append(fields[index], to: &bytes) : request.append(place, to: &bytes)
     }
 }
