@@ -48,7 +48,8 @@ def attempt(name, body):
         check(name, False, f"{type(error).__name__}: {error}")
 
 
-def everyday(kubectl, namespace):
+def everyday(kubectl, namespace, whole=True):
+    """All verbs; without `whole` those left out whose requests do not differ between versions."""
     tag = f"kubectl 1.{kubectl.minor}"
 
     def run(*words, **more):
@@ -128,6 +129,77 @@ def everyday(kubectl, namespace):
         if kubectl.minor >= 24:
             check(f"{tag}: create token", run("create", "token", "sa1")[0].count(".") == 2)
 
+    def rollouts():
+        run("create", "deployment", "roll", "--image=x:1")
+        run("set", "image", "deploy/roll", "x=x:2")
+        out, _ = run("rollout", "history", "deploy/roll")
+        check(f"{tag}: rollout history has both", [line.split()[0] for line in out.splitlines() if line[:1].isdigit()] == ["1", "2"], out)
+        out, _ = run("rollout", "history", "deploy/roll", "--revision=1")
+        check(f"{tag}: rollout history of one", "x:1" in out, out)
+        run("rollout", "undo", "deploy/roll")
+
+        def image():
+            return read("deploy/roll")["spec"]["template"]["spec"]["containers"][0]["image"]
+        check(f"{tag}: rollout undo", image() == "x:1", image())
+        run("rollout", "undo", "deploy/roll", "--to-revision=2")
+        check(f"{tag}: rollout undo --to-revision", image() == "x:2", image())
+        run("rollout", "pause", "deploy/roll")
+        check(f"{tag}: rollout pause", read("deploy/roll")["spec"]["paused"] is True)
+        _, error = run("rollout", "restart", "deploy/roll", code=1)
+        check(f"{tag}: what is paused is not restarted", "paused" in error, error)
+        run("rollout", "resume", "deploy/roll")
+        run("rollout", "restart", "deploy/roll")
+        now = read("deploy/roll")["spec"]
+        check(f"{tag}: rollout resume and restart", not now.get("paused") and "kubectl.kubernetes.io/restartedAt" in
+              now["template"]["metadata"]["annotations"], now)
+        out, error = run("rollout", "status", "deploy/roll", "--timeout=1s", code=1)
+        check(f"{tag}: rollout status waits", "Waiting for" in out and "timed out" in error, out + error)
+        run("set", "resources", "deploy/roll", "--limits=cpu=200m,memory=64Mi")
+        run("set", "serviceaccount", "deploy/roll", "sa1")
+        run("autoscale", "deploy/roll", "--min=1", "--max=3", "--cpu-percent=50")
+        spec = read("deploy/roll")["spec"]["template"]["spec"]
+        check(f"{tag}: set resources and serviceaccount, autoscale", spec["containers"][0]["resources"]["limits"]["cpu"] == "200m"
+              and spec["serviceAccountName"] == "sa1" and read("hpa/roll")["spec"]["maxReplicas"] == 3, spec)
+        run("label", "deploy/roll", "a=b")
+        _, error = run("label", "deploy/roll", "a=c", code=1)
+        check(f"{tag}: label does not overwrite unasked", "already has a value" in error, error)
+        run("label", "deploy/roll", "a=c", "--overwrite")
+        run("label", "deploy/roll", "a-")
+        run("annotate", "deploy/roll", "n=1")
+        run("annotate", "deploy/roll", "n-")
+        meta = read("deploy/roll")["metadata"]
+        check(f"{tag}: labels and annotations are taken away", "a" not in meta["labels"] and "n" not in meta["annotations"], meta)
+        run("delete", "deploy/roll", "--cascade=orphan")
+        sets = read("rs", "-l", "app=roll")["items"]
+        check(f"{tag}: delete --cascade=orphan leaves what it owned", sets and not any(s["metadata"].get("ownerReferences") for s in sets), sets)
+        run("delete", "rs,pods", "-l", "app=roll", "--wait=false")
+        run("delete", "hpa", "roll")
+
+    def machines():
+        node, pod = f"machine-{namespace}", f"worker-{namespace}"
+        kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}))
+        run("apply", "-f", "-", stdin=json.dumps({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "x"}]}}))
+        kubectl("cordon", node)
+        out, _ = kubectl("get", "nodes", node)
+        check(f"{tag}: cordon", "SchedulingDisabled" in out and json.loads(kubectl("get", "node", node, "-o", "json")[0])["spec"]["unschedulable"]
+              is True, out)
+        kubectl("uncordon", node)
+        kubectl("taint", "node", node, "own=yes:NoSchedule")
+        spec = json.loads(kubectl("get", "node", node, "-o", "json")[0])["spec"]
+        check(f"{tag}: uncordon and taint", "unschedulable" not in spec and [(t["key"], t["value"], t["effect"]) for t in spec["taints"]] == [
+            ("own", "yes", "NoSchedule")], spec)
+        kubectl("taint", "node", node, "own-")
+        check(f"{tag}: a taint is taken away", "taints" not in json.loads(kubectl("get", "node", node, "-o", "json")[0])["spec"])
+        out, _ = kubectl("describe", "node", node)
+        check(f"{tag}: describe node", "Unschedulable:" in out and pod in out, out)
+        out, error = kubectl("drain", node, "--force", "--grace-period=0", "--ignore-daemonsets", "--timeout=30s")
+        gone = run("get", "pod", pod, code=1)[1]
+        check(f"{tag}: drain evicts what is there", "NotFound" in gone and "SchedulingDisabled" in kubectl("get", "nodes", node)[0], out + error + gone)
+        kubectl("delete", "node", node)
+        out, _ = kubectl("api-versions")
+        check(f"{tag}: api-versions", "apps/v1" in out.split() and "v1" in out.split(), out)
+
     def reading():
         out, _ = run("get", "deploy,svc,cm", "-o", "wide")
         check(f"{tag}: get -o wide", "CONTAINERS" in out and "SELECTOR" in out and "DATA" in out, out)
@@ -193,5 +265,5 @@ def everyday(kubectl, namespace):
         kubectl("delete", "namespace", namespace, "--wait=false")
         check(f"{tag}: delete", True)
 
-    for body in (apply, server_side, edits, creates, reading, access, refusals, ends):
+    for body in (apply, server_side, edits, creates, *((rollouts, machines) if whole else ()), reading, access, refusals, ends):
         attempt(f"{tag}: {body.__name__}", body)

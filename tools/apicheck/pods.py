@@ -23,7 +23,8 @@ def attempt(name, body):
     try:
         body()
     except (RuntimeError, KeyError, IndexError, ValueError, AssertionError, OSError) as error:
-        check(name, False, f"{type(error).__name__}: {error}")
+        said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
+        check(name, False, f"{type(error).__name__}: {error} {said}")
 
 
 def top(one, tag):
@@ -105,7 +106,8 @@ def debugs(one, tag):
                               # What was written before it is attached is not seen.
                               [(b"enter.", b"\n"), (b"#", b"echo a$((40+2))\n"), (b"a42", b"exit\n")], {**os.environ, "HOME": one.home}, 60)
         check(f"{tag}: debug -it is a terminal", "a42" in text, (text, code))
-        _, errors = one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--", "sleep", "1000", code=1)
+        _, errors = one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--share-processes=true", "--", "sleep",
+                        "1000", code=1)
         check(f"{tag}: debug --copy-to with shared processes is refused and says what to do", "spec.shareProcessNamespace: Forbidden" in errors
               and "--share-processes=false" in errors, errors)
         one("debug", "echo", "--copy-to", f"copy{one.minor}", "--image=debian", "-c", "extra", "--share-processes=false", "--", "sleep", "1000")
@@ -202,7 +204,8 @@ spec:
       image: debian
       command: [python3, -c, SCRIPT]
       ports: [{containerPort: 8080}]
-      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+      # A machine that is busy must not take it out of its service.
+      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30}
 ---
 apiVersion: v1
 kind: Service

@@ -26,7 +26,7 @@ spec:
       command: [python3, -c, "import http.server as s; print('started', flush=True); s.test(s.SimpleHTTPRequestHandler, port=8000)"]
       workingDir: /tmp
       ports: [{containerPort: 8000, name: http}]
-      readinessProbe: {tcpSocket: {port: 8000}, periodSeconds: 1}
+      readinessProbe: {tcpSocket: {port: 8000}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30}
 """
 
 

@@ -29,7 +29,8 @@ spec:
       command: [python3, -c, "import http.server as s; print('started', flush=True); s.test(s.SimpleHTTPRequestHandler, port=8000)"]
       workingDir: /tmp
       ports: [{containerPort: 8000, name: http}]
-      readinessProbe: {tcpSocket: {port: 8000}, periodSeconds: 1}
+      # A machine that is busy must not take it out of its service.
+      readinessProbe: {tcpSocket: {port: 8000}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30}
     - {name: second, image: debian, command: [sleep, "100000"]}
 ---
 apiVersion: v1
