@@ -86,6 +86,8 @@ public final class Controllers {
     private var queued: Set<Work> = []
     private var alarms: [Work: Timestamp] = [:]
     private var failures: [Work: Int] = [:]
+    /// Pods that were made for an owner and that the cache does not have yet: an event comes when its write is settled.
+    private var unseen: [Work: Set<String>] = [:]
     /// The ranges from which nodes get their blocks, one of a family; none: nodes get none.
     public var nodePools: [NodeBlocks] = []
     /// What pods use, for autoscalers.
@@ -127,6 +129,8 @@ public final class Controllers {
             guard let work = queue.first else { return }
             queue.removeFirst()
             queued.remove(work)
+            // Who does not see what he has made would make it again; the event brings him back.
+            if unseen[work] != nil { continue }
             act(on: work)
         }
         if !queue.isEmpty { wake() }
@@ -177,6 +181,11 @@ public final class Controllers {
             }
         case .persistentVolumeClaim, .persistentVolume, .storageClass: noticeStorage(event)
         case .pod:
+            // Few are under way at once.
+            for (work, names) in unseen where names.contains(object.name) {
+                unseen[work] = names.count > 1 ? names.subtracting([object.name]) : nil
+                enqueue(work)
+            }
             noticeClaims(of: event)
             noticeLimits(of: event)
             if event.previous == nil, !event.isDeleted, let node = object.spec["nodeName"]?.string, !node.isEmpty {
@@ -246,7 +255,7 @@ public final class Controllers {
     private func act(on work: Work) {
         let decision = decide(work)
         do throws(StatusError) {
-            for change in decision.changes { try apply(change) }
+            for change in decision.changes { try apply(change, of: work) }
             failures[work] = nil
         } catch {
             retry(work, error)
@@ -254,12 +263,13 @@ public final class Controllers {
         if let time = decision.lookAgainAfter { setAlarm(work, after: time) }
     }
 
-    private func apply(_ change: ObjectChange) throws(StatusError) {
+    private func apply(_ change: ObjectChange, of work: Work) throws(StatusError) {
         switch change {
         case .create(let kind, let object):
             let parent = kind == .pod ? podOwner(object) : nil
             do throws(StatusError) {
                 let made = try registry.create(object.json, kind, namespace: object.namespace)
+                if kind == .pod { unseen[work, default: []].insert(made.object.name) }
                 // A StatefulSet tells it in words of its own.
                 if let parent, parent.kind != "StatefulSet" {
                     events.record(EventNote(parent, "SuccessfulCreate", "Created pod: \(made.object.name)"))
