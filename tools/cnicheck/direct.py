@@ -3,7 +3,7 @@ import json
 import os
 import re
 
-from .lab import check, note, shell
+from .lab import check, shell
 
 
 def outside(lab):
