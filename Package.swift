@@ -119,7 +119,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("APIServer", [], []),
     ("Mesh", [], ["Golden"]),
     ("MeshBehaviour", ["Mesh", "Proxy", "EnvoyAPI", "KubernetesAPI", "TLS", "IO", "Serialization"], []),
-    ("Insight", [], []),
+    ("Insight", ["IO"], []),
     ("ControlPlane", [], []),
     ("CNI", [], []),
     ("Docker", [], []),

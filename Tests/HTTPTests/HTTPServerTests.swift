@@ -42,7 +42,7 @@ func exchange(_ text: String, with address: SocketAddress, on loop: EventLoop) a
 func run(_ command: String...) throws -> String {
     let null = open("/dev/null", O_WRONLY | O_CLOEXEC)
     defer { close(null) }
-    var wish = Child.Command(command)
+    var wish = Child.Command(["/usr/bin/env"] + command, environment: [Child.Command.standardPath])
     wish.descriptors = [2: null]
     return String(decoding: try Child.run(wish).1, as: UTF8.self)
 }
