@@ -29,7 +29,7 @@ final class FaultRun: @unchecked Sendable {
     func open() async throws -> ReplicaStore {
         var options = EtcdStore.Options()
         options.prefix = prefix
-        options.patience = .seconds(20)
+        options.patience = .seconds(5)
         // Each server that is opened is told a later time, as in life.
         floor += 1_000
         options.revisionFloor = floor
