@@ -137,6 +137,7 @@ struct SecretTests {
             let proxy = try await RunningProxy.start(
                 """
                 node: { id: n, cluster: c }
+                admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
                 dynamic_resources: { cds_config: { path_config_source: { path: \(directory)/cds.yaml } } }
                 static_resources:
                   listeners:
@@ -147,7 +148,14 @@ struct SecretTests {
             #expect(try await client.get("/").status == 200)
             try write("cds.yaml", cluster("other.test"))
             #expect(try await eventually(on: loop) { try await client.get("/").status == 503 })
+            func isSaidToFail() async throws -> Bool {
+                try await Admin.get(proxy, "/explain?listener=ingress&url=http://a/&format=json", on: loop)
+                    .contains("the handshake failed")
+            }
+            #expect(try await isSaidToFail())
             try write("cds.yaml", cluster("api.test"))
+            // What failed under the former configuration is no reason for the next request to fail.
+            #expect(try await eventually(on: loop) { try await !isSaidToFail() })
             #expect(try await eventually(on: loop) { try await client.get("/").status == 200 })
         }
     }

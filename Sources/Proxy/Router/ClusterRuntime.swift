@@ -415,6 +415,8 @@ final class ClusterRuntime {
     }
 
     private func retireConnections() {
+        // What a handshake failed by counts no more.
+        if case .handshakeFailed = trouble?.failure { trouble = nil }
         for host in hostSet.hosts + originalHosts.values + dynamicHosts.values {
             guard let pool = host.attachment as? HostPool else { continue }
             host.attachment = nil

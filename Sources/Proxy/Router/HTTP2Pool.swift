@@ -122,7 +122,7 @@ final class HTTP2Pool {
 
     /// One attempt stands for all that wait for it.
     private func failAll(_ failure: PoolFailure) {
-        cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now)
+        if !isDraining { cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now) }
         cluster.count(.upstream_cx_connect_fail)
         host.statistics.connectFailures &+= 1
         let failed = waiting

@@ -213,7 +213,7 @@ final class HostPool {
 
     /// One failed attempt answers one waiter: the others may still have luck with theirs.
     private func takeFailed(_ failure: PoolFailure) -> Waiter? {
-        cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now)
+        if !isDraining { cluster.trouble = ConnectionTrouble(failure, host, cluster.worker.loop.now) }
         cluster.count(.upstream_cx_connect_fail)
         host.statistics.connectFailures &+= 1
         guard !waiting.isEmpty else { return nil }
