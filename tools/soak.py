@@ -202,11 +202,15 @@ class Soak:
         print(f"warm-up over: {await self.figures(proxy)}", flush=True)
         step = max(self.seconds / 10, 5)
         samples = []
+        told = time.monotonic()
         while (left := begin + self.seconds - time.monotonic()) > 0:
-            await asyncio.sleep(min(step, left))
+            # Often: what is open at a moment goes up and down by megabytes, and both halves are to have seen its peaks.
+            await asyncio.sleep(min(0.25, left))
             samples.append((proxy.memory(), proxy.descriptors()))
-            print(f"{time.monotonic() - begin:6.0f} s: {self.count.good} good, {len(self.count.failures)} failed, {samples[-1][0]} KiB, "
-                  f"{samples[-1][1]} descriptors", flush=True)
+            if (now := time.monotonic()) >= told + step:
+                told = now
+                print(f"{now - begin:6.0f} s: {self.count.good} good, {len(self.count.failures)} failed, {samples[-1][0]} KiB, "
+                      f"{samples[-1][1]} descriptors", flush=True)
             if not proxy.is_running():
                 break
         self.is_over = True
