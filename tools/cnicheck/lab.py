@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -150,7 +151,8 @@ class Lab:
         return {address: who for address, (state, who) in self.held(network).items() if state == 1}
 
     def links(self):
-        return [link["ifname"] for link in json.loads(shell("ip -j link") or "[]") if link["ifname"].startswith("skc")]
+        """Links of CNI containers: `skc` and eleven digits. Those of the mesh's own pods are `sk` and ten, of which the first may be a c."""
+        return [link["ifname"] for link in json.loads(shell("ip -j link") or "[]") if re.fullmatch("skc[0-9a-f]{11}", link["ifname"])]
 
     def addresses(self, namespace, interface="eth0"):
         try:

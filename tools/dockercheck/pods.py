@@ -116,7 +116,8 @@ def runs(engine):
         ends(engine, name, skein)
     finally:
         skein.down()
-    check(f"{name}: nothing is left after skein down", engine.containers() == before and "skein" not in shell("iptables -S DOCKER-USER"), engine.containers())
+    left, rules = sorted(set(engine.containers()) - set(before)), [line for line in shell("iptables -S DOCKER-USER").splitlines() if "skein" in line]
+    check(f"{name}: nothing is left after skein down", not left and not rules, (left, rules))
 
 
 def lives(engine, name, skein):

@@ -78,10 +78,17 @@ enum UserChain {
         }
     }
 
-    /// Whether the program has succeeded.
+    /// Whether the program has succeeded; no when it ends with 1, which it does where there is no such rule or chain.
+    ///
+    /// Any other end (4: somebody else was quicker, or holds the lock) says nothing of the rule: it is tried again, three times at
+    /// most, and then is an error. Else a rule that is to go would stay behind in silence.
     private static func run(_ program: String, _ words: [String]) throws(SystemError) -> Bool {
-        let (status, _) = try Child.run(Child.Command([program, "-w", "5"] + words), limit: 4096, timeout: patience)
-        return status.isSuccess
+        for _ in 0..<3 {
+            let (status, _) = try Child.run(Child.Command([program, "-w", "5"] + words), limit: 4096, timeout: patience)
+            if status.isSuccess { return true }
+            if status == .exited(1) { return false }
+        }
+        throw SystemError(5, "\(program) \(words.joined(separator: " "))")  // EIO
     }
 }
 
