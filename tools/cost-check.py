@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Counts what a request costs in user space: instructions and allocations, exactly, and compares with Benchmarks/costs.json.
 
-`mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries. `sidecar` is what ours sends to its sidecars:
+`mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries; `grpc` and `grpc-mesh` are unary gRPC calls over
+HTTP/2 on both sides, plain and with that. `sidecar` is what ours sends to its sidecars:
 access log, fault, cors, Istio's standard metrics, and traces (of which next to none is taken here: the figure is that of the others).
 
 usage: cost-check.py [debug|release] [--write] [--keep]
@@ -47,7 +48,11 @@ static_resources:
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
           route_config:
             virtual_hosts:
-            - { name: all, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: backend } } ] }
+            - name: all
+              domains: ["*"]
+              routes:
+              - { match: { prefix: "/", grpc: {} }, route: { cluster: grpc } }
+              - { match: { prefix: "/" }, route: { cluster: backend } }
   - name: mesh
     address: { socket_address: { address: 127.0.0.1, port_value: %(mesh)d } }
     filter_chains:
@@ -75,6 +80,8 @@ static_resources:
             - name: all
               domains: ["*"]
               routes:
+              - match: { prefix: "/", grpc: {} }
+                route: { cluster: grpc, retry_policy: { retry_on: "connect-failure,refused-stream,unavailable", num_retries: 2 } }
               - match: { prefix: "/" }
                 route: { cluster: backend, retry_policy: { retry_on: "connect-failure,refused-stream", num_retries: 2 } }
   - name: sidecar
@@ -132,6 +139,16 @@ static_resources:
       cluster_name: backend
       endpoints:
       - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %(backend)d } } } } ]
+  - name: grpc
+    type: STATIC
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
+    load_assignment:
+      cluster_name: grpc
+      endpoints:
+      - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %(grpc)d } } } } ]
   - name: collector
     type: STATIC
     typed_extension_protocol_options:
@@ -147,26 +164,62 @@ static_resources:
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1024\r\n\r\n" + b"x" * 1024
 
 
-def backend():
-    """Answers every head with the same 1 KiB; the port."""
+def serve_http1(connection):
+    """Answers every head with the same 1 KiB."""
+    data = b""
+    while True:
+        piece = connection.recv(65536)
+        if not piece:
+            return
+        data += piece
+        while b"\r\n\r\n" in data:
+            data = data.split(b"\r\n\r\n", 1)[1]
+            connection.sendall(ANSWER)
+
+
+def literal(name, value):
+    """A header field that no table keeps (RFC 7541, section 6.2.2); both shorter than 127 bytes."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def frame(kind, flags, stream, payload):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+MESSAGE = b"\0\0\0\0\x64" + b"x" * 100
+
+
+def serve_grpc(connection):
+    """Answers every call with one message of 100 bytes and grpc-status 0; windows are given back as they are used."""
+    exactly(connection, 24)
+    connection.sendall(frame(4, 0, 0, b""))
+    while True:
+        head = connection.recv(9, socket.MSG_WAITALL)
+        if len(head) < 9:
+            return
+        length, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+        exactly(connection, length)
+        if kind == 4 and not flags & 1:
+            connection.sendall(frame(4, 1, 0, b""))
+        if kind == 6 and not flags & 1:
+            sys.exit("cost-check: the backend was pinged")
+        if kind == 0 and flags & 1:
+            connection.sendall(frame(8, 0, 0, struct.pack(">I", length)) + frame(1, 4, stream, b"\x88" + literal(b"content-type", b"application/grpc"))
+                               + frame(0, 0, stream, MESSAGE) + frame(1, 5, stream, literal(b"grpc-status", b"0")))
+
+
+def backend(serve):
+    """Serves connections that way; the port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve(connection):
+    def begin(connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        data = b""
-        while True:
-            piece = connection.recv(65536)
-            if not piece:
-                return
-            data += piece
-            while b"\r\n\r\n" in data:
-                data = data.split(b"\r\n\r\n", 1)[1]
-                connection.sendall(ANSWER)
+        serve(connection)
 
     def accept():
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=begin, args=(connection,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     return listener.getsockname()[1]
@@ -200,38 +253,47 @@ class HTTP1:
 
 class HTTP2:
     """One connection with prior knowledge, one stream at a time."""
+    expected = 1024
 
     def __init__(self, port):
         self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, 0, b""))
+        self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
         self.stream = 1
 
-    @staticmethod
-    def frame(kind, flags, stream, payload):
-        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+    def send(self):
+        # GET, http, "/" of the static table, then :authority and user-agent as literals that no table keeps.
+        self.connection.sendall(frame(1, 5, self.stream, b"\x82\x86\x84\x01\x01a\x0f\x2b\x04cost"))
 
     def request(self):
-        # GET, http, "/" of the static table, then :authority and user-agent as literals that no table keeps.
-        block = b"\x82\x86\x84\x01\x01a\x0f\x2b\x04cost"
-        self.connection.sendall(self.frame(1, 5, self.stream, block))
+        self.send()
         received = 0
         while True:
             head = exactly(self.connection, 9)
             length, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
             payload = exactly(self.connection, length)
             if kind == 4 and not flags & 1:
-                self.connection.sendall(self.frame(4, 1, 0, b""))
+                self.connection.sendall(frame(4, 1, 0, b""))
             if kind in (3, 7):
                 sys.exit(f"cost-check: HTTP/2 frame of type {kind}: {payload!r}")
             if stream == self.stream and kind == 0:
                 received += length
             if stream == self.stream and kind in (0, 1) and flags & 1:
                 break
-        assert received == 1024, received
+        assert received == self.expected, received
         window = struct.pack(">I", received)
-        self.connection.sendall(self.frame(8, 0, 0, window))
+        self.connection.sendall(frame(8, 0, 0, window))
         self.stream += 2
+
+
+class GRPC(HTTP2):
+    """One unary call at a time, with a message of 100 bytes each way."""
+    expected = len(MESSAGE)
+
+    def send(self):
+        block = (b"\x83\x86" + literal(b":path", b"/bench.Echo/Say") + literal(b":authority", b"a") + literal(b"content-type", b"application/grpc")
+                 + literal(b"te", b"trailers"))
+        self.connection.sendall(frame(1, 4, self.stream, block) + frame(0, 1, self.stream, MESSAGE))
 
 
 def free_port():
@@ -272,7 +334,8 @@ def main():
         binary = folder / "skein-proxy"
         # valgrind stumbles over the debugging information; the names of functions stay.
         subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
-        ports = {"http": free_port(), "mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(), "log": folder / "access.log"}
+        ports = {"http": free_port(), "mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(serve_http1), "grpc": backend(serve_grpc),
+                 "log": folder / "access.log"}
         (folder / "proxy.yaml").write_text(CONFIG % ports)
         proxy = subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", binary,
@@ -288,7 +351,8 @@ def main():
                         sys.exit(f"cost-check: skein-proxy ended with {proxy.returncode}")
                     time.sleep(0.1)
             paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("mesh", HTTP1(ports["mesh"])),
-                     ("sidecar", HTTP1(ports["sidecar"])), ("tcp", HTTP1(ports["tcp"]))]
+                     ("sidecar", HTTP1(ports["sidecar"])), ("tcp", HTTP1(ports["tcp"])),
+                     ("grpc", GRPC(ports["http"])), ("grpc-mesh", GRPC(ports["mesh"]))]
             figures = {}
             for number, (name, client) in enumerate(paths, 1):
                 for _ in range(WARM):

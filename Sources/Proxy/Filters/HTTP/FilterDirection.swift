@@ -186,18 +186,18 @@ extension HTTPStream {
     func runHead(_ flow: FilterDirection.Flow, isEnd: Bool) -> Bool {
         while true {
             if filtersAreStale, flow == .request { remakeFilters() }
-            guard let next = self[flow].nextForHead() else { break }
+            guard let next = direction(flow, { $0.nextForHead() }) else { break }
             guard next.interest.contains(flow.isRequest ? .requestHead : .responseHead) else { continue }
             let step =
                 flow.isRequest
                 ? next.filter.requestHead(self, isEnd: isEnd) : next.filter.responseHead(self, isEnd: isEnd)
             if isFinished || isWithoutFilters(flow) { return false }
             guard step == .next else {
-                self[flow].close(next.index, all: step == .stopAll)
+                direction(flow) { $0.close(next.index, all: step == .stopAll) }
                 return false
             }
         }
-        self[flow].headPassed()
+        direction(flow) { $0.headPassed() }
         return true
     }
 
@@ -209,7 +209,7 @@ extension HTTPStream {
         let isBodyless = flow.isRequest ? requestHasNoBody : responseHasNoBody
         while let (filter, interest, gate) = slot(flow, index) {
             if gate == .all || (isBodyless && gate == .stopped) {
-                return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+                return direction(flow) { $0.hold(index, chunk, isEnd: isEnd, pool: worker.blocks) }
             }
             if !isBodyless, interest.contains(flow.isRequest ? .requestBody : .responseBody) {
                 let step =
@@ -218,21 +218,21 @@ extension HTTPStream {
                 if isFinished || isWithoutFilters(flow) { return }
                 switch step {
                 case .next:
-                    if gate == .stopped || self[flow].holds(index) {
-                        self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+                    if gate == .stopped || direction(flow, { $0.holds(index) }) {
+                        direction(flow) { $0.hold(index, chunk, isEnd: isEnd, pool: worker.blocks) }
                         return release(flow, index)
                     }
                 case .hold, .wait:
-                    self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
-                    self[flow].keep(index, collecting: step == .hold)
-                    if self[flow].heldBytes > self[flow].heldBytesMax { bodyTooLarge(flow) }
+                    direction(flow) { $0.hold(index, chunk, isEnd: isEnd, pool: worker.blocks) }
+                    direction(flow) { $0.keep(index, collecting: step == .hold) }
+                    if direction(flow, { $0.heldBytes > $0.heldBytesMax }) { bodyTooLarge(flow) }
                     return
                 case .drop:
                     guard isEnd else { return }
                     chunk = BodyChunk(UnsafeRawBufferPointer(start: nil, count: 0))
                 }
             } else if gate == .stopped {
-                return self[flow].hold(index, chunk, isEnd: isEnd, pool: worker.blocks)
+                return direction(flow) { $0.hold(index, chunk, isEnd: isEnd, pool: worker.blocks) }
             }
             index += 1
         }
@@ -242,7 +242,7 @@ extension HTTPStream {
 
     /// Trailers follow the end of the body through the filters, and the end of the message follows them.
     private func runTrailers(_ flow: FilterDirection.Flow) {
-        guard var trailers = self[flow].takeTrailers() else { return deliverEnd(flow, HeaderTable()) }
+        guard var trailers = direction(flow, { $0.takeTrailers() }) else { return deliverEnd(flow, HeaderTable()) }
         var index = 0
         while let (filter, interest, _) = slot(flow, index) {
             if interest.contains(flow.isRequest ? .requestTrailers : .responseTrailers) {
@@ -259,14 +259,14 @@ extension HTTPStream {
 
     /// The end of the message has been read.
     func runEnd(_ flow: FilterDirection.Flow, _ trailers: borrowing HeaderTable) {
-        self[flow].keep(trailers)
+        direction(flow) { $0.keep(trailers) }
         runBody(flow, UnsafeRawBufferPointer(start: nil, count: 0), isEnd: true)
     }
 
     /// A filter that stopped goes on: head first, then what was held behind it.
     func resume(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }) else { return }
         release(flow, index)
         armTimer()
     }
@@ -277,12 +277,12 @@ extension HTTPStream {
     @discardableResult
     func passHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, bytes: Int) -> Int {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return 0 }
-        let piece = self[flow].takeHeld(index, upTo: bytes)
-        let left = self[flow].heldCount(index)
-        if left == 0 && self[flow].holdsEnd(index) {
-            self[flow].openGate(index)
-            _ = self[flow].takeHeld(index)
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }) else { return 0 }
+        let piece = direction(flow) { $0.takeHeld(index, upTo: bytes) }
+        let left = direction(flow) { $0.heldCount(index) }
+        if left == 0 && direction(flow, { $0.holdsEnd(index) }) {
+            direction(flow) { $0.openGate(index) }
+            _ = direction(flow) { $0.takeHeld(index) }
             piece.withUnsafeBytes { runBody(flow, $0, isEnd: true, from: index + 1) }
         } else if !piece.isEmpty {
             piece.withUnsafeBytes { runBody(flow, $0, isEnd: false, from: index + 1) }
@@ -297,7 +297,9 @@ extension HTTPStream {
     /// Lets the head of a filter that stopped go on, and keeps the body before it.
     func passHead(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter), self[flow].isFront(index) else { return }
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }),
+            direction(flow, { $0.isFront(index) })
+        else { return }
         let endsWithHead = flow.isRequest ? requestHasNoBody : responseHasNoBody
         if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
         if !isFinished { armTimer() }
@@ -310,12 +312,12 @@ extension HTTPStream {
         _ flow: FilterDirection.Flow, _ filter: any HTTPFilter, _ count: Int, as replacement: [UInt8]?, isEnd: Bool
     ) {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
-        let piece = self[flow].takeHeld(index, upTo: count)
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }) else { return }
+        let piece = direction(flow) { $0.takeHeld(index, upTo: count) }
         let bytes = replacement ?? piece
         if isEnd {
-            self[flow].openGate(index)
-            _ = self[flow].takeHeld(index)
+            direction(flow) { $0.openGate(index) }
+            _ = direction(flow) { $0.takeHeld(index) }
             bytes.withUnsafeBytes { runBody(flow, $0, isEnd: true, from: index + 1) }
         } else if !bytes.isEmpty {
             bytes.withUnsafeBytes { runBody(flow, $0, isEnd: false, from: index + 1) }
@@ -329,49 +331,49 @@ extension HTTPStream {
     /// Puts bytes in the place of the first ones that a filter keeps.
     func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, first count: Int, with bytes: [UInt8]) {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
-        self[flow].replaceHeld(index, first: count, with: bytes, pool: worker.blocks)
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }) else { return }
+        direction(flow) { $0.replaceHeld(index, first: count, with: bytes, pool: worker.blocks) }
     }
 
     /// A filter that stopped collects the body from here on: what it holds is no reason to read no further.
     func collect(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) {
         let flow = self.flow(flow, of: filter)
-        guard !isFinished, let index = self[flow].closedIndex(of: filter) else { return }
-        self[flow].keep(index, collecting: true)
+        guard !isFinished, let index = direction(flow, { $0.closedIndex(of: filter) }) else { return }
+        direction(flow) { $0.keep(index, collecting: true) }
         heldBodyLeft(flow)
     }
 
     /// A copy of what a filter keeps of the body.
     func held(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> [UInt8] {
         let flow = self.flow(flow, of: filter)
-        return self[flow].closedIndex(of: filter).map { self[flow].heldCopy($0) } ?? []
+        return direction(flow) { way in way.closedIndex(of: filter).map { way.heldCopy($0) } ?? [] }
     }
 
     /// What a filter keeps of the body.
     func heldBytes(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Int {
         let flow = self.flow(flow, of: filter)
-        return self[flow].closedIndex(of: filter).map { self[flow].heldCount($0) } ?? 0
+        return direction(flow) { way in way.closedIndex(of: filter).map { way.heldCount($0) } ?? 0 }
     }
 
     /// Puts other bytes in the place of what a filter keeps of the body.
     func replaceHeld(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter, with bytes: [UInt8]) {
         let flow = self.flow(flow, of: filter)
-        guard let index = self[flow].closedIndex(of: filter) else { return }
-        self[flow].replaceHeld(index, bytes, pool: worker.blocks)
+        guard let index = direction(flow, { $0.closedIndex(of: filter) }) else { return }
+        direction(flow) { $0.replaceHeld(index, bytes, pool: worker.blocks) }
     }
 
     /// Whether the end of the body stands behind what a filter keeps.
     func holdsEnd(_ flow: FilterDirection.Flow, _ filter: any HTTPFilter) -> Bool {
         let flow = self.flow(flow, of: filter)
-        return self[flow].closedIndex(of: filter).map { self[flow].holdsEnd($0) } ?? false
+        return direction(flow) { way in way.closedIndex(of: filter).map { way.holdsEnd($0) } ?? false }
     }
 
     private func release(_ flow: FilterDirection.Flow, _ index: Int) {
         // What stood before the filter is shown to it; what it has seen goes to the next one.
-        let next = self[flow].isStoppedBefore(index) ? index : index + 1
-        self[flow].openGate(index)
-        let (held, isEnd) = self[flow].takeHeld(index)
-        if self[flow].isFront(index) {
+        let next = direction(flow, { $0.isStoppedBefore(index) }) ? index : index + 1
+        direction(flow) { $0.openGate(index) }
+        let (held, isEnd) = direction(flow) { $0.takeHeld(index) }
+        if direction(flow, { $0.isFront(index) }) {
             let endsWithHead = flow.isRequest ? requestHasNoBody : responseHasNoBody
             if runHead(flow, isEnd: endsWithHead) { deliverHead(flow) }
             if isFinished { return }

@@ -56,7 +56,7 @@ final class BufferFilter: HTTPFilter {
 
     func requestHead(_ stream: HTTPStream, isEnd: Bool) -> FilterStep {
         guard !isEnd else { return .next }
-        stream[stream.flow(.request, of: self)].heldBytesMax = bytesMax
+        stream.direction(stream.flow(.request, of: self)) { $0.heldBytesMax = bytesMax }
         return .stop
     }
 
@@ -64,7 +64,8 @@ final class BufferFilter: HTTPFilter {
         let held = stream.heldBytes(.request, self) + chunk.count
         guard isEnd, held <= bytesMax else { return .hold }
         // The length is known now: hosts that do not take chunks get it.
-        if case .chunked = stream.request.body, stream[stream.flow(.request, of: self)].trailers == nil {
+        let hasNoTrailers = stream.direction(stream.flow(.request, of: self)) { $0.trailers == nil }
+        if case .chunked = stream.request.body, hasNoTrailers {
             stream.request.body = .length(held)
             try? stream.request.headers.set(.contentLength, String(held))
         }

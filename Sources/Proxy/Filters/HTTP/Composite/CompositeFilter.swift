@@ -86,10 +86,10 @@ extension HTTPStream {
         let (request, response): (FilterDirection.Flow, FilterDirection.Flow) =
             isOfTry ? (.upstreamRequest, .upstreamResponse) : (.request, .response)
         if onlyResponse {
-            self[response].insert(made.reversed(), behind: filter)
+            direction(response) { $0.insert(made.reversed(), behind: filter) }
         } else {
-            self[request].insert(made, behind: filter)
-            self[response].insert(made.reversed(), before: filter)
+            direction(request) { $0.insert(made, behind: filter) }
+            direction(response) { $0.insert(made.reversed(), before: filter) }
         }
         // Those of a try are told of its end by the walk they stand in.
         if isOfTry {
@@ -101,12 +101,12 @@ extension HTTPStream {
 
     func insertIntoResponse(_ gate: any HTTPFilter, before filter: any HTTPFilter) {
         let isOfTry = flow(.request, of: filter) == .upstreamRequest
-        self[isOfTry ? .upstreamResponse : .response].insert([gate], before: filter)
+        direction(isOfTry ? .upstreamResponse : .response) { $0.insert([gate], before: filter) }
     }
 
     /// The response passes a filter over.
     func removeFromResponse(_ filter: any HTTPFilter) {
         let isOfTry = flow(.request, of: filter) == .upstreamRequest
-        self[isOfTry ? .upstreamResponse : .response].remove(filter)
+        direction(isOfTry ? .upstreamResponse : .response) { $0.remove(filter) }
     }
 }
