@@ -48,11 +48,7 @@ static_resources:
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
           route_config:
             virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - { match: { prefix: "/", grpc: {} }, route: { cluster: grpc } }
-              - { match: { prefix: "/" }, route: { cluster: backend } }
+            - { name: all, domains: ["*"], routes: [ { match: { prefix: "/" }, route: { cluster: backend } } ] }
   - name: mesh
     address: { socket_address: { address: 127.0.0.1, port_value: %(mesh)d } }
     filter_chains:
@@ -80,8 +76,6 @@ static_resources:
             - name: all
               domains: ["*"]
               routes:
-              - match: { prefix: "/", grpc: {} }
-                route: { cluster: grpc, retry_policy: { retry_on: "connect-failure,refused-stream,unavailable", num_retries: 2 } }
               - match: { prefix: "/" }
                 route: { cluster: backend, retry_policy: { retry_on: "connect-failure,refused-stream", num_retries: 2 } }
   - name: sidecar
@@ -296,6 +290,15 @@ class GRPC(HTTP2):
         self.connection.sendall(frame(1, 4, self.stream, block) + frame(0, 1, self.stream, MESSAGE))
 
 
+def configuration(ports):
+    """The file; listeners of calls are those of HTTP/1 with another port and cluster."""
+    begin, sidecar = CONFIG.index("  - name: http\n"), CONFIG.index("  - name: sidecar\n")
+    calls = CONFIG[begin:sidecar].replace("cluster: backend", "cluster: grpc")
+    for name in ("http", "mesh"):
+        calls = calls.replace(f"- name: {name}\n    address", f"- name: calls-{name}\n    address").replace(f"%({name})d", f"%(calls_{name})d")
+    return (CONFIG[:sidecar] + calls + CONFIG[sidecar:]) % ports
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
@@ -334,9 +337,9 @@ def main():
         binary = folder / "skein-proxy"
         # valgrind stumbles over the debugging information; the names of functions stay.
         subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
-        ports = {"http": free_port(), "mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(serve_http1), "grpc": backend(serve_grpc),
+        ports = {"http": free_port(), "mesh": free_port(), "calls_http": free_port(), "calls_mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(serve_http1), "grpc": backend(serve_grpc),
                  "log": folder / "access.log"}
-        (folder / "proxy.yaml").write_text(CONFIG % ports)
+        (folder / "proxy.yaml").write_text(configuration(ports))
         proxy = subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", binary,
              "-c", folder / "proxy.yaml", "--concurrency", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -352,7 +355,7 @@ def main():
                     time.sleep(0.1)
             paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("mesh", HTTP1(ports["mesh"])),
                      ("sidecar", HTTP1(ports["sidecar"])), ("tcp", HTTP1(ports["tcp"])),
-                     ("grpc", GRPC(ports["http"])), ("grpc-mesh", GRPC(ports["mesh"]))]
+                     ("grpc", GRPC(ports["calls_http"])), ("grpc-mesh", GRPC(ports["calls_mesh"]))]
             figures = {}
             for number, (name, client) in enumerate(paths, 1):
                 for _ in range(WARM):

@@ -50,8 +50,10 @@ struct ChoiceByALPNTests {
             defer { upstream.stop() }
             let proxy = try await RunningProxy.start(
                 Yaml.bootstrap(
-                    listeners: Yaml.listener(routes: Yaml.forward()), clusters: cluster(upstream.address.port ?? 0),
-                    admin: true))
+                    listeners: Yaml.listener(
+                        routes:
+                            "[ { match: { prefix: / }, route: { cluster: backend }, response_headers_to_add: [ { header: { key: x-up, value: \"%UPSTREAM_TLS_VERSION% %UPSTREAM_PEER_DNS_SAN% %UPSTREAM_PROTOCOL% %UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%\" } } ] } ]"
+                    ), clusters: cluster(upstream.address.port ?? 0), admin: true))
             defer { proxy.stop() }
             // Many at once, before anything is known of the host.
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -62,6 +64,7 @@ struct ChoiceByALPNTests {
                             let answer = try await client.get("/")
                             #expect(answer.status == 200 && answer.body == "there")
                             #expect(answer.field("x-version") == version)
+                            #expect(answer.field("x-up") == "TLSv1.3 api.test \(version) 127.0.0.1")
                         }
                     }
                 }

@@ -31,7 +31,7 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
     private let started: MonotonicTime
     private var idleSince: MonotonicTime
 
-    var tlsFacts: TLSFacts? { tls.map { TLSFacts($0.engine) } }
+    private(set) lazy var tlsFacts: TLSFacts? = tls.map { TLSFacts($0.engine) }
 
     init(
         _ socket: Socket, pool: HostPool, priority: ResourcePriority, tls: TLSTransport? = nil, input: ByteBuffer? = nil
@@ -117,7 +117,8 @@ final class HTTP1UpstreamConnection: SocketConnection, UpstreamStream {
 
     var httpVersion: HTTPVersion { .http11 }
 
-    var localAddress: SocketAddress? { socket?.localAddress }
+    /// Asked of the kernel once: access logs tell it for each request.
+    private(set) lazy var localAddress: SocketAddress? = socket?.localAddress
 
     func responseMayContinue() { run() }
 

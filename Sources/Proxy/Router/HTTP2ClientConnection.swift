@@ -25,6 +25,10 @@ final class HTTP2ClientConnection: SocketConnection {
     private let started: MonotonicTime
     private var lastActivity: MonotonicTime
     private var keepAlive: HTTP2KeepAlive?
+    /// Asked of the kernel once: access logs tell it for each request.
+    private(set) lazy var localAddress: SocketAddress? = socket?.localAddress
+    /// The connection's TLS, once it stands; nil for plain text.
+    private(set) lazy var tlsFacts: TLSFacts? = tls.map { TLSFacts($0.engine) }
 
     init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?, input: ByteBuffer? = nil)
         throws(HTTP2Error)

@@ -22,7 +22,9 @@ final class HTTP2ClientStream: UpstreamStream, HTTP2StreamDelegate {
 
     var httpVersion: HTTPVersion { .http2 }
 
-    var localAddress: SocketAddress? { connection.socket?.localAddress }
+    var localAddress: SocketAddress? { connection.localAddress }
+
+    var tlsFacts: TLSFacts? { connection.tlsFacts }
 
     // MARK: Request out
 

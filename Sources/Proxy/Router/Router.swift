@@ -234,12 +234,11 @@ final class Router: PoolClient, UpstreamClient {
         state = .active
         cluster?.count(.upstream_rq_total)  // As Envoy: one for each try that has a connection.
         if let outlier = cluster?.outlier, let host = pool?.host { outlier.report(.localSuccess, host) }
-        if stream.manager.keepsAccessLog {
-            stream.info.upstreamLocalAddress = upstream.localAddress
-            stream.info.upstreamProtocol = upstream.httpVersion
-            stream.info.upstreamTLS = upstream.tlsFacts
-            stream.info.upstreamHostname = pool?.host.endpoint.hostname
-        }
+        // Not for access logs alone: headers, filters and expressions may tell them too.
+        stream.info.upstreamLocalAddress = upstream.localAddress
+        stream.info.upstreamProtocol = upstream.httpVersion
+        stream.info.upstreamTLS = upstream.tlsFacts
+        stream.info.upstreamHostname = pool?.host.endpoint.hostname
         if stream.manager.standard != nil { pool?.notePrincipals(upstream) }
         startTryEnd()
         finishHead()

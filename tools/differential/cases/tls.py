@@ -101,8 +101,12 @@ UP = {"a": Upstream(tls={"certificate": "upstream"})}
 TRUST = {"validation_context": {"trusted_ca": {"filename": "$certs/ca.pem"}}}
 
 
+UPSTREAM_FORMAT = {**LOG_FORMAT, "up version": "%UPSTREAM_TLS_VERSION%", "up cipher": "%UPSTREAM_TLS_CIPHER%", "up subject": "%UPSTREAM_PEER_SUBJECT%", "up issuer": "%UPSTREAM_PEER_ISSUER%",
+                   "up uri": "%UPSTREAM_PEER_URI_SAN%", "up dns": "%UPSTREAM_PEER_DNS_SAN%"}
+
+
 def upstream(name, tls_fields, case="upstream", expect=None, server=None, http2=False, case_ignore=(), **cluster_fields):
-    s = GROUP.setup(f"upstream {name}", http([route("/", "a")], [cluster("a", tls=upstream_tls(**tls_fields), http2=http2, **cluster_fields)]), stats=STATS, upstreams={"a": server or UP["a"]})
+    s = GROUP.setup(f"upstream {name}", http([route("/", "a")], [cluster("a", tls=upstream_tls(**tls_fields), http2=http2, **cluster_fields)], access_log=[access_log(UPSTREAM_FORMAT)]), stats=STATS, upstreams={"a": server or UP["a"]})
     s.case(f"upstream: {name}", get("/"), ignore=list(case_ignore))
     return s
 
