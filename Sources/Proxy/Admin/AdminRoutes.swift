@@ -193,16 +193,22 @@ final class AdminRoutes: @unchecked Sendable {
 
     private func listeners(_ proxy: ProxyServer, asJSON: Bool) -> HTTPResponse {
         let entries = proxy.store.listeners.sorted { $0.key < $1.key }.map { name, entry in
-            (name, proxy.store.boundAddresses[name] ?? entry.config.address)
+            (
+                name, proxy.store.boundAddresses[name] ?? entry.config.address,
+                proxy.store.additionalBoundAddresses[name] ?? []
+            )
         }
         guard asJSON else {
-            return HTTPResponse(status: 200, text: entries.map { "\($0.0)::\($0.1)\n" }.joined())
+            return HTTPResponse(
+                status: 200,
+                text: entries.flatMap { name, first, more in ([first] + more).map { "\(name)::\($0)\n" } }.joined())
         }
         var message = Listeners()
-        for (name, address) in entries {
+        for (name, address, more) in entries {
             var status = ListenerStatus()
             status.name = name
             status.localAddress = EnvoyAPI.Address(address)
+            status.additionalLocalAddresses = more.map { EnvoyAPI.Address($0) }
             message.listenerStatuses.append(status)
         }
         return json(message.json(names: .proto))

@@ -10,23 +10,12 @@ struct ListenerSocketOption: Sendable, Hashable {
 }
 
 extension ListenerConfig {
-    /// The options of a socket on that address.
-    func options(on address: IO.SocketAddress) -> [IO.SocketOption] {
-        guard !socketOptions.isEmpty else { return [] }
-        let isV6 = if case .ip(let ip, _) = address { ip.isV6 } else { false }
-        return socketOptions.filter { $0.isV6 == nil || $0.isV6 == isV6 }.map(\.option)
-    }
-
-    /// The options that are for its kind of socket.
+    /// The options that are for that kind of socket.
     static func socketOptions(
-        _ message: Listener, at path: String
+        _ options: [EnvoyAPI.SocketOption], isDatagram: Bool, at path: String
     ) throws(ConfigurationError) -> [ListenerSocketOption] {
-        let isDatagram =
-            if case .socketAddress(let socket)? = message.address?.address, case .udp = socket.protocol { true } else {
-                false
-            }
         var result: [ListenerSocketOption] = []
-        for (index, option) in message.socketOptions.enumerated() {
+        for (index, option) in options.enumerated() {
             let here = "\(path)[\(index)]"
             if let type = option.type, type.stream != nil || type.datagram != nil {
                 guard isDatagram ? type.datagram != nil : type.stream != nil else { continue }

@@ -6,9 +6,10 @@ internal import Upstream
 /// A compiled `Listener`.
 final class ListenerConfig: Sendable {
     let name: String
+    /// Where it listens: `address`, then `additional_addresses`; never empty.
+    let addresses: [ListenerAddress]
+    /// The first of its addresses, which metrics, logs and tools know it by.
     let address: IO.SocketAddress
-    /// The file of the network namespace in which its socket is; nil is our own.
-    let namespacePath: String?
     /// The filter of a UDP listener; nil for all others.
     let udp: UDPProxyConfig?
     let bindsToPort: Bool
@@ -22,10 +23,6 @@ final class ListenerConfig: Sendable {
     let isTransparent: Bool
     /// It may bind to an address that no interface has yet (`freebind`).
     let isFreebind: Bool
-    /// Options of its socket, by number.
-    let socketOptions: [ListenerSocketOption]
-    /// `ipv4_compat`: an IPv6 listener serves IPv4 clients, too.
-    let acceptsIPv4: Bool
     /// `ignore_global_conn_limit`.
     let ignoresConnectionLimit: Bool
     let backlog: Int32
@@ -74,7 +71,7 @@ final class ListenerConfig: Sendable {
                 "listener_filters_timeout", "continue_on_listener_filters_timeout", "transparent", "bind_to_port",
                 "deprecated_v1", "access_log", "tcp_backlog_size", "ignore_global_conn_limit", "freebind",
                 "connection_balance_config", "udp_listener_config", "socket_options", "stat_prefix",
-                "per_connection_buffer_limit_bytes", "internal_listener",
+                "per_connection_buffer_limit_bytes", "internal_listener", "additional_addresses",
             ], at: path)
         trafficDirection = message.trafficDirection
         statPrefix = message.statPrefix.isEmpty ? nil : message.statPrefix
@@ -90,23 +87,18 @@ final class ListenerConfig: Sendable {
                 at: path + ".connection_balance_config.extend_balance", "not supported; exact_balance is")
         }
         name = message.name.isEmpty ? path : message.name
-        if case .socketAddress(let socket) = message.address?.address {
-            namespacePath = socket.networkNamespaceFilepath.isEmpty ? nil : socket.networkNamespaceFilepath
-            acceptsIPv4 = socket.ipv4Compat
-        } else {
-            namespacePath = nil
-            acceptsIPv4 = false
-        }
         isInternal = try Self.isInternal(message, at: path)
-        address =
-            isInternal
-            ? .unix("envoy://\(message.name)/")
-            : try IO.SocketAddress(compiling: message.address, at: path + ".address", isListener: true)
         udp = try Self.udpProxy(message, at: path, context: context)
+        let options = try Self.socketOptions(
+            message.socketOptions, isDatagram: udp != nil, at: path + ".socket_options")
+        let first = try ListenerAddress(
+            compiling: message.address, as: isInternal ? .unix("envoy://\(message.name)/") : nil, options: options,
+            at: path + ".address")
+        address = first.address
+        addresses = try [first] + ListenerAddress.additional(message, options: options, at: path)
         bindsToPort = !isInternal && message.bindToPort ?? message.deprecatedV1?.bindToPort ?? true
         isTransparent = message.transparent ?? false
         isFreebind = message.freebind ?? false
-        socketOptions = try Self.socketOptions(message, at: path + ".socket_options")
         ignoresConnectionLimit = message.ignoreGlobalConnLimit
         backlog = Int32(clamping: message.tcpBacklogSize ?? 4096)
         handsOff = message.useOriginalDst ?? false
@@ -141,7 +133,7 @@ final class ListenerConfig: Sendable {
         }
         if let tree = message.filterChainMatcher {
             matcher = FilterChainMatcher(
-                try Self.compile(tree, message.filterChains, namespace: namespacePath ?? "", at: path))
+                try Self.compile(tree, message.filterChains, namespace: first.namespacePath ?? "", at: path))
         } else {
             matcher = try FilterChainMatcher(message.filterChains.map(\.filterChainMatch), at: path)
         }
@@ -175,6 +167,7 @@ final class ListenerConfig: Sendable {
             ("use_original_dst", message.useOriginalDst == true),
             ("connection_balance_config", message.connectionBalanceConfig != nil),
             ("udp_listener_config", message.udpListenerConfig != nil),
+            ("additional_addresses", !message.additionalAddresses.isEmpty),
         ]
         for (field, isSet) in others where isSet {
             throw ConfigurationError(at: "\(path).\(field)", "an internal listener has no socket")
@@ -182,15 +175,17 @@ final class ListenerConfig: Sendable {
         return true
     }
 
-    /// A socket of this listener on `address` in the calling thread's network namespace.
-    func openSocket(on address: IO.SocketAddress) throws(SystemError) -> Socket {
-        let options = options(on: address)
+    /// A socket for one of the listener's addresses, in the calling thread's network namespace.
+    ///
+    /// - Parameter address: Where to bind: that address, with the port that was chosen for it.
+    func openSocket(_ one: ListenerAddress, on address: IO.SocketAddress) throws(SystemError) -> Socket {
+        let options = one.options(on: address)
         if udp != nil {
             return try Socket.datagram(
-                on: address, reusePort: true, acceptsIPv4: acceptsIPv4, freebind: isFreebind, options: options)
+                on: address, reusePort: true, acceptsIPv4: one.acceptsIPv4, freebind: isFreebind, options: options)
         }
         return try Socket.listen(
-            on: address, reusePort: true, backlog: backlog, transparent: isTransparent, acceptsIPv4: acceptsIPv4,
+            on: address, reusePort: true, backlog: backlog, transparent: isTransparent, acceptsIPv4: one.acceptsIPv4,
             freebind: isFreebind, options: options)
     }
 
@@ -210,6 +205,9 @@ final class ListenerConfig: Sendable {
         }
         guard message.bindToPort ?? true else {
             throw ConfigurationError(at: path + ".bind_to_port", "a UDP listener needs its port")
+        }
+        guard message.additionalAddresses.isEmpty else {
+            throw ConfigurationError(at: path + ".additional_addresses", "a UDP listener has one address")
         }
         guard message.listenerFilters.count == 1, let filter = message.listenerFilters.first else {
             throw ConfigurationError(at: path + ".listener_filters", "a UDP listener has one filter: udp_proxy")
@@ -252,11 +250,9 @@ final class ListenerConfig: Sendable {
 
     /// Whether connections that mean an address are for this listener (`use_original_dst` of another): exactly, or as one of all addresses.
     func takes(_ destination: IO.SocketAddress) -> (isExact: Bool, isWildcard: Bool) {
-        if address == destination { return (true, false) }
-        let isWildcard =
-            address.port == destination.port && address.address?.isUnspecified == true
-            && address.address?.isV6 == destination.address?.isV6
-        return (false, isWildcard)
+        if addresses.count == 1 { return addresses[0].takes(destination) }
+        let all = addresses.map { $0.takes(destination) }
+        return (all.contains(where: \.isExact), all.contains(where: \.isWildcard))
     }
 
     /// Every chain, the default one included.

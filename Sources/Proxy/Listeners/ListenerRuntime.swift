@@ -4,14 +4,14 @@ internal import Serialization
 internal import Telemetry
 internal import Upstream
 
-/// One listener on one loop: its socket, and its filter chains at work.
-final class ListenerRuntime: ReadinessHandler {
+/// One listener on one loop: its sockets, and its filter chains at work.
+final class ListenerRuntime {
     private static let log = Logger("listener")
 
     let worker: Worker
     private(set) var config: ListenerConfig
-    private var socket: Socket?
-    private var registration: Registration?
+    /// One for each address that it is bound to.
+    private var doors: [ListenerDoor] = []
     private var chains: [ObjectIdentifier: FilterChainRuntime] = [:]
     /// Connections whose first bytes are looked at.
     private var inspected: [ObjectIdentifier: InspectedConnection] = [:]
@@ -23,12 +23,14 @@ final class ListenerRuntime: ReadinessHandler {
     /// The wait after `accept` found no descriptor: one at a time, however many connections arrive meanwhile.
     private var acceptPause: LoopTimer?
 
-    /// `socket` is bound by the control loop, so that a port in use is known before anything is published.
-    init(_ config: ListenerConfig, socket: Socket?, metrics: ListenerMetrics, worker: Worker) {
+    /// `sockets`, one for each address, are bound by the control loop, so that a port in use is known before anything is published.
+    init(_ config: ListenerConfig, sockets: [Socket?], metrics: ListenerMetrics, worker: Worker) {
         self.config = config
-        self.socket = socket
         self.metrics = metrics
         self.worker = worker
+        doors = zip(config.addresses, sockets).compactMap { address, socket in
+            socket.map { ListenerDoor(address, $0, self) }
+        }
         for chain in config.allChains where !isMadeLater(chain) { makeRuntime(chain) }
     }
 
@@ -53,9 +55,8 @@ final class ListenerRuntime: ReadinessHandler {
     }
 
     func start() throws(SystemError) {
-        guard let socket else { return }
-        if let udp = config.udp { return try startUDP(udp, socket) }
-        registration = try worker.loop.register(socket.fd, self)
+        if let udp = config.udp, let door = doors.first { return try startUDP(udp, door.socket) }
+        for door in doors { try door.open() }
     }
 
     private func startUDP(_ config: UDPProxyConfig, _ socket: Socket) throws(SystemError) {
@@ -67,10 +68,10 @@ final class ListenerRuntime: ReadinessHandler {
     /// Changes in place: chains that stay keep their connections, those that left drain (P-6).
     func update(_ newConfig: ListenerConfig) {
         config = newConfig
-        if let next = newConfig.udp, let old = udp, let copy = try? socket?.duplicate() {
+        if let next = newConfig.udp, let old = udp, let door = doors.first, let copy = try? door.socket.duplicate() {
             // Sessions belong to the filter as it was.
             old.close()
-            socket = copy
+            doors = [ListenerDoor(door.address, copy, self)]
             try? startUDP(next, copy)
         }
         let staying = Set(newConfig.allChains.map { ObjectIdentifier($0) })
@@ -109,17 +110,21 @@ final class ListenerRuntime: ReadinessHandler {
 
     // MARK: Accepting
 
-    func ready(_ readiness: Readiness) {
-        acceptAll()
+    /// Somebody knocks.
+    fileprivate func knocked(at door: ListenerDoor) {
+        acceptAll(door)
         worker.endTurn()
     }
 
     private func acceptAll() {
-        guard let socket, acceptPause == nil else { return }
-        while true {
+        for door in doors { acceptAll(door) }
+    }
+
+    private func acceptAll(_ door: ListenerDoor) {
+        while acceptPause == nil {
             if worker.overload.stopsAccepting, !isDraining { return pauseAccepting() }
             do throws(SystemError) {
-                guard let accepted = try socket.accept() else { return }
+                guard let accepted = try door.socket.accept() else { return }
                 accept(accepted)
             } catch {
                 // Out of descriptors: the connection stays in the queue, and edge-triggered readiness does not come again.
@@ -320,8 +325,13 @@ final class ListenerRuntime: ReadinessHandler {
         hasDrained = true
     }
 
-    func duplicateSocket() -> Socket? {
-        config.udp == nil && config.namespacePath == nil ? try? socket?.duplicate() : nil
+    /// More descriptors of the sockets that it accepts from, with the addresses as they are configured.
+    func duplicateSockets() -> [(address: IO.SocketAddress, socket: Socket)] {
+        guard config.udp == nil else { return [] }
+        return doors.compactMap { door in
+            guard door.address.namespacePath == nil, let copy = try? door.socket.duplicate() else { return nil }
+            return (door.address.address, copy)
+        }
     }
 
     func stopAccepting() {
@@ -329,10 +339,8 @@ final class ListenerRuntime: ReadinessHandler {
         if udp == nil { acceptAll() }
         udp = nil
         acceptPause?.cancel()
-        registration?.cancel()
-        registration = nil
-        socket?.close()
-        socket = nil
+        for door in doors { door.close() }
+        doors = []
     }
 
     /// Says `connection: close` from now on, and goes on serving (`/drain_listeners?graceful`).
@@ -346,6 +354,34 @@ final class ListenerRuntime: ReadinessHandler {
 
     deinit {
         acceptPause?.cancel()
+        for door in doors { door.cancel() }
+    }
+}
+
+/// A socket of a listener, for one of its addresses.
+private final class ListenerDoor: ReadinessHandler {
+    let address: ListenerAddress
+    let socket: Socket
+    private unowned let listener: ListenerRuntime
+    private var registration: Registration?
+
+    init(_ address: ListenerAddress, _ socket: Socket, _ listener: ListenerRuntime) {
+        self.address = address
+        self.socket = socket
+        self.listener = listener
+    }
+
+    func open() throws(SystemError) { registration = try listener.worker.loop.register(socket.fd, self) }
+
+    func ready(_ readiness: Readiness) { listener.knocked(at: self) }
+
+    func cancel() {
         registration?.cancel()
+        registration = nil
+    }
+
+    func close() {
+        cancel()
+        socket.close()
     }
 }

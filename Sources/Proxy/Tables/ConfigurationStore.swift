@@ -344,15 +344,12 @@ final class ConfigurationStore {
         giveExtensions(to: config)
         let keepsSocket =
             old.map {
-                $0.config.address == config.address && $0.config.bindsToPort == config.bindsToPort
+                $0.config.addresses == config.addresses && $0.config.bindsToPort == config.bindsToPort
                     && ($0.config.udp == nil) == (config.udp == nil)
-                    && $0.config.namespacePath == config.namespacePath
-                    && $0.config.acceptsIPv4 == config.acceptsIPv4 && $0.config.isTransparent == config.isTransparent
-                    && $0.config.isFreebind == config.isFreebind
-                    && $0.config.socketOptions == config.socketOptions
+                    && $0.config.isTransparent == config.isTransparent && $0.config.isFreebind == config.isFreebind
             } ?? false
         if !keepsSocket {
-            let sockets: [Int32]
+            let sockets: [[Int32]]
             do throws(ConfigurationError) {
                 sockets = try bind(config, at: path)
             } catch {
@@ -360,7 +357,7 @@ final class ConfigurationStore {
                 throw error
             }
             counts.count(counts.listenerCreateSuccess, workers.count)
-            for fd in boundSockets[name] ?? [] where fd >= 0 { Socket(adopting: fd).close() }
+            closeBound(name)
             boundSockets[name] = sockets
         }
         counts.count(old == nil ? counts.listenerAdded : counts.listenerModified)
@@ -372,7 +369,7 @@ final class ConfigurationStore {
         wantsChanged()
         if listeners[name]?.isWarm == true {
             // In place. Chains whose routes are still on their way answer 404 until then only if they are new.
-            for worker in workers { worker.send { $0.publish(config, socket: nil) } }
+            for worker in workers { worker.send { $0.publish(config, sockets: []) } }
         } else if isComplete(config) {
             warm(name)
         } else {
@@ -390,54 +387,51 @@ final class ConfigurationStore {
         }
     }
 
-    /// Sockets bound and not given to a worker yet, by listener; -1 for listeners that do not bind.
-    private var boundSockets: [String: [Int32]] = [:]
+    /// Sockets bound and not given to a worker yet, by listener: of each worker one for each address; -1 where it has none.
+    private var boundSockets: [String: [[Int32]]] = [:]
 
-    private func bind(_ config: ListenerConfig, at path: String) throws(ConfigurationError) -> [Int32] {
-        guard config.bindsToPort else { return workers.map { _ in -1 } }
-        var fds: [Int32] = []
-        do throws(SystemError) {
-            var address = config.address
-            for worker in workers {
-                // A unix socket cannot be bound twice: the first loop takes them all.
-                if case .unix = address, worker.index > 0 {
-                    fds.append(-1)
-                    continue
+    private func closeBound(_ name: String) {
+        let sockets = boundSockets.removeValue(forKey: name) ?? []
+        for fd in sockets.joined() where fd >= 0 { Socket(adopting: fd).close() }
+    }
+
+    private func bind(_ config: ListenerConfig, at path: String) throws(ConfigurationError) -> [[Int32]] {
+        guard config.bindsToPort else { return workers.map { _ in [] } }
+        var fds: [[Int32]] = workers.map { _ in [] }
+        var bound: [IO.SocketAddress] = []
+        for (index, one) in config.addresses.enumerated() {
+            do throws(SystemError) {
+                var address = one.address
+                for (row, worker) in workers.enumerated() {
+                    fds[row].append(try open(config, one, &address, for: worker.index))
                 }
-                if config.udp == nil, config.namespacePath == nil,
-                    let fd = inherited.take(config.address, worker: worker.index)
-                {
-                    let socket = Socket(adopting: fd)
-                    // The process before may have had others.
-                    try socket.apply(config.options(on: address))
-                    if let bound = socket.localAddress { address = bound }
-                    fds.append(socket.release())
-                    continue
-                }
-                let socket = try Self.listen(config, on: address)
-                // Port 0: the kernel chooses for the first, the others follow.
-                if let chosen = socket.localAddress { address = chosen }
-                fds.append(socket.release())
+                bound.append(address)
+            } catch {
+                for fd in fds.joined() where fd >= 0 { Socket(adopting: fd).close() }
+                let field = index == 0 ? "address" : "additional_addresses[\(index - 1)].address"
+                throw ConfigurationError(at: FieldCheck.join(path, field), "\(error)")
             }
-            boundAddresses[config.name] = address
-        } catch {
-            for fd in fds where fd >= 0 { Socket(adopting: fd).close() }
-            throw ConfigurationError(at: FieldCheck.join(path, "address"), "\(error)")
         }
+        boundAddresses[config.name] = bound.first
+        additionalBoundAddresses[config.name] = bound.count > 1 ? Array(bound.dropFirst()) : nil
         return fds
     }
 
     /// The addresses that listeners are really bound to.
     private(set) var boundAddresses: [String: IO.SocketAddress] = [:]
+    /// Those of `additional_addresses`, of listeners that have any.
+    private(set) var additionalBoundAddresses: [String: [IO.SocketAddress]] = [:]
 
     private func warm(_ name: String) {
         guard let config = listeners[name]?.config else { return }
         listeners[name]?.isWarm = true
         // Routes first: a listener that begins to serve finds its tables.
         publish()
-        let fds = boundSockets.removeValue(forKey: name) ?? workers.map { _ in -1 }
-        for (worker, fd) in zip(workers, fds) {
-            worker.send { $0.publish(config, socket: fd >= 0 ? Socket(adopting: fd) : nil) }
+        let all = boundSockets.removeValue(forKey: name) ?? workers.map { _ in [] }
+        for (worker, fds) in zip(workers, all) {
+            worker.send { worker in
+                worker.publish(config, sockets: fds.map { $0 >= 0 ? Socket(adopting: $0) : nil })
+            }
         }
     }
 
@@ -447,7 +441,8 @@ final class ConfigurationStore {
         wantsChanged()
         counts.count(counts.listenerRemoved)
         boundAddresses[name] = nil
-        for fd in boundSockets.removeValue(forKey: name) ?? [] where fd >= 0 { Socket(adopting: fd).close() }
+        additionalBoundAddresses[name] = nil
+        closeBound(name)
         for worker in workers { worker.send { $0.removeListener(name) } }
     }
 

@@ -224,15 +224,17 @@ final class Worker {
 
     // MARK: Listeners
 
-    /// Starts a listener, or changes it in place; `socket` is nil where it does not bind or goes on with what it has.
-    func publish(_ config: ListenerConfig, socket: Socket?) {
-        if let known = listeners[config.name], socket == nil {
+    /// Starts a listener, or changes it in place.
+    ///
+    /// - Parameter sockets: One for each of its addresses; none where it does not bind, or goes on with those it has.
+    func publish(_ config: ListenerConfig, sockets: [Socket?]) {
+        if let known = listeners[config.name], sockets.allSatisfy({ $0 == nil }) {
             known.update(config)
             return
         }
         listeners.removeValue(forKey: config.name)?.drain()
         let runtime = ListenerRuntime(
-            config, socket: socket, metrics: metrics.listener(config.statPrefix ?? config.address.description),
+            config, sockets: sockets, metrics: metrics.listener(config.statPrefix ?? config.address.description),
             worker: self)
         listeners[config.name] = runtime
         do throws(SystemError) {
@@ -321,10 +323,7 @@ final class Worker {
 
     /// More descriptors of the sockets that listeners accept from, by address.
     func duplicateSockets() -> [(String, Int32)] {
-        listeners.values.compactMap { listener in
-            guard let copy = listener.duplicateSocket() else { return nil }
-            return ("\(listener.config.address)", copy.release())
-        }
+        listeners.values.flatMap { $0.duplicateSockets().map { ("\($0.address)", $0.socket.release()) } }
     }
 
     /// Ends the given share of the connections for which most bytes wait (overload).

@@ -25,7 +25,7 @@ struct FreebindTests {
     @Test("freebind lets a listener bind to an address before an interface has it")
     func freebind() throws {
         let config = try config(freebind: true)
-        let socket = try config.openSocket(on: config.address)
+        let socket = try config.openSocket(config.addresses[0], on: config.address)
         defer { socket.close() }
         #expect("\(try #require(socket.localAddress))".hasPrefix("192.0.2.77:"))
         let datagram = try Socket.datagram(on: config.address, freebind: true)
@@ -35,6 +35,6 @@ struct FreebindTests {
     @Test("without it the address is refused", arguments: [nil, false])
     func refused(freebind: Bool?) throws {
         let config = try config(freebind: freebind)
-        #expect(throws: SystemError.self) { try config.openSocket(on: config.address).close() }
+        #expect(throws: SystemError.self) { try config.openSocket(config.addresses[0], on: config.address).close() }
     }
 }

@@ -25,14 +25,14 @@ struct HandOverTests {
             }
             let config = try ListenerConfig(
                 compiling: Self.message, at: "listener", context: CompileContext(metrics: set, secrets: SecretStore()))
-            let socket = try config.openSocket(on: config.address)
+            let socket = try config.openSocket(config.addresses[0], on: config.address)
             guard let bound = socket.localAddress else { throw NeverCame(description: "the socket's address") }
             let descriptor = socket.release()
             let peers = workers.map { WorkerPeer($0) }
             for (index, worker) in workers.enumerated() {
                 _ = await worker.ask {
                     $0.peers = peers
-                    $0.publish(config, socket: index == 0 ? Socket(adopting: descriptor) : nil)
+                    $0.publish(config, sockets: [index == 0 ? Socket(adopting: descriptor) : nil])
                 }
             }
             metrics = set.listener(config.address.description)

@@ -39,7 +39,7 @@ struct SocketOptionTests {
     func keepAlive() async throws {
         let config = try config([option(1, 9, 1), option(6, 4, 77, .stateBound), option(6, 6, 5, .stateListening)])
         try await onLoop { loop in
-            let listening = try config.openSocket(on: config.address)
+            let listening = try config.openSocket(config.addresses[0], on: config.address)
             defer { listening.close() }
             let client = try Socket.connect(to: try #require(listening.localAddress))
             defer { client.close() }
@@ -68,13 +68,15 @@ struct SocketOptionTests {
         var six = option(1, 9, 1)
         six.ipVersion = .ipv6
         let config = try config([datagram, six])
-        #expect(config.options(on: config.address).isEmpty)
+        #expect(config.addresses[0].options(on: config.address).isEmpty)
     }
 
     @Test("what the kernel refuses, or cannot be meant, is told with its place")
     func refused() throws {
         let unknown = try config([option(1, 9, 1), option(1, 9999, 1)])
-        let error = #expect(throws: SystemError.self) { try unknown.openSocket(on: unknown.address).close() }
+        let error = #expect(throws: SystemError.self) {
+            try unknown.openSocket(unknown.addresses[0], on: unknown.address).close()
+        }
         #expect(error?.description.contains("listener.socket_options[1]") == true)
         let wide = #expect(throws: ConfigurationError.self) { try config([option(1, 9, 1 << 40)]) }
         #expect(wide?.path == "listener.socket_options[0].int_value")
