@@ -184,6 +184,32 @@ struct DefinitionRuleTests {
         #expect(try patch(["other": ["most": 1]]) == 200)
     }
 
+    @Test(
+        "a definition with a rule that certainly has no truth is refused, as with Kubernetes",
+        arguments: [
+            ("self.leest < 3", "undefined field 'leest'"), ("self.least", "cel expression must evaluate to a bool"),
+            ("self.least == 'a'", "found no matching overload for '_==_' applied to '(int, string)'"),
+            ("self.free.x == 1", "undefined field 'x'"), ("self.hidden == 1", "undefined field 'hidden'"),
+            ("self.metadata.name == ''", "undefined field 'metadata'"),
+        ])
+    func illTyped(rule: String, words: String) throws {
+        let properties: JSON = [
+            "least": ["type": "integer"], "free": ["type": "object", "x-kubernetes-preserve-unknown-fields": true],
+            "hidden": ["x-kubernetes-preserve-unknown-fields": true],
+        ]
+        let fixture = try Fixture()
+        let refusal = try fixture.ask(
+            "POST", DefinitionTests.definitions, Self.definition(properties, [Self.rule(rule)]))
+        #expect(refusal.status == 422)
+        #expect(
+            refusal.message.contains("x-kubernetes-validations[0].rule: Invalid value: ")
+                && refusal.message.contains("compilation failed: \(words)"), "\(refusal.message)")
+        let text = try fixture.ask(
+            "POST", DefinitionTests.definitions,
+            Self.definition(properties, [Self.rule("self.least > 0", nil, ["messageExpression": "self.least"])]))
+        #expect(text.status == 422 && text.message.contains("messageExpression must evaluate to a string"))
+    }
+
     @Test("a rule that cannot be evaluated here is told of when the kind is defined, and kept")
     func unread() throws {
         let fixture = try Fixture()
@@ -196,7 +222,7 @@ struct DefinitionRuleTests {
                     Self.rule("self.cpu != ''"),
                 ]))
         #expect(made.status == 201, "\(made.message)")
-        #expect(made.warnings.count == 2)
+        #expect(made.warnings.count == 1)
         #expect(
             made.warnings.first?.hasPrefix(
                 "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]: is kept, and not evaluated by this server: "

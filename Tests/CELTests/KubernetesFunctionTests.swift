@@ -85,8 +85,28 @@ struct KubernetesFunctionTests {
     }
 
     @Test(
+        "elements and entries of literals that are optional are left out when they have no value",
+        arguments: [
+            "[?optional.of(1), 2, ?optional.none()] == [1, 2]", "[?optional.none()] == []", "[?{'a': 1}[?'a']] == [1]",
+            "{?'a': optional.of(1), ?'b': optional.none(), 'c': 3} == {'a': 1, 'c': 3}",
+            "{?'a': optional.none(), 'a': 2} == {'a': 2}", "[[?optional.none(),]] == [[]]",
+        ])
+    func optionalParts(_ text: String) throws { try truths(text) }
+
+    @Test("as text an optional element is what it was read from")
+    func optionalText() throws {
+        let text = "[?a, b, {?\"k\": c, d: e}]"
+        #expect(try CELExpression(parsing: text).text == text)
+        // What is no optional value is none that could be left out.
+        guard case .failure = try value("[?1] == [1]") else { return #expect(Bool(false), "1 is no optional") }
+        for text in ["f(?a)", "[? ]", "{? : 1}", "[??a]"] {
+            #expect(throws: CELSyntaxError.self, "\(text)") { try CELExpression(parsing: text) }
+        }
+    }
+
+    @Test(
         "expressions about requests do not know them",
-        arguments: ["'a'.find('a')", "[1].all(i, v, v == 1)", "semver('1.0.0')"])
+        arguments: ["'a'.find('a')", "[1].all(i, v, v == 1)", "semver('1.0.0')", "[?1]", "{?1: 2}"])
     func requests(_ text: String) throws {
         #expect(throws: CELSyntaxError.self) {
             try CELProgram(CELExpression(parsing: text), patterns: { Literal(text: $0) })

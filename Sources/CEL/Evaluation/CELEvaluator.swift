@@ -56,11 +56,17 @@ struct CELEvaluator<Activation: CELActivation> {
             return try CELValue.calculate(operation, value(left), value(right), &budget)
         case .negative(let operand): return try value(operand).negated()
         case .isIn(let element, let container): return .bool(try isIn(value(element), value(container)))
-        case .list(let nodes): return .list(try values(nodes))
+        case .list(let nodes):
+            var list: [CELValue] = []
+            list.reserveCapacity(nodes.count)
+            for node in nodes { if let element = try part(node) { list.append(element) } }
+            return .list(list)
         case .map(let pairs):
             var map = CELMap()
             for pair in pairs {
-                guard map.insert(try value(pair.key), try value(pair.value)) else { throw .badKey }
+                let key = try value(pair.key)
+                guard let value = try part(pair.value) else { continue }
+                guard map.insert(key, value) else { throw .badKey }
             }
             return .map(map)
         case .loop(let loop): return try run(loop)
@@ -78,6 +84,15 @@ struct CELEvaluator<Activation: CELActivation> {
         case .call(let function, let nodes): return try call(function, values(nodes))
         case .library(let function, let nodes): return try call(function, values(nodes))
         }
+    }
+
+    /// An element or value of a literal; nil for an optional one that has none.
+    private mutating func part(_ node: CELNode) throws(CELError) -> CELValue? {
+        guard case .library(.optionalPart, let operands) = node, let only = operands.first else {
+            return try value(node)
+        }
+        guard case .optional(let inner) = try value(only) else { throw .noSuchOverload("an optional element") }
+        return inner
     }
 
     private mutating func values(_ nodes: [CELNode]) throws(CELError) -> [CELValue] {

@@ -10,6 +10,8 @@ enum CELLibrary: String, Sendable {
     case optionalOf = "optional.of"
     case optionalNone = "optional.none"
     case optionalOfNonZero = "optional.ofNonZeroValue"
+    /// An element of a list literal or the value of an entry that is left out when there is none: `[?a]`, `{?k: a}`. Nobody can write this name.
+    case optionalPart = "@optional_part"
     case hasValue, value, orValue, or
     // Amounts.
     case quantity, isQuantity, sign, isInteger, asInteger, asApproximateFloat, add, sub, isLessThan, isGreaterThan
@@ -113,6 +115,8 @@ extension CELEvaluator {
         }
         switch function {
         case .optionalNone: return .optional(nil)
+        // Only a literal takes it.
+        case .optionalPart: throw wrong
         case .optionalOf: return .optional(operands.first)
         case .optionalOfNonZero: return .optional(operands.first.flatMap { $0.isZero ? nil : $0 })
         case .optionalMember, .optionalElement:

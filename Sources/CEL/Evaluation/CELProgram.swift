@@ -203,6 +203,9 @@ struct CELProgramBuilder {
     ) throws(CELSyntaxError) -> CELNode {
         if target == nil, let node = try operation(name, arguments, depth) { return node }
         if given != nil, let node = try library(target, name, arguments, depth) { return node }
+        if name == CELLibrary.optionalPart.rawValue {
+            throw CELSyntaxError("optional elements of literals are not supported")
+        }
         let operands = try nodes((target.map { [$0] } ?? []) + arguments, depth)
         if name == "matches", operands.count == 2 {
             if given == nil, case .constant(.string(let pattern)) = operands[1] {
@@ -235,7 +238,9 @@ struct CELProgramBuilder {
             return .library(function, before + (try nodes(arguments, depth)))
         }
         if target == nil,
-            let function = [CELLibrary.optionalMember, .optionalElement].first(where: { $0.rawValue == name })
+            let function = [CELLibrary.optionalMember, .optionalElement, .optionalPart].first(where: {
+                $0.rawValue == name
+            })
         {
             return .library(function, try nodes(arguments, depth))
         }

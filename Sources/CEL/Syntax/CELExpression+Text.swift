@@ -20,7 +20,13 @@ extension CELExpression {
         case .select(let operand, let field, true): return "has(\(operand.text(7)).\(Self.field(field)))"
         case .list(let elements): return "[\(list(elements))]"
         case .map(let entries):
-            return "{\(entries.map { "\($0.key.text(0)): \($0.value.text(0))" }.joined(separator: ", "))}"
+            let shown = entries.map { entry in
+                guard case .call(nil, CELLibrary.optionalPart.rawValue, let inner) = entry.value,
+                    let value = inner.first
+                else { return "\(entry.key.text(0)): \(entry.value.text(0))" }
+                return "?\(entry.key.text(0)): \(value.text(0))"
+            }
+            return "{\(shown.joined(separator: ", "))}"
         case .comprehension(let loop): return "\(loop.range.text(7)).(loop over \(loop.variable))"
         case .call(let target?, let function, let arguments):
             return "\(target.text(7)).\(function)(\(list(arguments)))"
@@ -36,6 +42,7 @@ extension CELExpression {
                 let text = "!\(arguments[0].text(6))"
                 return outer > 6 ? "(\(text))" : text
             // Two signs side by side, or one before a number, would be read as something else.
+            case (CELLibrary.optionalPart.rawValue, 1): return "?\(arguments[0].text(0))"
             case ("-_", 1):
                 let text = "-(\(arguments[0].text(0)))"
                 return outer > 6 ? "(\(text))" : text

@@ -209,7 +209,12 @@ struct CELParser {
         }
     }
 
-    /// Expressions with commas; a comma may stand behind the last of a list.
+    /// An element or value of a literal that is left out when it has no value.
+    private mutating func optional(_ value: Tree) throws(CELSyntaxError) -> Tree {
+        try call(CELLibrary.optionalPart.rawValue, [value])
+    }
+
+    /// Expressions with commas; a comma may stand behind the last of a list, and a question mark before each of its elements.
     private mutating func list(until close: String) throws(CELSyntaxError) -> [Tree] {
         var elements: [Tree] = []
         while try !take(close) {
@@ -217,7 +222,9 @@ struct CELParser {
                 try expect(",")
                 if close == "]", try take(close) { break }
             }
-            elements.append(try expression())
+            let isOptional = close == "]" ? try take("?") : false
+            let element = try expression()
+            elements.append(isOptional ? try optional(element) : element)
         }
         return elements
     }
@@ -294,9 +301,11 @@ struct CELParser {
                 try expect(",")
                 if try take("}") { break }
             }
+            let isOptional = try take("?")
             let key = try expression()
             try expect(":")
-            let value = try expression()
+            var value = try expression()
+            if isOptional { value = try optional(value) }
             entries.append(CELEntry(key: key.node, value: value.node))
             parts += [key, value]
         }

@@ -23,16 +23,22 @@ struct SchemaExpression: Sendable {
     private let isOldOptional: Bool
 
     /// The rules of a schema; those that cannot be evaluated here are told with their places.
-    static func read(_ json: JSON?, _ path: String) -> (rules: [SchemaExpression], unread: [Unread]) {
+    ///
+    /// - Parameter type: What the schema says of the values.
+    static func read(
+        _ json: JSON?, _ path: String, _ type: @autoclosure () -> CELType
+    ) -> (rules: [SchemaExpression], unread: [Unread]) {
+        guard let json, json.array?.isEmpty == false else { return ([], []) }
+        let type = type()
         var rules: [SchemaExpression] = []
         var unread: [Unread] = []
-        for (index, entry) in (json?.array ?? []).enumerated() {
-            do throws(CELSyntaxError) { rules.append(try SchemaExpression(entry)) } catch {
+        for (index, entry) in (json.array ?? []).enumerated() {
+            do throws(CELSyntaxError) { rules.append(try SchemaExpression(entry, type)) } catch {
                 let text = entry["rule"]?.string ?? ""
                 unread.append(
                     Unread(
                         path: "\(path).x-kubernetes-validations[\(index)]", reason: error.description,
-                        refusal: isForeign(error, entry) ? nil : text))
+                        refusal: isForeign(error) ? nil : text))
             }
         }
         return (rules, unread)
@@ -53,20 +59,27 @@ struct SchemaExpression: Sendable {
     ]
 
     /// Whether another evaluator may know what this one does not.
-    private static func isForeign(_ error: CELSyntaxError, _ entry: JSON) -> Bool {
-        if let name = error.unknownName { return foreignNames.contains(name) }
-        let texts = [entry["rule"]?.string ?? "", entry["messageExpression"]?.string ?? ""]
-        // Optional elements of literals.
-        return texts.contains { text in ["[?", "{?", ", ?", ",?"].contains { text.contains($0) } }
+    private static func isForeign(_ error: CELSyntaxError) -> Bool {
+        error.unknownName.map(foreignNames.contains) ?? false
     }
 
-    private init(_ json: JSON) throws(CELSyntaxError) {
+    private init(_ json: JSON, _ type: CELType) throws(CELSyntaxError) {
         rule = json["rule"]?.string ?? ""
         isOldOptional = json["optionalOldSelf"]?.bool == true
-        program = try CELProgram(CELExpression(parsing: rule), variables: Self.variables)
+        let types = ["self": type, "oldSelf": isOldOptional ? .optional(type) : type]
+        let parsed = try CELExpression(parsing: rule)
+        program = try CELProgram(parsed, variables: Self.variables)
+        guard [.bool, .dyn].contains(try parsed.type(types)) else {
+            throw CELSyntaxError("cel expression must evaluate to a bool")
+        }
         message = json["message"]?.string ?? ""
         messageProgram = try json["messageExpression"]?.string.map { text throws(CELSyntaxError) in
-            try CELProgram(CELExpression(parsing: text), variables: Self.variables)
+            let parsed = try CELExpression(parsing: text)
+            let program = try CELProgram(parsed, variables: Self.variables)
+            guard [.string, .dyn].contains(try parsed.type(types)) else {
+                throw CELSyntaxError("messageExpression must evaluate to a string")
+            }
+            return program
         }
         let word = json["reason"]?.string ?? ""
         let reasons: [FieldProblem.Reason] = [.invalid, .forbidden, .required, .duplicate]
@@ -264,6 +277,62 @@ extension StructuralSchema {
         case "duration": CELValue.duration(text: text) ?? .string(text)
         case "byte": Base64.decode(text).map { .bytes($0) } ?? .string(text)
         default: .string(text)
+        }
+    }
+
+    /// What the schema says of its values to rules; nil where rules cannot see them.
+    private var declared: CELType? {
+        SchemaShape(
+            type: type, format: json["format"]?.string, properties: properties, additional: additional, items: items,
+            isIntOrString: isIntOrString, isObject: isEmbedded
+        ).declared
+    }
+
+    /// What decides of which type values are to rules.
+    ///
+    /// Source: Kubernetes' `SchemaDeclType`.
+    struct SchemaShape {
+        let type: String
+        let format: String?
+        let properties: [String: StructuralSchema]
+        let additional: StructuralSchema?
+        let items: StructuralSchema?
+        let isIntOrString: Bool
+        /// A whole object, whose name and kind rules see.
+        let isObject: Bool
+
+        /// As of `StructuralSchema`.
+        var declared: CELType? {
+            if isIntOrString { return .dyn }
+            switch type {
+            case "boolean": return .bool
+            case "integer": return .int
+            case "number": return .double
+            case "string":
+                switch format {
+                case "byte": return .bytes
+                case "duration": return .duration
+                case "date", "date-time": return .timestamp
+                default: return .string
+                }
+            case "array": return items?.declared.map { .list($0) }
+            case "object":
+                if let additional {
+                    // Free members of any kind: what they are nobody says.
+                    return additional.type.isEmpty ? .dyn : additional.declared.map { .map($0) }
+                }
+                var members: [String: CELType] = [:]
+                for (name, inner) in properties {
+                    guard let name = StructuralSchema.escaped(name), let type = inner.declared else { continue }
+                    members[name] = type
+                }
+                if isObject {
+                    (members["apiVersion"], members["kind"]) = (.string, .string)
+                    members["metadata"] = .object(["name": .string, "generateName": .string])
+                }
+                return .object(members)
+            default: return nil
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+internal import CEL
 public import Serialization
 
 /// The schema of one version of a custom kind: `openAPIV3Schema` of its CustomResourceDefinition, taken apart once.
@@ -90,9 +91,14 @@ public final class StructuralSchema: Sendable {
         }
         isAtomicMap = json["x-kubernetes-map-type"]?.string == "atomic"
         rules = try SchemaRules(json, path, depth: depth)
-        let (expressions, unread) = SchemaExpression.read(json["x-kubernetes-validations"], path)
-        self.expressions = expressions
         let below = properties.sorted { $0.key < $1.key }.map(\.value) + [additional, items].compactMap(\.self)
+        let (expressions, unread) = SchemaExpression.read(
+            json["x-kubernetes-validations"], path,
+            SchemaShape(
+                type: type, format: json["format"]?.string, properties: properties, additional: additional,
+                items: items, isIntOrString: isIntOrString, isObject: depth == 0 || isEmbedded
+            ).declared ?? .dyn)
+        self.expressions = expressions
         self.unread = unread + below.flatMap(\.unread)
         hasExpressions = !expressions.isEmpty || below.contains(where: \.hasExpressions)
     }
