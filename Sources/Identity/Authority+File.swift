@@ -14,6 +14,7 @@ extension Authority {
                         "since": .integer(root.since), "lastLeafEnd": .integer(root.lastLeafEnd),
                     ]
                     if let key = root.key { json["key"] = Self.text(key.pem) }
+                    if let time = root.announcement { json["announcement"] = .integer(time) }
                     return json
                 }),
         ]
@@ -37,7 +38,8 @@ extension Authority {
                     key: try entry["key"].map { key throws(IdentityError) in
                         try Self.key(key, "roots[\(index)].key")
                     }, stage: stage, since: Int64(entry["since"]?.int ?? 0),
-                    lastLeafEnd: Int64(entry["lastLeafEnd"]?.int ?? 0)))
+                    lastLeafEnd: Int64(entry["lastLeafEnd"]?.int ?? 0),
+                    announcement: entry["announcement"]?.int.map { Int64(clamping: $0) }))
         }
         guard roots.count(where: { $0.stage == .signing }) == 1, roots.count(where: { $0.stage == .announced }) <= 1
         else { throw IdentityError(.authority, "roots: exactly one signs and at most one is announced") }

@@ -28,6 +28,8 @@ public struct Authority: Sendable {
         public var since: Int64
         /// The end of the last certificate that was signed under it.
         public var lastLeafEnd: Int64
+        /// How long it is announced at least, seconds; nil: as long as usual.
+        public var announcement: Int64?
         /// The first digits of its fingerprint.
         public var id: String { Authority.id(certificate) }
     }

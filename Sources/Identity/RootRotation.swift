@@ -111,6 +111,11 @@ extension Authority {
             intermediate: made)
     }
 
+    /// Says how long the root that is announced now is so at least, seconds; nil: as long as usual.
+    public mutating func announce(for time: Int64?) {
+        for index in roots.indices where roots[index].stage == .announced { roots[index].announcement = time }
+    }
+
     private static func given(
         _ root: Certificate, _ intermediate: CertificateAuthority, _ chain: [Certificate], now: Int64
     ) throws(IdentityError) -> Intermediate {
@@ -173,8 +178,9 @@ extension Authority {
         holders: [BundleHolder], policy: RotationPolicy = RotationPolicy(), now: Int64
     ) -> String? {
         guard let next = announced else { return nil }
-        if now < next.since + policy.announcement {
-            return "\(next.since + policy.announcement - now) s until everybody has had time to take it"
+        let end = next.since + (next.announcement ?? policy.announcement)
+        if now < end {
+            return "\(end - now) s until everybody has had time to take it"
         }
         let version = bundle.version
         let late = holders.filter { $0.version != version }.map(\.node).sorted()

@@ -111,6 +111,53 @@ struct MeshAuthorityTests {
         }.value
     }
 
+    @Test(
+        "a step of another server is taken over: what signs, what is trusted, and on disk; what cannot be read changes nothing"
+    )
+    func taken() async throws {
+        let directory = "/tmp/skein-ca-\(Environment.processID)-\(UInt32.random(in: 0 ... .max))"
+        for name in ["one", "two"] { try File.makeDirectory("\(directory)/\(name)", mode: 0o700) }
+        defer { try? File.removeTree(directory) }
+        let loop = try EventLoop.start(name: "ca-test")
+        defer { loop.stop() }
+        try await Task(executorPreference: loop) {
+            let now = WallClock.now.seconds
+            let one = try MeshAuthority(directory: directory + "/one", node: "n1", on: loop, now: { now })
+            try File.write("\(directory)/two/mesh-ca.json", File.read("\(directory)/one/mesh-ca.json"), mode: 0o600)
+            let two = try MeshAuthority(directory: directory + "/two", node: "n2", on: loop, now: { now })
+            var (left, trusts) = ([[UInt8]](), 0)
+            one.onSave = { left.append($0) }
+            two.onSave = { _ in #expect(Bool(false), "what is taken over is no step of its own") }
+            two.onTrust.append { trusts += 1 }
+            #expect(one.run(.rotate(nil, announcement: 7))["error"] == nil)
+            try two.take(try #require(left.last))
+            #expect(two.authority.bundle == one.authority.bundle && two.authority.roots.count == 2 && trusts == 1)
+            #expect(two.authority.roots.last?.announcement == 7)
+            #expect(try File.read("\(directory)/two/mesh-ca.json") == left.last)
+            #expect(one.run(.recover)["error"] == nil)
+            try two.take(try #require(left.last))
+            #expect(
+                two.authority.reissue == 1
+                    && two.authority.intermediate.certificate == one.authority.intermediate.certificate)
+            #expect(throws: IdentityError.self) { try two.take(Array("{}".utf8)) }
+            #expect(two.authority.bundle == one.authority.bundle && trusts == 2)
+        }.value
+    }
+
+    @Test("a root waits for the proxies of other servers, and for a server that has not heard of it")
+    func roots() {
+        let late = [BundleHolder(node: "n2", version: "old"), BundleHolder(node: "a/b", version: "", isClient: true)]
+        let report = RootsReport(bundle: "new", late: late)
+        let read = RootsReport(report.json.bytes)
+        #expect(read == report)
+        #expect(read.late(for: "new", server: "s2") == late)
+        #expect(read.late(for: "newer", server: "s2") == [BundleHolder(node: "of server s2", version: "new")])
+        #expect(RootsReport(bundle: "new", late: []).late(for: "new", server: "s2").isEmpty)
+        #expect(RootsReport(Array("what?".utf8)).late(for: "new", server: "s2").count == 1)
+        let many = (0..<300).map { BundleHolder(node: "n\($0)", version: "") }
+        #expect(RootsReport(bundle: "new", late: many).late.count == RootsReport.lateMax)
+    }
+
     @Test("An authority of the user's own is taken from Istio's files at the first start")
     func given() async throws {
         let directory = "/tmp/skein-ca-\(Environment.processID)-\(UInt32.random(in: 0 ... .max))"

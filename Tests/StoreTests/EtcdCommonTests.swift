@@ -1,4 +1,5 @@
 import Etcd
+import IO
 import Testing
 
 @testable import Store
@@ -27,8 +28,17 @@ struct EtcdCommonTests {
             let sealed = try #require(answer.found?.value)
             #expect(!sealed.contains(words) && sealed.count > words.count)
             #expect(throws: StoreError.self) { try first.layout.text.open(sealed, as: "mesh-authority") }
-            try await second.setCommon("identity", Array("a newer one".utf8))
-            #expect(try await first.common("identity", offering: words) == Array("a newer one".utf8))
+            // A step is taken by who knows the one before; the others are told that there is another.
+            let (newer, late) = (Array("a newer one".utf8), Array("a late one".utf8))
+            var heard: [String] = []
+            first.onCommon = { heard.append($0) }
+            #expect(try await second.replaceCommon("identity", words, with: newer) == newer)
+            #expect(try await first.replaceCommon("identity", words, with: late) == newer)
+            #expect(try await first.common("identity", offering: words) == newer)
+            for _ in 0..<3000 where heard.isEmpty { await first.client.loop.sleep(for: .milliseconds(10)) }
+            #expect(heard == ["identity"])
+            // What somebody has taken away is there again.
+            #expect(try await first.replaceCommon("other", words, with: late) == late)
             #expect(first.revision == revision, "nothing of it is a write")
             await first.close()
             await second.close()
@@ -36,7 +46,7 @@ struct EtcdCommonTests {
         try await Home.etcd.run { place in
             let open = try #require(try await place.open() as? EtcdStore)
             #expect(try await open.common("identity", offering: [1]) == nil)
-            try await open.setCommon("identity", [1])
+            #expect(try await open.replaceCommon("identity", [1], with: [2]) == [2])
             let answer = try await open.client.call(.txn, open.layout.take(open.layout.common("identity"), nil))
             #expect(answer.found == nil)
             await open.close()

@@ -193,6 +193,24 @@ def refusals(servers, one):
           (nobody, admin, asked))
 
 
+def rotation(servers):
+    """A new root of the mesh that one server is told of comes to both, and neither is touched by hand."""
+    def authority(plane):
+        kept = json.loads(pathlib.Path(plane.directory, "control/mesh-ca.json").read_text())
+        return {root["stage"]: root["certificate"] for root in kept["roots"]}, kept["reissue"]
+    first = authority(servers.planes[0])
+    check("servers: both have one mesh authority", first == authority(servers.planes[1]))
+    for number, plane in enumerate(servers.planes[::-1], 1):
+        # First at the second server, then at the first: one of them does not lead.
+        before = authority(plane)[0]["Signing"]
+        answer = subprocess.run([plane.words[0], "certs", "rotate", "--announcement", "5", "--run-dir", plane.directory],
+                                capture_output=True, text=True, timeout=60)
+        wait("the new root at both", lambda: authority(servers.planes[0]) == authority(servers.planes[1])
+             and authority(plane)[1] == number and authority(plane)[0]["Signing"] != before, 90,
+             lambda: f"{answer}\n{[authority(p) for p in servers.planes]}\n{servers.output()}")
+        check(f"servers: skein certs rotate at one is a new root at both, time {number}", answer.returncode == 0, answer.stderr)
+
+
 def run(plane):
     begin = time.monotonic()
     servers = Servers(plane.program)
@@ -218,6 +236,7 @@ def run(plane):
             status, body = servers.bench.Client(servers.planes[1].path, 30).call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
             check("servers: a token of one is good at the other", json.loads(body)["status"].get("authenticated") is True, body[:300])
         refusals(servers, ones[0])
+        rotation(servers)
         claims(servers, ones[1])
         servers.planes[0].kill()
         _, errors = wait("the second to notice", lambda: (found := ones[1]("logs", "far", code=None, timeout=60)) and "does not answer" in found[1]

@@ -36,7 +36,7 @@ final class MeshAuthority: @unchecked Sendable {
     /// By name: `client NAMESPACE/ACCOUNT`.
     private var fileClients: [String: FileClient] = [:]
     private var timer: LoopTimer?
-    private var policy = RotationPolicy()
+    private let policy = RotationPolicy()
     /// The pod of that uid as the API has it now; its name, where it is known, finds it faster.
     var pod: (String, NamespacedName?) -> BoundPod? = { _, _ in nil }
     /// The uid of a service account as the API has it now.
@@ -50,6 +50,10 @@ final class MeshAuthority: @unchecked Sendable {
     var onTrust: [() -> Void] = []
     /// Called with the authority, keys and all, when it was kept anew.
     var onSave: ([UInt8]) -> Void = { _ in }
+    /// Whether this server brings a rotation forward: of several servers one does.
+    var advances: () -> Bool = { true }
+    /// Who is connected with other servers and has not taken the roots, as far as a new root waits for them.
+    var othersLate: () -> [BundleHolder] = { [] }
     /// How the certificates stand that proxies have from us without an agent between.
     var otherReports: () -> [IdentityReport] = { [] }
     /// How long certificates of workloads hold, in seconds.
@@ -96,12 +100,16 @@ final class MeshAuthority: @unchecked Sendable {
 
     private func save() throws(ControlPlaneError) {
         let bytes = authority.secretJSON.bytes
+        try keep(bytes)
+        onSave(bytes)
+    }
+
+    private func keep(_ bytes: [UInt8]) throws(ControlPlaneError) {
         do throws(SystemError) {
             try File.replace("\(directory)/\(Self.fileName)", bytes, mode: 0o600)
         } catch {
             throw ControlPlaneError("the mesh's certificate authority cannot be kept: \(error)")
         }
-        onSave(bytes)
     }
 
     /// Begins to look at what is due.
@@ -213,7 +221,7 @@ final class MeshAuthority: @unchecked Sendable {
     private var allReports: [IdentityReport] { reports.values + otherReports() }
 
     /// Who must have taken a root before it signs.
-    private var holders: [BundleHolder] {
+    private var ownHolders: [BundleHolder] {
         let pods = allReports.filter { pod($0.uid, $0.key)?.hasEnded == false }
         guard !pods.isEmpty else { return clients }
         let byNode = Dictionary(grouping: pods) { pod($0.uid, $0.key)?.node ?? node }
@@ -272,7 +280,40 @@ final class MeshAuthority: @unchecked Sendable {
         timer = loop.schedule(after: Self.pause) { [weak self] in self?.tick() }
     }
 
+    /// Who is connected here and has not taken the roots that are to be trusted now.
+    ///
+    /// Empty while no root is announced: nothing waits for them.
+    var late: [BundleHolder] {
+        guard authority.roots.contains(where: { $0.stage == .announced }) else { return [] }
+        let version = authority.bundle.version
+        return ownHolders.filter { $0.version != version }
+    }
+
+    private var holders: [BundleHolder] { ownHolders + othersLate() }
+
+    /// Takes over the authority as another server has left it: a step of its rotation, made there.
+    ///
+    /// - Throws: when it cannot be read or kept; then it is what it was.
+    func take(_ bytes: [UInt8]) throws(IdentityError) {
+        let theirs: Authority
+        do { theirs = try Authority(secretJSON: try JSON.parse(bytes)) } catch {
+            throw IdentityError(.authority, "what another server has left cannot be read: \(error)")
+        }
+        let before = authority
+        authority = theirs
+        do throws(ControlPlaneError) { try keep(authority.secretJSON.bytes) } catch {
+            authority = before
+            throw IdentityError(.authority, error.description)
+        }
+        let signs = theirs.roots.first { $0.stage == .signing }?.id ?? ""
+        log.info(
+            "another server has brought the authority forward",
+            ["signs": signs, "trusted": theirs.roots.map(\.id).joined(separator: ",")])
+        try done([])
+    }
+
     private func advance() {
+        guard advances() else { return }
         do throws(IdentityError) {
             try done(try authority.advance(holders: holders, policy: policy, now: clock()))
         } catch {
@@ -332,12 +373,14 @@ final class MeshAuthority: @unchecked Sendable {
             switch command {
             case .list: break
             case .rotate(let given, let announcement):
+                var events: [AuthorityEvent] = []
                 if let given {
-                    try done(try authority.rotate(to: given, now: clock()))
+                    events = try authority.rotate(to: given, now: clock())
                 } else {
-                    try done(try authority.rotate(now: clock()))
+                    events = try authority.rotate(now: clock())
                 }
-                policy.announcement = announcement ?? RotationPolicy().announcement
+                authority.announce(for: announcement)
+                try done(events)
             case .recover: try done(try authority.recover(now: clock()))
             case .roots(let namespace, let account):
                 hasRoots("\(namespace)/\(account)")

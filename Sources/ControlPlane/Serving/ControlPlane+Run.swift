@@ -63,6 +63,10 @@ public final class ControlPlaneServer: @unchecked Sendable {
     var names: NameService?
     private var agent: AgentListener?
     private(set) var meshAuthority: MeshAuthority?
+    /// With several servers on one store.
+    var sharedAuthority: SharedAuthority?
+    /// Whether the mesh's authority here is that of the other servers.
+    var sharesMeshAuthority = false
     private var tokens: ServiceAccountTokens?
     private var signals: SignalSource?
     private var context: TLSContext?
@@ -132,6 +136,7 @@ public final class ControlPlaneServer: @unchecked Sendable {
         nodes?.close()
         peers?.close()
         meshAuthority?.stop()
+        sharedAuthority?.stop()
         streams?.identities?.stop()
         discovery?.close()
         names?.stop()
@@ -430,9 +435,9 @@ public final class ControlPlaneServer: @unchecked Sendable {
         authority.account = { [weak source] in source?.known(.serviceAccount, $0)?.metadata.uid }
         authority.lifetime = options.certificateLifetime
         authority.tokens = tokens
-        authority.onSave = { [weak self] in self?.tellMeshAuthority($0) }
-        authority.start()
         meshAuthority = authority
+        share(authority)
+        authority.start()
         streams.certify(by: authority, now: { WallClock.now.seconds })
         do throws(SystemError) {
             agent = try AgentListener(

@@ -66,6 +66,14 @@ struct SharedIdentity {
         return JSON.object(Dictionary(members) { $1 }).bytes
     }
 
+    /// The contents of the only file of such a text.
+    func only(_ known: [UInt8]) throws(StoreError) -> [UInt8] {
+        guard files.count == 1, let bytes = try members(known)[files[0]] else {
+            throw .corrupted(path: "", detail: "\(name) has not the one file \(files.joined(separator: ", "))")
+        }
+        return bytes
+    }
+
     private func members(_ known: [UInt8]) throws(StoreError) -> [String: [UInt8]] {
         do throws(JSONError) {
             return (try JSON.parse(known).object ?? [:]).compactMapValues { $0.string.map { Array($0.utf8) } }
@@ -112,24 +120,12 @@ extension ControlPlaneServer {
             _ = try MeshAuthority(
                 directory: control, node: options.nodeName, on: loop, now: { WallClock.now.seconds })
         }
+        sharesMeshAuthority = !different.contains(MeshAuthority.fileName)
         if !different.isEmpty {
             log.warning(
                 "keys here are others than those of the other servers of this store: what is signed here is not good there; "
                     + "to have theirs, move the files away and start again",
                 ["files": different.joined(separator: ","), "directory": control])
-        }
-    }
-
-    /// Leaves the mesh's authority in the store as it is after a step of its rotation, for servers that begin later.
-    func tellMeshAuthority(_ bytes: [UInt8]) {
-        guard let shared = store as? EtcdStore else { return }
-        let log = log
-        Task(executorPreference: loop) {
-            do throws(StoreError) {
-                try await shared.setCommon(SharedIdentity.mesh.name, SharedIdentity.mesh.text([bytes]))
-            } catch {
-                log.error("other servers do not hear of the mesh's new authority", ["error": "\(error)"])
-            }
         }
     }
 }

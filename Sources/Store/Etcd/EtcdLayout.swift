@@ -32,6 +32,11 @@ struct EtcdLayout: Sendable {
     var leader: [UInt8] { Array((prefix + "/leader").utf8) }
     /// What all servers have in common under a name.
     func common(_ name: String) -> [UInt8] { Array("\(prefix)/common/\(name)".utf8) }
+    /// The name that a key has there, if it has one.
+    func commonName(_ key: [UInt8]) -> String? {
+        let start = common("")
+        return key.starts(with: start) ? String(decoding: key[start.count...], as: UTF8.self) : nil
+    }
     /// Where all servers' reports on something are.
     func reports(_ topic: ReportTopic) -> [UInt8] { Array("\(prefix)/\(topic.rawValue)/".utf8) }
     /// The server that a key is a report of, if it is one on `topic`.

@@ -9,6 +9,8 @@ public enum ReportTopic: String, Sendable, CaseIterable {
     case proxies = "servers"
     /// Their counts against the limits of the whole mesh.
     case limits
+    /// Who has not taken the roots of the mesh's authority.
+    case roots
     /// The nodes whose agents are connected with them, and where they can be asked for those.
     case nodes
 }

@@ -85,6 +85,8 @@ public final class EtcdStore: ReplicaStore {
     public private(set) var leadership: EtcdLeadership?
     /// What servers say of themselves.
     var reports: [ReportTopic: EtcdReports] = [:]
+    /// Called with the name of what all servers have in common when one of them has changed it; one may be missed while etcd is away.
+    public var onCommon: ((String) -> Void)?
 
     private init(_ client: EtcdClient, _ options: Options) {
         self.client = client
@@ -95,11 +97,6 @@ public final class EtcdStore: ReplicaStore {
         writer = EtcdStore.makeName()
         super.init(historyMax: options.historyMax)
         commit.send = { [weak self] in self?.flush() }
-    }
-
-    private static func makeName() -> String {
-        var random = SystemRandomNumberGenerator()
-        return String(random.next(), radix: 36)
     }
 
     /// Reads everything and begins to follow; on the client's loop.
@@ -345,6 +342,8 @@ public final class EtcdStore: ReplicaStore {
                 if event.type == .delete { leadership?.isVacant() }
             } else if let (reports, server) = report(at: pair.key) {
                 reports.heard(server, event.type == .put ? pair.value : nil)
+            } else if let name = layout.commonName(pair.key) {
+                onCommon?(name)
             } else if let key = layout.key(pair.key) {
                 touchesObjects = true
                 if event.type == .put { values[key] = pair.value }
