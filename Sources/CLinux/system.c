@@ -98,6 +98,11 @@ static int release_segments(struct dl_phdr_info *program, size_t size, void *con
 
 void clinux_release_program(void) { dl_iterate_phdr(release_segments, NULL); }
 
+int clinux_heap_large(int bytes) {
+    // Otherwise glibc raises the bound to the largest block that was ever freed, and keeps twice as much.
+    return mallopt(M_MMAP_THRESHOLD, bytes) == 1 && mallopt(M_TRIM_THRESHOLD, 2 * bytes) == 1 ? 0 : -EINVAL;
+}
+
 void clinux_heap_trim(long kept) { malloc_trim(kept > 0 ? (size_t)kept : 0); }
 
 int clinux_set_window(int fd, uint16_t columns, uint16_t rows) {

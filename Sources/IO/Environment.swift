@@ -71,6 +71,17 @@ public enum Environment {
     /// Gives memory that is allocated and free back to the system, but for so many bytes at the heap's end.
     public static func returnFreeMemory(keeping bytes: Int = 0) { clinux_heap_trim(max(0, bytes)) }
 
+    /// From now on a block of memory of at least so many bytes (at most 32 MiB) goes back to the system when it is freed, and at most twice as
+    /// many stay free at the heap's end.
+    ///
+    /// For programs that now and then need much for a moment: without it the allocator keeps that for good. Each such block costs its page faults.
+    ///
+    /// - Returns: false when the allocator does not take the bound.
+    @discardableResult
+    public static func returnLargeBlocks(from bytes: Int) -> Bool {
+        (1...32 << 20).contains(bytes) && clinux_heap_large(Int32(truncatingIfNeeded: bytes)) == 0
+    }
+
     /// Whether the descriptor is a terminal.
     public static func isTerminal(_ fd: Int32) -> Bool { isatty(fd) == 1 }
 

@@ -1,11 +1,11 @@
-import Serialization
+public import Serialization
 
 /// Equal parts of objects in memory once.
 ///
 /// The pods of a Deployment have one specification, and all objects of a client the same `managedFields`: kept apart they are most of
 /// what a server's memory holds. A table of a fixed size knows the parts that were seen last; a part that was forgotten meanwhile is kept
 /// twice, nothing worse. Values are not changed by this, only where they lie.
-struct SharedParts {
+public struct SharedParts: Sendable {
     /// How many parts are known at most.
     static let slots = 4096
     /// Parts with more text than this are not looked for: what the table keeps alive is bounded by both.
@@ -14,6 +14,9 @@ struct SharedParts {
     private static let smallText = 15
 
     private var known: [(hash: UInt64, part: JSON)] = []
+
+    /// Knows nothing yet.
+    public init() {}
 
     /// What a part is known by.
     private struct Mark {
@@ -24,7 +27,7 @@ struct SharedParts {
     /// The same object, of parts that are shared with others.
     ///
     /// What all objects have for themselves is not looked for: the object and its `metadata` as wholes.
-    mutating func share(_ object: JSON) -> JSON {
+    public mutating func share(_ object: JSON) -> JSON {
         guard case .object(let members) = object else { return object }
         var shared: [String: JSON] = [:]
         shared.reserveCapacity(members.count)

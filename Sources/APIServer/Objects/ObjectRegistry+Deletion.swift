@@ -54,20 +54,20 @@ extension ObjectRegistry {
         if kind == .namespace, ["default", "kube-system"].contains(name) {
             throw .forbidden(kind, name, "this namespace may not be deleted")
         }
-        if options.isDryRun { return (KubernetesObject(json: shown(current, kind)), true) }
+        if options.isDryRun { return (viewed(current, kind), true) }
         if kind == .namespace { return try deleteNamespace(current) }
         let marked = try mark(current, kind, options)
         if kind == .customResourceDefinition {
             finishDefinitions()
-            guard let again = store.get(marked.key) else { return (KubernetesObject(json: shown(marked, kind)), true) }
-            return (KubernetesObject(json: shown(again, kind)), false)
+            guard let again = store.get(marked.key) else { return (viewed(marked, kind), true) }
+            return (viewed(again, kind), false)
         }
         if options.propagation == .orphan { orphan(meta.uid) }
         if options.propagation == .foreground {
             deleteDependents(of: meta.uid, .foreground)
             releaseOwner(meta.uid)
             // They may all have gone at once, and have taken it with them.
-            guard let again = store.get(marked.key) else { return (KubernetesObject(json: shown(marked, kind)), true) }
+            guard let again = store.get(marked.key) else { return (viewed(marked, kind), true) }
             return try finish(again, kind)
         }
         return try finish(marked, kind)
@@ -91,8 +91,8 @@ extension ObjectRegistry {
     private func finish(
         _ current: StoredObject, _ kind: ResourceKind
     ) throws(StatusError) -> (object: KubernetesObject, isGone: Bool) {
-        guard isFree(current.object, kind) else { return (KubernetesObject(json: shown(current, kind)), false) }
-        return (KubernetesObject(json: shown(try remove(current, kind), kind)), true)
+        guard isFree(current.object, kind) else { return (viewed(current, kind), false) }
+        return (viewed(try remove(current, kind), kind), true)
     }
 
     /// Writes down that the object is being deleted, if that is more than a moment.
@@ -244,7 +244,7 @@ extension ObjectRegistry {
         finishNamespace(current.key.name)
         tellRemaining(current.key.name)
         let isGone = store.get(current.key) == nil
-        return (KubernetesObject(json: shown(stored, .namespace)), isGone)
+        return (viewed(stored, .namespace), isGone)
     }
 
     private func emptyNamespace(_ name: String) {

@@ -131,11 +131,16 @@ public final class ObjectRegistry {
         return ObjectView(kind, version: version)?.shown(object) ?? object
     }
 
+    /// The same for readers in this process: its resource version stands beside what the store keeps.
+    func viewed(_ stored: StoredObject, _ kind: ResourceKind, version: String = "") -> KubernetesObject {
+        KubernetesObject(content: seen(stored.object, kind, version: version), revision: stored.revision)
+    }
+
     /// One object; cluster-scoped kinds ignore the namespace.
     public func get(_ kind: ResourceKind, _ namespace: String = "", _ name: String) throws(StatusError)
         -> KubernetesObject
     {
-        KubernetesObject(json: shown(try stored(kind, namespace, name), kind))
+        viewed(try stored(kind, namespace, name), kind)
     }
 
     /// All objects of a kind, in one namespace or in all, that a selection wants.
@@ -144,7 +149,7 @@ public final class ObjectRegistry {
     ) -> [KubernetesObject] {
         store.list(kind.storeResource, namespace: kind.isNamespaced ? namespace : nil)
             .filter { selection.matches($0.object) }
-            .map { KubernetesObject(json: shown($0, kind)) }
+            .map { viewed($0, kind) }
     }
 
     /// Every change of a kind after `revision` (default: from now on); `wake` is called when there is something to take.
@@ -160,7 +165,7 @@ public final class ObjectRegistry {
 
     /// The changed object of a watch event as clients see it.
     public func object(of event: StoreEvent, _ kind: ResourceKind) -> KubernetesObject {
-        KubernetesObject(json: shown(event.object, kind))
+        viewed(event.object, kind)
     }
 
     // MARK: Writing
@@ -228,7 +233,7 @@ public final class ObjectRegistry {
             kindChanged(kind)
             if kind == .namespace { try? createDefaults(in: name) }
             return Written(
-                object: KubernetesObject(json: shown(stored, kind, version: options.version)), warnings: warnings)
+                object: viewed(stored, kind, version: options.version), warnings: warnings)
         } catch {
             addresses = before
             throw error
@@ -306,16 +311,16 @@ public final class ObjectRegistry {
             if isUnchanged(object, old) {
                 addresses = before
                 return Written(
-                    object: KubernetesObject(json: shown(current, kind, version: options.version)), warnings: warnings)
+                    object: viewed(current, kind, version: options.version), warnings: warnings)
             }
             let stored = try replace(current, with: object, kind, subresource)
             if isFree(object, kind) {
                 let last = try remove(stored, kind)
                 return Written(
-                    object: KubernetesObject(json: shown(last, kind, version: options.version)), warnings: warnings)
+                    object: viewed(last, kind, version: options.version), warnings: warnings)
             }
             return Written(
-                object: KubernetesObject(json: shown(stored, kind, version: options.version)), warnings: warnings)
+                object: viewed(stored, kind, version: options.version), warnings: warnings)
         } catch {
             addresses = before
             throw error

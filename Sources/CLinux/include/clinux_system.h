@@ -16,6 +16,8 @@ int clinux_affinity_count(void);
 void clinux_heap(uint64_t *allocated, uint64_t *total);
 /// Lets go of the pages of the program's file that nobody can have written to.
 void clinux_release_program(void);
+/// From now on blocks of so many bytes go back to the system when they are freed; 0 or -errno.
+int clinux_heap_large(int bytes);
 /// Gives free memory of the allocator back to the system.
 void clinux_heap_trim(long kept);
 /// Sets the size of a terminal's window; 0 or -errno.

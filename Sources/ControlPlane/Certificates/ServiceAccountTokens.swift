@@ -90,7 +90,7 @@ struct ServiceAccountTokens {
 
     private func pod(_ uid: String, _ namespace: String, _ name: String, _ registry: ObjectRegistry) -> BoundPod? {
         guard let object = try? registry.get(.pod, namespace, name), object.metadata.uid == uid else { return nil }
-        let pod = Pod(json: object.json)
+        let pod = Pod(json: object.content)
         return BoundPod(
             uid: uid, namespace: namespace, name: name,
             serviceAccount: pod.spec.json["serviceAccountName"]?.string ?? "",

@@ -310,7 +310,7 @@ private struct AutoscalerLook {
     /// What the containers ask for, in thousandths.
     private func request(_ metric: AutoscalerMetric, _ object: KubernetesObject) throws(MetricFailure) -> Double {
         var sum = 0.0
-        for container in Pod(json: object.json).spec.containers
+        for container in Pod(json: object.content).spec.containers
         where metric.container.map({ $0 == container.name }) ?? true {
             guard let amount = container.resources.requests[metric.name] else {
                 throw MetricFailure(

@@ -52,7 +52,7 @@ private struct Rollout {
         _ object: KubernetesObject, _ replicaSets: [KubernetesObject], _ podCounts: [String: Int], _ now: Timestamp
     ) {
         self.object = object
-        deployment = Deployment(json: object.json)
+        deployment = Deployment(json: object.content)
         self.podCounts = podCounts
         self.now = now
         all = replicaSets.sorted {
@@ -65,8 +65,8 @@ private struct Rollout {
 
     private var wanted: Int { deployment.spec.replicas }
     private var old: [KubernetesObject] { all.filter { $0.metadata.uid != current?.metadata.uid } }
-    private func replicas(_ set: KubernetesObject) -> Int { ReplicaSet(json: set.json).spec.replicas }
-    private func available(_ set: KubernetesObject) -> Int { ReplicaSet(json: set.json).status.availableReplicas }
+    private func replicas(_ set: KubernetesObject) -> Int { ReplicaSet(json: set.content).spec.replicas }
+    private func available(_ set: KubernetesObject) -> Int { ReplicaSet(json: set.content).status.availableReplicas }
     private var isRecreate: Bool { deployment.spec.strategy.type == "Recreate" }
 
     private var maxSurge: Int {
@@ -292,7 +292,8 @@ private struct Rollout {
     private mutating func cleanUp() {
         guard isComplete else { return }
         let empty = old.filter {
-            replicas($0) == 0 && ReplicaSet(json: $0.json).status.replicas == 0 && $0.metadata.deletionTimestamp == nil
+            replicas($0) == 0 && ReplicaSet(json: $0.content).status.replicas == 0
+                && $0.metadata.deletionTimestamp == nil
         }
         let surplus = empty.count - deployment.spec.revisionHistoryLimit
         guard surplus > 0 else { return }
@@ -307,10 +308,10 @@ private struct Rollout {
     // MARK: Status
 
     private var counts: (replicas: Int, updated: Int, ready: Int, available: Int) {
-        let states = all.map { ReplicaSet(json: $0.json).status }
+        let states = all.map { ReplicaSet(json: $0.content).status }
         return (
             states.reduce(0) { $0 + $1.replicas },
-            current.map { ReplicaSet(json: $0.json).status.replicas } ?? 0,
+            current.map { ReplicaSet(json: $0.content).status.replicas } ?? 0,
             states.reduce(0) { $0 + $1.readyReplicas }, states.reduce(0) { $0 + $1.availableReplicas }
         )
     }

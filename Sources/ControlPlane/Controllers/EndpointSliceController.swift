@@ -21,7 +21,7 @@ public enum EndpointSliceController {
         zones: [String: String] = [:]
     ) -> Decision {
         var decision = Decision()
-        let service = Service(json: object.json)
+        let service = Service(json: object.content)
         guard !service.spec.selector.isEmpty, service.spec.type != "ExternalName",
             object.metadata.deletionTimestamp == nil
         else {
@@ -93,7 +93,7 @@ public enum EndpointSliceController {
 
         init?(_ object: KubernetesObject, _ service: Service, isV6: Bool, _ zones: [String: String]) {
             let state = PodState(object)
-            let pod = Pod(json: object.json)
+            let pod = Pod(json: object.content)
             let addresses = [pod.status.podIP] + pod.status.podIPs.map(\.ip)
             guard let address = addresses.first(where: { !$0.isEmpty && $0.contains(":") == isV6 }), !state.isFinished
             else { return nil }

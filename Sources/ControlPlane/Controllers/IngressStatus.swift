@@ -10,7 +10,7 @@ public enum IngressStatus {
         let name =
             object.spec["ingressClassName"]?.string ?? object.metadata.annotations["kubernetes.io/ingress.class"]
         guard name == nil || ["skein", "istio"].contains(name) else { return decision }
-        let addresses = gateway.map { Service(json: $0.json).status.loadBalancer.ingress.compactMap(\.ip) } ?? []
+        let addresses = gateway.map { Service(json: $0.content).status.loadBalancer.ingress.compactMap(\.ip) } ?? []
         let wanted: JSON = [
             "loadBalancer": addresses.isEmpty
                 ? .object([:]) : ["ingress": .array(addresses.map { ["ip": .string($0)] })]

@@ -11,7 +11,7 @@ struct PodState {
 
     init(_ object: KubernetesObject) {
         self.object = object
-        let pod = Pod(json: object.json)
+        let pod = Pod(json: object.content)
         phase = object.status["phase"]?.string ?? "Pending"
         isTerminating = object.metadata.deletionTimestamp != nil
         let ready = (object.status["conditions"]?.array ?? []).first { $0["type"]?.string == "Ready" }

@@ -12,7 +12,7 @@ public enum ReplicaSetController {
         _ object: KubernetesObject, _ kind: ResourceKind = .replicaSet, pods: [KubernetesObject], now: Timestamp
     ) -> Decision {
         var decision = Decision()
-        let replicaSet = ReplicaSet(json: object.json)
+        let replicaSet = ReplicaSet(json: object.content)
         let states = pods.map(PodState.init)
         let active = states.filter(\.isActive)
         let wanted = replicaSet.spec.replicas

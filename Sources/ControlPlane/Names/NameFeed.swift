@@ -26,7 +26,7 @@ public enum NameFeed {
             let key = NamespacedName(namespace: object.namespace, name: service)
             if headless.contains(key) { found[key, default: []].append(object) }
         }
-        return found.mapValues { $0.sorted { $0.key < $1.key }.map { EndpointSlice(json: $0.json) } }
+        return found.mapValues { $0.sorted { $0.key < $1.key }.map { EndpointSlice(json: $0.content) } }
     }
 
     /// The hosts of ServiceEntries that have addresses, their own or those that the mesh chose (S-17).
@@ -45,7 +45,7 @@ public enum NameFeed {
     }
 
     private static func names(_ object: KubernetesObject, _ slices: [EndpointSlice]) -> ServiceNames {
-        let spec = Service(json: object.json).spec
+        let spec = Service(json: object.content).spec
         var names = ServiceNames(name: object.name, namespace: object.namespace)
         names.isHeadless = spec.clusterIP == "None"
         if spec.type == "ExternalName" { names.externalName = spec.externalName }

@@ -51,7 +51,7 @@ extension Controllers {
 
     /// The pods that a Service leads to; none without a selector.
     private func pods(of service: KubernetesObject) -> [KubernetesObject] {
-        let selector = Service(json: service.json).spec.selector
+        let selector = Service(json: service.content).spec.selector
         guard !selector.isEmpty else { return [] }
         return cache.candidates(.pod, labels: selector, namespace: service.namespace)
             .filter { LabelMatcher(matchLabels: selector).matches($0.metadata.labels) }
@@ -107,7 +107,7 @@ extension Controllers {
             VolumeController.World(
                 volumes: spec.volumeName.isEmpty ? cache.objects(.persistentVolume) : [chosen].compactMap(\.self),
                 storageClass: cache.object(.storageClass, NamespacedName(namespace: "", name: name))
-                    .map { StorageClass(json: $0.json) },
+                    .map { StorageClass(json: $0.content) },
                 pods: cache.objects(.pod, by: .claim, key.name, namespace: key.namespace),
                 nodes: cache.objects(.node)))
     }

@@ -246,7 +246,7 @@ public final class Controllers {
     }
 
     func selects(_ service: KubernetesObject, _ pod: KubernetesObject) -> Bool {
-        let selector = Service(json: service.json).spec.selector
+        let selector = Service(json: service.content).spec.selector
         return !selector.isEmpty && selector.allSatisfy { pod.metadata.labels[$0.key] == $0.value }
     }
 

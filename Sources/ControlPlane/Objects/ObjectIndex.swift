@@ -96,7 +96,7 @@ extension ObjectIndex {
     /// Services by their selectors; those without one select nothing.
     static var serviceSelectors: ObjectIndex {
         ObjectIndex(.service, by: .selector) { service in
-            Service(json: service.json).spec.selector.min { ($0.key, $0.value) < ($1.key, $1.value) }
+            Service(json: service.content).spec.selector.min { ($0.key, $0.value) < ($1.key, $1.value) }
                 .map { [pair($0.key, $0.value)] } ?? []
         }
     }

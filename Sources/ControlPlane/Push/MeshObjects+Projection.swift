@@ -11,7 +11,7 @@ extension KubernetesObject {
         var kept: JSON = [
             "name": .string(meta.name), "namespace": .string(meta.namespace), "uid": .string(meta.uid),
             "creationTimestamp": .string(meta.creationTimestamp),
-            "labels": .object(meta.labels.mapValues { .string($0) }),
+            "labels": meta.member("labels") ?? [:],
         ]
         var annotations = meta.annotations.filter {
             Self.meshAnnotations.contains($0.key)
@@ -33,19 +33,19 @@ extension KubernetesObject {
             object["status"] = status["podIP"].map { ["podIP": $0, "conditions": Self.readiness(status)] }
             if status["podIPs"]?.array?.count ?? 0 > 1 { object["status"]?["podIPs"] = status["podIPs"] }
         case "EndpointSlice":
-            for member in ["addressType", "ports", "endpoints"] { object[member] = json[member] }
-        case "ConfigMap": object["data"] = json["data"]
+            for member in ["addressType", "ports", "endpoints"] { object[member] = content[member] }
+        case "ConfigMap": object["data"] = content["data"]
         case "Secret":
-            object["type"] = json["type"]
-            object["data"] = json["data"]
+            object["type"] = content["type"]
+            object["data"] = content["data"]
         case "Node": break  // Its labels tell where it stands; its heartbeats concern nobody here.
         case "WorkloadEntry":
-            object["spec"] = json["spec"]
+            object["spec"] = content["spec"]
             // Of its health only whether it takes traffic.
             if meta.annotations[MeshModel.healthAnnotation] != nil {
                 object["status"] = ["conditions": Self.condition("Healthy", status)]
             }
-        default: object["spec"] = json["spec"]
+        default: object["spec"] = content["spec"]
         }
         return KubernetesObject(json: object)
     }

@@ -3,6 +3,7 @@ public import IO
 public import KubernetesAPI
 public import Mesh
 import Serialization
+import Store
 import Telemetry
 public import XDS
 
@@ -84,6 +85,7 @@ public struct SnapshotPublisher {
     public static let batchTime = Duration.milliseconds(50)
 
     var translator: MeshTranslator
+    private var parts = SharedParts()
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
     /// The numbers of the streams in order.
@@ -164,13 +166,14 @@ public struct SnapshotPublisher {
     /// An object is new or has changed.
     public mutating func set(_ object: KubernetesObject, now: MonotonicTime) {
         guard MeshObjects.kind(of: object) != nil else { return }
-        let projection = object.meshProjection
+        // Of pods most of what the mesh looks at is alike.
+        let projection = KubernetesObject(json: parts.share(object.meshProjection.json))
         if translator.set(projection) { changed(object.kind, now) }
         guard object.kind == "Pod" else { return }
         let key = NamespacedName(namespace: object.namespace, name: object.name)
         if object.metadata.deletionTimestamp != nil, object.metadata.annotations[Self.drainedAnnotation] == nil {
             let grace =
-                object.json["metadata"]?["deletionGracePeriodSeconds"]?.int
+                object.metadata.member("deletionGracePeriodSeconds")?.int
                 ?? object.spec["terminationGracePeriodSeconds"]?.int ?? 30
             // Before anything of this pass is translated: who names the pod now has to hear that it goes.
             if drainNames[key] == nil { drainNames[key] = model.hosts(ofEndpoint: key) }

@@ -68,7 +68,7 @@ struct WorkloadRegistration: Sendable, Hashable {
     ///
     /// Labels of the node win over the group's metadata, those over the template's.
     func object(_ group: KubernetesObject, controller: String, now: Timestamp) -> JSON {
-        let view = WorkloadGroup(json: group.json)
+        let view = WorkloadGroup(json: group.content)
         var spec = group.spec["template"] ?? .object([:])
         var labels = view.template.labels.merging(view.labels) { $1 }.merging(self.labels) { $1 }
         labels["istio-locality"] = nil
@@ -101,7 +101,7 @@ struct WorkloadRegistration: Sendable, Hashable {
 
     /// The service account that workloads of a group are.
     static func account(_ group: KubernetesObject) -> NamespacedName {
-        let name = WorkloadGroup(json: group.json).template.serviceAccount
+        let name = WorkloadGroup(json: group.content).template.serviceAccount
         return NamespacedName(namespace: group.namespace, name: name.isEmpty ? "default" : name)
     }
 

@@ -11,6 +11,9 @@ import TLS
 import Telemetry
 
 extension ControlPlane {
+    /// The text of a list of about 300 pods: what longer ones take is given back when they are sent.
+    private static let listBlockBytes = 1 << 20
+
     /// Runs the control plane until SIGTERM or SIGINT.
     ///
     /// Everything lives on one loop, on the calling thread: store, API, controllers, discovery, DNS and metrics.
@@ -19,6 +22,7 @@ extension ControlPlane {
         do throws(SystemError) {
             Signals.ignorePipe()
             Environment.raiseDescriptorLimit()
+            Environment.returnLargeBlocks(from: listBlockBytes)
             Signals.block([Signals.terminate, Signals.interrupt])
             loop = try EventLoop()
         } catch {

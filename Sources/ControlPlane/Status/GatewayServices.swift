@@ -82,7 +82,7 @@ public enum GatewayServices {
     /// The addresses of a Gateway; none as long as its Service does not lead where it should.
     static func addresses(_ address: GatewayAddress, owner: KubernetesObject, service: KubernetesObject?) -> [String] {
         guard let service, isOwn(service, owner), updated(service.json, address) == service.json else { return [] }
-        return Service(json: service.json).status.loadBalancer.ingress.compactMap { $0.ip ?? $0.hostname }
+        return Service(json: service.content).status.loadBalancer.ingress.compactMap { $0.ip ?? $0.hostname }
     }
 
     private static let managedByLabel = "app.kubernetes.io/managed-by"

@@ -108,7 +108,7 @@ final class StatusTeller {
     private func openPorts(_ model: MeshModel) {
         let key = NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name)
         guard source.storeCounters != nil, let service = cache.object(.service, key) else { return }
-        let opened = model.openedPorts(labels: Service(json: service.json).spec.selector)
+        let opened = model.openedPorts(labels: Service(json: service.content).spec.selector)
         guard GatewayPorts.decide(service.spec["ports"], opened: opened) != nil else { return }
         source.modify(.service, key, subresource: "") { json in
             guard let ports = GatewayPorts.decide(json["spec"]?["ports"], opened: opened) else { return json }
@@ -135,7 +135,7 @@ final class StatusTeller {
         let service = cache.object(
             .service, NamespacedName(namespace: GatewayObjects.namespace, name: GatewayObjects.name))
         return GatewayState(
-            addresses: service.map { Service(json: $0.json).status.loadBalancer.ingress.compactMap(\.ip) } ?? [],
+            addresses: service.map { Service(json: $0.content).status.loadBalancer.ingress.compactMap(\.ip) } ?? [],
             ownAddresses: view.addresses(), isProgrammed: Self.isProgrammed(view),
             refusal: Self.gateways(view).lazy.compactMap { $0.rejected.sorted { $0.key < $1.key }.first?.value }.first)
     }

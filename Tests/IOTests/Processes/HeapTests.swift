@@ -1,0 +1,23 @@
+import Glibc
+import Testing
+
+@testable import IO
+
+@Suite("Memory that was needed for a moment")
+struct HeapTests {
+    /// Whether the system gave this block to the allocator alone: glibc's mark in the word before it.
+    private func isMapped(_ bytes: Int) -> Bool {
+        guard let block = malloc(bytes) else { return false }
+        defer { free(block) }
+        return (block - 8).load(as: UInt.self) & 2 != 0
+    }
+
+    @Test("large blocks go back to the system when they are freed, also after larger ones were")
+    func large() {
+        #expect(Environment.returnLargeBlocks(from: 1 << 20))
+        // Without the bound, the first free makes the allocator keep the second in the heap.
+        for _ in 0..<3 { #expect(isMapped(24 << 20)) }
+        #expect(isMapped(2 << 20) && !isMapped(100_000))
+        #expect(!Environment.returnLargeBlocks(from: 0) && !Environment.returnLargeBlocks(from: 1 << 30))
+    }
+}
