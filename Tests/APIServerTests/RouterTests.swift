@@ -195,6 +195,10 @@ struct RouterTests {
         #expect(try fixture.ask("GET", pods + "?labelSelector=a+b").status == 400)
         #expect(try fixture.ask("GET", pods + "?continue=rubbish").status == 400)
         #expect(try fixture.ask("GET", pods + "?resourceVersion=999999").status == 504)
+        // So is one object: nobody who has seen a later state is shown an earlier one.
+        #expect(try fixture.ask("GET", pods + "/p3?resourceVersion=999999").status == 504)
+        #expect(try fixture.ask("GET", pods + "/p3?resourceVersion=0").status == 200)
+        #expect(try fixture.ask("GET", pods + "/p3?resourceVersion=x").status == 400)
     }
 
     @Test("the columns of the tables are kubectl's")

@@ -16,6 +16,10 @@ extension APIRouter {
     }
 
     func get(_ request: APIRequest, _ target: Target, _ name: String) throws(StatusError) -> APIResponse {
+        // Whoever has seen a later state than there is here is not shown an earlier one.
+        if let text = request.query["resourceVersion"], !text.isEmpty {
+            try agree(try revision(text), registry.store.revision)
+        }
         let stored = try registry.stored(target.kind, target.namespace ?? "", name)
         let object = registry.shown(stored, target.kind, version: target.version)
         return .json(try form(request).one(object, columns: columns(target), now: registry.now()))
