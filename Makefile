@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check kernel-check
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -12,6 +12,7 @@ FUZZ ?= 60
 TARGET ?=
 DOCKER ?= words ports overlay calls own pods
 DEMO ?=
+KERNEL ?=
 TESTS ?=
 RELEASE := .build/release
 STRICT := --explicit-target-dependency-import-check error
@@ -94,6 +95,11 @@ hosts-check: build ## three machines as network namespaces: overlay and host-gw,
 hosts-check-short: build ## three machines by VXLAN, without what waits until one is given up: less than a minute (as root)
 	@test "$$(id -u)" = 0 || { echo "make hosts-check-short: run as root (sudo make hosts-check-short): it makes namespaces" >&2; exit 1; }
 	/usr/bin/python3 tools/hosts-check.py --short overlay
+
+kernel-check: deps ## WireGuard, ipvlan, VLANs and SCTP in a virtual machine with Debian's kernel, unpacked and not installed (as root; minutes; KERNEL=parts)
+	@test "$$(id -u)" = 0 || { echo "make kernel-check: run as root (sudo make kernel-check): it gives this machine's files to a virtual one" >&2; exit 1; }
+	$(SWIFT) build --build-tests $(STRICT)
+	/usr/bin/python3 tools/kernel-check.py $(KERNEL)
 
 cni-check: deps ## skein-cni called directly, by podman and by containerd; ended at every system call (as root: namespaces of its own)
 	@test "$$(id -u)" = 0 || { echo "make cni-check: run as root (sudo make cni-check): it makes namespaces" >&2; exit 1; }

@@ -3,7 +3,7 @@
 
 Nothing outside of the namespaces that it makes is ever asked: they have no way out. Each check prints one line; the last line is a
 summary; the exit status is 1 when a check failed.
-usage: hosts-check.py [--short] [overlay] [host-gw]   (both by default; --short: nothing that waits for a machine to be given up)
+usage: hosts-check.py [--short] [overlay] [host-gw] [wireguard]   (the first two by default; --short: nothing that waits for a machine to be given up)
 SKEIN_BINARY names another binary than that of the release build.
 """
 import json
@@ -266,6 +266,38 @@ def agents(driver, first, api, is_short):
         api(first, "DELETE", path)
 
 
+def encrypted(hosts, nodes, ip, ask):
+    """What is between the machines, who may take part, and what people see of it."""
+    first, second, third = hosts
+    def ways(name):
+        return [(c["status"], c["message"]) for c in nodes()[name]["status"].get("conditions", []) if c["type"] == "NetworkUnavailable"]
+    good = [("False", "the pods of all nodes are reached, by WireGuard")]
+    for name in nodes():
+        wait_for(f"wireguard: the object of {name} says so", lambda: ways(name) == good, 60)
+    modes = [oct(os.stat(f"{host.data}/node/wireguard.key").st_mode & 0o777) for host in hosts]
+    check("wireguard: the private keys are root's alone", modes == ["0o600"] * 3, modes)
+    rules = "add table inet seen; add chain inet seen in { type filter hook prerouting priority -400; }; "
+    pods = "ip saddr 10.244.0.0/16 counter; add rule inet seen in iifname eth0 ip6 saddr fd00:244::/48 counter; "
+    second.inside("nft", rules + "add rule inet seen in iifname eth0 " + pods + "add rule inet seen in iifname eth0 udp dport 4789 counter; "
+                  "add rule inet seen in iifname eth0 udp dport 51820 counter")
+    answer = ask(first, "plain-1", f"http://{ip['plain-2']}:8000/bytes/100000", "-o", "/dev/null", "-w", "%{size_download}")
+    counts = [int(line.split("packets ")[1].split()[0]) for line in second.inside("nft", "list chain inet seen in").splitlines() if "packets " in line]
+    check("wireguard: what is between the machines is WireGuard and nothing else", answer == "100000" and counts[:3] == [0, 0, 0] and counts[3] > 20,
+          (answer, counts))
+    # A node whose agent comes back without encryption is not reached, and reaches nobody; with it, it is there again.
+    third.kill()
+    third.start("node", "--join", "https://192.0.2.1:6443", "--name", third.name, "--images", "host")
+    wait_for("wireguard: a node that encrypts nothing is told of", lambda: "node-3 has published no WireGuard key" in ways("node-2")[0][1], 90)
+    def silent():
+        return [ask(host, who, f"http://{ip[to]}:8000/", seconds=2) for host, who, to in ((second, "plain-2", "plain-3"), (third, "plain-3", "plain-2"))] == ["", ""]
+    wait_for("wireguard: and nothing goes to it or comes from it in the clear", silent, 30)
+    third.kill()
+    os.remove(f"{third.data}/node/wireguard.key")
+    third.start("node", "--join", "https://192.0.2.1:6443", "--name", third.name, "--images", "host", "--encrypt", "wireguard")
+    wait_for("wireguard: with a new key it is reached again", lambda: ask(second, "plain-2", f"http://{ip['plain-3']}:8000/").startswith("node-3"), 90)
+    wait_for("wireguard: and all is well", lambda: ways("node-2") == good, 60)
+
+
 def partition(driver, hosts, names, address, ip, ready, ask):
     """Who is cut off goes on, is taken out of the services, and comes back by itself."""
     first, second, third = hosts
@@ -286,7 +318,8 @@ def partition(driver, hosts, names, address, ip, ready, ask):
 
 def checks(driver, hosts, is_short):
     first, second, third = hosts
-    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, "--network", driver,
+    network = ["--encrypt", "wireguard"] if driver == "wireguard" else ["--network", driver]
+    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, *network,
                 "--pool", "10.244.0.0/16,fd00:244::/48", "--service-pool", "10.96.0.0/16,fd00:96::/112")
     wait_for(f"{driver}: the first machine is up", lambda: "Ctrl-C" in pathlib.Path(first.log).read_text(), 120)
     first.name = api(first, "GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
@@ -296,7 +329,7 @@ def checks(driver, hosts, is_short):
     check(f"{driver}: a token that nobody has made is refused", wrong == "")
     token = first.skein("node", "token").strip()
     for host in (second, third):
-        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", "--network", driver,
+        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", *network,
                    "--node-address", host.addresses)
     def nodes():
         return {n["metadata"]["name"]: n for n in api(first, "GET", "/api/v1/nodes")["items"]}
@@ -381,13 +414,15 @@ def checks(driver, hosts, is_short):
     api(first, "DELETE", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/closed")
     wait_for(f"{driver}: and lets all in when it is gone", lambda: all(answering()))
 
+    if driver == "wireguard":
+        encrypted(hosts, nodes, ip, ask)
     agents(driver, first, api, is_short)
     containers(driver, first, second)
 
     wait_for(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", lambda: ask(
         first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20) == "1048576")
     mtu = first.in_pod(uid["plain-1"], "ip", "-o", "link", "show", "eth0", status=None).split(" mtu ")[-1].split(" ")[0]
-    payload = (1450 if driver == "overlay" else 1500) - 28
+    payload = {"overlay": 1450, "host-gw": 1500, "wireguard": 1440}[driver] - 28
     whole = first.in_pod(uid["plain-1"], "/usr/bin/python3", "-c", WHOLE, ip["plain-3"], str(payload), status=None)
     check(f"{driver}: N-14 the largest packet passes with don't fragment, and no larger one is sent", whole.strip() == "refused there, too long here",
           f"{whole.strip()}, payload {payload}, mtu {mtu}")
@@ -399,7 +434,7 @@ def checks(driver, hosts, is_short):
     before = pods()["web-2"]["status"]["containerStatuses"][0].get("containerID")
     second.kill()
     wait_for(f"{driver}: pods go on without their agent", lambda: ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
-    second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", "--network", driver)
+    second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", *network)
     wait_for(f"{driver}: the next agent takes them over", lambda: pathlib.Path(second.log).read_text().count("is up with") == 2, 60)
     check(f"{driver}: without a restart", pods()["web-2"]["status"]["containerStatuses"][0].get("containerID") == before)
     wait_for(f"{driver}: names are answered again there", lambda: lookup(second, "plain.default.svc.cluster.local") == [address], 30)
@@ -421,8 +456,8 @@ def main():
         print("hosts-check: run as root (it makes network namespaces)", file=sys.stderr)
         return 1
     begin = time.time()
-    if set(sys.argv[1:]) - {"--short", "overlay", "host-gw"}:
-        print("usage: hosts-check.py [--short] [overlay] [host-gw]", file=sys.stderr)
+    if set(sys.argv[1:]) - {"--short", "overlay", "host-gw", "wireguard"}:
+        print("usage: hosts-check.py [--short] [overlay] [host-gw] [wireguard]", file=sys.stderr)
         return 2
     drivers = [word for word in sys.argv[1:] if word != "--short"]
     for driver in drivers or ["overlay", "host-gw"]:

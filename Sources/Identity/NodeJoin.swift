@@ -54,6 +54,10 @@ public enum NodeJoin {
     public static let group = "system:nodes"
     /// Of the node's object: how its pods reach those of others.
     public static let driverAnnotation = "skein.dev/network-driver"
+    /// Of the node's object: the public key of its WireGuard link, base64; not there when it encrypts nothing.
+    public static let keyAnnotation = "skein.dev/wireguard-key"
+    /// Of the node's object: the UDP port of that link.
+    public static let portAnnotation = "skein.dev/wireguard-port"
     /// Where heartbeats are kept.
     public static let leaseNamespace = "kube-node-lease"
     /// The paths of what nodes ask, below this.

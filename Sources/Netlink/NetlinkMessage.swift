@@ -84,6 +84,19 @@ package struct NetlinkReply: Sendable {
         NetlinkReply.attributes(payload.dropFirst(offset))
     }
 
+    /// The values of a list whose entries all have one type; what is cut short ends it.
+    package static func list(_ bytes: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
+        var result: [ArraySlice<UInt8>] = []
+        var rest = bytes
+        while rest.count >= 4 {
+            let length = Int(rest.number(0, as: UInt16.self))
+            guard length >= 4, length <= rest.count else { break }
+            result.append(rest.dropFirst(4).prefix(length - 4))
+            rest = rest.dropFirst((length + 3) & ~3)
+        }
+        return result
+    }
+
     /// A type-length-value list; what is cut short ends it.
     package static func attributes(_ bytes: ArraySlice<UInt8>) -> [Int: ArraySlice<UInt8>] {
         var result: [Int: ArraySlice<UInt8>] = [:]

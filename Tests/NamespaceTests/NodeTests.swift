@@ -80,17 +80,25 @@ extension Laboratory.Machine {
         _ body: @escaping @Sendable () throws(NetworkError) -> Value
     ) throws -> Value { try namespace.run(catching: body).get() }
 
-    func networking(_ driver: NodeDriver, address: String? = nil) throws -> NodeNetworking {
-        NodeNetworking(name: name, addresses: [try ip(address ?? "192.0.2.\(number)")], driver: driver)
+    func networking(
+        _ driver: NodeDriver, address: String? = nil, encryption: NodeEncryption? = nil
+    ) throws -> NodeNetworking {
+        NodeNetworking(
+            name: name, addresses: [try ip(address ?? "192.0.2.\(number)")], driver: driver, encryption: encryption)
     }
 
-    func peer(_ driver: NodeDriver, address: String? = nil) throws -> PeerNode {
+    func peer(
+        _ driver: NodeDriver, address: String? = nil, encryption: PeerEncryption? = nil
+    ) throws -> PeerNode {
         PeerNode(
             name: name, addresses: [try ip(address ?? "192.0.2.\(number)")],
-            blocks: [try range("10.244.\(number).0/24"), try range("fd00:244:0:\(number)::/64")], driver: driver)
+            blocks: [try range("10.244.\(number).0/24"), try range("fd00:244:0:\(number)::/64")], driver: driver,
+            encryption: encryption)
     }
 
-    func setUp(_ driver: NodeDriver, address: String? = nil) throws -> HostNetwork {
+    func setUp(
+        _ driver: NodeDriver, address: String? = nil, encryption: NodeEncryption? = nil
+    ) throws -> HostNetwork {
         var configuration = HostNetworkConfiguration(
             v4: .init(
                 pool: try range("10.244.0.0/16"), nodeBlock: try range("10.244.\(number).0/24"),
@@ -98,7 +106,7 @@ extension Laboratory.Machine {
             v6: .init(
                 pool: try range("fd00:244::/48"), nodeBlock: try range("fd00:244:0:\(number)::/64"),
                 gateway: try ip("fd00:244:0:\(number)::1"), servicePools: []), runDirectory: runDirectory)
-        configuration.nodes = try networking(driver, address: address)
+        configuration.nodes = try networking(driver, address: address, encryption: encryption)
         let wanted = configuration
         return try inside { () throws(NetworkError) in try HostNetwork.setUp(wanted) }
     }
@@ -117,58 +125,58 @@ extension Laboratory.Machine {
 }
 
 /// Runs on threads of its own: its failures are thrown.
-private func labTest(_ count: Int, _ body: (Laboratory) throws -> Void) throws {
+func labTest(_ count: Int, _ body: (Laboratory) throws -> Void) throws {
     guard geteuid() == 0 else { throw Failed(description: "namespace tests need root: run them with sudo") }
     let laboratory = try Laboratory(count)
     defer { laboratory.end() }
     try body(laboratory)
 }
 
-@Suite("Pods on several machines")
-struct NodeTests {
-    /// Sends from `from` to a server that counts, and says how many bytes came; nil when none came in time.
-    private func transfer(_ count: Int, from: NetworkNamespace, to: NetworkNamespace, address: String) throws -> Int? {
-        guard let target = SocketAddress(address) else { throw Failed(description: address) }
-        let listener = try to.run { () throws(SystemError) in try Socket.listen(on: target).release() }
-        defer { close(listener) }
-        let sent = Semaphore()
-        try from.run { () throws(SystemError) in
-            let socket = try Socket.connect(to: target)
-            let fd = socket.release()
-            try Thread.start(name: "sender") {
-                defer {
-                    close(fd)
-                    sent.signal()
-                }
-                var rest = count
-                let piece = [UInt8](repeating: 7, count: 65_536)
-                while rest > 0 {
-                    var entry = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
-                    guard poll(&entry, 1, 5000) > 0 else { return }
-                    let written = write(fd, piece, min(piece.count, rest))
-                    if written < 0, errno == EAGAIN { continue }
-                    guard written > 0 else { return }
-                    rest -= written
-                }
+/// Sends from `from` to a server that counts, and says how many bytes came; nil when none came in time.
+func transfer(_ count: Int, from: NetworkNamespace, to: NetworkNamespace, address: String) throws -> Int? {
+    guard let target = SocketAddress(address) else { throw Failed(description: address) }
+    let listener = try to.run { () throws(SystemError) in try Socket.listen(on: target).release() }
+    defer { close(listener) }
+    let sent = Semaphore()
+    try from.run { () throws(SystemError) in
+        let socket = try Socket.connect(to: target)
+        let fd = socket.release()
+        try Thread.start(name: "sender") {
+            defer {
+                close(fd)
+                sent.signal()
+            }
+            var rest = count
+            let piece = [UInt8](repeating: 7, count: 65_536)
+            while rest > 0 {
+                var entry = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+                guard poll(&entry, 1, 5000) > 0 else { return }
+                let written = write(fd, piece, min(piece.count, rest))
+                if written < 0, errno == EAGAIN { continue }
+                guard written > 0 else { return }
+                rest -= written
             }
         }
-        defer { sent.wait() }
-        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 5000) > 0 else { return nil }
-        let connection = accept(listener, nil, nil)
-        guard connection >= 0 else { return nil }
-        defer { close(connection) }
-        var received = 0
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            var entry = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
-            guard poll(&entry, 1, 5000) > 0 else { return received }
-            let got = read(connection, &buffer, buffer.count)
-            guard got > 0 else { return received }
-            received += got
-        }
     }
+    defer { sent.wait() }
+    var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+    guard poll(&entry, 1, 5000) > 0 else { return nil }
+    let connection = accept(listener, nil, nil)
+    guard connection >= 0 else { return nil }
+    defer { close(connection) }
+    var received = 0
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        var entry = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, 5000) > 0 else { return received }
+        let got = read(connection, &buffer, buffer.count)
+        guard got > 0 else { return received }
+        received += got
+    }
+}
 
+@Suite("Pods on several machines")
+struct NodeTests {
     private func fragments(_ machine: Laboratory.Machine) throws -> String {
         try machine.inside { () throws(NetworkError) in
             let text = (try? File.text("/proc/thread-self/net/snmp")) ?? ""

@@ -79,6 +79,7 @@ static inline int copenssl_set_mac_key(EVP_MAC_CTX *context, unsigned char *key,
 static inline EVP_PKEY *copenssl_make_ec(const char *curve) { return EVP_EC_gen(curve); }
 static inline EVP_PKEY *copenssl_make_rsa(unsigned bits) { return EVP_RSA_gen(bits); }
 static inline EVP_PKEY *copenssl_make_ed25519(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }
+static inline EVP_PKEY *copenssl_make_x25519(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "X25519"); }
 static inline int copenssl_error_reason(unsigned long error) { return ERR_GET_REASON(error); }
 static inline int copenssl_name_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
 static inline GENERAL_NAME *copenssl_name_at(const GENERAL_NAMES *names, int index) { return sk_GENERAL_NAME_value(names, index); }

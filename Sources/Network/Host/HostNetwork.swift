@@ -28,6 +28,8 @@ public final class HostNetwork: Sendable {
         var policyText: PolicyProgram.Text?
         /// Who may send VXLAN packets; nil: not told yet.
         var tunnelEnds: Set<IPAddress>?
+        /// The peers of the WireGuard link, as the kernel was told of them.
+        var peers: [WireGuardKey: ToldPeer] = [:]
     }
 
     private init(
@@ -59,8 +61,10 @@ public final class HostNetwork: Sendable {
         let network = HostNetwork(
             configuration, routes, uplink, warnings: foreignForwardChains())
         if let nodes = configuration.nodes {
+            try network.closeUnencrypted(nodes)
             // The nodes of an earlier life go on being known until somebody says which there are.
-            let known = ["nodes4", "nodes6"].flatMap { (try? NFTables.elements(of: $0, in: NodeRules.table)) ?? [] }
+            let sets = nodes.encryption == nil ? ["nodes4", "nodes6"] : []
+            let known = sets.flatMap { (try? NFTables.elements(of: $0, in: NodeRules.table)) ?? [] }
             try NFTables.run(NodeRules.compile(configuration, nodes, known: known.compactMap { IPAddress($0) }))
         }
         try NFTables.run(HostRules.compile(configuration, guardedUplink: guarded))

@@ -6,12 +6,14 @@ enum Ownership {
     static let podGroup = 7533
     /// The link group of the gateway bridge.
     static let gatewayGroup = 7534
-    /// The link group of VXLAN devices.
+    /// The link group of VXLAN devices and of the WireGuard link.
     static let overlayGroup = 7535
     /// Group of the bridges of `skein network create`, which other code makes.
     static let networkGroup = 7537
     /// The VXLAN device of a network identifier.
     static func overlayLink(_ identifier: UInt32) -> String { "skvx\(identifier)" }
+    /// The WireGuard link to the other nodes of a network.
+    static func encryptedLink(_ identifier: UInt32) -> String { "skwg\(identifier)" }
     /// The bridge that holds the gateway address.
     ///
     /// No port is ever put into it: pods are routed, not switched.
@@ -41,6 +43,7 @@ enum Ownership {
     static func owns(_ link: RouteSocket.Link) -> Bool {
         if link.name == gatewayLink { return link.group == gatewayGroup && link.kind == "bridge" }
         if link.name.hasPrefix("skvx") { return link.group == overlayGroup && link.kind == "vxlan" }
+        if link.name.hasPrefix("skwg") { return link.group == overlayGroup && link.kind == "wireguard" }
         if link.kind == "ifb" {
             return link.group == podGroup && link.name.utf8.count == 13 && link.name.hasPrefix("ski")
         }

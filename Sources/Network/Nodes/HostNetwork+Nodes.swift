@@ -3,7 +3,7 @@ internal import Synchronization
 
 // The ways to the pods of other nodes. The kernel itself is what is remembered: a restarted agent compares with that.
 extension HostNetwork {
-    /// Makes the kernel reach the pods of exactly these nodes, over VXLAN or by routes; returns what cannot be, in words.
+    /// Makes the kernel reach the pods of exactly these nodes, over VXLAN, by routes or by WireGuard; returns what cannot be, in words.
     ///
     /// Only what differs is changed, so connections that go on are not disturbed, and doing it again repairs what
     /// somebody has taken away.
@@ -13,7 +13,7 @@ extension HostNetwork {
         let desired = NodePaths(from: own, blocks: configuration.families.map(\.nodeBlock), to: others)
         let outcome = state.withLock { (state) -> Result<[String], NetworkError> in
             do throws(NetworkError) {
-                let problems = try lead(own, to: desired)
+                let problems = try lead(own, to: desired, &state)
                 if state.tunnelEnds != desired.tunnelEnds {
                     try NFTables.run(NodeRules.nodes(Array(desired.tunnelEnds)))
                     state.tunnelEnds = desired.tunnelEnds
@@ -27,13 +27,15 @@ extension HostNetwork {
     }
 
     /// The ways as the kernel has them now.
-    func presentPaths(_ overlay: Int32?) throws(NetworkError) -> NodePaths {
+    func presentPaths(_ overlay: Int32?, encrypted: Int32? = nil) throws(NetworkError) -> NodePaths {
         var present = NodePaths()
         for route in try routes.routes() {
             guard route.origin == Int(RouteSocket.origin), route.type == 1, route.table == 254,
-                let block = route.destination, let gateway = route.gateway,
+                let block = route.destination,
                 configuration.families.contains(where: { $0.pool.contains(block.address) })
             else { continue }
+            if route.gateway == nil, route.device == encrypted { present.routes[block] = .encrypted }
+            guard let gateway = route.gateway else { continue }
             present.routes[block] = route.device == overlay ? .overlay(via: gateway) : .direct(gateway)
         }
         if let overlay {
@@ -43,12 +45,28 @@ extension HostNetwork {
         return present
     }
 
-    private func lead(_ own: NodeNetworking, to desired: NodePaths) throws(NetworkError) -> [String] {
+    private func lead(
+        _ own: NodeNetworking, to desired: NodePaths, _ state: inout State
+    ) throws(NetworkError) -> [String] {
         var overlay = try routes.link(Ownership.overlayLink(own.identifier))?.index
         if desired.needsOverlay { overlay = try makeOverlay(own) }
+        let encrypted = try makeEncrypted(own)
+        var present = try presentPaths(overlay, encrypted: encrypted?.link)
         var problems: [String] = []
-        for step in NodePaths.steps(from: try presentPaths(overlay), to: desired) {
-            do throws(NetworkError) { try perform(step, overlay) } catch {
+        if let encrypted {
+            let device = try encrypted.device()
+            present.peers = EncryptedLink.peers(device, told: state.peers)
+            let silent = EncryptedLink.silent(device, told: state.peers, now: .now, wall: WallClock.now.seconds)
+            problems = silent.compactMap { desired.names[$0] }.sorted().map {
+                "node \($0) does not answer over WireGuard: it is away, its UDP port is not reached, or it has another key"
+            }
+        }
+        for step in NodePaths.steps(from: present, to: desired) {
+            do throws(NetworkError) {
+                try perform(step, overlay, encrypted)
+                if case .setPeer(let key, let peer) = step { state.peers[key] = ToldPeer(peer: peer, since: .now) }
+                if case .removePeer(let key) = step { state.peers[key] = nil }
+            } catch {
                 // One node that cannot be reached must not cut off the others.
                 problems.append("\(error)")
             }
@@ -56,8 +74,14 @@ extension HostNetwork {
         return problems
     }
 
-    private func perform(_ step: NodePaths.Step, _ overlay: Int32?) throws(NetworkError) {
+    private func perform(
+        _ step: NodePaths.Step, _ overlay: Int32?, _ encrypted: EncryptedLink?
+    ) throws(NetworkError) {
         switch step {
+        case .setPeer(let key, let peer): try encrypted?.set(key, peer)
+        case .removePeer(let key): try encrypted?.remove(key)
+        case .setRoute(let block, .encrypted):
+            if let encrypted { try routes.addRoute(to: block, source: source(for: block), device: encrypted.link) }
         case .setForwarding(let hardware, let node):
             if let overlay { try routes.setForwarding(hardware, to: node, device: overlay) }
         case .setNeighbour(let address, let hardware):
@@ -106,6 +130,12 @@ extension HostNetwork {
         }
         try routes.addOverlay(name, wanted, group: Ownership.overlayGroup)
         guard let link = try routes.link(name) else { throw .invalid("network device \(name) has gone") }
+        try forward(from: name)
+        return link.index
+    }
+
+    /// Lets packets that come in by a link of ours go on.
+    func forward(from name: String) throws(NetworkError) {
         try KernelSettings.write("ipv4/conf/\(name)/forwarding", "1")
         if configuration.v6 != nil {
             try KernelSettings.write("ipv6/conf/\(name)/accept_ra", "0")
@@ -113,6 +143,5 @@ extension HostNetwork {
                 try KernelSettings.write("ipv6/conf/\(name)/force_forwarding", "1")
             }
         }
-        return link.index
     }
 }

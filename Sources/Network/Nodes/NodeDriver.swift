@@ -23,13 +23,18 @@ public struct PeerNode: Sendable, Hashable {
     public var blocks: [Prefix]
     /// What it was told to use.
     public var driver: NodeDriver
+    /// By what packets between it and others are encrypted; nil: they are not.
+    public var encryption: PeerEncryption?
 
     /// A node with those addresses and ranges.
-    public init(name: String, addresses: [IPAddress], blocks: [Prefix], driver: NodeDriver) {
+    public init(
+        name: String, addresses: [IPAddress], blocks: [Prefix], driver: NodeDriver, encryption: PeerEncryption? = nil
+    ) {
         self.name = name
         self.addresses = addresses
         self.blocks = blocks
         self.driver = driver
+        self.encryption = encryption
     }
 }
 
@@ -45,6 +50,8 @@ public struct NodeNetworking: Sendable, Hashable {
     public var identifier: UInt32
     /// The UDP port of VXLAN.
     public var port: UInt16
+    /// By what packets to other nodes are encrypted, which is then the only way to them; nil: they are not.
+    public var encryption: NodeEncryption?
 
     /// The port that IANA has given to VXLAN.
     public static let standardPort: UInt16 = 4789
@@ -54,13 +61,14 @@ public struct NodeNetworking: Sendable, Hashable {
     /// A node of several.
     public init(
         name: String, addresses: [IPAddress], driver: NodeDriver, identifier: UInt32 = podNetwork,
-        port: UInt16 = standardPort
+        port: UInt16 = standardPort, encryption: NodeEncryption? = nil
     ) {
         self.name = name
         self.addresses = addresses
         self.driver = driver
         self.identifier = identifier
         self.port = port
+        self.encryption = encryption
     }
 
     /// Bytes that VXLAN adds to a packet: Ethernet 14, VXLAN 8, UDP 8, and IP 20 or 40 (N-14).
@@ -68,7 +76,9 @@ public struct NodeNetworking: Sendable, Hashable {
 
     /// What a pod's packet must leave free of the uplink's.
     var overhead: Int {
-        guard driver == .overlay, let address = addresses.first else { return 0 }
+        guard let address = addresses.first else { return 0 }
+        if encryption != nil { return NodeEncryption.overhead(over: address) }
+        guard driver == .overlay else { return 0 }
         return NodeNetworking.overhead(over: address)
     }
 
@@ -79,5 +89,6 @@ public struct NodeNetworking: Sendable, Hashable {
             throw .invalid("VXLAN network identifier \(identifier): 1 to 16777215 are possible")
         }
         guard port > 0 else { throw .invalid("VXLAN port 0: 1 to 65535 are possible") }
+        if let encryption, encryption.port == 0 { throw .invalid("WireGuard port 0: 1 to 65535 are possible") }
     }
 }

@@ -12,6 +12,8 @@ struct NodePaths: Equatable {
         case overlay(via: IPAddress)
         /// Over that node's own address.
         case direct(IPAddress)
+        /// Through the WireGuard link, which knows whose it is.
+        case encrypted
     }
 
     /// One change of the kernel's state.
@@ -22,6 +24,8 @@ struct NodePaths: Equatable {
         case removeRoute(Prefix)
         case removeNeighbour(IPAddress)
         case removeForwarding([UInt8], to: IPAddress)
+        case setPeer(WireGuardKey, WireGuardPeer)
+        case removePeer(WireGuardKey)
     }
 
     var routes: [Prefix: Way] = [:]
@@ -29,6 +33,8 @@ struct NodePaths: Equatable {
     var neighbours: [IPAddress: [UInt8]] = [:]
     /// Of the VXLAN device: which node has a hardware address.
     var forwarding: [[UInt8]: IPAddress] = [:]
+    /// Of the WireGuard link.
+    var peers: [WireGuardKey: WireGuardPeer] = [:]
 
     /// Whether a VXLAN device is needed.
     var needsOverlay: Bool { !forwarding.isEmpty }
@@ -50,6 +56,10 @@ struct NodePaths: Equatable {
                 problems.append("node \(node.name) has the address \(shared), which is ours")
                 continue
             }
+            if let problem = mismatch(node, own) {
+                problems.append(problem)
+                continue
+            }
             for block in node.blocks {
                 if let other = taken.first(where: { $0.0.overlaps(block) }) {
                     problems.append("node \(node.name) has \(block), which overlaps \(other.0) of node \(other.1)")
@@ -64,8 +74,48 @@ struct NodePaths: Equatable {
 
     /// What of the nodes cannot be served.
     private(set) var problems: [String] = []
+    /// Whose keys are whose.
+    private(set) var names: [WireGuardKey: String] = [:]
+
+    /// Why nothing goes to a node: what is encrypted on one side would go in the clear on the other.
+    private func mismatch(_ node: PeerNode, _ own: NodeNetworking) -> String? {
+        guard let encryption = own.encryption else {
+            guard node.encryption != nil else { return nil }
+            return
+                "node \(node.name) encrypts with WireGuard and this one does not: nothing goes between them until both "
+                + "have --encrypt wireguard"
+        }
+        guard let theirs = node.encryption else {
+            return "node \(node.name) has published no WireGuard key: nothing goes to it unencrypted; start it with "
+                + "--encrypt wireguard"
+        }
+        guard let key = theirs.key, theirs.port > 0 else {
+            return "node \(node.name) has published a WireGuard key or port that is none: nothing goes to it"
+        }
+        guard key != encryption.publicKey, peers[key] == nil else {
+            return
+                "node \(node.name) has published the WireGuard key of another node: nothing goes to it; remove its key "
+                + "file and start it again"
+        }
+        return nil
+    }
+
+    /// The node's address over which packets go to it wrapped.
+    private static func end(of node: PeerNode, _ own: NodeNetworking) -> IPAddress? {
+        guard let mine = own.addresses.first else { return nil }
+        return node.addresses.first { $0.isV6 == mine.isV6 }
+    }
 
     private mutating func add(_ block: Prefix, of node: PeerNode, _ own: NodeNetworking) -> String? {
+        if own.encryption != nil {
+            guard let theirs = node.encryption, let key = theirs.key, let end = NodePaths.end(of: node, own) else {
+                return "node \(node.name) has no address of the family of ours, over which WireGuard could go"
+            }
+            routes[block] = .encrypted
+            names[key] = node.name
+            peers[key, default: WireGuardPeer(endpoint: end, port: theirs.port)].allowed.insert(block)
+            return nil
+        }
         switch NodeDriver.between(own.driver, node.driver) {
         case .hostGateway:
             guard let gateway = node.addresses.first(where: { $0.isV6 == block.address.isV6 }) else {
@@ -73,9 +123,7 @@ struct NodePaths: Equatable {
             }
             routes[block] = .direct(gateway)
         case .overlay:
-            guard let mine = own.addresses.first,
-                let end = node.addresses.first(where: { $0.isV6 == mine.isV6 })
-            else {
+            guard let end = NodePaths.end(of: node, own) else {
                 return "node \(node.name) has no address of the family of ours, over which VXLAN could go"
             }
             let hardware = NodePaths.hardware(of: node.blocks)
@@ -107,6 +155,7 @@ struct NodePaths: Equatable {
         for (address, hardware) in desired.neighbours where present.neighbours[address] != hardware {
             steps.append(.setNeighbour(address, hardware))
         }
+        for (key, peer) in desired.peers where present.peers[key] != peer { steps.append(.setPeer(key, peer)) }
         for (block, way) in desired.routes where present.routes[block] != way {
             steps.append(.setRoute(block, way))
         }
@@ -117,6 +166,7 @@ struct NodePaths: Equatable {
         for (hardware, end) in present.forwarding where desired.forwarding[hardware] == nil {
             steps.append(.removeForwarding(hardware, to: end))
         }
+        for key in present.peers.keys where desired.peers[key] == nil { steps.append(.removePeer(key)) }
         return steps.sorted { ($0.rank, "\($0)") < ($1.rank, "\($1)") }
     }
 }
@@ -130,6 +180,8 @@ extension NodePaths.Step {
         case .removeRoute: 3
         case .removeNeighbour: 4
         case .removeForwarding: 5
+        case .setPeer: 0
+        case .removePeer: 6
         }
     }
 }

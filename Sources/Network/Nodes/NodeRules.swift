@@ -11,7 +11,8 @@ enum NodeRules {
         -> String
     {
         let table = "inet \(NodeRules.table)"
-        let device = Ownership.overlayLink(nodes.identifier)
+        let devices =
+            "{ \"\(Ownership.overlayLink(nodes.identifier))\", \"\(Ownership.encryptedLink(nodes.identifier))\" }"
         var lines = [
             "add table \(table)", "delete table \(table)",
             "add table \(table) { comment \(NFTables.comment("skein: other nodes")); }",
@@ -38,11 +39,11 @@ enum NodeRules {
         // Path MTU discovery may be blocked somewhere: a connection says from the start how much fits (N-14).
         for chain in ["segments", "own"] {
             lines.append(
-                "add rule \(table) \(chain) oifname \"\(device)\" tcp flags & (syn|rst) == syn "
+                "add rule \(table) \(chain) oifname \(devices) tcp flags & (syn|rst) == syn "
                     + "tcp option maxseg size set rt mtu")
         }
         lines.append(
-            "add rule \(table) forward iifname \"\(device)\" oifgroup != \(Ownership.podGroup) counter drop "
+            "add rule \(table) forward iifname \(devices) oifgroup != \(Ownership.podGroup) counter drop "
                 + "comment \"to no pod\"")
         return (lines + elements(known)).joined(separator: "\n") + "\n"
     }

@@ -268,6 +268,11 @@ enum NodeTranslation {
             .compactMap { $0["address"]?.string }.compactMap { IPAddress($0) }
         guard !blocks.isEmpty, !addresses.isEmpty else { return nil }
         let driver = node.metadata.annotations[NodeJoin.driverAnnotation].flatMap { NodeDriver(rawValue: $0) }
-        return PeerNode(name: node.name, addresses: addresses, blocks: blocks, driver: driver ?? .overlay)
+        let encryption = node.metadata.annotations[NodeJoin.keyAnnotation].map { key in
+            let port = node.metadata.annotations[NodeJoin.portAnnotation].map { UInt16($0) ?? 0 }
+            return PeerEncryption(key: WireGuardKey(text: key), port: port ?? NodeEncryption.standardPort)
+        }
+        return PeerNode(
+            name: node.name, addresses: addresses, blocks: blocks, driver: driver ?? .overlay, encryption: encryption)
     }
 }

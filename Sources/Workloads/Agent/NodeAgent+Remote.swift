@@ -167,7 +167,10 @@ extension NodeAgent {
                     for problem in problems where !agent.nodeProblems.contains(problem) {
                         agent.log.warning("a node is not reached", ["problem": problem])
                     }
-                    agent.nodeProblems = problems
+                    if agent.nodeProblems != problems {
+                        agent.nodeProblems = problems
+                        agent.configuration.waysChanged?(problems)
+                    }
                 } catch { agent.log.error("other nodes are not reached", ["error": error.message]) }
             } while agent.mustLeadToNodes
             agent.isLeadingToNodes = false

@@ -40,6 +40,8 @@ public struct NodeConfiguration: Sendable {
     var followsReferencesByName = false
     /// Called on the agent's loop with the services that have changed, first of all with the whole of them.
     public var servicesChanged: (@Sendable (ServiceChanges) -> Void)?
+    /// Told what of other nodes cannot be reached, in words, whenever that changes.
+    public var waysChanged: (@Sendable ([String]) -> Void)?
     /// Called on the agent's loop with what the control plane says of names besides services.
     public var namesTold: (@Sendable (JSON) -> Void)?
     /// Answers what the dashboard asks of this machine, on the agent's loop; nil: nothing is answered.

@@ -2,6 +2,7 @@ internal import HTTP
 internal import IO
 internal import Identity
 internal import KubernetesAPI
+internal import Network
 internal import Serialization
 internal import Telemetry
 
@@ -15,7 +16,7 @@ extension Command {
             """,
         flags: [
             NodeFlags.join, NodeFlags.token, NodeFlags.name, NodeFlags.address, NodeFlags.driver, NodeFlags.encryption,
-            NodeFlags.hostProbes,
+            NodeFlags.wireGuardPort, NodeFlags.hostProbes,
             .dataDirectory, .runDirectory, UpOptions.images, UpOptions.logLevel,
         ]
     ) { invocation throws(CommandError) in
@@ -41,6 +42,7 @@ extension Command {
         try Preflight.check(options)
         let driver = try NodeFlags.driver(invocation, "node")
         try Preflight.makeDirectories(options)
+        let encryption = try NodeEncryption.kept(options, "node")
         let lock = try RunLock(options)
         Environment.raiseDescriptorLimit()
         Signals.block([Signals.interrupt, Signals.terminate, Signals.hangup])
@@ -56,7 +58,8 @@ extension Command {
             let identity = try await identity(
                 options, NodeJoining(server: server, address: place, loop: loop), name: name, bootstrap)
             let node = try JoinedNode(
-                options, identity, server: place, driver: driver, addresses: addresses, on: loop)
+                options, identity, server: place, driver: driver, encryption: encryption, addresses: addresses,
+                on: loop)
             try await node.run(stop) {
                 Console.out("node \(identity.name) is up with \(identity.server.text); Ctrl-C stops it, pods go on\n")
             }

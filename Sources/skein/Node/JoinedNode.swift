@@ -18,6 +18,7 @@ internal import Workloads
 final class JoinedNode: @unchecked Sendable {
     private let options: UpOptions
     private let driver: NodeDriver
+    private let encryption: NodeEncryption?
     private let wantedAddresses: [IPAddress]
     private let loop: EventLoop
     private let log = Logger("node")
@@ -25,15 +26,19 @@ final class JoinedNode: @unchecked Sendable {
     private let server: SocketAddress
     private let control: RemoteControlPlane
     private var isStopping = false
+    /// What was said last of the ways to other nodes, and whether the node's object says it.
+    private var ways = NodeWays()
+    private var hasToldWays = false
 
     init(
         _ options: UpOptions, _ identity: NodeIdentity, server: SocketAddress, driver: NodeDriver,
-        addresses: [IPAddress], on loop: EventLoop
+        encryption: NodeEncryption?, addresses: [IPAddress], on loop: EventLoop
     ) throws(CommandError) {
         self.options = options
         self.identity = identity
         self.server = server
         self.driver = driver
+        self.encryption = encryption
         wantedAddresses = addresses
         self.loop = loop
         control = RemoteControlPlane(
@@ -69,6 +74,11 @@ final class JoinedNode: @unchecked Sendable {
             }
             node.servicesChanged = { names.tell($0) }
             node.namesTold = { names.tell(further: $0) }
+            node.waysChanged = { [weak self] problems in
+                guard let self else { return }
+                ways = NodeWays(isEncrypted: encryption != nil, problems: problems)
+                hasToldWays = false
+            }
             agent = try NodeAgent(node, network: network, api: control, on: loop)
         } catch let error as WorkloadError { throw CommandError("skein node: \(error.message)") } catch {
             throw CommandError("skein node: \(error)")
@@ -113,8 +123,12 @@ final class JoinedNode: @unchecked Sendable {
             throw CommandError("skein node: pods have IPv6 addresses in this cluster, and this kernel has no IPv6")
         }
         configuration.letsHostProbe = options.letsHostProbe
-        configuration.nodes = NodeNetworking(name: identity.name, addresses: addresses, driver: driver)
+        configuration.nodes = networking(addresses)
         return configuration
+    }
+
+    private func networking(_ addresses: [IPAddress]) -> NodeNetworking {
+        NodeNetworking(name: identity.name, addresses: addresses, driver: driver, encryption: encryption)
     }
 
     // MARK: The node's object
@@ -170,10 +184,10 @@ final class JoinedNode: @unchecked Sendable {
         let merge = "application/merge-patch+json"
         let metadata: JSON = [
             "labels": .object(NodeObject.labels(identity.name)),
-            "annotations": .object([NodeJoin.driverAnnotation: .string(driver.rawValue)]),
+            "annotations": NodeObject.annotations(networking(addresses)),
         ]
         _ = try await control.send("PATCH", path, body: ["metadata": metadata], contentType: merge)
-        let status = NodeObject.status(identity.name, addresses)
+        let status = NodeObject.status(identity.name, addresses, ways)
         _ = try await control.send("PATCH", path + "/status", body: ["status": status], contentType: merge)
     }
 
@@ -186,7 +200,10 @@ final class JoinedNode: @unchecked Sendable {
         while !isStopping, !Task.isCancelled {
             do throws(APIError) {
                 try await renewLease()
-                if wasSilent { try await tell(addresses) }
+                if wasSilent || !hasToldWays {
+                    hasToldWays = true
+                    try await tell(addresses)
+                }
                 wasSilent = false
             } catch {
                 if !wasSilent { log.warning("the control plane does not hear us", ["error": error.description]) }

@@ -2,6 +2,7 @@ internal import DNS
 internal import IO
 internal import Identity
 internal import Network
+internal import TLS
 
 /// What makes a machine one of several, for `skein up` and `skein node`.
 enum NodeFlags {
@@ -20,7 +21,10 @@ enum NodeFlags {
         "network", value: "overlay|host-gw",
         "how pods of other nodes are reached: by VXLAN (default), or by routes where all nodes are on one link")
     static let encryption = Flag(
-        "encrypt", value: "none|wireguard", "what is done to packets between nodes (default none)")
+        "encrypt", value: "none|wireguard",
+        "what is done to packets between nodes (default none); with wireguard, nodes without it are not reached")
+    static let wireGuardPort = Flag(
+        "wireguard-port", value: "PORT", "the UDP port of WireGuard (default \(NodeEncryption.standardPort))")
     static let apiNames = Flag(
         "api-names", value: "NAME[,NAME…]", "further addresses and names under which other machines reach the API")
 
@@ -30,13 +34,23 @@ enum NodeFlags {
         guard let driver = NodeDriver(rawValue: text) else {
             throw CommandError.usage(command, "--network \(text): overlay or host-gw")
         }
+        return driver
+    }
+
+    /// The port at which packets between nodes arrive encrypted; nil when they are not.
+    static func encryptedPort(_ invocation: Invocation, _ command: String) throws(CommandError) -> UInt16? {
         switch invocation.value(encryption) ?? "none" {
-        case "none": return driver
-        case "wireguard":
-            do throws(NetworkError) { try NodeEncryption.check(driver) } catch {
-                throw CommandError("skein \(command): --encrypt wireguard: \(error)")
+        case "none":
+            guard !invocation.has(wireGuardPort) else {
+                throw CommandError.usage(command, "--wireguard-port needs --encrypt wireguard")
             }
-            return driver
+            return nil
+        case "wireguard":
+            let text = invocation.value(wireGuardPort) ?? "\(NodeEncryption.standardPort)"
+            guard let port = UInt16(text), port > 0 else {
+                throw CommandError.usage(command, "--wireguard-port \(text): not a port")
+            }
+            return port
         case let other: throw CommandError.usage(command, "--encrypt \(other): none or wireguard")
         }
     }
@@ -56,6 +70,36 @@ enum NodeFlags {
             addresses.append(address)
         }
         return addresses
+    }
+}
+
+extension NodeEncryption {
+    /// What is asked for, when this kernel can; the key is that of `DATA/node/wireguard.key` (mode 0600, as `wg genkey` writes
+    /// one), which is made when there is none.
+    static func kept(_ options: UpOptions, _ command: String) throws(CommandError) -> NodeEncryption? {
+        guard let port = options.encryptedPort else { return nil }
+        do throws(NetworkError) { try check() } catch {
+            throw CommandError("skein \(command): --encrypt wireguard: \(error)")
+        }
+        return try kept("\(options.dataDirectory)/node/wireguard.key", port)
+    }
+
+    private static func kept(_ file: String, _ port: UInt16) throws(CommandError) -> NodeEncryption {
+        do {
+            if !File.exists(file) {
+                guard let made = WireGuardKey(try ExchangeKey.make()) else {
+                    throw CommandError("an X25519 key is not 32 bytes")
+                }
+                try File.makeDirectory(File.parent(of: file), mode: 0o700)
+                try File.write(file, Array((made.text + "\n").utf8), mode: 0o600)
+            }
+            guard let key = WireGuardKey(text: try File.text(file).trimmingSuffix(while: \.isNewline)),
+                let publicKey = WireGuardKey(try ExchangeKey.publicKey(of: key.bytes))
+            else {
+                throw CommandError("\(file) is damaged; remove it, and a new key is made")
+            }
+            return NodeEncryption(privateKey: key, publicKey: publicKey, port: port)
+        } catch let error as CommandError { throw error } catch { throw CommandError("\(file): \(error)") }
     }
 }
 

@@ -18,19 +18,26 @@ final class Node: Sendable {
     let blocks: [Prefix]
     /// Where others reach this machine: outside, or else from its pods.
     let addresses: [IPAddress]
+    /// How its pods reach those of other nodes; nil on a machine of its own.
+    let networking: NodeNetworking?
     private let network: HostPodNetwork
     private let networks: ContainerNetworks
     /// Bound and not accepting, so that nobody else takes the gateway's ports; the kernel leads them to the gateway.
     private let reserved: ReservedPorts
 
     /// Sets the host's network up, or takes it over; refuses a pool that overlaps what the host has.
-    init(_ options: UpOptions, on loop: EventLoop) throws(CommandError) {
+    ///
+    /// - Parameter waysChanged: told how other nodes are reached, when that changes.
+    init(
+        _ options: UpOptions, on loop: EventLoop, waysChanged: @escaping @Sendable (NodeWays) -> Void
+    ) throws(CommandError) {
         self.options = options
         self.loop = loop
         let log = Logger("node")
         let configuration = try Self.configuration(options)
         gateway = configuration.v4.gateway
         blocks = configuration.families.map(\.nodeBlock)
+        networking = configuration.nodes
         addresses = options.nodeAddresses.isEmpty ? configuration.families.map(\.gateway) : options.nodeAddresses
         let hostNetwork: HostNetwork
         let addresses: IPAM
@@ -71,6 +78,8 @@ final class Node: Sendable {
             proxyProgram: Preflight.path(of: "skein-proxy"), nameserver: gateway.description)
         node.networks = networks
         node.runtime = options.runtime
+        let isEncrypted = configuration.nodes?.encryption != nil
+        node.waysChanged = { waysChanged(NodeWays(isEncrypted: isEncrypted, problems: $0)) }
         node.dnsAddresses = configuration.families.map { .ip($0.gateway, port: 53) }
         node.apiAddress = options.serviceRanges.kubernetes.description
         node.controlPlaneUser = ControlPlaneProcess.userID
@@ -114,9 +123,14 @@ final class Node: Sendable {
                 runDirectory: options.runDirectory)
         else { throw CommandError("skein up: --pool: no IPv4 range") }
         configuration.letsHostProbe = options.letsHostProbe
+        guard options.encryptedPort == nil || !options.nodeAddresses.isEmpty else {
+            throw CommandError.usage(
+                "up", "--encrypt wireguard needs --node-address: without it there are no other nodes")
+        }
         if !options.nodeAddresses.isEmpty {
             configuration.nodes = NodeNetworking(
-                name: Environment.hostName, addresses: options.nodeAddresses, driver: options.nodeDriver)
+                name: Environment.hostName, addresses: options.nodeAddresses, driver: options.nodeDriver,
+                encryption: try NodeEncryption.kept(options, "up"))
         }
         return configuration
     }

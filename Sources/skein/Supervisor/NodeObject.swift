@@ -6,6 +6,27 @@ internal import Network
 internal import Serialization
 import Telemetry
 
+/// How the pods of other nodes are reached, for people who look at the node.
+struct NodeWays: Sendable, Equatable {
+    /// Whether WireGuard is between.
+    var isEncrypted = false
+    /// What cannot be reached, and why.
+    var problems: [String] = []
+
+    /// Kubernetes' condition for it.
+    func condition(_ now: JSON) -> JSON {
+        [
+            "type": "NetworkUnavailable", "status": .string(problems.isEmpty ? "False" : "True"),
+            "reason": .string(
+                problems.isEmpty ? (isEncrypted ? "WaysAreEncrypted" : "WaysAreThere") : "NodesNotReached"),
+            "message": .string(
+                problems.isEmpty
+                    ? "the pods of all nodes are reached" + (isEncrypted ? ", by WireGuard" : "")
+                    : problems.joined(separator: "; ")), "lastHeartbeatTime": now, "lastTransitionTime": now,
+        ]
+    }
+}
+
 /// This machine as an object of the API, for `kubectl get nodes`.
 enum NodeObject {
     /// Makes the object, or brings it up to date.
@@ -13,13 +34,13 @@ enum NodeObject {
     /// - Parameters:
     ///   - addresses: where others reach it, the preferred one first.
     ///   - blocks: the ranges of its pods' addresses, one of a family.
-    ///   - driver: how its pods reach those of other nodes; nil on a machine of its own.
+    ///   - networking: how its pods reach those of other nodes; nil on a machine of its own.
     static func register(
-        _ client: KubernetesClient, addresses: [IPAddress], blocks: [Prefix], driver: NodeDriver?
+        _ client: KubernetesClient, addresses: [IPAddress], blocks: [Prefix], networking: NodeNetworking?
     ) async throws(CommandError) {
         let name = Environment.hostName
         var metadata: JSON = ["labels": .object(labels(name))]
-        if let driver { metadata["annotations"] = .object([NodeJoin.driverAnnotation: .string(driver.rawValue)]) }
+        if let networking { metadata["annotations"] = annotations(networking) }
         var object: JSON = [
             "apiVersion": "v1", "kind": "Node", "metadata": metadata,
             "spec": ["podCIDRs": .array(blocks.map { .string($0.description) })],
@@ -36,10 +57,42 @@ enum NodeObject {
             )
             guard changed.isSuccess else { throw CommandError("Error from server: \(changed.message)") }
         }
-        let path = kind.path(namespace: nil, name: name) + "/status"
+        try await tell(client, addresses, networking.map { NodeWays(isEncrypted: $0.encryption != nil) })
+    }
+
+    /// Says how this machine is.
+    ///
+    /// - Parameter ways: nil on a machine of its own.
+    static func tell(
+        _ client: KubernetesClient, _ addresses: [IPAddress], _ ways: NodeWays?
+    ) async throws(CommandError) {
+        let name = Environment.hostName
         let told = try await client.call(
-            .patch, path, body: ["status": status(name, addresses)], contentType: "application/merge-patch+json")
+            .patch, ResourceKind.node.path(namespace: nil, name: name) + "/status",
+            body: ["status": status(name, addresses, ways)], contentType: "application/merge-patch+json")
         guard told.isSuccess else { throw CommandError("Error from server: \(told.message)") }
+    }
+
+    /// What other nodes learn of its network; for a merge patch, in which null takes away what is no longer so.
+    static func annotations(_ networking: NodeNetworking) -> JSON {
+        [
+            NodeJoin.driverAnnotation: .string(networking.driver.rawValue),
+            NodeJoin.keyAnnotation: networking.encryption.map { .string($0.publicKey.text) } ?? .null,
+            NodeJoin.portAnnotation: networking.encryption.map { .string("\($0.port)") } ?? .null,
+        ]
+    }
+
+    /// Says how other nodes are reached, again while nobody hears it.
+    static func tell(
+        _ client: KubernetesClient, _ addresses: [IPAddress], _ ways: NodeWays, _ log: Logger, on loop: EventLoop
+    ) async {
+        for _ in 0..<30 {
+            do throws(CommandError) { return try await tell(client, addresses, ways) } catch {
+                log.debug("the node's object was not changed", ["error": error.message])
+            }
+            await loop.sleep(for: .seconds(2))
+        }
+        log.warning("the node's object does not say which nodes are not reached")
     }
 
     /// The labels that every node has.
@@ -59,7 +112,7 @@ enum NodeObject {
     }
 
     /// What a node says of itself.
-    static func status(_ name: String, _ addresses: [IPAddress]) -> JSON {
+    static func status(_ name: String, _ addresses: [IPAddress], _ ways: NodeWays?) -> JSON {
         let now = JSON.string(Timestamp(seconds: WallClock.now.seconds).secondsText)
         let resources: JSON = [
             "cpu": .string("\(Environment.processorCount)"), "memory": .string(memory), "pods": "110",
@@ -69,12 +122,13 @@ enum NodeObject {
             "addresses": .array(
                 addresses.map { ["type": "InternalIP", "address": .string("\($0)")] }
                     + [["type": "Hostname", "address": .string(name)]]),
-            "conditions": [
+            "conditions": .array(
                 [
-                    "type": "Ready", "status": "True", "reason": "NodeReady", "message": "the node agent runs",
-                    "lastHeartbeatTime": now, "lastTransitionTime": now,
-                ]
-            ],
+                    [
+                        "type": "Ready", "status": "True", "reason": "NodeReady", "message": "the node agent runs",
+                        "lastHeartbeatTime": now, "lastTransitionTime": now,
+                    ]
+                ] + [ways].compactMap { $0?.condition(now) }),
             "nodeInfo": [
                 "architecture": .string(architecture), "operatingSystem": "linux",
                 "bootID": .string(line("/proc/sys/kernel/random/boot_id")),

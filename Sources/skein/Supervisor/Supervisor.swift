@@ -32,7 +32,9 @@ final class Supervisor: Sendable {
 
         reporter.progress("starting the control plane")
         let controlPlane = ControlPlaneProcess(options, on: loop)
-        let node = try Node(options, on: loop)
+        let node = try Node(options, on: loop) { [client, loop, log, options] ways in
+            Task(executorPreference: loop) { await NodeObject.tell(client, options.nodeAddresses, ways, log, on: loop) }
+        }
         let isTakingOver = isAdopting || node.hasPodsToAdopt
         do throws(CommandError) {
             try await controlPlane.start()
@@ -41,7 +43,7 @@ final class Supervisor: Sendable {
             if !stop.isRequested {
                 try await NodeObject.register(
                     client, addresses: node.addresses, blocks: node.blocks,
-                    driver: options.nodeAddresses.isEmpty ? nil : options.nodeDriver)
+                    networking: node.networking)
                 try await node.start()
             }
             if !stop.isRequested { try await applyAll(manifests) }

@@ -34,6 +34,8 @@ struct UpOptions: Sendable {
     var letsHostProbe: Bool
     /// How pods of other nodes are reached.
     var nodeDriver: NodeDriver
+    /// Where packets of other nodes arrive encrypted; nil when they are not.
+    var encryptedPort: UInt16?
     /// Further addresses and names under which the API is reached.
     var apiNames: [String]
     /// Where objects are kept.
@@ -92,7 +94,7 @@ struct UpOptions: Sendable {
             .files, .namespace, detach, images, runtimeFlag, engine, .dataDirectory, .runDirectory, gatewayHTTP,
             gatewayHTTPS, api, metrics, metricsCollector, mailProgram, insightMemory,
             discovery, AddressFlags.pods, AddressFlags.services, AddressFlags.balancers, NodeFlags.hostProbes,
-            NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.apiNames,
+            NodeFlags.address, NodeFlags.driver, NodeFlags.encryption, NodeFlags.wireGuardPort, NodeFlags.apiNames,
             certificateLifetime, watches, logLevel,
         ] + RegistryFlags.all + StoreFlags.all
 
@@ -169,6 +171,7 @@ struct UpOptions: Sendable {
         nodeAddresses = try NodeFlags.addresses(invocation, "up")
         letsHostProbe = invocation.has(NodeFlags.hostProbes)
         nodeDriver = try NodeFlags.driver(invocation, "up")
+        encryptedPort = try NodeFlags.encryptedPort(invocation, "up")
         apiNames = (invocation.value(NodeFlags.apiNames) ?? "").split(separator: ",").map(String.init)
         store = try StoreFlags.settings(invocation)
         registry = try RegistryFlags(invocation)
