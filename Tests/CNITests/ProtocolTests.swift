@@ -151,7 +151,9 @@ struct ProtocolTests {
                 changes: ["bridge": "a-very-long-bridge-name"]),
             Bad(what: "an unknown member", code: 2, says: "colour", changes: ["colour": "red"]),
             Bad(what: "an unknown driver", code: 7, says: "driver", changes: ["driver": "warp"]),
-            Bad(what: "a driver that needs the node", code: 7, says: "skein node", changes: ["driver": "overlay"]),
+            Bad(what: "a driver that needs the node", code: 7, says: "skein node", changes: ["driver": "wireguard"]),
+            Bad(what: "an overlay without a number", code: 7, says: "vni", changes: ["driver": "overlay"]),
+            Bad(what: "routes without machines", code: 7, says: "machines", changes: ["driver": "host-gw"]),
             Bad(what: "a member of the wrong type", code: 6, says: "ipMasq", changes: ["ipMasq": "yes"]),
             Bad(what: "an MTU out of range", code: 7, says: "mtu", changes: ["mtu": 99_999_999]),
             Bad(

@@ -229,6 +229,87 @@ def kinds(lab, kind, configuration):
     check(f"{kind}: DEL takes everything away", done == [0, 0] and not lab.addresses("a") and not lab.taken("k"), (done, lab.taken("k")))
 
 
+def machines(lab):
+    """The drivers overlay and host-gw: the lab and a namespace are two machines on one link of 1,500 bytes."""
+    lab.namespace("far")
+    shell("ip link add lan0 type veth peer name eth0 netns far; ip addr add 192.0.2.129/25 dev lan0; ip link set lan0 up;"
+          "ip -n far addr add 192.0.2.130/25 dev eth0; ip -n far link set eth0 up")
+    for name in ("a", "b", "c"):
+        lab.namespace(name)
+    def far(verb, configuration, container, namespace):
+        return lab.call(verb, configuration, container, namespace, program=f"{lab.folder}/far")
+    with open(f"{lab.folder}/far", "w") as script:
+        script.write(f"#!/bin/sh\nexec nsenter --net=/run/netns/far {lab.program}\n")
+    os.chmod(f"{lab.folder}/far", 0o755)
+    for name in "abc":
+        lab.serve(name, 80)
+
+    def configuration(own, first, last):
+        return {"cniVersion": "1.1.0", "name": "wide", "type": "skein-cni", "driver": "overlay", "vni": 77, "peers": ["192.0.2.129", "192.0.2.130"], "ipMasq": True,
+                "isGateway": True, "ipam": {"type": "host-local", "dataDir": f"{lab.data}/{own}", "routes": [{"dst": "0.0.0.0/0"}],
+                                            "ranges": [[{"subnet": "10.230.0.0/24", "rangeStart": first, "rangeEnd": last, "gateway": first}]]}}
+    here, there = configuration("here", "10.230.0.1", "10.230.0.99"), configuration("there", "10.230.0.101", "10.230.0.199")
+    one = lab.add(here, "a", "a")
+    status, other = far("ADD", there, "b", "b")
+    check("overlay: two machines have one network", status == 0 and one["ips"][0]["address"] == "10.230.0.2/24" and other["ips"][0]["address"] == "10.230.0.102/24",
+          (one, other))
+    answers = [lab.ask("a", "10.230.0.102", 80), lab.ask("b", "10.230.0.2", 80), lab.ask("", "10.230.0.102", 80)]
+    check("overlay: containers reach each other by their own addresses, and this machine the other's", answers[0] == "b 10.230.0.2"
+          and answers[1] == "a 10.230.0.102" and answers[2].startswith("b "), answers)
+    whole = shell("ip netns exec a ping -c 1 -W 5 -M do -s 1422 10.230.0.102 2>&1") if os.path.exists("/usr/bin/ping") else ""
+    sizes = [link["mtu"] for name in "ab" for link in json.loads(shell(f"ip -j -n {name} link show eth0"))]
+    check("N-14 overlay: packets leave room for the tunnel", sizes == [1450, 1450] and "100% packet loss" not in whole, (sizes, whole))
+    status, answer = lab.call("ADD", {**here, "name": "other", "bridge": "br-other", "ipam": {**here["ipam"], "ranges": [[{"subnet": "10.232.0.0/24"}]]}}, "c", "c")
+    check("overlay: a number that is another network's is refused, and nothing is left behind", status == 1 and answer["code"] == 7 and "vni" in answer["msg"]
+          and "br-other" not in shell("ls /sys/class/net").split() and not lab.addresses("c"), answer)
+    status, answer = lab.call("ADD", {**here, "mtu": 1451}, "c", "c")
+    check("overlay: packets that are too large for the tunnel are refused", status == 1 and answer["code"] == 7 and "1450" in answer["msg"], answer)
+    for key, value in (("vni", 0), ("vni", None), ("peers", []), ("peers", ["192.0.2.1", "2001:db8::1"]), ("peers", ["127.0.0.1"]), ("port", 70000)):
+        status, answer = lab.call("ADD", {**here, key: value}, "c", "c")
+        check(f"overlay: {key}: {value} is refused", status == 1 and answer["code"] == 7 and key in answer["msg"], answer)
+    # Somebody who is no machine of the network, with its number.
+    lab.namespace("evil")
+    shell("ip -n far link add up1 type veth peer name eth0 netns evil; ip -n far addr add 192.0.2.1/30 dev up1; ip -n far link set up1 up;"
+          "ip -n evil addr add 192.0.2.2/30 dev eth0; ip -n evil link set eth0 up; ip -n evil route add default via 192.0.2.1;"
+          "ip -n evil link add v type vxlan id 77 dstport 4789 remote 192.0.2.130; ip -n evil addr add 10.230.0.150/24 dev v; ip -n evil link set v up")
+    check("overlay: frames of a machine that is none of the network's do not come in", lab.ask("evil", "10.230.0.102", 80) in ("timeout", "no route to host", ""),
+          lab.ask("evil", "10.230.0.102", 80))
+    lab.drop("evil")
+    check("overlay: CHECK", lab.call("CHECK", {**here, "prevResult": one}, "a", "a")[0] == 0, lab.call("CHECK", {**here, "prevResult": one}, "a", "a"))
+    done = [lab.call("DEL", here, "a", "a")[0], far("DEL", there, "b", "b")[0]]
+    gone = [lab.call("GC", {**here, "cni.dev/valid-attachments": []})[0], far("GC", {**there, "cni.dev/valid-attachments": []}, "", "")[0]]
+    left = [link["ifname"] for place in ("", "-n far") for link in json.loads(shell(f"ip -j {place} link")) if link["ifname"].startswith(("sk",))]
+    check("overlay: DEL and GC leave nothing", done == gone == [0, 0] and not left and not [e for e in lab.elements() if "wide" in e], (done, gone, left, lab.elements()))
+
+    def routed(own, other, machine):
+        return {"cniVersion": "1.1.0", "name": "plain", "type": "skein-cni", "driver": "host-gw", "machines": [{"block": f"10.231.{other}.0/24", "address": machine}],
+                "ipMasq": True, "ipam": {"type": "skein", "dataDir": f"{lab.data}/{own}", "subnet": f"10.231.{own}.0/24"}}
+    here, there = routed(1, 2, "192.0.2.130"), routed(2, 1, "192.0.2.129")
+    one = lab.add(here, "a", "a")
+    status, other = far("ADD", there, "b", "b")
+    answers = [lab.ask("a", "10.231.2.2", 80), lab.ask("b", "10.231.1.2", 80)]
+    check("host-gw: containers of two machines reach each other by their own addresses", status == 0 and answers == ["b 10.231.1.2", "a 10.231.2.2"],
+          (one, other, answers))
+    check("host-gw: the way out is the machine's own address", lab.ask("a", "192.0.2.130", 80) == "refused", lab.ask("a", "192.0.2.130", 80))
+    off = {**here, "name": "off", "machines": [{"block": "10.231.9.0/24", "address": "198.51.100.1"}],
+           "ipam": {"type": "skein", "dataDir": lab.data, "subnet": "10.233.1.0/24"}}
+    status, answer = lab.call("ADD", off, "c", "c")
+    check("host-gw: a machine behind a router is refused, and nothing is left behind", status == 1 and answer["code"] == 7 and "no link" in answer["msg"]
+          and not lab.addresses("c") and not lab.taken("off"), answer)
+    for value in (None, [{"block": "10.231.2.0/24"}], [{"block": "x", "address": "192.0.2.130"}], [{"block": "10.231.2.0/24", "address": "192.0.2.130", "more": 1}],
+                  [{"block": "10.231.2.0/24", "address": "192.0.2.130"}, {"block": "10.231.0.0/16", "address": "192.0.2.131"}]):
+        status, answer = lab.call("ADD", {**here, "machines": value}, "c", "c")
+        check(f"host-gw: machines: {json.dumps(value)[:40]} is refused", status == 1 and answer["code"] in (2, 6, 7), answer)
+    done = [lab.call("DEL", here, "a", "a")[0], far("DEL", there, "b", "b")[0]]
+    gone = [lab.call("GC", {**here, "cni.dev/valid-attachments": []})[0], far("GC", {**there, "cni.dev/valid-attachments": []}, "", "")[0]]
+    check("host-gw: DEL and GC leave nothing", done == gone == [0, 0] and "10.231" not in shell("ip route; ip -n far route") and not lab.links(),
+          (done, gone, shell("ip route; ip -n far route")))
+    status, answer = lab.call("ADD", {**here, "driver": "wireguard"}, "c", "c")
+    check("wireguard: keys are the node's, and the error says so", status == 1 and "--encrypt wireguard" in answer["msg"], answer)
+    for name in ("a", "b", "c", "far"):
+        lab.drop(name)
+
+
 def housekeeping(lab):
     """GC, STATUS, an exhausted pool, and addresses of others in it."""
     small = {**lab.bridge("small", "10.222.0.0/29"), "cniVersion": "1.1.0", "ipMasq": True}

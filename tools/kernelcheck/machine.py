@@ -125,7 +125,7 @@ def boot(command, directory, environment, seconds, memory=3072):
     """Runs a command of the shell in the machine, whose lines come as they are written; returns its exit status, None without one."""
     tree = unpack()
     version = modules(tree).name
-    begin = PLACE / "begin.sh"
+    begin = PLACE / f"begin.{os.getpid()}.sh"
     begin.write_text(BEGIN.format(
         tree=tree, version=version, directory=directory, port="/dev/ttyS1", command=command,
         environment="\n".join(f"export {name}='{value}'" for name, value in environment.items())))

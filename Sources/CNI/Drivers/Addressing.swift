@@ -16,13 +16,13 @@ extension Attachment {
             settings += [("ipv6/conf/\(name)/disable_ipv6", "0"), ("ipv6/conf/\(name)/accept_ra", "0")]
             if !options.enablesDuplicateDetection { settings.append(("ipv6/conf/\(name)/accept_dad", "0")) }
         }
-        if given.addresses.contains(where: { !$0.address.address.isV6 }), configuration.driver != .routed {
+        if given.addresses.contains(where: { !$0.address.address.isV6 }), !configuration.driver.isRouted {
             // Neighbours that remember somebody else at this address are told when the interface comes up.
             settings.append(("ipv4/conf/\(name)/arp_notify", "1"))
         }
         let written = settings
         try reporting { () throws(SystemError) in try container.set(written) }
-        if configuration.driver == .bridge, options.isDefaultGateway {
+        if configuration.driver.hasBridge, options.isDefaultGateway {
             for address in given.addresses {
                 guard let gateway = address.gateway, let everywhere = Prefix.everywhere(isV6: gateway.isV6),
                     !result.routes.contains(where: { $0.destination == everywhere })
@@ -40,11 +40,11 @@ extension Attachment {
             try container.links.setUp(index)
         }
         switch configuration.driver {
-        case .routed: try routeOwn(made, container, &result)
+        case .routed, .hostGateway: try routeOwn(made, container, &result)
         case .ptp: try routePointToPoint(made, container, result)
         default: break
         }
-        if configuration.driver == .bridge, options.isGateway { try giveGateways(made, given) }
+        if configuration.driver.hasBridge, options.isGateway { try giveGateways(made, given) }
         for route in result.routes { try add(route, of: given, container.links, index) }
         return result
     }
@@ -59,7 +59,7 @@ extension Attachment {
             try links.add(
                 LinkSocket.Route(
                     destination: route.destination, gateway: route.scope == 253 ? nil : gateway, device: device,
-                    isOnLink: configuration.driver == .routed, mtu: route.mtu, advertisedMSS: route.advertisedMSS,
+                    isOnLink: configuration.driver.isRouted, mtu: route.mtu, advertisedMSS: route.advertisedMSS,
                     priority: route.priority, table: route.table, scope: route.scope))
         }
     }
@@ -86,11 +86,14 @@ extension Attachment {
                 result.routes.append(.init(destination: everywhere, gateway: gateway))
             } else if let range = range(of: address.address.address) {
                 // With routes of its own a network still has a way to its other containers.
-                if !result.routes.contains(where: { $0.destination == range.subnet }) {
-                    result.routes.append(.init(destination: range.subnet, gateway: gateway))
+                let others = configuration.machines.blocks.map(\.prefix).filter { $0.address.isV6 == isV6 }
+                for network in [range.subnet] + others
+                where !result.routes.contains(where: { $0.destination == network }) {
+                    result.routes.append(.init(destination: network, gateway: gateway))
                 }
             }
         }
+        try leadToMachines()
         try forward(result)
     }
 

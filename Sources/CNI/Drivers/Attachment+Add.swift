@@ -7,7 +7,7 @@ extension Attachment {
         case .host: return configuration.previous ?? CNIResult()
         case .none: return try addNothing()
         case .chained: return try addToChain()
-        case .routed, .bridge, .ptp, .macvlan, .ipvlan, .vlan: return try addLink()
+        case .routed, .hostGateway, .bridge, .overlay, .ptp, .macvlan, .ipvlan, .vlan: return try addLink()
         }
     }
 
@@ -144,7 +144,7 @@ extension Attachment {
     /// Addresses, routes and DNS out of the IPAM; nothing without one.
     private func allocate() throws(CNIError) -> CNIResult {
         guard let ipam = configuration.ipam else {
-            guard configuration.driver != .routed, configuration.driver != .ptp else {
+            guard !configuration.driver.isRouted, configuration.driver != .ptp else {
                 throw CNIError(
                     .invalidConfiguration, "ipam: it is missing, and driver \(configuration.driver.rawValue) needs one")
             }
@@ -155,7 +155,7 @@ extension Attachment {
             else {
                 return CNIResult()
             }
-            if configuration.driver == .routed { result.addresses = result.addresses.map(routedAddress) }
+            if configuration.driver.isRouted { result.addresses = result.addresses.map(routedAddress) }
             return result
         }
         let wanted = try wantedAddresses()
@@ -176,7 +176,7 @@ extension Attachment {
 
     /// The driver `routed` makes networks of one address.
     private func routedAddress(_ entry: CNIResult.Address) -> CNIResult.Address {
-        guard configuration.driver == .routed else { return entry }
+        guard configuration.driver.isRouted else { return entry }
         let address = entry.address.address
         return .init(
             address: InterfaceAddress(address, length: address.bitCount),

@@ -38,7 +38,7 @@ extension Attachment {
             }
             if !link.isUp { missing.append("the link \(interface.name) of the host is down") }
         }
-        if configuration.driver == .bridge,
+        if configuration.driver.hasBridge,
             let end = try reporting({ () throws(SystemError) in try host.link(owner.hostLink) })
         {
             let bridge = try reporting { () throws(SystemError) in try host.link(configuration.link.bridge) }

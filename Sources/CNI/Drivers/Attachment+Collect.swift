@@ -22,6 +22,7 @@ extension Attachment {
                 try DelegatedIPAM(type: type, request: request, configuration: configuration).run(.collect)
             }
         }
+        if valid.isEmpty { attempt { () throws(CNIError) in try removeNetwork() } }
         guard let first = failures.first else { return }
         throw CNIError(first.code, failures.map(\.message).joined(separator: "; "), delegated: first.delegated)
     }

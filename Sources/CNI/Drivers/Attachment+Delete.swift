@@ -18,7 +18,7 @@ extension Attachment {
             }
             try removeLimits()
             return
-        case .routed, .bridge, .ptp, .macvlan, .ipvlan, .vlan: break
+        case .routed, .hostGateway, .bridge, .overlay, .ptp, .macvlan, .ipvlan, .vlan: break
         }
         var addresses = Set(configuration.previous?.addresses.map(\.address.address) ?? [])
         if let ipam = configuration.ipam, ipam.kind == .local, !tables.isEmpty {

@@ -42,6 +42,7 @@ extension Attachment {
             let address = entry.address
             guard let network = range(of: address.address)?.subnet ?? address.network else { continue }
             members += ContainerElements.member(address, network: network, note: note)
+            members += machinePairs(address.address)
             guard publishes else { continue }
             let own = ContainerElements.ports(
                 configuration.runtime.portMappings, address, network: network, mapsSource: configuration.mapsSource,

@@ -23,8 +23,8 @@ extension Attachment {
     /// Makes the links of the driver, in their namespaces; those of the container are down yet.
     func makeLinks(_ container: ContainerNamespace, _ addresses: [InterfaceAddress]) throws(CNIError) -> MadeLinks {
         switch configuration.driver {
-        case .bridge: return try makeBridged(container, addresses)
-        case .routed, .ptp: return try makeRouted(container, addresses)
+        case .bridge, .overlay: return try makeBridged(container, addresses)
+        case .routed, .hostGateway, .ptp: return try makeRouted(container, addresses)
         case .macvlan, .ipvlan, .vlan: return try makeSub(container, addresses)
         case .host, .none, .chained:
             throw CNIError(.invalidConfiguration, "driver \(configuration.driver.rawValue) makes no link")
@@ -59,9 +59,11 @@ extension Attachment {
     private func makeBridged(_ container: ContainerNamespace, _ addresses: [InterfaceAddress]) throws(CNIError)
         -> MadeLinks
     {
-        let (bridge, isNew) = try findBridge()
+        let mtu = try packetSize()
+        let (bridge, isNew) = try findBridge(mtu)
         do throws(CNIError) {
-            var made = try makePort(of: bridge, container, addresses)
+            try makeTunnel(mtu)
+            var made = try makePort(of: bridge, container, addresses, mtu)
             made.bridgeIsNew = isNew
             return made
         } catch {
@@ -74,20 +76,24 @@ extension Attachment {
     func removeEmpty(_ bridge: LinkSocket.Link) {
         guard let links = try? host.links() else { return }
         if let end = links.first(where: { $0.name == owner.hostLink }) { _ = try? host.delete(end.index) }
-        guard !links.contains(where: { $0.master == bridge.index && $0.name != owner.hostLink }) else { return }
+        let ports = links.filter { $0.master == bridge.index && $0.name != owner.hostLink }
+        guard ports.allSatisfy(isTunnel) else { return }
+        removeTunnel()
         _ = try? host.delete(bridge.index)
     }
 
     private func makePort(
-        of bridge: LinkSocket.Link, _ container: ContainerNamespace, _ addresses: [InterfaceAddress]
+        of bridge: LinkSocket.Link, _ container: ContainerNamespace, _ addresses: [InterfaceAddress], _ mtu: Int?
     ) throws(CNIError) -> MadeLinks {
         let options = configuration.link
-        let peer = try own(container, addresses)
+        var peer = try own(container, addresses)
+        peer.mtu = mtu
+        let other = peer
         try reporting { () throws(SystemError) in
             try host.addPair(
                 LinkSocket.Wish(
-                    name: owner.hostLink, kind: "veth", mtu: options.mtu, master: bridge.index, isUp: true),
-                peer: peer)
+                    name: owner.hostLink, kind: "veth", mtu: mtu, master: bridge.index, isUp: true),
+                peer: other)
         }
         let end = try madeHere(owner.hostLink)
         try reporting { () throws(SystemError) in
@@ -106,21 +112,22 @@ extension Attachment {
     }
 
     /// The bridge of the configuration, made when it is missing.
-    private func findBridge() throws(CNIError) -> (link: LinkSocket.Link, isNew: Bool) {
+    private func findBridge(_ mtu: Int?) throws(CNIError) -> (link: LinkSocket.Link, isNew: Bool) {
         let options = configuration.link
+        let seed = try bridgeSeed()
         var found = try reporting { () throws(SystemError) in try host.link(options.bridge) }
         var isNew = false
         if found == nil {
             isNew = try reporting { () throws(SystemError) in
                 // A fixed address: one that follows the ports would change under the containers' neighbour entries.
-                let hash = AttachmentOwner(containerID: options.bridge, interface: "").key
+                let hash = AttachmentOwner(containerID: seed, interface: "").key
                 let hardware =
                     [0x02, 0x73, 0x6b, 1] + (0..<2).map { UInt8(truncatingIfNeeded: hash >> UInt128(8 * $0)) }
                 var isNew = true
                 do throws(SystemError) {
                     try host.add(
                         LinkSocket.Wish(
-                            name: options.bridge, kind: "bridge", mtu: options.mtu, hardware: hardware, isUp: true))
+                            name: options.bridge, kind: "bridge", mtu: mtu, hardware: hardware, isUp: true))
                 } catch {
                     // Another call has made it.
                     guard error.errno == EEXIST else { throw error }
@@ -157,7 +164,7 @@ extension Attachment {
         guard !addresses.isEmpty else {
             throw CNIError(.invalidConfiguration, "driver \(configuration.driver.rawValue): it needs an ipam")
         }
-        let isOwn = configuration.driver == .routed
+        let isOwn = configuration.driver.isRouted
         let peer = try own(container, addresses)
         // The container's end asks for the host's address from its first packet on: it is there before.
         try reporting { () throws(SystemError) in

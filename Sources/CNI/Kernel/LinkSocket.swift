@@ -291,6 +291,17 @@ final class LinkSocket: Sendable {
             LinkSocket.message(24, NetlinkChannel.replace, route), "add route to \(route.destination)")
     }
 
+    /// Removes a route of ours; one that is gone is well.
+    func deleteRoute(to destination: Prefix, via gateway: IPAddress) throws(SystemError) {
+        let route = Route(destination: destination, gateway: gateway, device: 0)
+        do throws(SystemError) {
+            try channel.request(
+                LinkSocket.message(25, NetlinkChannel.change, route), "delete route to \(destination)")
+        } catch {
+            guard error.errno == ESRCH else { throw error }
+        }
+    }
+
     private static func message(_ type: UInt16, _ flags: UInt16, _ route: Route) -> NetlinkMessage {
         let isV6 = route.destination.address.isV6
         var message = NetlinkMessage(type: type, flags: flags)
@@ -307,7 +318,7 @@ final class LinkSocket: Sendable {
         if route.destination.length > 0 { message.attribute(1, route.destination.address.bytes) }
         if let gateway = route.gateway { message.attribute(5, gateway.bytes) }
         if let source = route.source { message.attribute(7, source.bytes) }
-        message.attribute(4, UInt32(bitPattern: route.device))
+        if route.device != 0 { message.attribute(4, UInt32(bitPattern: route.device)) }
         if let priority = route.priority { message.attribute(6, UInt32(truncatingIfNeeded: priority)) }
         if table > 255 { message.attribute(15, UInt32(truncatingIfNeeded: table)) }
         if route.mtu != nil || route.advertisedMSS != nil {

@@ -7,6 +7,7 @@ struct NetworkConfiguration: Sendable {
     var name: String
     var driver: Driver
     var link = LinkOptions()
+    var machines = MachineOptions()
     var ipam: IPAMConfiguration?
     var dns = CNIResult.DNS()
     /// The names of declared capabilities that are on.
@@ -53,6 +54,10 @@ struct NetworkConfiguration: Sendable {
         link = try NetworkConfiguration.read(isLenient, else: .everything) { () throws(CNIError) in
             try LinkOptions(reader, driver: driver)
         }
+        machines = try NetworkConfiguration.read(isLenient, else: MachineOptions()) { () throws(CNIError) in
+            try MachineOptions(reader, driver: driver)
+        }
+        if let tunnel = machines.tunnel, !reader.has("bridge") { link.bridge = "skbr\(tunnel.identifier)" }
         if let item = try reader.object("ipam"), item.has("type") {
             ipam = try IPAMConfiguration(item, network: name)
         }
@@ -125,6 +130,10 @@ enum Driver: String, CaseIterable, Sendable {
     case routed
     /// A bridge of the host, flat layer 2: as the reference plugin of that name.
     case bridge
+    /// A bridge of the host, which a VXLAN device makes one network with those of other machines.
+    case overlay
+    /// As `routed`, with routes to the containers of other machines on the same link.
+    case hostGateway = "host-gw"
     /// A routed link with an address of the network on the host's end: as the reference plugin.
     case ptp
     /// An interface of its own on a device of the host.
@@ -138,21 +147,28 @@ enum Driver: String, CaseIterable, Sendable {
     /// A later plugin of a chain (`portmap`, `bandwidth`): works on what `prevResult` says.
     case chained
 
+    /// Whether containers are ports of a bridge.
+    var hasBridge: Bool { self == .bridge || self == .overlay }
+    /// Whether each container has a /32 (/128) of its own.
+    var isRouted: Bool { self == .routed || self == .hostGateway }
+
     /// Which driver a configuration means.
     ///
     /// Without `driver`, the members tell: an existing configuration of a reference plugin works when only `type` changes.
     static func read(_ reader: JSONReader, capabilities: Set<String>) throws(CNIError) -> Driver {
         if let word = try reader.string("driver") {
             guard let driver = Driver(rawValue: word) else {
-                if ["overlay", "host-gw", "wireguard"].contains(word) {
+                if word == "wireguard" {
                     throw reader.error(
-                        "driver", "'\(word)' spans hosts: it is made by 'skein node', not by the plugin alone")
+                        "driver", "'wireguard' needs keys of other machines: 'skein node --encrypt wireguard' has them")
                 }
                 let known = allCases.map(\.rawValue).joined(separator: ", ")
                 throw reader.error("driver", "'\(word.prefix(40))' is unknown; these are known: \(known)")
             }
             return driver
         }
+        if reader.has("vni") { return .overlay }
+        if reader.has("machines") { return .hostGateway }
         if reader.has("vlanId") { return .vlan }
         if reader.has("master") || reader.has("mode") {
             let mode = reader.value("mode")?.string ?? ""
@@ -209,9 +225,9 @@ struct LinkOptions: Hashable, Sendable {
         mtu = try reader.integer("mtu", 0...65_535)
         if mtu == 0 { mtu = nil }
         if let mtu, mtu < 68 { throw reader.error("mtu", "\(mtu) is less than IPv4 needs (68)") }
-        isolate = try reader.bool("isolate") ?? (driver == .routed)
+        isolate = try reader.bool("isolate") ?? driver.isRouted
         switch driver {
-        case .bridge: try readBridge(reader)
+        case .bridge, .overlay: try readBridge(reader)
         case .macvlan:
             mode = try reader.string("mode") ?? "bridge"
             guard LinkOptions.macvlanModes[mode] != nil else {
@@ -228,7 +244,7 @@ struct LinkOptions: Hashable, Sendable {
             guard let id = try reader.integer("vlanId", 0...4094) else { throw reader.error("vlanId", "it is missing") }
             vlanID = id
             try readMaster(reader)
-        case .routed, .ptp, .host, .none, .chained: break
+        case .routed, .hostGateway, .ptp, .host, .none, .chained: break
         }
     }
 
