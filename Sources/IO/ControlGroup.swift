@@ -39,16 +39,7 @@ public enum ControlGroup {
         var quota: Double?
         func take(_ value: Double) { quota = min(quota ?? value, value) }
         for directory in directories("cpu") {
-            if let text = try? File.text(directory + "/cpu.max") {
-                let parts = text.split { $0 == " " || $0 == "\n" }
-                if parts.count == 2, let time = Double(parts[0]), let period = Double(parts[1]), period > 0 {
-                    take(time / period)
-                }
-            } else if let time = number(directory + "/cpu.cfs_quota_us"),
-                let period = number(directory + "/cpu.cfs_period_us"), period > 0
-            {
-                take(Double(time) / Double(period))
-            }
+            if let allowed = Self.quota(directory) { take(allowed) }
         }
         return quota
     }
@@ -56,11 +47,7 @@ public enum ControlGroup {
     /// Processor time that the innermost group has used, in microseconds.
     public static var processorMicroseconds: UInt64? {
         for directory in directories("cpu") {
-            if let text = try? File.text(directory + "/cpu.stat") {
-                for line in text.split(separator: "\n") where line.hasPrefix("usage_usec ") {
-                    return UInt64(line.dropFirst("usage_usec ".utf8.count))
-                }
-            }
+            if let used = field("usage_usec", of: directory + "/cpu.stat") { return used }
         }
         for directory in directories("cpuacct") {
             if let nanoseconds = number(directory + "/cpuacct.usage") { return nanoseconds / 1000 }
@@ -82,6 +69,84 @@ public enum ControlGroup {
     public static var memoryLimit: UInt64? {
         directories("memory").compactMap {
             number($0 + "/memory.max") ?? number($0 + "/memory.limit_in_bytes")
-        }.filter { $0 < 1 << 60 }.min()
+        }.filter { $0 < unlimited }.min()
+    }
+
+    // MARK: Machine
+
+    /// What a machine that is a container itself may use, and uses: of all its processes and pods.
+    public struct Machine: Sendable, Hashable {
+        /// Processors' worth of time that is allowed; nil: all of them.
+        public var processorQuota: Double?
+        /// Processor time that was used, in microseconds since the groups were made; nil where the kernel does not tell.
+        public var processorMicroseconds: UInt64?
+        /// Bytes of memory that are allowed; nil: all of it.
+        public var memoryLimit: UInt64?
+        /// Bytes of memory that are in use, without the file cache that nobody has used for long; nil where the kernel does not tell.
+        public var memoryBytes: UInt64?
+
+        /// Known figures.
+        public init(
+            processorQuota: Double? = nil, processorMicroseconds: UInt64? = nil, memoryLimit: UInt64? = nil,
+            memoryBytes: UInt64? = nil
+        ) {
+            self.processorQuota = processorQuota
+            self.processorMicroseconds = processorMicroseconds
+            self.memoryLimit = memoryLimit
+            self.memoryBytes = memoryBytes
+        }
+    }
+
+    /// The limits and figures at the top of the hierarchies that are mounted.
+    ///
+    /// A real machine has no limits there; of a container that is a machine to us they are its own. Reads some files; any thread.
+    public static func machine(root: String = "/sys/fs/cgroup") -> Machine {
+        var machine = Machine()
+        if File.exists(root + "/cgroup.controllers") {
+            machine.processorQuota = quota(root)
+            machine.processorMicroseconds = field("usage_usec", of: root + "/cpu.stat")
+            machine.memoryLimit = number(root + "/memory.max")
+            let cache = field("inactive_file", of: root + "/memory.stat") ?? 0
+            machine.memoryBytes = number(root + "/memory.current").map { $0 - min($0, cache) }
+            return machine
+        }
+        for name in ["cpu", "cpu,cpuacct"] where machine.processorQuota == nil {
+            machine.processorQuota = quota("\(root)/\(name)")
+        }
+        for name in ["cpuacct", "cpu,cpuacct"] where machine.processorMicroseconds == nil {
+            machine.processorMicroseconds = number("\(root)/\(name)/cpuacct.usage").map { $0 / 1000 }
+        }
+        machine.memoryLimit = number(root + "/memory/memory.limit_in_bytes").flatMap { $0 < unlimited ? $0 : nil }
+        let cache = field("total_inactive_file", of: root + "/memory/memory.stat") ?? 0
+        machine.memoryBytes = number(root + "/memory/memory.usage_in_bytes").map { $0 - min($0, cache) }
+        return machine
+    }
+
+    /// Version 1 tells the largest number there is for "no limit".
+    private static let unlimited: UInt64 = 1 << 60
+
+    /// Processors' worth of time that one group is allowed; nil without a limit.
+    private static func quota(_ directory: String) -> Double? {
+        if let text = try? File.text(directory + "/cpu.max") {
+            let parts = text.split { $0 == " " || $0 == "\n" }
+            guard parts.count == 2, let time = Double(parts[0]), let period = Double(parts[1]), period > 0 else {
+                return nil
+            }
+            return time / period
+        }
+        guard let time = number(directory + "/cpu.cfs_quota_us"),
+            let period = number(directory + "/cpu.cfs_period_us"), period > 0
+        else { return nil }
+        return Double(time) / Double(period)
+    }
+
+    /// The number after a name in a file of lines of both.
+    private static func field(_ name: String, of path: String) -> UInt64? {
+        guard let text = try? File.text(path) else { return nil }
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == name { return UInt64(words[1]) }
+        }
+        return nil
     }
 }

@@ -16,8 +16,8 @@ import urllib.parse
 import urllib.request
 import uuid
 
-from check import bookstore, commands, live, receivers
-from check.lib import BOOKSTORE, DATA, ROOT, SKEIN, check, get, kubectl, many, pods, processes, run, skein, up, wait
+from check import bookstore, commands, live, planner, receivers
+from check.lib import BOOKSTORE, DATA, ROOT, SKEIN, ask, check, get, kubectl, many, pods, processes, run, skein, up, wait
 
 RULES = """apiVersion: v1
 kind: ConfigMap
@@ -37,12 +37,6 @@ data:
   alertmanagers.yaml: |
     - static_configs: [{targets: ["127.0.0.1:MANAGER"]}]
 """
-
-
-def ask(path, **parameters):
-    url = f"http://127.0.0.1:9400/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.load(answer)["data"]
 
 
 def traffic():
@@ -452,47 +446,6 @@ def compared():
         live.agree(url)
 
 
-DELAYS = """apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: NAME-delay, labels: {check: plan}}
-spec: {hosts: [NAME], http: [{fault: {delay: {percentage: {value: 100}, fixedDelay: TIMEms}}, route: [{destination: {host: NAME}}]}]}
----
-"""
-# Own times are sleeps: the machine is hardly busy with them.
-OWN_MILLISECONDS = {"catalog": 20, "orders": 30, "ratings": 10}
-ADDED_MILLISECONDS = 60
-RATE = 15
-LOAD_SECONDS = 16
-
-
-def delays(**change):
-    path = pathlib.Path(f"{DATA}.delays.yaml")
-    path.write_text("".join(DELAYS.replace("NAME", name).replace("TIME", str(time)) for name, time in {**OWN_MILLISECONDS, **change}.items()), encoding="utf-8")
-    kubectl("apply", "-f", str(path))
-    return path
-
-
-def paced(seconds):
-    """Requests at a steady rate, half of them Jason's, so that both versions of reviews get enough; says how busy the machine was meanwhile."""
-    begin, threads = live.processors(), []
-    for number in range(RATE * seconds):
-        threads.append(threading.Thread(target=get, kwargs={"headers": {"end-user": "jason"} if number % 2 else None}))
-        threads[-1].start()
-        time.sleep(1 / RATE)
-    for thread in threads:
-        thread.join()
-    end = live.processors()
-    return (end[0] - begin[0]) / max(1, end[1] - begin[1])
-
-
-def answered():
-    """Of each workload: milliseconds of all its answers so far, and their number."""
-    parts = [{s["metric"]["destination_workload"]: float(s["value"][1]) for s in ask(
-        "query", query=f'sum by (destination_workload) (istio_request_duration_milliseconds_{part}{{reporter="destination",destination_workload_namespace="default"}})')["result"]}
-        for part in ("sum", "count")]
-    return {name: (parts[0][name], parts[1][name]) for name in parts[0]}
-
-
 def forecast(path):
     """What a change is said to have the control plane send, and what it sends then; delays that are in force already are none."""
     told = json.loads(run(SKEIN, "plan", "--change", "-f", str(path), "-o", "json"))
@@ -513,37 +466,21 @@ def forecast(path):
 def plan():
     """The planner predicts what a longer time of ratings does to everybody before it is so; on a busy machine it refuses."""
     silent = Silent()
-    path = delays()
-    time.sleep(1)
-    busy = paced(LOAD_SECONDS)
-    window, change = ["-t", "40s"], ["--what-if", f"add {ADDED_MILLISECONDS}ms ratings"]
-    edges = 'sum(increase(istio_requests_total{reporter="destination",destination_workload="ratings"}[40s]))'
-    wait(lambda: (ask("query", query=edges)["result"] or [{"value": [0, "0"]}])[0]["value"][1] > "0", 20, 1)
-    time.sleep(11)
-    done = subprocess.run([SKEIN, "plan", *window, *change, "-o", "json"], capture_output=True, text=True, timeout=30)
-    refusal = subprocess.run([SKEIN, "plan", *window, "--what-if", "add 5ms nobody"], capture_output=True, text=True, timeout=30)
-    check("an unknown workload is refused", refusal.returncode == 1 and refusal.stdout == "")
-    path.write_text(DELAYS.replace("NAME", "ratings").replace("TIME", str(OWN_MILLISECONDS["ratings"] + ADDED_MILLISECONDS)), encoding="utf-8")
+    planner.delays()
+    busy = planner.observed()
+    change = planner.CHANGES[0]
+    done = planner.asked(change.words)
+    check("an unknown workload is refused", planner.asked("add 5ms nobody").returncode == 1 and planner.asked("add 5ms nobody").stdout == "")
+    path = planner.delays(**change.delays)
     forecast(path)
-    if done.returncode != 0 and "processors of node" in done.stderr:
+    kubectl("apply", "-f", str(path))
+    if planner.is_busy(done):
         check("skein plan refuses on a machine that is busy to more than 60 %, and names the shared processors", busy > 0.5,
               f"busy to {busy:.0%}: {done.stderr.strip()[:120]}")
     else:
-        predicted = {w["name"]: w for w in json.loads(done.stdout)["workloads"]} if done.returncode == 0 else {}
-        before = answered()
-        later = paced(LOAD_SECONDS)
-        time.sleep(11)
-        found = {name: (time_sum - before[name][0]) / (count - before[name][1]) for name, (time_sum, count) in answered().items()
-                 if name in before and count > before[name][1]}
-        rows = {name: (round(predicted[name]["nowMilliseconds"], 1), round(predicted[name]["meanMilliseconds"], 1), round(found.get(name, 0), 1))
-                for name in ("web", "reviews-v2") if name in predicted}
-        wrong = {name: row for name, row in rows.items() if abs(row[1] - row[2]) > 0.15 * row[2]}
         # What the machine does besides is no error of the model.
-        is_quiet = later < 0.6
-        check("skein plan predicts what a delay that it has not seen does to the bookstore, within 15 % of what is measured then",
-              len(rows) == 2 and (not wrong or not is_quiet), f"now, predicted, measured: {rows}; busy to {busy:.0%} and {later:.0%} {done.stderr.strip()}")
-    kubectl("delete", "virtualservices", "-l", "check=plan")
-    path.unlink()
+        planner.compare(change, done, busy, counts_when_busy=False)
+    planner.end()
     silent.ended()
 
 

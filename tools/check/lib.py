@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SKEIN = os.environ.get("SKEIN_BINARY", str(ROOT / ".build/release/skein"))
@@ -191,3 +193,10 @@ def fetch(url_path="/", host=None, address=GATEWAY, timeout=15):
         return 0, str(error), time.time() - begin
     finally:
         connection.close()
+
+
+def ask(path, **parameters):
+    """An answer of the control plane's Prometheus API."""
+    url = f"http://127.0.0.1:9400/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)["data"]

@@ -260,9 +260,16 @@ final class InsightService: @unchecked Sendable {
     private(set) var nodeFigures: [NodeFigure] = []
 
     private func takeNode() {
+        let own = ControlGroup.machine()
+        let allowance = NodeAllowance(
+            processors: own.processorMicroseconds == nil ? nil : own.processorQuota,
+            processorSeconds: Double(own.processorMicroseconds ?? 0) / 1e6,
+            memoryBytes: own.memoryBytes == nil ? nil : own.memoryLimit.map { Double($0) },
+            memoryUsed: Double(own.memoryBytes ?? 0))
         collector.takeNode(
             Environment.hostName, stat: (try? File.text("/proc/stat")) ?? "",
-            memory: (try? File.text("/proc/meminfo")) ?? "", processors: Environment.processorCount)
+            memory: (try? File.text("/proc/meminfo")) ?? "", processors: Environment.processorCount,
+            allowance: allowance, time: Double(MonotonicTime.now.nanoseconds) / 1e9)
     }
 
     // MARK: Answers

@@ -45,6 +45,47 @@ public struct NodeFigure: Sendable, Hashable {
     }
 }
 
+/// What a node that is a container itself may use, and uses (control groups); nothing where all of the machine is its own.
+public struct NodeAllowance: Sendable, Hashable {
+    /// Processors' worth of time; nil: all of them.
+    public var processors: Double?
+    /// Seconds of processor time that were used since some beginning.
+    public var processorSeconds: Double
+    /// Bytes of memory; nil: all of it.
+    public var memoryBytes: Double?
+    /// Bytes of memory in use.
+    public var memoryUsed: Double
+
+    /// Known figures.
+    public init(processors: Double?, processorSeconds: Double, memoryBytes: Double?, memoryUsed: Double) {
+        self.processors = processors
+        self.processorSeconds = processorSeconds
+        self.memoryBytes = memoryBytes
+        self.memoryUsed = memoryUsed
+    }
+}
+
+/// Processor time that a node was allowed and did not use, counted up: the limit may change, and bursts may exceed it.
+struct IdleTime: Sendable, Hashable {
+    private var at: Double
+    private var used: Double
+    /// Seconds in all.
+    private(set) var seconds = 0.0
+
+    /// Begins to count, at seconds of a clock that does not go back, with seconds of processor time from any beginning.
+    init(at: Double, used: Double) {
+        self.at = at
+        self.used = used
+    }
+
+    /// Time has gone on.
+    mutating func take(at now: Double, used: Double, processors: Double) {
+        seconds += max(0, processors * max(0, now - at) - max(0, used - self.used))
+        at = now
+        self.used = used
+    }
+}
+
 extension Collector {
     /// Lines of `/proc/meminfo` that are looked at: what is read stands at the top.
     private static let memoryLines = 5
@@ -54,22 +95,39 @@ extension Collector {
         for figure in figures { gauge(Labels(figure.name, ["node": node]), figure.value) }
     }
 
-    /// Takes a node's processors and memory, from the texts of `/proc/stat` and `/proc/meminfo`.
-    public mutating func takeNode(_ node: String, stat: String, memory: String, processors: Int) {
-        if let line = stat.split(separator: "\n").first {
+    /// Takes a node's processors and memory, from the texts of `/proc/stat` and `/proc/meminfo`, and from what it is allowed where that is less.
+    ///
+    /// - Parameter time: Seconds of a clock that does not go back.
+    public mutating func takeNode(
+        _ node: String, stat: String, memory: String, processors: Int, allowance: NodeAllowance? = nil, time: Double = 0
+    ) {
+        var processors = Double(processors)
+        if let allowance, let allowed = allowance.processors, allowed < processors {
+            processors = allowed
+            let used = allowance.processorSeconds
+            idleTime[node, default: IdleTime(at: time, used: used)].take(at: time, used: used, processors: allowed)
+            setCounter(Labels("skein_node_cpu_seconds_total", ["node": node, "mode": "used"]), used)
+            setCounter(
+                Labels("skein_node_cpu_seconds_total", ["node": node, "mode": "idle"]), idleTime[node]?.seconds ?? 0)
+        } else if let line = stat.split(separator: "\n").first {
             let figures = line.split(separator: " ").dropFirst().compactMap { Double($0) }
             for (mode, ticks) in zip(["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"], figures) {
                 setCounter(Labels("skein_node_cpu_seconds_total", ["node": node, "mode": mode]), ticks / 100)
             }
         }
+        var (total, available): (Double?, Double?)
         for line in memory.split(separator: "\n").prefix(Self.memoryLines) {
             let words = line.split(separator: " ")
             guard words.count > 1, let kibibytes = Double(words[1]) else { continue }
-            if words[0] == "MemTotal:" { gauge(Labels("skein_node_memory_bytes", ["node": node]), kibibytes * 1024) }
-            if words[0] == "MemAvailable:" {
-                gauge(Labels("skein_node_memory_available_bytes", ["node": node]), kibibytes * 1024)
-            }
+            if words[0] == "MemTotal:" { total = kibibytes * 1024 }
+            if words[0] == "MemAvailable:" { available = kibibytes * 1024 }
         }
-        gauge(Labels("skein_node_processors", ["node": node]), Double(processors))
+        if let allowance, let allowed = allowance.memoryBytes, allowed < total ?? .infinity {
+            let left = max(0, allowed - allowance.memoryUsed)
+            (total, available) = (allowed, min(available ?? left, left))
+        }
+        if let total { gauge(Labels("skein_node_memory_bytes", ["node": node]), total) }
+        if let available { gauge(Labels("skein_node_memory_available_bytes", ["node": node]), available) }
+        gauge(Labels("skein_node_processors", ["node": node]), processors)
     }
 }

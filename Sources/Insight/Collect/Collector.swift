@@ -40,6 +40,8 @@ public struct Collector: Sendable {
     /// Series that began at this tick, from nothing.
     private var fresh: Set<Labels> = []
     private var tick: Int64 = 0
+    /// Of nodes that may use less than the machine has: processor time that was left.
+    var idleTime: [String: IdleTime] = [:]
     /// Names and values of labels.
     var texts = SharedTexts()
     /// The series of standard metrics, by the labels as they are told.
