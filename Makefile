@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check kernel-check
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check kernel-check planner-check bench-insight
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -71,8 +71,11 @@ demo-down:
 demo-check: build ## the whole product, from outside: split, failover, scaling, kill -9, down (DEMO=--failed: what failed the last time)
 	/usr/bin/python3 tools/demo-check.py $(DEMO)
 
-alerts-check: build ## the shipped alert rules, each by a real cause (as root; ten to fifteen minutes)
-	/usr/bin/python3 tools/demo-check.py alerts
+alerts-check: build ## the shipped alert rules, each by a real cause; that of a wrong clock is in hosts-check (as root; three quarters of an hour)
+	/usr/bin/python3 tools/demo-check.py alerts shortages
+
+planner-check: build ## what skein plan foresees of the bookstore: a delay, twice the rate, a lost replica; and that it refuses on a busy machine (as root)
+	/usr/bin/python3 tools/demo-check.py planner
 
 proxy-check: build ## skein-proxy with real peers: conformance, gRPC, xDS, WebSocket, 1 GiB transfers, smuggling, 60 s of soak
 	/usr/bin/python3 tools/cost-check.py release
@@ -162,6 +165,10 @@ bench-dns: deps ## the name server beside unbound, under dnsperf (BENCH="--secon
 
 bench-services: build ## service addresses with 10 and with 10,000 services: a changed endpoint, a connection (as root)
 	/usr/bin/python3 tools/bench-services.py $(BENCH)
+
+bench-insight: build ## metrics, log and traces beside a plain proxy; skein tap; the store with 200 services (BENCH="--only tap"; as root; h2load)
+	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" Benchmarks/insight.py $(BENCH)
 
 differential: build ## skein-proxy against Envoy: the same files, the same requests (see tools/differential/README.md)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/differential/run.py --quiet --defaults envoy && "$$PYTHON" tools/differential/run.py --quiet --defaults hardened

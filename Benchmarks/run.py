@@ -11,8 +11,8 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROXY = str(ROOT / ".build/release/skein-proxy")
-SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+PROXY = os.environ.get("SKEIN_PROXY", str(ROOT / ".build/release/skein-proxy"))
+SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 and __name__ == "__main__" else 5
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
@@ -82,4 +82,5 @@ def main():
                 process.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()

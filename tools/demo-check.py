@@ -3,7 +3,7 @@
 
 Each check prints one line. The last line is a summary; the exit status is 1 when a check failed.
 Measured bounds: the first good answer within 5 s of `skein up`, 10 MiB RSS for a sidecar.
-usage: demo-check.py [--failed] [badinput] [analysis] [bookstore] [manifests] [explain] [policies] [workloads] [insight] [expiry]   (all of these by default) [alerts] [live] [planner]
+usage: demo-check.py [--failed] [badinput] [analysis] [bookstore] [manifests] [explain] [policies] [workloads] [insight] [expiry]   (all of these by default) [alerts] [live] [planner] [shortages]
 SKEIN_BINARY names another binary than that of the release build. --failed tries the parts that failed the last time, if there were any.
 """
 import os
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from check import alerts, analysis, badinput, bookstore, expiry, explain, insight, manifests, planner, policies, workloads
+from check import alerts, analysis, badinput, bookstore, expiry, explain, insight, manifests, planner, policies, shortages, workloads
 from check.lib import DATA, KUBECONFIG, ROOT, SKEIN, check, host_state, results
 
 # The parts that failed the last time, a line each.
@@ -21,7 +21,7 @@ FAILED = ROOT / ".build/demo-check.failed"
 PARTS = {"badinput": badinput, "analysis": analysis, "bookstore": bookstore, "manifests": manifests, "explain": explain, "policies": policies,
          "workloads": workloads, "insight": insight, "expiry": expiry}
 # Parts that must be named: they take long, or want a machine for themselves.
-LONG = {"alerts": alerts, "live": insight.Live, "planner": planner}
+LONG = {"alerts": alerts, "live": insight.Live, "planner": planner, "shortages": shortages}
 
 
 def run(name, part):

@@ -1,7 +1,7 @@
 """The shipped alert rules, each by a real cause in a mesh of its own: told once when it begins and once when it is over.
 
-Takes some twelve minutes, as the rules wait before they say anything; not in the default run. What cannot be caused on a machine that is needed for
-something else (memory and processors used up, a wrong clock, proxies that stay behind for minutes) is in Tests/InsightTests by pages of figures only; certificates are in `expiry`.
+Takes some twelve minutes, as the rules wait before they say anything; not in the default run. What uses up a machine, certificates that nobody renews and proxies that stay behind
+are in `shortages`, a wrong clock in hosts-check.
 """
 import collections
 import http.server
@@ -12,8 +12,7 @@ import threading
 import time
 
 from check import bookstore
-from check.insight import ask
-from check.lib import DATA, SKEIN, check, kubectl, processes, run, wait, write_kubeconfig
+from check.lib import DATA, SKEIN, ask, check, kubectl, processes, run, wait, write_kubeconfig
 
 SERVER = """
 import http.server, os, time
@@ -112,6 +111,11 @@ def start():
     run("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(nowhere),
         SKEIN, "up", "--data-dir", DATA, "--images", "host", "--pool", "10.244.0.0/24", "--detach", timeout=120)
     write_kubeconfig()
+    receive()
+
+
+def receive():
+    """Has the control plane tell us of each alert by itself, at once."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "skein-alerts", "namespace": "skein-system"}, "data": {"alertmanager.yaml": json.dumps({
@@ -140,6 +144,13 @@ def silence():
             subprocess.run(["kill", "-STOP", str(pid)], check=False)
 
 
+def once(key):
+    """Whether an alert was told when it began and when it was over, and not oftener."""
+    statuses = [status for status, *_ in told[key]]
+    # The name server stays dead: whoever asks for a name outside begins it anew.
+    return statuses[:2] == ["firing", "resolved"] if key[0] == "NamesAreNotFound" else statuses == ["firing", "resolved"]
+
+
 def fire():
     fired = set()
 
@@ -162,10 +173,6 @@ def over():
         kubectl("patch", "service", name, "-p", json.dumps({"spec": {"selector": {"app": "fine"}}}))
     apply(pod("flood", "flood", ASKER, ASKS="lemon,0,6 tortoise,0,6"))
     check("each is over when its cause is", wait(lambda: not EXPECTED & firing(), 900, 2), sorted(EXPECTED & firing()))
-    def once(key):
-        statuses = [status for status, *_ in told[key]]
-        # The name server stays dead: whoever asks for a name outside begins it anew.
-        return statuses[:2] == ["firing", "resolved"] if key[0] == "NamesAreNotFound" else statuses == ["firing", "resolved"]
     told_once = wait(lambda: all(map(once, EXPECTED)), 30)
     check("each was told once, and its end once", told_once, {" ".join(key): told[key] for key in EXPECTED if not once(key)})
 

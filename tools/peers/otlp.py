@@ -1,6 +1,6 @@
 """A real client and a real collector of OTLP: the messages of opentelemetry-proto over grpcio.
 
-usage: otlp.py receive PORT     prints each span as a line of JSON, as it comes
+usage: otlp.py receive PORT [SECONDS]   prints each span as a line of JSON, as it comes; ends after so long (120)
        otlp.py metrics          takes metrics over HTTP: prints its port, then each export as a line of JSON; the first one is answered 503
        otlp.py send TARGET      sends two spans of a trace, and prints what the collector answered (TARGET: unix:PATH, HOST:PORT)
 """
@@ -42,12 +42,12 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-def receive(port):
+def receive(port, seconds=120):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), server)
     server.add_insecure_port(f"0.0.0.0:{port}")
     server.start()
-    server.wait_for_termination(timeout=120)
+    server.wait_for_termination(timeout=seconds)
 
 
 def point(data):
@@ -115,7 +115,7 @@ def send(target):
 
 
 if sys.argv[1:2] == ["receive"]:
-    receive(int(sys.argv[2]))
+    receive(*map(int, sys.argv[2:4]))
 elif sys.argv[1:2] == ["metrics"]:
     metrics()
 elif sys.argv[1:2] == ["send"]:
