@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -111,10 +112,10 @@ class Host:
     def skein(self, *words, **options):
         return self.inside(SKEIN, *words, "--data-dir", self.data, "--run-dir", self.run_dir, **options)
 
-    def start(self, *words):
+    def start(self, *words, environment=()):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{self.namespace}", SKEIN, *words, "--data-dir", self.data, "--run-dir", self.run_dir],
+                ["nsenter", f"--net=/run/netns/{self.namespace}", "env", *environment, SKEIN, *words, "--data-dir", self.data, "--run-dir", self.run_dir],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def kill(self):
@@ -316,6 +317,60 @@ def partition(driver, hosts, names, address, ip, ready, ask):
     wait_for(f"{driver}: and are reached", lambda: ask(second, "plain-2", f"http://{ip['plain-3']}:8000/").startswith("node-3"), 30)
 
 
+RECEIVER = """
+import http.server, json, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        for alert in json.loads(self.rfile.read(int(self.headers["content-length"])))["alerts"]:
+            print(alert["status"], alert["labels"]["alertname"], alert["labels"].get("node", ""), flush=True)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 9095), H).serve_forever()
+"""
+
+
+class Clock:
+    """A machine's clock that can be set: that of its agent, and of what the agent starts."""
+
+    @staticmethod
+    def prepare(host):
+        library = f"{host.data}.clock.so"
+        run("gcc", "-O1", "-shared", "-fPIC", "-o", library, str(pathlib.Path(__file__).parent / "check/clock.c"), "-ldl", "-lm")
+        Clock.set(host, 0)
+        return [f"LD_PRELOAD={library}", f"SKEIN_CHECK_CLOCK={host.data}.clock"]
+
+    @staticmethod
+    def set(host, seconds):
+        # In place: who has it mapped sees the change.
+        with open(f"{host.data}.clock", "r+b" if os.path.exists(f"{host.data}.clock") else "wb") as file:
+            file.write(struct.pack("d", seconds))
+
+    @staticmethod
+    def wrong(driver, first, second):
+        """The clock of a joined machine goes wrong and is set again: an alert, told once, and its end once."""
+        told = f"{first.data}.told"
+        with open(told, "wb") as file:
+            receiver = subprocess.Popen(["nsenter", f"--net=/run/netns/{first.namespace}", "/usr/bin/python3", "-c", RECEIVER], stdout=file)
+        try:
+            api(first, "POST", "/api/v1/namespaces/skein-system/configmaps", {
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "skein-alerts"}, "data": {"alertmanager.yaml": json.dumps({
+                    "route": {"receiver": "check", "group_by": ["..."], "group_wait": "1s", "group_interval": "1s"},
+                    "receivers": [{"name": "check", "webhook_configs": [{"url": "http://127.0.0.1:9095/hook", "send_resolved": True}]}]})}})
+            def lines():
+                return [line for line in pathlib.Path(told).read_text(encoding="utf-8").splitlines() if "ClockIsWrong" in line]
+            Clock.set(second, -5.5)
+            wait_for(f"{driver}: ClockIsWrong fires when a machine's clock is wrong by seconds", lambda: lines() == [f"firing ClockIsWrong {second.name}"], 180)
+            Clock.set(second, 0)
+            wait_for(f"{driver}: and is over when it is right again", lambda: len(lines()) > 1, 120)
+            time.sleep(12)
+            check(f"{driver}: each was told once", lines() == [f"firing ClockIsWrong {second.name}", f"resolved ClockIsWrong {second.name}"], lines())
+        finally:
+            receiver.kill()
+            receiver.wait()
+
+
 def checks(driver, hosts, is_short):
     first, second, third = hosts
     network = ["--encrypt", "wireguard"] if driver == "wireguard" else ["--network", driver]
@@ -430,14 +485,18 @@ def checks(driver, hosts, is_short):
     if not is_short:
         partition(driver, hosts, names, address, ip, ready, ask)
 
+    watch = [] if is_short else Clock.prepare(second)
     # The agent is killed: its pods go on, and the next agent takes them over without the token.
     before = pods()["web-2"]["status"]["containerStatuses"][0].get("containerID")
     second.kill()
     wait_for(f"{driver}: pods go on without their agent", lambda: ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
-    second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", *network)
+    second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", *network, environment=watch)
     wait_for(f"{driver}: the next agent takes them over", lambda: pathlib.Path(second.log).read_text().count("is up with") == 2, 60)
     check(f"{driver}: without a restart", pods()["web-2"]["status"]["containerStatuses"][0].get("containerID") == before)
     wait_for(f"{driver}: names are answered again there", lambda: lookup(second, "plain.default.svc.cluster.local") == [address], 30)
+
+    if not is_short:
+        Clock.wrong(driver, first, second)
 
     # A machine dies for good: its object is deleted, and only then its block is free.
     block = nodes()["node-3"]["spec"]["podCIDRs"][0]

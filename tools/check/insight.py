@@ -28,7 +28,7 @@ data:
       - name: check
         rules:
           - alert: SomebodyAsks
-            expr: sum by (destination_service_name) (rate(istio_requests_total{reporter="source",destination_service_name="web"}[30s])) > 1
+            expr: sum by (destination_service_name) (rate(istio_requests_total{reporter="source",destination_service_name="web"}[30s])) > 0.2
             labels: {severity: info}
             annotations: {summary: "{{ $labels.destination_service_name }} gets {{ $value | humanize }} requests a second"}
   alertmanager.yaml: |
@@ -348,16 +348,14 @@ def alerted(manager):
     kubectl("apply", "-f", str(path))
     path.unlink()
 
-    def firing():
-        for _ in range(20):
-            get()
-        return any(t["status"] == "firing" for t in told)
-    check("an alert fires and its receiver is told", wait(firing, 60, 0.5), told and told[0]["commonAnnotations"])
-    receivers.told(manager)
-    text = run(SKEIN, "alerts", status=1)
-    check("skein alerts shows it", "SomebodyAsks" in text and "firing" in text, text.splitlines()[:2])
-    orphaned = {("NoHealthyUpstream", "web", "orders")}
-    check("a service without pods is an alert", wait(lambda: get() and orphaned <= firing_alerts(), 40, 1), sorted(firing_alerts()))
+    # Far more requests than the alert takes until everybody was told, then none: it begins once and ends once, however slow the machine is.
+    with live.Load():
+        check("an alert fires and its receiver is told", wait(lambda: any(t["status"] == "firing" for t in told), 60, 0.5), told and told[0]["commonAnnotations"])
+        receivers.told(manager)
+        text = run(SKEIN, "alerts", status=1)
+        check("skein alerts shows it", "SomebodyAsks" in text and "firing" in text, text.splitlines()[:2])
+        orphaned = {("NoHealthyUpstream", "web", "orders")}
+        check("a service without pods is an alert", wait(lambda: orphaned <= firing_alerts(), 60, 1), sorted(firing_alerts()))
     kubectl("scale", "deployment", "orders", "--replicas=1")
     check("its end is told, too", wait(lambda: told and told[-1]["status"] == "resolved", 75, 1), [t["status"] for t in told])
     check("each was told exactly once", [t["status"] for t in told] == ["firing", "resolved"], [t["status"] for t in told])

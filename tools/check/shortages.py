@@ -17,6 +17,8 @@ from check.lib import DATA, SKEIN, ask, check, kubectl, pid_of, run, wait, write
 ROOT = pathlib.Path("/sys/fs/cgroup")
 NAME = f"skein-check-{os.getpid()}"
 PROCESSORS, MEMORY = 1.2, 3 << 30
+# What is left of the processors when they are used up: neighbours of a machine that is shared leave that much.
+PROCESSORS_LATER = 0.25
 LIFETIME = 200
 # Seconds that a rule may take beyond what it waits by itself.
 PATIENCE = 300
@@ -75,6 +77,14 @@ class Machine:
         run("sh", "-c", f'{join} exec unshare --cgroup --mount --propagation slave sh -ec \'{mounts}; exec "$@"\' sh "$@"', "sh", *words, timeout=120)
 
     @classmethod
+    def narrow(cls, processors):
+        """Another limit, while everything runs."""
+        for group, limits in cls.groups().items():
+            for name in limits:
+                if name in ("cpu.max", "cpu.cfs_quota_us"):
+                    (group / name).write_text(f"{int(processors * 100_000)} 100000" if name == "cpu.max" else str(int(processors * 100_000)), encoding="ascii")
+
+    @classmethod
     def remove(cls):
         def gone(group):
             for inner in [*group.glob("*/"), group]:
@@ -123,6 +133,9 @@ def use_up():
     """Memory and processors: all but a little of what there is."""
     left, all_of_it = value("skein_node_memory_available_bytes"), value("skein_node_memory_bytes")
     apply(pod("holder", "holder", HOLDER, sidecar=False, BYTES=str(int(left - 0.03 * all_of_it))), pod("hog", "hog", HOG, sidecar=False))
+    kubectl("wait", "pods", "--for=condition=Ready", "--timeout=60s", "holder", "hog")
+    Machine.narrow(PROCESSORS_LATER)
+    check("a limit that changes is seen", wait(lambda: value("skein_node_processors") == PROCESSORS_LATER, 60, 1), value("skein_node_processors"))
 
 
 def expire():
@@ -156,13 +169,12 @@ def over(wanted, seconds):
 
 
 def exhausted():
-    stay_behind()
-    use_up()
     # The processors have to be busy for a quarter of an hour, after five minutes on the average.
     expect(MACHINE, 1260)
 
 
 def recovered():
+    Machine.narrow(PROCESSORS)
     behind.send_signal(signal.SIGCONT)
     kubectl("delete", "pod", "holder", "hog", "--wait=false")
     over(MACHINE, 360)
@@ -179,4 +191,4 @@ def down(before):
 
 
 def phases(before):
-    return (start, expire, exhausted, recovered, lambda: down(before))
+    return (start, stay_behind, use_up, expire, exhausted, recovered, lambda: down(before))
