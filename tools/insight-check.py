@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.error
 import urllib.parse
@@ -414,6 +415,22 @@ def rules(folder):
           if done.returncode == 0 else (done.stdout + done.stderr)[:1500])
 
 
+def contributed():
+    """What is shipped for a Prometheus and for a collector of OpenTelemetry. There is no collector to be had here: its scrape configuration is Prometheus' own, the rest is looked at."""
+    shipped = ROOT / "contrib/prometheus/prometheus.yaml"
+    done = subprocess.run(["promtool", "check", "config", str(shipped)], capture_output=True, text=True, timeout=30)
+    check("promtool accepts the scrape configuration that is shipped, with its rules", done.returncode == 0 and "rules found" in done.stdout, done.stderr.strip())
+    text = (ROOT / "contrib/opentelemetry/collector.yaml").read_text(encoding="utf-8")
+    block = re.search(r"^  prometheus:\n    config:\n((?:      .*\n)+)", text, re.M)
+    done = subprocess.run(["promtool", "check", "config", "/dev/stdin"], input=textwrap.dedent(block.group(1)) if block else "-", capture_output=True, text=True, timeout=30)
+    check("promtool accepts the scrape configuration of the collector that is shipped", done.returncode == 0, done.stderr.strip())
+    places = [set(re.findall(r"127\.0\.0\.1:[\w/]+", part)) for part in (block.group(1) if block else "", shipped.read_text(encoding="utf-8"))]
+    check("it asks the same places as the Prometheus", places[0] and places[0] <= places[1], places)
+    parts = {name: set(re.findall(r"^  (\w+):", body, re.M)) for name, body in re.findall(r"^(receivers|processors|exporters):\n((?: .*\n)+)", text, re.M)}
+    used = {kind: {one for names in re.findall(rf"{kind}: \[([^\]]*)\]", text) for one in names.split(", ")} for kind in parts}
+    check("its pipelines use what it has, and all of it", len(parts) == 3 and used == parts and all(f"    {kind}: {{" in text for kind in ("traces", "logs", "metrics")), (parts, used))
+
+
 def main():
     for program in ("prometheus", "promtool"):
         if not shutil.which(program):
@@ -429,6 +446,7 @@ def main():
         done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=30)
         check("promtool accepts the rules that are shipped", done.returncode == 0, done.stderr.strip() or done.stdout.strip().replace("\n", " "))
         rules(folder)
+    contributed()
     pathlib.Path(f"{folder}/prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
     port = free_port()
     server = subprocess.Popen(
