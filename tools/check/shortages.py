@@ -51,14 +51,14 @@ behind = None
 
 
 class Machine:
-    """Control groups with limits, version 1 or 2, in which everything of `skein up` runs."""
+    """Control groups with limits, version 1 or 2, in which everything of `skein up` runs. What they allow they get, whatever neighbours do."""
 
     @staticmethod
     def groups():
         """The directory of the hierarchies' own groups, and what limits them."""
         if (ROOT / "cgroup.controllers").exists():
-            return {ROOT / NAME: {"memory.max": MEMORY, "cpu.max": f"{int(PROCESSORS * 100_000)} 100000"}}
-        limits = {"memory": {"memory.limit_in_bytes": MEMORY}, "cpu": {"cpu.cfs_period_us": 100_000, "cpu.cfs_quota_us": int(PROCESSORS * 100_000)}}
+            return {ROOT / NAME: {"memory.max": MEMORY, "cpu.max": f"{int(PROCESSORS * 100_000)} 100000", "cpu.weight": 10_000}}
+        limits = {"memory": {"memory.limit_in_bytes": MEMORY}, "cpu": {"cpu.cfs_period_us": 100_000, "cpu.cfs_quota_us": int(PROCESSORS * 100_000), "cpu.shares": 1 << 18}}
         return {place / NAME: limits.get(place.name, {}) for place in ROOT.iterdir() if (place / "cgroup.procs").exists() and place.name not in ("unified", "cpuset")}
 
     @classmethod
