@@ -84,7 +84,11 @@ struct TypeSubscription: Sendable {
     /// Resources that are made when they are asked for.
     private(set) var made: [String: EncodedResource] = [:]
     /// Where the subscriber's knowledge may differ, and what it knows there.
-    private(set) var pending: [String: Known] = [:]
+    private(set) var pending: [String: Known] = [:] {
+        // However the last one went: told, no longer wanted, or come to nothing.
+        didSet { if pending.isEmpty { pendingSince = nil } }
+    }
+    /// Which snapshot made the oldest of these differences; nil when there is none.
     private(set) var pendingSince: Int?
     private(set) var inFlight: InFlight?
     private(set) var refused: [String: RefusedResource] = [:]
@@ -387,7 +391,6 @@ struct TypeSubscription: Sendable {
                 makes.append(resource)
             }
         }
-        if pending.isEmpty { pendingSince = nil }
         forgetRejection()
         while let batch = suspects.first {
             let members = makes.filter { batch.contains($0.name) }
@@ -420,16 +423,12 @@ struct TypeSubscription: Sendable {
             nonce: nonce, generation: generation, since: pendingSince ?? generation, entries: entries)
         lastNonce = nonce
         needsFirst = false
-        if pending.isEmpty {
-            pendingSince = nil
-            pending = [:]  // A first response has filled it with everything there is.
-        }
+        if pending.isEmpty { pending = [:] }  // A first response has filled it with everything there is.
     }
 
     /// Names that need no response because this protocol cannot tell that they are gone.
     mutating func drop(_ gone: [String]) {
         for name in gone { pending[name] = nil }
-        if pending.isEmpty { pendingSince = nil }
         forgetRejection()
     }
 

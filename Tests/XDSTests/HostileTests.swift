@@ -110,6 +110,24 @@ struct HostileTests {
         #expect(servers[1].refused(typeURL: Cluster.typeURL).keys.sorted() == ["c3"])
     }
 
+    @Test("who no longer wants what was about to be taken away waits for nothing: everything counts as acknowledged")
+    func unsubscribed() throws {
+        var (changes, maker) = (SnapshotChanges(), ResponseMaker())
+        var server = DiscoveryServer(.delta)
+        _ = server.publish(Self.snapshot(2, version: "1"), &changes, &maker)
+        let first = try #require(try server.received(request("", ["c0", "c1"]), &maker).first)
+        _ = try server.received(request(first.nonce), &maker)
+        // While a change of both is under way, one of them goes.
+        let second = try #require(server.publish(Self.snapshot(2, version: "2"), &changes, &maker).first)
+        changes.reset()
+        #expect(server.publish(Self.snapshot(1, version: "2"), &changes, &maker).isEmpty)
+        var goodbye = request()
+        goodbye.resourceNamesUnsubscribe = ["c1"]
+        #expect(try server.received(goodbye, &maker).isEmpty)
+        #expect(try server.received(request(second.nonce), &maker).isEmpty)
+        #expect(server.isSettled && server.acknowledgedGeneration == server.generation)
+    }
+
     @Test("ATK-35 more names than a stream may have, or too long ones, end it")
     func names() throws {
         var (server, maker) = (DiscoveryServer(.delta), ResponseMaker())
