@@ -97,6 +97,10 @@ extension DiagnosticCode {
         .workloadEntryUnused: Entry(
             .warning, "A WorkloadEntry that no service selects",
             "make a Service or ServiceEntry select its labels"),
+        .workloadWithoutHealth: Entry(
+            .warning, "A workload that takes no traffic: it has not been said to be healthy",
+            "run Istio's agent beside the workload's proxy and see what its probe says, or remove spec.probe of the group"
+        ),
         .workloadNetwork: Entry(
             .warning, "A network, which is not told apart",
             "remove the field"),

@@ -147,6 +147,7 @@ public enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case entrySelectsNothing = "SKN0715"
     case entryAddressTwice = "SKN0716"
     case entryProtocolConflict = "SKN0717"
+    case workloadWithoutHealth = "SKN0718"
 
     // Security
     case policySelectsNothing = "SKN0801"

@@ -1,4 +1,5 @@
 import KubernetesAPI
+import Serialization
 
 /// What a Service says that the mesh does in its own way.
 struct ServiceAnalysis {
@@ -210,6 +211,16 @@ struct WorkloadAnalysis {
         }
         if tables.services(in: object.namespace, selecting: entry.labels).isEmpty {
             found.append(finding(.workloadEntryUnused, "spec.labels", "no service of the namespace selects it"))
+        }
+        if !MeshModel.isHealthy(object) {
+            let said = (object.status["conditions"]?.array ?? []).first { $0["type"] == "Healthy" }
+            let reason = said?["message"]?.string ?? ""
+            found.append(
+                finding(
+                    .workloadWithoutHealth, said == nil ? "metadata.annotations" : "status.conditions",
+                    said == nil
+                        ? "its health is to be checked (\(MeshModel.healthAnnotation)), and nobody has reported it: Skein runs no probe on machines, the workload's own agent does"
+                        : "its agent reported that it is not healthy" + (reason.isEmpty ? "" : ": \(reason)")))
         }
         if !entry.network.isEmpty {
             found.append(
