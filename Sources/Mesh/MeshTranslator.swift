@@ -30,6 +30,8 @@ public struct MeshTranslator: Sendable {
     private var virtualHosts = Memo<VirtualHostKey, EncodedHost>()
     /// The virtual hosts of callers as they were put together last, and those of them that are to be made anew.
     private var hostLists: [Caller: OutboundHosts] = [:]
+    /// Those whose plan has changed since.
+    private var formerHostLists: [Caller: OutboundHosts] = [:]
     private var staleHosts: [Caller: [VirtualHostKey]] = [:]
     /// The outbound side of callers for whom none of the two differs.
     private var outbounds: [Caller: MeshLayer] = [:]
@@ -121,7 +123,7 @@ public struct MeshTranslator: Sendable {
         }
         for caller in plans.forget(touched) {
             outbounds[caller] = nil
-            hostLists[caller] = nil
+            if let list = hostLists.removeValue(forKey: caller) { formerHostLists[caller] = list }
             staleHosts[caller] = nil
         }
         for key in virtualHosts.forget(touched) {
@@ -142,6 +144,7 @@ public struct MeshTranslator: Sendable {
             outbounds = [:]
             lastOutbounds = [:]
             hostLists = [:]
+            formerHostLists = [:]
             staleHosts = [:]
             patchedLayers = PatchedLayers()
             touchAll()
@@ -396,7 +399,7 @@ public struct MeshTranslator: Sendable {
             hosts = known
             hosts.replace((staleHosts.removeValue(forKey: caller) ?? []).map { ($0.service, $0.port) }, host)
         } else {
-            hosts = OutboundHosts(plan, host)
+            hosts = OutboundHosts(plan, like: formerHostLists.removeValue(forKey: caller), host)
         }
         hostLists[caller] = hosts
         let resources = hosts.resources

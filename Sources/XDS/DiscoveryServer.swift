@@ -124,34 +124,39 @@ public struct DiscoveryServer: Sendable {
         return concerns ? pump(&maker) : []
     }
 
-    /// The same, where nothing but the first part of the snapshot is another.
+    /// The same, where nothing but the first part of the snapshot is another, and that concerns this subscriber.
     public mutating func publish(
         shared part: SnapshotPart, version: String, generation: Int, _ difference: SnapshotDifference,
         _ maker: inout ResponseMaker
     ) -> [DiscoveryMessage] {
-        // Most streams want nothing of it: nothing is copied for them.
-        if form == .delta, snapshot?.parts.isEmpty == false, wantsNothing(of: difference) {
-            snapshot?.parts[0] = part
-            snapshot?.version = version
-            self.generation = generation
-            return []
-        }
         guard var next = snapshot, !next.parts.isEmpty else { return [] }
         next.parts[0] = part
         next.version = version
         return publish(next, generation: generation, difference, &maker)
     }
 
-    private func wantsNothing(of difference: SnapshotDifference) -> Bool {
+    /// The first part of the snapshot is another, and nothing of what is different concerns this subscriber.
+    public mutating func follow(shared part: SnapshotPart, version: String, generation: Int) {
+        self.generation = generation
+        guard snapshot?.parts.isEmpty == false, snapshot?.parts[0] !== part else { return }
+        snapshot?.parts[0] = part
+        snapshot?.version = version
+    }
+
+    /// Whether something of a difference may concern this subscriber; if not, `follow` is all that is to be done, and may be done later.
+    ///
+    /// Asked for each stream with each change: it looks at no more than the names.
+    public mutating func isConcerned(by difference: SnapshotDifference) -> Bool {
+        guard form == .delta else { return true }
         for number in difference.types.indices {
             guard let index = types.index(of: difference.types[number].typeURL) else { continue }
             // Field by field: the subscription as a whole is not copied.
             guard types.entries[index].type.made.isEmpty,
                 difference.types[number].changes.wanted(
                     by: types.entries[index].type.names, isWildcard: types.entries[index].type.isWildcard) == 0
-            else { return false }
+            else { return true }
         }
-        return true
+        return false
     }
 
     /// What most streams get most of the time: new versions of what they have, of one type, while nothing that must come before is under way.

@@ -154,4 +154,55 @@ struct ManyProxiesTests {
             }
         }
     }
+
+    @Test("who wants nothing of a change hears nothing of it, counts as having it, and has it when asked for later")
+    func unconcerned() throws {
+        var publisher = SnapshotPublisher()
+        for number in 0..<4 {
+            publisher.set(Self.service(number), now: now)
+            publisher.set(Self.slice(number, 0), now: now)
+        }
+        _ = publisher.flush(revision: 1)
+        func cluster(_ number: Int) -> String {
+            "outbound|\(number % 3 == 2 ? 90 : 80)||s\(number).default.svc.cluster.local"
+        }
+        var subscribers: [Subscriber] = []
+        for number in 0..<3 {
+            let subscriber = Subscriber(&publisher, pod: "p\(number)", features: ["skein.on_demand"])
+            try subscriber.ask(&publisher, ClusterLoadAssignment.typeURL, [cluster(number)])
+            subscribers.append(subscriber)
+        }
+        func change(_ number: Int, _ version: Int, revision: Int64) throws -> [Int] {
+            publisher.set(Self.slice(number, version), now: now)
+            let output = publisher.flush(revision: revision)
+            #expect(publisher.convergence(revision: revision).waiting.count == output.count)
+            for (stream, messages) in output { subscribers.first { $0.stream == stream }?.take(messages) }
+            for subscriber in subscribers { try subscriber.answer(&publisher) }
+            #expect(publisher.convergence(revision: revision).isComplete)
+            return output.map(\.stream)
+        }
+        // The first change has them find out that they are of a kind.
+        for revision in 2..<8 {
+            let number = revision % 4
+            let told = try change(number, revision, revision: Int64(revision))
+            #expect(told == subscribers.indices.filter { $0 == number }.map { subscribers[$0].stream })
+        }
+        // Nobody had asked for the fourth; a new stream comes between a translation and its flush.
+        publisher.set(Self.slice(3, 77), now: now)
+        let late = Subscriber(&publisher, pod: "p3", features: ["skein.on_demand"])
+        try late.ask(&publisher, ClusterLoadAssignment.typeURL, [cluster(3), cluster(0)])
+        subscribers.append(late)
+        try subscribers[0].ask(&publisher, ClusterLoadAssignment.typeURL, [cluster(3), cluster(1)])
+        #expect(try change(0, 100, revision: 9).sorted() == [subscribers[0].stream, late.stream].sorted())
+        #expect(try change(3, 101, revision: 10).sorted() == [subscribers[0].stream, late.stream].sorted())
+        #expect(try change(1, 102, revision: 11) == [subscribers[0].stream, subscribers[1].stream])
+        let type = ClusterLoadAssignment.typeURL
+        for name in [cluster(0), cluster(3)] {
+            let version = subscribers[0].resources[type]?[name]?.version
+            #expect(version != nil && version == late.resources[type]?[name]?.version)
+        }
+        // One that goes takes nobody with him.
+        publisher.close(subscribers[1].stream)
+        #expect(try change(1, 103, revision: 12) == [subscribers[0].stream])
+    }
 }

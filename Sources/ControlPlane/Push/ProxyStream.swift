@@ -30,9 +30,37 @@ public enum ClientKind: String, Sendable, Hashable {
 final class ProxyStream {
     let number: Int
     let proxy: ProxyIdentity
-    var server: DiscoveryServer
+    /// What is under way on the stream, up to date with its world.
+    var server: DiscoveryServer {
+        _read {
+            follow()
+            yield ownServer
+        }
+        _modify {
+            follow()
+            yield &ownServer
+        }
+    }
     /// The translation that it was given last, as the mesh made it.
-    var base: Snapshot?
+    var base: Snapshot? {
+        _read {
+            follow()
+            yield ownBase
+        }
+        _modify {
+            follow()
+            yield &ownBase
+        }
+    }
+    /// Whether it has been given anything.
+    var hasBase: Bool { ownBase != nil }
+    /// As they were when the stream was looked at last: of its world's changes only those were told to it which it wants.
+    private var ownServer: DiscoveryServer
+    private var ownBase: Snapshot?
+    /// What it shares with others of its kind; nil while it is alone.
+    private(set) var world: SharedWorld?
+    /// Up to which generation it has followed its world.
+    private var followed = 0
     var traffic = StreamTraffic()
     /// The workload's own certificate and the roots, when it asks us and not an agent.
     var secrets: SnapshotPart?
@@ -49,7 +77,54 @@ final class ProxyStream {
         self.number = number
         self.proxy = proxy
         self.isForSecrets = isForSecrets
-        server = DiscoveryServer(form)
+        ownServer = DiscoveryServer(form)
+    }
+
+    /// From now on it follows a world, whose present state is what it has.
+    func join(_ next: SharedWorld) {
+        leave()
+        world = next
+        (next.count, followed) = (next.count + 1, next.state.generation)
+    }
+
+    /// From now on it is alone, with what it has.
+    ///
+    /// - Parameter generation: one of which it has not been told yet, though others of its world may have been.
+    func leave(before generation: Int? = nil) {
+        guard let left = world else { return }
+        follow(generation.map { left.state(before: $0) } ?? left.state)
+        left.count -= 1
+        world = nil
+    }
+
+    /// Comes up to its world's present state, of which it wants nothing that it does not have.
+    private func follow() {
+        guard let world, world.state.generation != followed else { return }
+        follow(world.state)
+    }
+
+    /// Comes up to a state of its world, of which it wants nothing that it does not have.
+    private func follow(_ state: SharedWorld.State) {
+        guard followed != state.generation else { return }
+        followed = state.generation
+        if ownBase?.parts.isEmpty == false, ownBase?.parts[0] !== state.base {
+            ownBase?.parts[0] = state.base
+            ownBase?.version = state.version
+        }
+        ownServer.follow(shared: state.adapted, version: state.version, generation: state.generation)
+    }
+
+    /// Tells of a step that its world has made; returns what is to be sent.
+    ///
+    /// Who wants nothing of it is left as he is: nothing of him is written, and little of him read.
+    func publish(_ step: SharedWorld.Step, _ maker: inout ResponseMaker) -> [DiscoveryMessage] {
+        guard ownServer.isConcerned(by: step.difference) else { return [] }
+        follow(step.from)
+        followed = step.to.generation
+        ownBase?.parts[0] = step.to.base
+        ownBase?.version = step.to.version
+        return ownServer.publish(
+            shared: step.to.adapted, version: step.to.version, generation: step.to.generation, step.difference, &maker)
     }
 
     var client: ClientKind { ClientKind(server.node) }
@@ -63,6 +138,9 @@ final class ProxyStream {
         feature = found
         return found
     }
+
+    /// The same, of one that has asked for something: without looking whether its world has changed.
+    var onDemand: Bool { feature ?? false }
 
     /// What the node says of that, which it says once.
     private var feature: Bool?

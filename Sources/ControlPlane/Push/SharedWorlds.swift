@@ -1,5 +1,41 @@
 import XDS
 
+/// What sidecars of one kind share, kept once for all of them: who wants nothing of a change hears of it when he is looked at next.
+///
+/// Belongs to the publisher.
+final class SharedWorld {
+    /// What is shared, at one moment.
+    struct State {
+        /// As the mesh made it.
+        var base: SnapshotPart
+        /// As the subscribers get it.
+        var adapted: SnapshotPart
+        var version: String
+        var generation: Int
+    }
+
+    /// What one generation has brought.
+    struct Step {
+        var from: State
+        var to: State
+        var difference: SnapshotDifference
+    }
+
+    var state: State
+    /// The last step; nil when the last generation brought nothing.
+    var step: Step?
+    /// How many streams follow it.
+    var count = 0
+
+    init(_ state: State) { self.state = state }
+
+    /// What the streams have that have not heard of that generation yet.
+    func state(before generation: Int) -> State {
+        if let step, step.to.generation == generation { return step.from }
+        return state
+    }
+}
+
 /// What the sidecars of one kind share, and what of it is different for those who had another: found once in each generation.
 struct SharedWorlds {
     struct World {
@@ -15,6 +51,26 @@ struct SharedWorlds {
         var kind: Int
         var asksOnDemand: Bool
         var old: ObjectIdentifier?
+    }
+
+    /// What streams follow, by kind and whether they ask on demand.
+    private var followed: [Key: SharedWorld] = [:]
+
+    /// The world of a kind that streams follow, if there are any.
+    mutating func followed(_ kind: Int, _ asksOnDemand: Bool) -> SharedWorld? {
+        let key = Key(kind: kind, asksOnDemand: asksOnDemand)
+        guard let found = followed[key] else { return nil }
+        guard found.count > 0 else {
+            followed[key] = nil
+            return nil
+        }
+        return found
+    }
+
+    /// From now on streams of that kind may follow this.
+    mutating func follow(_ world: SharedWorld, _ kind: Int, _ asksOnDemand: Bool) {
+        followed = followed.filter { $0.value.count > 0 }
+        followed[Key(kind: kind, asksOnDemand: asksOnDemand)] = world
     }
 
     private var known: [Key: World] = [:]

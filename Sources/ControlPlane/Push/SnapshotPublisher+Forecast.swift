@@ -30,8 +30,8 @@ extension SnapshotPublisher {
         guard copy.isStale else { return [] }
         copy.refresh()
         var found: [Forecast] = []
-        for number in numbers {
-            guard let stream = streams[number], let old = stream.base else { continue }
+        for stream in order {
+            guard let old = stream.base else { continue }
             let base = copy.tables.snapshot(
                 copy.translator.snapshot(for: stream.proxy), generation: copy.generation, previous: old)
             var snapshot = copy.adapted(base, to: stream)

@@ -88,28 +88,28 @@ public struct SnapshotPublisher {
     private var parts = SharedParts()
     var streams: [Int: ProxyStream] = [:]
     private var lastStream = 0
-    /// The numbers of the streams in order.
-    var numbers: [Int] = []
+    /// The streams in the order in which they were opened.
+    var order: [ProxyStream] = []
     var isStale = true {
         didSet { if isStale { lastAnalysis = nil } }
     }
     private var lastAnalysis: (object: KubernetesObject, found: [Diagnostic])?
     var tables = SnapshotTables()
-    private(set) var forms = ProxyForms()
+    var forms = ProxyForms()
     var changes = SnapshotChanges()
-    private var worlds = SharedWorlds()
+    var worlds = SharedWorlds()
     /// Up to which translation the open streams have been told.
-    private var publishedGeneration = 0
+    var publishedGeneration = 0
     var maker = ResponseMaker()
     var drains = DrainTracker()
     /// The hosts of the services that a draining pod was an endpoint of.
     var drainNames: [NamespacedName: Set<String>] = [:]
     /// How often the mesh was translated.
-    public private(set) var generation = 0
+    public internal(set) var generation = 0
     /// How many proxies held up a stopping pod until the time was up.
     public internal(set) var laggardCount = 0
     /// The first and the last change that waits for a flush, and whether it may wait.
-    private var waiting: (first: MonotonicTime, last: MonotonicTime, isUrgent: Bool)?
+    var waiting: (first: MonotonicTime, last: MonotonicTime, isUrgent: Bool)?
     /// Up to which revision of the store each of the last generations was made.
     var revisions = GenerationRevisions()
     /// What went over streams that are closed.
@@ -152,7 +152,7 @@ public struct SnapshotPublisher {
     }
 
     /// What went over streams because of changes, without what new streams got at their beginning.
-    public private(set) var changeTraffic = StreamTraffic()
+    public internal(set) var changeTraffic = StreamTraffic()
     /// Answers to responses that were not under way (any more), on the streams that are open.
     public var staleAnswers: Int { streams.values.reduce(0) { $0 + $1.server.staleAnswers } }
     /// Up to which revision of the store the present translation was made.
@@ -262,8 +262,9 @@ public struct SnapshotPublisher {
         _ proxy: ProxyIdentity, _ form: ResponseMaker.Form = .delta, isForSecrets: Bool = false
     ) -> Int {
         lastStream += 1
-        numbers.append(lastStream)
-        streams[lastStream] = ProxyStream(lastStream, proxy, form, isForSecrets: isForSecrets)
+        let stream = ProxyStream(lastStream, proxy, form, isForSecrets: isForSecrets)
+        order.append(stream)
+        streams[lastStream] = stream
         return lastStream
     }
 
@@ -274,7 +275,8 @@ public struct SnapshotPublisher {
     public mutating func close(_ number: Int) {
         guard let stream = streams.removeValue(forKey: number) else { return }
         closedTraffic.add(stream.traffic)
-        numbers.removeAll { $0 == number }
+        stream.leave()
+        order.removeAll { $0 === stream }
     }
 
     /// A request of a proxy, which took so many bytes; returns what is to be sent on its stream.
@@ -395,101 +397,5 @@ public struct SnapshotPublisher {
             server.isSubscribed(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName)
         else { return nil }
         return server.acknowledged(typeURL: Secret.typeURL, name: WorkloadSecrets.rootName) ?? ""
-    }
-
-    // MARK: Publishing
-
-    /// Translates what has changed, for every connected proxy; returns what is to be sent.
-    ///
-    /// `revision` is the store's, up to which the objects are known.
-    public mutating func flush(revision: Int64 = 0) -> Output {
-        var output: Output = []
-        refresh()
-        revisions.reached(revision, at: generation)
-        // A new stream may have had the mesh translated meanwhile: then the others have not heard of it.
-        guard publishedGeneration != generation else { return output }
-        publishedGeneration = generation
-        let touched = translator.takeTouched()
-        worlds.begin()
-        for number in numbers {
-            guard let stream = streams[number], stream.base != nil else { continue }
-            let messages: [DiscoveryMessage]
-            if !touched.all, let kind = stream.kind, !touched.pods.contains(stream.proxy.pod) {
-                messages = publish(to: stream, of: kind)
-            } else {
-                messages = publish(to: stream)
-            }
-            guard !messages.isEmpty else { continue }
-            stream.traffic.sent(messages)
-            changeTraffic.sent(messages)
-            output.append((number, messages))
-        }
-        return output
-    }
-
-    private mutating func publish(to stream: ProxyStream) -> [DiscoveryMessage] {
-        let made = translator.snapshot(for: stream.proxy)
-        let base = tables.snapshot(made, generation: generation, previous: stream.base)
-        var snapshot = adapted(base, to: stream)
-        if let secrets = stream.secrets, !snapshot.parts.contains(where: { $0 === secrets }) {
-            snapshot.parts.append(secrets)
-        }
-        stream.base = base
-        snapshot = stream.quarantine.applied(to: snapshot)
-        // What is made for this stream alone cannot be published to it as one of its kind.
-        let isAlone =
-            base.parts.count != 2 || stream.client != .skein || AgentlessResources.isAgentless(stream.server.node)
-            || !stream.quarantine.isEmpty || (stream.asksOnDemand && forms.onDemand.needsShared(base))
-        stream.kind = isAlone ? nil : translator.kind(of: stream.proxy)
-        return stream.server.publish(snapshot, generation: generation, &changes, &maker)
-    }
-
-    /// Publishes to a stream of which only that can be different what all of its kind share: found once for all of them.
-    private mutating func publish(to stream: ProxyStream, of kind: Int) -> [DiscoveryMessage] {
-        guard let first = stream.base?.parts.first, let last = stream.server.snapshot?.parts.first else { return [] }
-        let asksOnDemand = stream.asksOnDemand
-        let world: SharedWorlds.World
-        if let known = worlds.world(kind, asksOnDemand, from: last) {
-            world = known
-        } else {
-            let shared = tables.part(translator.shared(kind), like: first)
-            let adapted = forms.part(shared, asksOnDemand: asksOnDemand, like: first)
-            let (old, next) = (Snapshot(parts: [last]), Snapshot(parts: [adapted]))
-            world = SharedWorlds.World(
-                base: shared, adapted: adapted, difference: changes.all(from: old, to: next))
-            worlds.add(world, kind, asksOnDemand, from: last)
-        }
-        if world.base === first {
-            stream.server.advance(to: generation)
-            return []
-        }
-        let version = String(generation)
-        stream.base?.parts[0] = world.base
-        stream.base?.version = version
-        return stream.server.publish(
-            shared: world.adapted, version: version, generation: generation, world.difference, &maker)
-    }
-
-    /// What a proxy gets of a translation: some clients want it in another form.
-    mutating func adapted(_ base: Snapshot, to stream: ProxyStream) -> Snapshot {
-        guard stream.client == .grpc else { return forms.snapshot(base, of: stream) }
-        if let old = stream.base, let last = stream.server.snapshot, ProxylessResources.isSame(old, base) {
-            var same = last
-            same.version = base.version
-            return same
-        }
-        return ProxylessResources.snapshot(base, for: stream.server.node)
-    }
-
-    mutating func refresh() {
-        guard isStale else { return }
-        isStale = false
-        waiting = nil
-        generation += 1
-        changes.reset()
-        maker.reset()
-        forms.begin()
-        translator.refresh()
-        tables.begin()
     }
 }

@@ -13,8 +13,17 @@ struct OutboundHosts: Sendable {
         var isWhole: Bool
         var resource: MeshResource
 
-        init(_ name: String, _ all: [EncodedHost]) {
+        /// Those; `last` is what was made of them before: where all claim what they claimed, nothing is compared again.
+        init(_ name: String, _ all: [EncodedHost], like last: Part?) {
             self.all = all
+            if let last, last.isWhole, last.resource.name == name, last.all.count == all.count,
+                zip(last.all, all).allSatisfy({ $0 === $1 || $0.domains == $1.domains })
+            {
+                (apart, isWhole) = (all, true)
+                let isSame = zip(last.all, all).allSatisfy { $0 === $1 }
+                resource = isSame ? last.resource : MeshResource(routes: name, hosts: all)
+                return
+            }
             apart = OutboundHosts.apart(all)
             isWhole = apart.count == all.count && zip(apart, all).allSatisfy { $0 === $1 }
             resource = MeshResource(routes: name, hosts: apart)
@@ -24,11 +33,14 @@ struct OutboundHosts: Sendable {
     private let plan: OutboundPlan
     private var parts: [Part]
 
-    /// All virtual hosts, as `host` gives them.
-    init(_ plan: OutboundPlan, _ host: (MeshService.ID, _ port: Int) -> EncodedHost) {
+    /// All virtual hosts, as `host` gives them; `last` is what the plan before this one had.
+    init(_ plan: OutboundPlan, like last: OutboundHosts?, _ host: (MeshService.ID, _ port: Int) -> EncodedHost) {
         self.plan = plan
         parts = plan.routes.map { routes in
-            Part(String(routes.port), routes.services.map { host($0, routes.port) } + routes.others)
+            let name = String(routes.port)
+            return Part(
+                name, routes.services.map { host($0, routes.port) } + routes.others,
+                like: last?.parts.first { $0.resource.name == name })
         }
     }
 
@@ -49,7 +61,7 @@ struct OutboundHosts: Sendable {
                 parts[index].apart = parts[index].all
                 parts[index].resource = MeshResource(routes: String(routes.port), hosts: parts[index].apart)
             } else {
-                parts[index] = Part(String(routes.port), parts[index].all)
+                parts[index] = Part(String(routes.port), parts[index].all, like: nil)
             }
         }
     }
