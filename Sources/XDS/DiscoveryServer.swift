@@ -143,6 +143,14 @@ public struct DiscoveryServer: Sendable {
         snapshot?.version = version
     }
 
+    /// What this subscriber may want, until it asks for other names.
+    public var interest: Interest {
+        guard form == .delta else { return .anything }
+        var interest = Interest.nothing
+        for entry in types.entries { interest.insert(entry.typeURL, entry.type) }
+        return interest
+    }
+
     /// Whether something of a difference may concern this subscriber; if not, `follow` is all that is to be done, and may be done later.
     ///
     /// Asked for each stream with each change: it looks at no more than the names.

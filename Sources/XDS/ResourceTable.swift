@@ -207,16 +207,25 @@ public struct SnapshotDifference {
     let types: [(typeURL: String, changes: TypeChanges)]
     /// What was made of it for streams that are sent the same.
     let prepared = PreparedPushes()
+    private let probe: InterestProbe
 
     init(_ types: [String: TypeChanges]) {
-        self.types = types.filter { !$0.value.isEmpty }.sorted {
+        let types = types.filter { !$0.value.isEmpty }.sorted {
             ResourceOrder.place($0.key) < ResourceOrder.place($1.key)
         }
-        .map { ($0.key, $0.value) }
+        .map { (typeURL: $0.key, changes: $0.value) }
+        self.types = types
+        probe = InterestProbe(types)
     }
 
     /// Whether there is none.
     public var isEmpty: Bool { types.isEmpty }
+
+    /// Whether names alone tell who is concerned, so that nobody asks for other names afterwards.
+    public var isOfNames: Bool { probe.isOfNames }
+
+    /// Whether somebody with that interest may be concerned; who is not is not at all.
+    public func mayConcern(_ interest: Interest) -> Bool { probe.concerns(interest) }
 }
 
 /// What is different between snapshots, found once for all streams that see the same tables.

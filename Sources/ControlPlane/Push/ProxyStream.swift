@@ -61,6 +61,8 @@ final class ProxyStream {
     private(set) var world: SharedWorld?
     /// Up to which generation it has followed its world.
     private var followed = 0
+    /// Its place among those that do.
+    private var place = 0
     var traffic = StreamTraffic()
     /// The workload's own certificate and the roots, when it asks us and not an agent.
     var secrets: SnapshotPart?
@@ -84,8 +86,17 @@ final class ProxyStream {
     func join(_ next: SharedWorld) {
         leave()
         world = next
-        (next.count, followed) = (next.count + 1, next.state.generation)
+        (place, followed) = (next.add(self), next.state.generation)
     }
+
+    /// Another one has left its world.
+    func moved(to place: Int) { self.place = place }
+
+    /// What it may want, as it was when it was looked at last.
+    var interest: Interest { ownServer.interest }
+
+    /// It asks for something else.
+    func forgetInterest() { world?.forgetInterest(at: place) }
 
     /// From now on it is alone, with what it has.
     ///
@@ -93,7 +104,7 @@ final class ProxyStream {
     func leave(before generation: Int? = nil) {
         guard let left = world else { return }
         follow(generation.map { left.state(before: $0) } ?? left.state)
-        left.count -= 1
+        left.remove(at: place)
         world = nil
     }
 

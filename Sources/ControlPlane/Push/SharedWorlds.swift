@@ -24,10 +24,48 @@ final class SharedWorld {
     var state: State
     /// The last step; nil when the last generation brought nothing.
     var step: Step?
-    /// How many streams follow it.
-    var count = 0
+    /// The streams that follow it, each at its place.
+    private(set) var members: [ProxyStream] = []
+    /// What each of them may want; nil: to be found out when it is looked at.
+    private var interests: [Interest?] = []
+    /// How many there are.
+    var count: Int { members.count }
 
     init(_ state: State) { self.state = state }
+
+    /// One more follows; returns its place.
+    func add(_ stream: ProxyStream) -> Int {
+        members.append(stream)
+        interests.append(nil)
+        return members.count - 1
+    }
+
+    /// Who is at that place goes; the last one takes it.
+    func remove(at place: Int) {
+        members.swapAt(place, members.count - 1)
+        interests.swapAt(place, interests.count - 1)
+        members.removeLast()
+        interests.removeLast()
+        if place < members.count { members[place].moved(to: place) }
+    }
+
+    /// Who is at that place asks for something else.
+    func forgetInterest(at place: Int) { interests[place] = nil }
+
+    /// The members that a step may concern; the others are not looked at.
+    func concerned(by step: Step) -> [ProxyStream] {
+        var found: [ProxyStream] = []
+        for place in members.indices {
+            if let interest = interests[place] {
+                guard step.difference.mayConcern(interest) else { continue }
+            }
+            let member = members[place]
+            // Of other differences some come out of with other names.
+            interests[place] = step.difference.isOfNames ? (interests[place] ?? member.interest) : nil
+            found.append(member)
+        }
+        return found
+    }
 
     /// What the streams have that have not heard of that generation yet.
     func state(before generation: Int) -> State {
@@ -65,6 +103,11 @@ struct SharedWorlds {
             return nil
         }
         return found
+    }
+
+    /// All that streams follow, with whose they are.
+    var all: [(kind: Int, asksOnDemand: Bool, world: SharedWorld)] {
+        followed.map { ($0.key.kind, $0.key.asksOnDemand, $0.value) }
     }
 
     /// From now on streams of that kind may follow this.

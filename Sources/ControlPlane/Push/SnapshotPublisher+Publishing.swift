@@ -15,13 +15,13 @@ extension SnapshotPublisher {
         publishedGeneration = generation
         let touched = translator.takeTouched()
         worlds.begin()
-        let isAnyTouched = touched.all || !touched.pods.isEmpty
-        for stream in order where stream.hasBase {
+        for stream in concerned(touched) where stream.hasBase {
             let messages: [DiscoveryMessage]
-            if isAnyTouched, touched.all || touched.pods.contains(stream.proxy.pod) {
+            if touched.all || touched.pods.contains(stream.proxy.pod) {
                 stream.leave(before: generation)
                 messages = publish(to: stream)
             } else if let world = stream.world, let kind = stream.kind {
+                // Of one that is not looked at here the world has made the same step.
                 guard let step = step(world, kind, stream.onDemand) else { continue }
                 messages = stream.publish(step, &maker)
             } else if let kind = stream.kind {
@@ -36,6 +36,19 @@ extension SnapshotPublisher {
             output.append((stream.number, messages))
         }
         return output
+    }
+
+    /// The streams that the present generation may concern, in order.
+    private mutating func concerned(_ touched: (all: Bool, pods: Set<NamespacedName>)) -> [ProxyStream] {
+        guard touched.all == false, touched.pods.isEmpty else { return order }
+        let all = worlds.all
+        // Mostly everybody follows some world: then nobody is looked at to find out.
+        let following = all.reduce(0) { $0 + $1.world.count }
+        var found = following == order.count ? [] : order.filter { $0.world == nil }
+        for (kind, asksOnDemand, world) in all {
+            if let step = step(world, kind, asksOnDemand) { found += world.concerned(by: step) }
+        }
+        return found.sorted { $0.number < $1.number }
     }
 
     /// What the present generation has brought to a world, found when it is asked for first; nil when it is what it was.

@@ -284,6 +284,7 @@ public struct SnapshotPublisher {
         _ request: Request, bytes: Int = 0, on number: Int
     ) throws(ProtocolViolation) -> [DiscoveryMessage] {
         guard let stream = streams[number] else { return [] }
+        stream.forgetInterest()
         stream.traffic.requests += 1
         stream.traffic.requestBytes += bytes
         let before = request.error == nil ? [:] : stream.server.refused(typeURL: request.typeURL)
