@@ -14,7 +14,9 @@ public struct Interest: Sendable {
 
     private init(bits: SIMD8<UInt64>) { self.bits = bits }
 
-    fileprivate static func place(_ text: String) -> Int { Int(truncatingIfNeeded: UInt(bitPattern: text.hashValue) & 511) }
+    fileprivate static func place(_ text: String) -> Int {
+        Int(truncatingIfNeeded: UInt(bitPattern: text.hashValue) & 511)
+    }
 
     mutating func insert(_ text: String) {
         let place = Self.place(text)

@@ -51,24 +51,13 @@ final class ProxyStreams: @unchecked Sendable {
     private let events: EventRecorder
     private let now: () -> Timestamp
     private let log = Logger("xds")
-    private(set) var publisher: SnapshotPublisher
+    var publisher: SnapshotPublisher
     /// Takes the spans of proxies; nil where no traces are kept.
     let traces: TraceService?
     /// Takes the access logs of proxies that are not ours; nil where nothing is kept.
     let accessLogs: AccessLogService?
     private(set) var counts = DiscoveryCounts()
 
-    /// What the mesh has to say about an object that is about to be written.
-    func warnings(for object: KubernetesObject) -> [String] { publisher.warnings(for: object) }
-    /// What a new pod's proxy is started with, where the mesh says something.
-    func podAnnotations(_ pod: KubernetesObject) -> [String: String] {
-        let key = ProxyConfigValues.annotation
-        let values = publisher.model.proxyConfig(
-            namespace: pod.namespace, labels: pod.metadata.labels, annotation: pod.metadata.annotations[key])
-        return values.annotation.map { [key: $0] } ?? [:]
-    }
-    /// What makes the mesh refuse an object that is about to be written.
-    func problems(of object: KubernetesObject) -> [FieldProblem] { publisher.problems(of: object) }
     private(set) var cache: ObjectCache?
     private var sockets: [String: PodSocket] = [:]
     private var outboxes: [Int: Outbox] = [:]
@@ -374,14 +363,14 @@ final class ProxyStreams: @unchecked Sendable {
             throw GRPCStatus(.unavailable, "too many proxies have come at once; try again later")
         }
         // Let go of when it has been taken: it may name thousands of resources, and the stream lives for days.
-        var first: (request: SnapshotPublisher.Request, bytes: Int)?
+        var first: Asked?
         let who: Subscriber
         do throws(GRPCStatus) {
             who = try subscriber(call)
             let timer = loop.schedule(after: limits.firstRequestTime) { call.cancel() }
             defer { timer.cancel() }
             guard let bytes = try await call.next() else { return }
-            first = (try Self.decoded(bytes, form), bytes.count)
+            first = Asked(try Self.decoded(bytes, form), bytes.count)
         } catch {
             counts.refusedIdentities += error.code == .unauthenticated ? 1 : 0
             counts.violations += [.resourceExhausted, .invalidArgument].contains(error.code) ? 1 : 0
@@ -392,8 +381,8 @@ final class ProxyStreams: @unchecked Sendable {
         let uid: String
         let own: WorkloadRegistration?
         do throws(GRPCStatus) {
-            own = try await register(who, first?.request.node)
-            (proxy, uid) = try identify(who, first?.request.node)
+            own = try await register(who, first)
+            (proxy, uid) = try identify(who, first)
         } catch {
             counts.refusedIdentities += 1
             log.warning("a proxy was refused", ["reason": error.message])
@@ -423,51 +412,68 @@ final class ProxyStreams: @unchecked Sendable {
             log.info("a proxy has disconnected", ["pod": "\(proxy.pod)"])
             tellDrained()
         }
-        var bucket = TokenBucket(burst: limits.requestBurst, rate: limits.requestRate)
-        func enter() throws(GRPCStatus) {
-            guard bucket.take(now: loop.now) else {
-                counts.floods += 1
-                throw GRPCStatus(.resourceExhausted, "more than \(Int(limits.requestRate)) requests a second")
-            }
-        }
-        func take(_ request: SnapshotPublisher.Request, _ bytes: Int) throws(GRPCStatus) {
-            guard !isForSecrets || request.typeURL == Secret.typeURL else {
-                counts.violations += 1
-                throw GRPCStatus(.invalidArgument, "\(request.typeURL) is asked for on a stream for secrets")
-            }
-            if let health = WorkloadHealth(request) {
-                guard own != nil else {
-                    counts.violations += 1
-                    throw GRPCStatus(.invalidArgument, "health is told by workloads that register themselves")
-                }
-                return registrations.report(health, of: proxy.pod)
-            }
-            try provide(request, number, who, proxy.pod, uid: uid)
-            try self.take(request, bytes, number, proxy.pod)
-        }
-        try enter()
+        let asking = Asking(
+            number: number, form: form, isForSecrets: isForSecrets, who: who, proxy: proxy, uid: uid, own: own?.node,
+            bucket: TokenBucket(burst: limits.requestBurst, rate: limits.requestRate))
+        try enter(asking)
         if let opening = first {
             first = nil
-            try take(opening.request, opening.bytes)
+            try take(opening, asking)
         }
-        try await call.forEach { (bytes) throws(GRPCStatus) in
-            try enter()
-            if let messages = self.publisher.acknowledged(bytes, on: number) {
-                self.send(messages, on: number)
-                return self.answered(proxy.pod)
-            }
-            let request = try Self.decoded([UInt8](bytes), form)
-            if let node = request.node {
-                guard let own else {
-                    try NodeID.check(node, proxy)
-                    return try take(request, bytes.count)
-                }
-                guard node.id == own.node else {
-                    throw GRPCStatus(.permissionDenied, "node \(node.id) is not \(own.node), whose stream this is")
-                }
-            }
-            try take(request, bytes.count)
+        try await call.forEach { (bytes) throws(GRPCStatus) in try self.received(bytes, asking) }
+    }
+
+    private func enter(_ asking: Asking) throws(GRPCStatus) {
+        guard asking.bucket.take(now: loop.now) else {
+            counts.floods += 1
+            throw GRPCStatus(.resourceExhausted, "more than \(Int(limits.requestRate)) requests a second")
         }
+    }
+
+    /// Takes the bytes of a request.
+    @inline(never)
+    private func received(_ bytes: UnsafeRawBufferPointer, _ asking: Asking) throws(GRPCStatus) {
+        try enter(asking)
+        if let messages = publisher.acknowledged(bytes, on: asking.number) {
+            send(messages, on: asking.number)
+            return answered(asking.proxy.pod)
+        }
+        let request = try Self.decoded([UInt8](bytes), asking.form)
+        if let node = request.node {
+            if let own = asking.own {
+                guard node.id == own else {
+                    throw GRPCStatus(.permissionDenied, "node \(node.id) is not \(own), whose stream this is")
+                }
+            } else {
+                try NodeID.check(node, asking.proxy)
+            }
+        }
+        try take(Asked(request, bytes.count), asking)
+    }
+
+    @inline(never)
+    private func take(_ asked: Asked, _ asking: Asking) throws(GRPCStatus) {
+        let request = asked.request
+        guard !asking.isForSecrets || request.typeURL == Secret.typeURL else {
+            counts.violations += 1
+            throw GRPCStatus(.invalidArgument, "\(request.typeURL) is asked for on a stream for secrets")
+        }
+        if let health = WorkloadHealth(request) {
+            guard asking.own != nil else {
+                counts.violations += 1
+                throw GRPCStatus(.invalidArgument, "health is told by workloads that register themselves")
+            }
+            return registrations.report(health, of: asking.proxy.pod)
+        }
+        try provide(request, asking.number, asking.who, asking.proxy.pod, uid: asking.uid)
+        try take(request, asked.bytes, asking.number, asking.proxy.pod)
+    }
+
+    @inline(never)
+    private func identify(
+        _ who: Subscriber, _ asked: Asked?
+    ) throws(GRPCStatus) -> (proxy: ProxyIdentity, uid: String) {
+        try identify(who, asked?.request.node)
     }
 
     /// What many first requests and responses took is given back when no more streams come for a while.

@@ -189,9 +189,9 @@ extension ProxyStreams {
 
     /// Registers the workload of a caller that asks for it; `nil` when it does not.
     func register(
-        _ who: Subscriber, _ node: EnvoyAPI.Node?
+        _ who: Subscriber, _ asked: Asked?
     ) async throws(GRPCStatus) -> WorkloadRegistration? {
-        guard let (registration, account) = try registration(who, node) else { return nil }
+        guard let (registration, account) = try registration(who, asked?.request.node) else { return nil }
         try await registrations.register(registration, account)
         objectsChanged()
         return registration
