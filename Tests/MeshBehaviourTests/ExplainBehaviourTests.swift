@@ -236,6 +236,34 @@ struct ExplainBehaviourTests {
         #expect(missing.cause == .certificateMissing)
     }
 
+    @Test("a request that goes through a gateway ends there when the gateway says so, and else where that leads")
+    func throughGateway() throws {
+        var explanation = try Explained([Self.caller, Self.web]).empty(to: "shop-skein")
+        explanation.outbound = try answer(#"{"outcome":"forwarded","host":"10.244.0.9:17000"}"#)
+        let gateway = MeshExplanation.Workload(
+            pod: NamespacedName(namespace: "skein-system", name: "gateway"), address: "10.244.0.9",
+            account: "skein-system/gateway", hasProxy: true, isGateway: true)
+        explanation.passage = .init(gateway)
+        explanation.passage?.problem = "no answer"
+        #expect(explanation.verdict.cause == .proxyUnreachable)
+        #expect(explanation.verdict.headline.contains("gateway skein-system/gateway"))
+        explanation.passage?.answer = try answer(
+            #"{"outcome":"refused","status":404,"flags":"NR","details":"route_not_found"}"#)
+        let refused = explanation.verdict
+        #expect(refused.cause == .noVirtualHost || refused.cause == .noRoute)
+        #expect(refused.status == 404 && !refused.isAnswered, "\(refused.headline)")
+        explanation.passage?.answer = try answer(#"{"outcome":"forwarded","host":"10.244.0.11:8080"}"#)
+        explanation.destination = .init(
+            pod: NamespacedName(namespace: "default", name: "web-1"), address: "10.244.0.11",
+            account: "default/default", hasProxy: true, isGateway: false)
+        explanation.inbound = try answer(#"{"outcome":"forwarded"}"#)
+        #expect(explanation.verdict.isAnswered, "\(explanation.verdict.headline)")
+        let headline = explanation.verdict.headline
+        #expect(headline.hasPrefix("through gateway skein-system/gateway: answered by pod default/web-1"))
+        #expect(explanation.text.contains("through\n  gateway skein-system/gateway, 10.244.0.9\n"))
+        #expect(explanation.json["through"]?["gateway"] == true && explanation.json["destination"]?["pod"] == "web-1")
+    }
+
     @Test("a handshake that failed counts against the next connection only until one side has other certificates")
     func renewed() throws {
         func verdict(_ renewed: Int, failure: String) throws -> Verdict {

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 
+from check import explain as why
 from check.lib import BOOKSTORE, DATA, SKEIN, check, enter, get, good, kubectl, many, pods, ready, run, skein, up, wait, write_kubeconfig
 
 HTTPS = ("127.0.0.1", 8443)
@@ -127,6 +128,16 @@ def routes():
     connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=5)
     connection.request("GET", "/healthz")
     answer = connection.getresponse()
+    code, answered = why.explain("gateway/bookstore", "http://bookstore.example/api/books/1")
+    check("explain: from outside at a Gateway's own address", code == 0 and answered["source"]["gateway"] and answered["destination"]["pod"].startswith("web-")
+          and "at the address of Gateway default/bookstore" in answered["entrance"], answered.get("verdict"))
+    code, answered = why.explain("deployment/web", "bookstore-skein", "/api/books/1")
+    check("explain: from a pod to a Gateway's Service, through the gateway to where it leads",
+          code == 0 and answered["through"]["gateway"] and answered["destination"]["pod"].startswith("web-") and why.ask("bookstore-skein", "/api/books/1")[0] == "200",
+          answered.get("verdict"))
+    code, answered = why.explain("deployment/web", "bookstore-skein", "/healthz")
+    check("explain: what the gateway answers itself", code == 1 and answered["cause"] == "answeredByProxy" and why.ask("bookstore-skein", "/healthz")[0] == "302", answered.get("verdict"))
+    check("explain: a Gateway that is not there is exit status 2", why.explain("gateway/nothing", "web")[0] == 2)
     check("a redirect filter", answer.status == 302 and answer.getheader("location", "").endswith("/"), answer.status)
     connection.close()
     answers = many(500)

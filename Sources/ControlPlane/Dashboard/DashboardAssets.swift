@@ -443,7 +443,7 @@ export const format = {
 };
 
 """##),
-        "explain.js": Asset(digest: "c97a935d326585f5", text: ##"""
+        "explain.js": Asset(digest: "511da0b8111d8b80", text: ##"""
 // What becomes of a request, as the proxies that would decide about it say: a form, and the walk.
 
 import { h, table } from "./dom.js";
@@ -506,10 +506,11 @@ function answer(found) {
     found.advice.length ? h("ul", null, found.advice.map((line) => h("li", null, line))) : null,
     found.origins.length ? h("p", null, t("service.provenance") + ": ", found.origins.map((origin, place) => [place ? "; " : "", h("code", null, sourceText(origin))])) : null,
     h("dl", { class: "pairs" },
-      h("dt", null, t("word.source")), h("dd", null, place(found.source)),
+      h("dt", null, t("word.source")), h("dd", null, place(found.source), found.entrance ? "; " + found.entrance : null),
       found.dns ? [h("dt", null, "DNS"), h("dd", null, found.dns.problem ?? `${found.dns.name}: ${found.dns.addresses.join(", ")}`)] : null,
+      found.through ? [h("dt", null, t("explain.gateway")), h("dd", null, place(found.through))] : null,
       h("dt", null, t("word.target")), h("dd", null, place(found.destination)),
-      [["outboundProblem", "explain.outbound"], ["inboundProblem", "explain.inbound"], ["controlPlaneProblem", "explain.control"]].map(([name, text]) => (found[name] ? [h("dt", null, t(text)), h("dd", null, found[name])] : null))),
+      [["outboundProblem", "explain.outbound"], ["gatewayProblem", "explain.gateway"], ["inboundProblem", "explain.inbound"], ["controlPlaneProblem", "explain.control"]].map(([name, text]) => (found[name] ? [h("dt", null, t(text)), h("dd", null, found[name])] : null))),
     table(t("explain.steps"), [{ name: t("explain.decision") }, { name: t("explain.what"), text: true }, { name: t("service.provenance"), text: true }],
       found.steps.map((step, place) => ({ key: String(place), cells: [t("explain." + step.side) + ": " + step.name.replaceAll("_", " "), "\u00a0\u00a0".repeat(step.level) + step.text, step.source ? h("code", null, sourceText(step.source)) : step.path ? h("code", null, step.path) : "-"] })), "-"));
 }
@@ -1495,7 +1496,7 @@ summary { cursor: pointer; }
 @media (prefers-reduced-motion: no-preference) { .graph .edge path.line { transition: stroke-width .3s; } }
 
 """##),
-        "texts.js": Asset(digest: "66a151a8e0ae8dff", text: ##"""
+        "texts.js": Asset(digest: "c724325328f63975", text: ##"""
 // Every text that is shown, in English and Chinese. {0}, {1} … are what is put in.
 
 export const texts = {
@@ -1655,6 +1656,7 @@ export const texts = {
   "explain.decision": ["Decision", "决定"],
   "explain.what": ["What and why", "内容与原因"],
   "explain.outbound": ["caller", "调用方"],
+  "explain.gateway": ["gateway", "网关"],
   "explain.inbound": ["destination", "目标方"],
   "explain.control": ["Control plane", "控制平面"],
   "event.accepted": ["TLS of the caller: {0}", "调用方 TLS：{0}"],

@@ -55,6 +55,19 @@ public struct MeshExplanation: Sendable {
         public init() {}
     }
 
+    /// A gateway that a request of the mesh goes through on its way.
+    public struct Passage: Sendable {
+        /// The gateway.
+        public var workload: Workload
+        /// What its proxy says.
+        public var answer: ProxyAnswer?
+        /// Why it says nothing.
+        public var problem: String?
+
+        /// A passage of which nothing is known yet.
+        public init(_ workload: Workload) { self.workload = workload }
+    }
+
     /// Who asks; nil when nobody knows.
     public var source: Workload
     /// The request line: `GET http://reviews/x`.
@@ -67,6 +80,10 @@ public struct MeshExplanation: Sendable {
     public var outbound: ProxyAnswer?
     /// Why the caller's proxy says nothing.
     public var outboundProblem: String?
+    /// At which Gateway's own address the request comes in, for people; nil: at the gateway pod's own ports, or inside of the mesh.
+    public var entrance: String?
+    /// The gateway that the caller's proxy sends the request to; nil when it goes to where it is answered.
+    public var passage: Passage?
     /// Where the request arrives.
     public var destination: Workload?
     /// What the proxy there says.
@@ -112,6 +129,7 @@ public struct MeshExplanation: Sendable {
         text += "\nsource\n  \(source.words), service account \(source.account)"
         text += source.address.isEmpty ? "" : ", \(source.address)"
         text += source.hasProxy ? "\n" : ", without a proxy\n"
+        if let entrance { text += "    \(entrance)\n" }
         for line in state(of: source, outbound) { text += "    \(line)\n" }
         switch names {
         case .notAsked: break
@@ -123,6 +141,11 @@ public struct MeshExplanation: Sendable {
             text += walk(outbound, source.isGateway ? "gateway" : "outbound")
         } else if let outboundProblem {
             text += "outbound\n  \(outboundProblem)\n"
+        }
+        if let passage {
+            text += "through\n  \(passage.workload.words), \(passage.workload.address)\n"
+            for line in state(of: passage.workload, passage.answer) { text += "    \(line)\n" }
+            text += passage.answer.map { walk($0, "gateway") } ?? "gateway\n  \(passage.problem ?? "")\n"
         }
         if let destination {
             text +=
@@ -221,6 +244,11 @@ public struct MeshExplanation: Sendable {
         ]
         if let status = verdict.status { result["status"] = .integer(Int64(status)) }
         if let destination { result["destination"] = json(destination) }
+        if let entrance { result["entrance"] = .string(entrance) }
+        if let passage {
+            result["through"] = json(passage.workload)
+            if let answer = passage.answer { result["gateway"] = answer.json }
+        }
         switch names {
         case .notAsked: break
         case .found(let name, let addresses):
@@ -230,7 +258,8 @@ public struct MeshExplanation: Sendable {
         if let outbound { result["outbound"] = outbound.json }
         if let inbound { result["inbound"] = inbound.json }
         for (name, problem) in [
-            ("outboundProblem", outboundProblem), ("inboundProblem", inboundProblem),
+            ("outboundProblem", outboundProblem), ("gatewayProblem", passage?.problem),
+            ("inboundProblem", inboundProblem),
             ("controlPlaneProblem", controlPlane.problem),
         ] {
             if let problem { result[name] = .string(problem) }

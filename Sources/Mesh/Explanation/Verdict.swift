@@ -107,6 +107,24 @@ extension MeshExplanation {
                 isAnswered: false)
         }
         if let outbound, outbound.outcome != .forwarded { return refused(outbound, isInbound: false) }
+        if let passage, passage.answer?.outcome != .forwarded {
+            // As if it ended there, which it does.
+            var there = self
+            there.passage = nil
+            there.destination = passage.workload
+            (there.inbound, there.inboundProblem) = (passage.answer, passage.problem)
+            return there.verdictOfProxies
+        }
+        if let passage {
+            // The caller's proxy has done its part; from here on the gateway is the one that asks.
+            if let verdict = tried { return verdict }
+            var beyond = self
+            beyond.passage = nil
+            (beyond.source, beyond.outbound) = (passage.workload, passage.answer)
+            var verdict = beyond.verdictOfProxies
+            verdict.headline = "through \(passage.workload.words): \(verdict.headline)"
+            return verdict
+        }
         if let inbound, inbound.outcome != .forwarded { return refused(inbound, isInbound: true) }
         if let destination, destination.hasProxy, inbound == nil {
             return Verdict(

@@ -20,8 +20,8 @@ extension Command {
     static let explain = Command(
         "explain", "FROM TO [METHOD] [PATH]", "Say what becomes of a request in the mesh, and why",
         details: """
-            FROM is a pod (POD[.NAMESPACE]), deployment/NAME, serviceaccount/NAME, or gateway: a request from outside. TO is a host with or
-            without port, service/NAME, or a URL. The first line is the verdict; then come source, names, the caller's proxy (listener,
+            FROM is a pod (POD[.NAMESPACE]), deployment/NAME, serviceaccount/NAME, or a request from outside: gateway, or
+            gateway/NAME[.NAMESPACE] at the own address of a Gateway of the Gateway API. TO is a host with or without port, service/NAME, or a URL. The first line is the verdict; then come source, names, the caller's proxy (listener,
             chain, virtual host, route and why earlier ones did not match, cluster, hosts, timeouts, retries, mutual TLS) and the proxy at
             the destination (chain, policies, route), each decision with the object and field that made it, and the line of the file that
             it was applied from. The proxies themselves decide, with the code that serves, and what is the case now counts: circuit
@@ -49,12 +49,17 @@ extension Command {
             let client = KubernetesClient(runDirectory: invocation.runDirectory, on: loop)
             let objects = try await KnownObjects.load(client, dataDirectory: invocation.dataDirectory)
             do throws(CommandError) {
-                let pod = try objects.pod(from, namespace: invocation.value(.namespace))
+                let entrance = try GatewayEntrance.find(
+                    from, target, in: objects, namespace: invocation.value(.namespace))
+                let pod =
+                    if let entrance { entrance.pod } else {
+                        try objects.pod(from, namespace: invocation.value(.namespace))
+                    }
                 let explainer = MeshExplainer(
                     objects: objects, files: ObjectFiles(objects),
                     admin: ProxyAdmin(runDirectory: invocation.runDirectory, loop: loop), client: client,
                     seed: invocation.value(seed), answer: invocation.value(answer))
-                let explanation = await explainer.explain(from: pod, target)
+                let explanation = await explainer.explain(from: pod, target, at: entrance)
                 Console.out(output == "json" ? explanation.json.pretty + "\n" : explanation.text)
                 return explanation.verdict.isAnswered ? 0 : 1
             } catch {

@@ -15,8 +15,10 @@ struct MeshExplainer: Sendable {
     /// How the tries are taken to end.
     let answer: String?
 
-    /// Follows a request from a pod.
-    func explain(from pod: KubernetesObject, _ target: ExplainTarget) async -> MeshExplanation {
+    /// Follows a request from a pod, or from outside through a gateway: at its own ports, or at a Gateway's own address.
+    func explain(
+        from pod: KubernetesObject, _ target: ExplainTarget, at entrance: GatewayEntrance? = nil
+    ) async -> MeshExplanation {
         let source = objects.workload(pod, runDirectory: admin.runDirectory)
         let port = target.port(objects, namespace: pod.namespace)
         let scheme = target.isTLS ? "https" : "http"
@@ -26,6 +28,7 @@ struct MeshExplainer: Sendable {
             source: source, request: "\(target.method) \(scheme)://\(target.authority(port: port))\(target.path)",
             host: target.host, object: { objects.object($0, $1) }, objects: { objects.all($0) },
             place: { files.place($0) })
+        explanation.entrance = entrance?.words
         explanation.controlPlane = await controlPlane()
         var destination: IPAddress?
         if !source.isGateway { destination = await lookUp(target.host, from: pod, &explanation) }
@@ -39,7 +42,7 @@ struct MeshExplainer: Sendable {
             destination = await fallback(target.host, pod, &explanation)
             guard destination != nil else { return explanation }
         }
-        let question = self.question(target, port, pod, source, destination)
+        let question = self.question(target, port, at: entrance?.port ?? port, source, destination)
         explanation.outbound = await ask(pod, question, &explanation.outboundProblem)
         guard let outbound = explanation.outbound, outbound.outcome == .forwarded, let host = outbound.host else {
             return explanation
@@ -53,7 +56,7 @@ struct MeshExplainer: Sendable {
     // MARK: The caller's side
 
     private func question(
-        _ target: ExplainTarget, _ port: Int, _ pod: KubernetesObject, _ source: MeshExplanation.Workload,
+        _ target: ExplainTarget, _ port: Int, at listener: Int, _ source: MeshExplanation.Workload,
         _ destination: IPAddress?
     ) -> [(String, String)] {
         var query: [(String, String)] = [
@@ -65,7 +68,7 @@ struct MeshExplainer: Sendable {
         if let answer { query.append(("answer", answer)) }
         if source.isGateway {
             // As somebody outside asks.
-            query.append(("listener", ":\(port)"))
+            query.append(("listener", ":\(listener)"))
         } else {
             query.append(("listener", "virtualOutbound"))
             query.append(("source", Self.socket(source.address, 40000)))
@@ -173,16 +176,44 @@ struct MeshExplainer: Sendable {
     ) async {
         guard let pod = objects.pod(at: address) else { return }
         let workload = objects.workload(pod, runDirectory: admin.runDirectory)
+        if workload.isGateway, explanation.passage == nil {
+            return await pass(&explanation, target, through: pod, workload, port: port)
+        }
         explanation.destination = workload
         guard workload.hasProxy, !workload.isGateway else {
-            explanation.inboundProblem = "no proxy: the program takes the connection itself"
+            explanation.inboundProblem =
+                workload.isGateway
+                ? "a second gateway: ask about it from there" : "no proxy: the program takes the connection itself"
             return
         }
-        let outbound = explanation.outbound?.json
         var query: [(String, String)] = [
-            ("listener", "virtualInbound"), ("destination", Self.socket(address, port)),
-            ("source", Self.socket(explanation.source.address, 40000)), ("format", "json"), ("demand", "1"),
+            ("listener", "virtualInbound"), ("destination", Self.socket(address, port)), ("format", "json"),
+            ("demand", "1"),
         ]
+        query += self.request(explanation, target)
+        explanation.inbound = await ask(pod, query, &explanation.inboundProblem)
+    }
+
+    /// The request is for a gateway: it goes on from there.
+    private func pass(
+        _ explanation: inout MeshExplanation, _ target: ExplainTarget, through pod: KubernetesObject,
+        _ workload: MeshExplanation.Workload, port: Int
+    ) async {
+        var passage = MeshExplanation.Passage(workload)
+        let query = [("listener", ":\(port)"), ("format", "json"), ("demand", "1")] + request(explanation, target)
+        passage.answer = await ask(pod, query, &passage.problem)
+        explanation.passage = passage
+        guard let answer = passage.answer, answer.outcome == .forwarded, let host = answer.host,
+            let (address, number) = Self.split(host)
+        else { return }
+        await arrive(&explanation, target, at: address, port: number)
+    }
+
+    /// The request as the last proxy on its way would send it on: who sends it, what it says, and how the connection is secured.
+    private func request(_ explanation: MeshExplanation, _ target: ExplainTarget) -> [(String, String)] {
+        let sender = explanation.passage?.workload ?? explanation.source
+        let outbound = (explanation.passage.map(\.answer) ?? explanation.outbound)?.json
+        var query = [("source", Self.socket(sender.address, 40000))]
         if let request = outbound?["request"] {
             for (name, member) in [("method", "method"), ("authority", "authority"), ("path", "path")] {
                 if let value = request[member]?.string { query.append((name, value)) }
@@ -206,14 +237,17 @@ struct MeshExplainer: Sendable {
             if !chain.isEmpty { query.append(("client_chain", chain.joined(separator: ","))) }
         }
         if outbound?["state"]?["upstream_protocol"]?.string == "HTTP/2" { query.append(("http2", "1")) }
-        explanation.inbound = await ask(pod, query, &explanation.inboundProblem)
+        return query
     }
 
     /// The other half of the handshake: what the caller's proxy thinks of the certificate that the host shows.
     private func verifyHost(
         _ explanation: inout MeshExplanation, _ pod: KubernetesObject, _ question: [(String, String)]
     ) async {
-        guard explanation.outbound?.json["decision"]?["upstream_tls"]?.bool == true else { return }
+        // Behind a gateway it is that which speaks to the host.
+        guard explanation.passage == nil, explanation.outbound?.json["decision"]?["upstream_tls"]?.bool == true else {
+            return
+        }
         let chain = (explanation.inbound?.json["state"]?["downstream_tls"]?["chain"]?.array ?? []).compactMap(\.string)
         guard !chain.isEmpty else { return }
         var problem: String?

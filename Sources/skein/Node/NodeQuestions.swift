@@ -79,19 +79,24 @@ final class NodeQuestions: @unchecked Sendable {
         let target = try ExplainTarget(operands, headers: question.all("header").filter { !$0.isEmpty })
         let objects = try await objects()
         let namespace = question.first("namespace")
-        let pod = try objects.pod(question.first("from"), namespace: namespace.isEmpty ? nil : namespace)
+        let (from, inNamespace) = (question.first("from"), namespace.isEmpty ? nil : namespace)
+        let entrance = try GatewayEntrance.find(from, target, in: objects, namespace: inNamespace)
+        let pod = if let entrance { entrance.pod } else { try objects.pod(from, namespace: inNamespace) }
         let explainer = MeshExplainer(
             objects: objects, files: ObjectFiles(KnownObjects()), admin: admin,
             client: KubernetesClient(runDirectory: runDirectory, on: loop), seed: nil,
             answer: question.first("answer").isEmpty ? nil : question.first("answer"))
-        return Self.shown(await explainer.explain(from: pod, target))
+        return Self.shown(await explainer.explain(from: pod, target, at: entrance))
     }
 
     /// The explanation without what proxies would write into header fields, and without certificates.
     private static func shown(_ explanation: MeshExplanation) -> JSON {
         var json = explanation.json
         var walk: [JSON] = []
-        for (side, answer) in [("outbound", explanation.outbound), ("inbound", explanation.inbound)] {
+        for (side, answer) in [
+            ("outbound", explanation.outbound), ("gateway", explanation.passage?.answer),
+            ("inbound", explanation.inbound),
+        ] {
             json[side] = nil
             for step in answer?.steps ?? [] {
                 walk.append([

@@ -60,10 +60,11 @@ function answer(found) {
     found.advice.length ? h("ul", null, found.advice.map((line) => h("li", null, line))) : null,
     found.origins.length ? h("p", null, t("service.provenance") + ": ", found.origins.map((origin, place) => [place ? "; " : "", h("code", null, sourceText(origin))])) : null,
     h("dl", { class: "pairs" },
-      h("dt", null, t("word.source")), h("dd", null, place(found.source)),
+      h("dt", null, t("word.source")), h("dd", null, place(found.source), found.entrance ? "; " + found.entrance : null),
       found.dns ? [h("dt", null, "DNS"), h("dd", null, found.dns.problem ?? `${found.dns.name}: ${found.dns.addresses.join(", ")}`)] : null,
+      found.through ? [h("dt", null, t("explain.gateway")), h("dd", null, place(found.through))] : null,
       h("dt", null, t("word.target")), h("dd", null, place(found.destination)),
-      [["outboundProblem", "explain.outbound"], ["inboundProblem", "explain.inbound"], ["controlPlaneProblem", "explain.control"]].map(([name, text]) => (found[name] ? [h("dt", null, t(text)), h("dd", null, found[name])] : null))),
+      [["outboundProblem", "explain.outbound"], ["gatewayProblem", "explain.gateway"], ["inboundProblem", "explain.inbound"], ["controlPlaneProblem", "explain.control"]].map(([name, text]) => (found[name] ? [h("dt", null, t(text)), h("dd", null, found[name])] : null))),
     table(t("explain.steps"), [{ name: t("explain.decision") }, { name: t("explain.what"), text: true }, { name: t("service.provenance"), text: true }],
       found.steps.map((step, place) => ({ key: String(place), cells: [t("explain." + step.side) + ": " + step.name.replaceAll("_", " "), "\u00a0\u00a0".repeat(step.level) + step.text, step.source ? h("code", null, sourceText(step.source)) : step.path ? h("code", null, step.path) : "-"] })), "-"));
 }

@@ -157,6 +157,7 @@ export const texts = {
   "explain.decision": ["Decision", "决定"],
   "explain.what": ["What and why", "内容与原因"],
   "explain.outbound": ["caller", "调用方"],
+  "explain.gateway": ["gateway", "网关"],
   "explain.inbound": ["destination", "目标方"],
   "explain.control": ["Control plane", "控制平面"],
   "event.accepted": ["TLS of the caller: {0}", "调用方 TLS：{0}"],
