@@ -1,4 +1,5 @@
-"""Clients that nobody here has written: kopf (an operator), lightkube (answers decoded strictly), kubernetes_asyncio (flags in Python's words)."""
+"""Clients that nobody here has written: kopf (an operator), lightkube (answers decoded strictly), kubernetes_asyncio (flags in Python's words), kr8s and
+pykube-ng (objects that change themselves)."""
 import asyncio
 import json
 import os
@@ -143,8 +144,78 @@ def asynchronous(plane):
             kinds = await dynamic.DynamicClient(api)
             deployments = await kinds.resources.get(api_version="apps/v1", kind="Deployment")
             found = await deployments.get(namespace="clients")
-            check(f"{tag}: dynamic", len(found.items) == 1, found)
+            check(f"{tag}: dynamic", [o.metadata.name for o in found.items] == ["light"], found)
     asyncio.run(run())
+
+
+def themselves(plane):
+    """kr8s: objects that scale, label and wait for themselves, by HTTP requests of httpx."""
+    import kr8s
+    import yaml
+    from kr8s.objects import ConfigMap, Deployment
+    tag = "kr8s"
+    api = kr8s.api(kubeconfig=plane.kubeconfig)
+    check(f"{tag}: version", int(api.version()["minor"].rstrip("+")) >= 20)
+    made = Deployment(yaml.safe_load(manifest("kr", 1)), api=api)
+    made.create()
+    made.scale(0)
+    made.label(team="a")
+    made.annotate({"note": "b"})
+    made.patch({"spec": {"paused": True}})
+    made.refresh()
+    check(f"{tag}: create, scale, label, annotate, patch", made.exists() and made.replicas == 0 and made.labels["team"] == "a"
+          and made.annotations["note"] == "b" and made.spec["paused"], made.raw)
+    ConfigMap({"metadata": {"name": "kr", "namespace": "clients", "labels": {"by": "kr8s"}}, "data": {"k": "v"}}, api=api).create()
+    found = list(api.get("configmaps", namespace="clients", label_selector={"by": "kr8s"}))
+    check(f"{tag}: selectors", [o.name for o in found] == ["kr"], found)
+    found[0].delete()
+    made.delete()
+    check(f"{tag}: delete", wait("the end", lambda: not made.exists() and not list(
+        api.get("configmaps", namespace="clients", label_selector="by=kr8s")), 60))
+
+
+def queries(plane):
+    """pykube-ng: queries, scale and updates by merge patch, by HTTP requests of requests."""
+    import pykube
+    import yaml
+    tag = "pykube-ng"
+    api = pykube.HTTPClient(pykube.KubeConfig.from_file(plane.kubeconfig))
+    deployment = pykube.Deployment(api, yaml.safe_load(manifest("py", 1)))
+    deployment.create()
+
+    def done(act):
+        # Controllers write, too: who was overtaken looks again.
+        deployment.reload()
+        try:
+            act()
+        except pykube.exceptions.HTTPError as error:
+            if error.code != 409:
+                raise
+            return False
+        return True
+
+    def label():
+        deployment.labels["team"] = "b"
+        deployment.update()
+    wait("a scale that nobody overtakes", lambda: done(lambda: deployment.scale(0)), 60)
+    wait("an update that nobody overtakes", lambda: done(label), 60)
+    again = pykube.Deployment.objects(api).filter(namespace="clients", selector={"team": "b"}).get(name="py")
+    check(f"{tag}: create, scale, update, query", again.replicas == 0 and again.labels["team"] == "b", again.obj)
+    again.patch({"metadata": {"annotations": {"note": "c"}}})
+    check(f"{tag}: patch", again.annotations["note"] == "c", again.obj)
+    try:
+        pykube.Deployment(api, yaml.safe_load(manifest("py", 1))).create()
+        check(f"{tag}: a conflict is an error of its own", False)
+    except pykube.exceptions.HTTPError as error:
+        check(f"{tag}: a conflict is an error of its own", error.code == 409, error)
+    version = api.get(**{"version": "", "base": "", "url": "api/v1/namespaces/clients/configmaps"}).json()["metadata"]["resourceVersion"]
+    pykube.ConfigMap(api, {"metadata": {"name": "py", "namespace": "clients"}, "data": {"k": "v"}}).create()
+    watch = pykube.ConfigMap.objects(api).filter(namespace="clients", field_selector={"metadata.name": "py"}).watch(since=version)
+    event = next(iter(watch))
+    check(f"{tag}: watch", (event.type, event.object.name) == ("ADDED", "py"), event)
+    event.object.delete()
+    again.delete()
+    check(f"{tag}: delete", wait("the end", lambda: not again.exists() and not event.object.exists(), 60))
 
 
 def run(plane):
@@ -156,6 +227,8 @@ def run(plane):
     definitions.create_custom_resource_definition(DEFINITION)
     begin = time.monotonic()
     strict(plane)
+    themselves(plane)
+    queries(plane)
     failures = []
 
     def beside():
