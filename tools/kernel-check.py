@@ -15,6 +15,7 @@ from kernelcheck import machine
 TESTS = os.environ.get("SKEIN_TESTS", str(machine.ROOT / ".build/debug/skeinPackageTests.xctest"))
 ENVIRONMENT = {
     "SKEIN_WHOLE_KERNEL": "1",
+    "SKEIN_PATIENCE": "5",
     "SKEIN_CNI": os.environ.get("SKEIN_CNI", str(machine.ROOT / ".build/debug/skein-cni")),
     "SKEIN_BINARY": os.environ.get("SKEIN_BINARY", str(machine.ROOT / ".build/debug/skein")),
 }

@@ -52,6 +52,21 @@ struct JournalTests {
         #expect(lab.kernel.done.contains { if case .withdraw = $0 { true } else { false } })
     }
 
+    @Test("a link that was made and not yet named is taken away when nobody knows it, and no other one")
+    func namelessLink() throws {
+        let state = try state(try filled())
+        let network = try #require(state.networks["n1"])
+        func link(_ name: String, _ kind: String, _ alias: String = "", in master: String = "") -> EngineNetwork.Link {
+            EngineNetwork.Link(name: name, kind: kind, alias: alias, mtu: 1400, master: master)
+        }
+        let links = [
+            link(network.device, "bridge", network.alias), link("skde1", "veth", in: network.device),
+            link("skdlost", "veth", in: network.device), link("skdother", "veth", in: "docker0"),
+            link("vethabc", "veth", in: network.device), link("skdfree", "veth"),
+        ]
+        #expect(Kernel.lost(links, state, NetworkOwner(network: "n1")) == ["skdlost"])
+    }
+
     @Test("after a start of the machine networks are made again, and containers are forgotten")
     func reboot() throws {
         let lab = try filled()

@@ -326,6 +326,14 @@ def housekeeping(lab):
     check("N-10 GC keeps what is valid and removes all else", status == 0 and len(lab.taken("small")) == 2 and len(lab.links()) == 2
           and {e.split("small ")[1].split("/")[0] for e in lab.elements()} == {"s0", "s1"}, (answer, lab.taken("small"), lab.links(), lab.elements()))
     check("N-10 STATUS is well then", lab.call("STATUS", small) == (0, {}), lab.call("STATUS", small))
+    # A call that was ended after it had made the link, before it could say whose it is: here without an address of our own.
+    delegated = {**small, "ipam": {"type": "static", "addresses": [{"address": "10.222.0.6/29"}]}}
+    shell("ip link add skc00000000abc type veth peer name lost0; ip link set skc00000000abc master br-small;"
+          "ip link add skc00000000abd type veth peer name lost1; for n in $(ls /sys/class/net | grep '^skc'); do ip link set $n alias ''; done")
+    lab.call("GC", {**delegated, "cni.dev/valid-attachments": keep})
+    check("N-10 GC takes a nameless link of its bridge away, and no other's", len(lab.links()) == 3 and "skc00000000abd" in lab.links()
+          and "skc00000000abc" not in lab.links(), lab.links())
+    shell("ip link del skc00000000abd")
     check("GC without a list is an error", lab.call("GC", small)[1].get("code") == 7)
     shell("ip addr add 10.222.0.4/32 dev lo")
     given = {lab.add(small, x, x)["ips"][0]["address"] for x in ("s6", "s3")}

@@ -37,6 +37,7 @@ mkdir -p /usr/local/sbin /lib/modules
 ln -sfn {tree}/lib/modules/{version} /lib/modules/{version}
 ln -sf {tree}/modprobe /usr/local/sbin/modprobe
 echo /usr/local/sbin/modprobe > /proc/sys/kernel/modprobe
+echo kernel-check > /proc/sys/kernel/hostname
 ip link set lo up
 cd {directory}
 {environment}

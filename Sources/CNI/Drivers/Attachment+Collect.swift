@@ -11,7 +11,9 @@ extension Attachment {
         }
         // Links first: nobody is given an address that somebody still has.
         attempt { () throws(CNIError) in
-            try collectLinks(Set(valid.map { Attachment.note(network: configuration.name, owner: $0) }))
+            try collectLinks(
+                Set(valid.map { Attachment.note(network: configuration.name, owner: $0) }),
+                Set(valid.map(\.hostLink)))
         }
         attempt { () throws(CNIError) in try collectAddresses(keys) }
         attempt { () throws(CNIError) in
@@ -27,10 +29,22 @@ extension Attachment {
         throw CNIError(first.code, failures.map(\.message).joined(separator: "; "), delegated: first.delegated)
     }
 
-    private func collectLinks(_ valid: Set<String>) throws(CNIError) {
+    /// Links that say whose they are, and those in this network's bridge of a call that ended before it could say so.
+    private func collectLinks(_ valid: Set<String>, _ validNames: Set<String>) throws(CNIError) {
         let prefix = Attachment.notePrefix(configuration.name)
         try reporting { () throws(SystemError) in
-            for link in try host.links() where link.alias.hasPrefix(prefix) && !valid.contains(link.alias) {
+            let links = try host.links()
+            let bridge = links.first {
+                configuration.driver.hasBridge && $0.kind == "bridge" && $0.name == configuration.link.bridge
+            }
+            for link in links {
+                let isNameless =
+                    link.alias.isEmpty && link.kind == "veth" && AttachmentOwner.isHostLink(link.name)
+                    && bridge.map { link.master == $0.index } ?? false
+                guard
+                    isNameless
+                        ? !validNames.contains(link.name) : link.alias.hasPrefix(prefix) && !valid.contains(link.alias)
+                else { continue }
                 try host.delete(link.index)
             }
         }

@@ -19,6 +19,17 @@ package final class EngineNetwork: Sendable {
         package var alias: String
         /// Bytes of its largest packet.
         package var mtu: Int
+        /// The bridge whose port it is; empty for none.
+        package var master = ""
+
+        /// A link of that name and kind.
+        package init(name: String, kind: String, alias: String, mtu: Int, master: String = "") {
+            self.name = name
+            self.kind = kind
+            self.alias = alias
+            self.mtu = mtu
+            self.master = master
+        }
     }
 
     /// Opens it in the namespace of the calling thread.
@@ -33,7 +44,15 @@ package final class EngineNetwork: Sendable {
     // MARK: What is there
 
     /// All links.
-    package func allLinks() throws(SystemError) -> [Link] { try links.links().map(Self.link) }
+    package func allLinks() throws(SystemError) -> [Link] {
+        let all = try links.links()
+        let names = Dictionary(all.map { ($0.index, $0.name) }, uniquingKeysWith: { first, _ in first })
+        return all.map { link in
+            var result = Self.link(link)
+            result.master = names[link.master] ?? ""
+            return result
+        }
+    }
 
     /// The link of that name; nil when there is none.
     package func link(_ name: String) throws(SystemError) -> Link? { try links.link(name).map(Self.link) }

@@ -143,6 +143,11 @@ struct AttachmentOwner: Hashable, Sendable, CustomStringConvertible {
     /// The host's end of the link: `skc` and eleven hexadecimal digits of the key.
     var hostLink: String { AttachmentOwner.hostLink(key) }
 
+    /// Whether that is the name of some owner's end of a link.
+    static func isHostLink(_ name: String) -> Bool {
+        name.hasPrefix("skc") && name.utf8.count == 14 && name.dropFirst(3).allSatisfy { $0.isHexDigit && $0.isASCII }
+    }
+
     /// The host's end of the link of the owner with that key.
     static func hostLink(_ key: UInt128) -> String {
         let digits = String(UInt64(truncatingIfNeeded: key >> 64) >> 20, radix: 16)

@@ -119,7 +119,7 @@ struct Kernel: KernelWork {
     }
 
     /// Whether a call was ended between making a device of a network and giving it its alias.
-    private func isNameless(_ link: EngineNetwork.Link) -> Bool {
+    private static func isNameless(_ link: EngineNetwork.Link, _ owner: NetworkOwner) -> Bool {
         guard link.alias.isEmpty else { return false }
         return [(DockerNetwork.bridgePrefix, "bridge"), (DockerNetwork.tunnelPrefix, "vxlan")].contains {
             prefix, kind in
@@ -130,18 +130,37 @@ struct Kernel: KernelWork {
 
     /// Removes links and rules of ours that no state knows; what was found.
     func collect(_ state: PluginState) throws(SystemError) -> (links: [String], rules: Int) {
-        let notes = Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
-        var removed: [String] = []
+        let notes = Kernel.notes(state)
+        let lost = Kernel.lost(try network.allLinks(), state, owner)
+        for name in lost { try network.delete(name) }
+        return (lost, try network.collectRules(notePrefix: owner.notePrefix, keeping: notes))
+    }
+
+    /// What the aliases and comments of everything say that a state knows.
+    private static func notes(_ state: PluginState) -> Set<String> {
+        Set(state.endpoints.values.map(\.note)).union(state.networks.values.map(\.alias))
+    }
+
+    /// The links of an owner that no state knows, also those of a call that was ended before it gave them their aliases: the link
+    /// of a container is then known by the bridge whose port it is.
+    ///
+    /// Pure.
+    static func lost(_ links: [EngineNetwork.Link], _ state: PluginState, _ owner: NetworkOwner) -> [String] {
+        let notes = notes(state)
         let known = Set(state.networks.values.flatMap { [$0.device, $0.tunnelDevice] })
-        for link in try network.allLinks() {
-            guard
-                isNameless(link)
-                    ? !known.contains(link.name) : link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
-            else { continue }
-            try network.delete(link.name)
-            removed.append(link.name)
-        }
-        return (removed, try network.collectRules(notePrefix: owner.notePrefix, keeping: notes))
+        let bridges = Set(
+            links.filter {
+                $0.kind == "bridge"
+                    && (known.contains($0.name) || $0.alias.hasPrefix(owner.notePrefix) || isNameless($0, owner))
+            }.map(\.name))
+        let ends = Set(state.endpoints.values.map(\.hostLink))
+        return links.filter { link in
+            if isNameless(link, owner) { return !known.contains(link.name) }
+            if link.alias.isEmpty, link.kind == "veth", link.name.hasPrefix(DockerEndpoint.hostPrefix) {
+                return bridges.contains(link.master) && !ends.contains(link.name)
+            }
+            return link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
+        }.map(\.name)
     }
 }
 

@@ -108,7 +108,8 @@ struct DockerEndpoint: Hashable, Sendable {
     var ports: [PublishedPort] = []
 
     /// The end of the pair that stays on this machine.
-    var hostLink: String { "skd\(id.prefix(12))" }
+    var hostLink: String { "\(DockerEndpoint.hostPrefix)\(id.prefix(12))" }
+    static let hostPrefix = "skd"
     /// The link that the engine takes into the container.
     var containerLink: String { "skp\(id.prefix(12))" }
     /// What the link's alias and the rules' comments say.
