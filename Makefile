@@ -1,7 +1,7 @@
 # The same words for people and CI. `make demo` runs the main job, `make test` passes the tests; both set everything up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check kernel-check planner-check bench-insight
+.PHONY: deps build test test-long lint tidy format demo demo-check demo-down alerts-check proxy-check mesh-check api-check source-check insight-check dashboard-check screenshots cni-check docker-check hosts-check hosts-check-short store-check semantics sanitize soak fuzz fuzz-libfuzzer bench bench-footprint bench-control bench-api differential differential-planted function-order install uninstall clean generate bench-cni bench-dns bench-services registry-check kernel-check planner-check bench-insight bench-throughput
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -154,6 +154,10 @@ bench-control: build ## the control plane with 2,000 simulated proxies (BENCH="-
 
 bench-api: build ## the API and its stores: writes a second, lists, 500 watchers, memory (BENCH="--pods 10000"; as root)
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-api.py $(BENCH)
+
+bench-throughput: deps ## TCP between two containers beside a plain bridge (BENCH=rounds; as root)
+	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-cni
+	/usr/bin/python3 tools/bench-throughput.py $(BENCH)
 
 bench-cni: deps ## ADD and DEL of skein-cni beside the reference plugins (BENCH=runs; as root)
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-cni

@@ -84,7 +84,8 @@ enum UserChain {
     /// most, and then is an error. Else a rule that is to go would stay behind in silence.
     private static func run(_ program: String, _ words: [String]) throws(SystemError) -> Bool {
         for _ in 0..<3 {
-            let (status, _) = try Child.run(Child.Command([program, "-w", "5"] + words), limit: 4096, timeout: patience)
+            let command = Child.Command([program, "-w", "5"] + words)
+            let (status, _) = try Child.run(command, limit: 4096, timeout: patience)
             if status.isSuccess { return true }
             if status == .exited(1) { return false }
         }
