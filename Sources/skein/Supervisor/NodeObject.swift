@@ -41,8 +41,13 @@ enum NodeObject {
         let name = Environment.hostName
         var metadata: JSON = ["labels": .object(labels(name))]
         if let networking { metadata["annotations"] = annotations(networking) }
+        // A new object has nothing to take away: null is for the patch alone.
+        var fresh = metadata
+        if let written = metadata["annotations"]?.object {
+            fresh["annotations"] = .object(written.filter { !$0.value.isNull })
+        }
         var object: JSON = [
-            "apiVersion": "v1", "kind": "Node", "metadata": metadata,
+            "apiVersion": "v1", "kind": "Node", "metadata": fresh,
             "spec": ["podCIDRs": .array(blocks.map { .string($0.description) })],
         ]
         object["spec"]?["podCIDR"] = blocks.first.map { .string($0.description) }
