@@ -107,13 +107,18 @@ RATES = {
 WHOLE = {
     "errors": f'sum by ({EDGES}) (increase(istio_requests_total{{reporter="source",response_code=~"5.."}}[WINDOW])) '
               f'/ sum by ({EDGES}) (increase(istio_requests_total{{reporter="source"}}[WINDOW]))',
-    "the mean time": f'sum by ({EDGES}) (increase(istio_request_duration_milliseconds_sum{{reporter="source"}}[WINDOW])) '
-                     f'/ sum by ({EDGES}) (increase(istio_request_duration_milliseconds_count{{reporter="source"}}[WINDOW]))',
 }
-# Of the same time, but as the difference of what was counted at its ends: increase() extends each bucket to the ends of the window by itself, and not below zero, so that of a bucket that was nearly empty at the
-# beginning less is extended than of the next one. Where the samples lie then moves the share of a bucket by a third of a percent, and a p99 that lies in a bucket of one percent by a tenth.
-BUCKETS = f'sum by (le,{EDGES}) (istio_request_duration_milliseconds_bucket{{reporter="source"}}'
-ENDS = {f"p{share}": f"histogram_quantile({share / 100}, {BUCKETS}) - {BUCKETS} offset WINDOW))" for share in (50, 90, 99)}
+# Of the same time, but as the difference of what was counted at its ends: increase() extends each counter to the ends of the window by itself, and not below zero, so that one that was nearly nothing at the
+# beginning is extended less than others. Where the samples lie then moves the share of a bucket by a third of a percent, and a p99 that lies in a bucket of one percent by a tenth; so it does a mean of few requests.
+
+
+def grown(name):
+    """By how much a counter has grown, for each edge (and bucket)."""
+    series = f'sum by ({"le," if name == "bucket" else ""}{EDGES}) (istio_request_duration_milliseconds_{name}{{reporter="source"}}'
+    return f"({series}) - {series} offset WINDOW))"
+
+
+ENDS = {"the mean time": f"{grown('sum')} / {grown('count')}", **{f"p{share}": f"histogram_quantile({share / 100}, {grown('bucket')})" for share in (50, 90, 99)}}
 FAULT = """apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: live-fault}
