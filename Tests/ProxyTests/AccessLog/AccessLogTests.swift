@@ -57,6 +57,29 @@ struct AccessLogTests {
         }
     }
 
+    @Test("each request tells the own address of the upstream connection that carried it")
+    func ownAddress() async throws {
+        let path = temporary("own")
+        defer { try? File.remove(path) }
+        try await onLoop { loop in
+            let upstream = try await ScriptedUpstream(on: loop) { head, _ in
+                ScriptedUpstream.ok("hi", head.contains("/last") ? "connection: close\r\n" : "")
+            }
+            let proxy = try await RunningProxy.start(
+                Yaml.bootstrap(
+                    listeners: Yaml.listener(
+                        manager: self.log(
+                            path, #"{ text_format_source: { inline_string: "%UPSTREAM_LOCAL_ADDRESS%\n" } }"#),
+                        routes: Yaml.forward()), clusters: Yaml.cluster("backend", [upstream.port])))
+            let client = try await Wire.connect(to: proxy.address, on: loop)
+            for path in ["/", "/last", "/"] { _ = try await client.get(path) }
+            proxy.stop()
+            let lines = try await self.lines(path, atLeast: 3, on: loop)
+            #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("127.0.0.1:") })
+            #expect(lines.first == lines.dropFirst().first && lines.last != lines.first)
+        }
+    }
+
     @Test("lines at the beginning of a request and while it lasts, where they are asked for")
     func moments() async throws {
         let path = temporary("moments")
