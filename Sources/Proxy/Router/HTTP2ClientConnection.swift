@@ -30,7 +30,6 @@ final class HTTP2ClientConnection: SocketConnection {
     /// The connection's TLS, once it stands; nil for plain text.
     private(set) lazy var tlsFacts: TLSFacts? = tls.map { TLSFacts($0.engine) }
 
-
     init(_ socket: Socket, pool: HTTP2Pool, priority: ResourcePriority, tls: TLSTransport?, input: ByteBuffer? = nil)
         throws(HTTP2Error)
     {

@@ -87,7 +87,9 @@ final class UpstreamFilterRun {
 
 // Where the filters of a stream are found, in front of the router and behind it.
 extension HTTPStream {
-    /// Asks or changes the filters of one way. By a closure, since an accessor that yields in several places is a coroutine whose frame
+    /// Asks or changes the filters of one way.
+    ///
+    /// By a closure, since an accessor that yields in several places is a coroutine whose frame
     /// is allocated at each use: ten of them in a call.
     @inline(__always)
     func direction<Answer: ~Copyable>(
