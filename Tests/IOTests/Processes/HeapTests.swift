@@ -15,9 +15,10 @@ struct HeapTests {
     @Test("large blocks go back to the system when they are freed, also after larger ones were")
     func large() {
         #expect(Environment.returnLargeBlocks(from: 1 << 20))
-        // Without the bound, the first free makes the allocator keep the second in the heap.
-        for _ in 0..<3 { #expect(isMapped(24 << 20)) }
-        #expect(isMapped(2 << 20) && !isMapped(100_000))
+        // Without the bound, the first free makes the allocator keep the second in the heap. Smaller blocks say less: other tests of this
+        // process may have left room for them there.
+        for _ in 0..<3 { #expect(isMapped(30 << 20)) }
+        #expect(!isMapped(100_000))
         #expect(!Environment.returnLargeBlocks(from: 0) && !Environment.returnLargeBlocks(from: 1 << 30))
     }
 }
