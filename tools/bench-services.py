@@ -8,7 +8,10 @@ the namespace of one pod to a service whose endpoint is another pod; its cost is
 
 Each round ends with what the control plane, the node's agent and the gateway's proxy hold, and the CPU they took since the round before.
 
-usage: bench-services.py [--services 10 1000 10000] [--changes 20] [--connections 20000] [--seconds 900]
+With --policies as many NetworkPolicies select the pod that is connected to, each of which lets another address in: what a connection to it
+costs then, and how long a changed policy takes to get into the kernel's rules.
+
+usage: bench-services.py [--services 10 1000 10000] [--policies 1 1000] [--changes 20] [--connections 20000] [--seconds 900]
 """
 import argparse
 import concurrent.futures
@@ -251,9 +254,44 @@ def rounds(plane, monitor, count, total, seconds):
     return sorted(times), (plane.agent_cpu() - before) * 1000 / len(times)
 
 
+def policy(number, address):
+    """Lets an address in to the server, and with the first one the client."""
+    more = [{"podSelector": {"matchLabels": {"app": "client"}}}] if number == 0 else []
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": f"p{number}"}, "spec": {
+        "podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"ipBlock": {"cidr": f"{address}/32"}}, *more], "ports": [{"port": 9000, "protocol": "TCP"}]}]}}
+
+
+def policies(plane, monitor, have, total, changes):
+    """Makes policies up to that number; milliseconds until the last is in the kernel, those of changed ones, CPU milliseconds of the agent for one."""
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    begin = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: plane.api("POST", path, policy(number, address(20_000 + number, 0))), range(have, total - 1)))
+    last = next(FRESH)
+    monitor.want(last)
+    plane.api("POST", path, policy(total - 1, last))
+    if not monitor.wait(last, 120):
+        raise RuntimeError("the last policy did not arrive")
+    made = time.monotonic() - begin
+    time.sleep(2)
+    times, before = [], plane.agent_cpu()
+    for _ in range(changes):
+        fresh = next(FRESH)
+        monitor.want(fresh)
+        begin = time.monotonic()
+        plane.api("PATCH", f"{path}/p{total - 1}", {"spec": policy(total - 1, fresh)["spec"]}, "application/merge-patch+json")
+        if not monitor.wait(fresh, 60):
+            raise RuntimeError("a changed policy did not arrive")
+        times.append((monitor.seen[fresh] - begin) * 1000)
+        time.sleep(0.2)
+    return made, sorted(times), (plane.agent_cpu() - before) * 1000 / len(times)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--services", type=int, nargs="+", default=[10, 1000, 10_000])
+    parser.add_argument("--policies", type=int, nargs="*", default=[])
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--connections", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=900, help="in which the services of a round have to be made and served")
@@ -302,6 +340,13 @@ def main():
             now = {name: plane.cost(pid) for name, pid in plane.processes().items()}
             print("  " + "; ".join(f"{name}: {mib:.0f} MiB, {cpu - spent.get(name, 0):.1f} s of CPU" for name, (cpu, mib) in now.items()), flush=True)
             spent = {name: cpu for name, (cpu, _) in now.items()}
+        have = 0
+        for total in options.policies:
+            made, times, cpu = policies(plane, monitor, have, total, options.changes)
+            have = total
+            costs = [int(run("nsenter", pods["client"], f"{base}/connect", "connect", direct, "9000", str(options.connections))) for _ in range(5)]
+            print(f"{total} policies of one pod: in force after {made:.1f} s; a changed one: median {statistics.median(times):.1f} ms, most {times[-1]:.1f} ms, CPU {cpu:.1f} ms; "
+                  f"a connection to the pod: {min(costs)} ns (median {int(statistics.median(costs))})", flush=True)
     finally:
         for server in servers:
             server.kill()

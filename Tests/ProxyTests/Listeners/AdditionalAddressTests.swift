@@ -52,15 +52,17 @@ struct AdditionalAddressTests {
 
     @Test("an address that somebody has refuses the listener with its place, and the other addresses are free again")
     func taken() async throws {
+        // Addresses that no other test uses: what is free there stays free.
         let other = try Socket.listen(on: Self.address("127.77.0.6", 0))
         defer { other.close() }
         let port = try #require(other.localAddress?.port)
-        let yaml = Self.listener(["::1", "127.77.0.6"]).replacing("port_value: 0", with: "port_value: \(port)")
+        let yaml = Self.listener(["127.77.0.8", "127.77.0.6"]).replacing("port_value: 0", with: "port_value: \(port)")
+            .replacing("address: 127.0.0.1", with: "address: 127.77.0.7")
         let error = await #expect(throws: ProxyError.self) {
             try await RunningProxy.start(Yaml.bootstrap(listeners: yaml, clusters: Yaml.cluster("none", [1]))).stop()
         }
         #expect("\(try #require(error))".contains("additional_addresses[1].address"))
-        for text in ["127.0.0.1", "::1"] { try Socket.listen(on: Self.address(text, port)).close() }
+        for text in ["127.77.0.7", "127.77.0.8"] { try Socket.listen(on: Self.address(text, port)).close() }
     }
 
     @Test("what cannot be an additional address is refused with its place")
