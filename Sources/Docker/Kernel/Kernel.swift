@@ -133,7 +133,8 @@ struct Kernel: KernelWork {
         let notes = Kernel.notes(state)
         let lost = Kernel.lost(try network.allLinks(), state, owner)
         for name in lost { try network.delete(name) }
-        return (lost, try network.collectRules(notePrefix: owner.notePrefix, keeping: notes))
+        let rules = try network.collectRules(notePrefix: owner.notePrefix, keeping: notes)
+        return (lost, rules + (try UserChain.collect(notePrefix: owner.notePrefix, keeping: notes)))
     }
 
     /// What the aliases and comments of everything say that a state knows.

@@ -65,6 +65,34 @@ enum UserChain {
         try forget(rules(group: group), programs(withV6: true))
     }
 
+    /// Removes the rules of networks that nobody knows: of a call that was killed while it made them; how many there were.
+    static func collect(notePrefix: String, keeping notes: Set<String>) throws(SystemError) -> Int {
+        var count = 0
+        for program in programs(withV6: true) {
+            let (status, listing) = try Child.run(command(program, ["-S", chain]), timeout: patience)
+            // Without such a chain there is nothing.
+            guard status.isSuccess else { continue }
+            let text = String(decoding: listing, as: UTF8.self)
+            for rule in lost(text, notePrefix: notePrefix, keeping: notes) where try run(program, rule) { count += 1 }
+        }
+        return count
+    }
+
+    /// The words that delete the rules of a listing (`iptables -S`) whose comment begins so and is none of these.
+    ///
+    /// Pure.
+    static func lost(_ listing: String, notePrefix: String, keeping notes: Set<String>) -> [[String]] {
+        listing.split(separator: "\n").compactMap { line in
+            // Only comments are quoted, and those of ours have no quotes in them.
+            let parts = line.split(separator: "\"", omittingEmptySubsequences: false)
+            guard line.hasPrefix("-A \(chain) "), parts.count == 3, parts[1].hasPrefix(notePrefix),
+                !notes.contains(String(parts[1]))
+            else { return nil }
+            let words = parts[0].split(separator: " ") + [parts[1]] + parts[2].split(separator: " ")
+            return ["-D"] + words.dropFirst().map(String.init)
+        }
+    }
+
     /// The programs for the families of a network; a machine without them has no such chain.
     private static func programs(_ network: DockerNetwork) -> [String] {
         programs(withV6: network.wish.subnets.contains { $0.prefix.address.isV6 })
@@ -78,14 +106,20 @@ enum UserChain {
         }
     }
 
+    /// It ends with us: what it did after our end nobody would take back.
+    private static func command(_ program: String, _ words: [String]) -> Child.Command {
+        var command = Child.Command([program, "-w", "5"] + words)
+        command.deathSignal = 9  // SIGKILL
+        return command
+    }
+
     /// Whether the program has succeeded; no when it ends with 1, which it does where there is no such rule or chain.
     ///
     /// Any other end (4: somebody else was quicker, or holds the lock) says nothing of the rule: it is tried again, three times at
     /// most, and then is an error. Else a rule that is to go would stay behind in silence.
     private static func run(_ program: String, _ words: [String]) throws(SystemError) -> Bool {
         for _ in 0..<3 {
-            let command = Child.Command([program, "-w", "5"] + words)
-            let (status, _) = try Child.run(command, limit: 4096, timeout: patience)
+            let (status, _) = try Child.run(command(program, words), limit: 4096, timeout: patience)
             if status.isSuccess { return true }
             if status == .exited(1) { return false }
         }
