@@ -25,6 +25,7 @@ private func shown(_ number: Int) throws -> PeerEncryption {
 }
 
 /// Whether this kernel has no WireGuard: then a network that is to be encrypted is refused in those words, and none is made in the clear.
+///
 /// With a kernel that has it `make kernel-check` runs these tests.
 private func isRefused() throws -> Bool {
     if (try? NodeEncryption.check()) != nil { return false }
