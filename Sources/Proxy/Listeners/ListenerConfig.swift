@@ -132,6 +132,12 @@ final class ListenerConfig: Sendable {
             throw ConfigurationError(at: path + ".filter_chains", "at least one filter chain is needed")
         }
         if let tree = message.filterChainMatcher {
+            // The tree is told one network namespace for all connections.
+            for (index, other) in addresses.dropFirst().enumerated() where other.namespacePath != first.namespacePath {
+                throw ConfigurationError(
+                    at: "\(path).additional_addresses[\(index)].address.socket_address.network_namespace_filepath",
+                    "with filter_chain_matcher all addresses of a listener are in one network namespace")
+            }
             matcher = FilterChainMatcher(
                 try Self.compile(tree, message.filterChains, namespace: first.namespacePath ?? "", at: path))
         } else {

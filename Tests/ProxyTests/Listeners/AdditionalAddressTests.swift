@@ -92,6 +92,19 @@ struct AdditionalAddressTests {
             }
             #expect(error?.path == "listener.additional_addresses[0]" + path)
         }
+        let elsewhere = #expect(throws: ConfigurationError.self) {
+            try compile {
+                var more = AdditionalAddress()
+                var socket = EnvoyAPI.SocketAddress()
+                (socket.address, socket.portSpecifier) = ("127.0.0.2", .portValue(80))
+                socket.networkNamespaceFilepath = "/run/netns/other"
+                more.address = Address()
+                more.address?.address = .socketAddress(socket)
+                $0.additionalAddresses = [more]
+                $0.filterChainMatcher = .init()
+            }
+        }
+        #expect(elsewhere?.path.hasSuffix("network_namespace_filepath") == true)
         // Connections that mean any of its addresses are handed to it.
         let config = try compile {
             var more = AdditionalAddress()
