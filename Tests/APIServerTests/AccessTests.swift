@@ -89,6 +89,37 @@ struct AccessTests {
         #expect(try fixture.ask("GET", maps + "/two", user: Self.jane).status == 403)
     }
 
+    @Test(
+        "a role that names an object allows a list and a watch of that name alone, and a watch is no way to get what may not be got"
+    )
+    func selectedNames() throws {
+        let fixture = try Fixture()
+        try role(
+            fixture, "r",
+            [
+                [
+                    "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"],
+                    "verbs": ["list", "watch"],
+                ],
+                ["apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["watch"]],
+            ])
+        try bind(fixture, "r", ["kind": "Group", "name": "staff"])
+        let maps = "/api/v1/namespaces/default/configmaps"
+        #expect(try fixture.ask("GET", maps + "?fieldSelector=metadata.name%3Done", user: Self.jane).status == 200)
+        #expect(throws: Never.self) {
+            try fixture.watch(maps + "?watch=1&fieldSelector=metadata.name=one", user: Self.jane)
+        }
+        #expect(throws: Never.self) {
+            try fixture.watch("/api/v1/watch/namespaces/default/configmaps/one", user: Self.jane)
+        }
+        for query in ["", "?fieldSelector=metadata.name=two", "?watch=1", "?fieldSelector=metadata.name!=one"] {
+            #expect(try fixture.ask("GET", maps + query, user: Self.jane).status == 403, "\(query)")
+        }
+        try fixture.ask("POST", deployments, Fixture.deployment())
+        #expect(try fixture.ask("GET", deployments + "/web?watch=1", user: Self.jane).status == 403)
+        #expect(throws: Never.self) { try fixture.watch(deployments + "?watch=1", user: Self.jane) }
+    }
+
     @Test("the roles that are there from the start are put together by their labels, and a new one joins")
     func aggregation() throws {
         let fixture = try Fixture()

@@ -51,8 +51,8 @@ final class Fixture {
     }
 
     /// Opens a watch.
-    func watch(_ target: String, accept: String = "") throws -> WatchStream {
-        let response = router.answer(try APIRequest(method: "GET", target: target, accept: accept))
+    func watch(_ target: String, accept: String = "", user: APIUser = .root) throws -> WatchStream {
+        let response = router.answer(try APIRequest(method: "GET", target: target, accept: accept, user: user))
         guard case .watch(let stream) = response.body else {
             guard case .bytes(let bytes) = response.body else { throw Unexpected(what: "no watch") }
             throw Unexpected(what: String(decoding: bytes, as: UTF8.self))

@@ -36,6 +36,25 @@ struct WatchTests {
         #expect(try plain[0].events().first?["type"] == "DELETED")
     }
 
+    @Test("the old paths with /watch/ are watches of a kind, of a namespace and of one object")
+    func oldPaths() throws {
+        let fixture = try Fixture()
+        for name in ["one", "two"] { try fixture.ask("POST", maps, Self.map(name)) }
+        func names(_ target: String) throws -> [String] {
+            try fixture.watch(target).events().compactMap { $0["object"]?["metadata"]?["name"]?.string }
+        }
+        #expect(try names("/api/v1/watch/namespaces/default/configmaps") == ["one", "two"])
+        #expect(try names("/api/v1/watch/configmaps?fieldSelector=metadata.name=two") == ["two"])
+        #expect(try names("/api/v1/watch/namespaces/default/configmaps/one") == ["one"])
+        #expect(try names("/api/v1/watch/namespaces/default/configmaps/one?fieldSelector=metadata.name!=one") == [])
+        #expect(try names("/api/v1/watch/namespaces").contains("kube-system"))
+        #expect(try names("/api/v1/watch/namespaces/default") == ["default"])
+        try fixture.ask("POST", "/apis/apps/v1/namespaces/default/deployments", Fixture.deployment())
+        #expect(try names("/apis/apps/v1/watch/deployments") == ["web"])
+        #expect(try fixture.ask("GET", "/api/v1/watch/namespaces/default/nothing").status == 404)
+        #expect(try fixture.ask("POST", "/api/v1/watch/namespaces/default/configmaps", Self.map("x")).status == 404)
+    }
+
     @Test("the present state of a large kind is sent in pieces, whole and in order, before what follows")
     func pieces() throws {
         let fixture = try Fixture()

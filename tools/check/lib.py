@@ -1,5 +1,6 @@
 """What the checks share: running commands, asking through the gateway, looking at the machine from outside."""
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -117,15 +118,29 @@ def ready(selector, count):
 
 
 def processes():
-    """Numbers and command lines of everything that runs."""
-    found = {}
+    """Numbers and command lines of what runs in our mount namespace, of what descends from that (the processes of containers), and of containers without parent.
+
+    Another Skein beside ours has another mount namespace, since both want /run/skein: its processes are not ours to look at, and not ours to end.
+    """
+    def of(entry):
+        status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{entry}/status").read_text().splitlines() if ":" in line)
+        line = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return line, int(status["PPid"]), os.readlink(f"/proc/{entry}/ns/mnt"), os.readlink(f"/proc/{entry}/ns/pid")
+
+    own, own_pids, found = os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/self/ns/pid"), {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            try:
-                found[int(entry)] = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            except OSError:
-                pass
-    return found
+            with contextlib.suppress(OSError, KeyError):
+                found[int(entry)] = of(entry)
+
+    def is_ours(pid):
+        _, parent, mounts, pids = found[pid]
+        if mounts == own:
+            return True
+        # A container whose monitor was killed is nobody's child: it must be seen, or nobody would say that it is left behind.
+        return is_ours(parent) if parent > 1 and parent in found else pids != own_pids
+
+    return {pid: line for pid, (line, *_) in found.items() if is_ours(pid)}
 
 
 def ours():

@@ -78,6 +78,24 @@ public struct APIRequest: Sendable {
             items.append((name, value))
             if query[name] == nil { query[name] = value }
         }
+        readWatchPath()
+    }
+
+    /// Reads the old form of a watch, `/api/v1/watch/namespaces/NAMESPACE/pods/NAME`, as the one with parameters.
+    ///
+    /// Kubernetes calls these paths deprecated since 1.11 and serves them still; Ruby's kubeclient 4 asks for nothing else.
+    private mutating func readWatchPath() {
+        guard method == "GET", let depth = path.first.flatMap({ ["api": 2, "apis": 3][$0] }), path.count > depth + 1,
+            path[depth] == "watch"
+        else { return }
+        path.remove(at: depth)
+        query["watch"] = "true"
+        let isNamespaced = path[depth] == "namespaces" && path.count > depth + 2
+        let place = depth + (isNamespaced ? 3 : 1)
+        guard path.count == place + 1 else { return }
+        let name = "metadata.name=" + path.removeLast()
+        query["fieldSelector"] = [query["fieldSelector"], name].compactMap(\.self).filter { !$0.isEmpty }.joined(
+            separator: ",")
     }
 
     private static func decoded(_ text: Substring, plus: Bool) throws(StatusError) -> String {

@@ -38,7 +38,7 @@ extension APIRouter {
     func wish(_ request: APIRequest, _ target: Target) -> AccessAttributes {
         let verb =
             switch request.method {
-            case "GET", "HEAD": request.flag("watch") ? "watch" : target.name != nil ? "get" : "list"
+            case "GET", "HEAD": target.name != nil ? "get" : request.flag("watch") ? "watch" : "list"
             case "POST": "create"
             case "PUT": "update"
             case "PATCH": "patch"
@@ -48,10 +48,20 @@ extension APIRouter {
         let isSession = target.kind == .pod && StreamRequest.Purpose(rawValue: target.subresource) != nil
         // A namespace itself is looked at from within: a role in it may allow to get it.
         let namespace = target.kind == .namespace ? target.name : target.namespace
+        let isRead = verb == "list" || verb == "watch"
         return AccessAttributes(
             verb: isSession ? "create" : verb, group: target.group, resource: target.kind.plural,
-            subresource: target.subresource,
-            namespace: namespace ?? "", name: target.name ?? "")
+            subresource: target.subresource, namespace: namespace ?? "",
+            name: target.name ?? (isRead ? Self.selectedName(request) : nil) ?? "")
+    }
+
+    /// The one name that a list or watch is limited to: roles that name objects allow it then, as they do in Kubernetes.
+    private static func selectedName(_ request: APIRequest) -> String? {
+        for part in (request.query["fieldSelector"] ?? "").split(separator: ",") {
+            let halves = part.split(separator: "=")
+            if halves.count == 2, halves[0] == "metadata.name" { return String(halves[1]) }
+        }
+        return nil
     }
 
     /// The user that a request is made as.

@@ -138,8 +138,6 @@ extension APIRouter {
     private func watch(_ request: APIRequest, _ target: Target, _ selection: Selection) throws(StatusError)
         -> APIResponse
     {
-        var selection = selection
-        if let name = target.name { selection.fields.append(("metadata.name", name, true)) }
         let text = request.query["resourceVersion"] ?? ""
         let sendsInitial = request.flag("sendInitialEvents")
         if sendsInitial {
