@@ -2,7 +2,7 @@
 """Counts what a request costs in user space: instructions and allocations, exactly, and compares with Benchmarks/costs.json.
 
 `mesh` is HTTP/1 with what a mesh configures: access log, grpc_stats, fault, cors, retries; `grpc` and `grpc-mesh` are unary gRPC calls over
-HTTP/2 on both sides, plain and with that. `sidecar` is what ours sends to its sidecars:
+HTTP/2 on both sides, plain and with that. `sidecar` and `grpc-sidecar` have what ours sends to its sidecars:
 access log, fault, cors, Istio's standard metrics, and traces (of which next to none is taken here: the figure is that of the others).
 
 usage: cost-check.py [debug|release] [--write] [--keep]
@@ -292,11 +292,11 @@ class GRPC(HTTP2):
 
 def configuration(ports):
     """The file; listeners of calls are those of HTTP/1 with another port and cluster."""
-    begin, sidecar = CONFIG.index("  - name: http\n"), CONFIG.index("  - name: sidecar\n")
-    calls = CONFIG[begin:sidecar].replace("cluster: backend", "cluster: grpc")
-    for name in ("http", "mesh"):
+    begin, end = CONFIG.index("  - name: http\n"), CONFIG.index("  - name: tcp\n")
+    calls = CONFIG[begin:end].replace("cluster: backend", "cluster: grpc")
+    for name in ("http", "mesh", "sidecar"):
         calls = calls.replace(f"- name: {name}\n    address", f"- name: calls-{name}\n    address").replace(f"%({name})d", f"%(calls_{name})d")
-    return (CONFIG[:sidecar] + calls + CONFIG[sidecar:]) % ports
+    return (CONFIG[:end] + calls + CONFIG[end:]) % ports
 
 
 def free_port():
@@ -337,7 +337,7 @@ def main():
         binary = folder / "skein-proxy"
         # valgrind stumbles over the debugging information; the names of functions stay.
         subprocess.run(["strip", "-g", "-o", binary, ROOT / f".build/{kind}/skein-proxy"], check=True)
-        ports = {"http": free_port(), "mesh": free_port(), "calls_http": free_port(), "calls_mesh": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(serve_http1), "grpc": backend(serve_grpc),
+        ports = {"http": free_port(), "mesh": free_port(), "calls_http": free_port(), "calls_mesh": free_port(), "calls_sidecar": free_port(), "sidecar": free_port(), "tcp": free_port(), "backend": backend(serve_http1), "grpc": backend(serve_grpc),
                  "log": folder / "access.log"}
         (folder / "proxy.yaml").write_text(configuration(ports))
         proxy = subprocess.Popen(
@@ -355,7 +355,7 @@ def main():
                     time.sleep(0.1)
             paths = [("h1", HTTP1(ports["http"])), ("h2", HTTP2(ports["http"])), ("mesh", HTTP1(ports["mesh"])),
                      ("sidecar", HTTP1(ports["sidecar"])), ("tcp", HTTP1(ports["tcp"])),
-                     ("grpc", GRPC(ports["calls_http"])), ("grpc-mesh", GRPC(ports["calls_mesh"]))]
+                     ("grpc", GRPC(ports["calls_http"])), ("grpc-mesh", GRPC(ports["calls_mesh"])), ("grpc-sidecar", GRPC(ports["calls_sidecar"]))]
             figures = {}
             for number, (name, client) in enumerate(paths, 1):
                 for _ in range(WARM):
