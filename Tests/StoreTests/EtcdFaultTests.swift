@@ -3,6 +3,7 @@ import Glibc
 import HTTP
 import IO
 import Serialization
+import Synchronization
 import TLS
 import Telemetry
 import Testing
@@ -123,6 +124,49 @@ struct EtcdFaultTests {
             await late.close()
             try await run.finish()
         }
+    }
+
+    @Test(
+        "a server that takes its time between looking and writing gets its turn while another one writes without a pause"
+    )
+    func turns() async throws {
+        let server = try await EtcdServer.shared()
+        let prefix = "/turns-\(UInt64.random(in: 0 ... .max))"
+        let isDone = Mutex(false)
+        async let busy: Void = onLoop { loop in
+            let run = FaultRun(try configuration(server), prefix: prefix, on: loop)
+            try await run.begin(servers: 1, writersEach: 12)
+            while !isDone.withLock({ $0 }) { await loop.sleep(for: .milliseconds(5)) }
+            try await run.finish()
+        }
+        do {
+            // A loop of its own: while it is busy with a request the other one goes on.
+            try await onLoop { loop in
+                defer { isDone.withLock { $0 = true } }
+                let store = try await open(try configuration(server), prefix, on: loop)
+                try await until(loop) { !store.list("core/pods", namespace: nil).isEmpty }
+                for number in 0..<5 {
+                    var attempts = 0
+                    while true {
+                        attempts += 1
+                        let end = MonotonicTime.now + .milliseconds(40)
+                        while MonotonicTime.now < end {}
+                        do throws(StoreError) {
+                            let key = StoreKey(resource: "core/nodes", namespace: "", name: "slow-\(number)")
+                            _ = try store.create(key, [:], .synced)
+                            try await store.settlement()?.wait()
+                            break
+                        } catch {
+                            // The API tries as often before it asks its client to come again (`APIRouter.attemptsMax`).
+                            try #require(error == .overtaken && attempts < 20, "\(error) at attempt \(attempts)")
+                        }
+                    }
+                }
+                #expect(store.counters.overtaken.value > 0, "it was overtaken")
+                await store.close()
+            }
+        }
+        try await busy
     }
 
     @Test("who asks at the time of the write learns that it was taken back, however late he waits")

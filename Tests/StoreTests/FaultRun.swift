@@ -10,7 +10,7 @@ import Testing
 final class FaultRun: @unchecked Sendable {
     let loop: EventLoop
     let configuration: EtcdConfiguration
-    let prefix = "/fault-\(UInt64.random(in: 0 ... .max))"
+    let prefix: String
     private(set) var stores: [ReplicaStore] = []
     private(set) var watchers: [Watcher] = []
     private(set) var acknowledged: [(key: StoreKey, revision: Revision)] = []
@@ -20,7 +20,11 @@ final class FaultRun: @unchecked Sendable {
     private var floor: Revision = 0
     private var writers: [Task<Void, Never>] = []
 
-    init(_ configuration: EtcdConfiguration, on loop: EventLoop) {
+    init(
+        _ configuration: EtcdConfiguration, prefix: String = "/fault-\(UInt64.random(in: 0 ... .max))",
+        on loop: EventLoop
+    ) {
+        self.prefix = prefix
         self.configuration = configuration
         self.loop = loop
     }

@@ -156,6 +156,8 @@ public struct APIResponse {
     public var contentType: String
     /// Texts for `Warning` headers, which kubectl shows.
     public var warnings: [String] = []
+    /// `Retry-After` in seconds: client-go comes again by itself, for 429 and 5xx.
+    public var retryAfter: Int?
     /// `Location`, for an answer that sends elsewhere.
     public var location: String?
     /// What follows.
@@ -178,7 +180,11 @@ public struct APIResponse {
         APIResponse(contentType: "text/plain; charset=utf-8", body: .bytes(Array(text.utf8)))
     }
 
-    static func failure(_ error: StatusError) -> APIResponse { .json(error.json, status: error.code) }
+    static func failure(_ error: StatusError) -> APIResponse {
+        var response = APIResponse.json(error.json, status: error.code)
+        response.retryAfter = error.details["retryAfterSeconds"]?.int
+        return response
+    }
 }
 
 /// The log of which container is wanted, and how.

@@ -229,7 +229,7 @@ public final class APIListeners: @unchecked Sendable {
             try? head.headers.append("warning", "299 - \"\(quoted)\"")
         }
         if let location = answer.location { try? head.headers.append("location", location) }
-        if answer.status == 429 { try? head.headers.append("retry-after", "1") }
+        if let seconds = answer.retryAfter { try? head.headers.append("retry-after", String(seconds)) }
         switch answer.body {
         case .bytes(let bytes): return HTTPResponse(head, .bytes(bytes))
         case .watch(let stream):

@@ -10,6 +10,7 @@ import Serialization
 ///     PREFIX/servers/NAME                       what a server says of its proxies, as long as its lease
 ///     PREFIX/limits/NAME                        what a server has counted against the limits of the whole mesh, likewise
 ///     PREFIX/nodes/NAME                         the nodes that are connected with a server, and where it is asked for them, likewise
+///     PREFIX/waiting/NAME                       a server whose steps are overtaken by others' (`EtcdTurns`)
 ///     PREFIX/common/NAME                        what all servers have in common and nobody else may know, sealed (`EtcdStore.common`)
 ///
 /// Every step is one transaction that compares the clock's `mod_revision` with the one known and writes the clock anew: all
@@ -35,6 +36,13 @@ struct EtcdLayout: Sendable {
     /// The name that a key has there, if it has one.
     func commonName(_ key: [UInt8]) -> String? {
         let start = common("")
+        return key.starts(with: start) ? String(decoding: key[start.count...], as: UTF8.self) : nil
+    }
+    /// Where a server says that it waits for its turn.
+    func waiting(_ server: String) -> [UInt8] { Array("\(prefix)/waiting/\(server)".utf8) }
+    /// The server that a key says so of, if it does.
+    func waitingServer(_ key: [UInt8]) -> String? {
+        let start = waiting("")
         return key.starts(with: start) ? String(decoding: key[start.count...], as: UTF8.self) : nil
     }
     /// Where all servers' reports on something are.

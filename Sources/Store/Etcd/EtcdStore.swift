@@ -48,13 +48,11 @@ public final class EtcdStore: ReplicaStore {
         let number: Int64
         let count: Int
         let request: EtcdTxnRequest
-        let deadline: MonotonicTime
 
-        init(number: Int64, count: Int, request: EtcdTxnRequest, deadline: MonotonicTime) {
+        init(number: Int64, count: Int, request: EtcdTxnRequest) {
             self.number = number
             self.count = count
             self.request = request
-            self.deadline = deadline
         }
     }
 
@@ -69,6 +67,8 @@ public final class EtcdStore: ReplicaStore {
     private var step: Step?
     private let commit: GroupCommit
     private var patience: LoopTimer?
+    private var turns = EtcdTurns()
+    private var turn: LoopTimer?
     /// The `mod_revision` of the clock that memory stands at.
     private var applied: Int64 = 0
     /// Where the watch goes on: everything of etcd up to here was seen.
@@ -342,6 +342,8 @@ public final class EtcdStore: ReplicaStore {
                 if event.type == .delete { leadership?.isVacant() }
             } else if let (reports, server) = report(at: pair.key) {
                 reports.heard(server, event.type == .put ? pair.value : nil)
+            } else if let server = layout.waitingServer(pair.key) {
+                if server != writer { turns.heard(server, waits: event.type == .put, loop.now) }
             } else if let name = layout.commonName(pair.key) {
                 onCommon?(name)
             } else if let key = layout.key(pair.key) {
@@ -358,10 +360,12 @@ public final class EtcdStore: ReplicaStore {
         }
         guard modRevision > applied else { return }
         if let step, clock.writer == writer, clock.batch == step.number { return stored(step, modRevision) }
+        turns.otherStored()
         if !unsettled.isEmpty {
             abandonStep()
             counters.overtaken.add()
             refuseUnsettled(.overtaken)
+            if turns.wasOvertaken(loop.now) { sayThatWeWait() }
         }
         if let first = clock.changes.first, first.revision <= settledRevision {
             throw .failed(
@@ -412,6 +416,11 @@ public final class EtcdStore: ReplicaStore {
     private func flush() {
         commit.begin()
         guard step == nil, !isClosed, !isLoading, !unsettled.isEmpty else { return }
+        if let pause = turns.pause(loop.now) {
+            turn?.cancel()
+            turn = loop.schedule(after: pause) { [weak self] in self?.flush() }
+            return
+        }
         var keys: Set<StoreKey> = []
         var bytes = 0
         let batch = nextBatch(max: Self.batchKeysMax) { event in
@@ -419,15 +428,16 @@ public final class EtcdStore: ReplicaStore {
             bytes += event.object.object.approximateBytes * 5 / 4
             return bytes < Self.batchBytesMax
         }
-        let request: EtcdTxnRequest
+        var request: EtcdTxnRequest
         do throws(StoreError) {
             request = try layout.step(batch, writer: writer, batch: steps + 1, after: applied)
         } catch {
             return refuseUnsettled(error)
         }
+        if turns.hasSaid { request.success.append(layout.delete(layout.waiting(writer))) }
         steps += 1
         let step = Step(
-            number: steps, count: batch.count, request: request, deadline: loop.now + options.patience)
+            number: steps, count: batch.count, request: request)
         self.step = step
         let link = Link(self)
         patience = loop.schedule(after: options.patience) { [weak self, weak step] in
@@ -472,8 +482,22 @@ public final class EtcdStore: ReplicaStore {
         }
     }
 
+    /// Asks the other servers to leave a gap: one that is lost, or comes late, costs no more than another attempt.
+    private func sayThatWeWait() {
+        let link = Link(self)
+        Task(executorPreference: loop) {
+            guard let store = link.store else { return }
+            var request = EtcdTxnRequest()
+            request.success = [store.layout.put(store.layout.waiting(store.writer), [])]
+            do throws(StoreError) { _ = try await store.ask(.txn, request) } catch {
+                store.log.debug("the other servers do not hear that this one waits", ["reason": "\(error)"])
+            }
+        }
+    }
+
     private func stored(_ step: Step, _ modRevision: Int64) {
         guard self.step === step else { return }
+        turns.stored(loop.now)
         abandonStep()
         applied = max(applied, modRevision)
         didSettle(step.count)
@@ -574,6 +598,7 @@ public final class EtcdStore: ReplicaStore {
     func abandon() {
         isClosed = true
         commit.stop()
+        turn?.cancel()
         abandonStep()
         leadership?.abandon()
         for reports in reports.values { reports.abandon() }
@@ -588,6 +613,7 @@ public final class EtcdStore: ReplicaStore {
         try? await settled()
         isClosed = true
         commit.stop()
+        turn?.cancel()
         abandonStep()
         await leadership?.stop()
         for reports in reports.values { await reports.stop() }
