@@ -117,8 +117,12 @@ def ready(selector, count):
     return len(found) == count and all(map(is_ready, found))
 
 
+# The mount namespaces that we, or what was started with our directory, have been in.
+mounts_of_ours = {os.readlink("/proc/self/ns/mnt")}
+
+
 def processes():
-    """Numbers and command lines of what runs in our mount namespace, of what descends from that (the processes of containers), and of containers without parent.
+    """Numbers and command lines of what runs in our mount namespaces, of what descends from that (the processes of containers), and of containers without parent.
 
     Another Skein beside ours has another mount namespace, since both want /run/skein: its processes are not ours to look at, and not ours to end.
     """
@@ -127,15 +131,16 @@ def processes():
         line = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         return line, int(status["PPid"]), os.readlink(f"/proc/{entry}/ns/mnt"), os.readlink(f"/proc/{entry}/ns/pid")
 
-    own, own_pids, found = os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/self/ns/pid"), {}
+    own_pids, found = os.readlink("/proc/self/ns/pid"), {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError, KeyError):
                 found[int(entry)] = of(entry)
+    mounts_of_ours.update(mounts for line, _, mounts, _ in found.values() if f"--data-dir {DATA}" in line)
 
     def is_ours(pid):
         _, parent, mounts, pids = found[pid]
-        if mounts == own:
+        if mounts in mounts_of_ours:
             return True
         # A container whose monitor was killed is nobody's child: it must be seen, or nobody would say that it is left behind.
         return is_ours(parent) if parent > 1 and parent in found else pids != own_pids
