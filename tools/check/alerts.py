@@ -116,6 +116,8 @@ def start():
 
 def receive():
     """Has the control plane tell us of each alert by itself, at once."""
+    # What a machine of another part was told of counts there.
+    told.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "skein-alerts", "namespace": "skein-system"}, "data": {"alertmanager.yaml": json.dumps({

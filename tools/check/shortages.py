@@ -132,7 +132,7 @@ def stay_behind():
 def use_up():
     """Memory and processors: all but a little of what there is."""
     left, all_of_it = value("skein_node_memory_available_bytes"), value("skein_node_memory_bytes")
-    apply(pod("holder", "holder", HOLDER, sidecar=False, BYTES=str(int(left - 0.03 * all_of_it))), pod("hog", "hog", HOG, sidecar=False))
+    apply(pod("holder", "holder", HOLDER, sidecar=False, BYTES=str(int(left - 0.035 * all_of_it))), pod("hog", "hog", HOG, sidecar=False))
     kubectl("wait", "pods", "--for=condition=Ready", "--timeout=60s", "holder", "hog")
     Machine.narrow(PROCESSORS_LATER)
     check("a limit that changes is seen", wait(lambda: value("skein_node_processors") == PROCESSORS_LATER, 60, 1), value("skein_node_processors"))
