@@ -125,7 +125,7 @@ let suites: [(name: String, more: [String], data: [String])] = [
     ("Docker", [], []),
     ("Network", [], []),
     ("Workloads", [], []),
-    ("Namespace", ["Workloads", "Network", "KubernetesAPI", "IO", "Serialization"], []),
+    ("Namespace", ["Workloads", "Network", "Netlink", "KubernetesAPI", "IO", "Serialization"], []),
     ("Fuzz", fuzzed, ["Corpus", "LibFuzzer"]),
 ]
 

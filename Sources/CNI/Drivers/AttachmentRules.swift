@@ -94,8 +94,7 @@ extension Attachment {
     /// Clients whose datagrams went to the host itself are led anew (N-15).
     private func forgetDatagrams() throws(SystemError) {
         let ports = Set(configuration.runtime.portMappings.filter { $0.transport == 17 }.map(\.hostPort))
-        guard !ports.isEmpty else { return }
-        try DatagramFlows.forget { $0.port.map(ports.contains) ?? false }
+        try DatagramFlows.forget(to: ports)
     }
 
     /// Takes a container's rules away.
@@ -113,7 +112,7 @@ extension Attachment {
                 // Datagrams to a container that is gone (N-15).
                 if removed.contains(where: { $0.key.first == 17 && ($0.set.hasPrefix("any") || $0.set.hasPrefix("at")) }
                 ) {
-                    try DatagramFlows.forget { $0.answerer.map(addresses.contains) ?? false }
+                    try DatagramFlows.forget(answeredBy: addresses)
                 }
             }
         }

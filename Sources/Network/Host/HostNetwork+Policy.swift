@@ -1,7 +1,11 @@
 internal import IO
+internal import Netlink
 internal import Synchronization
 
 extension HostNetwork {
+    /// Searches at most that are remembered until they have been made; beyond it all connections are looked at.
+    private static let searchesMax = 10_000
+
     /// Makes the kernel enforce exactly these policies, in one transaction that holds only what changed.
     ///
     /// From the first call on, a pod of this node that is not in `policies.pods` is cut off, so that nothing reaches it
@@ -11,7 +15,7 @@ extension HostNetwork {
     public func apply(policies: PolicySet) throws(NetworkError) -> Bool {
         let program = PolicyProgram(policies)
         let text = program.text
-        let outcome = state.withLock { (state) -> Result<Bool, NetworkError> in
+        let outcome = state.withLock { (state) -> Result<(isChanged: Bool, cut: Cut), NetworkError> in
             do throws(NetworkError) {
                 let transaction = text.transaction(from: state.policyText)
                 do throws(NetworkError) {
@@ -22,26 +26,44 @@ extension HostNetwork {
                     try NFTables.run(text.transaction(from: nil))
                 }
                 let isChanged = state.policies.map { $0 != program } ?? true
+                if isChanged {
+                    // After a restart nobody knows what the rules were.
+                    let more = state.policies.map(program.tightened(since:))
+                    let all = state.toCut.flatMap { owed in more.map { owed.union($0) } }
+                    state.toCut = all.flatMap { $0.count <= HostNetwork.searchesMax ? $0 : nil }
+                    state.policyChanges &+= 1
+                }
                 (state.policyText, state.policies) = (text, program)
-                return .success(isChanged)
+                return .success((isChanged, Cut(searches: state.toCut, change: state.policyChanges)))
             } catch {
                 return .failure(error)
             }
         }
-        let isChanged = try outcome.get()
-        if isChanged { try cutDenied(program) }
+        let (isChanged, cut) = try outcome.get()
+        if cut.searches != [] { try cutDenied(program, cut) }
         return isChanged
+    }
+
+    /// Among which connections there may be some that are denied, and after how many changes of the rules that was known.
+    private struct Cut {
+        var searches: Set<ConnectionTable.Search>?
+        var change: UInt64
     }
 
     /// Ends established connections that the policies do not allow (any more).
     ///
-    /// What the host itself begins or takes is not asked about (N-5).
-    private func cutDenied(_ program: PolicyProgram) throws(NetworkError) {
-        guard program.verdicts.values.contains(where: { !$0.isAllowed }) else { return }
-        let own = Set(try routes.addresses().map(\.address))
-        try ConnectionTracking.forget { packet in
-            guard !own.contains(packet.source), !own.contains(packet.destination) else { return false }
-            return PolicySet.Direction.allCases.contains { program.decide(packet, $0)?.isAllowed == false }
+    /// What the host itself begins or takes is not asked about (N-5). What fails is done again with the next call.
+    private func cutDenied(_ program: PolicyProgram, _ cut: Cut) throws(NetworkError) {
+        if program.verdicts.values.contains(where: { !$0.isAllowed }) {
+            let own = Set(try routes.addresses().map(\.address))
+            try ConnectionTracking.forget(among: cut.searches) { packet in
+                guard !own.contains(packet.source), !own.contains(packet.destination) else { return false }
+                return PolicySet.Direction.allCases.contains { program.decide(packet, $0)?.isAllowed == false }
+            }
+        }
+        state.withLock { state in
+            // Somebody else's change meanwhile has more to look at.
+            if state.policyChanges == cut.change { state.toCut = [] }
         }
     }
 

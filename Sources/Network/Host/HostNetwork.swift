@@ -1,4 +1,5 @@
 internal import IO
+internal import Netlink
 internal import Synchronization
 
 /// The node's side of the pod network: the gateway address, routes, rules and settings, and the pods attached to it.
@@ -26,6 +27,10 @@ public final class HostNetwork: Sendable {
         var services: CompiledServices?
         var policies: PolicyProgram?
         var policyText: PolicyProgram.Text?
+        /// Among which connections there may be some that policies deny and that have not been ended; nil: among all.
+        var toCut: Set<ConnectionTable.Search>? = []
+        /// How often policies have changed.
+        var policyChanges: UInt64 = 0
         /// Who may send VXLAN packets; nil: not told yet.
         var tunnelEnds: Set<IPAddress>?
         /// The peers of the WireGuard link, as the kernel was told of them.

@@ -312,15 +312,16 @@ struct PolicyProgram: Equatable, Sendable {
         guard let profile, let found = profiles[profile] else { return .open }
         let segment = found.segments.first { $0.transport == packet.transport && $0.ports.contains(packet.port) }
         guard let list = lists[segment?.list ?? found.others] else { return .open }
-        let target: Target
-        if let pod = list.pods[other] {
-            target = pod
-        } else if let range = list.ranges.first(where: { $0.contains(other) }) {
-            target = range.target
-        } else {
-            target = list.others
-        }
-        return target.flatMap { verdicts[$0] } ?? .open
+        return list.target(of: other).flatMap { verdicts[$0] } ?? .open
+    }
+}
+
+extension PolicyProgram.List {
+    /// Where the look-up of a peer ends.
+    func target(of peer: IPAddress) -> PolicyProgram.Target {
+        if let pod = pods[peer] { return pod }
+        if let range = ranges.first(where: { $0.contains(peer) }) { return range.target }
+        return others
     }
 }
 
