@@ -2,7 +2,7 @@
 """Tries `skein-cni` from outside: direct calls, crashes at every system call, podman, containerd.
 
 Everything happens in network, mount and PID namespaces of its own. Each check prints one line; the exit status is 1 when one failed.
-usage: cni-check.py [PART…] [--cycles N]      parts: drop_in versions drivers machines housekeeping bandwidth every_call parallel reboot cycles podman containerd agent
+usage: cni-check.py [PART…] [--cycles N]      parts: drop_in versions drivers machines housekeeping bandwidth every_call nameless parallel reboot cycles podman containerd agent
 SKEIN_CNI and SKEIN_BINARY name other programs than those of the release build.
 """
 import argparse
@@ -15,7 +15,7 @@ from cnicheck.lab import Lab, check, enter, note, results
 
 PARTS = {
     "drop_in": direct.drop_in, "versions": direct.versions, "drivers": direct.drivers, "machines": direct.machines, "housekeeping": direct.housekeeping, "bandwidth": direct.bandwidth,
-    "every_call": crash.every_call, "parallel": crash.parallel, "reboot": crash.reboot, "cycles": crash.cycles,
+    "every_call": crash.every_call, "nameless": crash.nameless, "parallel": crash.parallel, "reboot": crash.reboot, "cycles": crash.cycles,
     "podman": runtimes.podman, "containerd": runtimes.containerd, "agent": agent.agent,
 }
 

@@ -67,6 +67,23 @@ struct JournalTests {
         #expect(Kernel.lost(links, state, NetworkOwner(network: "n1")) == ["skdlost"])
     }
 
+    @Test("a macvlan that was made and not yet named is taken away by its own kind of plugin alone")
+    func namelessMacvlan() throws {
+        let state = try state(try filled())
+        let (engine, node) = (NetworkOwner(network: "n1"), NetworkOwner(network: "node1"))
+        let mine = EngineNetwork.unnamedGroup(of: engine.notePrefix)
+        func link(_ name: String, _ group: UInt32, kind: String = "macvlan", alias: String = "") -> EngineNetwork.Link {
+            EngineNetwork.Link(name: name, kind: kind, alias: alias, mtu: 1500, group: group)
+        }
+        let links = [
+            link("skplost", mine), link("skpother", EngineNetwork.unnamedGroup(of: node.notePrefix)),
+            link("skpfree", 0),
+            link("mv0", mine), link("skpveth", mine, kind: "veth"), link("skpnamed", mine, alias: "somebody's"),
+        ]
+        #expect(Kernel.lost(links, state, engine) == ["skplost"])
+        #expect(Kernel.lost(links, state, node) == ["skpother"])
+    }
+
     @Test("after a start of the machine networks are made again, and containers are forgotten")
     func reboot() throws {
         let lab = try filled()

@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import resource
 import subprocess
 
@@ -88,6 +89,59 @@ def every_call(lab):
     check("a write that is left out on purpose is found by this check", found, found)
     for name in ("victim", "other"):
         lab.drop(name)
+
+
+def nameless(lab):
+    """Ends ADD between the moment in which it has made a link and the one in which the link says whose it is; no address of ours tells of it."""
+    more = {"cniVersion": "1.0.0", "ipam": {"type": "static", "addresses": [{"address": "10.236.0.5/24"}]}, "capabilities": {"bandwidth": True},
+            "runtimeConfig": {"bandwidth": {"ingressRate": 16_000_000, "ingressBurst": 1_600_000, "egressRate": 16_000_000, "egressBurst": 1_600_000}}}
+    routed = lab.routed("lost", **more)
+    kinds = {"routed": routed, "ptp": {**routed, "driver": "ptp"}, "bridge": lab.bridge("lost", **more)}
+    lab.namespace("victim")
+
+    def there():
+        """What is there, with its alias: ends of links, and devices in which packets wait."""
+        links = json.loads(shell("ip -j link") or "[]")
+        return {link["ifname"]: link.get("ifalias", "") for link in links if re.fullmatch("sk[ci][0-9a-f]{11}", link["ifname"])}
+
+    def collect(configuration, *valid, **change):
+        lab.call("GC", {**configuration, **change, "cniVersion": "1.1.0", "cni.dev/valid-attachments": [{"containerID": name, "ifname": "eth0"} for name in valid]})
+
+    def end(configuration, point):
+        """Ends it at that call; what is there then, and whether the call went through."""
+        calls, status, _ = kill.run(lab.program, lab.environment("ADD", "victim", "victim"), json.dumps(configuration), kill_at=point)
+        return there(), status is not None, calls
+
+    problems, found = [], []
+    for kind, configuration in kinds.items():
+        _, _, high = end(configuration, 0)
+        collect(configuration)
+        if there():
+            problems.append(f"{kind}: {there()} is left after a whole ADD")
+        for prefix in ("skc", "ski"):
+            low, last = 1, high
+            while low < last:  # The first call at which such a link is there.
+                middle = (low + last) // 2
+                is_there = any(name.startswith(prefix) for name in end(configuration, middle)[0])
+                collect(configuration)
+                low, last = (low, middle) if is_there else (middle + 1, last)
+            for point in range(max(1, low - 4), low + 8):
+                before, _, _ = end(configuration, point)
+                for name in [name for name, alias in before.items() if not alias]:
+                    found.append((kind, name[:3], point))
+                    # Another network, in the same bridge where it has one; and its own, to which the container is still there.
+                    for what, change in (("another network", {"name": "other"}), ("a GC to which it is valid", {})):
+                        collect(configuration, *([] if change else ["victim"]), **change)
+                        if name not in there():
+                            problems.append(f"{kind} ended at call {point}: {name} was taken away by {what}")
+                collect(configuration)
+                if there():
+                    problems.append(f"{kind} ended at call {point}: {there()} is left, of {before}")
+                    lab.call("DEL", configuration, "victim", "victim")
+    check("N-10 GC takes away links that an ADD has not named yet, those of its own network alone, also under another IPAM plugin",
+          {kind for kind, prefix, _ in found if prefix == "skc"} == set(kinds) and "ski" in {prefix for _, prefix, _ in found} and not problems, (found, problems[:5]))
+    shell("ip link del br-lost")
+    lab.drop("victim")
 
 
 def parallel(lab):

@@ -276,6 +276,7 @@ def machines(lab):
           lab.ask("evil", "10.230.0.102", 80))
     lab.drop("evil")
     check("overlay: CHECK", lab.call("CHECK", {**here, "prevResult": one}, "a", "a")[0] == 0, lab.call("CHECK", {**here, "prevResult": one}, "a", "a"))
+    peers(lab, here, one)
     done = [lab.call("DEL", here, "a", "a")[0], far("DEL", there, "b", "b")[0]]
     gone = [lab.call("GC", {**here, "cni.dev/valid-attachments": []})[0], far("GC", {**there, "cni.dev/valid-attachments": []}, "", "")[0]]
     left = [link["ifname"] for place in ("", "-n far") for link in json.loads(shell(f"ip -j {place} link")) if link["ifname"].startswith(("sk",))]
@@ -308,6 +309,33 @@ def machines(lab):
     check("wireguard: keys are the node's, and the error says so", status == 1 and "--encrypt wireguard" in answer["msg"], answer)
     for name in ("a", "b", "c", "far"):
         lab.drop(name)
+
+
+def peers(lab, here, one):
+    """The list of machines changes: who is no longer on it is told nothing and lets nothing in any more, and what others wrote stays."""
+    def told():
+        entries = json.loads(shell("bridge -j fdb show dev skt77") or "[]")
+        rules = shell("nft list set inet skeincni_tunnels peers4; nft list set inet skeincni_tunnels peers6")
+        return (sorted({e["dst"] for e in entries if "dst" in e and e["mac"] == "00:00:00:00:00:00"}), sorted(e["dst"] for e in entries if e.get("dst") and e["mac"] != "00:00:00:00:00:00"),
+                [address for address in ("192.0.2.130", "192.0.2.131", "192.0.2.132", "192.0.2.133") if address in rules])
+    wide = {**here, "peers": [*here["peers"], "192.0.2.131", "192.0.2.132"]}
+    lab.add(wide, "c", "c")
+    # As if frames had been heard from two machines; what somebody else tells the device; and what somebody else floods.
+    shell("bridge fdb append 02:00:00:00:01:31 dev skt77 dst 192.0.2.131 dynamic; bridge fdb append 02:00:00:00:01:30 dev skt77 dst 192.0.2.130 dynamic;"
+          "bridge fdb append 02:00:00:00:02:31 dev skt77 dst 192.0.2.131 permanent; bridge fdb append 00:00:00:00:00:00 dev skt77 dst 192.0.2.133 permanent")
+    before = told()
+    lab.call("DEL", wide, "c", "c")
+    less = {**wide, "peers": [*here["peers"], "192.0.2.132"]}
+    lab.add(less, "c", "c")
+    after = told()
+    lab.call("DEL", less, "c", "c")
+    check("overlay: a machine that the list no longer names is out at the next ADD, what was learned of it too, and what others wrote stays",
+          "192.0.2.131" in before[0] and "192.0.2.131" in before[2] and after[0] == ["192.0.2.130", "192.0.2.132", "192.0.2.133"]
+          and after[1].count("192.0.2.131") == 1 and "192.0.2.130" in after[1] and after[2] == ["192.0.2.130", "192.0.2.132"], (before, after))
+    status, answer = lab.call("CHECK", {**here, "prevResult": one}, "a", "a")
+    check("overlay: or at the next CHECK", status == 0 and told()[0] == ["192.0.2.130", "192.0.2.133"] and told()[2] == ["192.0.2.130"], (answer, told()))
+    check("overlay: the machines that stay reach each other", lab.ask("a", "10.230.0.102", 80) == "b 10.230.0.2", lab.ask("a", "10.230.0.102", 80))
+    shell("bridge fdb del 00:00:00:00:00:00 dev skt77 dst 192.0.2.133; bridge fdb del 02:00:00:00:02:31 dev skt77 dst 192.0.2.131")
 
 
 def housekeeping(lab):

@@ -4,7 +4,9 @@ internal import Netlink
 
 extension Attachment {
     /// The device in which a container's packets wait on their way out.
-    static func waitingLink(_ key: UInt128) -> String { "ski" + AttachmentOwner.hostLink(key).dropFirst(3) }
+    static func waitingLink(_ key: UInt128) -> String { waitingLink(ofHostLink: AttachmentOwner.hostLink(key)) }
+
+    static func waitingLink(ofHostLink name: String) -> String { "ski" + name.dropFirst(3) }
 
     /// Limits the traffic of the container at its link's end on the host: to it by that device, from it by one of its own (ifb).
     func limit(_ device: String) throws(CNIError) {
@@ -21,7 +23,7 @@ extension Attachment {
             }
             guard bandwidth.egressRate > 0 else { return }
             let name = Attachment.waitingLink(owner.key)
-            try host.channel.addWaitingLink(name, mtu: end.mtu, group: 0, alias: note)
+            try host.channel.addWaitingLink(name, mtu: end.mtu, group: unnamedGroup, alias: note)
             guard let waiting = try host.link(name) else { throw SystemError(ENODEV, "look for link \(name)") }
             try host.channel.limit(
                 waiting.index,

@@ -1,7 +1,8 @@
 internal import IO
 
 extension Attachment {
-    /// CHECK: whether everything is as ADD made it, against `prevResult` (N-11).
+    /// CHECK: whether everything is as ADD made it, against `prevResult` (N-11); of a tunnel, machines that its list no longer names
+    /// are taken out.
     func check() throws(CNIError) {
         guard configuration.driver != .host, configuration.driver != .none else { return }
         guard let previous = configuration.previous else {
@@ -14,6 +15,7 @@ extension Attachment {
             missing += try checkAddresses(previous)
         }
         missing += try checkRules(previous)
+        try forgetPeers()
         if try lacksLimit() { missing.append("the limit of what the container sends is gone") }
         guard missing.isEmpty else {
             throw CNIError(.checkFailed, missing.joined(separator: "; ") + ": call DEL and ADD")

@@ -29,23 +29,29 @@ extension Attachment {
         throw CNIError(first.code, failures.map(\.message).joined(separator: "; "), delegated: first.delegated)
     }
 
-    /// Links that say whose they are, and those in this network's bridge of a call that ended before it could say so.
+    /// Links that say whose they are, and those of a call that ended before it could say so: they are in a group of this network,
+    /// or (from an earlier version, in no group) in its bridge.
     private func collectLinks(_ valid: Set<String>, _ validNames: Set<String>) throws(CNIError) {
         let prefix = Attachment.notePrefix(configuration.name)
         try reporting { () throws(SystemError) in
             let links = try host.links()
+            let waiting = Set(validNames.map(Attachment.waitingLink(ofHostLink:)))
             let bridge = links.first {
                 configuration.driver.hasBridge && $0.kind == "bridge" && $0.name == configuration.link.bridge
             }
             for link in links {
-                let isNameless =
-                    link.alias.isEmpty && link.kind == "veth" && AttachmentOwner.isHostLink(link.name)
-                    && bridge.map { link.master == $0.index } ?? false
-                guard
-                    isNameless
-                        ? !validNames.contains(link.name) : link.alias.hasPrefix(prefix) && !valid.contains(link.alias)
-                else { continue }
-                try host.delete(link.index)
+                let isLost: Bool
+                if !link.alias.isEmpty {
+                    isLost = link.alias.hasPrefix(prefix) && !valid.contains(link.alias)
+                } else if link.kind == "veth", AttachmentOwner.isHostLink(link.name) {
+                    let isOurs = link.group == unnamedGroup || link.group == 0 && bridge?.index == link.master
+                    isLost = isOurs && !validNames.contains(link.name)
+                } else {
+                    isLost =
+                        link.kind == "ifb" && link.group == unnamedGroup && link.name.hasPrefix("ski")
+                        && !waiting.contains(link.name)
+                }
+                if isLost { try host.delete(link.index) }
             }
         }
     }

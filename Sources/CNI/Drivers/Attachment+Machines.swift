@@ -75,6 +75,14 @@ extension Attachment {
         }
     }
 
+    /// Machines that the list no longer names are out of the network.
+    func forgetPeers() throws(CNIError) {
+        guard let tunnel = configuration.machines.tunnel else { return }
+        try reporting { () throws(SystemError) in
+            try EngineNetwork().forgetPeers(tunnelLink(tunnel), tunnel, alias: tunnelNote)
+        }
+    }
+
     /// Whether a port of the bridge is the tunnel, which goes with it.
     func isTunnel(_ link: LinkSocket.Link) -> Bool {
         guard let tunnel = configuration.machines.tunnel else { return false }

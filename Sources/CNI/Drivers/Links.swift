@@ -46,11 +46,14 @@ extension Attachment {
         return link
     }
 
-    private func madeHere(_ name: String) throws(CNIError) -> LinkSocket.Link {
+    /// The group of a link until it has its alias.
+    var unnamedGroup: UInt32 { LinkGroup.unnamed(Attachment.notePrefix(configuration.name)) }
+
+    private func madeHere(_ name: String, group: UInt32 = 0) throws(CNIError) -> LinkSocket.Link {
         guard let link = try reporting({ () throws(SystemError) in try host.link(name) }) else {
             throw CNIError(.inputOutput, "the link \(name) has gone")
         }
-        try reporting { () throws(SystemError) in try host.setAlias(link.index, note) }
+        try reporting { () throws(SystemError) in try host.setAlias(link.index, note, group: group) }
         return link
     }
 
@@ -92,7 +95,7 @@ extension Attachment {
         try reporting { () throws(SystemError) in
             try host.addPair(
                 LinkSocket.Wish(
-                    name: owner.hostLink, kind: "veth", mtu: mtu, master: bridge.index, isUp: true),
+                    name: owner.hostLink, kind: "veth", mtu: mtu, master: bridge.index, isUp: true, group: unnamedGroup),
                 peer: other)
         }
         let end = try madeHere(owner.hostLink)
@@ -171,10 +174,10 @@ extension Attachment {
             try host.addPair(
                 LinkSocket.Wish(
                     name: owner.hostLink, kind: "veth", mtu: configuration.link.mtu,
-                    hardware: isOwn ? Attachment.routedHardware : [], isUp: true,
-                    group: isOwn ? LinkGroup.routed : nil), peer: peer)
+                    hardware: isOwn ? Attachment.routedHardware : [], isUp: true, group: unnamedGroup), peer: peer)
         }
-        let end = try madeHere(owner.hostLink)
+        // The container's end is down yet: nothing has come in by the link that the group's rules are about.
+        let end = try madeHere(owner.hostLink, group: isOwn ? LinkGroup.routed : 0)
         let container = try made(container)
         return MadeLinks(
             host: [.init(name: end.name, mac: HardwareAddress.text(end.hardware))], container: container, hostEnd: end)

@@ -30,12 +30,21 @@ extension EngineNetwork {
 
         /// What says that only its machines may send into it.
         func elements(_ peers: [IPAddress], note: String) -> [RuleElement] {
-            let number = withUnsafeBytes(of: (identifier << 8).bigEndian) { [UInt8]($0) }
-            let port = withUnsafeBytes(of: port.bigEndian) { [UInt8]($0) } + [0, 0]
-            let end = isV6 ? "6" : "4"
-            let keys = [("tunnels", number + port)] + peers.map { ("peers", number + port + $0.bytes) }
             // What is there of an earlier start stays: at no moment is the tunnel open.
-            return keys.map { RuleElement(set: $0.0 + end, key: $0.1, note: note, isShared: true) }
+            [RuleElement(set: isV6 ? "tunnels6" : "tunnels4", key: place, note: note, isShared: true)]
+                + peerElements(peers, note: note)
+        }
+
+        /// What says that these machines may.
+        func peerElements(_ peers: [IPAddress], note: String) -> [RuleElement] {
+            let (set, place) = (isV6 ? "peers6" : "peers4", place)
+            return peers.map { RuleElement(set: set, key: place + $0.bytes, note: note, isShared: true) }
+        }
+
+        /// Its number and its port as rules see them, four bytes each.
+        var place: [UInt8] {
+            withUnsafeBytes(of: (identifier << 8).bigEndian) { [UInt8]($0) }
+                + withUnsafeBytes(of: port.bigEndian) { [UInt8]($0) } + [0, 0]
         }
     }
 
@@ -76,8 +85,31 @@ extension EngineNetwork {
         guard let found else { throw SystemError(19, "make tunnel \(name)") }
         if found.alias.isEmpty { try links.setAlias(found.index, alias) }
         for peer in peers { try links.addForwarding(to: peer, device: found.index) }
+        try forgetPeers(of: tunnel, device: found.index, but: peers, alias: alias)
         if isIsolated { try links.setPort(found.index) { $0.attribute(33, 1 as UInt8) } }  // IFLA_BRPORT_ISOLATED
         try links.setUp(found.index)
+    }
+
+    /// Nothing goes any more to machines that the list does not name, and nothing comes in from them; a tunnel that is gone is well.
+    package func forgetPeers(_ name: String, _ tunnel: Tunnel, alias: String) throws(SystemError) {
+        guard let link = try links.link(name), link.kind == "vxlan", link.alias == alias else { return }
+        let mine = Set(try links.addresses().map(\.address.address))
+        try forgetPeers(of: tunnel, device: link.index, but: tunnel.peers.filter { !mine.contains($0) }, alias: alias)
+    }
+
+    /// What is written down of the machines that were told earlier is the rule that lets them in: it goes last.
+    private func forgetPeers(
+        of tunnel: Tunnel, device: Int32, but peers: [IPAddress], alias: String
+    ) throws(SystemError) {
+        let (place, wanted) = (tunnel.place, Set(tunnel.peerElements(peers, note: alias).map(\.key)))
+        let stale = try rules.elements(of: tunnel.isV6 ? "peers6" : "peers4", in: .tunnels).filter {
+            $0.note == alias && $0.key.starts(with: place) && !wanted.contains($0.key)
+        }
+        for element in stale {
+            guard let machine = IPAddress(bytes: element.key.dropFirst(place.count)) else { continue }
+            try links.removeForwarding(to: machine, device: device)
+        }
+        try rules.remove(stale, from: .tunnels)
     }
 
     /// Takes a tunnel away, and who may send into it; one that is gone is well.

@@ -21,16 +21,22 @@ package final class EngineNetwork: Sendable {
         package var mtu: Int
         /// The bridge whose port it is; empty for none.
         package var master = ""
+        /// Of which maker it is while it has no alias yet.
+        package var group: UInt32 = 0
 
         /// A link of that name and kind.
-        package init(name: String, kind: String, alias: String, mtu: Int, master: String = "") {
+        package init(name: String, kind: String, alias: String, mtu: Int, master: String = "", group: UInt32 = 0) {
             self.name = name
             self.kind = kind
             self.alias = alias
             self.mtu = mtu
             self.master = master
+            self.group = group
         }
     }
+
+    /// The group of a maker's links between their first moment and their alias, by what its aliases begin with.
+    package static func unnamedGroup(of owner: String) -> UInt32 { LinkGroup.unnamed(owner) }
 
     /// Opens it in the namespace of the calling thread.
     package init() throws(SystemError) {
@@ -58,7 +64,7 @@ package final class EngineNetwork: Sendable {
     package func link(_ name: String) throws(SystemError) -> Link? { try links.link(name).map(Self.link) }
 
     private static func link(_ link: LinkSocket.Link) -> Link {
-        Link(name: link.name, kind: link.kind, alias: link.alias, mtu: link.mtu)
+        Link(name: link.name, kind: link.kind, alias: link.alias, mtu: link.mtu, group: link.group)
     }
 
     /// The networks in which this machine has an address, with the device.
@@ -127,18 +133,22 @@ package final class EngineNetwork: Sendable {
 
     /// A macvlan on a device of this machine, which waits for the engine to take it.
     ///
-    /// - Parameter mode: `bridge`, `private`, `vepa` or `passthru`.
+    /// - Parameters:
+    ///   - mode: `bridge`, `private`, `vepa` or `passthru`.
+    ///   - owner: what its maker's aliases begin with; by `unnamedGroup` it knows what a call that was ended has left.
     package func makeMacvlan(
-        _ name: String, parent: String, mode: String, mtu: Int?, hardware: [UInt8], alias: String
+        _ name: String, parent: String, mode: String, mtu: Int?, hardware: [UInt8], alias: String, owner: String
     ) throws(SystemError) {
         guard let parent = try links.link(parent) else { throw SystemError(19, "find device \(parent)") }
         guard let number = LinkOptions.macvlanModes[mode] else { throw SystemError(22, "mode \(mode)") }  // EINVAL
         try delete(name)
-        var wish = LinkSocket.Wish(name: name, kind: "macvlan", mtu: mtu, hardware: hardware, parent: parent.index)
+        var wish = LinkSocket.Wish(
+            name: name, kind: "macvlan", mtu: mtu, hardware: hardware, parent: parent.index,
+            group: LinkGroup.unnamed(owner))
         wish.data = { $0.attribute(1, number) }
         try links.add(wish)
         guard let link = try links.link(name) else { throw SystemError(19, "make link \(name)") }
-        try links.setAlias(link.index, alias)
+        try links.setAlias(link.index, alias, group: 0)
     }
 
     /// Deletes a link, and with one end of a pair the other.
@@ -234,15 +244,14 @@ package final class EngineNetwork: Sendable {
         // The rules that guard the loopback are there: now it may be routed.
         if hasLoopback { try KernelSetting.write("ipv4/conf/\(device)/route_localnet", "1") }
         // Clients whose datagrams went to the host itself are led anew (N-15).
-        let datagrams = Set(ports.filter { $0.transport == 17 }.map(\.hostPort))
-        if !datagrams.isEmpty { try DatagramFlows.forget { $0.port.map(datagrams.contains) ?? false } }
+        try DatagramFlows.forget(to: Set(ports.filter { $0.transport == 17 }.map(\.hostPort)))
     }
 
     /// Takes published ports away.
     package func withdraw(_ ports: [PublishedPort], from member: Member) throws(SystemError) {
         try rules.remove(Self.elements(ports, member, ""), from: .ports)
         guard ports.contains(where: { $0.transport == 17 }) else { return }
-        try DatagramFlows.forget { $0.answerer == member.address }
+        try DatagramFlows.forget(answeredBy: [member.address])
     }
 
     /// Forgets that a device's loopback packets are guarded, when the device has gone.

@@ -15,6 +15,7 @@ final class LinkSocket: Sendable {
         var hardware: [UInt8]
         var master: Int32
         var alias: String
+        var group: UInt32 = 0
 
         var isUp: Bool { flags & 1 != 0 }  // IFF_UP
         var isPromiscuous: Bool { flags & 0x100 != 0 }  // IFF_PROMISC
@@ -74,7 +75,8 @@ final class LinkSocket: Sendable {
             index: reply.payload.number(4, as: Int32.self), name: attributes[3]?.text ?? "",
             kind: info[1]?.text ?? "", flags: reply.payload.number(8, as: UInt32.self),
             mtu: Int(attributes[4]?.number(0, as: UInt32.self) ?? 0), hardware: Array(attributes[1] ?? []),
-            master: attributes[10]?.number(0, as: Int32.self) ?? 0, alias: attributes[20]?.text ?? "")
+            master: attributes[10]?.number(0, as: Int32.self) ?? 0, alias: attributes[20]?.text ?? "",
+            group: attributes[27]?.number(0, as: UInt32.self) ?? 0)
     }
 
     /// What a new link is like.
@@ -152,9 +154,10 @@ final class LinkSocket: Sendable {
         try channel.request(message, "set the MTU of link \(index)")
     }
 
-    /// Gives a link a note for people and for GC; a new link cannot be given one.
-    func setAlias(_ index: Int32, _ alias: String) throws(SystemError) {
+    /// Gives a link a note for people and for GC, which a new link cannot be given, and with it the group that it stays in.
+    func setAlias(_ index: Int32, _ alias: String, group: UInt32? = nil) throws(SystemError) {
         var message = LinkSocket.message(19, NetlinkChannel.change, index: index)
+        if let group { message.attribute(27, group) }
         message.attribute(20, Array(alias.utf8.prefix(255)))
         try channel.request(message, "name link \(index)")
     }
@@ -220,6 +223,36 @@ final class LinkSocket: Sendable {
         message.attribute(1, machine.bytes)
         do throws(SystemError) { try channel.request(message, "send frames to \(machine)") } catch {
             guard error.errno == EEXIST else { throw error }
+        }
+    }
+
+    /// Sends no frames to a machine any more: neither those for everybody nor those for what was heard from there.
+    ///
+    /// What others have told the device for ever about single hardware addresses stays.
+    func removeForwarding(to machine: IPAddress, device: Int32) throws(SystemError) {
+        // ndmsg: AF_BRIDGE, any device
+        var list = NetlinkMessage(type: 30, flags: NetlinkChannel.dump)
+        for number in [7, 0, 0] as [UInt32] { list.append(number) }
+        for reply in try channel.exchange(list, "list forwarding entries") {
+            let attributes = reply.attributes(after: 12)
+            let hardware = Array(attributes[2] ?? [])
+            // NUD_PERMANENT 0x80, NUD_NOARP 0x40: told and not learned.
+            let isLearned = reply.payload.number(8, as: UInt16.self) & 0xc0 == 0
+            guard reply.payload.number(4, as: Int32.self) == device, hardware.count == 6,
+                (attributes[1]).flatMap({ IPAddress(bytes: $0) }) == machine,
+                isLearned || hardware.allSatisfy({ $0 == 0 })
+            else { continue }
+            var message = NetlinkMessage(type: 29, flags: NetlinkChannel.change)
+            message.append(UInt32(7))  // AF_BRIDGE
+            message.append(device)
+            message.append(UInt16(0))
+            message.append(UInt8(2))  // NTF_SELF
+            message.append(UInt8(0))
+            message.attribute(2, hardware)
+            message.attribute(1, machine.bytes)
+            do throws(SystemError) { try channel.request(message, "send no frames to \(machine)") } catch {
+                guard error.errno == ENOENT else { throw error }
+            }
         }
     }
 

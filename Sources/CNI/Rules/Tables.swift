@@ -247,6 +247,15 @@ enum LinkGroup {
     static let routed: UInt32 = 7536
     /// The bridges of the node's own networks, which its pods do not reach.
     static let apart: UInt32 = 7537
+
+    /// Links of an owner (what its notes begin with) that have no alias yet.
+    ///
+    /// A new link takes a group together with all else, and an alias only afterwards: by it is known what a call that was ended in
+    /// between has left.
+    static func unnamed(_ owner: String) -> UInt32 {
+        let hash = AttachmentOwner(containerID: owner, interface: "").key
+        return 1 << 31 | UInt32(truncatingIfNeeded: hash >> 64)
+    }
 }
 
 /// The elements of one container.

@@ -77,7 +77,7 @@ struct Kernel: KernelWork {
         case .macvlan(let endpoint, let it):
             try network.makeMacvlan(
                 endpoint.containerLink, parent: it.wish.parent ?? "", mode: it.wish.mode, mtu: it.wish.mtu,
-                hardware: endpoint.hardware, alias: endpoint.note)
+                hardware: endpoint.hardware, alias: endpoint.note, owner: owner.notePrefix)
         case .noLink(let endpoint):
             try network.delete(endpoint.hostLink)
             try network.delete(endpoint.containerLink)
@@ -143,7 +143,7 @@ struct Kernel: KernelWork {
     }
 
     /// The links of an owner that no state knows, also those of a call that was ended before it gave them their aliases: the link
-    /// of a container is then known by the bridge whose port it is.
+    /// of a container is then known by the bridge whose port it is, a macvlan by its group.
     ///
     /// Pure.
     static func lost(_ links: [EngineNetwork.Link], _ state: PluginState, _ owner: NetworkOwner) -> [String] {
@@ -155,10 +155,15 @@ struct Kernel: KernelWork {
                     && (known.contains($0.name) || $0.alias.hasPrefix(owner.notePrefix) || isNameless($0, owner))
             }.map(\.name))
         let ends = Set(state.endpoints.values.map(\.hostLink))
+        let unnamed = EngineNetwork.unnamedGroup(of: owner.notePrefix)
         return links.filter { link in
             if isNameless(link, owner) { return !known.contains(link.name) }
             if link.alias.isEmpty, link.kind == "veth", link.name.hasPrefix(DockerEndpoint.hostPrefix) {
                 return bridges.contains(link.master) && !ends.contains(link.name)
+            }
+            // No state knows it: a link is written down after it has its alias.
+            if link.alias.isEmpty, link.kind == "macvlan", link.name.hasPrefix(DockerEndpoint.containerPrefix) {
+                return link.group == unnamed
             }
             return link.alias.hasPrefix(owner.notePrefix) && !notes.contains(link.alias)
         }.map(\.name)

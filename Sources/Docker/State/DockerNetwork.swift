@@ -111,7 +111,8 @@ struct DockerEndpoint: Hashable, Sendable {
     var hostLink: String { "\(DockerEndpoint.hostPrefix)\(id.prefix(12))" }
     static let hostPrefix = "skd"
     /// The link that the engine takes into the container.
-    var containerLink: String { "skp\(id.prefix(12))" }
+    var containerLink: String { "\(DockerEndpoint.containerPrefix)\(id.prefix(12))" }
+    static let containerPrefix = "skp"
     /// What the link's alias and the rules' comments say.
     var note: String { "\(NetworkOwner(network: network).notePrefix)\(network.prefix(12)) \(id.prefix(12))" }
 
