@@ -3,7 +3,8 @@
 
 Nothing outside of the namespaces that it makes is ever asked: they have no way out. Each check prints one line; the last line is a
 summary; the exit status is 1 when a check failed.
-usage: hosts-check.py [--short] [overlay] [host-gw] [wireguard]   (the first two by default; --short: nothing that waits for a machine to be given up)
+usage: hosts-check.py [--short | --ways] [overlay] [host-gw] [wireguard]   (the first two by default)
+--short: nothing that waits for a machine to be given up; --ways: what is between the machines, and no sidecars, services and policies, for slow machines.
 SKEIN_BINARY names another binary than that of the release build.
 """
 import json
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from check import machines
 from check.lib import SKEIN, check, results
 
 # How much longer than on a machine of our own everything may take: kernel-check's is emulated.
@@ -61,7 +63,7 @@ except OSError as error:
 
 
 def run(*command, status=0, timeout=120, text=None):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, input=text)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout * PATIENCE, input=text)
     if status is not None and done.returncode != status:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -142,7 +144,7 @@ class Host:
 
 def api(host, method, path, body=None, content="application/json"):
     """One request of the first machine's API, as root over its unix socket."""
-    words = ["curl", "-sS", "--max-time", "20", "--unix-socket", f"{host.run_dir}/api.sock", "-X", method, f"http://localhost{path}"]
+    words = ["curl", "-sS", "--max-time", str(20 * PATIENCE), "--unix-socket", f"{host.run_dir}/api.sock", "-X", method, f"http://localhost{path}"]
     if body is not None:
         words += ["-H", f"content-type: {content}", "-d", "@-"]
     return json.loads(run(*words, text=None if body is None else json.dumps(body)))
@@ -162,7 +164,7 @@ def service(name, selector):
             "spec": {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
 
 
-def laboratory(driver, is_short):
+def laboratory(driver, is_short, is_brief):
     base = tempfile.mkdtemp(prefix="skein-hosts-")
     os.chmod(base, 0o711)  # The control plane is somebody else than root.
     run("ip", "netns", "add", f"{TAG}lan")
@@ -172,7 +174,7 @@ def laboratory(driver, is_short):
     try:
         for host in hosts:
             host.make()
-        checks(driver, hosts, is_short)
+        checks(driver, hosts, is_short, is_brief)
     except (RuntimeError, subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError) as error:
         check(f"{driver}: ran to its end", False, f"{type(error).__name__}: {error}")
     finally:
@@ -373,64 +375,11 @@ class Clock:
             receiver.wait()
 
 
-def checks(driver, hosts, is_short):
-    first, second, third = hosts
-    network = ["--encrypt", "wireguard"] if driver == "wireguard" else ["--network", driver]
-    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, *network,
-                "--pool", "10.244.0.0/16,fd00:244::/48", "--service-pool", "10.96.0.0/16,fd00:96::/112")
-    wait_for(f"{driver}: the first machine is up", lambda: "Ctrl-C" in pathlib.Path(first.log).read_text(), 120)
-    first.name = api(first, "GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
-    wrong = second.inside(
-        SKEIN, "node", "--join", "https://192.0.2.1:6443", "--token", "aaaaaa.0123456789abcdef", "--data-dir", second.data, "--run-dir",
-        second.run_dir, status=1)
-    check(f"{driver}: a token that nobody has made is refused", wrong == "")
-    token = first.skein("node", "token").strip()
-    for host in (second, third):
-        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", *network,
-                   "--node-address", host.addresses)
-    def nodes():
-        return {n["metadata"]["name"]: n for n in api(first, "GET", "/api/v1/nodes")["items"]}
-    def ready(name):
-        return [c["status"] for c in nodes()[name].get("status", {}).get("conditions", []) if c["type"] == "Ready"] == ["True"]
-    wait_for(f"{driver}: two machines have joined", lambda: ready("node-2") and ready("node-3"))
-    blocks = [b for n in nodes().values() for b in n["spec"]["podCIDRs"]]
-    check(f"{driver}: each has a block of each family of its own", len(set(blocks)) == 6, blocks)
-
-    names = [first.name, "node-2", "node-3"]
-    for host, node in zip(hosts, names):
-        api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"web-{host.number}", node, {"app": "web"}))
-        api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"plain-{host.number}", node, {"app": "plain"}, plain=True))
-    api(first, "POST", "/api/v1/namespaces/default/services", service("web", {"app": "web"}))
-    api(first, "POST", "/api/v1/namespaces/default/services", service("plain", {"app": "plain"}))
-    api(first, "POST", "/apis/security.istio.io/v1/namespaces/default/peerauthentications",
-        {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "strict"},
-         "spec": {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "STRICT"}}})
-
-    def pods():
-        return {p["metadata"]["name"]: p for p in api(first, "GET", "/api/v1/namespaces/default/pods")["items"]}
-    def pods_ready(names):
-        return all(any(c["type"] == "Ready" and c["status"] == "True" for c in pods()[n]["status"].get("conditions", [])) for n in names)
-    everything = [f"{kind}-{n}" for kind in ("web", "plain") for n in (1, 2, 3)]
-    wait_for(f"{driver}: pods run on all three, with sidecars", lambda: pods_ready(everything), 120)
-    found = pods()
-    uid = {name: p["metadata"]["uid"] for name, p in found.items()}
-    ip = {name: p["status"]["podIP"] for name, p in found.items()}
-
-    def ask(host, who, url, *more, seconds=5):
-        return host.in_pod(uid[who], "curl", "-sS", "--max-time", str(seconds * PATIENCE), *more, url, status=None, timeout=seconds * PATIENCE + 20)
-
-    ip6 = {name: p["status"]["podIPs"][1]["ip"] for name, p in found.items()}
-    def all_reached(written):
-        return all(ask(a, f"plain-{a.number}", f"http://{written[f'plain-{b.number}']}:8000/").startswith(names[b.number - 1]) for a in hosts for b in hosts)
-    wait_for(f"{driver}: every pod reaches every pod by address", lambda: all_reached(ip))
-    wait_for(f"{driver}: and by its IPv6 address", lambda: all_reached({name: f"[{one}]" for name, one in ip6.items()}))
-
-    def lookup(host, name, kind="A", server=None):
-        return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{server or gateway(host)}", name, kind,
-                           status=None).split()
-    def gateway(host):
-        return ip[f"plain-{host.number}"].rsplit(".", 1)[0] + ".1"
-    address, address6 = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIPs"]
+def served(driver, hosts, names, addresses, services, ask, lookup):
+    """Names, services, sidecars and policies over all machines."""
+    first, second, _ = hosts
+    ip, ip6 = addresses
+    address, address6 = services
     for host in hosts:
         wait_for(f"{driver}: names are answered on machine {host.number}", lambda: lookup(host, "plain.default.svc.cluster.local") == [address], 30)
         wait_for(f"{driver}: with IPv6 addresses, by both of its own", lambda: lookup(host, "plain.default.svc.cluster.local", "AAAA") == [address6]
@@ -471,10 +420,77 @@ def checks(driver, hosts, is_short):
     api(first, "DELETE", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/closed")
     wait_for(f"{driver}: and lets all in when it is gone", lambda: all(answering()))
 
+
+def checks(driver, hosts, is_short, is_brief):
+    first, second, third = hosts
+    network = ["--encrypt", "wireguard"] if driver == "wireguard" else ["--network", driver]
+    first.start("up", "--images", "host", "--api", "192.0.2.1:6443", "--node-address", first.addresses, *network,
+                "--pool", "10.244.0.0/16,fd00:244::/48", "--service-pool", "10.96.0.0/16,fd00:96::/112")
+    wait_for(f"{driver}: the first machine is up", lambda: "Ctrl-C" in pathlib.Path(first.log).read_text(), 120)
+    first.name = api(first, "GET", "/api/v1/nodes")["items"][0]["metadata"]["name"]
+    wrong = second.inside(
+        SKEIN, "node", "--join", "https://192.0.2.1:6443", "--token", "aaaaaa.0123456789abcdef", "--data-dir", second.data, "--run-dir",
+        second.run_dir, status=1)
+    check(f"{driver}: a token that nobody has made is refused", wrong == "")
+    token = first.skein("node", "token").strip()
+    for host in (second, third):
+        host.start("node", "--join", "https://192.0.2.1:6443", "--token", token, "--name", host.name, "--images", "host", *network,
+                   "--node-address", host.addresses)
+    def nodes():
+        return {n["metadata"]["name"]: n for n in api(first, "GET", "/api/v1/nodes")["items"]}
+    def ready(name):
+        return [c["status"] for c in nodes()[name].get("status", {}).get("conditions", []) if c["type"] == "Ready"] == ["True"]
+    wait_for(f"{driver}: two machines have joined", lambda: ready("node-2") and ready("node-3"))
+    blocks = [b for n in nodes().values() for b in n["spec"]["podCIDRs"]]
+    check(f"{driver}: each has a block of each family of its own", len(set(blocks)) == 6, blocks)
+
+    names = [first.name, "node-2", "node-3"]
+    for host, node in zip(hosts, names):
+        if not is_brief:
+            api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"web-{host.number}", node, {"app": "web"}))
+        api(first, "POST", "/api/v1/namespaces/default/pods", pod(f"plain-{host.number}", node, {"app": "plain", "machine": f"{host.number}"}, plain=True))
+    api(first, "POST", "/api/v1/namespaces/default/services", service("web", {"app": "web"}))
+    api(first, "POST", "/api/v1/namespaces/default/services", service("plain", {"app": "plain"}))
+    api(first, "POST", "/apis/security.istio.io/v1/namespaces/default/peerauthentications",
+        {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "strict"},
+         "spec": {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "STRICT"}}})
+
+    def pods():
+        return {p["metadata"]["name"]: p for p in api(first, "GET", "/api/v1/namespaces/default/pods")["items"]}
+    def pods_ready(names):
+        return all(any(c["type"] == "Ready" and c["status"] == "True" for c in pods()[n]["status"].get("conditions", [])) for n in names)
+    everything = [f"{kind}-{n}" for kind in (["plain"] if is_brief else ["web", "plain"]) for n in (1, 2, 3)]
+    wait_for(f"{driver}: pods run on all three{'' if is_brief else ', with sidecars'}", lambda: pods_ready(everything), 120)
+    found = pods()
+    uid = {name: p["metadata"]["uid"] for name, p in found.items()}
+    ip = {name: p["status"]["podIP"] for name, p in found.items()}
+
+    def ask(host, who, url, *more, seconds=5):
+        return host.in_pod(uid[who], "curl", "-sS", "--max-time", str(seconds * PATIENCE), *more, url, status=None, timeout=seconds + 20)
+
+    ip6 = {name: p["status"]["podIPs"][1]["ip"] for name, p in found.items()}
+    def all_reached(written):
+        return all(ask(a, f"plain-{a.number}", f"http://{written[f'plain-{b.number}']}:8000/").startswith(names[b.number - 1]) for a in hosts for b in hosts)
+    wait_for(f"{driver}: every pod reaches every pod by address", lambda: all_reached(ip))
+    wait_for(f"{driver}: and by its IPv6 address", lambda: all_reached({name: f"[{one}]" for name, one in ip6.items()}))
+
+    def lookup(host, name, kind="A", server=None):
+        return host.in_pod(uid[f"plain-{host.number}"], "dig", "+short", "+time=2", "+tries=2", f"@{server or gateway(host)}", name, kind,
+                           status=None).split()
+    def gateway(host):
+        return ip[f"plain-{host.number}"].rsplit(".", 1)[0] + ".1"
+    address, address6 = api(first, "GET", "/api/v1/namespaces/default/services/plain")["spec"]["clusterIPs"]
+    if not is_brief:
+        served(driver, hosts, names, (ip, ip6), (address, address6), ask, lookup)
+
     if driver == "wireguard":
         encrypted(hosts, nodes, ip, ask)
-    agents(driver, first, api, is_short)
-    containers(driver, first, second)
+    else:
+        machines.ways(driver, first, names[:2], api, wait_for)
+    if not is_brief:
+        machines.health(driver, hosts, service, api, wait_for)
+        agents(driver, first, api, is_short)
+        containers(driver, first, second)
 
     wait_for(f"{driver}: N-14 1 MiB over a link of 1,500 bytes", lambda: ask(
         first, "plain-1", f"http://{ip['plain-3']}:8000/bytes/1048576", "-o", "/dev/null", "-w", "%{size_download}", seconds=20) == "1048576")
@@ -489,12 +505,13 @@ def checks(driver, hosts, is_short):
 
     watch = [] if is_short else Clock.prepare(second)
     # The agent is killed: its pods go on, and the next agent takes them over without the token.
-    before = pods()["web-2"]["status"]["containerStatuses"][0].get("containerID")
+    kept = everything[1]
+    before = pods()[kept]["status"]["containerStatuses"][0].get("containerID")
     second.kill()
     wait_for(f"{driver}: pods go on without their agent", lambda: ask(first, "plain-1", f"http://{ip['plain-2']}:8000/").startswith("node-2"))
     second.start("node", "--join", "https://192.0.2.1:6443", "--name", second.name, "--images", "host", *network, environment=watch)
     wait_for(f"{driver}: the next agent takes them over", lambda: pathlib.Path(second.log).read_text().count("is up with") == 2, 60)
-    check(f"{driver}: without a restart", pods()["web-2"]["status"]["containerStatuses"][0].get("containerID") == before)
+    check(f"{driver}: without a restart", pods()[kept]["status"]["containerStatuses"][0].get("containerID") == before)
     wait_for(f"{driver}: names are answered again there", lambda: lookup(second, "plain.default.svc.cluster.local") == [address], 30)
 
     if not is_short:
@@ -517,12 +534,12 @@ def main():
         print("hosts-check: run as root (it makes network namespaces)", file=sys.stderr)
         return 1
     begin = time.time()
-    if set(sys.argv[1:]) - {"--short", "overlay", "host-gw", "wireguard"}:
-        print("usage: hosts-check.py [--short] [overlay] [host-gw] [wireguard]", file=sys.stderr)
+    if set(sys.argv[1:]) - {"--short", "--ways", "overlay", "host-gw", "wireguard"}:
+        print("usage: hosts-check.py [--short | --ways] [overlay] [host-gw] [wireguard]", file=sys.stderr)
         return 2
-    drivers = [word for word in sys.argv[1:] if word != "--short"]
+    drivers = [word for word in sys.argv[1:] if not word.startswith("--")]
     for driver in drivers or ["overlay", "host-gw"]:
-        laboratory(driver, "--short" in sys.argv)
+        laboratory(driver, "--short" in sys.argv or "--ways" in sys.argv, "--ways" in sys.argv)
     passed = sum(1 for _, is_good in results if is_good)
     print(f"hosts-check: {passed} passed, {len(results) - passed} failed, {time.time() - begin:.0f} s")
     return 0 if passed == len(results) else 1

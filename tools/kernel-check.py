@@ -2,7 +2,9 @@
 """Tries what needs parts of the kernel that the machine at hand may lack, in a virtual machine with Debian's own kernel.
 
 WireGuard between machines, ipvlan, VLAN links, bridges with VLANs, SCTP. Nothing of this machine is changed: its files are read.
-usage: kernel-check.py [PART…]      parts: probes wireguard cni hosts (without one: the first three); or -- COMMAND, for people
+usage: kernel-check.py [PART…]      parts: probes wireguard sctp cni ways hosts (without one: the first four); or -- COMMAND, for people
+ways is the whole product on three machines under WireGuard, as far as it is between the machines; hosts is all of hosts-check there, of which an emulated
+machine does little in an hour.
 SKEIN_TESTS, SKEIN_CNI and SKEIN_BINARY name other programs than those that `make kernel-check` builds; ACCELERATION=kvm is quicker where it works.
 """
 import os
@@ -26,6 +28,7 @@ PARTS = {
     "wireguard": (f"{TESTS} --testing-library swift-testing --no-parallel --filter NodeEncryptionTests", 600),
     "sctp": (f"{TESTS} --testing-library swift-testing --no-parallel --filter SCTPTests", 600),
     "cni": ("python3 tools/cni-check.py drivers", 600),
+    "ways": ("python3 tools/hosts-check.py --ways wireguard", 3600),
     "hosts": ("python3 tools/hosts-check.py --short wireguard", 3000),
 }
 

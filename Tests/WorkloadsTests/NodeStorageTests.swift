@@ -167,16 +167,19 @@ struct NodeStorageTests {
                 ],
             ]
         }
-        @Sendable func slice(_ node: String, ready: Bool = true) -> JSON {
-            [
+        @Sendable func slice(_ node: String, ready: Bool = true, _ address: String = "10.244.0.9", pod: String? = nil)
+            -> JSON
+        {
+            var endpoint: JSON = [
+                "addresses": [.string(address)], "nodeName": .string(node), "conditions": ["ready": .bool(ready)],
+            ]
+            if let pod { endpoint["targetRef"] = ["kind": "Pod", "name": .string(pod)] }
+            return [
                 "metadata": [
                     "name": "web-1", "namespace": "shop", "labels": ["kubernetes.io/service-name": "web"],
                 ],
-                "endpoints": [
-                    [
-                        "addresses": ["10.244.0.9"], "nodeName": .string(node), "conditions": ["ready": .bool(ready)],
-                    ]
-                ], "ports": [["port": 8080]],
+                "addressType": address.contains(":") ? "IPv6" : "IPv4", "endpoints": [endpoint],
+                "ports": [["port": 8080]],
             ]
         }
         func answers(_ slices: [JSON]) -> [UInt16: HealthCheckPorts.Answer] {
@@ -190,6 +193,11 @@ struct NodeStorageTests {
         #expect(answers([slice("other")])[port]?.localEndpoints == 0)
         #expect(answers([slice("node", ready: false)])[port]?.localEndpoints == 0)
         #expect(answers([slice("node")])[port]?.response(isHealthy: false).status == 503)
+        // With addresses of both families a pod is one endpoint, and so is what somebody has written by hand.
+        let pod = [slice("node", pod: "a"), slice("node", "fd00:244::9", pod: "a")]
+        #expect(answers(pod)[port]?.localEndpoints == 1)
+        #expect(answers(pod + [slice("node", "fd00:244::10", pod: "b")])[port]?.localEndpoints == 2)
+        #expect(answers([slice("node"), slice("node", "fd00:244::9")])[port]?.localEndpoints == 1)
 
         let node = try TestNode()
         defer { node.remove() }

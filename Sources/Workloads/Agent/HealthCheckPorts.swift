@@ -31,13 +31,21 @@ enum HealthCheckPorts {
             service.spec["externalTrafficPolicy"] == "Local",
             let port = service.spec["healthCheckNodePort"]?.int.flatMap({ UInt16(exactly: $0) }), port != 0
         else { return nil }
-        var local: Set<String> = []
+        // A pod with addresses of both families is in two slices, and one endpoint.
+        var pods: Set<String> = []
+        var others: [String: Set<String>] = [:]
         for slice in parts.slices {
             for endpoint in slice.json["endpoints"]?.array ?? []
             where endpoint["nodeName"]?.string == node && endpoint["conditions"]?["ready"]?.bool ?? true {
-                local.formUnion((endpoint["addresses"]?.array ?? []).compactMap(\.string))
+                if endpoint["targetRef"]?["kind"]?.string == "Pod", let name = endpoint["targetRef"]?["name"]?.string {
+                    pods.insert(name)
+                } else {
+                    others[slice.json["addressType"]?.string ?? "", default: []]
+                        .formUnion((endpoint["addresses"]?.array ?? []).compactMap(\.string))
+                }
             }
         }
-        return (port, Answer(namespace: service.namespace, name: service.name, localEndpoints: local.count))
+        let count = pods.count + (others.values.map(\.count).max() ?? 0)
+        return (port, Answer(namespace: service.namespace, name: service.name, localEndpoints: count))
     }
 }
