@@ -1,5 +1,7 @@
 """The commands that people type, with what they must lead to."""
 import json
+import re
+import subprocess
 
 from .lab import IMAGE, check, note, shell, until
 
@@ -81,9 +83,25 @@ def options(lab):
         check(f"network create {' '.join(words)}: refused with the reason", lab.status != 0 and expected in text and text.count("\n") == 0, text)
     shell("ip link add parent0 type veth peer name parent1; ip link set parent0 up; ip link set parent1 up")
     docker("network", "create", "-d", "skein", "-o", "skein.driver=macvlan", "-o", "parent=parent0", "--subnet", "10.35.0.0/24", "flat")
+    heard = f"{lab.folder}/links"
+    with open(heard, "w") as file:
+        monitor = subprocess.Popen(["ip", "monitor", "link"], stdout=file)
+    until(lambda: shell("ip link set parent1 alias heard") == "" and "parent1" in shell(f"cat {heard}"), 30)
     lab.run("flat-1", "--network", "flat")
     lab.run("flat-2", "--network", "flat")
     check("macvlan: containers reach each other by name", lab.ask("flat-1", "flat-2") == f"flat-2 {lab.address('flat-1', 'flat')}", lab.ask("flat-1", "flat-2"))
+    monitor.kill()
+    monitor.wait()
+    groups = re.findall(r"skp[0-9a-f]{12}@.* group (\w+)", shell(f"cat {heard}"))
+    check("macvlan: a link is in a group of its own until it has its alias", len(set(groups)) == 2 and groups[0].isdigit() and groups[-1] == "default", groups)
+    # Such a link that a killed plugin has left, and one of somebody else.
+    lab.kill_plugin()
+    shell(f"ip link add link parent0 name skpffffffffffff group {groups[0]} type macvlan mode bridge; ip link add link parent0 name skpeeeeeeeeeeee type macvlan mode bridge")
+    before = lab.links()
+    lab.start_plugin()
+    check("ATK-41 macvlan: the next plugin takes a link away that was not named yet, and no other one", before == ["skpeeeeeeeeeeee", "skpffffffffffff"]
+          and until(lambda: lab.links() == ["skpeeeeeeeeeeee"], 30) and lab.ask("flat-1", "flat-2").startswith("flat-2 "), (before, lab.links()))
+    shell("ip link del skpeeeeeeeeeeee")
     docker("rm", "-f", "flat-1", "flat-2")
     docker("network", "rm", "flat")
     shell("ip link del parent0")

@@ -254,7 +254,8 @@ enum LinkGroup {
     /// between has left.
     static func unnamed(_ owner: String) -> UInt32 {
         let hash = AttachmentOwner(containerID: owner, interface: "").key
-        return 1 << 31 | UInt32(truncatingIfNeeded: hash >> 64)
+        // ip(8) takes no number beyond 31 bits.
+        return 1 << 30 | UInt32(truncatingIfNeeded: hash >> 64) & 0x3fff_ffff
     }
 }
 
