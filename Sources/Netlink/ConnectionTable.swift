@@ -59,8 +59,8 @@ package struct ConnectionTable: Sendable {
     }
 
     /// For each question the kernel goes through its whole table (16 ms with the 262,144 chains that machines of more than 4 GiB
-    /// have), and to have so many connections described costs as much as that: 0.7 µs each.
-    static let worthOfQuestion = 24_000
+    /// have, and four times that when they are full), and to have so many connections described costs as much as that.
+    static let worthOfQuestion = 32_000
 
     private static let delete: UInt16 = 1 << 8 | 2  // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
 
