@@ -143,6 +143,9 @@ struct NodeEncryptionTests {
             let problems = try a.apply(renewed, [try b.peer(.overlay, address: "192.0.2.77")])
             try require(problems.count == 1 && problems[0].contains("no WireGuard key"), "\(problems)")
             try requireEqual(try ask("10.244.2.5:80", from: pod), "no route to host", "to a node without a key")
+            let ways = try a.inside { () throws(NetworkError) in try RouteSocket().routes() }
+            let gone = try [range("10.244.2.0/24"), range("fd00:244:0:2::/64")]
+            try require(!ways.contains { way in gone.contains { $0 == way.destination } }, "ways to it are left")
             try requireEqual([try seen(a, "clear"), try seen(b, "clear")], [0, 0], "packets in the clear at the end")
 
             // Nothing is encrypted any more: the link goes.

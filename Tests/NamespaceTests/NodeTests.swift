@@ -283,6 +283,23 @@ struct NodeTests {
         }
     }
 
+    @Test("a way is taken away whether it leads over a router or into a device")
+    func everyKind() throws {
+        try nsTest { _ in
+            let routes = try RouteSocket()
+            guard let device = try routes.link("eth0")?.index else { throw Failed(description: "no uplink") }
+            for (block, router) in [("10.244.9.0/24", "192.0.2.1"), ("fd00:244:0:9::/64", "2001:db8::1")] {
+                let block = try range(block)
+                for router in [nil, try ip(router)] as [IPAddress?] {
+                    try routes.addRoute(to: block, via: router, device: device)
+                    try require(try routes.routes().contains { $0.destination == block }, "\(block): none")
+                    try routes.deleteRoute(to: block, device: nil, type: 0)
+                    try require(try !routes.routes().contains { $0.destination == block }, "\(block) is left")
+                }
+            }
+        }
+    }
+
     @Test("VXLAN packets of no node, and packets that say they are a pod of another node, are dropped")
     func strangers() throws {
         try labTest(3) { laboratory in

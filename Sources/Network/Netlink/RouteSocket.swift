@@ -227,7 +227,8 @@ final class RouteSocket: Sendable {
         header.rtm_table = 254  // RT_TABLE_MAIN
         header.rtm_protocol = RouteSocket.origin
         // RT_SCOPE_LINK 253 for what is on the link, RT_SCOPE_UNIVERSE 0 for the rest; IPv6 knows no scopes.
-        header.rtm_scope = device != nil && gateway == nil && !isV6 ? 253 : 0
+        // What is taken away whatever its kind may have any: RT_SCOPE_NOWHERE 255.
+        header.rtm_scope = kind == 0 ? 255 : device != nil && gateway == nil && !isV6 ? 253 : 0
         header.rtm_type = kind ?? (device == nil ? 7 : 1)  // RTN_UNREACHABLE, RTN_UNICAST
         if gateway != nil { header.rtm_flags = UInt32(RTNH_F_ONLINK) }
         var message = NetlinkMessage(type: type, flags: flags)

@@ -27,7 +27,7 @@ final class JoinedNode: @unchecked Sendable {
     private let control: RemoteControlPlane
     private var isStopping = false
     /// What was said last of the ways to other nodes, and whether the node's object says it.
-    private var ways = NodeWays()
+    private var ways: NodeWays
     private var hasToldWays = false
 
     init(
@@ -39,6 +39,7 @@ final class JoinedNode: @unchecked Sendable {
         self.server = server
         self.driver = driver
         self.encryption = encryption
+        ways = NodeWays(isEncrypted: encryption != nil)
         wantedAddresses = addresses
         self.loop = loop
         control = RemoteControlPlane(
