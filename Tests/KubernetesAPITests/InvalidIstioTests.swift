@@ -19,8 +19,8 @@ struct InvalidIstioTests {
         var testDescription: String { "\(kind.kind) \(spec)" }
     }
 
-    private static func fields(_ kind: ResourceKind, _ spec: String?) throws -> [String] {
-        let text = "kind: \(kind.kind)\nmetadata: {name: a}\n" + (spec.map { "spec: \($0)\n" } ?? "")
+    static func fields(_ kind: ResourceKind, _ spec: String?, _ metadata: String = "name: a") throws -> [String] {
+        let text = "kind: \(kind.kind)\nmetadata: {\(metadata)}\n" + (spec.map { "spec: \($0)\n" } ?? "")
         let json = try #require(try YAML.parse(text, file: "test").first?.json)
         var decoder = SchemaDecoder()
         let object = KubernetesObject(json: try decoder.decode(json, as: kind))
@@ -69,7 +69,9 @@ struct InvalidIstioTests {
                 telemetry, "{metrics: [{overrides: [{match: {customMetric: ''}}]}]}",
                 "spec.metrics[0].overrides[0].match.customMetric"),
             Case(.workloadEntry, "{address: 192.0.2.1, ports: {http: 70000}}", "spec.ports[http]"),
-            Case(.workloadGroup, "{template: {}, probe: {periodSeconds: -1}}", "spec.probe.periodSeconds"),
+            Case(
+                .workloadGroup, "{template: {}, probe: {tcpSocket: {port: 80}, periodSeconds: -1}}",
+                "spec.probe.periodSeconds"),
             Case(
                 .serviceEntry, "{hosts: [a.example], workloadSelector: {labels: {a: \(longText)}}}",
                 "spec.workloadSelector.labels[a]"),
@@ -91,7 +93,9 @@ struct InvalidIstioTests {
             Case(
                 .serviceEntry, "{hosts: [a.example], workloadSelector: {labels: {app: 'a*'}}}",
                 "spec.workloadSelector.labels[app]"),
-            Case(.sidecar, "{workloadSelector: {labels: {'a*': b}}}", "spec.workloadSelector.labels"),
+            Case(
+                .sidecar, "{workloadSelector: {labels: {'a*': b}}, egress: [{hosts: ['*/*']}]}",
+                "spec.workloadSelector.labels"),
             Case(.proxyConfig, "{selector: {matchLabels: {'': b}}}", "spec.selector.matchLabels"),
             Case(telemetry, "{selector: {matchLabels: {app: '*'}}}", "spec.selector.matchLabels[app]"),
             Case(

@@ -31,6 +31,11 @@ struct SidecarTests {
         #expect(try seen(world("'./*'")) == ["db", "web"])
         #expect(try seen(world("'~/*'")).isEmpty)
         #expect(try seen(world("'shop/*'")) == ["shop"])
+        // What begins with ~ leaves out of what the others import.
+        #expect(try seen(world("'*/*', '~shop/*'")) == ["db", "web"])
+        #expect(try seen(world("'~/web.default.svc.cluster.local', '*/*'")) == ["db", "shop"])
+        #expect(try seen(world("'*/*', '~./*'")) == ["shop"])
+        #expect(try seen(world("'*/*', '~bank/*'")) == ["db", "shop", "web"])
         #expect(try seen(world("'*/web.default.svc.cluster.local'")) == ["web"])
         #expect(try seen(world("'*/*.shop.svc.cluster.local'")) == ["shop"])
         let scoped = try world("'./*'").snapshot()

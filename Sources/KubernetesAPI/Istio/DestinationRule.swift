@@ -84,7 +84,7 @@ public struct DestinationRule: JSONView {
         /// Looks at `json` as tunnel settings.
         public init(json: JSON) { self.json = json }
         /// `CONNECT` (also when absent) or `POST`.
-        public var `protocol`: String { json["protocol"]?.string ?? "CONNECT" }
+        public var `protocol`: String { string("protocol").isEmpty ? "CONNECT" : string("protocol") }
         /// The host that the proxy is to connect to.
         public var targetHost: String { string("targetHost") }
         /// Its port.

@@ -8,15 +8,26 @@ extension Validator {
         selector(spec["selector"]?["matchLabels"], "spec.selector.matchLabels")
         selector(spec["workloadSelector"]?["matchLabels"], "spec.workloadSelector.matchLabels")
         selector(spec["workloadSelector"]?["labels"], "spec.workloadSelector.labels")
-        targets(spec)
+        targets(spec, object.kind)
+        exports(object)
+        dryRun(object)
         switch object.kind {
-        case "WorkloadEntry": workload(spec, "spec")
+        case "VirtualService": routing(object)
+        case "DestinationRule": destinationRule(object)
+        case "Gateway": gateway(object)
+        case "Sidecar": sidecar(object)
+        case "WorkloadEntry":
+            workload(spec, "spec")
+            workloadPlace(spec, "spec")
         case "WorkloadGroup":
+            labels("spec.metadata.labels", KubernetesObject(json: spec["metadata"] ?? .object([:])).map("labels"))
             if let template = spec["template"] { workload(template, "spec.template") }
             if let probe = spec["probe"] { self.probe(probe) }
         case "ServiceEntry":
+            serviceEntry(object)
             for (index, endpoint) in (spec["endpoints"]?.array ?? []).enumerated() {
                 workload(endpoint, "spec.endpoints[\(index)]")
+                workloadPlace(endpoint, "spec.endpoints[\(index)]")
             }
         case "Telemetry": telemetry(spec)
         case "EnvoyFilter": patches(spec)
@@ -48,24 +59,33 @@ extension Validator {
 
     // MARK: targetRefs
 
-    private mutating func targets(_ spec: JSON) {
+    /// What policies and Telemetry can be attached to.
+    private static let targetKinds = [
+        "Service", "networking.istio.io/ServiceEntry", "gateway.networking.k8s.io/Gateway",
+        "gateway.networking.k8s.io/GatewayClass",
+    ]
+
+    private mutating func targets(_ spec: JSON, _ kind: String) {
         let ways = ["selector", "workloadSelector", "targetRef", "targetRefs"].filter { spec[$0] != nil }
         guard spec["targetRef"] ?? spec["targetRefs"] != nil else { return }
         if ways.count > 1, let first = ways.first, let last = ways.last {
             add(.forbidden("spec.\(last)", "\(first) and \(last) exclude each other"))
         }
-        if let target = spec["targetRef"] { self.target(target, "spec.targetRef") }
+        if let target = spec["targetRef"] { self.target(target, "spec.targetRef", kind) }
         for (index, target) in (spec["targetRefs"]?.array ?? []).enumerated() {
-            self.target(target, "spec.targetRefs[\(index)]")
+            self.target(target, "spec.targetRefs[\(index)]", kind)
         }
     }
 
-    private mutating func target(_ target: JSON, _ path: String) {
+    private mutating func target(_ target: JSON, _ path: String, _ owner: String) {
         let view = KubernetesObject(json: target)
         let (group, kind, namespace) = (view.string("group"), view.string("kind"), view.string("namespace"))
         if !group.isEmpty { check("\(path).group", group, Names.dns1123SubdomainProblem) }
         if !kind.isEmpty, !Self.isKind(kind) {
             add(.invalid("\(path).kind", text: kind, "must be the name of a kind, such as Service"))
+        } else if !kind.isEmpty, owner != "EnvoyFilter", Names.dns1123SubdomainProblem(group) == nil || group.isEmpty {
+            let full = group.isEmpty || group == "core" ? kind : "\(group)/\(kind)"
+            if !Self.targetKinds.contains(full) { add(.notSupported("\(path).kind", full, Self.targetKinds)) }
         }
         if !namespace.isEmpty {
             add(.forbidden("\(path).namespace", "a policy is for what is in its own namespace; leave the field out"))
@@ -86,14 +106,8 @@ extension Validator {
         let address = view.string("address")
         let ports = workload["ports"]?.object ?? [:]
         if address.hasPrefix("unix://") {
-            let rest = address.dropFirst("unix://".count)
-            if !rest.hasPrefix("/"), !rest.hasPrefix("@") {
-                add(
-                    .invalid(
-                        "\(path).address", text: address, "must be an absolute path or an abstract socket, unix://@name"
-                    ))
-            } else if rest.hasSuffix("/") {
-                add(.invalid("\(path).address", text: address, "must not be a directory"))
+            if let problem = IstioNames.socketProblem(address.dropFirst("unix://".count)) {
+                add(.invalid("\(path).address", text: address, problem))
             }
             if !ports.isEmpty { add(.forbidden("\(path).ports", "a Unix socket has no ports")) }
         }
@@ -113,6 +127,7 @@ extension Validator {
 
     private mutating func probe(_ probe: JSON) {
         let ways = ["httpGet", "tcpSocket", "exec", "grpc"].filter { probe[$0] != nil }
+        if ways.isEmpty { add(.required("spec.probe", "httpGet, tcpSocket, exec or grpc")) }
         if ways.count > 1, let first = ways.first, let last = ways.last {
             add(.forbidden("spec.probe.\(last)", "\(first) and \(last) exclude each other"))
         }

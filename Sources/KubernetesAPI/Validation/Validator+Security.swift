@@ -27,7 +27,8 @@ extension Validator {
         for (index, rule) in (spec["jwtRules"]?.array ?? []).enumerated() {
             let here = "spec.jwtRules[\(index)]"
             let view = KubernetesObject(json: rule)
-            if view.string("issuer").isEmpty { add(.required("\(here).issuer")) }
+            let place = view.string("jwksUri").isEmpty ? view.string("jwks_uri") : view.string("jwksUri")
+            if view.string("issuer").isEmpty, place.isEmpty { add(.required("\(here).issuer", "issuer or jwksUri")) }
             if !view.string("jwks").isEmpty, !view.string("jwksUri").isEmpty {
                 add(.forbidden("\(here).jwks", "jwks and jwksUri exclude each other"))
             }
@@ -41,6 +42,8 @@ extension Validator {
             let uri = view.string("jwksUri")
             if !uri.isEmpty, !uri.hasPrefix("http://"), !uri.hasPrefix("https://") {
                 add(.invalid("\(here).jwksUri", text: uri, "must begin with http:// or https://"))
+            } else if !uri.isEmpty, !Self.hasPort(uri) {
+                add(.invalid("\(here).jwksUri", text: uri, "must have a number between 1 and 65535 for a port"))
             }
             for (position, claim) in (rule["outputClaimToHeaders"]?.array ?? []).enumerated() {
                 let header = claim["header"]?.string ?? ""
@@ -53,10 +56,37 @@ extension Validator {
         }
     }
 
+    /// Whether what stands behind the host of an address is a port, or nothing.
+    private static func hasPort(_ uri: String) -> Bool {
+        let rest = uri.drop { $0 != ":" }.dropFirst(3)
+        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        // What stands in brackets is an IPv6 address.
+        let host = authority.lastIndex(of: "]").map { authority[$0...] } ?? authority
+        guard let colon = host.lastIndex(of: ":") else { return true }
+        let port = host[host.index(after: colon)...]
+        return port.isEmpty || UInt16(port).map { $0 > 0 } == true
+    }
+
+    /// A policy that only counts what it would do can be ALLOW or DENY; nothing else is tried that way.
+    mutating func dryRun(_ object: KubernetesObject) {
+        guard let text = object.metadata.annotations["istio.io/dry-run"] else { return }
+        let path = "metadata.annotations[istio.io/dry-run]"
+        if object.kind != "AuthorizationPolicy" {
+            add(.forbidden(path, "only an AuthorizationPolicy can be tried"))
+        } else if !["true", "false"].contains(text) {
+            add(.notSupported(path, text, ["true", "false"]))
+        } else if let action = object.spec["action"]?.string, action != "ALLOW", action != "DENY" {
+            add(.forbidden(path, "only ALLOW and DENY can be tried, not \(action)"))
+        }
+    }
+
     private mutating func authorization(_ spec: JSON) {
         let provider = spec["provider"]?["name"]?.string ?? ""
         if spec["action"]?.string == "CUSTOM" {
             if provider.isEmpty { add(.required("spec.provider.name", "CUSTOM asks a provider")) }
+            if spec["rules"] == nil {
+                add(.required("spec.rules", "without rules nobody is asked; rules: [{}] asks for every request"))
+            }
         } else if spec["provider"] != nil {
             add(.forbidden("spec.provider", "only CUSTOM asks a provider"))
         }
@@ -87,8 +117,31 @@ extension Validator {
         {
             add(.forbidden("\(path).serviceAccounts", "may not stand beside principals or namespaces"))
         }
+        for name in ["serviceAccounts", "notServiceAccounts"] { accounts(view.strings(name), "\(path).\(name)") }
+        for name in ["trustDomains", "notTrustDomains"] { domains(view.strings(name), "\(path).\(name)") }
         for (name, values) in members.sorted(by: { $0.key < $1.key }) {
             texts((values.array ?? []).compactMap(\.string), "\(path).\(name)")
+        }
+    }
+
+    /// `NAME` or `NAMESPACE/NAME`.
+    private mutating func accounts(_ values: [String], _ path: String) {
+        for (index, text) in values.enumerated() where !text.isEmpty {
+            let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+            if text.contains("*") || parts.count > 2 || parts.contains(where: \.isEmpty) {
+                add(.invalid("\(path)[\(index)]", text: text, "must be NAME or NAMESPACE/NAME, without wildcards"))
+            }
+        }
+    }
+
+    /// A trust domain, with a wildcard at one end at most.
+    private mutating func domains(_ values: [String], _ path: String) {
+        for (index, text) in values.enumerated() {
+            let inner = text.dropFirst(text.hasPrefix("*") ? 1 : 0)
+            let rest = text.hasPrefix("*") ? inner : inner.dropLast(inner.hasSuffix("*") ? 1 : 0)
+            if rest.contains("*") || rest.contains("/") {
+                add(.invalid("\(path)[\(index)]", text: text, "must have one * at most, at an end, and no /"))
+            }
         }
     }
 
@@ -164,6 +217,8 @@ extension Validator {
             add(.required("\(path).values", "values or notValues"))
         }
         for name in ["values", "notValues"] {
+            if key == "source.serviceAccount" { accounts(view.strings(name), "\(path).\(name)") }
+            if key == "source.trustDomain" { domains(view.strings(name), "\(path).\(name)") }
             if key == "source.ip" || key == "remote.ip" || key == "destination.ip" {
                 blocks(view.strings(name), "\(path).\(name)")
             }

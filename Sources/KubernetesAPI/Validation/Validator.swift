@@ -186,6 +186,8 @@ public struct Validator {
                 // As Istio's own definitions say it; 0 switches off what can be switched off.
                 if nanoseconds > 0, nanoseconds < 1e6 {
                     add(.invalid(path, text: text, "must be a valid duration greater than 1ms"))
+                } else if nanoseconds.rounded().truncatingRemainder(dividingBy: 1e6) != 0 {
+                    add(.invalid(path, text: text, "must be whole milliseconds"))
                 }
             } else {
                 add(.invalid(path, text: text, "must be a duration such as \"1.5s\", \"100ms\" or \"1h10m\""))

@@ -135,13 +135,13 @@ extension DiagnosticCode {
             .warning, "Tokens that are checked, but not required",
             "add an AuthorizationPolicy with requestPrincipals: [\"*\"]"),
         .denyWithoutRules: Entry(
-            .warning, "A DENY that denies nothing",
+            .error, "A DENY that denies nothing",
             "write rules; one empty rule stands for everything"),
         .unknownAuthorizationProvider: Entry(
             .warning, "A provider that the mesh does not have",
             "declare it in extensionProviders of the mesh configuration"),
         .dryRunOfCustom: Entry(
-            .warning, "A dry run that is left out",
+            .error, "A dry run that is left out",
             "remove the annotation, or use ALLOW or DENY"),
         .identitiesSwitchedOff: Entry(
             .warning, "Identities without mutual TLS",

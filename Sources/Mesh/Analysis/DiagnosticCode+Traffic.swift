@@ -101,10 +101,10 @@ extension DiagnosticCode {
             .error, istio: ["IST0106"], "A host that is no host name",
             "write a name, * or *. and a suffix"),
         .repeatedHost: Entry(
-            .warning, "A host that is written twice",
+            .error, "A host that another one of the rule covers",
             "remove one of the two"),
         .wildcardInSidecars: Entry(
-            .warning, "The host * in a rule for sidecars",
+            .error, "The host * in a rule for sidecars",
             "name the hosts, or the gateways in spec.gateways"),
         .ruleWithoutRoutes: Entry(
             .error, istio: ["IST0106"], "A rule without routes",
@@ -195,7 +195,7 @@ extension DiagnosticCode {
             .warning, istio: ["IST0173"], "A subset that no endpoint belongs to",
             "use labels that the pods' template has"),
         .subsetTwice: Entry(
-            .warning, "A subset that is defined twice",
+            .error, "A subset that is defined twice",
             "remove one definition, or rename it"),
         .policyOverruled: Entry(
             .warning, "Two DestinationRules with a policy for one host",

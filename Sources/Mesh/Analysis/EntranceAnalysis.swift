@@ -29,24 +29,11 @@ struct EntranceAnalysis {
         if gateway.servers.isEmpty { found.append(finding(.invalidValue, "spec.servers", "at least one is required")) }
         for (index, server) in gateway.servers.enumerated() {
             let field = "spec.servers[\(index)]"
-            if let port = server.port, !(1...65535).contains(port) {
-                found.append(
-                    finding(.invalidValue, "\(field).port.number", "\(port) is not between 1 and 65535"))
-            }
             // Routes choose servers by the names of their ports.
             let name = server.portName
             if !name.isEmpty, gateway.servers.prefix(index).contains(where: { $0.portName == name }) {
                 found.append(
                     finding(.invalidValue, "\(field).port.name", "\"\(name)\" is the name of an earlier port"))
-            }
-            for (position, written) in server.hosts.enumerated() {
-                let host = written.split(separator: "/", maxSplits: 1).last.map(String.init) ?? written
-                if host != "*", host.dropFirst(host.hasPrefix("*.") ? 2 : 0).contains("*") {
-                    found.append(
-                        finding(
-                            .invalidValue, "\(field).hosts[\(position)]",
-                            "\"\(host)\": a host is a name, * or *. and a suffix"))
-                }
             }
         }
         return found
@@ -64,6 +51,12 @@ struct EntranceAnalysis {
                     isTLS
                         ? "\(server.portProtocol) needs TLS settings: \(closed)"
                         : "\(server.portProtocol) is not supported: \(closed)")
+            ]
+        }
+        if server.bind.hasPrefix("unix://") {
+            return [
+                finding(
+                    .gatewayPortClosed, "\(field).bind", "gateways listen on ports alone: \(server.bind) is not opened")
             ]
         }
         var found: [Diagnostic] = []

@@ -1,4 +1,5 @@
 import KubernetesAPI
+import Serialization
 
 /// What a DestinationRule says that does not take effect, or not as its author may think.
 struct PolicyAnalysis {
@@ -51,7 +52,7 @@ struct PolicyAnalysis {
         guard let policy else { return [] }
         var found = level(field, policy)
         if let tunnel = policy.tunnel {
-            if !["CONNECT", "POST"].contains(tunnel.protocol.uppercased()) {
+            if !["CONNECT", "POST"].contains(tunnel.protocol) {
                 found.append(
                     finding(
                         .invalidTunnel, "\(field).tunnel.protocol", "\(tunnel.protocol) is neither CONNECT nor POST"))
@@ -154,7 +155,8 @@ struct PolicyAnalysis {
         if pool.useClientProtocol, pool.h2UpgradePolicy == "UPGRADE" {
             found.append(
                 finding(
-                    .policyFieldWithoutEffect, "\(field).http.h2UpgradePolicy", "no effect beside useClientProtocol"))
+                    .invalidConnectionPool, "\(field).http.h2UpgradePolicy",
+                    "useClientProtocol and UPGRADE exclude each other"))
         }
         return found
     }
@@ -201,13 +203,6 @@ struct PolicyAnalysis {
             if !setting.failover.isEmpty, !setting.failoverPriority.isEmpty {
                 found.append(
                     finding(.policyFieldWithoutEffect, "\(place).failover", "no effect beside failoverPriority"))
-            }
-            if balancer.localitySetting != nil {
-                found.append(
-                    finding(
-                        .policyFieldWithoutEffect, "\(field).localityLbSetting",
-                        "no effect beside zoneAwareLbSetting (B-5)"
-                    ))
             }
         }
         if balancer.backendUtilization != nil, !balancer.simple.isEmpty || balancer.consistentHash != nil {
@@ -291,8 +286,24 @@ struct PolicyAnalysis {
                     "\(field).caCertificates",
                     "absent: the server's certificate is verified with those of the system in the proxy's image (D-8)"))
         }
-        if !tls.credentialName.isEmpty, !tls.caCertificates.isEmpty || !tls.clientCertificate.isEmpty {
-            found.append(finding(.policyFieldWithoutEffect, field, "files have no effect beside credentialName"))
+        guard ["SIMPLE", "MUTUAL"].contains(tls.mode) else { return found }
+        let files = ["clientCertificate", "privateKey", "caCertificates", "caCrl"].filter {
+            !(tls.json[$0]?.string ?? "").isEmpty
+        }
+        if !tls.credentialName.isEmpty, let file = files.first {
+            found.append(
+                finding(.invalidClientTLS, "\(field).\(file)", "files and credentialName exclude each other"))
+        }
+        if tls.insecureSkipVerify {
+            let hasAuthority =
+                !tls.caCertificates.isEmpty || tls.mode == "SIMPLE" && !tls.credentialName.isEmpty
+                || tls.json["subjectAltNames"] != nil
+            if hasAuthority {
+                found.append(
+                    finding(
+                        .invalidClientTLS, "\(field).insecureSkipVerify",
+                        "nothing is verified then: authorities and names of the server have no use"))
+            }
         }
         return found
     }

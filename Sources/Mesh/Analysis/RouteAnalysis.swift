@@ -56,7 +56,8 @@ struct RouteAnalysis {
                 found.append(
                     finding(.invalidDirectResponse, ".directResponse.body", "string and bytes exclude each other"))
             }
-            if (direct.bodyString?.utf8.count ?? 0) > Self.bodyBytesMax {
+            let encoded = direct.bodyBase64.map { $0.utf8.filter { $0 != 0x3D }.count * 3 / 4 } ?? 0
+            if max(direct.bodyString?.utf8.count ?? 0, encoded) > Self.bodyBytesMax {
                 found.append(
                     finding(.invalidDirectResponse, ".directResponse.body", "is longer than \(Self.bodyBytesMax) bytes")
                 )
@@ -74,7 +75,8 @@ struct RouteAnalysis {
 
     private func redirect(_ redirect: VirtualService.HTTPRedirect) -> [Diagnostic] {
         var found: [Diagnostic] = []
-        if let code = redirect.redirectCode, ![301, 302, 303, 307, 308].contains(code) {
+        // 0 is what Istio's messages say when nothing is written.
+        if let code = redirect.redirectCode, ![0, 301, 302, 303, 307, 308].contains(code) {
             found.append(
                 finding(.invalidRedirect, ".redirect.redirectCode", "\(code) is none of 301, 302, 303, 307, 308 (H-15)")
             )
@@ -227,10 +229,7 @@ struct RouteAnalysis {
             if let share = delay["percent"]?.int, !(0...100).contains(share) {
                 found.append(finding(.invalidFault, ".fault.delay.percent", "\(share) is no percentage"))
             }
-            if delay["exponentialDelay"] != nil {
-                found.append(
-                    finding(.ruleFieldWithoutEffect, ".fault.delay.exponentialDelay", "has no effect: use fixedDelay"))
-            } else if fault.fixedDelay == nil {
+            if fault.fixedDelay == nil, delay["exponentialDelay"] == nil {
                 found.append(finding(.invalidFault, ".fault.delay.fixedDelay", "required"))
             }
             if fault.delayPercent == 0 {
@@ -250,12 +249,7 @@ struct RouteAnalysis {
                 if Actions.grpcStatus(status) == nil {
                     found.append(finding(.invalidFault, ".fault.abort.grpcStatus", "\"\(status)\" is no gRPC status"))
                 }
-            } else if abort["http2Error"] != nil {
-                found.append(
-                    finding(
-                        .ruleFieldWithoutEffect, ".fault.abort.http2Error",
-                        "has no effect: use httpStatus or grpcStatus"))
-            } else {
+            } else if abort["http2Error"] == nil {
                 found.append(finding(.invalidFault, ".fault.abort", "httpStatus or grpcStatus is required"))
             }
             if fault.abortPercent == 0 {
@@ -273,10 +267,11 @@ struct RouteAnalysis {
         if let attempts = retries.attempts, attempts < 0 {
             found.append(finding(.invalidRetries, ".retries.attempts", "\(attempts) is negative"))
         }
-        if let attempts = retries.attempts, attempts == 0, retries.json.object?.count ?? 0 > 1 {
+        if let attempts = retries.attempts, attempts == 0, let members = retries.json.object, members.count > 1 {
+            let isPolicy = ["perTryTimeout", "retryOn", "retryRemoteLocalities"].contains { members[$0] != nil }
             found.append(
                 finding(
-                    .retriesWithoutEffect, ".retries",
+                    isPolicy ? .invalidRetries : .retriesWithoutEffect, ".retries",
                     "attempts: 0 switches retries off; the other members have no effect (T-4)"))
         }
         for (name, time) in [("perTryTimeout", retries.perTryTimeout), ("backoff", retries.backoff)] {

@@ -39,8 +39,10 @@ struct RuleAnalysis {
             {
                 found.append(finding(.invalidRuleHost, field, "a host is a name, * or *. and a suffix"))
             }
-            if rule.hosts.prefix(index).contains(host) {
-                found.append(finding(.repeatedHost, field, "\"\(host)\" is there before"))
+            if let other = rule.hosts.prefix(index).first(where: {
+                HostName.covers($0, host) || HostName.covers(host, $0)
+            }) {
+                found.append(finding(.repeatedHost, field, "\"\(host)\" and \"\(other)\" have names in common"))
             }
         }
         guard rule.gateways.contains(Mesh.meshGateway) else { return found }
@@ -50,11 +52,11 @@ struct RuleAnalysis {
 
     private func claims(_ field: String, _ host: String) -> [Diagnostic] {
         var found: [Diagnostic] = []
-        if host == "*" && rule.rule.gateways.isEmpty {
+        if host == "*" {
             found.append(
                 finding(
                     .wildcardInSidecars, field,
-                    "in sidecars * stands for no host: name the hosts, or gateways in spec.gateways"))
+                    "in sidecars * stands for no host: name the hosts, or gateways alone in spec.gateways"))
         }
         let rivals = tables.meshRules(host).filter {
             HostName.meet($0.rule.exportTo, $0.key.namespace, rule.rule.exportTo, rule.key.namespace)
@@ -139,10 +141,18 @@ struct RuleAnalysis {
         for (position, match) in route.match.enumerated() {
             let place = "\(field).match[\(position)].sniHosts"
             if match.sniHosts.isEmpty { found.append(finding(.invalidServerNames, place, "required")) }
-            for (number, name) in match.sniHosts.enumerated()
-            where !rule.hosts.contains(where: { HostName.covers($0, name) }) {
-                found.append(
-                    finding(.invalidServerNames, "\(place)[\(number)]", "\"\(name)\" belongs to none of spec.hosts"))
+            for (number, name) in match.sniHosts.enumerated() {
+                if Addresses.isAddress(name) {
+                    found.append(
+                        finding(
+                            .ruleFieldWithoutEffect, "\(place)[\(number)]",
+                            "clients do not send an address as a server name (RFC 6066): \"\(name)\" is hardly ever met"
+                        ))
+                } else if !rule.hosts.contains(where: { HostName.covers($0, name) }) {
+                    found.append(
+                        finding(
+                            .invalidServerNames, "\(place)[\(number)]", "\"\(name)\" belongs to none of spec.hosts"))
+                }
             }
         }
         return found

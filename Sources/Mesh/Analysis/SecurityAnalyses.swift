@@ -171,12 +171,12 @@ struct SecurityAnalysis {
                         "the mesh configuration has no extension provider \"\(policy.provider)\": what matches is refused"
                     ))
             }
-            if policy.isDryRun {
-                found.append(
-                    finding(
-                        .dryRunOfCustom, "metadata.annotations",
-                        "istio.io/dry-run has no effect on CUSTOM: it is left out"))
-            }
+        }
+        if policy.isDryRun, policy.action == .custom || policy.action == .audit {
+            found.append(
+                finding(
+                    .dryRunOfCustom, "metadata.annotations[istio.io/dry-run]",
+                    "only ALLOW and DENY can be tried, not \(policy.action.rawValue)"))
         }
         let needsIdentity = policy.rules.contains { rule in
             rule.sources.contains {

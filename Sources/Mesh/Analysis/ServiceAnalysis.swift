@@ -153,7 +153,13 @@ struct ServiceEntryAnalysis {
         entry.endpoints.enumerated().compactMap { index, endpoint in
             let field = "spec.endpoints[\(index)].address"
             let isSocket = endpoint.address.hasPrefix("unix://")
-            if endpoint.address.isEmpty { return finding(.invalidEntryEndpoints, field, "is required") }
+            if endpoint.address.isEmpty {
+                guard resolution == .fixed, !endpoint.network.isEmpty else {
+                    return finding(.invalidEntryEndpoints, field, "is required")
+                }
+                return finding(
+                    .workloadNetwork, field, "absent: there are no gateways to networks, so it is no endpoint")
+            }
             for (name, number) in endpoint.ports.sorted(by: { $0.key < $1.key }) {
                 if isSocket {
                     return finding(

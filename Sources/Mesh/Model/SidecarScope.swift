@@ -10,10 +10,22 @@ struct SidecarScope: Sendable {
         /// A full host name, `*`, or `*.suffix`.
         var host: String
 
-        /// Reads it; `nil` when it stands for nothing (`~`).
+        /// Reads it; `nil` when it imports nothing: what begins with `~` leaves out.
         init?(_ written: String, owner: String) {
-            let parts = written.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            guard parts.count == 2, let first = parts.first, first != "~", let name = parts.last else { return nil }
+            guard !written.hasPrefix("~") else { return nil }
+            self.init(part: written, owner: owner)
+        }
+
+        /// Reads what an entry that begins with `~` leaves out: `~NAMESPACE/HOST`, and `~/HOST` of every namespace.
+        init?(leavingOut written: String, owner: String) {
+            guard written.hasPrefix("~") else { return nil }
+            let rest = String(written.dropFirst())
+            self.init(part: rest.hasPrefix("/") ? "*" + rest : rest, owner: owner)
+        }
+
+        private init?(part: String, owner: String) {
+            let parts = part.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 2, let first = parts.first, let name = parts.last else { return nil }
             namespace = first == "." ? owner : first
             host = name.lowercased()
         }
@@ -33,8 +45,15 @@ struct SidecarScope: Sendable {
         /// Where connections are taken that nothing captures: an address or `unix://PATH`; `nil` means captured ones.
         var bind: String?
         var patterns: [Pattern]
+        /// What is not imported, whatever `patterns` say.
+        var leftOut: [Pattern]
         /// Its position in the list.
         var index: Int
+
+        /// Whether a service is imported.
+        func imports(_ host: String, in namespace: String) -> Bool {
+            patterns.contains { $0.covers(host, in: namespace) } && !leftOut.contains { $0.covers(host, in: namespace) }
+        }
     }
 
     /// An entry of `ingress`.
@@ -72,7 +91,8 @@ struct SidecarScope: Sendable {
             return Egress(
                 port: written.flatMap { (1...65535).contains($0.number) ? $0.number : nil },
                 portProtocol: Self.portProtocol(written), bind: isBound ? Self.bind(entry.bind) : nil,
-                patterns: entry.hosts.compactMap { Pattern($0, owner: key.namespace) }, index: index)
+                patterns: entry.hosts.compactMap { Pattern($0, owner: key.namespace) },
+                leftOut: entry.hosts.compactMap { Pattern(leavingOut: $0, owner: key.namespace) }, index: index)
         }
         let entries = sidecar.ingress.enumerated().compactMap { index, entry -> Ingress? in
             guard (1...65535).contains(entry.port.number) else { return nil }
@@ -114,7 +134,7 @@ struct SidecarScope: Sendable {
     /// Whether a proxy is to know a service at all.
     func sees(_ host: String, in namespace: String) -> Bool {
         guard let egress else { return true }
-        return egress.contains { $0.patterns.contains { $0.covers(host, in: namespace) } }
+        return egress.contains { $0.imports(host, in: namespace) }
     }
 
     /// Whether a proxy is to know a rule: one of its hosts is meant.
@@ -131,7 +151,7 @@ struct SidecarScope: Sendable {
     /// Whether a service is reached by captured connections to a port.
     func sees(_ host: String, in namespace: String, port: Int) -> Bool {
         guard egress != nil else { return true }
-        return egress(port: port)?.patterns.contains { $0.covers(host, in: namespace) } ?? false
+        return egress(port: port)?.imports(host, in: namespace) ?? false
     }
 
     /// The Sidecar for a pod: one that selects it, else that of its namespace, else that of the root namespace;

@@ -50,7 +50,7 @@ struct BoundListeners {
     private func members(_ entry: SidecarScope.Egress) -> [Outbound.Member] {
         outbound.model.services(visibleTo: outbound.namespace, sidecar: outbound.sidecar).compactMap { service in
             guard service.externalName == nil,
-                entry.patterns.contains(where: { $0.covers(service.host, in: service.key.namespace) }),
+                entry.imports(service.host, in: service.key.namespace),
                 let port = service.ports.first(where: { $0.number == entry.port })
                     ?? (service.ports.count == 1 ? service.ports.first : nil)
             else { return nil }
