@@ -7,9 +7,6 @@ struct RouteAnalysis {
     let index: Int
     let route: VirtualService.HTTPRoute
 
-    /// The longest body of a direct response, in bytes.
-    static let bodyBytesMax = 1 << 20
-
     func diagnostics() -> [Diagnostic] {
         var found = action() + conditions() + headers() + rewrite() + fault() + retries() + mirrors() + cors() + reach()
         // The compiler's words only where nothing better is known.
@@ -57,9 +54,10 @@ struct RouteAnalysis {
                     finding(.invalidDirectResponse, ".directResponse.body", "string and bytes exclude each other"))
             }
             let encoded = direct.bodyBase64.map { $0.utf8.filter { $0 != 0x3D }.count * 3 / 4 } ?? 0
-            if max(direct.bodyString?.utf8.count ?? 0, encoded) > Self.bodyBytesMax {
+            if max(direct.bodyString?.utf8.count ?? 0, encoded) > Actions.bodyBytesMax {
                 found.append(
-                    finding(.invalidDirectResponse, ".directResponse.body", "is longer than \(Self.bodyBytesMax) bytes")
+                    finding(
+                        .invalidDirectResponse, ".directResponse.body", "is longer than \(Actions.bodyBytesMax) bytes")
                 )
             }
             if direct.json["headers"] != nil {

@@ -255,6 +255,7 @@ struct HostTable {
         configuration.name = name
         configuration.ignorePortInHostMatching = true
         configuration.validateClusters = false
+        configuration.maxDirectResponseBodySizeBytes = UInt32(Actions.bodyBytesMax)
         var claimed: Set<String> = []
         configuration.virtualHosts = order.sorted().compactMap { name in
             guard let growing = hosts[name] else { return nil }

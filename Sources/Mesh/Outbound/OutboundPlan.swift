@@ -73,6 +73,7 @@ extension MeshResource {
         var (front, back) = (RouteConfiguration(), RouteConfiguration())
         front.name = name
         back.validateClusters = false
+        back.maxDirectResponseBodySizeBytes = UInt32(Actions.bodyBytesMax)
         var bytes = front.serialized()
         let end = back.serialized()
         bytes.reserveCapacity(hosts.reduce(bytes.count + end.count) { $0 + $1.bytes.count + 4 })

@@ -18,6 +18,7 @@ struct OutboundRoutes {
         }
         configuration.name = String(port)
         configuration.validateClusters = false
+        configuration.maxDirectResponseBodySizeBytes = UInt32(Actions.bodyBytesMax)
         return configuration
     }
 

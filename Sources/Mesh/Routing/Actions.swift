@@ -29,6 +29,9 @@ enum Actions {
         return action
     }
 
+    /// The longest body of a direct response, in bytes: a proxy that is not told takes 4,096.
+    static let bodyBytesMax = 1 << 20
+
     static func directResponse(status: Int, text: String? = nil, base64: String? = nil) -> DirectResponseAction {
         var action = DirectResponseAction()
         action.status = UInt32(clamping: status)

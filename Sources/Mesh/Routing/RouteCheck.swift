@@ -31,6 +31,7 @@ enum RouteCheck {
         var configuration = RouteConfiguration()
         configuration.name = "check"
         configuration.virtualHosts = [host]
+        configuration.maxDirectResponseBodySizeBytes = UInt32(Actions.bodyBytesMax)
         do throws(ConfigurationError) {
             _ = try RouteTable(compiling: configuration, path: "", filters: filter)
             return nil

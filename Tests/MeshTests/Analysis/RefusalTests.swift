@@ -27,6 +27,11 @@ struct RefusalTests {
             ),
             ("{hosts: [web], http: [{retries: {attempts: 0}, route: [{destination: {host: web}}]}]}", ""),
             ("{hosts: [web], http: [{redirect: {uri: /a, redirectCode: 0}}]}", ""),
+            // As long as Envoy takes it when it is told to: unless it is, 4 KiB.
+            (
+                "{hosts: [web], http: [{directResponse: {status: 200, body: {string: \(String(repeating: "a", count: 102_400))}}}]}",
+                ""
+            ),
             (
                 "{hosts: [web], http: [{redirect: {uri: /a, redirectCode: 299}}]}",
                 "SKN0318 spec.http[0].redirect.redirectCode"
