@@ -1,4 +1,5 @@
 """What the checks share: running commands, asking through the gateway, looking at the machine from outside."""
+import collections
 import concurrent.futures
 import contextlib
 import http.client
@@ -66,6 +67,20 @@ def good(status, body):
 def many(count, headers=None, workers=8):
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda _: get(headers=headers), range(count)))
+
+
+def what_failed(answers):
+    """What was wrong with the bad ones of `answers`, and which probes failed by now: a busy machine looks like a broken product otherwise."""
+    found = collections.Counter()
+    for status, body in answers:
+        if not good(status, body):
+            parts = re.findall(rb'"error": "([^"]*)"', body) or [body[:80]]
+            found[f"{status} " + "; ".join(sorted({re.sub(rb"[0-9a-f]{6,}|[0-9]+", b"#", part[:80]).decode(errors="replace") for part in parts}))] += 1
+    if not found:
+        return ""
+    events = kubectl("get", "events", "-A", "--field-selector", "reason=Unhealthy", "-o",
+                     "jsonpath={range .items[*]}{.involvedObject.name}: {.message} x{.count}{'\\n'}{end}", status=None)
+    return f"{dict(found.most_common(4))}, load {os.getloadavg()[0]:.0f}, probes that failed: {events.splitlines()[-6:] or 'none'}"
 
 
 class Load:

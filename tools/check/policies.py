@@ -12,7 +12,8 @@ import subprocess
 import threading
 
 from check import explain as why
-from check.lib import BOOKSTORE, DATA, SKEIN, check, enter, get, good, kubectl, many, pods, ready, run, skein, up, wait, write_kubeconfig
+from check.lib import (
+    BOOKSTORE, DATA, SKEIN, check, enter, get, good, kubectl, many, pods, ready, run, skein, up, wait, what_failed, write_kubeconfig)
 
 HTTPS = ("127.0.0.1", 8443)
 KEYS = ('{"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "1", "x": "nkN5GjenOH3jggkRAL94HsDx97waXZOG0aeMi9MDhgY",'
@@ -143,7 +144,8 @@ def routes():
     answers = many(500)
     versions = collections.Counter(json.loads(b)["reviews"]["version"] for s, b in answers if good(s, b))
     # Binomial: sigma = sqrt(500 * 0.1 * 0.9) = 6.7.
-    check("I-15 a route inside of the mesh divides 90/10 within 3 sigma", sum(versions.values()) == 500 and abs(versions["v2"] - 50) <= 20.1, dict(versions))
+    check("I-15 a route inside of the mesh divides 90/10 within 3 sigma", sum(versions.values()) == 500 and abs(versions["v2"] - 50) <= 20.1,
+          (dict(versions), what_failed(answers)))
     jason = collections.Counter(json.loads(b)["reviews"]["version"] for s, b in many(50, {"end-user": "jason"}) if good(s, b))
     check("I-15 and goes by header", jason == {"v2": 50}, dict(jason))
 
