@@ -82,7 +82,7 @@ extension SchemaTable {
           from string default="Same" enum=All|Selector|Same
           selector GatewayAPISelector
         GatewayAPIAllowedRoutes
-          kinds []GatewayAPIKind
+          kinds []GatewayAPIKind count=..8
           namespaces GatewayAPIGatewayNamespaces default={"from":"Same"}
         GatewayAPICertificateRef
           group string default=""
@@ -90,14 +90,14 @@ extension SchemaTable {
           name! string
           namespace string
         GatewayAPITLS
-          certificateRefs []GatewayAPICertificateRef
+          certificateRefs []GatewayAPICertificateRef count=..64
           mode string default="Terminate" enum=Terminate|Passthrough
-          options map(string)
+          options map(string) count=..16
         GatewayAPIListener
           allowedRoutes GatewayAPIAllowedRoutes default={"namespaces":{"from":"Same"}}
           hostname string
           name! string
-          port! int32
+          port! int32 value=1..65535
           protocol! string
           tls GatewayAPITLS
         GatewayAPIClientCertificateRef
@@ -120,7 +120,7 @@ extension SchemaTable {
         GatewayAPIGatewayTLS
           validation GatewayAPIValidation
         GatewayAPIPerPort
-          port! int32
+          port! int32 value=1..65535
           tls! GatewayAPIGatewayTLS
         GatewayAPIFrontend
           default! GatewayAPIDefault
@@ -129,12 +129,12 @@ extension SchemaTable {
           backend GatewayAPIBackend
           frontend GatewayAPIFrontend
         GatewayAPIGatewaySpec
-          addresses []GatewayAPIAddress
+          addresses []GatewayAPIAddress count=..16
           allowedListeners GatewayAPIAllowedListeners
           defaultScope string enum=All|None
           gatewayClassName! string
           infrastructure GatewayAPIInfrastructure
-          listeners! []GatewayAPIListener
+          listeners! []GatewayAPIListener count=..64
           tls GatewayAPIGatewayTLS2
         GatewayAPIGatewayAddress
           type string default="IPAddress"

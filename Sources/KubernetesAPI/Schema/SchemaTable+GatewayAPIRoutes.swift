@@ -7,7 +7,7 @@ extension SchemaTable {
           kind string default="Gateway"
           name! string
           namespace string
-          port int32
+          port int32 value=1..65535
           sectionName string
         GatewayAPICORS
           allowCredentials bool
@@ -25,7 +25,7 @@ extension SchemaTable {
           kind string default="Service"
           name! string
           namespace string
-          port int32
+          port int32 value=1..65535
         GatewayAPIForwardBody
           maxSize int32
         GatewayAPIGRPC
@@ -41,22 +41,22 @@ extension SchemaTable {
           http GatewayAPIHTTP
           protocol! string enum=HTTP|GRPC
         GatewayAPIAdd
-          name! string
-          value! string
+          name! string length=1..256
+          value! string length=1..4096
         GatewayAPISet
-          name! string
-          value! string
+          name! string length=1..256
+          value! string length=1..4096
         GatewayAPIRequestHeaderModifier
-          add []GatewayAPIAdd
-          remove []string
-          set []GatewayAPISet
+          add []GatewayAPIAdd count=..16
+          remove []string count=..16
+          set []GatewayAPISet count=..16
         GatewayAPIFraction
-          denominator int32 default=100
-          numerator! int32
+          denominator int32 default=100 value=1..
+          numerator! int32 value=0..
         GatewayAPIRequestMirror
           backendRef! GatewayAPIBackendRef
           fraction GatewayAPIFraction
-          percent int32
+          percent int32 value=0..100
         GatewayAPIPath
           replaceFullPath string
           replacePrefixMatch string
@@ -64,13 +64,13 @@ extension SchemaTable {
         GatewayAPIRequestRedirect
           hostname string
           path GatewayAPIPath
-          port int32
+          port int32 value=1..65535
           scheme string enum=http|https
           statusCode int32 default=302 enum=301|302|303|307|308
         GatewayAPIResponseHeaderModifier
-          add []GatewayAPIAdd
-          remove []string
-          set []GatewayAPISet
+          add []GatewayAPIAdd count=..16
+          remove []string count=..16
+          set []GatewayAPISet count=..16
         GatewayAPIURLRewrite
           hostname string
           path GatewayAPIPath
@@ -85,33 +85,33 @@ extension SchemaTable {
           type! string enum=RequestHeaderModifier|ResponseHeaderModifier|RequestMirror|RequestRedirect|URLRewrite|ExtensionRef|CORS|ExternalAuth
           urlRewrite GatewayAPIURLRewrite
         GatewayAPIHTTPRouteBackendRef
-          filters []GatewayAPIFilter
+          filters []GatewayAPIFilter count=..16
           group string default=""
           kind string default="Service"
           name! string
           namespace string
-          port int32
-          weight int32 default=1
+          port int32 value=1..65535
+          weight int32 default=1 value=0..1000000
         GatewayAPIHeader
-          name! string
+          name! string length=1..256
           type string default="Exact" enum=Exact|RegularExpression
-          value! string
+          value! string length=1..4096
         GatewayAPIHTTPRoutePath
           type string default="PathPrefix" enum=Exact|PathPrefix|RegularExpression
-          value string default="/"
+          value string default="/" length=..1024
         GatewayAPIQueryParam
-          name! string
+          name! string length=1..256
           type string default="Exact" enum=Exact|RegularExpression
-          value! string
+          value! string length=1..1024
         GatewayAPIMatch
-          headers []GatewayAPIHeader
+          headers []GatewayAPIHeader count=..16
           method string enum=GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH
           path GatewayAPIHTTPRoutePath default={"type":"PathPrefix","value":"/"}
-          queryParams []GatewayAPIQueryParam
+          queryParams []GatewayAPIQueryParam count=..16
         GatewayAPIRetry
           attempts int32
           backoff string
-          codes []int32
+          codes []int32 value=400..599
         GatewayAPICookie
           lifetimeType string default="Session" enum=Permanent|Session
           name string
@@ -127,17 +127,17 @@ extension SchemaTable {
           backendRequest string
           request string
         GatewayAPIRule
-          backendRefs []GatewayAPIHTTPRouteBackendRef
-          filters []GatewayAPIFilter
-          matches []GatewayAPIMatch default=[{"path":{"type":"PathPrefix","value":"/"}}]
+          backendRefs []GatewayAPIHTTPRouteBackendRef count=..16
+          filters []GatewayAPIFilter count=..16
+          matches []GatewayAPIMatch default=[{"path":{"type":"PathPrefix","value":"/"}}] count=..64
           name string
           retry GatewayAPIRetry
           sessionPersistence GatewayAPISessionPersistence
           timeouts GatewayAPITimeouts
         GatewayAPIHTTPRouteSpec
-          hostnames []string
-          parentRefs []GatewayAPIParentRef
-          rules []GatewayAPIRule default=[{"matches":[{"path":{"type":"PathPrefix","value":"/"}}]}]
+          hostnames []string count=..16
+          parentRefs []GatewayAPIParentRef count=..32
+          rules []GatewayAPIRule default=[{"matches":[{"path":{"type":"PathPrefix","value":"/"}}]}] count=1..16
           useDefaultGateways string enum=All|None
         GatewayAPIParent
           conditions! []GatewayAPICondition
@@ -152,19 +152,19 @@ extension SchemaTable {
           responseHeaderModifier GatewayAPIResponseHeaderModifier
           type! string enum=ResponseHeaderModifier|RequestHeaderModifier|RequestMirror|ExtensionRef
         GatewayAPIGRPCRouteBackendRef
-          filters []GatewayAPIGRPCRouteFilter
+          filters []GatewayAPIGRPCRouteFilter count=..16
           group string default=""
           kind string default="Service"
           name! string
           namespace string
-          port int32
-          weight int32 default=1
+          port int32 value=1..65535
+          weight int32 default=1 value=0..1000000
         GatewayAPIMethod
           method string
           service string
           type string default="Exact" enum=Exact|RegularExpression
         GatewayAPIGRPCRouteMatch
-          headers []GatewayAPIHeader
+          headers []GatewayAPIHeader count=..16
           method GatewayAPIMethod
         GatewayAPIGRPCRouteHeader
           name! string
@@ -174,15 +174,15 @@ extension SchemaTable {
           header GatewayAPIGRPCRouteHeader
           type string default="Cookie" enum=Cookie|Header
         GatewayAPIGRPCRouteRule
-          backendRefs []GatewayAPIGRPCRouteBackendRef
-          filters []GatewayAPIGRPCRouteFilter
-          matches []GatewayAPIGRPCRouteMatch
+          backendRefs []GatewayAPIGRPCRouteBackendRef count=..16
+          filters []GatewayAPIGRPCRouteFilter count=..16
+          matches []GatewayAPIGRPCRouteMatch count=..64
           name string
           sessionPersistence GatewayAPIGRPCRouteSessionPersistence
         GatewayAPIGRPCRouteSpec
-          hostnames []string
-          parentRefs []GatewayAPIParentRef
-          rules []GatewayAPIGRPCRouteRule
+          hostnames []string count=..16
+          parentRefs []GatewayAPIParentRef count=..32
+          rules []GatewayAPIGRPCRouteRule count=1..16
           useDefaultGateways string enum=All|None
         GatewayAPIGRPCRouteStatus
           parents! []GatewayAPIParent
@@ -191,15 +191,15 @@ extension SchemaTable {
           kind string default="Service"
           name! string
           namespace string
-          port int32
-          weight int32 default=1
+          port int32 value=1..65535
+          weight int32 default=1 value=0..1000000
         GatewayAPITLSRouteRule
-          backendRefs! []GatewayAPITLSRouteBackendRef
+          backendRefs! []GatewayAPITLSRouteBackendRef count=..16
           name string
         GatewayAPITLSRouteSpec
-          hostnames! []string
-          parentRefs []GatewayAPIParentRef
-          rules! []GatewayAPITLSRouteRule
+          hostnames! []string count=..16
+          parentRefs []GatewayAPIParentRef count=..32
+          rules! []GatewayAPITLSRouteRule count=1..16
           useDefaultGateways string enum=All|None
         GatewayAPITLSRouteStatus
           parents! []GatewayAPIParent
@@ -208,14 +208,14 @@ extension SchemaTable {
           kind string default="Service"
           name! string
           namespace string
-          port int32
-          weight int32 default=1
+          port int32 value=1..65535
+          weight int32 default=1 value=0..1000000
         GatewayAPITCPRouteRule
-          backendRefs! []GatewayAPITCPRouteBackendRef
+          backendRefs! []GatewayAPITCPRouteBackendRef count=..16
           name string
         GatewayAPITCPRouteSpec
-          parentRefs []GatewayAPIParentRef
-          rules! []GatewayAPITCPRouteRule
+          parentRefs []GatewayAPIParentRef count=..32
+          rules! []GatewayAPITCPRouteRule count=1..16
           useDefaultGateways string enum=All|None
         GatewayAPITCPRouteStatus
           parents! []GatewayAPIParent
@@ -224,14 +224,14 @@ extension SchemaTable {
           kind string default="Service"
           name! string
           namespace string
-          port int32
-          weight int32 default=1
+          port int32 value=1..65535
+          weight int32 default=1 value=0..1000000
         GatewayAPIUDPRouteRule
-          backendRefs! []GatewayAPIUDPRouteBackendRef
+          backendRefs! []GatewayAPIUDPRouteBackendRef count=..16
           name string
         GatewayAPIUDPRouteSpec
-          parentRefs []GatewayAPIParentRef
-          rules! []GatewayAPIUDPRouteRule
+          parentRefs []GatewayAPIParentRef count=..32
+          rules! []GatewayAPIUDPRouteRule count=1..16
           useDefaultGateways string enum=All|None
         GatewayAPIUDPRouteStatus
           parents! []GatewayAPIParent
@@ -244,8 +244,8 @@ extension SchemaTable {
           kind! string
           name string
         GatewayAPIReferenceGrantSpec
-          from! []GatewayAPIFrom
-          to! []GatewayAPITo
+          from! []GatewayAPIFrom count=..16
+          to! []GatewayAPITo count=..16
         GatewayAPITargetRef
           group! string
           kind! string
@@ -260,13 +260,13 @@ extension SchemaTable {
           type! string enum=Hostname|URI
           uri string
         GatewayAPIBackendTLSPolicyValidation
-          caCertificateRefs []GatewayAPIBackendTLSPolicyCACertificateRef
+          caCertificateRefs []GatewayAPIBackendTLSPolicyCACertificateRef count=..8
           hostname! string
-          subjectAltNames []GatewayAPISubjectAltName
+          subjectAltNames []GatewayAPISubjectAltName count=..5
           wellKnownCACertificates string
         GatewayAPIBackendTLSPolicySpec
           options map(string)
-          targetRefs! []GatewayAPITargetRef
+          targetRefs! []GatewayAPITargetRef count=..16
           validation! GatewayAPIBackendTLSPolicyValidation
         GatewayAPIAncestorRef
           group string default="gateway.networking.k8s.io"
@@ -285,13 +285,13 @@ extension SchemaTable {
           from string default="Same" enum=All|Selector|Same
           selector GatewayAPISelector
         GatewayAPIListenerSetAllowedRoutes
-          kinds []GatewayAPIKind
+          kinds []GatewayAPIKind count=..8
           namespaces GatewayAPIListenerSetNamespaces default={"from":"Same"}
         GatewayAPIListenerSetListener
           allowedRoutes GatewayAPIListenerSetAllowedRoutes default={"namespaces":{"from":"Same"}}
           hostname string
           name! string
-          port! int32
+          port! int32 value=1..65535
           protocol! string
           tls GatewayAPITLS
         GatewayAPIListenerSetParentRef
@@ -300,7 +300,7 @@ extension SchemaTable {
           name! string
           namespace string
         GatewayAPIListenerSetSpec
-          listeners! []GatewayAPIListenerSetListener
+          listeners! []GatewayAPIListenerSetListener count=..64
           parentRef! GatewayAPIListenerSetParentRef
         GatewayAPIListenerSetListener2
           attachedRoutes! int32

@@ -92,7 +92,8 @@ extension Validator {
         }
     }
 
-    private static func isKind(_ text: String) -> Bool {
+    /// The name of a kind: letters, digits and `-`, beginning with a letter.
+    static func isKind(_ text: String) -> Bool {
         guard let first = text.utf8.first, let last = text.utf8.last, first != 0x2D, last != 0x2D,
             !(0x30...0x39).contains(first)
         else { return false }

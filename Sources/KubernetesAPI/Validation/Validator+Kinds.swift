@@ -36,6 +36,7 @@ extension Validator {
         default: break
         }
         if kind.group.hasSuffix(".istio.io") { istio(object) }
+        if kind.group == "gateway.networking.k8s.io" { gatewayAPI(object) }
     }
 
     private mutating func workload(_ object: KubernetesObject) {
