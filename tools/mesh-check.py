@@ -25,7 +25,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from peers import demand, logs, mesh, upgrade, workloads  # noqa: E402
+from peers import addresses, demand, logs, mesh, upgrade, workloads  # noqa: E402
 
 results = []
 ADDRESS = "10.96.0.80"
@@ -93,6 +93,7 @@ def check_envoy(kind, plane, envoy, backends, seconds):
     check(f"{kind}: both versions answer", set(seen) == {"web-1", "web-2"}, dict(seen))
     check(f"{kind}: another service on another port, without a sidecar", other() == (200, "other-1"))
     check_identities(kind, plane, ask)
+    addresses.run(check, kind, plane, ADDRESS)
 
     split(plane, "web", 100, 0)
     took = soon("all to v1", lambda: {ask()[1] for _ in range(10)}, {"web-1"}, plane)
@@ -657,6 +658,7 @@ def check_ours(plane):
     seen = collections.Counter(ask()[1] for _ in range(100))
     check("skein: both versions answer", set(seen) == {"web-1", "web-2"}, dict(seen))
     check_identities("skein", plane, ask)
+    addresses.run(check, "skein", plane, ADDRESS)
     with mesh.Load(ask) as load:
         plane.kill()
         time.sleep(1)

@@ -380,24 +380,24 @@ public struct MeshTranslator: Sendable {
         let model = model
         var kept = virtualHosts
         virtualHosts = Memo()
-        func host(_ service: MeshService.ID, _ port: Int) -> EncodedHost {
-            kept.value(VirtualHostKey(caller: caller, service: service, port: port), of: model) { noting in
+        func host(_ wanted: OutboundPlan.Host) -> EncodedHost {
+            kept.value(VirtualHostKey(caller: caller, host: wanted), of: model) { noting in
                 var outbound = whole ?? OutboundPlan.outbound(caller, model)
                 whole = outbound
                 outbound.model = noting
                 // The service is asked for, so that it is noted.
-                guard let service = noting.service(service), let port = service.port(port) else {
+                guard let service = noting.service(wanted.service), let port = service.port(wanted.port) else {
                     return EncodedHost(VirtualHost())
                 }
                 return EncodedHost(
                     OutboundRoutes(outbound: outbound, port: port.number).virtualHost(
-                        Outbound.Member(service: service, port: port)))
+                        Outbound.Member(service: service, port: port), wanted.form))
             }
         }
         var hosts: OutboundHosts
         if let known = hostLists.removeValue(forKey: caller) {
             hosts = known
-            hosts.replace((staleHosts.removeValue(forKey: caller) ?? []).map { ($0.service, $0.port) }, host)
+            hosts.replace((staleHosts.removeValue(forKey: caller) ?? []).map(\.host), host)
         } else {
             hosts = OutboundHosts(plan, like: formerHostLists.removeValue(forKey: caller), host)
         }
@@ -410,11 +410,10 @@ public struct MeshTranslator: Sendable {
         return layer
     }
 
-    /// The virtual host of a service on a port, for a kind of callers.
+    /// A virtual host of a service, for a kind of callers.
     private struct VirtualHostKey: Hashable, Sendable {
         var caller: Caller
-        var service: MeshService.ID
-        var port: Int
+        var host: OutboundPlan.Host
     }
 
     private static func inbound(_ pod: NamespacedName, _ model: MeshModel) -> MeshResources {

@@ -119,6 +119,38 @@ struct OnDemandTests {
         #expect(!proxies.isEmpty && proxies.allSatisfy { $0.onDemand?.odcdsConfig != nil })
     }
 
+    @Test("MeshClusterIPMatching the routes for a service's own address are asked for once, whatever the requests say")
+    func addressed() throws {
+        var (publisher, subscriber) = try start()
+        publisher.set(
+            KubernetesObject(json: [
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+                "metadata": ["name": "r", "namespace": "default"],
+                "spec": [
+                    "parentRefs": [["group": "", "kind": "Service", "name": "reviews"]],
+                    "rules": [["backendRefs": [["name": "ratings", "port": 80]]]],
+                ],
+            ]), now: now)
+        for (_, messages) in publisher.flush() { subscriber.take(messages) }
+        try subscriber.answer(&publisher)
+        let routes = "80|reviews.default.svc.cluster.local"
+        try subscriber.ask(&publisher, RouteConfiguration.typeURL, [routes])
+        let own = try #require(try subscriber.message(RouteConfiguration.self, routes))
+        #expect(own.virtualHosts.isEmpty && own.vhds != nil)
+        // Asked for by another name first: it is answered for that name alone, and never for two.
+        try subscriber.ask(&publisher, hosts, ["\(routes)/nobody.example"])
+        let other = try #require(try subscriber.message(VirtualHost.self, "\(routes)/nobody.example"))
+        #expect(other.domains == ["nobody.example"])
+        try subscriber.ask(&publisher, hosts, ["\(routes)/reviews"])
+        let name = try #require(subscriber.names(hosts).first { !$0.hasSuffix("/nobody.example") })
+        let host = try #require(try subscriber.message(VirtualHost.self, name))
+        #expect(host.domains.contains("*") && host.domains.contains("reviews") && subscriber.names(hosts).count == 2)
+        #expect(host.routes.map(\.match?.filterState.count) == other.routes.map { _ in 0 })
+        // The virtual host of the port is another, and asked for by its own name.
+        try subscriber.ask(&publisher, hosts, ["80/reviews"])
+        #expect(subscriber.names(hosts).count == 3)
+    }
+
     @Test("a virtual host comes under its own name with its aliases, and only that one")
     func aliases() throws {
         var (publisher, subscriber) = try start()

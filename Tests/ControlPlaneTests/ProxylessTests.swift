@@ -172,6 +172,24 @@ struct ProxylessTests {
             try isPlain(try publisher(Self.strict, second: #"{sidecar.istio.io/inject: "false"}"#)), "not all speak it")
     }
 
+    @Test(
+        "MeshClusterIPMatching a gRPC program has a service's routes by its target's name: no connection says where it went"
+    )
+    func addressed() throws {
+        let publisher = try publisher(
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: GRPCRoute
+            metadata: {name: r, namespace: default}
+            spec:
+              parentRefs: [{group: "", kind: Service, name: hello}]
+              rules: [{matches: [{method: {service: a.B}}], backendRefs: [{name: hello, port: 7071}]}]
+            """)
+        let routes = try #require(try ask(publisher, Self.cluster, as: RouteConfiguration.self)).virtualHosts[0].routes
+        #expect(!routes.isEmpty && routes.allSatisfy { $0.match?.filterState.isEmpty == true })
+        #expect(!routes.contains { $0.name == "another_address" })
+    }
+
     @Test("D-5 a cluster whose TLS cannot be had does not exist, rather than in plain text")
     func impossible() throws {
         for mode in ["{mode: SIMPLE, caCertificates: /a}", "{mode: ISTIO_MUTUAL}"] {

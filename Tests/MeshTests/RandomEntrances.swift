@@ -70,6 +70,7 @@ extension RandomMesh {
         one([
             [["name": "w0"]], [["name": "w0", "namespace": "a"]], [["name": "w1", "sectionName": "l0"]],
             [["group": "", "kind": "Service", "name": "s0"]],
+            [["group": "", "kind": "Service", "name": "s0", "namespace": "a", "port": one([80, 81])]],
             [["kind": "ListenerSet", "name": "ls", "namespace": "a"]],
         ])
     }

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 
-from peers import mesh
+from peers import addresses, mesh
 
 ADDRESS = "10.244.0.7"
 POD = "asker"
@@ -101,6 +101,8 @@ def run(check, plane, program, web, other, grows=1000):
         names = sorted(item["name"] for item in shown[1]["items"] if item["name"].startswith("outbound|")) if shown[0] == 200 else shown
         check("on demand: proxy-config shows what the proxy has, convergence holds", names == services(process)
               and mesh.wait("convergence", complete), f"{names} {services(process)}")
+
+        addresses.run(check, "on demand", plane, web)
 
         with mesh.Load(ask) as load:
             plane.kill()

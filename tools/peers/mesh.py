@@ -129,7 +129,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 PLURALS = {"AuthorizationPolicy": "authorizationpolicies", "PeerAuthentication": "peerauthentications",
            "ServiceAccount": "serviceaccounts", "Service": "services", "Pod": "pods", "ConfigMap": "configmaps", "Event": "events", "Namespace": "namespaces",
-           "VirtualService": "virtualservices", "DestinationRule": "destinationrules", "Gateway": "gateways",
+           "VirtualService": "virtualservices", "HTTPRoute": "httproutes", "DestinationRule": "destinationrules", "Gateway": "gateways",
            "EnvoyFilter": "envoyfilters", "WorkloadGroup": "workloadgroups", "WorkloadEntry": "workloadentries"}
 
 

@@ -122,7 +122,8 @@ enum ProxylessResources {
         // Whatever name the caller used led here.
         host.domains = ["*"]
         host.typedPerFilterConfig = host.typedPerFilterConfig.filter { $0.key == faultFilter }
-        host.routes = host.routes.map(route)
+        // There is no connection that could say where it went: the target's name is all there is.
+        host.routes = host.routes.filter { $0.match?.filterState.isEmpty ?? true }.map(route)
         var routes = RouteConfiguration()
         routes.name = name
         routes.virtualHosts = [host]

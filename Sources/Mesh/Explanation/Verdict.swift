@@ -248,17 +248,39 @@ extension MeshExplanation {
                 || (service.spec["clusterIPs"]?.array ?? []).contains { $0.string == address }
         }
         guard let service else {
+            if let origin = elsewhere {
+                return Verdict(
+                    cause: .answered,
+                    headline:
+                        "passed on to \(wanted): the routes of the service that the host names are for requests to its own "
+                        + "address (\(words(origin)))", isAnswered: true, origins: [origin])
+            }
             return Verdict(
                 cause: .answered, headline: "passed through to \(wanted), of which the mesh knows nothing",
                 isAnswered: true)
         }
         let key = NamespacedName(namespace: service.namespace, name: service.name)
+        if let origin = elsewhere {
+            return Verdict(
+                cause: .answered,
+                headline:
+                    "passed on to \(wanted), the address of service \(key): the routes of the service that the host names "
+                    + "are for requests to its own address (\(words(origin)))",
+                isAnswered: true, origins: [origin],
+                advice: ["the caller's proxy adds no mutual TLS to it: where \(key) takes nothing else, it is refused"])
+        }
         let ports = (service.spec["ports"]?.array ?? []).compactMap { $0["port"]?.int.map(String.init) }
         let origin = Provenance(kind: "Service", object: key, field: "spec.ports")
         return Verdict(
             cause: .unknownPort,
             headline: "connection refused: service \(key) has no such port, \(wanted) leads nowhere (\(words(origin)))",
             isAnswered: false, origins: [origin], advice: ["its ports: \(ports.joined(separator: ", "))"])
+    }
+
+    /// Where the service says its address that the request names and does not go to; nil when it goes there, or by its name.
+    private var elsewhere: Provenance? {
+        guard let outbound, outbound.text("route") == OutboundRoutes.elsewhereName else { return nil }
+        return outbound.routeOrigin
     }
 
     private var answered: Verdict {

@@ -34,34 +34,36 @@ struct OutboundHosts: Sendable {
     private var parts: [Part]
 
     /// All virtual hosts, as `host` gives them; `last` is what the plan before this one had.
-    init(_ plan: OutboundPlan, like last: OutboundHosts?, _ host: (MeshService.ID, _ port: Int) -> EncodedHost) {
+    init(_ plan: OutboundPlan, like last: OutboundHosts?, _ host: (OutboundPlan.Host) -> EncodedHost) {
         self.plan = plan
+        let before = Dictionary((last?.parts ?? []).map { ($0.resource.name, $0) }, uniquingKeysWith: { $1 })
         parts = plan.routes.map { routes in
-            let name = String(routes.port)
-            return Part(
-                name, routes.services.map { host($0, routes.port) } + routes.others,
-                like: last?.parts.first { $0.resource.name == name })
+            Part(routes.name, routes.hosts.map(host) + routes.others, like: before[routes.name])
         }
     }
 
     /// Puts the virtual hosts of services in the place of earlier ones.
     mutating func replace(
-        _ changed: [(service: MeshService.ID, port: Int)], _ host: (MeshService.ID, _ port: Int) -> EncodedHost
+        _ changed: [OutboundPlan.Host], _ host: (OutboundPlan.Host) -> EncodedHost
     ) {
-        for (index, routes) in plan.routes.enumerated() where parts.indices.contains(index) {
-            let services = Set(changed.lazy.filter { $0.port == routes.port }.map(\.service))
-            guard !services.isEmpty else { continue }
+        let ports = Set(changed.lazy.map(\.port))
+        let changed = Set(changed)
+        for (index, routes) in plan.routes.enumerated()
+        where parts.indices.contains(index) && ports.contains(routes.port) {
             var keepsDomains = parts[index].isWhole
-            for (place, service) in routes.services.enumerated() where services.contains(service) {
-                let now = host(service, routes.port)
+            var isChanged = false
+            for (place, known) in routes.hosts.enumerated() where changed.contains(known) {
+                isChanged = true
+                let now = host(known)
                 keepsDomains = keepsDomains && now.domains == parts[index].all[place].domains
                 parts[index].all[place] = now
             }
+            guard isChanged else { continue }
             if keepsDomains {
                 parts[index].apart = parts[index].all
-                parts[index].resource = MeshResource(routes: String(routes.port), hosts: parts[index].apart)
+                parts[index].resource = MeshResource(routes: routes.name, hosts: parts[index].apart)
             } else {
-                parts[index] = Part(String(routes.port), parts[index].all, like: nil)
+                parts[index] = Part(routes.name, parts[index].all, like: nil)
             }
         }
     }

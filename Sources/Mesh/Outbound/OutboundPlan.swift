@@ -33,11 +33,19 @@ final class EncodedHost: Sendable {
 struct OutboundPlan: Sendable {
     /// A route configuration without the virtual hosts of its services.
     struct Routes: Sendable {
+        var name: String
         var port: Int
-        /// The services, in order.
-        var services: [MeshService.ID]
+        /// The virtual hosts of services, in order.
+        var hosts: [Host]
         /// What stands behind them: hosts that are no services, and everything else.
         var others: [EncodedHost]
+    }
+
+    /// A virtual host of a service.
+    struct Host: Hashable, Sendable {
+        var service: MeshService.ID
+        var port: Int
+        var form: OutboundRoutes.Form
     }
 
     /// Clusters, listeners, and route configurations of their own.
@@ -56,8 +64,15 @@ struct OutboundPlan: Sendable {
             let configuration = OutboundRoutes(outbound: outbound, port: port)
             routes.append(
                 Routes(
-                    port: port, services: configuration.members.map(\.service.id),
+                    name: String(port), port: port,
+                    hosts: configuration.members.map { Host(service: $0.service.id, port: port, form: .shared) },
                     others: configuration.others.map(EncodedHost.init)))
+            for member in outbound.addressed(port) {
+                routes.append(
+                    Routes(
+                        name: AddressedServices.routesName(host: member.service.host, port: port), port: port,
+                        hosts: [Host(service: member.service.id, port: port, form: .own)], others: []))
+            }
         }
     }
 

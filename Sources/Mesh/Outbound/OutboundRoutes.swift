@@ -12,7 +12,7 @@ struct OutboundRoutes {
     func configuration() -> RouteConfiguration {
         var claimed: Set<String> = []
         var configuration = RouteConfiguration()
-        for var host in members.map(virtualHost) + others {
+        for var host in members.map({ virtualHost($0) }) + others {
             host.domains = host.domains.filter { claimed.insert($0).inserted }
             if !host.domains.isEmpty { configuration.virtualHosts.append(host) }
         }
@@ -44,7 +44,17 @@ struct OutboundRoutes {
             gateways: [Mesh.meshGateway], port: port)
     }
 
-    func virtualHost(_ member: Outbound.Member) -> VirtualHost {
+    /// Which requests a virtual host of a service is for.
+    enum Form: Hashable, Sendable {
+        /// Those with its host, wherever they go.
+        case byHost
+        /// Those with its host on a chain for connections to many addresses.
+        case shared
+        /// All requests to its addresses (`AddressedServices`).
+        case own
+    }
+
+    func virtualHost(_ member: Outbound.Member, _ form: Form = .byHost) -> VirtualHost {
         let service = member.service
         var names = service.names(callerNamespace: outbound.namespace)
         for alias in outbound.model.aliases(of: service) {
@@ -63,11 +73,14 @@ struct OutboundRoutes {
         }
         var host = VirtualHost()
         host.name = "\(service.host):\(port)"
-        host.domains = HostName.domains(names, port: port)
+        host.domains = HostName.domains(names, port: port) + (form == .own ? ["*"] : [])
         host.metadata = service.place("spec.ports").metadata
         let routes = ServiceRoutes(model: outbound.model, caller: outbound.namespace)
         if let routes = routes.http(service.key, port: port) {
-            host.routes = routes  // I-15
+            host.routes =
+                form == .shared && outbound.isAddressed(member)
+                ? AddressedServices.routes(routes, addresses: service.addresses, elsewhere: elsewhere(service))
+                : routes  // I-15
         } else if let rule = outbound.rule(for: service.host, where: { !$0.http.isEmpty }) {
             // A request that no route of the rule matches gets 404, as with Istio.
             host.routes = RuleRoutes(scope: scope, rule: rule).routes()
@@ -107,22 +120,37 @@ struct OutboundRoutes {
     /// where it was going, or 502.
     private var unmatched: VirtualHost {
         var host = VirtualHost()
+        let route = whereItWasGoing
+        host.name = route.name
+        host.domains = ["*"]
+        host.routes = [route]
+        return host
+    }
+
+    private var whereItWasGoing: Route {
         var route = Route()
         route.match = Matches.route(nil)
         if outbound.outboundPolicy == .allowAny {
-            host.name = "allow_any"
             route.name = "allow_any"
             var action = RouteAction()
             action.clusterSpecifier = .cluster(ClusterNames.passthrough)
             action.timeout = .zero
             route.action = .route(action)
         } else {
-            host.name = "block_all"
             route.name = "block_all"
             route.action = .directResponse(Actions.directResponse(status: 502))
         }
-        host.domains = ["*"]
-        host.routes = [route]
-        return host
+        return route
+    }
+
+    /// The name of the route for that.
+    static let elsewhereName = "another_address"
+
+    /// What becomes of a request with the host of a service that is known by its address, and to another address.
+    private func elsewhere(_ service: MeshService) -> Route {
+        var route = whereItWasGoing
+        route.name = Self.elsewhereName
+        route.metadata = service.place("spec.clusterIP").metadata
+        return route
     }
 }

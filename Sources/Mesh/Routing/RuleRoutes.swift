@@ -255,6 +255,7 @@ enum FilterNames {
     static let router = "envoy.filters.http.router"
     static let istioStats = "istio.stats"
     static let connectionManager = "envoy.filters.network.http_connection_manager"
+    static let networkFilterState = "envoy.filters.network.set_filter_state"
     static let tcpProxy = "envoy.filters.network.tcp_proxy"
     static let originalDestination = "envoy.filters.listener.original_dst"
     static let httpInspector = "envoy.filters.listener.http_inspector"

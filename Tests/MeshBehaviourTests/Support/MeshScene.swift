@@ -25,6 +25,10 @@ struct MeshScene {
         /// Whether the chain with HTTP is meant, or the one with bytes.
         var isHTTP = true
         var isGateway = false
+        /// The name of the chain that is meant, where the port has several.
+        var chain: String?
+        /// Whether the network filters before the one that serves run: without, the connection is one from before they came.
+        var hasFilters = true
         /// The pod whose proxy it is.
         var pod = "default/caller"
 
@@ -156,8 +160,9 @@ extension ProxySnapshot {
     /// A chain without conditions and with its routes in it; `nil` when it is not the one that is meant.
     private func chain(_ chain: FilterChain, _ door: MeshScene.Door) throws -> FilterChain? {
         if let port = chain.filterChainMatch?.destinationPort, Int(port) != door.port { return nil }
-        guard chain.transportSocket == nil else { return nil }
+        guard chain.transportSocket == nil, door.chain == nil || door.chain == chain.name else { return nil }
         var chain = chain
+        if !door.hasFilters { chain.filters = Array(chain.filters.suffix(1)) }
         chain.filterChainMatch = nil
         guard case .typedConfig(let any) = chain.filters.last?.configType,
             any.holds(HttpConnectionManager.self) == door.isHTTP

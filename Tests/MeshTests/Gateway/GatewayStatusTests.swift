@@ -136,11 +136,12 @@ struct GatewayStatusTests {
         let rule = World.rule("vs", "hosts: [web]\nhttp: [{route: [{destination: {host: third}}]}]")
         let world = try World.gatewayAPI(yaml, rule)
         let name = "web.default.svc.cluster.local"
+        let own = "80|\(name)"
         #expect(
-            try world.snapshot("default/caller").virtualHost("80", name).outline
+            try world.snapshot("default/caller").virtualHost(own, name).outline
                 == ["elements:/a -> outbound|80||other.default.svc.cluster.local"])
         #expect(
-            try world.snapshot("other/caller").virtualHost("80", name).outline
+            try world.snapshot("other/caller").virtualHost(own, name).outline
                 == ["prefix:/ -> outbound|80||far.other.svc.cluster.local"])
         #expect(try world.route("producer") == ["Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs"])
         // A consumer may send his own requests to the producer's service, which he could call anyway: no grant is asked for.
@@ -152,7 +153,7 @@ struct GatewayStatusTests {
         }
         let inside = try consumer("{group: '', kind: Service, name: web, namespace: default}")
         #expect(
-            try inside.snapshot("other/caller").virtualHost("80", name).outline
+            try inside.snapshot("other/caller").virtualHost(own, name).outline
                 == ["prefix:/ -> outbound|80||web.default.svc.cluster.local"])
         #expect(
             try inside.status(.httpRoute, "c", namespace: "other")["parents"]?.array?.first.map {

@@ -5,7 +5,8 @@ import KubernetesAPI
 /// default routing, and what it does not match gets 404.
 ///
 /// In the service's own namespace it is the producer's and counts for all callers; in another namespace it is a
-/// consumer's and counts for callers of that namespace only, in the place of the producer's.
+/// consumer's and counts for callers of that namespace only, in the place of the producer's. Where the service has an address of its own,
+/// they are for requests to that address (`AddressedServices`).
 struct ServiceRoutes {
     let model: MeshModel
     /// The namespace of the caller.
@@ -29,6 +30,9 @@ struct ServiceRoutes {
         return (own.isEmpty ? owned(by: service.namespace) : own).filter { seen.insert($0).inserted }
             .sorted { api.isOlder($0, $1) }.map { api.routes[$0] }
     }
+
+    /// Whether a route of requests has the service for its parent.
+    func hasHTTP(_ service: NamespacedName, port: Int) -> Bool { !routes(service, port: port, [.http, .grpc]).isEmpty }
 
     /// The routes of requests; `nil` when no route has the service for its parent.
     func http(_ service: NamespacedName, port: Int) -> [Route]? {
