@@ -34,12 +34,12 @@ struct DiscoveryTests {
             """
     }
 
-    private static func routes(_ body: String) -> String {
+    private static func routes(_ body: String, name: String = "local") -> String {
         """
         version_info: "\(body)"
         resources:
         - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
-          name: local
+          name: \(name)
           virtual_hosts:
           - name: all
             domains: ["*"]
@@ -50,7 +50,8 @@ struct DiscoveryTests {
         """
     }
 
-    private static func listener(_ directory: String) -> String {
+    private static func listener(_ directory: String, routes: String = "local", in file: String = "rds.yaml") -> String
+    {
         """
         resources:
         - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
@@ -62,7 +63,7 @@ struct DiscoveryTests {
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: in
-                rds: { route_config_name: local, config_source: { path_config_source: { path: \(directory)/rds.yaml } } }
+                rds: { route_config_name: \(routes), config_source: { path_config_source: { path: \(directory)/\(file) } } }
                 http_filters:
                 - name: router
                   typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
@@ -112,6 +113,46 @@ struct DiscoveryTests {
             #expect(try await client.get("/direct").body == "one")
             try Self.move(Self.routes("two"), to: directory + "/rds.yaml")
             try await until { try await client.get("/direct").body == "two" }
+        }
+    }
+
+    @Test(
+        "P-7 a listener that changes in place serves as it did until the routes of its new chains are there",
+        .timeLimit(.minutes(3)))
+    func inPlace() async throws {
+        try await onLoop { loop in
+            let directory = try Self.temporary("in-place")
+            defer { try? File.removeTree(directory) }
+            try Self.move(Self.cluster(directory), to: directory + "/cds.yaml")
+            try Self.move(Self.endpoints([1]), to: directory + "/eds.yaml")
+            try Self.move(Self.listener(directory), to: directory + "/lds.yaml")
+            try Self.move(Self.routes("one"), to: directory + "/rds.yaml")
+            // There, and not what is asked for.
+            try Self.move(Self.routes("other", name: "other"), to: directory + "/next.yaml")
+            let proxy = try await RunningProxy.start(
+                """
+                node: { id: n, cluster: c }
+                admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+                dynamic_resources:
+                  cds_config: { path_config_source: { path: \(directory)/cds.yaml } }
+                  lds_config: { path_config_source: { path: \(directory)/lds.yaml } }
+                """)
+            defer { proxy.stop() }
+            let admin = try await Wire.connect(to: try #require(proxy.admin), on: loop)
+            func answer() async throws -> String {
+                try await Wire.connect(to: proxy.address, on: loop).get("/direct").body
+            }
+            #expect(try await answer() == "one")
+            try Self.move(Self.listener(directory, routes: "next", in: "next.yaml"), to: directory + "/lds.yaml")
+            try await until {
+                try await admin.get("/stats?filter=listener_modified").body.contains("listener_modified: 1")
+            }
+            for _ in 0..<20 {
+                let seen = try await answer()
+                #expect(seen == "one")
+            }
+            try Self.move(Self.routes("two", name: "next"), to: directory + "/next.yaml")
+            try await until { try await answer() == "two" }
         }
     }
 

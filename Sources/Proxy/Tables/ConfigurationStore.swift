@@ -362,13 +362,14 @@ final class ConfigurationStore {
         }
         counts.count(old == nil ? counts.listenerAdded : counts.listenerModified)
         if keepsSocket { counts.count(counts.listenerInPlace) }
+        let goesOn = keepsSocket && (old?.isWarm ?? false) && !awaitsRoutes(config, after: old?.config)
         listeners[name] = Entry(
-            config: config, version: version, isStatic: isStatic, isWarm: keepsSocket && (old?.isWarm ?? false),
+            config: config, version: version, isStatic: isStatic, isWarm: goesOn,
             wants: wants(of: config), updated: WallClock.now)
         failures[Listener.typeURL]?[name] = nil
         wantsChanged()
         if listeners[name]?.isWarm == true {
-            // In place. Chains whose routes are still on their way answer 404 until then only if they are new.
+            // In place; what served goes on where routes of new chains are still on their way (P-7).
             for worker in workers { worker.send { $0.publish(config, sockets: []) } }
         } else if isComplete(config) {
             warm(name)
@@ -384,6 +385,14 @@ final class ConfigurationStore {
                 for filter in config.allChains.flatMap(\.discoveredFilters) { filter.giveUpWaiting() }
                 store.warm(name)
             }
+        }
+    }
+
+    /// Whether chains ask for routes that are not there yet, and that the listener has not asked for before.
+    private func awaitsRoutes(_ config: ListenerConfig, after old: ListenerConfig?) -> Bool {
+        let asked = Set((old?.allChains ?? []).flatMap(\.rdsNames))
+        return config.allChains.contains { chain in
+            chain.rdsNames.contains { routes[$0] == nil && !asked.contains($0) }
         }
     }
 
