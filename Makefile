@@ -117,7 +117,7 @@ mesh-check: build ## Envoy, gRPC and many simulated proxies under our control pl
 	@test "$$(id -u)" = 0 || { echo "make mesh-check: run as root (sudo make mesh-check): it makes a network namespace" >&2; exit 1; }
 	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/mesh-check.py
 	SKEIN_STATIC=1 $(SWIFT) build -c release --static-swift-stdlib $(STRICT) --product skein-bench
-	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-control.py --services 50 --proxies 100 --seconds 5
+	PYTHON="$$(sh tools/python.sh)" && "$$PYTHON" tools/bench-control.py --services 50 --proxies 100 --seconds 5 --kib-each 150
 
 registry-check: build ## the registry with PyPI's python-consul2, and a pod that calls a program on this machine (as root: namespaces)
 	@test "$$(id -u)" = 0 || { echo "make registry-check: run as root (sudo make registry-check): it makes namespaces" >&2; exit 1; }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The control plane with thousands of simulated proxies over TLS, and changes without a break.
 
-    sudo tools/bench-control.py [--services N] [--endpoints N] [--proxies N] [--uses N|all] [--rate N] [--seconds S] [--json FILE]
+    sudo tools/bench-control.py [--services N] [--endpoints N] [--proxies N] [--uses N|all] [--rate N] [--seconds S] [--kib-each KIB] [--json FILE]
 
 Services have two endpoints each, or as many as --endpoints says. Half of the changes are of endpoints, half of routes; each is of another service, so that every
 one can be told apart. A change counts as acknowledged by all when the last proxy that uses the service has it (the proxies
-acknowledge before they say so). CPU and memory are those of the control plane's process. At the end the control plane is started
+acknowledge before they say so). CPU and memory are those of the control plane's process; with --kib-each it ends with 1 when a proxy that has
+connected and waits costs more than that. At the end the control plane is started
 anew and the proxies subscribe with nothing: what they get then must be what they had (the full computation).
 
 Without --uses both scenarios run: 20 services for each proxy, and all. Bars: issue 4.
@@ -140,13 +141,22 @@ def scenario(options, uses):
     try:
         fill(plane, options.services, options.proxies, options.endpoints)
         certificates = plane.certificate("default")
+        empty = memory(plane.process.pid, "RssAnon")
         print(f"     filled: {cpu(plane.process.pid):.1f} s of CPU, {memory(plane.process.pid, 'VmRSS'):.0f} MiB", flush=True)
         begin, before = time.monotonic(), cpu(plane.process.pid)
         crowd = Crowd(options.program, plane, certificates, options.services, options.proxies, uses)
         crowd.ask()
         connect = time.monotonic() - begin, cpu(plane.process.pid) - before
-        print(f"     connected after {connect[0]:.1f} s, {connect[1]:.1f} s of CPU", flush=True)
+        # What connecting took for a moment is given back a second after the last one.
         time.sleep(2)
+
+        def cost():
+            return (memory(plane.process.pid, "RssAnon") - empty) * 1024 / options.proxies
+        each, end = cost(), time.monotonic() + 20
+        while options.kib_each and each > options.kib_each and time.monotonic() < end:
+            time.sleep(0.5)
+            each = cost()
+        print(f"     connected after {connect[0]:.1f} s, {connect[1]:.1f} s of CPU, {each:.0f} KiB of memory a proxy", flush=True)
         recorder = options.perf and subprocess.Popen(
             ["perf", "record", "-q", "-F", "499", "-g", "-o", options.perf, "-p", str(plane.process.pid)])
         crowd.got.clear()
@@ -183,7 +193,7 @@ def scenario(options, uses):
         figures = {
             "services": options.services, "endpoints": options.endpoints * options.services, "proxies": options.proxies, "uses": uses,
             "rate": count / took, "seconds": took, "cores": used / took, "rss_mib": memory(pid, "VmRSS"),
-            "peak_mib": memory(pid, "VmHWM"), "pushes": pushes, "us_per_push": used / pushes * 1e6 if pushes else None,
+            "peak_mib": memory(pid, "VmHWM"), "kib_each": each, "pushes": pushes, "us_per_push": used / pushes * 1e6 if pushes else None,
             "bytes_per_change_and_proxy": sent / count / options.proxies,
             "messages_per_change_and_proxy": pushes / count / options.proxies,
             "endpoint_p50_ms": percentile(times[True], 0.5), "endpoint_p99_ms": percentile(times[True], 0.99),
@@ -225,6 +235,7 @@ def main():
     parser.add_argument("--uses")
     parser.add_argument("--rate", type=float, default=10)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--kib-each", type=float, help="how much memory a connected proxy may cost, what all share counted in")
     parser.add_argument("--json")
     parser.add_argument("--perf", help="record the changes with perf in that file")
     options = parser.parse_args()
@@ -236,6 +247,9 @@ def main():
         print(f"  state of every proxy equal to the full computation: {figures['equal']}", flush=True)
         if not figures["equal"]:
             missed.append("equality")
+        if options.kib_each and figures["kib_each"] > options.kib_each:
+            print(f"  a proxy costs {figures['kib_each']:.0f} KiB, more than {options.kib_each:.0f}")
+            missed.append("memory")
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(all_figures, indent=1) + "\n")
     return 1 if missed else 0

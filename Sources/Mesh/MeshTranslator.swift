@@ -41,6 +41,7 @@ public struct MeshTranslator: Sendable {
     /// What gateways had last, of which equal ones stay the same.
     private var lastGateways: [NamespacedName: MeshLayer] = [:]
     private var inbounds = Memo<NamespacedName, MeshLayer>()
+    private var sharedInbounds = SharedLayers()
     private var patchSets = Memo<NamespacedName, EnvoyPatches>()
     private var patchedLayers = PatchedLayers()
     private var names = WorkloadNames()
@@ -131,7 +132,9 @@ public struct MeshTranslator: Sendable {
             if hostLists[key.caller] != nil { staleHosts[key.caller, default: []].append(key) }
         }
         _ = gateways.forget(touched)
-        touchedPods.formUnion(inbounds.forget(touched))
+        let ways = inbounds.forget(touched)
+        touchedPods.formUnion(ways)
+        sharedInbounds.forget(ways.count, live: inbounds)
         for pod in patchSets.forget(touched) {
             patchedLayers.forget(pod)
             touchedPods.insert(pod)
@@ -146,6 +149,7 @@ public struct MeshTranslator: Sendable {
             hostLists = [:]
             formerHostLists = [:]
             staleHosts = [:]
+            sharedInbounds = SharedLayers()
             patchedLayers = PatchedLayers()
             touchAll()
         }
@@ -252,8 +256,7 @@ public struct MeshTranslator: Sendable {
             } : nil
         switch proxy.role {
         case .sidecar:
-            let inbound = inbounds.value(proxy.pod, of: model) { MeshLayer(Self.inbound(proxy.pod, $0)) }
-            return patched(proxy, caller, patches, shared: shared(caller), own: inbound)
+            return patched(proxy, caller, patches, shared: shared(caller), own: inbound(proxy.pod))
         case .gateway:
             let gateway = gateways.value(proxy.pod, of: model) {
                 MeshLayer(Self.gateway(proxy.pod, caller, $0)).settled(after: lastGateways[proxy.pod])
@@ -414,6 +417,15 @@ public struct MeshTranslator: Sendable {
     private struct VirtualHostKey: Hashable, Sendable {
         var caller: Caller
         var host: OutboundPlan.Host
+    }
+
+    /// The way into a pod; copies of a workload have the same layer.
+    private mutating func inbound(_ pod: NamespacedName) -> MeshLayer {
+        if let known = inbounds[pod] { return known }
+        let layer = sharedInbounds.layer(
+            like: inbounds.value(pod, of: model) { MeshLayer(Self.inbound(pod, $0)) })
+        inbounds.replace(pod, layer)
+        return layer
     }
 
     private static func inbound(_ pod: NamespacedName, _ model: MeshModel) -> MeshResources {

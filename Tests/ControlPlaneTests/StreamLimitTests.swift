@@ -172,7 +172,7 @@ struct StreamLimitTests {
     @Test("whose certificate it is: one URI of the trust domain, and nothing like it (ATK-26)")
     func identity() {
         func account(_ uris: String...) -> String? {
-            DiscoveryListener.serviceAccount(uris.map { .uri($0) }, trustDomain: "cluster.local").map { "\($0)" }
+            DiscoveryListener.serviceAccount(uris, trustDomain: "cluster.local").map { "\($0)" }
         }
         #expect(account("spiffe://cluster.local/ns/a/sa/b") == "a/b")
         for uri in [

@@ -85,6 +85,93 @@ struct GRPCTests {
         }
     }
 
+    /// How a call ends, whatever comes before.
+    func end(_ call: GRPCStream) async -> GRPCStatus {
+        do throws(GRPCStatus) {
+            while try await call.next() != nil {}
+            return .ok
+        } catch {
+            return error
+        }
+    }
+
+    @Test(
+        "a call goes on without a task, ends as its messages or its caller say, and tells how once",
+        .timeLimit(.minutes(2)))
+    func goingOn() async throws {
+        final class Ends: @unchecked Sendable { var all: [GRPCStatus] = [] }
+        let ends = Ends()
+        let method: GRPCServer.Method = { call throws(GRPCStatus) in
+            guard let first = try await call.next() else { return }
+            try await call.send(first)
+            call.goOn { (bytes) throws(GRPCStatus) in
+                guard bytes.count < 100_000 else { throw GRPCStatus(.resourceExhausted, "too long") }
+                _ = call.post([UInt8](bytes))
+            } ended: {
+                ends.all.append($0)
+            }
+        }
+        try await withGRPCServer([Self.path: method]) { server, address, loop async throws in
+            let client = try await self.connect(address, loop)
+            func begin() async throws -> GRPCStream {
+                let call = try client.call(Self.path)
+                // The second is there when the method goes on, at least in part.
+                for size in [10, 50_000, 3] {
+                    let message = (0..<size).map { UInt8(truncatingIfNeeded: $0) }
+                    try await call.send(message)
+                    #expect(try await call.next() == message)
+                }
+                return call
+            }
+            let peaceful = try await begin()
+            #expect(server.taskCount == 0)
+            try peaceful.finishSending()
+            #expect(await self.end(peaceful) == .ok && ends.all == [.ok])
+            let refused = try await begin()
+            // It may end while the rest of the message waits for the window.
+            try? await refused.send([UInt8](repeating: 1, count: 100_001))
+            #expect(await self.end(refused) == GRPCStatus(.resourceExhausted, "too long"))
+            #expect(ends.all.last == GRPCStatus(.resourceExhausted, "too long"))
+            let left = try await begin()
+            left.cancel()
+            let last = try await begin()
+            while ends.all.count < 3 { await loop.sleep(for: .milliseconds(5)) }
+            #expect(ends.all[2].code == .cancelled)
+            client.close()
+            _ = await self.end(last)
+            while ends.all.count < 4 { await loop.sleep(for: .milliseconds(5)) }
+            #expect(ends.all[3] != .ok && server.taskCount == 0)
+        }
+    }
+
+    @Test("a connection that is taken needs no task of its own, and its end is told", .timeLimit(.minutes(2)))
+    func taken() async throws {
+        let loop = try EventLoop.start(name: "grpc-taken")
+        defer { loop.stop() }
+        try await Task(executorPreference: loop) {
+            let listener = try SocketListener(Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0)), on: loop)
+            let address = try #require(listener.socket.localAddress)
+            let server = GRPCServer(on: loop, methods: [Self.path: echoMethod])
+            let client = try await self.connect(address, loop)
+            let ended = Signal()
+            server.take(try SocketStream(try await listener.accept(), on: loop)) { ended.send() }
+            let call = try client.call(Self.path)
+            try await call.send([1, 2, 3])
+            #expect(try await call.next() == [1, 2, 3])
+            #expect(server.connectionCount == 1 && server.taskCount == 1)
+            client.close()
+            await ended.wait()
+            #expect(server.connectionCount == 0)
+            while server.taskCount > 0 { await loop.sleep(for: .milliseconds(5)) }
+            await server.shutdown(grace: .zero)
+            let late = try await self.connect(address, loop)
+            server.take(try SocketStream(try await listener.accept(), on: loop)) { ended.send() }
+            await ended.wait()
+            late.close()
+            listener.close()
+        }.value
+    }
+
     @Test("a method is cancelled when its caller leaves, and a caller learns that the server left")
     func leaving() async throws {
         let started = Signal()

@@ -400,14 +400,17 @@ struct IncrementalTests {
     func identity() throws {
         var world = try World(
             World.service("web", ip: 1), World.service("other", ip: 2), World.pod("a", "web", ip: 5),
-            World.pod("b", "web", ip: 6))
+            World.pod("b", "web", ip: 6), World.pod("d", "other", ip: 8))
         var translator = MeshTranslator(world.model)
         let a = ProxyIdentity(pod: NamespacedName(namespace: "default", name: "a"), role: .sidecar)
         let b = ProxyIdentity(pod: NamespacedName(namespace: "default", name: "b"), role: .sidecar)
+        let d = ProxyIdentity(pod: NamespacedName(namespace: "default", name: "d"), role: .sidecar)
         let first = translator.snapshot(for: a)
-        // Equal callers share everything but their inbound side.
+        // Equal callers share everything but their inbound side, which copies of one workload share, too.
         let second = translator.snapshot(for: b)
-        #expect(zip(first.layers, second.layers).map { $0 === $1 } == [true, true, true, true, false])
+        #expect(zip(first.layers, second.layers).map { $0 === $1 } == [true, true, true, true, true])
+        let third = translator.snapshot(for: d)
+        #expect(zip(first.layers, third.layers).map { $0 === $1 } == [true, true, true, true, false])
         for document in try YAML.parse(World.pod("c", "web", ip: 7), file: "test") {
             translator.set(KubernetesObject(json: document.json))
             world.objects.set(KubernetesObject(json: document.json))

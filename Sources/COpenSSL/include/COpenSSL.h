@@ -54,6 +54,13 @@ static inline void *copenssl_owner(const SSL *ssl) { return SSL_get_app_data(ssl
 static inline SSL *copenssl_verifying(X509_STORE_CTX *store) { return X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()); }
 static inline int copenssl_chain_count(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
 static inline X509 *copenssl_chain_at(const STACK_OF(X509) *chain, int index) { return sk_X509_value(chain, index); }
+// Verified and read, the certificates beside the leaf are wanted by nobody: the lists stay with the connection, empty.
+static inline void copenssl_drop_chains(const SSL *ssl) {
+    STACK_OF(X509) *lists[] = {SSL_get_peer_cert_chain(ssl), SSL_get0_verified_chain(ssl)};
+    for (int list = 0; list < 2; list++) {
+        while (lists[list] != NULL && sk_X509_num(lists[list]) > 0) X509_free(sk_X509_pop(lists[list]));
+    }
+}
 static inline int copenssl_group(SSL *ssl) { return (int)SSL_get_negotiated_group(ssl); }
 static inline int copenssl_set_chain(SSL *ssl, STACK_OF(X509) *chain) { return (int)SSL_set1_chain(ssl, chain); }
 static inline STACK_OF(X509) *copenssl_new_chain(void) { return sk_X509_new_null(); }

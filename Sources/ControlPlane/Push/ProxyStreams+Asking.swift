@@ -1,5 +1,6 @@
 import HTTP
 import IO
+import Identity
 import KubernetesAPI
 import Mesh
 import XDS
@@ -20,6 +21,25 @@ extension ProxyStreams {
     func problems(of object: KubernetesObject) -> [FieldProblem] { publisher.problems(of: object) }
 
     // MARK: Proxies ask
+
+    /// Who may be on a stream.
+    enum Subscriber: Sendable, CustomStringConvertible {
+        /// The pod whose socket it is.
+        case pod(NamespacedName, uid: String)
+        /// Any pod of that service account: it has shown a certificate.
+        case serviceAccount(NamespacedName)
+        /// Whom the token names: a pod, or any of the service account.
+        case token(ServiceAccountToken)
+
+        /// Who it is, for the log.
+        var description: String {
+            switch self {
+            case .pod(let pod, _): "pod \(pod)"
+            case .serviceAccount(let account): "service account \(account)"
+            case .token(let token): "token of service account \(token.namespace)/\(token.serviceAccount)"
+            }
+        }
+    }
 
     /// A request, away from the frame of the function that waits for the next one as long as the stream lives.
     final class Asked {

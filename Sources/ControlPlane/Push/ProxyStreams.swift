@@ -26,25 +26,6 @@ final class ProxyStreams: @unchecked Sendable {
         var task: Task<Void, Never>
     }
 
-    /// Who may be on a stream.
-    enum Subscriber: Sendable, CustomStringConvertible {
-        /// The pod whose socket it is.
-        case pod(NamespacedName, uid: String)
-        /// Any pod of that service account: it has shown a certificate.
-        case serviceAccount(NamespacedName)
-        /// Whom the token names: a pod, or any of the service account.
-        case token(ServiceAccountToken)
-
-        /// Who it is, for the log.
-        var description: String {
-            switch self {
-            case .pod(let pod, _): "pod \(pod)"
-            case .serviceAccount(let account): "service account \(account)"
-            case .token(let token): "token of service account \(token.namespace)/\(token.serviceAccount)"
-            }
-        }
-    }
-
     let loop: EventLoop
     let limits: DiscoveryLimits
     private let source: any ObjectSource
@@ -297,7 +278,7 @@ final class ProxyStreams: @unchecked Sendable {
                 let socket = try await listener.accept()
                 let stream = try SocketStream(socket, on: loop)
                 // Lives until the proxy ends the connection, also when the agent replaces the socket.
-                Task(executorPreference: loop) { await server.serve(stream) }
+                server.take(stream)
             } catch {
                 if Task.isCancelled { return }
                 log.warning("accepting a proxy failed", ["error": error.description])
@@ -367,6 +348,7 @@ final class ProxyStreams: @unchecked Sendable {
         let who: Subscriber
         do throws(GRPCStatus) {
             who = try subscriber(call)
+            call.forgetMetadata()
             let timer = loop.schedule(after: limits.firstRequestTime) { call.cancel() }
             defer { timer.cancel() }
             guard let bytes = try await call.next() else { return }
@@ -399,28 +381,37 @@ final class ProxyStreams: @unchecked Sendable {
         if case .pod = who {} else { remotes[number] = (proxy.pod, uid, call) }
         log.info("a proxy has connected", ["pod": "\(proxy.pod)", "role": "\(proxy.role)"])
         opened()
-        defer {
-            if outbox.isStuck {
-                counts.unread += 1
-                log.warning("a proxy does not read what it asked for", ["pod": "\(proxy.pod)"])
-            }
-            publisher.close(number)
-            if own != nil { registrations.closed(proxy.pod, number) }
-            identities?.close(number)
-            outboxes[number] = nil
-            remotes[number] = nil
-            log.info("a proxy has disconnected", ["pod": "\(proxy.pod)"])
-            tellDrained()
-        }
         let asking = Asking(
             number: number, form: form, isForSecrets: isForSecrets, who: who, proxy: proxy, uid: uid, own: own?.node,
             bucket: TokenBucket(burst: limits.requestBurst, rate: limits.requestRate))
-        try enter(asking)
-        if let opening = first {
-            first = nil
-            try take(opening, asking)
+        do throws(GRPCStatus) {
+            try enter(asking)
+            if let opening = first { try take(opening, asking) }
+        } catch {
+            closed(asking)
+            throw error
         }
-        try await call.forEach { (bytes) throws(GRPCStatus) in try self.received(bytes, asking) }
+        // The stream lives for days, and a task with all that it ever needed would with it.
+        call.goOn { (bytes) throws(GRPCStatus) in
+            try self.received(bytes, asking)
+        } ended: { _ in
+            self.closed(asking)
+        }
+    }
+
+    private func closed(_ asking: Asking) {
+        let (number, pod) = (asking.number, asking.proxy.pod)
+        if outboxes[number]?.isStuck == true {
+            counts.unread += 1
+            log.warning("a proxy does not read what it asked for", ["pod": "\(pod)"])
+        }
+        publisher.close(number)
+        if asking.own != nil { registrations.closed(pod, number) }
+        identities?.close(number)
+        outboxes[number] = nil
+        remotes[number] = nil
+        log.info("a proxy has disconnected", ["pod": "\(pod)"])
+        tellDrained()
     }
 
     private func enter(_ asking: Asking) throws(GRPCStatus) {

@@ -35,8 +35,8 @@ final class DiscoveryListener: @unchecked Sendable {
     static func subscriber(
         _ call: GRPCStream, trustDomain: String, _ verifier: TokenVerifier?
     ) throws(GRPCStatus) -> ProxyStreams.Subscriber {
-        if let certificate = call.peer.certificate {
-            guard let account = serviceAccount(certificate.alternativeNames, trustDomain: trustDomain) else {
+        if let uris = call.peer.uris {
+            guard let account = serviceAccount(uris, trustDomain: trustDomain) else {
                 throw GRPCStatus(
                     .unauthenticated, "the certificate is none of a workload of spiffe://\(trustDomain)/")
             }
@@ -54,8 +54,7 @@ final class DiscoveryListener: @unchecked Sendable {
     }
 
     /// The service account of `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`; nil unless there is exactly one URI and it is such a one.
-    static func serviceAccount(_ names: [SubjectAlternativeName], trustDomain: String) -> NamespacedName? {
-        let uris = names.compactMap { name -> String? in if case .uri(let uri) = name { uri } else { nil } }
+    static func serviceAccount(_ uris: [String], trustDomain: String) -> NamespacedName? {
         guard uris.count == 1, let uri = uris.first else { return nil }
         let parts = uri.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 7, parts[0] == "spiffe:", parts[1].isEmpty, parts[2] == trustDomain, parts[3] == "ns",
@@ -77,10 +76,7 @@ final class DiscoveryListener: @unchecked Sendable {
                 let peer = HTTPPeer(of: socket)
                 let stream = try SocketStream(socket, on: loop)
                 connections += 1
-                Task(executorPreference: loop) {
-                    await self.serve(stream, peer, context())
-                    self.connections -= 1
-                }
+                Task(executorPreference: loop) { await self.secure(stream, peer, context()) }
             } catch {
                 if Task.isCancelled || error.errno == 125 { return }  // ECANCELED: the listener is closed
                 log.warning("accepting a proxy failed", ["error": error.description])
@@ -89,23 +85,25 @@ final class DiscoveryListener: @unchecked Sendable {
         }
     }
 
-    private func serve(_ stream: SocketStream, _ peer: HTTPPeer, _ context: TLSContext) async {
+    /// Serves a connection once its handshake is done; returns then.
+    private func secure(_ stream: SocketStream, _ peer: HTTPPeer, _ context: TLSContext) async {
         let timer = streams.loop.schedule(after: streams.limits.firstRequestTime) { stream.close() }
         var peer = peer
         let secured: TLSStream
         do throws(TLSError) {
             secured = try await TLSStream.accept(stream, context)
-            peer.certificate = try secured.peerCertificate
+            peer.uris = secured.takePeer()?.uris
             timer.cancel()
         } catch {
             timer.cancel()
             stream.close()
+            connections -= 1
             log.info(
                 "a proxy's TLS connection failed",
                 ["peer": "\(peer.address, default: "-")", "error": error.description])
             return
         }
-        await server.serve(secured, peer: peer)
+        server.take(secured, peer: peer) { self.connections -= 1 }
     }
 
     func close() { listener.close() }

@@ -45,30 +45,59 @@ public final class GRPCServer: @unchecked Sendable {
 
     /// How many connections there are.
     public var connectionCount: Int { connections.count }
+    /// How many tasks serve calls.
+    public private(set) var taskCount = 0
 
     /// Serves one connection until it ends, and closes it; returns when its calls have ended too.
     public func serve(_ stream: any DirectStream, peer: HTTPPeer = HTTPPeer()) async {
-        guard !isShuttingDown else { return stream.close() }
+        guard let (connection, calls) = open(stream, peer) else { return }
+        await withTaskCancellationHandler {
+            await connection.run()
+        } onCancel: {
+            loop.execute { connection.abort() }
+        }
+        ended(connection, calls)
+        for task in calls.tasks.values { await task.value }
+    }
+
+    /// The same without a task for as long as the connection lives: returns at once; `ended` is called on the loop when the connection has ended.
+    public func take(
+        _ stream: any DirectStream, peer: HTTPPeer = HTTPPeer(), ended: @escaping @Sendable () -> Void = {}
+    ) {
+        guard let (connection, calls) = open(stream, peer) else { return ended() }
+        connection.start { [self] in
+            // Not here: the connection is still at work.
+            loop.execute {
+                self.ended(connection, calls)
+                ended()
+            }
+        }
+    }
+
+    private func ended(_ connection: HTTP2Connection, _ calls: Calls) {
+        connections[ObjectIdentifier(connection)] = nil
+        for task in calls.tasks.values { task.cancel() }
+    }
+
+    private func open(_ stream: any DirectStream, _ peer: HTTPPeer) -> (HTTP2Connection, Calls)? {
+        guard !isShuttingDown else {
+            stream.close()
+            return nil
+        }
         let connection: HTTP2Connection
         do throws(HTTP2Error) {
             connection = try HTTP2Connection(.server, stream, limits, memory: memory, on: loop)
         } catch {
             log.error("cannot serve a connection", ["error": error.description])
-            return stream.close()
+            stream.close()
+            return nil
         }
         let calls = Calls()
         connection.onRequest = { [unowned self, unowned connection] stream in
             accept(stream, peer, connection, calls)
         }
         connections[ObjectIdentifier(connection)] = connection
-        await withTaskCancellationHandler {
-            await connection.run()
-        } onCancel: {
-            loop.execute { connection.abort() }
-        }
-        connections[ObjectIdentifier(connection)] = nil
-        for task in calls.tasks.values { task.cancel() }
-        for task in calls.tasks.values { await task.value }
+        return (connection, calls)
     }
 
     /// The tasks of a connection's calls; touched on the loop only.
@@ -107,10 +136,16 @@ public final class GRPCServer: @unchecked Sendable {
         let call = GRPCStream(
             connection, stream, path: head.pathText, metadata: head.headers, peer: peer, isServer: true,
             messageBytesMax: messageBytesMax)
+        // The call has the only one, and may let go of it.
+        stream.request = RequestHead()
         connection.add(call)
+        taskCount += 1
         let task = Task(executorPreference: loop) {
             await self.run(method, call)
+            self.taskCount -= 1
             calls.tasks[ObjectIdentifier(call)] = nil
+            // It would be kept alive for as long as the call goes on without it.
+            call.onClose = nil
         }
         calls.tasks[ObjectIdentifier(call)] = task
         call.onClose = { task.cancel() }
@@ -156,10 +191,7 @@ public final class GRPCServer: @unchecked Sendable {
         } catch {
             status = error
         }
-        guard !call.isClosed else { return }
-        var trailers = HeaderTable()
-        status.write(to: &trailers)
-        call.end(trailers: trailers)
+        if !call.goesOn || status != .ok { call.end(with: status) }
     }
 }
 

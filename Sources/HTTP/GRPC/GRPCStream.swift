@@ -36,6 +36,9 @@ public final class GRPCStream: @unchecked Sendable {
     private var httpStatus: UInt16 = 0
     private var reader: CheckedContinuation<Void, Never>?
     private var senders: [CheckedContinuation<Void, Never>] = []
+    /// Whether it goes on without a task, and what is called when it has ended.
+    private(set) var goesOn = false
+    private var held: ((GRPCStatus) -> Void)?
     /// Called once when the stream ends; cancels the handler's task.
     var onClose: (() -> Void)?
 
@@ -54,6 +57,9 @@ public final class GRPCStream: @unchecked Sendable {
 
     /// Whether the call is over for the other side too: nobody will read what is sent.
     public var isClosed: Bool { status != nil }
+
+    /// Lets go of the metadata: a call may be open for days, and they are wanted at its beginning.
+    public func forgetMetadata() { metadata = HeaderTable() }
 
     // MARK: Using it
 
@@ -103,6 +109,7 @@ public final class GRPCStream: @unchecked Sendable {
     private func wakeReader() {
         reader?.resume()
         reader = nil
+        if held != nil { lookForEnd() }
     }
 
     /// What takes a message; its bytes are there until it returns.
@@ -112,7 +119,55 @@ public final class GRPCStream: @unchecked Sendable {
     ///
     /// Returns when the peer sends no more. Throws how the call failed, or what `body` throws: it is not called again then. In place of `next`.
     public func forEach(_ body: @escaping Taker) async throws(GRPCStatus) {
-        // What came before, and what of it is waiting in part.
+        try give(waitingTo: body)
+        taker = body
+        defer { taker = nil }
+        while takerFailure == nil, !isEnded, status == nil, !Task.isCancelled { await wait() }
+        if let failure { throw failure }
+        if !isEnded { throw GRPCStatus(.cancelled, "the task was cancelled") }
+    }
+
+    /// Gives each message to `body` as it comes from now on, without a task: the method that serves the call is to return, and the call goes on.
+    ///
+    /// `ended` is called once, on the loop, with how it has ended: `ok` when the peer sends no more, else how the call failed, or what `body` has
+    /// thrown. Then the call ends with that status. For servers, in place of `next`.
+    public func goOn(_ body: @escaping Taker, ended: @escaping (GRPCStatus) -> Void) {
+        goesOn = true
+        held = ended
+        taker = body
+        do throws(GRPCStatus) {
+            try give(waitingTo: body)
+        } catch {
+            takerFailure = takerFailure ?? error
+        }
+        lookForEnd()
+    }
+
+    /// A call that goes on without a task ends as soon as something says so.
+    private func lookForEnd() {
+        guard takerFailure != nil || isEnded || status != nil else { return }
+        // Not here: the session may be at work.
+        connection.loop.execute { self.finish() }
+    }
+
+    private func finish() {
+        guard let ended = held else { return }
+        held = nil
+        taker = nil
+        let outcome = failure ?? .ok
+        ended(outcome)
+        end(with: outcome)
+    }
+
+    /// How it failed, if it did.
+    private var failure: GRPCStatus? {
+        if let takerFailure { return takerFailure }
+        if isEnded, decoder.isInsideMessage { return GRPCStatus(.internal, "the peer ended inside a message") }
+        return status == .ok ? nil : status
+    }
+
+    /// What came before, and what of it is waiting in part.
+    private func give(waitingTo body: Taker) throws(GRPCStatus) {
         while !chunks.isEmpty || decoder.isInsideMessage {
             while let message = try decoder.next() {
                 var outcome = Result<Void, GRPCStatus>.success(())
@@ -122,13 +177,6 @@ public final class GRPCStream: @unchecked Sendable {
             guard !chunks.isEmpty else { break }
             takeChunk()
         }
-        taker = body
-        defer { taker = nil }
-        while takerFailure == nil, !isEnded, status == nil, !Task.isCancelled { await wait() }
-        if let takerFailure { throw takerFailure }
-        if isEnded, decoder.isInsideMessage { throw GRPCStatus(.internal, "the peer ended inside a message") }
-        if let status, status != .ok { throw status }
-        if !isEnded { throw GRPCStatus(.cancelled, "the task was cancelled") }
     }
 
     private static func outcome(_ body: Taker, _ bytes: UnsafeRawBufferPointer) -> Result<Void, GRPCStatus> {
@@ -279,6 +327,14 @@ public final class GRPCStream: @unchecked Sendable {
         guard let stream else { return }
         connection.session.reset(stream, code: HTTP2Code.cancel)
         connection.outputReady()
+    }
+
+    /// Ends the call with a status (server), unless it is over.
+    func end(with status: GRPCStatus) {
+        guard !isClosed else { return }
+        var trailers = HeaderTable()
+        status.write(to: &trailers)
+        end(trailers: trailers)
     }
 
     /// Ends our direction with trailers (server); nothing happens if the stream has ended meanwhile: nobody waits for them.

@@ -21,7 +21,7 @@ final class HTTP2Connection: ReadinessHandler, @unchecked Sendable {
     private var isReceiving = false
     private var hasReadAll = false
     private var isOver = false
-    private var finished: CheckedContinuation<Void, Never>?
+    private var finished: (() -> Void)?
     private var farewellTimer: LoopTimer?
 
     /// A connection at its beginning; connections of one loop may share their memory.
@@ -44,13 +44,16 @@ final class HTTP2Connection: ReadinessHandler, @unchecked Sendable {
 
     /// Carries bytes until the connection ends.
     func run() async {
-        await withCheckedContinuation { continuation in
-            finished = continuation
-            stream.handOver(to: self)
-            ready([.readable, .writable])
-            // Also when nothing was submitted: the preface has to go.
-            outputReady()
-        }
+        await withCheckedContinuation { continuation in start { continuation.resume() } }
+    }
+
+    /// Begins to carry bytes; `ended` is called when the connection has ended, so that no task waits for that.
+    func start(_ ended: @escaping () -> Void) {
+        finished = ended
+        stream.handOver(to: self)
+        ready([.readable, .writable])
+        // Also when nothing was submitted: the preface has to go.
+        outputReady()
     }
 
     /// Ends the connection after what is in the output.
@@ -157,8 +160,9 @@ final class HTTP2Connection: ReadinessHandler, @unchecked Sendable {
         farewellTimer?.cancel()
         farewellTimer = nil
         stream.close()
-        finished?.resume()
+        let ended = finished
         finished = nil
+        ended?()
     }
 }
 

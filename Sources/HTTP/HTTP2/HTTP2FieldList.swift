@@ -8,9 +8,9 @@ struct HTTP2FieldList {
     private var capacity: Int
     private(set) var count = 0
 
-    /// A usual head fits without growing.
+    /// A head of gRPC fits without growing; a connection with larger ones has room for them from the first on.
     init() {
-        capacity = 32
+        capacity = 8
         memory = .allocate(capacity: capacity)
     }
 

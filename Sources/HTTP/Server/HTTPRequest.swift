@@ -10,6 +10,8 @@ public struct HTTPPeer: Sendable {
 
     /// The verified certificate of a TLS client.
     public var certificate: Certificate?
+    /// The URI names of the verified certificate of a client, where that itself is not kept; nil without one.
+    public var uris: [String]?
 
     /// Process, user and group of a peer on a unix socket.
     public struct Credentials: Sendable, Hashable {

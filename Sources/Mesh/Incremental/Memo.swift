@@ -31,6 +31,9 @@ struct Memo<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return entry.value
     }
 
+    /// What is kept, in no order.
+    var values: some Sequence<Value> { entries.values.lazy.map(\.value) }
+
     /// Puts an equal value in the place of a kept one.
     mutating func replace(_ key: Key, _ value: Value) { entries[key]?.value = value }
 

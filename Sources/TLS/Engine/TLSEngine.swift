@@ -412,6 +412,13 @@ extension TLSEngine {
         }
     }
 
+    /// What is known of the peer, which is let go of together with the certificates that came with its own.
+    func takePeer() -> PeerFacts? {
+        copenssl_drop_chains(ssl)
+        defer { peer = nil }
+        return peer
+    }
+
     /// What the certificate says that we present; nil when we have none.
     public var local: PeerFacts? {
         context.presented.indices.contains(identityIndex) ? context.presented[identityIndex] : nil

@@ -44,6 +44,10 @@ public final class TLSStream: DirectStream, @unchecked Sendable {
     /// The peer's certificate, if it has one.
     public var peerCertificate: Certificate? { get throws(TLSError) { try engine.peerCertificate } }
 
+    /// What the peer's certificate says; nil when it has none, and from then on: a connection that is open for days need not hold it, nor the
+    /// certificates beside it.
+    public func takePeer() -> PeerFacts? { engine.takePeer() }
+
     /// The protocol agreed upon by ALPN.
     public var applicationProtocol: String? { engine.applicationProtocol }
 
