@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ("Proxy", "Upstream", "TLS", "XDS", "skein-proxy")
 # What is sent by us, or by a control plane for its own purposes: nothing of it configures anything.
 OUTGOING = re.compile(
-    r"opentelemetry\.|envoy\.(admin|data|service\.(accesslog|status|load_stats|ratelimit|metrics|trace))\.|istio\.v1|skein\.(?!load)|io\.prometheus")
+    r"opentelemetry\.|envoy\.(admin|data|service\.(accesslog|status|load_stats|ratelimit|metrics|trace))\.|istio\.v1|skein\.(?!load)|io\.prometheus|xds\.service\.orca")
 # Fields that are not read, with the reason; those of the tables of ignored fields stand there.
 UNREAD = {
     "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection": "ignored as a whole",
@@ -22,8 +22,6 @@ UNREAD = {
     "envoy.config.common.matcher.v3.MatchPredicate": "an enumeration: each kind that is not known is refused",
     "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": "internal listeners are refused where they stand",
     "envoy.extensions.compression.zstd.decompressor.v3.Zstd dictionaries": "refused: its list of fields that are read is empty",
-    "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": "how to ask; whom to ask is read (ResolverCheck)",
-    "envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelArgs.Value": "google_grpc is refused",
     "envoy.config.core.v3.Node": "sent to servers as it is",
     "envoy.service.discovery.v3.Resource": "resource_name is for xdstp:// names",
     "envoy.type.http.v3.PathTransformation.Operation": "path_normalization_options are refused",

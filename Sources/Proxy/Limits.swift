@@ -78,6 +78,12 @@ enum Limits {
     /// Wait after `accept` failed for want of descriptors.
     static let acceptPause: Duration = .milliseconds(100)
 
+    /// Hosts of one cluster that are asked for load reports out of band: each takes a connection.
+    static let hostReportStreams = 4096
+
+    /// Servers that gRPC services name themselves (`google_grpc`): each gets a cluster.
+    static let implicitClusters = 1000
+
     /// Virtual hosts of one route configuration that requests may ask a management server for.
     static let demandedHostsMax = 10_000
 

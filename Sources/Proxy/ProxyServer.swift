@@ -51,19 +51,21 @@ public final class ProxyServer: @unchecked Sendable {
     public init(_ options: Options) throws(ProxyError) {
         self.options = options
         do throws(ConfigurationError) {
-            bootstrap = try BootstrapConfig(options)
+            bootstrap = try ImplicitClusters().compiling { () throws(ConfigurationError) in
+                try BootstrapConfig(options)
+            }
         } catch {
             throw ProxyError(options.configPath, error)
         }
-        let overload = OverloadState(bootstrap.overload)
+        let count = options.concurrency ?? Environment.processorCount
+        let metrics = MetricSet(workers: count)
+        self.metrics = metrics
+        let overload = OverloadState(bootstrap.overload, metrics: metrics)
         self.overload = overload
         let layers = RuntimeLayers(bootstrap.runtimeLayers, serviceCluster: bootstrap.node.cluster)
         runtimeLayers = layers
         do throws(SystemError) {
             loop = try EventLoop()
-            let count = options.concurrency ?? Environment.processorCount
-            let metrics = MetricSet(workers: count)
-            self.metrics = metrics
             var workers: [WorkerHandle] = []
             for index in 0..<count {
                 workers.append(
@@ -86,6 +88,7 @@ public final class ProxyServer: @unchecked Sendable {
                 }
             }
         }
+        for worker in workers { worker.send { [resolver = bootstrap.resolver] in $0.resolvers.standard = resolver } }
         if let format = bootstrap.logFormat, options.logFormat == nil { Logger.setFormat(format) }
         stats = bootstrap.stats
         metrics.registry.setBuckets { [stats] name in stats.bounds(of: name) }
@@ -108,6 +111,7 @@ public final class ProxyServer: @unchecked Sendable {
         }
         store = ConfigurationStore(
             loop: loop, workers: workers, metrics: metrics, context: context, runtime: layers.runtime)
+        store.resolvers.standard = bootstrap.resolver
     }
 
     /// Checks a bootstrap as far as it can be checked without running; the answer is the ignored fields in use.
@@ -115,14 +119,23 @@ public final class ProxyServer: @unchecked Sendable {
         let collector = IgnoredFieldCollector()
         do throws(ConfigurationError) {
             let bootstrap = try collector.collecting { () throws(ConfigurationError) in
-                let bootstrap = try BootstrapConfig(options)
-                try check(bootstrap, options)
-                return bootstrap
+                try ImplicitClusters().compiling { () throws(ConfigurationError) in
+                    let bootstrap = try BootstrapConfig(options)
+                    try check(bootstrap, options)
+                    return bootstrap
+                }
             }
             let flags = options.ignored.map { "\($0): ignored: it says nothing to skein-proxy" }
             return collector.report + IgnoredFieldReport.inUse(bootstrap.message()) + flags
         } catch {
             throw ProxyError(options.configPath, error)
+        }
+    }
+
+    /// What services that name their servers themselves say of TLS, for one.
+    private static func checkImplicit(_ bootstrap: BootstrapConfig) throws(ConfigurationError) {
+        for cluster in bootstrap.implicitClusters.living.values {
+            _ = try bootstrap.context.cluster(cluster.message, at: cluster.path)
         }
     }
 
@@ -150,16 +163,20 @@ public final class ProxyServer: @unchecked Sendable {
                 throw ConfigurationError(at: path + ".name", "\"\(config.name)\" is there twice")
             }
         }
-        for (source, path) in bootstrap.grpcSources where !names.contains(source.clusterName) {
+        for (source, path) in bootstrap.grpcSources
+        where source.implicit == nil && !names.contains(source.clusterName) {
             throw ConfigurationError(
                 at: path + ".grpc_services[0].envoy_grpc.cluster_name",
                 "there is no cluster \"\(source.clusterName)\" in static_resources.clusters")
         }
         try checkRecorder(options, bootstrap, names)
         for (index, listener) in (resources?.listeners ?? []).enumerated() {
-            _ = try ListenerConfig(
+            let listener = try ListenerConfig(
                 compiling: listener, at: "static_resources.listeners[\(index)]", context: bootstrap.context)
+            // While the listener holds its clusters.
+            try withExtendedLifetime(listener) { () throws(ConfigurationError) in try checkImplicit(bootstrap) }
         }
+        try checkImplicit(bootstrap)
     }
 
     /// Starts what the bootstrap says.

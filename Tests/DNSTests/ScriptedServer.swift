@@ -70,13 +70,6 @@ final class ScriptedServer: ReadinessHandler, @unchecked Sendable {
     }
 }
 
-/// Runs a body on a loop of its own.
-func onLoop<T: Sendable>(_ body: @escaping @Sendable (EventLoop) async throws -> T) async throws -> T {
-    let loop = try EventLoop.start(name: "dns-test")
-    defer { loop.stop() }
-    return try await Task(executorPreference: loop) { try await body(loop) }.value
-}
-
 func configuration(_ servers: SocketAddress...) -> ResolverConfiguration {
     var configuration = ResolverConfiguration(servers: servers)
     // Long where somebody answers: a busy machine takes its time.

@@ -26,6 +26,26 @@ struct ServerTests {
         }
     }
 
+    @Test("addresses of a family that the machine has not are left out, and nothing is kept, where that is said")
+    func choices() async throws {
+        try await onLoop { loop in
+            let server = try ScriptedServer(on: loop) { query, _ in
+                [addressAnswer(query, [Self.one, Self.six]).bytes()]
+            }
+            var settings = configuration(server.address)
+            settings.onlyRoutable = true
+            settings.ttlMax = 0
+            let resolver = DNSResolver(on: loop, configuration: settings, hosts: HostsFile(text: ""))
+            let families = AddressFamilies.ofMachine()
+            let found = try? await resolver.resolve("host.example")
+            #expect(found?.addresses ?? [] == [Self.one, Self.six].filter(families.contains))
+            _ = try? await resolver.resolve("host.example", .v4)
+            #expect(server.asked.withLock { $0.count { $0 == "host.example A" } } == 2)
+            #expect(AddressFamilies(hasV4: true, hasV6: false).contains(Self.one))
+            #expect(!AddressFamilies(hasV4: true, hasV6: false).contains(Self.six))
+        }
+    }
+
     @Test("literal addresses and the hosts file need no server")
     func withoutServer() async throws {
         try await onLoop { loop in

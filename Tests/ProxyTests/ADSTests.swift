@@ -23,9 +23,16 @@ struct ADSTests {
         private var snapshot = Snapshot()
         /// Whether it says anything at all.
         private let isSilent: Bool
+        /// Told what each stream begins with.
+        private let began: (HeaderTable) -> Void
+        private var connections: [SocketStream] = []
 
-        init(on loop: EventLoop, path: String = ADSTests.method, isSilent: Bool = false) throws {
+        init(
+            on loop: EventLoop, path: String = ADSTests.method, isSilent: Bool = false,
+            began: @escaping (HeaderTable) -> Void = { _ in }
+        ) throws {
             self.isSilent = isSilent
+            self.began = began
             let socket = try Socket.listen(on: .ip(.v4(0x7F00_0001), port: 0))
             address = socket.localAddress ?? .ip(.v4(0), port: 0)
             let listener = try SocketListener(socket, on: loop)
@@ -34,13 +41,21 @@ struct ADSTests {
             Task(executorPreference: loop) {
                 while let accepted = try? await listener.accept() {
                     guard let stream = try? SocketStream(accepted, on: loop) else { continue }
+                    self.connections.append(stream)
                     Task(executorPreference: loop) { await grpc.serve(stream) }
                 }
             }
         }
 
+        /// Ends all connections.
+        func cutOff() {
+            for connection in connections { connection.close() }
+            connections = []
+        }
+
         private func talk(_ stream: GRPCStream) async throws(GRPCStatus) {
             self.stream = stream
+            began(stream.metadata)
             server = DiscoveryServer(.delta)
             _ = server.publish(snapshot, &changes, &maker)
             while let bytes = try await stream.next() {

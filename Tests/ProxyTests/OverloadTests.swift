@@ -117,9 +117,6 @@ struct OverloadTests {
                 "overload_manager.actions[0].triggers[0].name: there is no resource monitor"
             ),
             (
-                "overload_manager: { loadshed_points: [ { name: x } ] }", "overload_manager.loadshed_points: "
-            ),
-            (
                 "layered_runtime: { layers: [ { name: a } ] }", "layered_runtime.layers[0]: one of static_layer"
             ),
             (

@@ -222,10 +222,6 @@ import Testing
                 "load_assignment.endpoints[0].priority: 129 is above 128"
             ),
             (
-                #"{"name":"c","typed_dns_resolver_config":{"name":"r","typed_config":{"@type":"type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig","resolvers":[{"socket_address":{"address":"192.0.2.53","port_value":53}}]}}}"#,
-                "typed_dns_resolver_config.typed_config.resolvers: not supported yet (names are asked of the servers of resolv.conf)"
-            ),
-            (
                 #"{"name":"c","health_checks":[{"timeout":"1s","interval":"1s","unhealthy_threshold":1,"healthy_threshold":1,"custom_health_check":{"name":"x"}}]}"#,
                 "health_checks[0].custom_health_check: not supported yet"
             ),

@@ -69,7 +69,16 @@ public final class DNSResolver: @unchecked Sendable {
             }
         }
         guard !configuration.servers.isEmpty else { return completion(.failure(.timedOut)) }
-        attempt(candidates[...], family, .noSuchName, completion)
+        guard configuration.onlyRoutable else { return attempt(candidates[...], family, .noSuchName, completion) }
+        attempt(candidates[...], family, .noSuchName) { completion($0.flatMap(Self.routable)) }
+    }
+
+    /// Leaves out addresses that nothing leads to.
+    private static func routable(_ found: Resolution) -> Result<Resolution, LookupFailure> {
+        let families = AddressFamilies.ofMachine()
+        var found = found
+        found.addresses.removeAll { !families.contains($0) }
+        return found.addresses.isEmpty ? .failure(.noAddress) : .success(found)
     }
 
     /// Finds the addresses of a host, from any task.

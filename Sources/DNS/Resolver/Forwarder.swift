@@ -92,7 +92,9 @@ public final class Forwarder: @unchecked Sendable {
 
     /// A forwarder that asks those servers.
     public convenience init(_ configuration: ResolverConfiguration, on loop: EventLoop) {
-        self.init(ForwardingPlan(UpstreamGroup(configuration)), on: loop)
+        var plan = ForwardingPlan(UpstreamGroup(configuration))
+        if let ttlMax = configuration.ttlMax { plan.cache.ttlMax = ttlMax }
+        self.init(plan, on: loop)
     }
 
     /// A forwarder of that plan, which counts there.

@@ -12,6 +12,16 @@ public struct ResolverConfiguration: Hashable, Sendable {
     public var timeout = Duration.seconds(2)
     /// How often the list of servers is gone through.
     public var attempts = 2
+    /// Questions go by TCP alone.
+    public var usesStreams = false
+    /// Each question begins with another server.
+    public var rotates = false
+    /// Addresses of a family in which this machine has none itself (but loopback) are left out.
+    public var onlyRoutable = false
+    /// How long an answer is kept at most, in seconds; nil is `CacheSettings`'.
+    public var ttlMax: UInt32?
+    /// The text that it was read from names a server; without one the server is assumed to be on this machine.
+    public private(set) var namesServers = true
 
     /// These servers, and nothing else.
     public init(servers: [SocketAddress]) { self.servers = servers }
@@ -31,6 +41,7 @@ public struct ResolverConfiguration: Hashable, Sendable {
             default: break
             }
         }
+        namesServers = !servers.isEmpty
         if servers.isEmpty { servers = [.ip(.v4(0x7F00_0001), port: 53)] }
     }
 

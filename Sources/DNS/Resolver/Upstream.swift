@@ -41,9 +41,10 @@ public struct UpstreamGroup: Hashable, Sendable {
 
     /// What a `resolv.conf` says.
     public init(_ configuration: ResolverConfiguration) {
-        servers = configuration.servers.map { Upstream($0) }
+        servers = configuration.servers.map { Upstream($0, configuration.usesStreams ? .stream : .datagrams) }
         timeout = configuration.timeout
         attempts = configuration.attempts
+        rotates = configuration.rotates
     }
 }
 

@@ -30,15 +30,18 @@ public final class GRPCClientStream {
     private var isClosed = false
 
     /// A call at its beginning; the request is in the first output.
+    ///
+    /// - Parameter isSecure: the scheme is `https`, as the transport below is TLS.
     public init(
-        path: String, authority: String, metadata: HeaderTable = HeaderTable(),
+        path: String, authority: String, isSecure: Bool = false, metadata: HeaderTable = HeaderTable(),
         messageBytesMax: Int = 64 * 1024 * 1024, limits: HTTP2Limits = HTTP2Limits()
     ) throws(HTTPError) {
         decoder = GRPCMessageDecoder(limitBytes: messageBytesMax)
         do throws(HTTP2Error) {
             session = try HTTP2Session(.client, limits: limits)
-            stream = try session.request(
-                GRPCRequest.head(path: path, authority: authority, metadata: metadata), isEnd: false)
+            var head = try GRPCRequest.head(path: path, authority: authority, metadata: metadata)
+            if isSecure { head.setScheme("https") }
+            stream = try session.request(head, isEnd: false)
         } catch {
             throw .http2(error)
         }

@@ -28,6 +28,8 @@ final class BootstrapConfig: Sendable {
     let clusters: Source?
     let runtimeLayers: [RuntimeLayerConfig]
     let overload: OverloadConfig?
+    /// How names are looked up where nobody says otherwise.
+    let resolver: ResolverSettings
     let stats: StatsConfiguration
     /// Who gets metrics (`stats_sinks`), and how often (`stats_flush_interval`).
     let sinks: [MetricSinkConfig]
@@ -42,13 +44,16 @@ final class BootstrapConfig: Sendable {
     /// How the log looks, where the command line says nothing.
     let logFormat: LogFormat?
     let secrets = SecretStore()
+    /// Those to which this was compiled.
+    let implicitClusters = ImplicitClusters.compiling
     /// `--defaults envoy`.
     let usesEnvoyDefaults: Bool
 
     var context: CompileContext {
         CompileContext(
             adsCluster: ads?.clusterName, adsIsDelta: ads?.isDelta ?? false, serviceCluster: node.cluster,
-            managementClusters: Set(grpcSources.map(\.0.clusterName)), secrets: secrets,
+            managementClusters: Set(grpcSources.map(\.0.clusterName)), implicitClusters: implicitClusters,
+            secrets: secrets,
             usesEnvoyDefaults: usesEnvoyDefaults, bindConfig: bindConfig, tracer: tracer)
     }
 
@@ -175,7 +180,8 @@ final class BootstrapConfig: Sendable {
             reads: [
                 "node", "static_resources", "dynamic_resources", "admin", "layered_runtime", "overload_manager",
                 "cluster_manager", "stats_config", "application_log_config", "stats_sinks", "stats_flush_interval",
-                "bootstrap_extensions", "tracing",
+                "bootstrap_extensions", "tracing", "use_tcp_for_dns_lookups", "dns_resolution_config",
+                "typed_dns_resolver_config",
             ], at: "")
         node = Self.node(message.node, options)
         admin = try message.admin.flatMap { message throws(ConfigurationError) in
@@ -208,7 +214,10 @@ final class BootstrapConfig: Sendable {
             }
             return compiled
         }
-        try ResolverCheck.check(message.typedDnsResolverConfig, at: "typed_dns_resolver_config")
+        resolver =
+            try .compile(
+                typed: message.typedDnsResolverConfig, config: message.dnsResolutionConfig,
+                usesTCP: message.useTcpForDnsLookups, at: "") ?? ResolverSettings()
         try Self.check(message.bootstrapExtensions, at: "bootstrap_extensions")
         if let tracing = message.tracing {
             try FieldCheck.check(tracing, reads: ["http"], at: "tracing")

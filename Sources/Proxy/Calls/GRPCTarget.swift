@@ -4,9 +4,11 @@ internal import IO
 internal import Serialization
 internal import Upstream
 
-/// A gRPC service that filters call: `GrpcService` with `envoy_grpc`.
+/// A gRPC service that filters call: a compiled `GrpcService`.
 struct GRPCTarget: Sendable {
     let cluster: String
+    /// The cluster is made for this service and others that say the same.
+    let implicit: ImplicitCluster?
     let authority: String
     var metadata: [CallField]
     /// Nil where the configuration leaves it to the filter.
@@ -23,30 +25,23 @@ struct GRPCTarget: Sendable {
             service,
             reads: ["envoy_grpc", "google_grpc", "initial_metadata", "retry_policy", isStream ? "" : "timeout"],
             at: path)
-        let grpc: GrpcService.EnvoyGrpc
-        switch service.targetSpecifier {
-        case .envoyGrpc(let message): grpc = message
-        case .googleGrpc:
-            throw ConfigurationError(
-                at: path + ".google_grpc", "is not supported: name a cluster in envoy_grpc instead")
-        case nil: throw ConfigurationError(at: path, "envoy_grpc with a cluster_name is needed")
-        }
+        let server = try GRPCDestination(of: service, at: path)
+        let grpc = server.grpc
         try FieldCheck.check(
             grpc,
             reads: ["cluster_name", "authority", "retry_policy", "max_receive_message_length", "skip_envoy_headers"],
-            at: path + ".envoy_grpc")
-        guard !grpc.clusterName.isEmpty else {
-            throw ConfigurationError(at: path + ".envoy_grpc.cluster_name", "is empty")
-        }
+            at: server.path)
+        implicit = server.implicit
         cluster = grpc.clusterName
         authority = grpc.authority.isEmpty ? grpc.clusterName : grpc.authority
         var head = RequestHead()
         do throws(HTTPFieldError) {
             try head.setAuthority(Array(authority.utf8).span.bytes)
         } catch {
-            throw ConfigurationError(at: path + ".envoy_grpc.authority", "\"\(authority)\" is no authority")
+            throw ConfigurationError(at: server.path + ".authority", "\"\(authority)\" is no authority")
         }
-        metadata = try CallField.list(service.initialMetadata, at: path + ".initial_metadata")
+        metadata = try CallField.list(
+            service.initialMetadata + server.metadata.map(\.asFormat), at: path + ".initial_metadata")
         if !takesFormats, let index = metadata.firstIndex(where: { $0.value.literal == nil }) {
             throw ConfigurationError(
                 at: "\(path).initial_metadata[\(index)].value", "formats are for HTTP filters: there is no request here"
@@ -84,5 +79,14 @@ struct GRPCTarget: Sendable {
             }
         }
         return head
+    }
+}
+
+extension HeaderValue {
+    /// The same where values are formats.
+    fileprivate var asFormat: HeaderValue {
+        var field = self
+        field.value = value.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+        return field
     }
 }

@@ -69,9 +69,11 @@ final class DNSCache {
         }
     }
 
-    var settings: DNSCacheSettings
+    var settings: DNSCacheSettings {
+        didSet { if settings.resolver != oldValue.resolver { resolver = worker.resolvers.resolver(settings.resolver) } }
+    }
     private unowned let worker: Worker
-    private lazy var resolver = DNSResolver(on: worker.loop)
+    private var resolver: DNSResolver
     private let counters: Counters
     private var entries: [DNSCacheName: Entry] = [:]
     private var pending = 0
@@ -79,6 +81,7 @@ final class DNSCache {
     init(_ settings: DNSCacheSettings, worker: Worker) {
         self.settings = settings
         self.worker = worker
+        resolver = worker.resolvers.resolver(settings.resolver)
         counters = Counters(worker.metrics.scope("dns_cache", settings.name))
         for text in settings.preresolved {
             if let name = DNSCacheName(authority: text, defaultPort: 0) { _ = add(name) }

@@ -5,21 +5,20 @@ internal import Serialization
 internal import Upstream
 
 extension CollectorTarget {
-    /// A collector that speaks gRPC: `envoy_grpc` with a cluster.
+    /// A collector that speaks gRPC.
     init(
         compiling service: GrpcService?, transport: Transport, at path: String
     ) throws(ConfigurationError) {
         guard let service else { throw ConfigurationError(at: path, "a gRPC service is needed") }
-        try FieldCheck.check(service, reads: ["envoy_grpc", "timeout", "initial_metadata"], at: path)
-        guard case .envoyGrpc(let grpc) = service.targetSpecifier, !grpc.clusterName.isEmpty else {
-            throw ConfigurationError(at: path, "envoy_grpc with a cluster_name is needed")
-        }
-        try FieldCheck.check(
-            grpc, reads: ["cluster_name", "authority", "skip_envoy_headers"], at: path + ".envoy_grpc")
+        try FieldCheck.check(service, reads: ["envoy_grpc", "google_grpc", "timeout", "initial_metadata"], at: path)
+        let server = try GRPCDestination(of: service, at: path)
+        let grpc = server.grpc
+        try FieldCheck.check(grpc, reads: ["cluster_name", "authority", "skip_envoy_headers"], at: server.path)
         self.init(
             cluster: grpc.clusterName, authority: grpc.authority.isEmpty ? grpc.clusterName : grpc.authority,
             transport: transport)
-        for (index, field) in service.initialMetadata.enumerated() {
+        implicit = server.implicit
+        for (index, field) in (service.initialMetadata + server.metadata).enumerated() {
             try add(field, at: "\(path).initial_metadata[\(index)]")
         }
         if let timeout = service.timeout, timeout > .zero { self.timeout = timeout }

@@ -18,6 +18,8 @@ struct CollectorTarget: Sendable, Hashable {
     }
 
     var cluster: String
+    /// The cluster, where it is made for this collector.
+    var implicit: ImplicitCluster?
     var authority: String
     var transport: Transport
     var headers: [HeaderField] = []

@@ -191,7 +191,7 @@ final class ListenerRuntime {
     private func admit(_ socket: Socket, metadata: [String: JSON] = [:]) {
         let ticket: ConnectionTicket?
         switch worker.overload.admit(
-            ignoresLimit: config.ignoresConnectionLimit, worker.random.next())
+            ignoresLimit: config.ignoresConnectionLimit, row: worker.index, worker.random.next())
         {
         case .admitted(let admitted): ticket = admitted
         case .overflow:

@@ -43,7 +43,7 @@ struct OverloadConfig: Sendable {
         case resetStreams = "envoy.overload_actions.reset_high_memory_stream"
     }
 
-    /// A trigger of an action: the index of its monitor, and from when on.
+    /// A trigger of an action or a load shed point: the index of its monitor, and from when on.
     struct Trigger: Sendable {
         var monitor: Int
         var threshold: Threshold
@@ -66,6 +66,8 @@ struct OverloadConfig: Sendable {
     var refreshInterval: Duration
     var monitors: [(name: String, monitor: Monitor)]
     var actions: [(action: Action, triggers: [Trigger])]
+    /// Where load is shed, and when.
+    var points: [(point: ShedPoint, triggers: [Trigger])] = []
     var timers: [Timer]
     var shrinking = Shrinking()
 
@@ -85,7 +87,7 @@ struct OverloadConfig: Sendable {
 
     init(compiling message: OverloadManager, at path: String) throws(ConfigurationError) {
         try FieldCheck.check(
-            message, reads: ["refresh_interval", "resource_monitors", "actions"], at: path)
+            message, reads: ["refresh_interval", "resource_monitors", "actions", "loadshed_points"], at: path)
         refreshInterval = message.refreshInterval ?? .seconds(1)
         guard refreshInterval > .zero else {
             throw ConfigurationError(at: path + ".refresh_interval", "must be above 0")
@@ -100,6 +102,14 @@ struct OverloadConfig: Sendable {
         }
         for (index, action) in message.actions.enumerated() {
             try add(action, at: "\(path).actions[\(index)]")
+        }
+        for (index, message) in message.loadshedPoints.enumerated() {
+            let here = "\(path).loadshed_points[\(index)]"
+            let point = try ShedPoint(message.name, at: here + ".name")
+            guard !points.contains(where: { $0.point == point }) else {
+                throw ConfigurationError(at: here + ".name", "\"\(message.name)\" is there twice")
+            }
+            points.append((point, try compile(message.triggers, at: here + ".triggers")))
         }
     }
 
@@ -147,9 +157,23 @@ struct OverloadConfig: Sendable {
                 "unknown action \"\(message.name)\"; known: "
                     + Action.allCases.map(\.rawValue).joined(separator: ", "))
         }
+        let triggers = try compile(message.triggers, at: path + ".triggers")
+        if action == .reduceTimeouts {
+            timers = try Self.timers(message.typedConfig, at: path + ".typed_config")
+        } else if action == .shrinkHeap, let any = message.typedConfig {
+            shrinking = try Self.shrinking(any, at: path)
+        } else if message.typedConfig != nil {
+            throw ConfigurationError(at: path + ".typed_config", "\(message.name) has none")
+        }
+        actions.append((action, triggers))
+    }
+
+    private func compile(
+        _ messages: [EnvoyAPI.Trigger], at path: String
+    ) throws(ConfigurationError) -> [Trigger] {
         var triggers: [Trigger] = []
-        for (index, trigger) in message.triggers.enumerated() {
-            let here = "\(path).triggers[\(index)]"
+        for (index, trigger) in messages.enumerated() {
+            let here = "\(path)[\(index)]"
             guard let monitor = monitors.firstIndex(where: { $0.name == trigger.name }) else {
                 throw ConfigurationError(at: here + ".name", "there is no resource monitor \"\(trigger.name)\"")
             }
@@ -173,15 +197,8 @@ struct OverloadConfig: Sendable {
             case nil: throw ConfigurationError(at: here, "threshold or scaled is needed")
             }
         }
-        guard !triggers.isEmpty else { throw ConfigurationError(at: path + ".triggers", "a trigger is needed") }
-        if action == .reduceTimeouts {
-            timers = try Self.timers(message.typedConfig, at: path + ".typed_config")
-        } else if action == .shrinkHeap, let any = message.typedConfig {
-            shrinking = try Self.shrinking(any, at: path)
-        } else if message.typedConfig != nil {
-            throw ConfigurationError(at: path + ".typed_config", "\(message.name) has none")
-        }
-        actions.append((action, triggers))
+        guard !triggers.isEmpty else { throw ConfigurationError(at: path, "a trigger is needed") }
+        return triggers
     }
 
     private static func shrinking(_ any: AnyMessage, at path: String) throws(ConfigurationError) -> Shrinking {

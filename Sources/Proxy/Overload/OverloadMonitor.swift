@@ -52,6 +52,12 @@ final class OverloadMonitor {
                 if action == .resetStreams { resetStreams(level) }
             }
         }
+        for (point, level) in Self.shedding(config, pressures) {
+            if (level > 0) != (state.thousandths(point) > 0) {
+                Self.log.warning(level > 0 ? "begins" : "ends", ["load_shed_point": point.name])
+            }
+            state.set(point, level)
+        }
         timer = loop.schedule(after: config.refreshInterval) { [weak self] in self?.measure() }
     }
 
@@ -64,12 +70,19 @@ final class OverloadMonitor {
 
     /// The state of each action at these pressures: the highest of its triggers.
     static func decide(_ config: OverloadConfig, _ pressures: [Double]) -> [(OverloadConfig.Action, Double)] {
-        config.actions.map { action, triggers in
-            let states = triggers.map { trigger in
-                pressures.indices.contains(trigger.monitor) ? trigger.threshold.state(pressures[trigger.monitor]) : 0
-            }
-            return (action, states.max() ?? 0)
+        config.actions.map { ($0.action, level($0.triggers, pressures)) }
+    }
+
+    /// The share of what comes to each point that is shed at these pressures.
+    static func shedding(_ config: OverloadConfig, _ pressures: [Double]) -> [(OverloadConfig.ShedPoint, Double)] {
+        config.points.map { ($0.point, level($0.triggers, pressures)) }
+    }
+
+    private static func level(_ triggers: [OverloadConfig.Trigger], _ pressures: [Double]) -> Double {
+        let states = triggers.map { trigger in
+            pressures.indices.contains(trigger.monitor) ? trigger.threshold.state(pressures[trigger.monitor]) : 0
         }
+        return states.max() ?? 0
     }
 
     private static func pressure(_ monitor: OverloadConfig.Monitor, connections: Int) -> Double? {

@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import Telemetry
 
 /// What the overload manager has decided, as every loop reads it: atomics that change about once a second.
 ///
@@ -24,7 +25,29 @@ final class OverloadState: Sendable {
     let rejectedRequests = Atomic<UInt64>(0)
     let resetStreams = Atomic<UInt64>(0)
 
-    init(_ config: OverloadConfig? = nil) {
+    /// The load shed points that shed now, a bit for each: one load tells a data path that there are none.
+    private let shedding = Atomic<UInt32>(0)
+    /// By point.
+    private let points: [Point]
+
+    /// One load shed point.
+    private final class Point: Sendable {
+        /// The share of what comes that is shed.
+        let thousandths = Atomic<UInt32>(0)
+        /// `shed_load_count`; nil where the point is not configured, or nothing is going to run.
+        let count: MetricCounter?
+
+        init(_ count: MetricCounter?) { self.count = count }
+    }
+
+    /// - Parameter metrics: Where is counted what is shed; nil where nothing is going to run.
+    init(_ config: OverloadConfig? = nil, metrics: MetricSet? = nil) {
+        let configured = Set(config?.points.map(\.point) ?? [])
+        points = OverloadConfig.ShedPoint.allCases.map { point in
+            Point(
+                configured.contains(point)
+                    ? metrics?.scope("overload", point.name).counter("shed_load_count") : nil)
+        }
         timers = config?.timers ?? []
         connectionsMax = config?.connectionsMax.map { Int(clamping: $0) } ?? .max
         countsConnections = config?.connectionsMax != nil
@@ -56,7 +79,39 @@ final class OverloadState: Sendable {
         }
     }
 
+    /// The share of what comes to a load shed point that is shed, in thousandths.
+    func thousandths(_ point: OverloadConfig.ShedPoint) -> UInt32 {
+        points[point.rawValue].thousandths.load(ordering: .relaxed)
+    }
+
+    func set(_ point: OverloadConfig.ShedPoint, _ share: Double) {
+        let value = UInt32(min(max(share, 0), 1) * 1000)
+        points[point.rawValue].thousandths.store(value, ordering: .relaxed)
+        let bit: UInt32 = 1 << UInt32(point.rawValue)
+        if value > 0 {
+            shedding.bitwiseOr(bit, ordering: .relaxed)
+        } else {
+            shedding.bitwiseAnd(~bit, ordering: .relaxed)
+        }
+    }
+
     // MARK: Asked by the data path
+
+    /// Whether any load shed point sheds now.
+    var shedsLoad: Bool { shedding.load(ordering: .relaxed) != 0 }
+
+    /// Whether what has come to a load shed point is shed, which is counted.
+    ///
+    /// - Parameters:
+    ///   - row: the loop's in metrics.
+    ///   - random: any number of the whole range.
+    func sheds(_ point: OverloadConfig.ShedPoint, row: Int, _ random: @autoclosure () -> UInt64) -> Bool {
+        guard shedding.load(ordering: .relaxed) & (1 << UInt32(point.rawValue)) != 0 else { return false }
+        let place = points[point.rawValue]
+        guard hits(place.thousandths.load(ordering: .relaxed), random()) else { return false }
+        place.count?.add(row: row)
+        return true
+    }
 
     /// Whether new requests are answered with 503 (flag OM).
     func refusesRequest(_ random: @autoclosure () -> UInt64) -> Bool {
@@ -82,8 +137,8 @@ final class OverloadState: Sendable {
     }
 
     /// Asks whether a new downstream connection is served.
-    func admit(ignoresLimit: Bool, _ random: @autoclosure () -> UInt64) -> Admission {
-        if hits(thousandths(.rejectIncomingConnections), random()) {
+    func admit(ignoresLimit: Bool, row: Int, _ random: @autoclosure () -> UInt64) -> Admission {
+        if sheds(.tcpListenerAccept, row: row, random()) || hits(thousandths(.rejectIncomingConnections), random()) {
             rejectedConnections.add(1, ordering: .relaxed)
             return .rejected
         }

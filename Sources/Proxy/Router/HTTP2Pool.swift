@@ -60,7 +60,7 @@ final class HTTP2Pool {
         }
         cluster.count(.upstream_rq_pending_active)
         waiting.append(Waiter(client: client, priority: priority))
-        connectIfNeeded()
+        connectIfNeeded(forLast: true)
     }
 
     /// Takes a client out of the line.
@@ -74,13 +74,26 @@ final class HTTP2Pool {
         cluster.uncount(.upstream_rq_pending_active)
     }
 
-    private func connectIfNeeded() {
+    /// - Parameter forLast: For who has come just now.
+    private func connectIfNeeded(forLast: Bool = false) {
         let own = cluster.config.http2.concurrentStreamsMax.map { Int(clamping: $0) } ?? expectedStreams
         let each = max(1, min(own, expectedStreams, Int(cluster.config.maxRequestsPerConnection ?? .max)))
-        if waiting.count > connecting * each, let last = waiting.last { connect(last.priority) }
+        if waiting.count > connecting * each, let last = waiting.last { connect(last.priority, forLast: forLast) }
     }
 
-    private func connect(_ priority: ResourcePriority) {
+    /// As in the pool of HTTP/1 connections.
+    private func shed(last: Bool) {
+        let isAlone = connections.allSatisfy(\.isDraining) && connecting == 0
+        let failed = isAlone ? waiting : Array(waiting.suffix(last ? 1 : 0))
+        waiting.removeLast(failed.count)
+        for waiter in failed {
+            leave(waiter)
+            waiter.client.poolFailed(.overflow)
+        }
+    }
+
+    private func connect(_ priority: ResourcePriority, forLast: Bool) {
+        if cluster.worker.sheds(.upstreamConnection) { return shed(last: forLast) }
         let isAllowed =
             host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
             && cluster.acquire(.connection, priority)

@@ -6,6 +6,7 @@ extension HostPool {
     /// Connects for one request; `opening` goes before its payload.
     func connectTunnel(_ client: any PoolClient, priority: ResourcePriority, opening: [UInt8]) {
         cluster.count(.upstream_rq_pending_total)
+        if cluster.worker.sheds(.upstreamConnection) { return client.poolFailed(.overflow) }
         guard host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max),
             cluster.acquire(.connection, priority)
         else {

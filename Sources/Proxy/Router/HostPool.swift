@@ -139,7 +139,9 @@ final class HostPool {
         cluster.count(.upstream_rq_pending_active)
         waiting.append(Waiter(client: client, priority: priority))
         // Where nothing is known of the host, one connection finds out for all who wait.
-        if connecting < waiting.count, !isAutomatic || negotiated != nil || connecting == 0 { connect(priority) }
+        if connecting < waiting.count, !isAutomatic || negotiated != nil || connecting == 0 {
+            connect(priority, forLast: true)
+        }
     }
 
     private func http2Pool() -> HTTP2Pool {
@@ -175,7 +177,20 @@ final class HostPool {
         cluster.uncount(.upstream_rq_pending_active)
     }
 
-    private func connect(_ priority: ResourcePriority) {
+    /// Load is shed in place of a new connection: who came just now fails, and without any connection nobody who waits could be served.
+    private func shed(last: Bool) {
+        let isAlone = busy == 0 && idle.isEmpty && connecting == 0
+        let failed = isAlone ? waiting : Array(waiting.suffix(last ? 1 : 0))
+        waiting.removeLast(failed.count)
+        for waiter in failed {
+            leave(waiter)
+            waiter.client.poolFailed(.overflow)
+        }
+    }
+
+    /// - Parameter forLast: It is made for who has come just now.
+    private func connect(_ priority: ResourcePriority, forLast: Bool = false) {
+        if cluster.worker.sheds(.upstreamConnection) { return shed(last: forLast) }
         let isAllowed =
             host.activeConnections < (cluster.config.limits.connectionsPerHostMax ?? .max)
             && cluster.acquire(.connection, priority)

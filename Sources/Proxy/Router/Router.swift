@@ -126,6 +126,12 @@ final class Router: PoolClient, UpstreamClient {
         if cluster.discovery == .aggregate { aggregate = cluster }
         self.cluster = cluster
         if refusesHeaders() { return }
+        if worker.sheds(.downstreamFilters) {
+            stream.info.flags.insert(.overloadManager)
+            stream.info.attempts = 1  // As Envoy: the try that would have begun.
+            stream.manager.count(.rq_overload_local_reply, worker)
+            return stream.localReply(status: 503, body: "envoy overloaded", details: "overload")
+        }
         priority = forwarding.priority
         stream.requestMetrics?.add(.upstream_rq_total, row: worker.index)
         if cluster.hostSet.drop(random: worker.random.next()) != nil {

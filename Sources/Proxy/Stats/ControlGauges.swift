@@ -18,6 +18,10 @@ enum ControlGauges {
                 gauges.append(("overload.\(action.rawValue).active", state >= 1000 ? 1 : 0))
                 gauges.append(("overload.\(action.rawValue).scale_percent", Int64(state / 10)))
             }
+            for (point, _) in config.points {
+                gauges.append(
+                    ("overload.\(point.name).scale_percent", Int64(proxy.overload.thousandths(point) / 10)))
+            }
             for (monitor, pressure) in zip(config.monitors, monitor.pressures) {
                 gauges.append(("overload.\(monitor.name).pressure", Int64((pressure * 100).rounded())))
             }

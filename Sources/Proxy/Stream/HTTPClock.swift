@@ -68,3 +68,8 @@ struct CivilTime {
         return "\(date)T\(time).\(HTTPClock.pad(milliseconds, 3))Z"
     }
 }
+
+extension MonotonicTime {
+    /// Later than every deadline.
+    static var never: MonotonicTime { MonotonicTime(nanoseconds: .max) }
+}

@@ -7,7 +7,7 @@ extension HTTPStream {
     /// What the connection manager does to each request before anything else looks at it.
     func prepareRequest() -> Bool {
         let config = manager.config
-        if worker.overload.refusesRequest(worker.random.next()) {
+        if worker.overload.refusesRequest(worker.random.next()) || worker.sheds(.requestHead) {
             info.flags.insert(.overloadManager)
             manager.count(.downstream_rq_overload_close, worker)
             localReply(

@@ -507,11 +507,11 @@ final class HTTPStream {
 
     /// The rest of the request is no HTTP: the client is told where nothing was said yet, the upstream must not take what it
     /// has for a whole request.
-    func requestIsMalformed(status: UInt16, body: String, details: String) {
-        guard !isFinished, !responseHasBegun else {
-            return downstreamFailed(.downstreamProtocolError, details: details)
-        }
-        info.flags.insert(.downstreamProtocolError)
+    func requestIsMalformed(
+        status: UInt16, body: String, details: String, flag: ResponseFlags = .downstreamProtocolError
+    ) {
+        guard !isFinished, !responseHasBegun else { return downstreamFailed(flag, details: details) }
+        info.flags.insert(flag)
         router?.abandon()
         closesConnection = true
         localReply(status: status, body: body, details: details)

@@ -84,9 +84,11 @@ extension ConfigurationStore {
 
     /// None where the source is missing (a static secret) or wrong (which the compiler has said).
     private func want(_ typeURL: String, _ name: String, _ source: ConfigSource?) -> [Want] {
-        guard let source, let compiled = try? DiscoverySource(compiling: source, at: "", hasADS: context.hasADS) else {
-            return []
-        }
+        guard let source,
+            let compiled = try? context.implicitClusters.compiling({
+                try DiscoverySource(compiling: source, at: "", hasADS: context.hasADS)
+            })
+        else { return [] }
         return [Want(source: compiled, typeURL: typeURL, name: name)]
     }
 
@@ -124,7 +126,7 @@ extension ConfigurationStore {
     }
 
     private func compile(_ message: RouteConfiguration, at path: String) throws(ConfigurationError) -> CompiledRoutes {
-        try runtime.compiling { () throws(ConfigurationError) in try CompiledRoutes(message, at: path, context: context)
+        try compiling { () throws(ConfigurationError) in try CompiledRoutes(message, at: path, context: context)
         }
     }
 

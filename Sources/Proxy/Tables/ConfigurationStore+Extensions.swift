@@ -12,7 +12,7 @@ extension ConfigurationStore {
     }
 
     func setScope(_ message: ScopedRouteConfiguration, at path: String) throws(ConfigurationError) {
-        let scope = try runtime.compiling { () throws(ConfigurationError) in
+        let scope = try compiling { () throws(ConfigurationError) in
             try ScopedRouting.Scope(compiling: message, at: path, context: context)
         }
         if let other = scopes.values.first(where: { $0.key == scope.key && $0.name != scope.name }) {
@@ -51,7 +51,7 @@ extension ConfigurationStore {
         guard let any = message.typedConfig else {
             throw ConfigurationError(at: FieldCheck.join(path, "typed_config"), "is missing")
         }
-        try runtime.compiling { () throws(ConfigurationError) in
+        try compiling { () throws(ConfigurationError) in
             try filter.set(any, at: FieldCheck.join(path, "typed_config"))
         }
     }

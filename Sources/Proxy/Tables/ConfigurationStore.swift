@@ -1,4 +1,3 @@
-internal import DNS
 internal import EnvoyAPI
 internal import IO
 internal import Serialization
@@ -58,8 +57,11 @@ final class ConfigurationStore {
     private(set) var endpointMessages: [String: ClusterLoadAssignment] = [:]
     private var discoveries: [String: NameDiscovery] = [:]
     private var healthCheckers: [String: HealthChecker] = [:]
-    /// Made when the first cluster needs it.
-    private lazy var resolver = DNSResolver(on: loop)
+    var reportStreams: [String: HostReportStreams] = [:]
+    /// The names of clusters that were made for services which name their servers themselves.
+    var implicitClusters: Set<String> = []
+    /// How names of clusters are looked up.
+    let resolvers: ResolverSet
     /// Asked after each change: subscriptions follow what is configured.
     var onChange: () -> Void = {}
     /// Counts changes of what is wanted: endpoints that come and go change nothing there.
@@ -99,6 +101,7 @@ final class ConfigurationStore {
         self.metrics = metrics
         counts = StoreMetrics(metrics)
         self.context = context
+        resolvers = ResolverSet(on: loop)
     }
 
     // MARK: Clusters
@@ -121,14 +124,14 @@ final class ConfigurationStore {
 
     /// Compiles a cluster without putting it in force.
     func compile(_ message: Cluster, at path: String) throws(ConfigurationError) -> ClusterConfig {
-        let config = try runtime.compiling { () throws(ConfigurationError) in
-            try context.cluster(message, at: path)
+        try compiling { () throws(ConfigurationError) in
+            let config = try context.cluster(message, at: path)
+            if case .eds = config.discovery {
+                try context.checkSource(
+                    message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
+            }
+            return config
         }
-        if case .eds = config.discovery {
-            try context.checkSource(
-                message.edsClusterConfig?.edsConfig, at: path + ".eds_cluster_config.eds_config")
-        }
-        return config
     }
 
     func set(_ config: ClusterConfig, message: Cluster, version: String, isStatic: Bool = false) {
@@ -162,7 +165,8 @@ final class ConfigurationStore {
                 }
             }
         case .strictDNS, .logicalDNS:
-            let discovery = NameDiscovery(config, loop: loop, resolver: resolver) { [weak self] table in
+            let discovery = NameDiscovery(config, loop: loop, resolver: resolvers.resolver(config.resolver)) {
+                [weak self] table in
                 guard let self, self.clusters[name] != nil else { return }
                 self.endpoints[name] = table
                 let wasWarm = self.clusters[name]?.isWarm ?? false
@@ -174,16 +178,24 @@ final class ConfigurationStore {
             discovery.start()
         }
         updateHealthChecks(name)
+        updateReportStreams(name)
     }
 
     func removeCluster(_ name: String) {
-        guard let entry = clusters[name], !entry.isStatic else { return }
-        clusters[name] = nil
+        if clusters[name]?.isStatic == false { forgetCluster(name) }
+    }
+
+    /// Nobody calls the service any more that the cluster was made for.
+    func removeImplicitCluster(_ name: String) { forgetCluster(name) }
+
+    private func forgetCluster(_ name: String) {
+        guard let entry = clusters.removeValue(forKey: name) else { return }
         counts.count(counts.clusterRemoved)
         clusterMessages[name] = nil
         wantsChanged()
         discoveries.removeValue(forKey: name)?.cancel()
         healthCheckers.removeValue(forKey: name)?.cancel()
+        updateReportStreams(name)
         forgetEndpoints(of: entry.config)
         let key = key(of: entry.config)
         if !isDiscovered(key) {
@@ -202,7 +214,8 @@ final class ConfigurationStore {
         }
     }
 
-    private func key(of config: ClusterConfig) -> String {
+    /// The name under which `endpoints` has a cluster's.
+    func key(of config: ClusterConfig) -> String {
         if case .eds(let service) = config.discovery, !service.isEmpty { return service }
         return config.name
     }
@@ -244,6 +257,7 @@ final class ConfigurationStore {
 
     private func endpointsChanged(ofCluster name: String, wasWarm: Bool) {
         updateHealthChecks(name)
+        updateReportStreams(name)
         changedEndpoints.clusters.insert(name)
         if !wasWarm { changedEndpoints.isNew = true }
     }
@@ -330,7 +344,7 @@ final class ConfigurationStore {
     }
 
     func compile(_ message: Listener, at path: String) throws(ConfigurationError) -> ListenerConfig {
-        try runtime.compiling { () throws(ConfigurationError) in
+        try compiling { () throws(ConfigurationError) in
             try ListenerConfig(compiling: message, at: path, context: context, old: listeners[message.name]?.config)
         }
     }
@@ -481,6 +495,11 @@ final class ConfigurationStore {
 
     /// Sends everything that is complete to the workers.
     func publish() {
+        do throws(ConfigurationError) {
+            try updateImplicitClusters()
+        } catch {
+            Self.log.error("\(error)")
+        }
         changedEndpoints = ([], false)
         let tables = makeTables()
         for name in tables.clusters.keys {

@@ -13,9 +13,10 @@ enum HostStream {
     /// - Parameters:
     ///   - metadata: the endpoint's, by which `transport_socket_matches` choose.
     ///   - hostname: the endpoint's, for `auto_host_sni`.
+    ///   - protocols: the ALPN names to offer instead of the transport socket's.
     static func connect(
         to address: IO.SocketAddress, of cluster: ClusterConfig, metadata: JSON? = nil, hostname: String = "",
-        on loop: EventLoop, timeout: Duration
+        offering protocols: [String]? = nil, on loop: EventLoop, timeout: Duration
     ) async throws(SystemError) -> any DirectStream {
         let stream = try await SocketStream.connect(to: address, on: loop, timeout: timeout)
         guard let transport = cluster.transport as? UpstreamTransport else { return stream }
@@ -23,12 +24,12 @@ enum HostStream {
         if let preface = socket.preface {
             try await stream.write(preface.ownHeader(local: stream.socket.localAddress, remote: address))
         }
-        return try await secure(stream, socket, hostname, on: loop, timeout: timeout)
+        return try await secure(stream, socket, hostname, protocols, on: loop, timeout: timeout)
     }
 
     private static func secure(
-        _ stream: SocketStream, _ socket: UpstreamTransport.Socket, _ hostname: String, on loop: EventLoop,
-        timeout: Duration
+        _ stream: SocketStream, _ socket: UpstreamTransport.Socket, _ hostname: String, _ protocols: [String]?,
+        on loop: EventLoop, timeout: Duration
     ) async throws(SystemError) -> any DirectStream {
         guard let context = socket.context else { return stream }
         // A peer that accepts and then says nothing must not hold up whoever waits.
@@ -40,7 +41,7 @@ enum HostStream {
             let sni: String? = name.isEmpty ? nil : name
             return try await TLSStream.connect(
                 stream, current, serverName: socket.checksServerName ? sni : nil,
-                indicates: socket.checksServerName ? nil : sni)
+                indicates: socket.checksServerName ? nil : sni, offering: protocols)
         } catch {
             stream.close()
             throw SystemError(protocolError, "TLS: \(error.reason)")

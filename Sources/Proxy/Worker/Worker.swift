@@ -155,6 +155,14 @@ final class Worker {
         return cache
     }
 
+    /// How names that requests bring are looked up.
+    private(set) lazy var resolvers = ResolverSet(on: loop)
+
+    /// Whether what has come to a load shed point is shed.
+    func sheds(_ point: OverloadConfig.ShedPoint) -> Bool {
+        overload.sheds(point, row: index, random.next())
+    }
+
     // MARK: Tables
 
     /// A cluster of the tables; it comes into being when it is first asked for: of ten thousand clusters a loop uses few.
@@ -207,6 +215,12 @@ final class Worker {
     func setDegraded(cluster: String, address: HostAddress, isDegraded: Bool) {
         guard let cluster = clusters[cluster], let host = cluster.hostSet.host(at: address) else { return }
         cluster.hostSet.set(.degradedByCheck, of: host, to: isDegraded)
+    }
+
+    /// What a host says of its load on a stream of the control loop's.
+    func take(_ report: LoadReport, of address: HostAddress, inCluster name: String) {
+        guard let cluster = clusters[name], let settings = cluster.config.reportedWeights else { return }
+        cluster.hostSet.host(at: address)?.take(report, settings, now: loop.now.nanoseconds)
     }
 
     /// Health as the control loop's active checks see it.

@@ -19,8 +19,12 @@ enum DiscoverySource: Hashable, Sendable {
         }
 
         var clusterName: String
+        /// The cluster, where it is made for this server.
+        var implicit: ImplicitCluster?
         var authority: String
         var initialMetadata: [Metadata] = []
+        /// Metadata that is read from a file when a stream begins.
+        var token: GRPCDestination.FileToken?
         var isDelta: Bool
     }
 
@@ -99,13 +103,16 @@ extension DiscoverySource.GRPCSource {
         guard let service = source.grpcServices.first, source.grpcServices.count == 1 else {
             throw ConfigurationError(at: path + ".grpc_services", "exactly one gRPC service is needed")
         }
-        try FieldCheck.check(service, reads: ["envoy_grpc", "initial_metadata"], at: here)
-        guard case .envoyGrpc(let grpc) = service.targetSpecifier, !grpc.clusterName.isEmpty else {
-            throw ConfigurationError(at: here, "envoy_grpc with a cluster_name is needed")
-        }
-        try FieldCheck.check(grpc, reads: ["cluster_name", "authority"], at: here + ".envoy_grpc")
+        try FieldCheck.check(service, reads: ["envoy_grpc", "google_grpc", "initial_metadata"], at: here)
+        let server = try GRPCDestination(of: service, at: here, allowsFiles: true)
+        var grpc = server.grpc
+        // Of a target that stands for itself it is not the user's word.
+        if server.implicit != nil { grpc.skipEnvoyHeaders = false }
+        try FieldCheck.check(grpc, reads: ["cluster_name", "authority"], at: server.path)
+        implicit = server.implicit
+        token = server.token
         clusterName = grpc.clusterName
         authority = grpc.authority.isEmpty ? grpc.clusterName : grpc.authority
-        initialMetadata = service.initialMetadata.map { Metadata(name: $0.key, value: $0.value) }
+        initialMetadata = (service.initialMetadata + server.metadata).map { Metadata(name: $0.key, value: $0.value) }
     }
 }

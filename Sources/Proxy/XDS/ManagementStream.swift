@@ -101,6 +101,13 @@ final class ManagementStream: @unchecked Sendable {
     private func talk(_ stream: any ByteStream) async -> Bool {
         var metadata = HeaderTable()
         for field in source.initialMetadata { try? metadata.append(field.name, field.value) }
+        if let token = source.token {
+            guard let field = token.read() else {
+                Self.log.warning("management server: the token cannot be read", ["file": token.file])
+                return false
+            }
+            try? metadata.append(field.name, field.value)
+        }
         var hasTalked = false
         do throws(HTTPError) {
             let call = try GRPCClientStream(path: path, authority: source.authority, metadata: metadata)

@@ -33,10 +33,14 @@ public final class TLSStream: DirectStream, @unchecked Sendable {
     /// - Parameters:
     ///   - serverName: the host name or address that the server's certificate must be good for.
     ///   - indicates: the name sent as SNI when it is not to be checked against the certificate.
+    ///   - protocols: the ALPN names to offer instead of the context's.
     public static func connect(
-        _ stream: SocketStream, _ context: TLSContext, serverName: String?, indicates: String? = nil
+        _ stream: SocketStream, _ context: TLSContext, serverName: String?, indicates: String? = nil,
+        offering protocols: [String]? = nil
     ) async throws(TLSError) -> TLSStream {
-        let secured = TLSStream(stream, try TLSEngine(context, serverName: serverName, indicates: indicates))
+        let secured = TLSStream(
+            stream,
+            try TLSEngine(context, serverName: serverName, indicates: indicates, applicationProtocols: protocols))
         try await secured.handshake()
         return secured
     }

@@ -37,6 +37,8 @@ extension ClusterConfig {
         public var errorPenalty: Double = 1
         /// Metrics whose largest is the utilization, where the report has no application utilization.
         public var metricNames: [String] = []
+        /// Asks hosts for reports by streams of their own; nil is to read those that come with responses.
+        public var outOfBand: OutOfBand?
 
         /// Envoy's defaults.
         public init() {}

@@ -1,6 +1,6 @@
 internal import Serialization
 
-/// What a host says of its load with a response (ORCA: `endpoint-load-metrics`).
+/// What a host says of its load, with a response (ORCA: `endpoint-load-metrics`) or on a stream for reports.
 public struct LoadReport: Sendable, Hashable {
     /// Share of the processors in use; may be above 1.
     public var cpuUtilization: Double = 0
@@ -80,8 +80,8 @@ public struct LoadReport: Sendable, Hashable {
         self.init(serialized: bytes)
     }
 
-    /// Reads a serialized `xds.data.orca.v3.OrcaLoadReport`.
-    init?(serialized bytes: [UInt8]) {
+    /// Reads a serialized `xds.data.orca.v3.OrcaLoadReport`; nil when it is malformed.
+    public init?(serialized bytes: [UInt8]) {
         var reader = ProtobufReader(bytes[...])
         while let (number, field) = reader.next() {
             switch (number, field) {

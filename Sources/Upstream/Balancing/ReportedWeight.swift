@@ -7,16 +7,22 @@ public struct ReportedWeight: Sendable, Hashable {
     /// No reports.
     public init() {}
 
-    /// Takes a report into account; one without utilization or requests per second says nothing.
-    mutating func take(_ report: LoadReport, _ settings: ClusterConfig.ReportedWeights, now: UInt64) {
+    /// What a report gives a host; nil where it says nothing: no requests per second, or no utilization.
+    public static func weight(by report: LoadReport, _ settings: ClusterConfig.ReportedWeights) -> Double? {
         var utilization = report.applicationUtilization
         if utilization <= 0 {
             for name in settings.metricNames { utilization = max(utilization, report.value(of: name) ?? 0) }
         }
         if utilization <= 0 { utilization = report.cpuUtilization }
-        guard report.requestsPerSecond > 0, utilization > 0 else { return }
+        guard report.requestsPerSecond > 0, utilization > 0 else { return nil }
         let penalty = max(report.errorsPerSecond, 0) / report.requestsPerSecond * settings.errorPenalty
-        weight = report.requestsPerSecond / (utilization + penalty)
+        return report.requestsPerSecond / (utilization + penalty)
+    }
+
+    /// Takes a report into account, unless it says nothing.
+    mutating func take(_ report: LoadReport, _ settings: ClusterConfig.ReportedWeights, now: UInt64) {
+        guard let weight = Self.weight(by: report, settings) else { return }
+        self.weight = weight
         if reportingSince == nil { reportingSince = now }
         updated = now
     }

@@ -24,8 +24,10 @@ public struct ClusterConfig: Sendable {
     public func isSame(as other: ClusterConfig) -> Bool { storage === other.storage }
 
     /// A loop has it from the start, not from the first request on: what it knows of the hosts has a past (results of active checks,
-    /// the time from which slow start counts).
-    public var isMadeAtOnce: Bool { !self.healthChecks.isEmpty || self.balancingOptions.slowStart != nil }
+    /// reports out of band, the time from which slow start counts).
+    public var isMadeAtOnce: Bool {
+        !self.healthChecks.isEmpty || self.balancingOptions.slowStart != nil || self.reportedWeights?.outOfBand != nil
+    }
 
     /// One of the settings.
     @inline(__always)
@@ -173,6 +175,8 @@ public struct ClusterConfig: Sendable {
         public var discovery: Discovery
         /// Endpoints that stand in the configuration itself (also the names that DNS clusters resolve).
         public var endpoints: EndpointTable?
+        /// How names are looked up; nil is as the bootstrap says.
+        public var resolver: ResolverSettings?
         /// How a host is chosen.
         public var balancing = Balancing.roundRobin
         /// Limit for a connection to come about.

@@ -20,6 +20,8 @@ public struct DNSCacheSettings: Sendable, Hashable {
     public var failureBackOff: BackOff?
     /// How requests are spread over the addresses of a name; nil is the first address for all of them.
     public var spreading: Spreading?
+    /// How names are looked up; nil is as the bootstrap says.
+    public var resolver: ResolverSettings?
     /// `host:port` of names that are looked up at once.
     public var preresolved: [String] = []
 

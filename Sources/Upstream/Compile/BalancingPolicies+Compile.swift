@@ -199,7 +199,7 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             policy, path,
             handles:
-                "blackout_period weight_expiration_period weight_update_period error_utilization_penalty metric_names_for_computing_utilization slow_start_config"
+                "enable_oob_load_report oob_reporting_period blackout_period weight_expiration_period weight_update_period error_utilization_penalty metric_names_for_computing_utilization slow_start_config oob_reporting_config"
         )
         var settings = ReportedWeights()
         settings.blackoutPeriod = try .checked(
@@ -216,8 +216,33 @@ extension ClusterConfig.Settings {
             settings.errorPenalty = Double(penalty)
         }
         settings.metricNames = policy.metricNamesForComputingUtilization
+        let outOfBand = try ReportedWeights.OutOfBand(compiling: policy, path)
+        if policy.enableOobLoadReport == true { settings.outOfBand = outOfBand }
         balancing = .reportedWeights(settings)
         balancingOptions.slowStart = try SlowStart(policy.slowStartConfig, path / "slow_start_config")
+    }
+}
+
+extension ClusterConfig.ReportedWeights.OutOfBand {
+    /// What the policy says of streams for reports, whether they are switched on or not.
+    init(compiling policy: ClientSideWeightedRoundRobinPolicy, _ path: FieldPath) throws(ConfigurationError) {
+        self.init()
+        let period = try Duration.checked(
+            policy.oobReportingPeriod, default: self.period, path / "oob_reporting_period")
+        // As in Envoy: zero is the default.
+        if period > .zero { self.period = period }
+        guard let message = policy.oobReportingConfig else { return }
+        let place = path / "oob_reporting_config"
+        try FieldCheck.check(message, place, handles: "port_value authority transport_socket_match_criteria")
+        guard let port = UInt16(exactly: message.portValue) else {
+            throw (place / "port_value").error("\(message.portValue) is above 65535")
+        }
+        self.port = port == 0 ? nil : port
+        guard message.authority.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw (place / "authority").error("\"\(message.authority)\" is no authority")
+        }
+        authority = message.authority
+        socketCriteria = message.transportSocketMatchCriteria
     }
 }
 

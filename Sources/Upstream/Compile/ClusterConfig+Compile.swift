@@ -13,7 +13,7 @@ extension ClusterConfig.Settings {
         try FieldCheck.check(
             message, root,
             handles:
-                "transport_socket_matches name alt_stat_name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal upstream_http_protocol_options"
+                "transport_socket_matches name alt_stat_name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment health_checks max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config outlier_detection cleanup_interval upstream_bind_config ring_hash_lb_config maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config lb_subset_config load_balancing_policy transport_socket metadata protocol_selection upstream_connection_options close_connections_on_host_health_failure ignore_health_on_host_removal upstream_http_protocol_options"
         )
         let message = try message.withType(root)
         guard !message.name.isEmpty else { throw (root / "name").error("is empty") }
@@ -158,7 +158,9 @@ extension ClusterConfig.Settings {
     }
 
     private mutating func takeDNS(_ message: Cluster, _ path: FieldPath) throws(ConfigurationError) {
-        try ResolverCheck.check(message.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
+        resolver = try .compile(
+            typed: message.typedDnsResolverConfig, config: message.dnsResolutionConfig, servers: message.dnsResolvers,
+            usesTCP: message.useTcpForDnsLookups, at: path.text)
         dnsFamily = try DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")
         dnsRefreshRate = try .checked(message.dnsRefreshRate, default: .seconds(5), path / "dns_refresh_rate")
         guard dnsRefreshRate >= .milliseconds(1) else { throw (path / "dns_refresh_rate").error("is below 1 ms") }

@@ -25,9 +25,13 @@ extension Cluster {
         try FieldCheck.check(
             settings, path,
             handles:
-                "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter dns_lookup_family all_addresses_in_single_endpoint"
+                "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config dns_lookup_family all_addresses_in_single_endpoint"
         )
-        try ResolverCheck.check(settings.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
+        if let typed = settings.typedDnsResolverConfig {
+            // For the path of what is wrong; the cluster is compiled with it below.
+            _ = try ResolverSettings.compile(typed: typed, config: nil, at: path.text)
+            cluster.typedDnsResolverConfig = typed
+        }
         for (field, isSet) in [
             ("dns_refresh_rate", dnsRefreshRate != nil), ("dns_failure_refresh_rate", dnsFailureRefreshRate != nil),
             ("dns_jitter", dnsJitter != nil), ("respect_dns_ttl", respectDnsTtl),

@@ -10,11 +10,13 @@ extension DNSCacheSettings {
         try FieldCheck.check(
             message, path,
             handles:
-                "name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts dns_failure_refresh_rate dns_cache_circuit_breaker preresolve_hostnames dns_query_timeout"
+                "name dns_lookup_family dns_refresh_rate dns_min_refresh_rate host_ttl max_hosts dns_failure_refresh_rate dns_cache_circuit_breaker preresolve_hostnames dns_query_timeout use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config"
         )
-        try ResolverCheck.check(message.typedDnsResolverConfig, at: (path / "typed_dns_resolver_config").text)
         guard !message.name.isEmpty else { throw (path / "name").error("is empty") }
         self.init(name: message.name)
+        resolver = try .compile(
+            typed: message.typedDnsResolverConfig, config: message.dnsResolutionConfig,
+            usesTCP: message.useTcpForDnsLookups, at: path.text)
         family = try ClusterConfig.DNSFamily(compiling: message.dnsLookupFamily, path / "dns_lookup_family")
         refreshRate = try Self.interval(message.dnsRefreshRate, refreshRate, path / "dns_refresh_rate")
         shortestRefresh = try Self.interval(
@@ -39,6 +41,10 @@ extension DNSCacheSettings {
     init(subClusters message: SubClustersConfig, of cluster: Cluster, _ path: FieldPath) throws(ConfigurationError) {
         try FieldCheck.check(message, path, handles: "lb_policy max_sub_clusters sub_cluster_ttl preresolve_clusters")
         self.init(name: "sub_clusters." + cluster.name)
+        // Errors in it are told with the cluster's own path, of which this is none.
+        resolver = try .compile(
+            typed: cluster.typedDnsResolverConfig, config: cluster.dnsResolutionConfig, servers: cluster.dnsResolvers,
+            usesTCP: cluster.useTcpForDnsLookups, at: "")
         family = try ClusterConfig.DNSFamily(compiling: cluster.dnsLookupFamily, FieldPath("dns_lookup_family"))
         refreshRate = try Self.interval(cluster.dnsRefreshRate, refreshRate, FieldPath("dns_refresh_rate"))
         hostTTL = try Self.interval(message.subClusterTtl, hostTTL, path / "sub_cluster_ttl")

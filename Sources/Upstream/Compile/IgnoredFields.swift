@@ -3,6 +3,7 @@ public enum IgnoredFields {
     private static let noRuntime = "the filter looks no runtime key up: the default value counts always"
     private static let onlyStatistics = "it only names or adds metrics"
     private static let onlyDownstream = "it concerns connections from clients, not those to hosts"
+    private static let ownSocket = "each question has a socket of its own"
     private static let noReload = "files are read once, by whoever writes the configuration"
 
     /// Reasons by message (full name) and field.
@@ -23,7 +24,6 @@ public enum IgnoredFields {
         "envoy.config.cluster.v3.Cluster": [
             "track_timeout_budgets": onlyStatistics, "track_cluster_stats": onlyStatistics,
             "preconnect_policy": "connections are opened when they are needed",
-            "typed_dns_resolver_config": "Skein has one resolver",
             "wait_for_warm_on_init": "a cluster is used when its first endpoints are there",
         ],
         "envoy.config.cluster.v3.CircuitBreakers.Thresholds": [
@@ -39,9 +39,14 @@ public enum IgnoredFields {
             "set_local_interface_name_on_upstream_connections": onlyStatistics,
             "happy_eyeballs_config": "each host has one address",
         ],
-        "envoy.extensions.clusters.dns.v3.DnsCluster": ["typed_dns_resolver_config": "Skein has one resolver"],
-        "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": [
-            "typed_dns_resolver_config": "Skein has one resolver"
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": [
+            "udp_max_queries": ownSocket, "max_udp_channel_duration": ownSocket,
+            "reinit_channel_on_timeout": ownSocket,
+            "edns0_max_payload_size": "answers of up to 1,232 bytes come in a datagram, longer ones by TCP",
+        ],
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig": [
+            "num_retries": "a question that failed is asked again as the cluster says",
+            "num_resolver_threads": "no thread waits for an answer",
         ],
         "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma": [
             "aggregation_interval": "each answer counts at once", "max_samples_per_host": "each answer counts at once",

@@ -431,7 +431,7 @@ struct ExtAuthzTests {
         }
     }
 
-    @Test("google_grpc, a second list of headers, and a body larger than a stream may hold are refused with their path")
+    @Test("a service without its name, a second list of headers, and too large a body are refused with their path")
     func refusals() throws {
         func problem(_ fields: String) -> String {
             do {
@@ -454,7 +454,8 @@ struct ExtAuthzTests {
                 return "\(error)"
             }
         }
-        #expect(problem("grpc_service: { google_grpc: { target_uri: a } }").contains("google_grpc"))
+        #expect(
+            problem("grpc_service: { google_grpc: { target_uri: a } }").contains("google_grpc.stat_prefix: is empty"))
         #expect(problem("transport_api_version: V3").contains("grpc_service or http_service"))
         #expect(
             problem(

@@ -56,7 +56,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         armTimer()
     }
 
-    /// Whether the connection may be closed without losing a request that we know of.
+    /// It may be closed without losing a request that we know of.
     var isIdle: Bool { stream == nil && parser.isBetweenRequests && input.isEmpty && output.isEmpty }
 
     var idleSince: MonotonicTime { lastActivity }
@@ -70,9 +70,7 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
 
     // MARK: Requests in
 
-    /// Reads and parses as far as possible.
-    ///
-    /// Also called when a pause has ended.
+    /// Reads and parses as far as possible; also called when a pause has ended.
     func run() {
         guard !isRunning else { return }
         isRunning = true
@@ -90,7 +88,10 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
                     case .undecided: break
                     }
                 }
-                if !mayBeHTTP2 { parse() }
+                if !mayBeHTTP2 {
+                    if worker.overload.shedsLoad, sheds() { continue }
+                    parse()
+                }
                 if isClosed { return }
             }
             if isLingering { input.removeAll() }
@@ -129,6 +130,31 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
         } catch {
             socket.close()
         }
+    }
+
+    /// Whether what came is not looked at, and the connection ends (load shed points).
+    private func sheds() -> Bool {
+        guard !input.isEmpty, stream == nil ? !isClosing : !requestIsComplete || isTunnel else { return false }
+        let isFirst = requestsServed == 0 && parser.isBetweenRequests && worker.sheds(.codecCreation)
+        guard isFirst || worker.sheds(.http1Dispatch) else { return false }
+        manager.count(.downstream_rq_overload_close, worker)
+        isClosing = true
+        if isFirst {
+            close()
+            return true
+        }
+        input.removeAll()
+        let body = "Internal Server Error"
+        if let stream {
+            stream.requestIsMalformed(status: 500, body: body, details: "overload", flag: .overloadManager)
+        } else {
+            let request = HTTPStream(connection: self)
+            stream = request
+            requestIsComplete = true
+            request.info.flags.insert(.overloadManager)
+            request.refuse(status: 500, body: body, details: "overload", isProtocolError: false)
+        }
+        return true
     }
 
     /// The settings of a wish for h2c that can be granted: in plain text, for a request without a body, on a connection that goes on.
@@ -570,9 +596,4 @@ final class HTTP1Connection: SocketConnection, DownstreamStream, DownstreamConne
             status: 408, body: isWhole ? "request timeout" : "request header timeout",
             details: isWhole ? "request_overall_timeout" : "request_header_timeout", isProtocolError: false)
     }
-}
-
-extension MonotonicTime {
-    /// Later than every deadline.
-    static var never: MonotonicTime { MonotonicTime(nanoseconds: .max) }
 }

@@ -16,6 +16,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
     private var isLingering = false
     /// The client broke the protocol: nothing more of it is read.
     private var isBroken = false
+    /// Bytes were taken, or the pressure before the first ones was looked at.
+    private var hasCodec = false
     private var drainingSince: MonotonicTime?
     private var hasSaidGoAway = false
     private var requestsServed = 0
@@ -61,6 +63,7 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
 
     /// Begins with a request that came by HTTP/1.1 and asked for HTTP/2.
     func begin(answering request: inout RequestHead, settings: [UInt8]) throws(HTTP2Error) {
+        hasCodec = true
         let stream = try session.upgrade(settings: settings, of: request)
         swap(&stream.request, &request)
         streamBegan(stream)
@@ -107,6 +110,8 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
         if !isLingering, !isBroken { lastActivity = worker.loop.now }
         keepAlive?.heard(at: lastActivity)
         guard !isLingering, !isBroken else { return input.removeAll() }
+        if worker.overload.shedsLoad, sheds() { return }
+        hasCodec = true
         do throws(HTTP2Error) {
             try session.receive(input.bytes, at: lastActivity)
             if isClosed { return }
@@ -120,6 +125,24 @@ final class HTTP2ServerConnection: SocketConnection, DownstreamConnection {
             failStreams(.downstreamProtocolError, "http2.\(error.detail)")
         }
         worker.markDirtyForPass(self)
+    }
+
+    /// Whether what came is not looked at (load shed points); the connection ends.
+    private func sheds() -> Bool {
+        if !hasCodec, worker.sheds(.codecCreation) {
+            manager.count(.downstream_rq_overload_close, worker)
+            close()
+            return true
+        }
+        if worker.sheds(.http2GoAwayAndClose) {
+            input.removeAll()
+            sayGoAway()
+            breakOff()
+            failStreams(.overloadManager, "overload")
+            return true
+        }
+        if drainingSince == nil, !isClosing, !hasSaidGoAway, worker.sheds(.http2GoAway) { drain() }
+        return false
     }
 
     /// Most reads end between heads; one that ends inside of one starts its clock.

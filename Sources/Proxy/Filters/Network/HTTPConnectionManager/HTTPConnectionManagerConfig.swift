@@ -398,6 +398,8 @@ struct CompileContext: Sendable {
     var serviceCluster = ""
     /// The clusters of other discovery streams of the bootstrap.
     var managementClusters: Set<String> = []
+    /// The clusters of services that name their servers themselves.
+    var implicitClusters = ImplicitClusters()
     /// Where counters are found by name; one of its own where nothing is going to run (`--mode validate`).
     var metrics = MetricSet(workers: 1)
     /// Secrets by name, for whoever is made of them.

@@ -125,6 +125,7 @@ final class TCPSession: FormatContext {
     }
 
     private func begin(at cluster: ClusterRuntime) {
+        if isShed(at: .tcpProxyConnect) { return }
         info.upstreamCluster = cluster.name
         self.cluster = cluster
         connect()
@@ -173,6 +174,15 @@ final class TCPSession: FormatContext {
         end()
     }
 
+    /// Ends the session where a load shed point says so.
+    private func isShed(at point: OverloadConfig.ShedPoint) -> Bool {
+        guard worker.sheds(point) else { return false }
+        proxy.metrics.add(.downstream_cx_overload_close, row: worker.index)
+        info.flags.insert(.overloadManager)
+        end()
+        return true
+    }
+
     private func connect() {
         guard let cluster, !isOver else { return }
         attempts += 1
@@ -195,6 +205,11 @@ final class TCPSession: FormatContext {
         }
         if let tunneling = proxy.config.tunneling {
             return connect(tunneling, cluster, host, address)
+        }
+        if worker.sheds(.upstreamConnection) {
+            // Envoy's flag for connections that come to nothing.
+            info.flags.insert(.upstreamRetryLimitExceeded)
+            return end()
         }
         guard cluster.acquire(.connection, .normal) else {
             cluster.count(.upstream_cx_overflow)
@@ -267,6 +282,7 @@ final class TCPSession: FormatContext {
         var reads = 0
         while !isOver, !downstream.hasEnded, !tunnel.hasEnded, !tunnel.isBlocked {
             if !downstream.input.isEmpty {
+                if worker.overload.shedsLoad, isShed(at: .tcpProxyData) { return }
                 info.bytesReceived &+= UInt64(downstream.input.count)
                 tunnel.send(downstream.input.bytes)
                 guard !isOver, !downstream.isClosed else { return }
@@ -340,7 +356,10 @@ final class TCPSession: FormatContext {
         releaseHost()
         info.flags.insert(.upstreamConnectionFailure)
         info.upstreamTransportFailure = reason
-        if attempts < proxy.config.maxConnectAttempts { return connect() }
+        if attempts < proxy.config.maxConnectAttempts {
+            if isShed(at: .tcpProxyConnect) { return }
+            return connect()
+        }
         info.flags.insert(.upstreamRetryLimitExceeded)
         // An orderly end, as Envoy's: the client has done nothing wrong.
         end()
@@ -385,6 +404,7 @@ final class TCPSession: FormatContext {
         var reads = 0
         while !isOver {
             if !source.input.isEmpty {
+                if worker.overload.shedsLoad, source === downstream, isShed(at: .tcpProxyData) { return }
                 let count = UInt64(source.input.count)
                 if source === downstream { info.bytesReceived &+= count } else { info.bytesSent &+= count }
                 sink.send(source.input.bytes)

@@ -20,11 +20,13 @@ public struct ClientSideWeightedRoundRobinPolicy: EnvoyMessage {
     public var metricNamesForComputingUtilization: [String] = []
     /// `slow_start_config`, field 8.
     @Indirect public var slowStartConfig: SlowStartConfig?
+    /// `oob_reporting_config`, field 9.
+    public var oobReportingConfig: OrcaOobReportingConfig?
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin", "enable_oob_load_report 1 oob_reporting_period 2 blackout_period 3 weight_expiration_period 4 weight_update_period 5 error_utilization_penalty 6 metric_names_for_computing_utilization 7 slow_start_config 8")
+    public static let schema = MessageSchema("envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin", "enable_oob_load_report 1 oob_reporting_period 2 blackout_period 3 weight_expiration_period 4 weight_update_period 5 error_utilization_penalty 6 metric_names_for_computing_utilization 7 slow_start_config 8 oob_reporting_config 9")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -36,6 +38,7 @@ public struct ClientSideWeightedRoundRobinPolicy: EnvoyMessage {
         case 6: try decoder.wrapped(&self.errorUtilizationPenalty)
         case 7: try decoder.repeated(&self.metricNamesForComputingUtilization)
         case 8: try decoder.message(&self.slowStartConfig)
+        case 9: try decoder.message(&self.oobReportingConfig)
         default: try decoder.unknown()
         }
     }
@@ -49,5 +52,6 @@ public struct ClientSideWeightedRoundRobinPolicy: EnvoyMessage {
         encoder.wrapped(6, self.errorUtilizationPenalty)
         encoder.repeated(7, self.metricNamesForComputingUtilization)
         encoder.optional(8, self.slowStartConfig)
+        encoder.optional(9, self.oobReportingConfig)
     }
 }

@@ -26,11 +26,13 @@ public struct CaresDnsResolverConfig: EnvoyMessage {
     public var maxUdpChannelDuration: Swift.Duration?
     /// `reinit_channel_on_timeout`, field 11.
     public var reinitChannelOnTimeout: Bool = false
+    /// `qcache_max_ttl`, field 12.
+    public var qcacheMaxTtl: UInt32?
     /// The message with every field at its default.
     public init() {}
 
     /// The names of the fields.
-    public static let schema = MessageSchema("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", "resolvers 1 use_resolvers_as_fallback 3 filter_unroutable_families 4 dns_resolver_options 2 udp_max_queries 5 query_timeout_seconds 6 query_tries 7 rotate_nameservers 8 edns0_max_payload_size 9 max_udp_channel_duration 10 reinit_channel_on_timeout 11")
+    public static let schema = MessageSchema("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", "resolvers 1 use_resolvers_as_fallback 3 filter_unroutable_families 4 dns_resolver_options 2 udp_max_queries 5 query_timeout_seconds 6 query_tries 7 rotate_nameservers 8 edns0_max_payload_size 9 max_udp_channel_duration 10 reinit_channel_on_timeout 11 qcache_max_ttl 12")
     /// Reads one field.
     public mutating func decodeField(_ number: Int, _ decoder: MessageDecoder) throws(MessageError) {
         switch number {
@@ -45,6 +47,7 @@ public struct CaresDnsResolverConfig: EnvoyMessage {
         case 9: try decoder.wrapped(&self.edns0MaxPayloadSize)
         case 10: try decoder.optional(&self.maxUdpChannelDuration)
         case 11: try decoder.singular(&self.reinitChannelOnTimeout)
+        case 12: try decoder.wrapped(&self.qcacheMaxTtl)
         default: try decoder.unknown()
         }
     }
@@ -61,5 +64,6 @@ public struct CaresDnsResolverConfig: EnvoyMessage {
         encoder.wrapped(9, self.edns0MaxPayloadSize)
         encoder.optional(10, self.maxUdpChannelDuration)
         encoder.singular(11, self.reinitChannelOnTimeout)
+        encoder.wrapped(12, self.qcacheMaxTtl)
     }
 }
