@@ -72,8 +72,10 @@ s = setup("deny at disable", filter_enabled={"default_value": {"numerator": 0}, 
 s.case("denied while disabled", get("/"))
 
 
-def over_grpc(name, *, routes=None, http2=("auth",), **fields):
-    return GROUP.setup(name, http(routes or [route("/", "a")], [cluster("a"), cluster("auth", list(http2), http2=True)], filters=[http_filter(NAME, AUTHZ, grpc_service={"envoy_grpc": {"cluster_name": "auth"}, "timeout": "0.5s"}, transport_api_version="V3", **fields)]),
+def over_grpc(name, *, routes=None, http2=("auth",), service=None, **fields):
+    service = service or {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "0.5s"}
+    clusters = [cluster("a"), cluster("auth", list(http2), http2=True)] if "envoy_grpc" in service else [cluster("a")]
+    return GROUP.setup(name, http(routes or [route("/", "a")], clusters, filters=[http_filter(NAME, AUTHZ, grpc_service=service, transport_api_version="V3", **fields)]),
         stats=STATS, upstreams={"auth": Upstream(kind="http2", decode="envoy.service.auth.v3.external_auth_pb2:CheckRequest")},
         ignore=["upstream.*.messages.*.attributes.source.address*", "upstream.*.messages.*.attributes.request.time*", "upstream.*.messages.*.attributes.request.http.id", "upstream.*.messages.*.attributes.request.http.headers.x-request-id", "upstream.*.headers.grpc-timeout", "upstream.*.headers.user-agent"])
 
@@ -133,6 +135,11 @@ s = over_grpc("grpc with body", with_request_body={"max_request_bytes": 10, "all
 s.case("grpc with body: partial", post("/", b"y" * 50), upstream={"auth": [reply(ok={})]})
 s = over_grpc("grpc context", routes=[route("/", "a", typed_per_filter_config={NAME: typed(PER_ROUTE, check_settings={"context_extensions": {"k": "v"}})})])
 s.case("grpc context extensions", get("/"), upstream={"auth": [reply(ok={})]})
+# The channel of Google's library says who it is and what it understands, and has the counters of a cluster nowhere.
+s = over_grpc("grpc to a target", service={"google_grpc": {"target_uri": "127.0.0.1:$port:auth", "stat_prefix": "auth"}, "timeout": "5s", "initial_metadata": [{"key": "x-of", "value": "%REQ(:path)%"}]})
+s.ignore += ["upstream.*.headers.grpc-accept-encoding", "upstream.*.headers.accept-encoding", "stats.cluster.google_grpc*", "stats.cluster.auth.*"]
+s.case("grpc to a target: allowed", get("/p"), upstream={"auth": [reply(ok={"headers": [("x-user", "jason")]})]})
+s.case("grpc to a target: denied", get("/p"), upstream={"auth": [reply(code=7, denied={"status": 403})]})
 s = over_grpc("grpc down", http2=("dead",))
 s.case("grpc service down", get("/"))
 
