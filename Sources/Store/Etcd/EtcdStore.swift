@@ -59,8 +59,8 @@ public final class EtcdStore: ReplicaStore {
     let client: EtcdClient
     private(set) var layout: EtcdLayout
     let loop: EventLoop
-    private let options: Options
-    private let log = Logger("store")
+    let options: Options
+    let log = Logger("store")
     /// Which process this is, for the clock and for other servers.
     public let writer: String
     private var steps: Int64 = 0
@@ -70,15 +70,15 @@ public final class EtcdStore: ReplicaStore {
     private var turns = EtcdTurns()
     private var turn: LoopTimer?
     /// The `mod_revision` of the clock that memory stands at.
-    private var applied: Int64 = 0
+    private(set) var applied: Int64 = 0
     /// Where the watch goes on: everything of etcd up to here was seen.
-    private var seen: Int64 = 0
+    private(set) var seen: Int64 = 0
     private var appliedWaiters: [(revision: Int64, continuation: CheckedContinuation<Bool, Never>)] = []
     private var runningRefresh: Task<StoreError?, Never>?
     private var queuedRefresh: Task<StoreError?, Never>?
     /// Why etcd cannot be reached now; nil while it can.
     public private(set) var outage: String?
-    private var isClosed = false
+    private(set) var isClosed = false
     /// Whether everything is being read: nothing is sent meanwhile, for it would rest on what is old.
     private var isLoading = false
     /// Who decides for all servers.
@@ -562,37 +562,7 @@ public final class EtcdStore: ReplicaStore {
         for waiter in late { waiter.continuation.resume(returning: false) }
     }
 
-    // MARK: Compaction and the end
-
-    private func scheduleCompaction(of revision: Int64) {
-        guard let interval = options.compactionInterval else { return }
-        loop.schedule(after: interval) { [weak self] in
-            guard let self, !self.isClosed else { return }
-            let link = Link(self)
-            Task(executorPreference: self.loop) {
-                guard let store = link.store else { return }
-                await store.compact(upTo: revision)
-                store.scheduleCompaction(of: max(store.seen, store.applied))
-            }
-        }
-    }
-
-    /// Has etcd forget what was before a revision of its own; another server may have done so already.
-    func compact(upTo revision: Int64) async {
-        guard revision > 0 else { return }
-        var request = EtcdCompactionRequest()
-        request.revision = revision
-        do throws(GRPCStatus) {
-            _ = try await client.call(.compact, request)
-        } catch {
-            if !error.message.contains("compacted") {
-                log.warning("etcd was not compacted", ["reason": "\(error)"])
-            }
-        }
-    }
-
-    /// The revision of etcd itself that memory stands at.
-    var etcdRevision: Int64 { max(seen, applied) }
+    // MARK: The end
 
     /// Lets go of the cluster at once, as if the process had been killed.
     func abandon() {
