@@ -157,8 +157,11 @@ def processes():
         _, parent, mounts, pids = found[pid]
         if mounts in mounts_of_ours:
             return True
+        # A process of a container belongs to whose monitor its container has; what shares our processes' numbers and not our mounts is somebody else's.
+        if pids == own_pids:
+            return False
         # A container whose monitor was killed is nobody's child: it must be seen, or nobody would say that it is left behind.
-        return is_ours(parent) if parent > 1 and parent in found else pids != own_pids
+        return is_ours(parent) if parent > 1 and parent in found else True
 
     return {pid: line for pid, (line, *_) in found.items() if is_ours(pid)}
 
