@@ -135,7 +135,7 @@ def kubectl_streams(one):
         fcntl.ioctl(main, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
         os.write(main, b"while ! stty size | grep 123; do sleep 0.1; done; echo wide''ned\n")
 
-    seen, code = terminal(words, [(b"# ", b"tty; while ! stty size | grep '30 100'; do sleep 0.1; done; echo do''ne\n"), (b"done", widen), (b"widened", b"exit 3\n")], environment)
+    seen, code = terminal(words, [(b"# ", b"tty; while ! stty size | grep '30 100'; do sleep 0.1; done; echo fi''rst\n"), (b"first", widen), (b"widened", b"exit 3\n")], environment)
     check(f"{tag}: exec -it is a terminal that follows the client's size, with its exit status", "/dev/pts/" in seen and "30 100" in seen and "40 123" in seen and code == 3,
           (seen, code))
     seen, code = terminal(words, [(b"# ", b"sh -c 'echo run''ning; exec sleep 1000'\n"), (b"running", b"\x03"), (b"^C\r\n# ", b"exit 4\n")], environment)
