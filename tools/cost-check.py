@@ -9,7 +9,8 @@ usage: cost-check.py [debug|release] [--write] [--keep]
 
 --keep leaves what callgrind wrote in .build/costs, a file for each path, for callgrind_annotate.
 
-callgrind counts, so the figures are the same on a busy machine and on an idle one. Of a debug build only the allocations are judged.
+callgrind counts, so what neighbours do hardly shows; h2 alone was seen to take 3 % more beside other programs (more time in nghttp2's header compression)
+than on a machine that is left alone. Of a debug build only the allocations are judged.
 """
 import json
 import os
